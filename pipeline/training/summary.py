@@ -1,8 +1,4 @@
-"""Summaries of trainings and evaluations: what commands print, and the descriptions of runs in MLflow's UI.
-
-What commands print (``..._text``, ``pipeline_table``) is plain text in columns, the rest Markdown; the sentences of
-``verdict`` and ``evaluation_text`` are used in both.
-"""
+"""Summaries of trainings and evaluations: what commands print (plain text), and the notes of runs (Markdown)."""
 
 from collections.abc import Mapping
 from math import log2
@@ -11,7 +7,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
-from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
+from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
@@ -19,49 +15,29 @@ from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-gram adds look-ups and no MACs; its stored entries depend on the text.\n"
-FIRST_ORDER = 6  # results without the n-gram's order are of a version that always compared with a 6-gram
-
-
-def ngram_label(result: Mapping[str, Any]) -> str:
-    """The n-gram that a result is compared with, as 5-gram."""
-    return f"{result.get('ngram_order', FIRST_ORDER)}-gram"
-
 
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
-def baseline_table(result: Mapping[str, Any]) -> str:
-    """The baselines' perplexities and sizes as a Markdown table, and a sentence on the n-gram to compare with."""
-    return f"{markdown_table(BASELINE_HEADS, _baselines(result))}\n\n{_best_baseline(result)}"
+def ngram_label(result: Mapping[str, Any]) -> str:
+    """The n-gram that a result is compared with, as 5-gram."""
+    return f"{result['ngram_order']}-gram"
 
 
-def baseline_text(result: Mapping[str, Any]) -> str:
-    """``baseline_table`` for a terminal."""
-    return f"{text_table(BASELINE_HEADS, _baselines(result))}\n\n{wrapped(_best_baseline(result))}"
-
-
-def _best_baseline(result: Mapping[str, Any]) -> str:
-    best = f"Networks are compared with the {ngram_label(result)}, the best on validation."
-    fitted = fitted_on(result["baseline_characters"], result["train_characters"])
-    return f"{best} {fitted}".rstrip()
-
-
-def _baselines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """A row for each baseline, with the columns of BASELINE_HEADS."""
+def baseline_table(result: Mapping[str, Any], as_text: bool = False) -> str:
+    """The baselines' perplexities and sizes, and a sentence on the n-gram to compare with, in Markdown or as text."""
     rows: list[tuple[str, ...]] = [
         (label, "", *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test")))
         for label, name in (("uniform", "uniform"), ("letter frequencies", "unigram"))
     ]
-    rows += [
-        (
-            f"Kneser-Ney {each['order']}-gram",
-            f"{each['entries']:,}",
-            f"{each['val_perplexity']:.3f}",
-            f"{each['test_perplexity']:.3f}",
-        )
-        for each in result["ngrams"]
-    ]
-    return rows
+    for each in result["ngrams"]:
+        perplexities = (f"{each[f'{split}_perplexity']:.3f}" for split in ("val", "test"))
+        rows.append((f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", *perplexities))
+    best = f"Networks are compared with the {ngram_label(result)}, the best on validation. "
+    best += fitted_on(result["baseline_characters"], result["train_characters"])
+    if as_text:
+        return f"{text_table(BASELINE_HEADS, rows)}\n\n{wrapped(best.rstrip())}"
+    return f"{markdown_table(BASELINE_HEADS, rows)}\n\n{best.rstrip()}"
 
 
 def fitted_on(sample: int, characters: int) -> str:
@@ -71,27 +47,16 @@ def fitted_on(sample: int, characters: int) -> str:
     return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
 
 
-def what_is_read(corpus: Corpus, preset: PresetName) -> str:
-    """Sentences on how much of a long text a training reads; "" if it reads the whole text."""
-    start, end = corpus.spans(preset)["train"]
-    fitted = fitted_on(len(corpus.baseline_text(preset)), end - start)
-    if not fitted:
-        return ""
-    held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
-    return f"{fitted} Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
-
-
 def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Rows for the n-gram, the network and both mixed: label, validation and test perplexity, test bits per character.
-
-    Results of versions without mixtures have no row for both.
-    """
+    """Rows for the n-gram, the network and both mixed: label, validation and test perplexity, bits per character."""
     on_top = f" on top of a {result['on_top_of_order']}-gram" if "on_top_of_order" in result else ""
-    rows = [("ngram_", f"Kneser-Ney {ngram_label(result)}"), ("", f"network{on_top}")]
-    if "mixture_weight" in result:
-        rows.append(("mixture_", f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)"))
+    both = f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)"
     table = []
-    for prefix, label in rows:
+    for prefix, label in (
+        ("ngram_", f"Kneser-Ney {ngram_label(result)}"),
+        ("", f"network{on_top}"),
+        ("mixture_", both),
+    ):
         val, test = (result[f"{prefix}{split}_perplexity"] for split in ("val", "test"))
         table.append((label, f"{val:.3f}", f"{test:.3f}", f"{log2(test):.3f}"))
     return table
@@ -99,10 +64,8 @@ def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def comparison_table(result: Mapping[str, Any]) -> str:
     """The n-gram baseline, the network and both mixed as a Markdown table, and the best epoch."""
-    table = markdown_table(
-        ("", "validation perplexity", "test perplexity", "test bits per character"), compared(result)
-    )
-    return f"{table}\n\n{_best_epoch(result)}"
+    heads = ("", "validation perplexity", "test perplexity", "test bits per character")
+    return f"{markdown_table(heads, compared(result))}\n\n{_best_epoch(result)}."
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
@@ -113,12 +76,12 @@ def comparison_text(result: Mapping[str, Any]) -> str:
 
 def training_text(result: Mapping[str, Any]) -> str:
     """What ``train`` prints about a training: comparison with the baseline, best epoch and verdict."""
-    words = f"{_best_epoch(result).removesuffix('.')}{_stopped(result)}. {verdict(result)}"
+    words = f"{_best_epoch(result)}{_stopped(result)}. {verdict(result)}"
     return f"{comparison_text(result)}\n\n{wrapped(words, indent='  ')}"
 
 
 def _best_epoch(result: Mapping[str, Any]) -> str:
-    return f"The network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation."
+    return f"The network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation"
 
 
 def _stopped(result: Mapping[str, Any]) -> str:
@@ -128,7 +91,7 @@ def _stopped(result: Mapping[str, Any]) -> str:
 
 def sizes(result: Mapping[str, Any]) -> str:
     """Parameters, stored n-grams if there are any, and MACs."""
-    stored = result.get("stored_numbers", result["parameters"]) - result["parameters"]
+    stored = result["stored_numbers"] - result["parameters"]
     ngrams = f" and {stored:,} stored n-grams" if stored else ""
     return f"{result['parameters']:,} parameters{ngrams}, {result['macs_per_char']:,} MACs per character"
 
@@ -143,11 +106,11 @@ def verdict(result: Mapping[str, Any]) -> str:
         parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
     (first, on_validation), (second, on_test) = parts
     joint = "and" if first == second else f"and {second} it"
-    alone = f"The network is {first} the {ngram_label(result)} {on_validation} {joint} {on_test}."
-    if "mixture_weight" not in result:
-        return alone
     val, test = result["mixture_val_perplexity"], result["mixture_test_perplexity"]
-    return f"{alone} Both together reach {val:.3f} on validation and {test:.3f} on test."
+    return (
+        f"The network is {first} the {ngram_label(result)} {on_validation} {joint} {on_test}. "
+        f"Both together reach {val:.3f} on validation and {test:.3f} on test."
+    )
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
@@ -176,10 +139,14 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     summary = result.figures()
     *greedy, sampled = result.samples
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
+    start, end = corpus.spans(config.preset)["train"]
+    if fitted := fitted_on(len(corpus.baseline_text(config.preset)), end - start):
+        held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
+        fitted += f" Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
     return (
         f"**{model.shape}** on **{plain(corpus.label)}**. {verdict(summary)}\n\n"
         f"{text_block(sampled.text)}\n\n"
-        f"{comparison_table(summary)} {what_is_read(corpus, config.preset)}\n\n"
+        f"{comparison_table(summary)} {fitted}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
         f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
@@ -217,10 +184,7 @@ def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], res
 
 
 def pipeline_table(
-    name: str,
-    seconds: Mapping[str, tuple[float, bool]],
-    result: Mapping[str, Any],
-    further: str,
+    name: str, seconds: Mapping[str, tuple[float, bool]], result: Mapping[str, Any], further: str
 ) -> str:
     """What the main job prints: comparison with the baseline, cost, time of each step, a sample and next steps.
 

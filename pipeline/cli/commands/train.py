@@ -81,7 +81,7 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
         f"corpus sha256 {result['corpus_sha256']}\n"
         f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
         f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
-        f"{summary.baseline_text(result)}\n\n"
+        f"{summary.baseline_table(result, as_text=True)}\n\n"
         f"run {result['run_id']}"
     )
     show(result, as_json, text)
