@@ -17,7 +17,8 @@ RESULT = {
     "ngram_val_perplexity": 3.655, "ngram_test_perplexity": 3.723, "ngram_order": 7, "ngram_entries": 178_596,
     "mixture_val_perplexity": 3.412, "mixture_test_perplexity": 3.487, "mixture_kind": "geometric",
     "mixture_weight": 0.55, "best_epoch": 28, "epochs": 28,
-    "parameters": 84508, "stored_numbers": 84508, "macs_per_char": 85788, "train_seconds": 31.5, "texts": ["it has been"], "fallback": False,
+    "parameters": 84508, "stored_numbers": 84508, "macs_per_char": 85788, "train_seconds": 31.5,
+    "texts": ["it has been"], "fallback": False,
 }  # fmt: skip
 
 
