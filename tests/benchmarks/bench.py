@@ -1,9 +1,9 @@
-"""Speed against peers, with the targets: a table, bench.json and bench.png. ``make bench`` installs d2l and runs it.
+"""Speed against peers, with the targets: a table and bench.json. ``make bench`` installs d2l and runs it.
 
     pip install --no-deps d2l==1.0.3
     python -m tests.benchmarks.bench [--output FOLDER] [--rounds 3] [--only training quality ...]
 
-Everything is on one thread, in CPU seconds (start-up: wall seconds). Each figure is the median of the rounds, except
+Everything is on one thread, in CPU seconds. Each figure is the median of the rounds, except
 the time to a quality (one run) and the matrix products (the best of eight). Ours and d2l's take turns (A B A B), each
 in a process of its own, since the allocator setting that ours trains with holds for a whole process. About five minutes
 on a quiet core. The text is The Time Machine.
@@ -12,7 +12,6 @@ on a quiet core. The text is The Time Machine.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +35,6 @@ from models.language_model import LanguageModel
 from pipeline.config import WINDOW_LENGTH, CorpusConfig, PresetName, resolve
 from pipeline.support.files import write_atomically
 from pipeline.support.machine import environment
-from pipeline.support.plotting import FAINT, TRAIN, VAL, add_axes, log_x, new_figure, plain_number, png
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.evaluation import score_windows
@@ -55,15 +53,7 @@ QUALITY = 10.0  # validation perplexity on d2l's windows that both train to
 OUR_EPOCHS = 6  # of 10,000 characters, in which the default recipe is below QUALITY
 CHARS = 1000  # generated
 TRACKING_PERCENT = 3.0  # of a training, at most
-NANOGPT = (
-    "nanoGPT's CPU configuration (its README: 4 layers, 4 heads, 128 dimensions, context 64, batch 12, 2,000 steps, no "
-    "dropout) on tiny Shakespeare: 1.874 nats per character on the last tenth after 115 CPU s, as run elsewhere on "
-    "this kind of machine. It is on no package registry, so it is quoted, not run."
-)
-
-
 SHORT_CHARS = 12_000  # of the text of trainings with and without a record
-COMMANDS = {"tmlm --help": ["-m", "pipeline", "--help"], "import of a stage": ["-c", "import pipeline.stages.main"]}
 
 
 @dataclass(frozen=True)
@@ -308,16 +298,6 @@ class Bench:
             )
         )
 
-    def startup(self) -> None:
-        """Wall seconds of fresh processes."""
-        for what, words in COMMANDS.items():
-            times = []
-            for _ in range(self.rounds + 1):
-                began = time.perf_counter()
-                subprocess.run([sys.executable, *words], capture_output=True, check=True)
-                times.append(time.perf_counter() - began)
-            self.add(Row(what, median(times[1:]), "s"))
-
     def close(self) -> None:
         self._ours.shutdown()
         self._d2l.shutdown()
@@ -328,29 +308,12 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "quality": Bench.quality,
     "generation": Bench.generation,
     "tracking": Bench.tracking,
-    "startup": Bench.startup,
 }
-
-
-def picture(rows: list[Row]) -> bytes:
-    """Bars: how many times as fast as d2l, with the targets."""
-    compared = [row for row in rows if row.ratio is not None][::-1]
-    figure = new_figure(8, 0.5 + 0.4 * max(1, len(compared)))
-    axes = add_axes(figure, "Times as fast as d2l 1.0.3, one thread")
-    axes.barh([row.what for row in compared], [row.ratio or 0 for row in compared], color=TRAIN)
-    for place, row in enumerate(compared):
-        axes.text(row.ratio or 0, place, f"{row.ratio:.1f} ", va="center", ha="right", color="white")
-        if row.target:
-            axes.plot([float(row.target.split()[0])] * 2, [place - 0.4, place + 0.4], color=VAL, linewidth=2)
-    axes.set_xlabel("times as fast (red: the target)")
-    axes.axvline(1, color=FAINT, linewidth=1)
-    log_x(axes, [1, *(row.ratio for row in compared if row.ratio)], plain_number)
-    return png(figure)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("mlruns/bench"), help="folder of bench.json and bench.png")
+    parser.add_argument("--output", type=Path, default=Path("mlruns/bench"), help="folder of bench.json")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
@@ -361,12 +324,10 @@ def main() -> None:
         for part in options.only:
             PARTS[part](bench)
         bench.close()
-    sys.stdout.write(f"\n{NANOGPT}\n")
     options.output.mkdir(parents=True, exist_ok=True)
-    record = {"environment": environment(), "rows": [asdict(row) for row in bench.rows], "quoted": NANOGPT}
+    record = {"environment": environment(), "rows": [asdict(row) for row in bench.rows]}
     write_atomically(options.output / "bench.json", json.dumps(record, indent=1).encode())
-    write_atomically(options.output / "bench.png", picture(bench.rows))
-    sys.stdout.write(f"{options.output}/bench.json and bench.png\n")
+    sys.stdout.write(f"{options.output}/bench.json\n")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,14 @@
-"""How far one driver goes: what a task, a node and a finished trial cost the process that asks and tells.
+"""How far one driver goes: what a finished trial costs the process that asks and tells.
 
-    python -m tests.benchmarks.bench_cluster tasks [--tasks 1000] [--nodes 1] [--slots 8] [--processes 0]
-    python -m tests.benchmarks.bench_cluster trials [--finished 100 1000 5000] [--samplers known-cost ...]
+    python -m tests.benchmarks.bench_cluster [--finished 100 1000 5000] [--samplers known-cost ...]
 
-``tasks`` starts a scheduler and nodes on the loopback interface and gives them tasks that do nothing. The nodes are
-those of `tmlm node`, which do tasks in processes of their own; with --processes they are simulated by dask workers that
-share so many processes, and a task returns at once: what is measured is then the driver and the scheduler.
-
-``trials`` runs the search's own loop on a study that has that many finished trials, with MLflow's server on the
-loopback interface, in which every training ends at once with a made-up result. It prints the driver's CPU
-milliseconds per trial, and which of them are the sampler's, Optuna's storage's (an SQLite file) and MLflow's.
+Runs the search's own loop on a study that has that many finished trials, with MLflow's server on the loopback
+interface, in which every training ends at once with a made-up result. It prints the driver's CPU milliseconds per
+trial, and which of them are the sampler's, Optuna's storage's (an SQLite file) and MLflow's.
 """
 
 import argparse
-import asyncio
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -41,8 +34,6 @@ HOST = "127.0.0.1"
 SAMPLERS = ("known-cost", "tpe", "gp", "random")
 SPACE: dict[str, Any] = {"learning_rate": "0.001..0.05", "trials": 1_000_000}  # by default it has 2,241 points
 STUDY = "search"
-
-# --- trials ----------------------------------------------------------------------------------------------------------
 
 
 class Shares:
@@ -317,153 +308,14 @@ def trials(
                     sys.stdout.flush()
 
 
-# --- tasks -----------------------------------------------------------------------------------------------------------
-
-
-class Idle:
-    """A task of a node that is simulated: it lasts, and tells its share once a second."""
-
-    seconds = 0.0
-
-    def __call__(self, task: bytes, topic: str, key: str) -> bytes:
-        from distributed import get_worker
-
-        until = time.monotonic() + self.seconds
-        while (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 1.0))
-            get_worker().log_event(topic, (key, 0.5))
-        return pickle.dumps(("done", pickle.dumps(None), None, os.getpid()))
-
-
-def simulate(address: str, keys: str, first: int, count: int, slots: int, seconds: float) -> None:
-    """Be several nodes in one process, until the scheduler is gone."""
-    from distributed import Worker
-
-    from pipeline.cluster import node
-    from pipeline.cluster.keys import Address
-    from pipeline.cluster.processes import HTTP
-
-    Idle.seconds = seconds
-    node.on_node = Idle()
-    at = Address.read(address, Path(keys))
-
-    async def one(number: int, folder: str) -> None:
-        name = f"simulated{number}:{os.getpid()}"
-        options: dict[str, Any] = {
-            "memory_limit": 0,
-            "dashboard_address": HTTP,
-            "local_directory": folder,
-            "host": HOST,
-        }
-        async with Worker(str(at), nthreads=slots, name=name, security=at.security(), **options) as worker:
-            await worker.finished()
-
-    async def all_of_them(folder: str) -> None:
-        await asyncio.gather(*(one(first + number, folder) for number in range(count)))
-
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(all_of_them(folder))
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process of this machine."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_megabytes(pid: int) -> float:
-    """Memory of a process of this machine."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def tasks(tasks: int, nodes: int, slots: int, processes: int, seconds: float) -> None:
-    """Print what tasks cost that do nothing, or last ``seconds``."""
-    from pipeline.cluster.keys import Address, make_keys
-    from pipeline.cluster.pool import DaskPool
-    from pipeline.cluster.processes import ENVIRONMENT, node_command, scheduler_command
-    from tests.checkout import free_port
-    from tests.cluster.works import nothing, work
-
-    with tempfile.TemporaryDirectory() as home:
-        keys = Path(home) / "keys"
-        make_keys(keys)
-        at = Address.to_serve(HOST, free_port(), keys)
-        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-        commands = [scheduler_command(at)]
-        if processes:
-            each = nodes // processes
-            this = [sys.executable, "-m", "tests.benchmarks.bench_cluster", "simulate", str(at), str(keys)]
-            commands += [[*this, *map(str, (each * i, each, slots, seconds))] for i in range(processes)]
-        else:
-            commands += [node_command(at, slots)] * nodes
-        began = time.monotonic()
-        started = [subprocess.Popen(command, env=environment, cwd=ROOT) for command in commands]
-        try:
-            SHARES.count("list of nodes", DaskPool, "_list_nodes")
-            with DaskPool(at, work, nothing) as pool:
-                while len(pool._nodes) < nodes:
-                    time.sleep(0.1)
-                    pool._list_nodes()
-                sys.stdout.write(f"{nodes} nodes with {slots} slots seen after {time.monotonic() - began:.1f} s\n")
-                tasks_rows(pool, tasks, started[0].pid)
-        finally:
-            for process in started:
-                process.kill()
-                process.wait()
-
-
-def tasks_rows(pool: Any, count: int, scheduler: int) -> None:
-    """Do the tasks twice, as the processes of the first ones have to start, and print the figures of both."""
-    sys.stdout.write("tasks   ms/task   per second   CPU ms per task: driver, of that list of nodes; scheduler\n")
-    for _ in range(2):
-        left, ended, messages = count, 0, 0
-        began, before = time.monotonic(), cpu_seconds(scheduler)
-        SHARES.clear()
-        while left or pool.running:
-            while left and pool.idle:
-                pool.submit(("nothing", left))
-                left -= 1
-            for event in pool.events(1.0):
-                ended += event.kind == "done"
-                messages += event.kind == "message"
-        SHARES.stop()
-        spent, wall = SHARES.cpu, time.monotonic() - began
-        assert ended == count, f"{count - ended} tasks were lost"
-        per = 1000 / count
-        own, listed, theirs = (
-            sum(spent.values()) * per,
-            spent["list of nodes"] * per,
-            (cpu_seconds(scheduler) - before) * per,
-        )
-        sys.stdout.write(f"{count:5,}{wall * per:10.2f}{count / wall:13.1f}{own:28.2f}{listed:23.2f}{theirs:11.2f}")
-        sys.stdout.write(f"   {messages} messages; scheduler {resident_megabytes(scheduler):.0f} MB\n")
-        sys.stdout.flush()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    of = parser.add_subparsers(dest="what", required=True)
-    of_trials = of.add_parser("trials")
-    of_trials.add_argument("--finished", nargs="+", type=int, default=[100, 1000, 5000])
-    of_trials.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
-    of_trials.add_argument("--further", type=int, default=20, help="trials to run on top of each")
-    of_trials.add_argument("--seconds", type=float, default=60, help="start no further one after these")
-    of_trials.add_argument("--studies", type=Path, help="keep those with finished trials in this folder, to use again")
-    of_tasks = of.add_parser("tasks")
-    of_tasks.add_argument("--tasks", type=int, default=1000)
-    of_tasks.add_argument("--nodes", type=int, default=1)
-    of_tasks.add_argument("--slots", type=int, default=8, help="of each node")
-    of_tasks.add_argument("--processes", type=int, default=0, help="that simulate the nodes; 0: real ones")
-    of_tasks.add_argument("--seconds", type=float, default=0.0, help="that a task lasts on a simulated node")
-    of_simulate = of.add_parser("simulate")
-    for name in ("address", "keys"):
-        of_simulate.add_argument(name)
-    for name in ("first", "count", "slots"):
-        of_simulate.add_argument(name, type=int)
-    of_simulate.add_argument("seconds", type=float)
-    options = vars(parser.parse_args())
-    run: dict[str, Callable[..., None]] = {"trials": trials, "tasks": tasks, "simulate": simulate}
-    run[options.pop("what")](**options)
+    parser.add_argument("--finished", nargs="+", type=int, default=[100, 1000, 5000])
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
+    parser.add_argument("--further", type=int, default=20, help="trials to run on top of each")
+    parser.add_argument("--seconds", type=float, default=60, help="start no further one after these")
+    parser.add_argument("--studies", type=Path, help="keep those with finished trials in this folder, to use again")
+    trials(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -20,15 +20,11 @@ learning rates); those of seed 1 say how good it is. One training's value is the
 time-machine: those trainings themselves, replayed; the space is the recorded grid.
 python-docs (reserved text): the same replayed, 3 cells x 3 depths x 9 widths on another text (record_trainings.py).
 digits (reserved task): ridge regressions on random features, replayed (record_digits.py): error against log10 MACs.
-
-    python -m tests.benchmarks.surface        the fit's residuals, and what seeds alone differ by
 """
 
-import argparse
 import csv
 import hashlib
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -400,44 +396,3 @@ def make_surface(name: str) -> Surface:
 def digest(table: Path) -> str:
     """Eight hexadecimal digits that change with any row of a table, in whatever order they are."""
     return hashlib.sha256("\n".join(sorted(table.read_text().splitlines())).encode()).hexdigest()[:8]
-
-
-def describe(trainings: Sequence[Training]) -> str:
-    """How well the surface fits: the trainings that it was made from, and the others."""
-    fitted = fit([training for training in trainings if training.seed == 0])
-    parts = {
-        "grid, seed 0, 1 to 3 layers": [t for t in trainings if t.grid and t.seed == 0 and t.num_layers < 4],
-        "grid, seed 0, 4 layers": [t for t in trainings if t.grid and t.seed == 0 and t.num_layers == 4],
-        "random learning rates": [t for t in trainings if not t.grid],
-        "grid, seed 1 (not fitted)": [t for t in trainings if t.grid and t.seed == 1],
-    }
-    lines = [f"{'':28} trainings  learnt  as the surface says  log(surface / perplexity): rms, median, largest"]
-    for label, part in parts.items():
-        if not part:
-            continue
-        values = fitted.perplexity(scaled([vars(training) for training in part]))
-        found = np.array([training.perplexity for training in part])
-        learnt = found < LEARNT_BELOW
-        agree = learnt == (values < LEARNT_BELOW)
-        off = np.abs(np.log(values / found)[learnt & agree])
-        lines.append(
-            f"{label:28} {len(part):9}  {learnt.sum():6}  {agree.mean():19.0%}"
-            f"  {math.sqrt(np.mean(off**2)):30.3f} {np.median(off):8.3f} {off.max():8.3f}"
-        )
-    pairs = [np.log(p) for p in replay(trainings).recorded.values() if len(p) == 2 and max(p) < LEARNT_BELOW]
-    if pairs:
-        gaps = np.array([a - b for a, b in pairs]) / math.sqrt(2)
-        lines.append(
-            f"spread of log perplexity between seeds: {np.std(gaps):.3f}, median {np.median(np.abs(gaps)):.3f}"
-        )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, default=TRAININGS)
-    sys.stdout.write(f"{describe(read_trainings(parser.parse_args().table))}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,6 @@
 
 import math
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,12 @@ from scipy.stats import trim_mean
 
 from tests.benchmarks.bench_samplers import (
     RESULTS,
-    Plan,
     asked,
     digests,
     first_points,
-    missing,
     page,
     read_results,
     scores_of,
-    write,
 )
 from tests.benchmarks.sampler_tables import (
     Comparison,
@@ -37,15 +33,12 @@ from tests.benchmarks.surface import (
     SHAPE_SPACE,
     UNIFORM,
     Fit,
-    Replay,
     Synthetic,
     Training,
-    digest,
     fit,
     fraction,
     front_of,
     hypervolume,
-    log10_macs,
     preset_rate,
     reference_point,
     replay,
@@ -78,23 +71,11 @@ def fitted() -> Fit:
     return fit(trainings())
 
 
-def test_hypervolume_of_one_point_is_its_rectangle():
-    assert hypervolume([(3.0, 2.0)], (10.0, 6.0)) == pytest.approx(7 * 4)
-
-
 def test_hypervolume_of_a_staircase_is_the_sum_of_its_steps():
     steps = [(1.0, 5.0), (4.0, 3.0), (8.0, 1.0)]
     assert hypervolume(steps, (10.0, 6.0)) == pytest.approx(2 * 5 + 4 * 3 + 3 * 1)
     dominated, outside = (8.0, 4.0), [(10.0, 0.0), (0.0, 6.0), (11.0, 7.0)]
     assert hypervolume([*steps, dominated, *outside, *steps], (10.0, 6.0)) == pytest.approx(25)
-
-
-def test_hypervolume_agrees_with_counting_random_points():
-    draw = random.Random(0)
-    points = [(draw.random(), draw.random()) for _ in range(20)]
-    throws = [(draw.random(), draw.random()) for _ in range(20_000)]
-    dominated = sum(any(p[0] <= t[0] and p[1] <= t[1] for p in points) for t in throws) / len(throws)
-    assert hypervolume(points, (1.0, 1.0)) == pytest.approx(dominated, abs=0.01)
 
 
 def test_the_front_is_what_nothing_dominates():
@@ -109,11 +90,6 @@ def test_the_reference_point_is_a_tenth_of_the_range_beyond_the_nadir():
     assert reference_point([(3.0, 1.0), (2.0, 2.0), (1.0, 4.0)]) == pytest.approx((3.2, 4.3))
 
 
-def test_the_cheapest_shape_alone_is_no_longer_most_of_the_score():
-    surface = replay([recorded("gru", units, 0, perplexity) for units, perplexity in ((8, 9.0), (32, 6.0), (128, 4.0))])
-    assert fraction(surface, [shape(0)]) < 0.25
-
-
 def test_the_interquartile_mean_is_of_the_middle_half_of_all_values():
     strata = [np.array([0.0, 1.0, 2.0, 100.0]), np.array([3.0, 4.0, 5.0, 6.0])]
     found = interquartile_mean(strata)
@@ -121,19 +97,9 @@ def test_the_interquartile_mean_is_of_the_middle_half_of_all_values():
     assert found.low <= found.value <= found.high
 
 
-def test_the_bootstrap_resamples_within_each_surface():
-    apart = [np.full(8, 0.0), np.full(8, 1.0)]
-    assert (interquartile_mean(apart).low, interquartile_mean(apart).high) == (0.5, 0.5)
-
-
 def test_a_win_rate_counts_pairs_and_half_of_the_ties():
     assert win_rate(np.array([1.0, 2.0]), np.array([1.0, 0.0])).rate == 3.5 / 4
     assert win_rate(np.ones(3), np.ones(3)).p == 1.0
-
-
-def test_ten_runs_that_are_all_ahead_of_ten_others_remain_significant_after_holms_correction():
-    behind, ahead = np.arange(10.0), np.arange(10.0) + 20
-    assert 380 * win_rate(ahead, behind).p < 0.05
 
 
 def test_holm_multiplies_by_the_number_of_hypotheses_left():
@@ -156,15 +122,6 @@ def test_a_sampler_is_compared_after_its_own_first_trials_and_after_the_same():
         (("known-cost", "own"), ("tpe", "spread")): 0.0,
         (("known-cost", "random"), ("tpe", "own")): 1.0,
     }
-
-
-def test_the_trials_that_both_were_given_are_not_compared():
-    given = {
-        Run("shapes", sampler, start, 1, seed): {10: 0.5}
-        for sampler, start in (("known-cost", "random"), ("tpe", "own"))
-        for seed in (0, 1)
-    }
-    assert compared(given) == {}
 
 
 def test_comparisons_are_corrected_for_those_of_every_number_of_workers():
@@ -192,40 +149,6 @@ def test_the_page_says_what_is_recorded():
     assert (Path(__file__).parents[2] / "docs" / "sampler-comparison.md").read_text() == page_of_record
 
 
-def test_results_are_written_in_one_order_whatever_came_first(tmp_path):
-    path = tmp_path / "results.csv"
-    lines = [ROW.format(seed=seed) for seed in (0, 2, 10)]
-    path.write_text(HEADER + "".join(reversed(lines)))
-    write(path, read_results(path, {"digits": "new"}))
-    assert path.read_text() == HEADER + "".join(lines)
-
-
-def test_a_plan_runs_both_starts_with_one_worker_and_each_run_once():
-    wanted = list(Plan(["shapes"], ["tpe", "known-cost"], [1, 8], seeds=2).runs())
-    assert len(set(wanted)) == len(wanted) == 2 * (2 + 2 + 1 + 1)
-    assert {(run.sampler, run.start) for run in wanted if run.workers == 1} == {
-        ("tpe", "own"),
-        ("tpe", "spread"),
-        ("known-cost", "own"),
-        ("known-cost", "random"),
-    }
-    assert {run.start for run in wanted if run.workers == 8} == {"own"}
-
-
-def test_the_digest_knows_the_rows_and_not_their_order(tmp_path):
-    def of(*rows: str) -> str:
-        (tmp_path / "table.csv").write_text("\n".join(rows))
-        return digest(tmp_path / "table.csv")
-
-    assert of("a,1", "b,2") == of("b,2", "a,1") != of("a,1", "b,3")
-
-
-def test_a_sampler_whose_library_is_not_here_is_left_out_with_its_reason(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert missing("botorch") == "botorch is left out: no module botorch"
-    assert missing("tpe") is None
-
-
 def recorded(cell: str, units: int, seed: int, perplexity: float, grid: bool = True) -> Training:
     return Training(cell, 1, units, 0.01, seed, grid, perplexity)
 
@@ -241,13 +164,6 @@ TWO_WIDTHS = [
 
 def shape(width: int) -> dict[str, Any]:
     return {"cell": "gru", "num_layers": 0, "hidden_size": width}
-
-
-def test_a_replay_s_space_is_the_recorded_grid_by_index():
-    surface = replay(TWO_WIDTHS)
-    assert [surface.configuration(shape(index)) for index in (0, 1)] == [("gru", 1, 16), ("gru", 1, 64)]
-    assert surface.space["hidden_size"].high == 1  # type: ignore[attr-defined]
-    assert surface.log10_cost(shape(1)) == log10_macs("gru", 1, 64)
 
 
 def test_replay_answers_with_one_seed_then_the_other_and_is_judged_by_their_mean():
@@ -276,31 +192,6 @@ def test_the_surface_finds_the_law_behind_its_trainings_again(fitted):
     off = [math.log(value / t.perplexity) for value, t in zip(values, unseen, strict=True)]
     assert max(map(abs, off)) < 0.05
     assert max(values) == pytest.approx(UNIFORM)
-
-
-def test_a_training_that_began_to_learn_late_hardly_moves_the_surface():
-    learnt = [t for t in trainings() if t.learnt]
-    late = [replace(t, perplexity=1.5 * t.perplexity) if n % 20 == 0 else t for n, t in enumerate(learnt)]
-    points = scaled([vars(t) for t in learnt])
-    moved = fit(late).perplexity(points) / fit(learnt).perplexity(points)
-    assert max(moved) < 1.05
-    assert min(moved) > 0.95
-
-
-def test_without_a_learning_rate_the_surface_is_at_the_presets(fitted):
-    params = {"cell": "lstm", "num_layers": 2, "hidden_size": 40}
-    surface = Synthetic(fitted, SHAPE_SPACE, noise=0.0)
-    assert surface.truth(params) == pytest.approx(surface.truth({**params, "learning_rate": 0.03}))
-
-
-def test_noise_has_the_spread_asked_for_and_the_same_draws_for_every_sampler(fitted):
-    surface = Synthetic(fitted, SHAPE_SPACE, noise=0.05)
-    params = {"cell": "gru", "num_layers": 1, "hidden_size": 100}
-    off = [math.log(surface.observe(params, 3, n, []) / surface.truth(params)) for n in range(2000)]
-    assert np.std(off) == pytest.approx(0.05, rel=0.05)
-    assert abs(np.mean(off)) < 3 * 0.05 / math.sqrt(2000)
-    assert surface.observe(params, 3, 0, []) == surface.observe(params, 3, 0, [params])
-    assert surface.observe(params, 3, 0, []) != surface.observe(params, 4, 0, [])
 
 
 @pytest.mark.parametrize("space", [SHAPE_SPACE, RATE_SPACE])
@@ -333,8 +224,3 @@ def test_so_many_trials_run_at_a_time(fitted, monkeypatch):
     monkeypatch.setattr(optuna.Study, "tell", tell)
     asked(Run("shapes", "random", "own", 8, 0), Synthetic(fitted, SHAPE_SPACE), trials=10)
     assert told_after == [8, 9]
-
-
-def test_the_replay_of_no_second_seed_repeats_the_first():
-    surface = Replay(("cell", "num_layers", "hidden_size"), {("gru", 1, 16): (8.0,)}, {("gru", 1, 16): 3.0}, UNIFORM)
-    assert surface.observe(shape(0), 0, 1, [shape(0)]) == 8.0
