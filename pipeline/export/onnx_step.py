@@ -7,7 +7,7 @@ torch.
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,34 +48,24 @@ def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
         return b"", "A network on top of an n-gram is not exported: ONNX has no operator for the n-gram's tables."
     if not all(map(importlib.util.find_spec, EXTRA)):
         return b"", HOW_TO_INSTALL
+    state = model.initial_state(2)
+    parts = dict(zip(("hidden", "cell"), state if isinstance(state, tuple) else (state,), strict=False))
     with _quiet(), torch.no_grad():
-        step = Step(with_row_lookup(model)).eval()
-        exported = _export(step, _parts(model))
-        difference = _largest_difference(Step(model).eval(), exported, _parts(model))
+        exported = _export(Step(with_row_lookup(model)).eval(), parts)
+        difference = _largest_difference(Step(model).eval(), exported, parts)
     if not difference <= TOLERANCE:
         return b"", f"ONNX differs from torch by {difference:.1g}, more than {TOLERANCE:g}: it was not written."
     return exported, ""
 
 
-def _parts(model: LanguageModel) -> tuple[Tensor, ...]:
-    """The parts of the initial state for a batch of two."""
-    state = model.initial_state(2)
-    return state if isinstance(state, tuple) else (state,)
-
-
-def _names(parts: tuple[Tensor, ...]) -> list[str]:
-    return ["hidden", "cell"][: len(parts)]
-
-
-def _export(step: Step, parts: tuple[Tensor, ...]) -> bytes:
-    """Export with a dynamic batch size."""
-    names = _names(parts)
+def _export(step: Step, parts: Mapping[str, Tensor]) -> bytes:
+    """Export with a dynamic batch size; ``parts`` are those of the initial state for a batch of two, by name."""
     program = torch.onnx.export(
         step,
-        (torch.zeros(2, dtype=torch.int64), *parts),
+        (torch.zeros(2, dtype=torch.int64), *parts.values()),
         dynamo=True,
-        input_names=["ids", *names],
-        output_names=["logits", *(f"next_{name}" for name in names)],
+        input_names=["ids", *parts],
+        output_names=["logits", *(f"next_{name}" for name in parts)],
         dynamic_shapes=({0: "batch"}, tuple({1: "batch"} for _ in parts)),
         verbose=False,
     )
@@ -88,19 +78,19 @@ def _export(step: Step, parts: tuple[Tensor, ...]) -> bytes:
     return exported
 
 
-def _largest_difference(step: Step, exported: bytes, parts: tuple[Tensor, ...]) -> float:
+def _largest_difference(step: Step, exported: bytes, parts: Mapping[str, Tensor]) -> float:
     """The largest absolute difference between ONNX and torch in CHECKED_STEPS steps from a zero state.
 
     Each continues from its own last state.
     """
     from onnx.reference import ReferenceEvaluator
 
-    evaluator, names, largest = ReferenceEvaluator(exported), _names(parts), 0.0
-    ours, theirs = parts, [part.numpy() for part in parts]
+    evaluator, largest = ReferenceEvaluator(exported), 0.0
+    ours, theirs = tuple(parts.values()), [part.numpy() for part in parts.values()]
     for number in range(CHECKED_STEPS):
         ids = torch.tensor([number, number + 1]) % step.model.vocab_size
         logits, *ours_next = step(ids, *ours)
-        outputs: list[Any] = list(evaluator.run(None, {"ids": ids.numpy(), **dict(zip(names, theirs, strict=True))}))
+        outputs: list[Any] = list(evaluator.run(None, {"ids": ids.numpy(), **dict(zip(parts, theirs, strict=True))}))
         pairs = zip((logits, *ours_next), outputs, strict=True)
         largest = max(largest, *((mine - torch.from_numpy(other)).abs().max().item() for mine, other in pairs))
         ours, theirs = tuple(ours_next), outputs[1:]
@@ -112,10 +102,10 @@ def _quiet() -> Iterator[None]:
     """Suppress the exporter's warnings about packages and operators that are not used here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
             yield
-    finally:
-        logger.setLevel(level)
+        finally:
+            logger.setLevel(level)

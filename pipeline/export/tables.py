@@ -16,41 +16,16 @@ OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fiel
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
 
 FIGURES = (
-    "val_perplexity",
-    "val_perplexity_pooled",
-    "test_perplexity",
-    "test_bits_per_char",
-    "ngram_order",
-    "ngram_val_perplexity",
-    "ngram_test_perplexity",
-    "mixture_val_perplexity",
-    "mixture_test_perplexity",
-    "best_epoch",
-    "epochs",
-    "stopped",
-    "train_seconds",
-    "chars_per_second",
-    "parameters",
-    "stored_numbers",
-    "macs_per_char",
-    "precision",
-    "device",
-)
+    "val_perplexity", "val_perplexity_pooled", "test_perplexity", "test_bits_per_char",
+    "ngram_order", "ngram_val_perplexity", "ngram_test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity",
+    "best_epoch", "epochs", "stopped", "train_seconds", "chars_per_second",
+    "parameters", "stored_numbers", "macs_per_char", "precision", "device",
+)  # fmt: skip
 
 FRONT = (
-    "name",
-    "cell",
-    "num_layers",
-    "hidden_size",
-    "macs_per_char",
-    "parameters",
-    "stored_numbers",
-    "val_perplexity",
-    "val_perplexity_low",
-    "val_perplexity_high",
-    "test_perplexity",
-    "probability",
-)
+    "name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "stored_numbers",
+    "val_perplexity", "val_perplexity_low", "val_perplexity_high", "test_perplexity", "probability",
+)  # fmt: skip
 
 
 def curves_csv(trainings: Iterable[RecordedTraining]) -> str:

@@ -111,13 +111,10 @@ def test_the_pictures_of_a_search_are_among_its_charts(lab: Lab, visit: Visit):
     assert opened.our_errors == []
 
 
-def test_the_registered_model_says_what_each_alias_names(lab: Lab, visit: Visit):
+def test_models_say_what_each_alias_names_and_have_their_figures(lab: Lab, visit: Visit):
     opened = visit(f"{lab.address}/#/models/time-machine-lm")
     opened.wait_for("An alias belongs to one study of one text", "@best", "@shapes-best", "Version 1")
     assert opened.our_errors == []
-
-
-def test_logged_models_are_named_by_their_shapes_and_have_their_figures(lab: Lab, visit: Visit):
     opened = visit(f"{lab.address}/#/experiments/{setup().experiment_id}/models", width=2400)
     opened.wait_for("lstm-1x8", "result/test_perplexity")
     assert opened.our_errors == []
