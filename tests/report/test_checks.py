@@ -3,9 +3,7 @@
 from dataclasses import replace
 from itertools import product
 from math import exp, log, sqrt
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,7 +16,6 @@ from pipeline.report.table import chosen_rows, configurations_of, protocol_epoch
 from pipeline.stages.reproduce import QUICK_EPOCHS
 from pipeline.text.corpus import load_corpus
 from pipeline.training.loop import Training
-from tests.benchmarks import record_d2l
 from tests.report.reproductions import TEXT, reproduction, training
 
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -41,14 +38,6 @@ def test_a_band_is_the_prediction_interval_of_students_t():
     found = band([[9.9, exp(each)] for each in logs], 2)
     reach = 8.6103 * 0.1 * sqrt(1.2)
     assert (log(found.low), log(found.high)) == pytest.approx((2 - reach, 2 + reach), abs=1e-4)
-
-
-def test_a_band_misses_one_more_curve_as_often_as_its_level_says():
-    """Six draws of one distribution: five for the band, and the sixth. The tolerance is four standard errors."""
-    draws, level = 2_000, 0.2
-    drawn = np.exp(np.random.default_rng(0).normal(2.0, 0.1, (draws, 6)))
-    missed = [not band([[value] for value in six[:5]], 1, level).holds(six[5]) for six in drawn.tolist()]
-    assert np.mean(missed) == pytest.approx(level, abs=4 * sqrt(level * (1 - level) / draws))
 
 
 def test_each_of_d2ls_seeds_is_within_the_bands_of_the_others():
@@ -90,18 +79,6 @@ def test_every_configuration_but_the_two_of_1024_units_has_five_seeds_of_d2l_to_
         if row.hidden_size < 1024:
             lengths = [len(curve) for curve in checks.d2l_curves()[row.id][split]]
             assert (len(lengths), min(lengths)) == (5, LAST_COMMON.get(row.id, protocol_epochs(row))), row.id
-
-
-def test_a_longer_recording_takes_the_place_of_a_shorter_one_of_its_seed_alone(tmp_path: Path, monkeypatch):
-    table = tmp_path / "d2l_curves.csv"
-    table.write_bytes(record_d2l.TABLE.read_bytes())
-    monkeypatch.setattr(record_d2l, "TABLE", table)
-    before, recorded = table.read_text().splitlines(), record_d2l.recorded("gru-torch-8x32", 2)
-    for epochs in (recorded, recorded + 1):
-        values = ("gru-torch-8x32", "2", str(epochs), "7", *2 * [" ".join(["9.5"] * epochs)])
-        record_d2l.keep(dict(zip(record_d2l.COLUMNS, values, strict=True)))
-    changed = [pair for pair in zip(before, table.read_text().splitlines(), strict=True) if pair[0] != pair[1]]
-    assert [new.partition(" ")[0] for _, new in changed] == [f"gru-torch-8x32,2,{recorded + 1},7,9.5"]
 
 
 # --- what is compared with them --------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.report.corrections import Correction, Explanation, corrections
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.evidence import LAST_TRAIN
 from pipeline.report.statements.verdicts import FAILS
 from pipeline.report.table import DATA, REPORT_SYMBOLS, report_rows
 from tests.report.alterations import TRAINED, Alter, each, ends, runs, same_text, streams, text
@@ -89,15 +88,6 @@ def test_eight_layers_that_do_not_fit_failed_in_optimisation():
     for found in (TRAINED(FOUND), ends(gru_torch_8x32=(14.5, 16.9))(FOUND), reproduction(0)):
         assert stuck not in said(found, WHY)
     assert instead not in said(TRAINED(FOUND), EIGHT)
-
-
-def test_the_curves_of_the_lstm_are_those_of_the_runs():
-    assert f"at the last epoch is {weighed(FOUND).mean('lstm-torch-1x128', LAST_TRAIN)} (3 seeds" in said(FOUND, ONE)
-    assert "9 epochs are trained" in said(STATES["not ended"], ONE)
-
-
-def test_a_recipe_that_is_no_better_on_the_same_text_clears_no_network():
-    assert "not the network" not in said(same_text(9.0)(FOUND), BAR)
 
 
 def test_what_is_written_out_follows_from_the_formulas_and_the_table():

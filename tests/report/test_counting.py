@@ -43,13 +43,6 @@ def test_a_network_is_ahead_or_behind_only_outside_both_the_seeds_and_the_texts_
     assert str(found).startswith(words), str(found)
 
 
-def test_a_comparison_says_how_wide_both_intervals_are():
-    found = against_counting(trained(5.04, 5.05, 5.06), FACTS, "windowed", 4)
-    assert found is not None
-    assert str(found).startswith("ahead of the 4-gram's 5.17: -2.3 %, ")
-    assert str(found).count(" by ") == 2
-
-
 def test_one_seed_has_an_interval_by_the_spread_of_other_shapes():
     (alone,), (first, second) = trained(5.05), trained(5.0, 5.1)
     done = replace(reproduction(seeds=0), text=FACTS)
@@ -70,13 +63,6 @@ def test_trainings_by_the_stream_preset_are_compared_with_the_ngram_of_their_own
     assert found is not None
     assert found.order == 7
     assert found.perplexity == pytest.approx(3.65, abs=0.01)
-
-
-@pytest.mark.parametrize("order", [4, 5])
-def test_a_record_without_the_costs_is_not_compared(order):
-    facts = FACTS if order == 5 else TEXT
-    assert against_counting(trained(5.0), facts, "windowed", order) is None
-    assert same_text_against_counting(reproduction(), LSTM, "windowed", order) is None
 
 
 def test_the_best_of_our_recipe_is_chosen_by_validation_and_compared_on_test():

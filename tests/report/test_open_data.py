@@ -14,13 +14,14 @@ from scipy.stats import t as student
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import REPORT_PROMPTS, CorpusConfig
+from pipeline.report.checks import checks
 from pipeline.report.open_data import COLUMNS, CURVES, epochs_csv, result
 from pipeline.report.page.tables import perplexity_table
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
 from pipeline.report.statements.evidence import LAST_VAL, Bounds, Evidence
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import report_statements
-from pipeline.report.statements.verdicts import IN_PART, OPEN, WORDS, Verdict
+from pipeline.report.statements.verdicts import OPEN, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, report_rows
 from pipeline.report.text_facts import places_of, words_of
 from pipeline.support.page.document import Cell
@@ -51,30 +52,9 @@ def test_each_epoch_of_each_role_is_a_row_with_both_splits_and_averages():
     assert [row["role"] for row in of_it] == ["report"] * 100 + ["stream"] * 26 + ["same-text"] * 50
     run, row = found["gru-scratch-1x32"].runs[1], of_it[50 + 2]
     assert (row["seed"], row["epoch"], row["seconds"]) == ("1", "3", "3")
+    assert [row["epoch"] for row in of_it if row["train_first_half_book"]] == ["1"] * 4
     for column, curve in (("train_book", "train"), ("val_book", "val"), ("val_pooled", "val_pooled")):
         assert float(row[column]) == pytest.approx(getattr(run, curve)[2], rel=1e-5)
-
-
-def test_the_first_half_of_the_first_epoch_stands_in_its_row_alone():
-    rows = rows_of(epochs_csv(with_other_roles(reproduction(1))))
-    kept = [row["epoch"] for row in rows if row["train_first_half_book"] and row["role"] == "report"]
-    assert kept == 17 * ["1"]
-
-
-def test_an_older_record_has_no_seconds_of_epochs():
-    assert {row["seconds"] for row in rows_of(epochs_csv(reproduction(1)))} == {""}
-
-
-def test_the_result_has_each_word_and_the_part_only_where_it_is_in_part():
-    verdicts = [Verdict(each, WORDS[n % 5], "", "this part") for n, each in enumerate(report_statements())]
-    made = result(reproduction(1), verdicts, ())
-    ids = [each.id for each in report_statements()]
-    assert made["verdicts"][ids[0]] == {"verdict": "reproduced"}
-    assert made["verdicts"][ids[1]] == {"verdict": "in part", "part": "this part"}
-    assert made["tally"]["all"]["in part"] == sum(
-        each == {"verdict": "in part", "part": "this part"} for each in made["verdicts"].values()
-    )
-    assert sum(sum(counts.values()) for counts in made["tally"]["kind"].values()) == len(ids)
 
 
 def test_an_infinite_perplexity_is_null():
@@ -186,9 +166,12 @@ def committed(book: Path) -> Reproduction:
 
 
 def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements(book):
-    expected = json.loads((FOLDER / "result.json").read_text())["verdicts"]
-    verdicts = weigh(committed(book), report_statements()).verdicts
-    assert len(verdicts) == len(expected) == 258
-    assert {each.statement.id: each.word for each in verdicts} == {id: each["verdict"] for id, each in expected.items()}
-    parts = {each.statement.id: each.part for each in verdicts if each.word == IN_PART}
-    assert parts == {id: each["part"] for id, each in expected.items() if "part" in each}
+    expected, found = json.loads((FOLDER / "result.json").read_text()), committed(book)
+    made = result(found, weigh(found, report_statements()).verdicts, checks(found))
+    assert len(made["verdicts"]) == 258
+    assert made["verdicts"] == expected["verdicts"]
+    assert made["tally"] == expected["tally"]
+    met, before = ({each["name"]: each["is_met"] for each in one["checks"]} for one in (made, expected))
+    assert met == before
+    for one, other in zip(made["configurations"], expected["configurations"], strict=True):
+        assert one["best_val_perplexity"] == pytest.approx(other["best_val_perplexity"], rel=1e-5)

@@ -25,18 +25,6 @@ def test_a_comparison_is_told_with_its_interval_seeds_and_p_value():
     assert "(8 and 3 seeds, no interval)" in str(replace(gap, difference=Estimate(0.4, None, None), adjusted_p=None))
 
 
-def test_more_seeds_are_needed_for_a_smaller_difference():
-    def needed(mean):
-        found = Estimate(mean, mean - 0.1, mean + 0.1)
-        return Comparison("a", "b", (1, 1), found, False, (3, 3), p=0.2, adjusted_p=0.2).seeds_needed
-
-    assert [needed(mean) for mean in (0.05, 0.01, 0.001)] == [
-        "about 12 seeds each of a and b",
-        "about 300 seeds each of a and b",
-        "more than 1,000 seeds each of a and b",
-    ]
-
-
 @pytest.mark.parametrize(
     ("words", "unknown", "of_all", "of_some", "but_one"),
     [

@@ -48,15 +48,6 @@ def test_a_mean_has_the_spread_of_a_seed_pooled_over_all_configurations():
     assert single.low is not None  # by the seeds of d2l's others
 
 
-def test_a_comparison_of_perplexities_is_a_ratio_and_one_of_gaps_a_difference():
-    made = evidence()
-    ratio = made.compare("end", WITH, WITHOUT, LAST_TRAIN)
-    assert 1 + ratio.difference.mean == pytest.approx(ratio.means[0] / ratio.means[1])
-    gap = made.compare("gap-order", WITH, WITHOUT, LAST_GAP)
-    assert gap.difference.mean == pytest.approx(gap.means[0] - gap.means[1])
-    assert gap.seeds == (8, 3)
-
-
 def test_p_values_are_corrected_over_the_comparisons_of_a_kind_and_no_others():
     ids = ("rnn-torch-1x128", "gru-torch-1x128", "gru-torch-2x128")
     best, order = (next(each for each in report_statements() if each.kind == kind) for kind in ("best", "gap-order"))
@@ -79,8 +70,3 @@ def test_trainings_that_are_not_whole_or_of_a_quick_check_do_not_count():
     assert evidence(cut).missing(WITH) == "gru-torch-2x32 is not trained to the end: 12 of 100 epochs."
     assert evidence(cut).missing(WITHOUT) == ""
     assert "A quick reproduction trains for a few epochs only" in evidence(reproduction(quick=True)).missing(WITH)
-
-
-def test_evidence_is_of_the_report_only_with_its_statements():
-    assert evidence(statements=report_statements()).is_of_the_report
-    assert not evidence(statements=report_statements()[:5]).is_of_the_report

@@ -90,10 +90,6 @@ def test_a_comparison_of_many_is_held_to_a_stricter_level():
     assert [weigh(found, group, None).verdicts[0].word for group in ([one], many)] == [HOLDS, OPEN]
 
 
-def test_seeds_of_d2l_count_in_a_comparison():
-    assert "8 and 8 seeds" in judged(reproduction(), "deep-2x32-perplexity").because
-
-
 def test_an_order_of_an_untrained_configuration_is_open():
     verdict = judged(untrained(LSTM)(reproduction()), said("lower"))
     assert (verdict.word, verdict.part) == (OPEN, "training lstm-torch-2x128 to the end")

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.evaluators.printed import as_printed
-from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import each, judged, row, statement, text
 from tests.report.reproductions import TEXT, reproduction
@@ -46,12 +45,6 @@ def sizes(id: str, parameters: float, macs: float):
 )
 def test_a_size_is_judged_to_its_last_digit(id, value, word):
     assert judged(FOUND, statement(id, value=value)).word == word
-
-
-def test_how_near_the_last_digit_is_a_bound():
-    wide = Bounds().scaled("last_digit", 2)
-    assert judged(FOUND, "lstm-torch-8x32-parameters").word == FAILS
-    assert judged(FOUND, "lstm-torch-8x32-parameters", wide).word == HOLDS
 
 
 def test_a_print_out_is_judged_by_the_shape_that_it_names():
@@ -115,18 +108,6 @@ def test_considerably_less_has_a_bound_for_both_sizes(parameters, macs, word, pa
 def test_a_time_is_judged_by_its_transcript(id, of, transcript, word, part):
     verdict = judged(row(of, train_seconds_transcript=transcript)(FOUND), id)
     assert (verdict.word, verdict.part) == (word, part)
-
-
-def test_a_time_that_is_not_reported_leaves_an_order_open():
-    found = row("gru-torch-2x128", train_seconds_transcript=None, train_seconds_prose=None)(FOUND)
-    verdict = judged(found, DEEP)
-    assert (verdict.word, verdict.part) == (OPEN, "a time of gru-torch-2x128")
-
-
-def test_whose_time_is_stated_instead_is_said_and_what_the_prose_contradicts():
-    assert "169 s is what gru-scratch-1x1024 took." in judged(FOUND, "lstm-scratch-1x1024-seconds").because
-    assert "The prose has 201 s" in judged(FOUND, "lstm-torch-2x128-time-against-gru-2x128").because
-    assert "contradicts" not in judged(FOUND, DEEP).because
 
 
 # --- captions --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.statements.evaluators.texts import edit_distance, edits_to_book, sense
+from pipeline.report.statements.evaluators.texts import edit_distance, sense
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import judged, row, runs, statement, text, untrained
 from tests.report.reproductions import TEXT, reproduction
@@ -59,12 +59,6 @@ def test_edit_distance_is_a_distance(first, second, third):
     assert edit_distance(first, second) == edit_distance(second, first)
     assert edit_distance(first, third) <= edit_distance(first, second) + edit_distance(second, third)
     assert abs(len(first) - len(second)) <= edit_distance(first, second) <= max(len(first), len(second))
-
-
-def test_edits_are_those_of_the_textbook_to_the_nearest_occurrence_of_the_prompt():
-    assert edit_distance("kitten", "sitting") == 3
-    places = (TEXT.prompts[0], replace(TEXT.prompts[0], continuation=" gone"))
-    assert edits_to_book([("it has", "it has gone")], replace(TEXT, prompts=places)) == 0
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------

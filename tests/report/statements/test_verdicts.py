@@ -84,11 +84,6 @@ def test_each_statement_has_a_verdict_that_says_which_part_or_what_is_open(found
     assert all(bool(verdict.part) == (verdict.word in (IN_PART, OPEN)) for verdict in made)
 
 
-def test_a_second_time_gets_the_verdict_of_the_first():
-    made = {each.statement.id: each.word for each in weigh(reproduction(), report_statements()).verdicts}
-    assert made["deep-2x32-perplexity-again"] == made["deep-2x32-perplexity"]
-
-
 def test_one_seed_that_diverged_is_no_obstacle():
     worst = runs("gru-torch-2x32", lambda run: replace(run, train=(float("inf"),) * 100, val=(float("inf"),) * 100))
     assert len(weigh(worst(reproduction()), report_statements()).verdicts) == len(report_statements())
