@@ -76,14 +76,13 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     if parts.scheme != "https":
         raise InputError(f"--corpus {shown} is not https; only https addresses are downloaded")
     kept = cache_dir() / "downloads" / file if file else kept_file(url)
-    if kept.is_file() and not known_sha256 and not refresh:
+    if _is_kept(kept, known_sha256) and not refresh:
         return kept
     if not online or os.environ.get("TMLM_OFFLINE"):
         raise DataUnavailableError(f"{shown}: not downloaded ({'TMLM_OFFLINE is set' if online else 'offline'})")
-    started = time.time()
     try:
         with file_lock(kept.with_suffix(".lock")):  # only one of several processes downloads it
-            if kept.is_file() and kept.stat().st_mtime > started:
+            if _is_kept(kept, known_sha256) and not refresh:
                 return kept
             for part in leftovers(kept):
                 part.unlink()
@@ -94,6 +93,11 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
         reason = error.strerror or error
         raise DataUnavailableError(f"{shown}: can't be downloaded to {cache_dir()}: {reason}") from error
     return kept
+
+
+def _is_kept(file: Path, known_sha256: str) -> bool:
+    """Whether a file is there, with the digest if that is known."""
+    return file.is_file() and known_sha256 in ("", hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def _digest(text: str) -> str:
