@@ -62,28 +62,18 @@ def test_a_lock_is_exclusive_and_released_at_the_end_of_its_block(tmp_path):
         pass
 
 
-def test_a_small_file_is_read_without_its_byte_order_mark(tmp_path):
-    (tmp_path / "file").write_text("größe", encoding="utf-8-sig")
-    assert read_small(tmp_path / "file", "--space", 100) == "größe"
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"x" * 101, "has more than 100 bytes; give a smaller file"),
-        (b"\xff", "can't be read ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte); give a"),
-        (None, "can't be read (No such file or directory); give a UTF-8 text file"),
+        (b"x" * 101, "has more than 100 bytes"),
+        (b"\xff", "can't be read ('utf-8' codec"),
+        (None, "can't be read (No such file or directory)"),
+        ("/dev/zero", "is not a regular file"),
     ],
 )
-def test_a_file_that_is_too_large_no_text_or_missing_is_refused(tmp_path, content, message):
-    path = tmp_path / "file"
-    if content is not None:
+def test_file_that_is_too_large_no_text_or_no_file_is_refused(tmp_path, content, message):
+    path = Path(content) if isinstance(content, str) else tmp_path / "file"
+    if isinstance(content, bytes):
         path.write_bytes(content)
     with pytest.raises(InputError, match=f"^--space {path} {re.escape(message)}"):
         read_small(path, "--space", 100)
-
-
-@pytest.mark.parametrize(("path", "kind"), [("/", "a folder"), ("/dev/zero", "not a regular file")])
-def test_what_is_no_file_is_refused_without_being_read(path, kind):
-    with pytest.raises(InputError, match=f"^--space {path} is {kind}; give a file$"):
-        read_small(Path(path), "--space", 100)

@@ -28,13 +28,6 @@ def test_nothing_in_a_text_is_markup(text):
     assert all(first not in line for line in lines)
 
 
-def test_long_texts_are_wrapped_and_lose_no_word():
-    words = "the time traveller for so it will be convenient to speak of him " * 10
-    lines = text_block(words).splitlines()[1:-1]
-    assert max(map(len, lines)) <= 72
-    assert " ".join(lines).split() == words.split()
-
-
 @given(st.text(st.sampled_from("ab \n\t\u2028\\`*_{}[]<>()#|~!&$'\"-+.:/=x1")))
 def test_no_name_is_markup_whatever_is_in_it(name):
     unescaped = re.sub(r"\\[!-/:-@\[-`{-~]", "", plain(name))  # CommonMark's escapes

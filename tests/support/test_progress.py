@@ -1,6 +1,5 @@
 """Progress: a bar on a terminal, a line now and then anywhere else."""
 
-import io
 import logging
 import re
 import sys
@@ -137,20 +136,6 @@ def test_a_search_shows_the_share_of_its_work_the_time_left_and_its_figures(cloc
     assert bar.endswith("00:01<01:33, trials=0/5, best=4.12")  # 270 s for two workers, who did 30 in one
 
 
-def test_without_a_plan_no_time_left_is_claimed(clock, shown):
-    def work() -> None:
-        with search_progress("x", workers=1) as bar:
-            for phase in ("timing some steps", "timing the front"):
-                bar.plan(60.0)
-                bar.phase(phase)
-                clock.seconds += 1
-                bar.show(timed="1/2")
-
-    bars = [bar for bar in shown(work).bars if "timing" in bar]
-    assert bars
-    assert all("<?" in bar for bar in bars)
-
-
 def bar_share(bar: str) -> int:
     return int(bar.split("%")[0].split()[-1])
 
@@ -188,17 +173,6 @@ def test_the_time_left_is_the_plans_at_first_and_the_measured_rates_later():
     assert half_as_fast[-1] == pytest.approx(600, rel=0.01)
 
 
-def test_a_notebook_shows_a_bar_of_80_columns(clock, monkeypatch):
-    """Its stream is no terminal, but draws a line again after a carriage return."""
-    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
-    monkeypatch.setattr("sys.stderr", stream)
-    monkeypatch.delenv("COLUMNS", raising=False)
-    train(clock)
-    last = stream.getvalue().rstrip("\n").rpartition("\r")[2]
-    assert last.startswith("lstm-1x8 100%|")
-    assert len(last) < 80
-
-
 # --- off a terminal --------------------------------------------------------------------------------------------------
 
 
@@ -207,14 +181,6 @@ def lines(capsys: pytest.CaptureFixture) -> list[str]:
     times, texts = zip(*(line.split(" ", 1) for line in capsys.readouterr().err.splitlines()), strict=True)
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d", each) for each in times)
     return list(texts)
-
-
-def test_a_training_of_less_than_30_seconds_writes_nothing(clock, capsys):
-    with progress("x") as bar:
-        bar(0.0)
-        clock.seconds += 29
-        bar(0.5, epoch="1/2", train="5.12", val="4.50")
-    assert capsys.readouterr().err == ""
 
 
 def test_short_epochs_share_a_line_every_30_seconds(clock, capsys):

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from pipeline.support import signals
 from tests.limits import SLACK
 
 START = """
@@ -82,14 +81,6 @@ def test_process_that_does_not_stop_is_ended_by_force(signum, code):
     name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
     assert (ended, out, err) == (code, f"closed after {name}\n", f"Stopped by {name}.\n")
     assert 0.4 < seconds < 0.5 + SLACK
-
-
-def test_forced_exit_of_a_worker_prints_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(os, "_exit", lambda code: None)
-    for parent in (None, "a process"):
-        monkeypatch.setattr("multiprocessing.process.parent_process", lambda parent=parent: parent)
-        signals._force_exit(signal.SIGINT)
-        assert capsys.readouterr().err == ("" if parent else "Stopped by Ctrl-C.\n")
 
 
 @pytest.mark.parametrize("closer", ["", "signals.on_forced_exit(lambda name: time.sleep(60))"])

@@ -4,13 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.support.terminal import columns_of, in_lines, line_width, side_by_side, wrapped
-
-
-@pytest.mark.parametrize(("terminal", "width"), [("80", 80), ("200", 112), ("10", 40)])
-def test_the_width_is_the_terminals_within_bounds(monkeypatch, terminal, width):
-    monkeypatch.setenv("COLUMNS", terminal)
-    assert line_width() == width
+from pipeline.support.terminal import columns_of, in_lines, side_by_side, wrapped
 
 
 def test_a_paragraph_fits_into_the_terminal(monkeypatch):
@@ -51,8 +45,3 @@ def test_two_texts_stand_side_by_side_in_columns_of_equal_width():
     lines = side_by_side("一二三四五六", "one two three", 23).split("\n")
     assert lines == ["一二三四五   one two", "六           three"]
     assert {columns_of(line[: line.rindex("   ") + 3]) for line in lines} == {13}
-
-
-def test_an_option_is_not_broken_at_its_hyphens(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    assert "--take-aliases" in wrapped("Aliases are left as they are, unless --take-aliases moves them.")

@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from pipeline.support.wording import counted, listed, rounded, span
+from pipeline.support.wording import listed, rounded
 
 
 @pytest.mark.parametrize(
@@ -18,15 +18,6 @@ def test_a_perplexity_has_two_decimals_or_fewer_the_larger_it_is(perplexity, tex
     assert rounded(perplexity) == text
 
 
-def test_nouns_are_singular_for_one_alone():
-    assert [counted(number, "seed") for number in (0, 1, 3)] == ["0 seeds", "1 seed", "3 seeds"]
-
-
 @pytest.mark.parametrize(("items", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")])
 def test_a_list_ends_with_and(items, text):
     assert listed(items) == text
-
-
-def test_a_span_of_equal_numbers_is_that_number():
-    assert span([12, 3, 7]) == "3 to 12"
-    assert span([5, 5]) == "5"
