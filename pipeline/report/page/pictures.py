@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from pipeline.report.reproduction import Configuration, Curve, Reproduction
+from pipeline.report.page.sentences import ENDS
+from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.verdicts import WORDS, Verdict
 from pipeline.report.table import protocol_epochs
 from pipeline.support.drawing import LARGEST, drawable
@@ -28,8 +29,6 @@ CAPTION = (
     "n-grams fitted on the same training characters, which read each window of 32 validation characters on its own, "
     "as the networks do."
 )
-
-ENDS: tuple[Curve, Curve] = ("train", "val")
 
 OTHERS = "; diamonds are the same shapes by this project's stream recipe, on the same characters"
 

@@ -6,7 +6,6 @@ checklist: runtime, hardware, parameters, number of runs, how hyper-parameters w
 
 from collections.abc import Sequence
 
-from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.open_data import trainings_by_role
 from pipeline.report.page import sentences
 from pipeline.report.reproduction import Configuration, Reproduction
@@ -40,20 +39,13 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
     scope = (
         f"A coursework report of 2023 trains {len(configurations)} character-level RNN, GRU and LSTM language models "
         "on H. G. Wells's The Time Machine and compares their perplexity, training time, text and size. "
+        f"All {len(statements)} statements that can be checked are, true and false alike, in our words; none is left "
+        f"out. {ambiguous} have an ambiguous word, whose reading stands with the verdict, and {contradicted} are "
+        "contradicted elsewhere by the same source."
     )
-    if statements:
-        scope += (
-            f"All {len(statements)} statements that can be checked are, true and false alike, in our words; none is "
-            f"left out. {ambiguous} have an ambiguous word, whose reading stands with the verdict, and {contradicted} "
-            "are contradicted elsewhere by the same source."
-        )
-    else:
-        scope += "No statements are given, so its numbers stand beside ours without verdicts."
-    protocol = (
-        "The protocol of the d2l.ai book, which the report follows without stating it: "
-        f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate; plain SGD, "
-        "gradients clipped, the state zero at the start of each window. The code is our own; in double precision its "
-        "loss equals that of d2l 1.0.3's own trainer, step by step (make twin)."
+    own = (
+        "The report follows it without stating it. The code is our own; in double precision its loss equals that of "
+        "d2l 1.0.3's own trainer, step by step (make twin)."
     )
     made = (
         f"{len(runs['report'])} trainings by this protocol{named}; {d2l_seeds} recorded trainings of d2l's own count "
@@ -89,7 +81,7 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
     beside = (whole, " is the whole page, ", every_epoch, " has every epoch, ", every_seed, " every seed and verdict.")
     sections: dict[str, list[doc.Block]] = {
         "Scope of reproducibility": [Paragraph(scope)],
-        "Methodology": [Paragraph(protocol), Paragraph(made)],
+        "Methodology": [Paragraph(f"{sentences.PROTOCOL} {own}"), Paragraph(made)],
         "Results": [Bullets(sentences.answer(reproduction, verdicts)), *_tally(verdicts)],
         "What was easy": [Paragraph(easy)],
         "What was difficult": [Bullets(sentences.limitations(reproduction))],
