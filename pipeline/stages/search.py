@@ -254,42 +254,60 @@ class _SearchSweep(Sweep[SearchRun]):
     def conclude(self, seconds: float) -> SearchRun:
         """Register the picks; record the pictures, the metrics, the result and the note."""
         self._show()
-        evaluated = self.evaluated
+        config, corpus, evaluated = self.config, self.corpus, self.evaluated
         leave_out_repeats(self.run.id, {run_id for each in self.results.candidates() for run_id in each.run_ids})
         chosen, counts = picks(evaluated), self.results.counts()
-        registered = self._register(chosen)
+
+        sentences: dict[str, str] = {}  # by run id: a model that is several picks has the sentences of all of them
+        for pick in chosen.values():
+            sentences[pick.run_id] = f"{sentences.get(pick.run_id, '')} {pick.sentence}".strip()
+        runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
+        registered = register_picks(runs_of, Owner(config.study_name, corpus.label, corpus.corpus_sha256), self.claim)
+
         for name, png in self._pictures(evaluated, chosen).items():
             self.run.picture(f"plots/{name}.png", png, step=counts["trials"])
             attach_picture(self.study.study, f"{name}.png", png)
-        self.study.describe(
-            link_to_run(self.run.id), outcome(evaluated, chosen, registered, counts, self._name_with_trial)
-        )
-        result = self._result(evaluated, chosen, registered, counts, seconds / 60)
-        self.run.constants(_metrics(evaluated, chosen, counts))
+
+        result = {
+            "run_id": self.run.id,
+            "study_name": config.study_name,
+            "storage": store.shown(storage_url(config)),
+            "sampler": config.sampler,
+            "corpus": corpus.label,
+            "corpus_sha256": corpus.corpus_sha256,
+            **counts,
+            "minutes": seconds / 60,
+            "minutes_expected": self.minutes_expected,
+            "hypervolume": evaluated.hypervolume,
+            "hypervolume_low": evaluated.hypervolume_low,
+            "hypervolume_high": evaluated.hypervolume_high,
+            "front": [_row(point) for point in evaluated.front],
+            "picks": {
+                name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
+                for name, pick in chosen.items()
+            },
+        }
+        metrics = {f"search/{name}": float(count) for name, count in counts.items()}
+        metrics["search/hypervolume"] = evaluated.hypervolume
+        sample = ""  # the longest text of the best model
+        if chosen:
+            best = chosen["best"].point
+            metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(best.candidate.parameters)}
+            metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
+            metrics |= macs_metrics(best.candidate.macs_per_char)
+            texts: list[str] = recorded.read_json(best.candidate.run_id, recorded.RESULT_FILE).get("texts", [])
+            sample = max(texts, key=len, default="")
+        self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
-        sample = self._sample_of(chosen["best"].run_id) if chosen else ""
+
+        def name_with_trial(point: FrontPoint) -> str:
+            return f"{plain(point.candidate.name)} (trial {self.results.number_of(point.candidate)})"
+
+        self.study.describe(link_to_run(self.run.id), outcome(evaluated, chosen, registered, counts, name_with_trial))
         note = search_note(self.run.store.experiment_id, evaluated, chosen, registered, counts, sample)
         duration = measured_duration(seconds, self.minutes_expected)
         self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return SearchRun(self.run.id, evaluated, chosen, counts, registered, result)
-
-    def _register(self, chosen: Mapping[str, Pick]) -> dict[str, Registration]:
-        """Register the picks. A model that is several picks has the sentences of all of them."""
-        owner = Owner(self.config.study_name, self.corpus.label, self.corpus.corpus_sha256)
-        sentences: dict[str, str] = {}  # by run id
-        for pick in chosen.values():
-            sentences[pick.run_id] = f"{sentences.get(pick.run_id, '')} {pick.sentence}".strip()
-        runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
-        return register_picks(runs_of, owner, self.claim)
-
-    def _sample_of(self, run_id: str) -> str:
-        """The longest sample text of a training; "" if its result is missing."""
-        texts: list[str] = recorded.read_json(run_id, recorded.RESULT_FILE).get("texts", [])
-        return max(texts, key=len, default="")
-
-    def _name_with_trial(self, point: FrontPoint) -> str:
-        """The name of a configuration and the number of its first trial."""
-        return f"{plain(point.candidate.name)} (trial {self.results.number_of(point.candidate)})"
 
     def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
@@ -312,35 +330,6 @@ class _SearchSweep(Sweep[SearchRun]):
             "time": figures.perplexity_against_time(evaluated, chosen, f"time to generate a character: {about}"),
         }
 
-    def _result(
-        self,
-        evaluated: FrontEstimate,
-        chosen: Mapping[str, Pick],
-        registered: Mapping[str, Registration],
-        counts: Mapping[str, int],
-        minutes: float,
-    ) -> dict[str, Any]:
-        """The result that is recorded and printed by --json."""
-        return {
-            "run_id": self.run.id,
-            "study_name": self.config.study_name,
-            "storage": store.shown(storage_url(self.config)),
-            "sampler": self.config.sampler,
-            "corpus": self.corpus.label,
-            "corpus_sha256": self.corpus.corpus_sha256,
-            **counts,
-            "minutes": minutes,
-            "minutes_expected": self.minutes_expected,
-            "hypervolume": evaluated.hypervolume,
-            "hypervolume_low": evaluated.hypervolume_low,
-            "hypervolume_high": evaluated.hypervolume_high,
-            "front": [_row(point) for point in evaluated.front],
-            "picks": {
-                name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
-                for name, pick in chosen.items()
-            },
-        }
-
 
 def _dashboard_link(run_id: str) -> tuple[str, Path | None]:
     """The address of a training's curves, and the picture of them if it can be read."""
@@ -351,19 +340,6 @@ def _dashboard_link(run_id: str) -> tuple[str, Path | None]:
         log.warning("The dashboard has no curve of run %s: %s", run_id, store.store_reason(error))
         return link, None
     return link, picture if picture.is_file() else None
-
-
-def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]) -> dict[str, float]:
-    """The metrics of the search's run."""
-    metrics = {"search/hypervolume": evaluated.hypervolume}
-    metrics |= {f"search/{name}": float(count) for name, count in counts.items()}
-    if chosen:
-        best = chosen["best"].point
-        metrics["result/val_perplexity"] = best.val.mean
-        metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
-        metrics["size/parameters"] = float(best.candidate.parameters)
-        metrics |= macs_metrics(best.candidate.macs_per_char)
-    return metrics
 
 
 def _model(checkpoint: Path) -> LanguageModel:
