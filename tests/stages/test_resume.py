@@ -11,14 +11,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from pipeline.config import CorpusConfig, resolve
-from pipeline.errors import InputError, TmlmError
+from pipeline.errors import InputError
 from pipeline.stages import train as train_stage
 from pipeline.support import machine
 from pipeline.support.files import LAST_CHECKPOINT
@@ -357,23 +356,6 @@ def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small
     assert_same(stopped, expected)
 
 
-def test_the_curves_of_a_resumed_training_have_its_name_in_their_title(stopped, monkeypatch):
-    titles: list[str] = []
-
-    def draw(*given: Any) -> bytes:
-        titles.append(given[-1])
-        return b"PNG"
-
-    monkeypatch.setattr("pipeline.training.figures.perplexity_curves", draw)
-    train_stage.resume(stopped, {})
-    (title,) = titles
-    assert title.startswith("lstm-1x8-s0-topics on topics")
-
-
-def test_without_reuse_it_is_trained_anew(stopped, small_text):
-    assert train(small_text, TINY).run_id != stopped
-
-
 def test_a_training_of_two_versions_of_torch_is_nobody_elses_result(stopped, small_text, monkeypatch, caplog):
     before = bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "")
     monkeypatch.setattr("torch.__version__", "another")
@@ -416,27 +398,11 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     assert bare_tags(MlflowClient().get_run(two_epochs).data.tags).get("resumed.epochs", "") == "3"
 
 
-def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(stopped, monkeypatch):
-    monkeypatch.setattr(MlflowClient, "delete_tag", dying_at(1, MlflowClient.delete_tag, OSError))
-    with pytest.raises(TmlmError, match="can't be used"):
-        train_stage.resume(stopped, {})
-    assert mlflow.active_run() is None
-    assert MlflowClient().get_run(stopped).info.status == "FAILED"
-
-
 def test_a_training_of_another_recipe_is_not_resumed(stopped):
     client = MlflowClient()
     begun = json.loads(client.get_run(stopped).data.tags[recorded_tag("config")])
     client.set_tag(stopped, recorded_tag("config"), json.dumps({**begun, "recipe": 2}))
     with pytest.raises(InputError, match="by recipe 2; this one trains by recipe 3"):
-        train_stage.resume(stopped, {})
-
-
-def test_a_configuration_of_another_version_is_refused_in_words(stopped):
-    begun = json.loads(MlflowClient().get_run(stopped).data.tags[recorded_tag("config")])
-    begun["model"]["attention_heads"] = 8
-    MlflowClient().set_tag(stopped, recorded_tag("config"), json.dumps(begun))
-    with pytest.raises(InputError, match="was started by another version"):
         train_stage.resume(stopped, {})
 
 
@@ -515,16 +481,6 @@ def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
         pass
 
 
-def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
-    run_id = killed(small_text, TINY, MOMENTS["between the last and the best checkpoint"])
-    folder = recorded.artifact_path(run_id, "checkpoints")
-    (folder / ".last.safetensors.0123").write_bytes(b"another process is writing")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    config = CorpusConfig(str(small_text))
-    experiment.Experiment(load_corpus(config), *resolve(TINY), folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
 def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(cut, expected, caplog):
     MlflowClient().update_run(cut, status="RUNNING")
     set_tags(cut, {"process.pid": 2**22 + 1})  # past the largest there can be
@@ -532,12 +488,6 @@ def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(c
     train_stage.resume(cut, {})
     assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
     assert_same(cut, expected)
-
-
-def test_a_deleted_run_is_refused_with_the_command_that_restores_it(stopped):
-    MlflowClient().delete_run(stopped)
-    with pytest.raises(InputError, match="mlflow runs restore"):
-        train_stage.resume(stopped, {})
 
 
 def test_a_training_whose_file_has_changed_goes_on_with_the_text_of_the_cache(store, small_text, tmp_path, caplog):

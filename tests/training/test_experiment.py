@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.complexity import closed_form
 from models.language_model import LanguageModel
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import REPORT_PROMPTS, CorpusConfig, resolve
@@ -115,38 +114,11 @@ def on_top(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Result:
 def test_the_figures_are_the_flat_summary(done):
     result, _, folder = done
     figures = result.figures()
-    assert set(figures) >= {
-        "val_perplexity",
-        "test_perplexity",
-        "test_bits_per_char",
-        "ngram_val_perplexity",
-        "ngram_test_perplexity",
-        "ngram_order",
-        "ngram_entries",
-        "mixture_val_perplexity",
-        "mixture_test_perplexity",
-        "mixture_kind",
-        "mixture_weight",
-        "best_epoch",
-        "epochs",
-        "stopped",
-        "train_seconds",
-        "chars_per_second",
-        "parameters",
-        "macs_per_char",
-        "checkpoint",
-    }
     assert json.loads(json.dumps(figures)) == figures
     assert figures["test_perplexity"] == pytest.approx(2 ** figures["test_bits_per_char"])
     assert figures["val_perplexity"] == min(point.val_perplexity for point in result.history)
     assert figures["checkpoint"] == str(folder / BEST_CHECKPOINT)
     assert figures["chars_per_second"] == pytest.approx(result.history[-1].train_chars / figures["train_seconds"])
-
-
-def test_parameters_and_macs_are_those_of_the_shape(done):
-    result, _, _ = done
-    assert result.complexity == closed_form(result.model.config, 28)
-    assert result.trained_parameters == result.complexity.parameters
 
 
 def test_the_mixture_is_at_least_as_good_as_both_on_validation_and_scored_alike_on_test(corpus, done):
@@ -183,27 +155,11 @@ def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation
     assert blocks == {"val": 100, "test": 16, "windowed": 100}
 
 
-def test_the_model_that_comes_back_is_the_one_of_the_best_checkpoint(done):
-    result, _, folder = done
-    model, _, _ = load_model(folder / BEST_CHECKPOINT)
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, result.model.state_dict()[name])
-
-
 def test_samples_are_the_reports_prompts_and_one_longer_text(done):
     result, _, _ = done
     assert [sample.prompt for sample in result.samples] == [*REPORT_PROMPTS, REPORT_PROMPTS[0]]
     assert all(sample.text.startswith(sample.prompt) for sample in result.samples)
     assert [len(sample.text) - len(sample.prompt) for sample in result.samples] == [20, 20, 20, 300]
-
-
-def test_no_folder_is_no_checkpoint_and_the_same_result(corpus, done):
-    result, _, _ = done
-    without = experiment(corpus)
-    assert without.checkpoint is None
-    assert without.figures()["checkpoint"] is None
-    assert without.test == result.test
-    assert without.samples == result.samples
 
 
 @pytest.mark.parametrize(
@@ -264,8 +220,7 @@ def says(values: list[float]) -> Callable[[Training], None]:
     return script
 
 
-@pytest.mark.parametrize("average", [0.0, 0.9])
-@pytest.mark.parametrize("best_epoch", [1, 2, 3])
+@pytest.mark.parametrize(("average", "best_epoch"), [(0.0, 1), (0.9, 2), (0.9, 3)])
 def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, average, best_epoch):
     model_config, train_config = resolve(OPTIONS | {"average": average})
     values = [5.0, 5.0, 5.0]
@@ -376,10 +331,3 @@ def test_the_control_is_the_ngram_calibrated_on_the_validation_text(corpus, on_t
     assert ngram.bits_per_char == pytest.approx(predicted_bits_per_char(same, val.numpy()), rel=1e-4)
     assert figures["on_top_of_order"] == same.order
     assert figures["calibrated_ngram_val_perplexity"] < ngram.perplexity
-
-
-def test_a_training_that_keeps_nothing_counts_no_seconds_that_have_not_passed(corpus, monkeypatch):
-    monkeypatch.setattr(experiment_module, "SAVE_SECONDS", 0.0)
-    began = time.perf_counter()
-    result = run_experiment(corpus, *resolve(OPTIONS))
-    assert 0 < result.train_seconds <= time.perf_counter() - began

@@ -41,8 +41,3 @@ def test_the_curves_show_both_lines_the_best_epoch_and_the_bars(monkeypatch):
     assert lines["train (measured while training)"] == [9.0, 6.0, 5.0]
     assert lines["6-gram 3.68"] == [3.678, 3.678]
     assert [text.get_text() for text in axes.texts] == ["best 6.500"]
-
-
-def test_a_picture_is_the_same_bytes_for_the_same_curves():
-    first, second = (figures.generalisation_gap([3.0, 2.0], [4.0, 3.5], "t") for _ in range(2))
-    assert first == second

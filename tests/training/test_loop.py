@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import cos, exp, log, pi
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,7 +30,6 @@ from pipeline.training.loop import (
     EpochPoint,
     Training,
     Validation,
-    cosine_share,
     fit,
 )
 
@@ -145,35 +143,6 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(preset, implementation
     assert without_seconds(one.history) == without_seconds(same.history)
 
 
-@each_preset
-def test_another_seed_gives_other_weights_from_the_same_start(preset):
-    recipe = RECIPES[preset] | {"epochs": 1}
-    one, other = start(recipe | {"seed": 0}), start(recipe | {"seed": 1})
-    assert equal(weights(one), weights(other))
-    fit(one)
-    fit(other)
-    assert not equal(weights(one), weights(other))
-
-
-@each_preset
-def test_epochs_differ_in_their_order(preset):
-    training = start(RECIPES[preset] | {"epochs": 3})
-    first_inputs: list[Tensor] = []
-    batches = training.data.batches
-
-    def recorded(epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        for i, (inputs, targets) in enumerate(batches(epoch, generator)):
-            if i == 0:
-                first_inputs.append(inputs.clone())
-            yield inputs, targets
-
-    training.data.batches = recorded  # type: ignore[method-assign]
-    fit(training)
-    assert len(first_inputs) == 3
-    assert not torch.equal(first_inputs[0], first_inputs[1])
-    assert not torch.equal(first_inputs[1], first_inputs[2])
-
-
 # --- the report's protocol, written out once more --------------------------------------------------------------------
 
 
@@ -210,8 +179,7 @@ def plain_report_validation(model: LanguageModel, ids: Tensor, length: int, batc
     return sum(perplexities) / len(perplexities)
 
 
-@each_cell
-@each_implementation
+@each_core
 def test_an_epoch_under_the_reports_preset_equals_a_plain_loop(cell, implementation):
     recipe, val = REPORT | {"cell": cell, "implementation": implementation, "epochs": 2}, a_text(150, seed=1)
     training = start(recipe, val=val)
@@ -239,14 +207,6 @@ def test_an_epoch_under_the_reports_preset_equals_a_plain_loop(cell, implementat
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
-def test_an_epoch_under_the_reports_preset_reads_every_window_once():
-    text = torch.arange(120, dtype=torch.uint8)
-    data = start(REPORT, train=text).data
-    read = torch.cat([inputs[:, 0] for inputs, _ in data.batches(1, torch.Generator().manual_seed(3))])
-    assert sorted(read.tolist()) == list(range(120 - 16))
-    assert read.tolist() != sorted(read.tolist())
-
-
 def test_the_state_is_zero_in_each_window_and_carried_along_a_stream():
     for recipe, carried in ((REPORT, False), (STREAM, True)):
         training = start(recipe | {"epochs": 1})
@@ -256,18 +216,6 @@ def test_the_state_is_zero_in_each_window_and_carried_along_a_stream():
         steps = states[: training.step]
         assert steps[0] == (None,)
         assert all((state != (None,)) == carried for state in steps[1:])
-
-
-def test_a_carried_state_has_no_history():
-    training = start(STREAM)
-    states: list[Any] = []
-    training.model.register_forward_pre_hook(
-        lambda _, arguments: states.append(arguments[1] if arguments[1:] else None)
-    )
-    training.run_epoch()
-    parts = [part for state in states[1 : training.step] for part in state]
-    assert parts
-    assert not any(part.requires_grad for part in parts)
 
 
 def test_only_the_reports_preset_averages_as_the_book_does():
@@ -294,17 +242,6 @@ def test_the_learning_rate_follows_its_closed_form():
         cosine = (1 + cos(pi * (step + 1 - WARM_UP_STEPS) / (total - WARM_UP_STEPS))) / 2
         expected = 0.016 * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
         assert training.learning_rate_at(step) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("total", [1, 2, 9, 40, 118, 499, 500, 8000])
-def test_a_training_of_any_length_reaches_its_peak_after_the_warm_up_and_5_percent_in_its_last_step(total):
-    rates = [cosine_share(step, total) for step in range(total)]
-    warm_up = rates.index(1.0) + 1
-    assert max(rates) == 1.0
-    assert warm_up <= max(1, min(WARM_UP_STEPS, total / 10))
-    assert rates[:warm_up] == pytest.approx([(step + 1) / warm_up for step in range(warm_up)])
-    assert rates[warm_up - 1 :] == sorted(rates[warm_up - 1 :], reverse=True)
-    assert rates[-1] == pytest.approx(FINAL_RATE_SHARE if total > 1 else 1.0)
 
 
 def test_the_optimizer_uses_the_rate_of_its_step():
@@ -408,27 +345,11 @@ def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeyp
     assert points[0].train_chars == 8 * 2 * 16
 
 
-def test_time_that_is_up_between_two_epochs_ends_the_training(monkeypatch):
-    a_clock_that_moves_at_every_look(monkeypatch)
-    training = start(STREAM | {"batch_size": 64, "epochs": 9, "max_seconds": 3.0})  # no check within an epoch
-    fit(training)
-    assert 1 <= len(training.history) < 9
-    assert training.stopped == "--max-seconds 3"
-
-
 def test_time_that_is_up_after_the_last_epoch_stopped_nothing(monkeypatch):
     a_clock_that_moves_at_every_look(monkeypatch)
     training = start(STREAM | {"batch_size": 64, "epochs": 1, "max_seconds": 1.0})
     fit(training)
     assert training.stopped == ""
-
-
-def test_a_training_that_is_done_is_left_as_it_is():
-    training = start(STREAM | {"epochs": 1})
-    fit(training)
-    after = weights(training)
-    assert len(fit(training)) == 1
-    assert equal(weights(training), after)
 
 
 @each_preset
@@ -457,43 +378,6 @@ def test_a_validation_that_is_no_number_ends_with_the_reason_too():
 # --- it can be gone on with ------------------------------------------------------------------------------------------
 
 FEW_STEPS = {"stream": STREAM | {"batch_size": 3}, "report": REPORT | {"batch_size": 60}}  # a few of 200 characters
-
-
-@each_preset
-@pytest.mark.parametrize(
-    ("implementation", "optimizer", "regularised"),
-    [("torch", "adamw", True), ("scratch", "sgd", True), ("torch", "adamw", False)],
-)
-def test_a_training_gone_on_with_equals_one_that_was_not_interrupted(
-    tmp_path, preset, implementation, optimizer, regularised
-):
-    recipe = FEW_STEPS[preset] | {"implementation": implementation, "optimizer": optimizer}
-    share = 0.3 if regularised else 0.0
-    recipe |= {"epochs": 4, "num_layers": 2, "dropout": share, "output_dropout": share, "recurrent_dropout": share}
-    recipe |= {"average": 0.9 if regularised else 0.0, "learning_rate": 0.05}
-    text = a_text(200)
-    whole = start(recipe, train=text)
-    fit(whole)
-
-    first = start(recipe, train=text)
-    first.run_epoch()
-    first.run_epoch()
-    save_checkpoint(tmp_path / "last", *first.state_dict())
-    second = start(recipe, first_weights=7, train=text)  # other weights, which it forgets
-    second.load_state_dict(*load_checkpoint(tmp_path / "last"))
-    assert without_seconds(second.history) == without_seconds(whole.history[:2])
-    torch.manual_seed(99)
-    fit(second)
-
-    assert equal(weights(second), weights(whole))
-    assert equal(list(second.eval_model.parameters()), list(whole.eval_model.parameters()))
-    assert without_seconds(second.history) == without_seconds(whole.history)
-    assert second.step == whole.step
-    assert second.best in second.history
-    tensors, facts = second.state_dict()
-    whole_tensors, whole_facts = whole.state_dict()
-    assert equal_by_name(tensors, whole_tensors)
-    assert facts["best_epoch"] == whole_facts["best_epoch"]
 
 
 class StopHereError(Exception):
@@ -549,40 +433,6 @@ def test_a_step_that_is_broken_off_leaves_a_training_that_says_so(monkeypatch):
     assert not training.is_whole
 
 
-def test_a_training_that_its_time_ended_goes_on_when_it_is_given_more(tmp_path):
-    training = start(STREAM | {"epochs": 3, "max_seconds": 1e-9})
-    fit(training)
-    assert (len(training.history), training.stopped) == (1, "--max-seconds 1e-09")
-    save_checkpoint(tmp_path / "last", *training.state_dict())
-    for limit, epochs in ((1e-9, 1), (1000.0, 3), (0.0, 3)):
-        loaded = start(STREAM | {"epochs": 3, "max_seconds": limit})
-        loaded.load_state_dict(*load_checkpoint(tmp_path / "last"))
-        fit(loaded)
-        assert len(loaded.history) == epochs
-
-
-def test_a_training_that_was_stopped_stays_stopped_when_it_is_loaded(tmp_path):
-    training = scripted(start(STREAM | {"epochs": 9, "patience": 1}), [1.0, 2.0])
-    fit(training)
-    save_checkpoint(tmp_path / "last", *training.state_dict())
-    loaded = start(STREAM | {"epochs": 9, "patience": 1})
-    loaded.load_state_dict(*load_checkpoint(tmp_path / "last"))
-    assert loaded.done
-    assert loaded.stopped == "--patience 1"
-    assert loaded.best is loaded.history[0]
-
-
-def test_seconds_and_characters_count_on_from_those_before(tmp_path):
-    training = start(STREAM | {"epochs": 2})
-    training.run_epoch()
-    save_checkpoint(tmp_path / "last", *training.state_dict())
-    loaded = start(STREAM | {"epochs": 2})
-    loaded.load_state_dict(*load_checkpoint(tmp_path / "last"))
-    fit(loaded)
-    assert loaded.history[1].train_seconds > loaded.history[0].train_seconds == training.train_seconds
-    assert loaded.history[1].train_chars > loaded.history[0].train_chars == training.train_chars
-
-
 # --- how much is read ------------------------------------------------------------------------------------------------
 
 
@@ -612,15 +462,6 @@ def test_a_text_too_short_for_its_streams_is_refused_naming_the_options(length):
         start(STREAM, train=a_text(length))
 
 
-@pytest.mark.parametrize("length", [25, 26, 31, 40])
-def test_the_shortest_text_that_is_allowed_fills_its_streams_at_every_offset(length):
-    data = start(STREAM, train=a_text(length)).data
-    for seed in range(50):
-        batches = list(data.batches(1, torch.Generator().manual_seed(seed)))
-        assert len(batches) >= 1
-        assert all(inputs.shape[0] == 8 for inputs, _ in batches)
-
-
 def a_long_text(monkeypatch: pytest.MonkeyPatch, passes: float) -> StreamData:
     """A text of so many passes; the ids say where in it they stand."""
     monkeypatch.setattr(pipeline.text.batches, "PASS_CHARS", 2000)
@@ -635,21 +476,16 @@ def characters_read(data: StreamData, epochs: int) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("passes", [1.5, 2.0, 3.0, 3.7])
+@pytest.mark.parametrize("passes", [1.5, 3.0])
 def test_a_long_text_is_walked_through_a_pass_an_epoch(monkeypatch, passes):
     data = a_long_text(monkeypatch, passes)
     assert data.chars_per_epoch == 1996  # (2000 - 1) // 4 rows of 4
-    for read in characters_read(data, 8):
+    all_read = characters_read(data, 8)
+    assert len(torch.cat(all_read).unique()) > 0.98 * 2000 * passes  # up to the offsets, and the ends that fill no row
+    for read in all_read:
         assert 2000 - 8 - 4 <= len(read) <= 2000
         assert len(read.unique()) == len(read)
         assert read.max() - read.min() < 2000  # one piece of the text
-
-
-@pytest.mark.parametrize("passes", [1.5, 2.0, 3.0, 3.7])
-def test_all_of_a_long_text_is_read_about_as_often(monkeypatch, passes):
-    data, epochs = a_long_text(monkeypatch, passes), 24
-    times = torch.bincount(torch.cat(characters_read(data, epochs)), minlength=int(2000 * passes))
-    assert (times >= epochs / passes / 2).double().mean() > 0.98
 
 
 # --- device, threads and precision -----------------------------------------------------------------------------------
@@ -687,12 +523,6 @@ def test_automatic_precision_is_bf16_only_where_it_pays(monkeypatch, supported):
     assert choose_precision("fp32", cuda, lstm, 16) == "fp32"
 
 
-def test_automatic_precision_is_never_bf16_under_the_reports_preset(monkeypatch):
-    monkeypatch.setattr(pipeline.training.hardware, "has_bf16", lambda device: True)
-    assert start(REPORT | {"precision": None}).precision == "fp32"
-    assert start(STREAM | {"precision": None}).precision == "bf16"
-
-
 @pytest.mark.parametrize(
     ("options", "kernel"),
     [
@@ -722,30 +552,3 @@ def test_a_device_that_is_not_there_is_refused_naming_those_that_are(monkeypatch
     with pytest.raises(InputError, match="--device cuda is not available; this machine has cpu"):
         choose_device("cuda")
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
-
-
-@pytest.mark.parametrize(("cuda", "mps", "chosen"), [(True, True, "cuda"), (False, True, "mps"), (True, False, "cuda")])
-def test_the_automatic_device_is_the_fastest_that_is_there(monkeypatch, cuda, mps, chosen):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert choose_device("auto").type == chosen
-
-
-def test_a_point_is_numbers_that_json_can_hold():
-    (point, *_) = fit(start(STREAM))
-    assert all(value is None or isinstance(value, (int, float)) for value in asdict(point).values())
-
-
-def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path):
-    training = start(STREAM | {"average": 0.9, "optimizer": "adamw"})
-    training.run_epoch()
-    tensors, facts = training.state_dict()
-    count = len(list(training.model.parameters()))
-    assert len(tensors) == 2 * count + 3 * count  # model, average; the optimizer's step and two moments
-    assert facts["step"] == training.step
-
-
-def test_the_help_of_the_schedule_says_what_the_schedule_does():
-    told = TrainConfig.__dataclass_fields__["schedule"].metadata["help"]
-    assert f"{WARM_UP_STEPS} warm-up steps (a tenth of all steps if there are fewer than {10 * WARM_UP_STEPS})" in told
-    assert f"decay to {100 * FINAL_RATE_SHARE:.0f} %" in told

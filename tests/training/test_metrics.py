@@ -33,12 +33,6 @@ def test_final_metrics_have_sections_and_other_fields_are_left_out():
     }
 
 
-def test_the_ui_which_sorts_sections_by_name_shows_the_curves_first():
-    curves = {name.split("/")[0] for name in epoch_metrics(POINT, "report")} - {"training"}
-    final = {name.split("/")[0] for name in final_metrics(dict.fromkeys([*RESULT, *SIZE, *SPEED], 1.0))}
-    assert max(curves) < min(final)
-
-
 def test_sizes_are_those_of_the_reports_convention_and_of_the_trained_model():
     size = closed_form(ModelConfig("lstm", 1, 128), 28)
     assert size_metrics(size, 84_000) == {
