@@ -20,7 +20,7 @@ from pipeline.support import machine
 from pipeline.support.files import command_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.wording import UNKNOWN_DURATION, expected_duration
-from pipeline.support.workers import KILLS_ALLOWED, Event, Loss, MakePool, Outcome, Pool, run_tasks
+from pipeline.support.workers import KILLS_ALLOWED, WAIT_SECONDS, MakePool, Outcome, Pool
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
@@ -170,26 +170,32 @@ class Sweep(ABC, Generic[Conclusion]):
         ``seconds_ahead`` are the expected seconds of the tasks to come.
         """
         lost: list[TrainingTask] = []
-
-        def next_or_lost() -> TrainingTask | None:
-            task = lost.pop(0) if lost else next_task()
-            return None if task is None else replace(task, parent=self.run.id, study=task.study or self.run.id)
-
-        def on_end(event: Event) -> None:
-            task: TrainingTask = event.task
-            outcome: Outcome = event.value
-            if isinstance(outcome, Loss):
-                log.warning("The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason)
-                close_lost(event)
-                if self.count_kills(task, outcome.kills) <= KILLS_ALLOWED:
-                    lost.extend(self.again(task))
-                    return
-            self.take(task, outcome)
-
-        def seconds(task: TrainingTask) -> float:
-            return self.expected_seconds(task.model, task.train)
-
-        run_tasks(self.pool, next_or_lost, on_end, self.bar, seconds, lambda: sum(map(seconds, lost)) + seconds_ahead())
+        seconds: dict[tuple[str, int, int], float] = {}
+        while True:
+            while self.pool.idle and (task := lost.pop(0) if lost else next_task()) is not None:
+                self.pool.submit(replace(task, parent=self.run.id, study=task.study or self.run.id))
+                seconds[task.key] = self.expected_seconds(task.model, task.train)
+                self.bar.advance(task.key, seconds[task.key], 0.0)
+            if not self.pool.running:
+                return
+            self.bar.plan(sum(self.expected_seconds(task.model, task.train) for task in lost) + seconds_ahead())
+            for event in self.pool.events(WAIT_SECONDS):
+                task, outcome = event.task, event.value
+                if event.kind == "message":
+                    self.bar.advance(task.key, seconds[task.key], outcome)
+                    continue
+                if event.kind == "lost":
+                    self.bar.lose(task.key)
+                    log.warning(
+                        "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
+                    )
+                    close_lost(event)
+                    if self.count_kills(task, outcome.kills) <= KILLS_ALLOWED:
+                        lost.extend(self.again(task))
+                        continue
+                else:
+                    self.bar.end(task.key)
+                self.take(task, outcome)
 
     def count_kills(self, task: TrainingTask, kills: float) -> float:
         """Add to the processes that a training has killed; returns their number."""

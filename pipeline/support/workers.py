@@ -13,18 +13,17 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import ModuleType, TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self
 
 from pipeline.errors import RemoteError
 from pipeline.support import signals
-from pipeline.support.progress import SearchProgress
 from pipeline.support.signals import defer_signals
 
 STOP_SECONDS = 2.0  # from a worker's first signal to its forced exit
@@ -306,7 +305,7 @@ def _picklable(error: Exception) -> tuple[Exception, str]:
     return error, text
 
 
-# --- a pool and the tasks that it runs -------------------------------------------------------------------------------
+# --- any pool --------------------------------------------------------------------------------------------------------
 
 
 class Pool(Protocol):
@@ -338,47 +337,3 @@ class Pool(Protocol):
 
 
 MakePool = Callable[[int], Pool]
-
-
-class Task(Protocol):
-    """A task of ``run_tasks``: it has a unique key."""
-
-    @property
-    def key(self) -> Hashable: ...
-
-
-SomeTask = TypeVar("SomeTask", bound=Task)
-
-
-def run_tasks(
-    pool: Pool,
-    next_task: Callable[[], SomeTask | None],
-    on_end: Callable[[Event], None],
-    bar: SearchProgress,
-    expected_seconds: Callable[[SomeTask], float],
-    seconds_ahead: Callable[[], float],
-) -> None:
-    """Run the tasks of ``next_task`` until it returns None while no task is running.
-
-    ``next_task`` is called whenever a worker is idle, ``on_end`` with the event that ends each task: done, failed or
-    lost. The bar weights running tasks by their ``expected_seconds``; ``seconds_ahead`` is that of tasks to come.
-    """
-    seconds: dict[Hashable, float] = {}
-    while True:
-        while pool.idle and (task := next_task()) is not None:
-            pool.submit(task)
-            seconds[task.key] = expected_seconds(task)
-            bar.advance(task.key, seconds[task.key], 0.0)
-        if not pool.running:
-            return
-        bar.plan(seconds_ahead())
-        for event in pool.events(WAIT_SECONDS):
-            key = event.task.key
-            if event.kind == "message":
-                bar.advance(key, seconds[key], event.value)
-                continue
-            if event.kind == "lost":
-                bar.lose(key)
-            else:
-                bar.end(key)
-            on_end(event)

@@ -1,4 +1,4 @@
-"""Worker processes: no event is lost when they die, and none outlives its parent; run_tasks."""
+"""Worker processes: no event is lost when they die, and none outlives its parent."""
 
 import errno
 import multiprocessing
@@ -8,17 +8,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import Any, NamedTuple
-from unittest.mock import Mock, call
+from typing import Any
 
 import psutil
 import pytest
 
 from pipeline.errors import RemoteError, TrainingDivergedError
-from pipeline.support.progress import SearchProgress
-from pipeline.support.workers import Event, Loss, Workers, run_tasks
+from pipeline.support.workers import Event, Loss, Workers
 from tests.limits import SLACK
-from tests.pools import Inline
 from tests.support.tasks import do, done_and_gone, next_events
 
 
@@ -235,49 +232,3 @@ def test_parent_ended_by_force_leaves_no_worker():
     parent.communicate(timeout=10)
     assert parent.returncode == 130
     assert all_ended(children, 4 * SLACK)
-
-
-# --- run_tasks -------------------------------------------------------------------------------------------------------
-
-
-class Numbered(NamedTuple):
-    """A task with a key."""
-
-    number: int
-
-    @property
-    def key(self) -> int:
-        return self.number
-
-
-class Scripted(Inline):
-    """Loses the first task, and is halfway with each other one before it ends."""
-
-    def done(self, task: Numbered) -> list[Event]:
-        if task.number == 0:
-            return [Event("lost", task, Loss.of_process(1, -9), 1)]
-        return [Event("message", task, 0.5, 1), Event("done", task, {"number": task.number}, 1)]
-
-
-def test_all_tasks_are_run_and_each_end_is_reported_and_shown():
-    waiting, ended, bar = [Numbered(0), Numbered(1)], [], Mock(spec=SearchProgress)
-
-    def on_end(event: Event) -> None:
-        ended.append((event.kind, event.task.number))
-        if event.kind == "lost":
-            waiting.append(Numbered(2))  # tasks added at an end are run too
-
-    run_tasks(
-        Scripted(1),
-        lambda: waiting.pop(0) if waiting else None,
-        on_end,
-        bar,
-        lambda task: 10.0 + task.number,
-        lambda: 100.0 * len(waiting),
-    )
-    assert ended == [("lost", 0), ("done", 1), ("done", 2)]
-    assert bar.mock_calls == [
-        call.advance(0, 10.0, 0.0), call.plan(100.0), call.lose(0),
-        call.advance(1, 11.0, 0.0), call.plan(100.0), call.advance(1, 11.0, 0.5), call.end(1),
-        call.advance(2, 12.0, 0.0), call.plan(0.0), call.advance(2, 12.0, 0.5), call.end(2),
-    ]  # fmt: skip
