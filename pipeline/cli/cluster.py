@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.support import signals
 
 if TYPE_CHECKING:
+    from pipeline.cluster.keys import Address
     from pipeline.support.workers import MakePool
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -48,13 +49,11 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
         return train_in_processes
     if workers is not None:
         raise InputError("--workers can't be given with --cluster: each node sets its own number (tmlm node --workers)")
-    _check_installed()
+    address = _address(cluster)
     from pipeline.cluster import pool, texts
-    from pipeline.cluster.keys import Address, keys_folder
     from pipeline.stages.tasks import do
     from pipeline.tracking.store import masked, without_credentials
 
-    address = Address.read(cluster, keys_folder())
     store, tracking_uri = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
     if tracking_uri and without_credentials(tracking_uri).rstrip("/") != store:
         raise InputError(
@@ -63,6 +62,14 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
         )
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri or store
     return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
+
+
+def _address(text: str) -> "Address":
+    """The scheduler's address, with the keys that it needs. Raises InputError for one that can't be used."""
+    _check_installed()
+    from pipeline.cluster.keys import Address, keys_folder
+
+    return Address.read(text, keys_folder())
 
 
 def _check_installed() -> None:
@@ -148,13 +155,11 @@ def node(address: str, workers: int | None, once: bool) -> None:
     It runs trainings of searches and reproductions with --cluster ADDRESS until it is stopped, and rejoins after a
     failure. ADDRESS is the scheduler's, as `tmlm cluster serve` prints it.
     """
-    _check_installed()
+    at = _address(address)
     from pipeline.cluster import processes
-    from pipeline.cluster.keys import Address, keys_folder
     from pipeline.support.machine import usable_cores
     from pipeline.support.wording import counted
 
-    at = Address.read(address, keys_folder())
     signals.disable_deadline()
     workers = workers or usable_cores()
     commands = {"node": processes.node_command(at, workers)}

@@ -48,7 +48,7 @@ def test_options_are_checked_before_the_text_is_looked_for():
 
 @pytest.mark.parametrize("command", ["train", "pipeline"])
 def test_the_defaults_of_a_training_follow_from_the_length_of_its_text(command, small_text, monkeypatch):
-    def stage(corpus, corpus_config, *configurations):
+    def stage(corpus, corpus_config, *configurations, **others):
         expected = resolve({"hidden_size": 64}, corpus.train_chars)
         assert configurations[:2] == expected
         assert expected != resolve({"hidden_size": 64})

@@ -94,12 +94,11 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     from pipeline.stages import reproduce
 
     try:
-        done, not_met = reproduce.reproduce(config, quick, check, say, make_pool), None
+        done = reproduce.reproduce(config, quick, check, say, make_pool)
     except reproduce.ChecksNotMetError as error:
-        done, not_met = error.done, error
+        show_reproduction(error.done, as_json)
+        raise
     show_reproduction(done, as_json)
-    if not_met is not None:
-        raise not_met
 
 
 @click.command(cls=LabCommand, section=SEARCH)

@@ -192,15 +192,15 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
         show(result, as_json, "\n".join(result["texts"]))
         return
     chosen = list(prompts) if is_given("prompts") else None  # not every alphabet has the letters of the default
-    if as_json or len(prompts) > 1 or not sys.stdout.isatty():
-        texts = sample.write_texts(model, chosen, length, decoding)
-        if as_json:
-            show({"texts": texts}, as_json, "")
-        else:
-            for text in texts:
-                write([text])
-    else:
+    if sys.stdout.isatty() and len(prompts) == 1 and not as_json:
         write(sample.stream_text(model, chosen[0] if chosen else None, length, decoding))
+        return
+    texts = sample.write_texts(model, chosen, length, decoding)
+    if as_json:
+        show({"texts": texts}, as_json, "")
+    else:
+        for text in texts:
+            write([text])
 
 
 @click.command(cls=LabCommand, section=RUN)
