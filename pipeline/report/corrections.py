@@ -130,11 +130,10 @@ def _eight_layers(evidence: Evidence) -> dict[str, str]:
     said = f"Whether our recipe trains the shape of {id}, `tmlm reproduce` would show."
     if runs:
         best = estimate([run.best_val for run in runs])
-        how = "our recipe, with residual connections," if any(run.residual for run in runs) else "our recipe"
         wins = best.mean < LEARNT * letters
         said = (
-            f"By {how} on {where} the shape of {id} gets to {best} in validation ({counted(len(runs), 'seed')}), where "
-            f"the letters' frequencies give {letters:.2f}."
+            f"By our recipe on {where} the shape of {id} gets to {best} in validation ({counted(len(runs), 'seed')}), "
+            f"where the letters' frequencies give {letters:.2f}."
         )
     return {
         "eight untrained": "yes" * (not is_trained),

@@ -158,7 +158,6 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     return JudgedTraining(
         run_id=training.id,
         seed=training.seed,
-        status=training.state,
         epochs_planned=max(epochs, config["epochs"] or epochs + (not ended)),  # a later --epochs may have extended it
         **curves,
         train_seconds=seconds[-1] if seconds else 0.0,
@@ -171,5 +170,4 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
         stopped=training.tag("stopped"),
         precision=result.get("precision", config["precision"]),
         trained_parameters=result.get("trained_parameters"),
-        residual=training.configuration["model"]["residual"],
     )

@@ -37,7 +37,6 @@ class JudgedTraining:
 
     run_id: str
     seed: int
-    status: str
     epochs_planned: int
     train: tuple[float, ...]
     val: tuple[float, ...]
@@ -53,7 +52,6 @@ class JudgedTraining:
     stopped: str = ""
     precision: str = "fp32"
     trained_parameters: int | None = None
-    residual: bool = False
 
     @property
     def epochs(self) -> int:

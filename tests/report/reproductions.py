@@ -70,7 +70,6 @@ def training(reported: Reported, train: float, val: float, seed: int = 0, epochs
     return JudgedTraining(
         run_id=f"{reported.id}-{seed}".ljust(32, "0"),
         seed=seed,
-        status="FINISHED" if epochs is None else "KILLED",
         epochs_planned=planned,
         train=tuple(trains),
         val=tuple(vals),

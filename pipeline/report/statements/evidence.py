@@ -152,7 +152,6 @@ def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
         JudgedTraining(
             run_id="",
             seed=seed,
-            status="d2l",
             epochs_planned=protocol_epochs(reported),
             train=tuple(train),
             val=tuple(val),
@@ -187,7 +186,10 @@ class Evidence:
         self._verdicts: dict[str, Verdict] = {}
         self._asked: dict[Key, float | None] = {}
         self._adjusted: Mapping[Key, float] = {}
-        self._known: dict[tuple[Any, ...], Any] = {}  # what depends on the trainings alone
+        # what depends on the trainings alone
+        self._pooled: dict[tuple[str, int | None], tuple[JudgedTraining, ...]] = {}
+        self._spreads: dict[Measure, Spread] = {}
+        self._compared: dict[tuple[str, str, str], Comparison] = {}
 
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
         """Copy this evidence with p values corrected by Holm's method over each kind, under these or other bounds."""
@@ -205,12 +207,6 @@ class Evidence:
         other = copy(self)
         other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, {}
         return other
-
-    def _once(self, make: Callable[..., Any], *key: Any) -> Any:
-        """What ``make`` returns for these arguments, kept."""
-        if (make.__name__, *key) not in self._known:
-            self._known[make.__name__, *key] = make(*key)
-        return self._known[make.__name__, *key]
 
     # --- the report ---------------------------------------------------------------------------------------------------
 
@@ -260,16 +256,15 @@ class Evidence:
 
         By default, ``epochs`` is that of the protocol, and ours are the complete ones.
         """
-        return self._once(self._pooled, id, epochs)  # type: ignore[no-any-return]
-
-    def _pooled(self, id: str, epochs: int | None) -> tuple[JudgedTraining, ...]:
-        runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
-        length = epochs or protocol_epochs(self.row(id))
-        ours, theirs = (
-            tuple(run.until(length) for run in each if run.epochs >= length)
-            for each in (runs, d2l_trainings(self.row(id)))
-        )
-        return (*ours, *theirs) if ours else ()
+        if (id, epochs) not in self._pooled:
+            runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
+            length = epochs or protocol_epochs(self.row(id))
+            ours, theirs = (
+                tuple(run.until(length) for run in each if run.epochs >= length)
+                for each in (runs, d2l_trainings(self.row(id)))
+            )
+            self._pooled[id, epochs] = (*ours, *theirs) if ours else ()
+        return self._pooled[id, epochs]
 
     def missing(self, *ids: str) -> str:
         """A sentence on why the configurations can't be judged; "" if each has a complete training."""
@@ -309,10 +304,10 @@ class Evidence:
 
     def spread(self, measure: Measure) -> Spread:
         """The standard deviation of a single seed, of the logarithm if the measure is logarithmic, pooled."""
-        return self._once(self._spread, measure)  # type: ignore[no-any-return]
-
-    def _spread(self, measure: Measure) -> Spread:
-        return pooled_spread([self._scaled(each.id, measure) for each in self.reproduction.configurations])
+        if measure not in self._spreads:
+            values = [self._scaled(each.id, measure) for each in self.reproduction.configurations]
+            self._spreads[measure] = pooled_spread(values)
+        return self._spreads[measure]
 
     def _scaled(self, id: str, measure: Measure) -> Floats:
         values = np.asarray(self.values(id, measure), float)
@@ -320,12 +315,12 @@ class Evidence:
 
     def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
         """Compare a measure of two configurations, which must both have values, for a statement of this kind."""
-        comparison: Comparison = self._once(self._compared, first, second, measure)
-        key = kind, min(first, second), max(first, second), measure.name
+        key, ids = (kind, min(first, second), max(first, second), measure.name), (first, second, measure.name)
+        comparison = self._compared[ids] = self._compared.get(ids) or self._comparison(first, second, measure)
         self._asked[key] = comparison.p
         return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
 
-    def _compared(self, first: str, second: str, measure: Measure) -> Comparison:
+    def _comparison(self, first: str, second: str, measure: Measure) -> Comparison:
         one, other = self._scaled(first, measure), self._scaled(second, measure)
         found = difference(one, other, self.spread(measure))
         mean, low, high = (

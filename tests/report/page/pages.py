@@ -52,7 +52,7 @@ def of_few(*ids: str, **changes) -> Reproduction:
 def cut(run: JudgedTraining, epochs: int) -> JudgedTraining:
     """The training as it was after so many epochs."""
     curves = {name: getattr(run, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
-    return replace(run, status="KILLED", texts=(), test_perplexity=None, **curves)
+    return replace(run, texts=(), test_perplexity=None, **curves)
 
 
 def with_runs(found: Reproduction, id: str, runs: tuple[JudgedTraining, ...]) -> Reproduction:
