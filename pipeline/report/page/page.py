@@ -200,8 +200,7 @@ def _texts(reproduction: Reproduction) -> Iterator[doc.Block]:
     digest = Span(f"{text.corpus_sha256[:16]}…", "code")
     yield Paragraph([f"Text: {text.corpus}, {text.vocab_size} symbols, sha256 ", digest, "."])
     yield tables.baseline_table(text)
-    if texts := tables.texts_table(reproduction):
-        yield texts
+    yield tables.texts_table(reproduction)
 
 
 def _repeat(reproduction: Reproduction, checks: Sequence[Check], named: Named) -> Iterator[doc.Block]:

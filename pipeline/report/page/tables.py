@@ -17,7 +17,7 @@ from pipeline.report.statements.verdicts import WORDS, Verdict, Word, words_coun
 from pipeline.support.page import document as doc
 from pipeline.support.page.document import Cell, Span, Table
 from pipeline.support.statistics import estimate, pooled_spread
-from pipeline.support.wording import counted, listed, rounded, span
+from pipeline.support.wording import counted, rounded, span
 
 SPACE_SIGN = "\N{OPEN BOX}"  # replaces a space that would not be visible
 
@@ -264,51 +264,36 @@ def baseline_table(text: TextFacts) -> Table:
 # --- texts -----------------------------------------------------------------------------------------------------------
 
 
-def texts_table(reproduction: Reproduction) -> Table | None:
-    """Generated texts by prompt, the reported ones above ours, under the book's; None without any text."""
-    writing = {each.id: next((run for run in each.furthest if run.texts), None) for each in reproduction.configurations}
-    known = [dict(each.reported.samples) for each in reproduction.configurations]
-    known += [dict(run.texts) for run in writing.values() if run]
-    in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
-    prompts = [prompt for prompt in in_order if any(prompt in texts for texts in known)]
-    others = [prompt for prompt in prompts if prompt not in REPORT_PROMPTS]
-    if not prompts:
-        return None
-    rows: list[list[Cell | str]] = []
-    if reproduction.text.prompts:
-        places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first of each prompt
-        rows.append(["the book", ""])
-        for prompt in prompts:
-            missing = "not looked for" if prompt in others else "not in it"
-            if place := places.get(prompt):
-                where = f"{place.split} text, character {place.position:,}"
-                rows[0].append(Cell(_sample(prompt + place.continuation), [where]))
-            else:
-                rows[0].append(Cell(notes=[missing]))
+def texts_table(reproduction: Reproduction) -> Table:
+    """Generated texts by prompt, the reported ones above ours, under the book's."""
+    places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first of each prompt
+    rows: list[list[Cell | str]] = [["the book", ""]]
+    for prompt in REPORT_PROMPTS:
+        if place := places.get(prompt):
+            where = f"{place.split} text, character {place.position:,}"
+            rows[0].append(Cell(_sample(prompt + place.continuation), [where]))
+        else:
+            rows[0].append(Cell(notes=["not in it"]))
     for each in reproduction.configurations:
-        run, equal = writing[each.id], equal_texts(each)
-        for head, source, texts in (
-            (_head(each, rows=2), "as reported", dict(each.reported.samples)),
-            (Cell("", rows=0), f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
-        ):
-            rows.append([head, source])
-            for prompt in prompts:
-                missing = "" if source == "as reported" else "not asked of ours" if prompt in others else each.state
-                if prompt in texts:
-                    rows[-1].append(Cell(_sample(texts[prompt]), style="equal" if prompt in equal else ""))
-                else:
-                    rows[-1].append(Cell(notes=[missing] if missing else []))
+        run, equal = next((run for run in each.furthest if run.texts), None), equal_texts(each)
+        source, ours = (f"ours, seed {run.seed}", dict(run.texts)) if run else ("ours", {})
+        missing = Cell(notes=[each.state] if each.state else [])
+        rows.append([_head(each, rows=2), "as reported"])
+        rows[-1] += [_text(dict(each.reported.samples), prompt, equal, Cell()) for prompt in REPORT_PROMPTS]
+        rows.append([Cell("", rows=0), source])
+        rows[-1] += [_text(ours, prompt, equal, missing) for prompt in REPORT_PROMPTS]
     caption = (
         "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Marked: "
         "equal letter for letter, in at least one seed."
     )
-    if others:
-        asked = listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
-        caption += f" Our trainings continue {asked} only."
     cells = [cell for row in rows for cell in row if isinstance(cell, Cell)]
     if any(isinstance(cell.text, Span) and SPACE_SIGN in cell.text.text for cell in cells):
         caption += f" {SPACE_SIGN} is a space that would not be seen."
-    return Table(caption, ("configuration", "source", *prompts), rows, style="texts")
+    return Table(caption, ("configuration", "source", *REPORT_PROMPTS), rows, style="texts")
+
+
+def _text(texts: Mapping[str, str], prompt: str, equal: Sequence[str], missing: Cell) -> Cell:
+    return Cell(_sample(texts[prompt]), style="equal" if prompt in equal else "") if prompt in texts else missing
 
 
 def _sample(text: str) -> Span:

@@ -11,7 +11,6 @@ from pipeline.report.page.page import pages
 from pipeline.report.reproduction import PromptInText, Reproduction
 from pipeline.report.table import report_rows
 from pipeline.support.page.document import NOTHING
-from tests.report.alterations import row
 from tests.report.page.pages import cut, full, of_few, page, with_runs
 from tests.report.reproductions import reproduction
 from tests.support.page.parsed import Page
@@ -133,20 +132,6 @@ def test_a_prompt_that_stands_in_the_text_twice_is_shown_where_it_stands_first()
     shown = Page(pages(replace(found, text=replace(found.text, prompts=(*found.text.prompts, again)))).html)
     assert "character 13,823" in shown.texts["texts"]
     assert "13,903" not in shown.texts["texts"]
-
-
-def test_a_prompt_that_is_not_asked_of_ours_says_so():
-    other = row("gru-torch-2x32", samples=(("the sun", "the sun is up"),))
-    found = other(of_few("gru-torch-2x32", seeds=1))
-    both = pages(found)
-    rows = [cells for where, cells in Page(both.html).rows if where == "texts" and len(cells) > 4]
-    assert rows[0][-1].strip() == "the sun"
-    assert [cells[-1].split() for cells in rows[1:]] == [
-        [NOTHING, "not", "looked", "for"],
-        ["the", "sun", "is", "up"],
-        [NOTHING, "not", "asked", "of", "ours"],
-    ]
-    assert "Our trainings continue “it has”, “proceeded the” and “staring hard” only." in both.markdown
 
 
 def test_seeds_that_have_not_finished_are_left_out_of_the_means():
