@@ -15,12 +15,6 @@ def test_curves_cross_where_their_straight_lines_in_logarithms_do():
     assert [found.low, *found.at, found.high] == pytest.approx([10, 100, 1000])
 
 
-def test_curves_that_do_not_cross_say_which_is_lower():
-    found = crossings([(10, 9.0), (1000, 8.0)], [(10, 4.0), (1000, 2.0)])
-    assert found is not None
-    assert (found.first_is_lower, found.at) == (False, ())
-
-
 def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_other():
     found = made_up()
     steady = tuple(replace(each, test=(3.5, 3.5, 3.5)) if each.family == "on top" else each for each in found.trained)

@@ -22,10 +22,3 @@ def test_learning_curves_have_at_most_six_texts_in_equal_steps_and_end_with_all(
 def test_the_default_network_is_planned_once_as_a_single_training_has_it():
     (default,) = (each for each in planned(156_000) if each.is_default)
     assert (default.model, default.train) == resolve({"budget_chars": BUDGET_CHARS["stream"]}, 156_000)
-
-
-def test_minutes_scale_what_every_network_reads():
-    usual, half = planned(156_000), planned(156_000, minutes=5)
-    for a, b in zip(usual, half, strict=True):
-        assert b.train.budget_chars == pytest.approx(a.train.budget_chars / 2, abs=1)
-        assert (a.text_chars, a.model.shape) == (b.text_chars, b.model.shape)

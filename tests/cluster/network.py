@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,30 +93,6 @@ class Machine:
         for pid in found:
             os.kill(pid, signum)
         return found
-
-    @contextmanager
-    def slowed_down(self, share: float) -> Iterator[None]:
-        """Let its processes run for this share of the time only."""
-        ended = threading.Event()
-
-        def take_turns() -> None:
-            while not ended.wait(share * TURN_SECONDS):
-                stopped = [each for process in self.running for each in _family(process)]
-                for each in stopped:
-                    with suppress(psutil.NoSuchProcess):
-                        each.suspend()
-                time.sleep((1 - share) * TURN_SECONDS)
-                for each in stopped:
-                    with suppress(psutil.NoSuchProcess):
-                        each.resume()
-
-        thread = threading.Thread(target=take_turns)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
 
     def link(self, state: str) -> None:
         """Cut its link, or join it again: up or down."""

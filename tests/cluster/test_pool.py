@@ -110,18 +110,6 @@ def test_a_task_of_a_node_that_is_gone_is_lost_and_not_repeated_elsewhere(proces
         assert pool.idle == 1, "the other node"
 
 
-def test_a_task_of_a_node_that_leaves_is_lost_by_no_fault_of_its_own(processes):
-    leaving = processes.node()
-    with DaskPool(processes.address, work, nothing) as pool:
-        pool.submit(("wait", 60))
-        pool.events(10)  # it has begun
-        leaving.terminate()
-        (event,) = until_the_end(pool)
-        assert (event.kind, event.value.kills) == ("lost", 0)
-        assert event.value.reason == f"the node {event.node} has stopped it"
-        assert leaving.wait(10) == 0
-
-
 def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes, monkeypatch):
     processes.node()
     with DaskPool(processes.address, work, unfit) as pool:

@@ -9,7 +9,7 @@ from pipeline.cluster import texts
 from pipeline.config import CorpusConfig
 from pipeline.errors import UnfitNodeError
 from pipeline.text import corpus as corpus_module
-from pipeline.text.corpus import FACTS_FILE, load_corpus
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
 
 
@@ -44,27 +44,11 @@ def test_a_node_trains_on_the_text_of_the_search_whatever_it_has_itself(needs, e
     texts.provide(needs)
 
 
-def test_the_text_is_sent_once(needs, mlflow_server, small_text):
-    before = len([request for request in mlflow_server.requests if request.startswith("PUT")])
-    assert texts.send(CorpusConfig(str(small_text)), mlflow_server.url()) == needs
-    assert len([request for request in mlflow_server.requests if request.startswith("PUT")]) == before == 2
-
-
 def test_a_text_of_another_digest_is_refused_and_not_kept(needs, elsewhere):
     other = {**facts_of(needs), "ids_sha256": "0" * 64}
     with pytest.raises(UnfitNodeError, match=r"the ids are not those of the text topics"):
         texts.provide(replace(needs, facts=json.dumps(other)))
     assert not list(corpus_module.prepared_dir().glob("*/*"))
-
-
-def test_two_commands_with_different_texts_of_one_name_each_get_their_own(needs, elsewhere, tmp_path):
-    other = tmp_path / "other.txt"
-    other.write_text("another text " * 200)
-    prepared = load_corpus(CorpusConfig(str(other)))
-    second = replace(needs, facts=(prepared.folder / FACTS_FILE).read_text())
-    for each in (needs, second, needs):
-        texts.provide(each)
-        assert load_corpus(needs.config).corpus_sha256 == facts_of(each)["corpus_sha256"]
 
 
 def test_a_text_that_can_not_be_had_is_refused_with_the_reason(needs, elsewhere):

@@ -17,7 +17,6 @@ from pipeline.search.front import (
     hypervolume_by_trial,
     knee,
     picks,
-    unconfirmed,
 )
 from pipeline.support.statistics import Estimate
 from tests.search.candidates import ALL, WORSE, candidate
@@ -78,15 +77,6 @@ def test_without_a_second_seed_there_is_no_interval_and_no_probability():
         assert point.probability is point.val.low is point.val.high is None
         assert str(point.val) == f"{point.val.mean:.2f}"
     assert "nan" not in repr(evaluated)
-
-
-def test_test_perplexity_has_an_interval_of_its_own_or_may_be_missing():
-    evaluated = evaluate_front(
-        [candidate("a", 100, 4.0, 4.2, test=(4.1, 5.1)), candidate("b", 50, 8.0, test=())], REFERENCE
-    )
-    without, point = evaluated.points
-    assert without.test is None
-    assert width(point.test) > width(point.val)
 
 
 def test_a_diverged_run_counts_as_uniform_and_does_not_widen_the_intervals_of_others():
@@ -169,14 +159,6 @@ def test_whatever_the_runs_nothing_is_nan_and_the_picks_are_on_the_front(drawn):
     for pick in picks(evaluated).values():
         assert pick.point.on_front
         assert "nan" not in pick.sentence
-
-
-def test_members_with_too_few_runs_are_named_until_there_are_none():
-    lucky = candidate("lucky", 20_000, 4.5)
-    assert unconfirmed(evaluate_front([*ALL, lucky], REFERENCE), 3) == (lucky,)
-    confirmed = candidate("lucky", 20_000, 4.5, 5.2, 5.3)
-    assert unconfirmed(evaluate_front([*ALL, confirmed], REFERENCE), 3) == ()
-    assert unconfirmed(evaluate_front([*ALL, lucky], REFERENCE), 1) == ()
 
 
 def test_the_hypervolume_by_trial_grows_and_a_failed_trial_adds_nothing():
@@ -265,11 +247,6 @@ def test_many_draws_of_y_at_once_are_as_one_by_one():
 
 def test_the_knee_is_the_point_furthest_below_the_chord():
     assert knee([(0, 10), (1, 4), (2, 2), (5, 1), (10, 0)]) == 2  # sums of the scaled coordinates: 1, .5, .4, .6, 1
-
-
-@pytest.mark.parametrize("points", [[(3, 4)], [(3, 4), (5, 1)], [(0, 10), (8, 9), (10, 0)], [(2, 2), (2, 2)]])
-def test_without_a_point_below_the_chord_the_knee_is_the_lowest_x(points):
-    assert knee(points) == 0
 
 
 def test_a_front_without_points_has_neither_members_nor_knee():

@@ -38,13 +38,6 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert note.endswith("40 trials complete, 2 failed.")
 
 
-def test_who_may_belong_on_the_front_is_named():
-    evaluated, chosen = searched((5.0, 5.1, 5.2), (5.02, 5.12, 5.21))
-    assert f"but with a chance of it: gru-1x16 ({evaluated.points[1].probability:.2f})." in search_note(
-        "7", evaluated, chosen, own(chosen), COUNTS
-    )
-
-
 def test_a_search_of_which_nothing_finished_says_so():
     evaluated, chosen = searched()
     for text in (

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from pipeline.search.known_cost import gaussian_process
 from pipeline.search.known_cost import sampler as sampler_module
 from pipeline.search.known_cost import space as space_module
-from pipeline.search.known_cost.sampler import PROPOSAL, PROPOSED_BY, History, KnownCostSampler, Prices
+from pipeline.search.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler, Prices
 
 DOCS = Path(__file__).parents[3] / "docs"
 UNIFORM = 28.0  # perplexity at which a trial has failed
@@ -209,22 +209,6 @@ def test_the_best_model_within_the_budget_is_found(seed):
     assert min(trial.values[0] for trial in study.trials) < 1.01 * attainable(4.0, space)
 
 
-@pytest.mark.parametrize("high", [0.3, 0.6, 0.7, 1.1])
-def test_the_steps_of_a_range_end_where_it_ends_though_arithmetic_misses(high):
-    steps: dict[str, BaseDistribution] = {"x": FloatDistribution(0, high, step=0.1)}
-    budget = 1 - high / 2
-    study = study_of(
-        KnownCostSampler(
-            lambda params: 1 - params["x"], search_space=steps, n_startup_trials=1, seed=0, max_cost=budget
-        )
-    )
-    for _ in range(6):
-        trial = study.ask(steps)
-        study.tell(trial, [1 + trial.params["x"], 1 - trial.params["x"]])
-    assert [trial.params for trial in study.trials] == [trial.system_attrs[PROPOSAL] for trial in study.trials]
-    assert all(trial.values[1] <= budget for trial in study.trials)
-
-
 def test_a_budget_below_all_costs_is_an_error_that_names_the_cheapest():
     study = study_of(known_cost(max_cost=1.0))
     with pytest.raises(ValueError, match=r"max_cost=1; the cheapest of 2241 costs 2\.7.*raise max_cost"):
@@ -250,15 +234,6 @@ def test_a_study_continued_by_a_new_sampler_goes_on_as_if_never_stopped():
     assert points(halves) == points(whole)
 
 
-def test_running_and_enqueued_trials_are_not_proposed_again():
-    study = study_of(known_cost())
-    run(study, 6)
-    study.enqueue_trial({"cell": "gru", "num_layers": 2, "hidden_size": 64})
-    asked = [study.ask(SPACE) for _ in range(8)]
-    assert asked[0].params == {"cell": "gru", "num_layers": 2, "hidden_size": 64}
-    assert len(set(points(study))) == 14
-
-
 @pytest.mark.parametrize("space", [SPACE, RATED], ids=["finite", "continuous"])
 def test_the_rest_of_a_partly_enqueued_trial_keeps_the_budget_and_repeats_nothing(space):
     study = study_of(known_cost(space, max_cost=4.0))
@@ -271,17 +246,6 @@ def test_the_rest_of_a_partly_enqueued_trial_keeps_the_budget_and_repeats_nothin
     assert max(trial.values[1] for trial in added) <= 4.0
     assert len(set(points(study))) == 9
     assert {trial.system_attrs[PROPOSED_BY] for trial in added} == {"model"}
-
-
-def test_threads_never_ask_for_the_same():
-    study = study_of(known_cost(n_startup_trials=2))
-
-    def objective(trial: optuna.Trial) -> tuple[float, float]:
-        params = {name: trial._suggest(name, distribution) for name, distribution in SPACE.items()}
-        return perplexity(params), log_macs(params)
-
-    study.optimize(objective, n_trials=16, n_jobs=2)
-    assert len(set(points(study))) == 16
 
 
 @pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE])
@@ -388,12 +352,6 @@ def test_one_objective_is_minimised_within_the_budget():
         study.tell(trial, perplexity(trial.params))
     assert max(log_macs(trial.params) for trial in study.trials) <= 4.0
     assert study.best_value < 1.03 * attainable(4.0)
-
-
-def test_a_cost_that_needs_a_parameter_not_sampled_together_says_so():
-    study = study_of(known_cost({"cell": SPACE["cell"]}))
-    with pytest.raises(ValueError, match=r"needs 'hidden_size'.*\(cell\).*search_space"):
-        study.ask({"cell": SPACE["cell"]})
 
 
 @pytest.mark.parametrize(

@@ -61,14 +61,6 @@ def test_a_repeat_is_told_what_the_earlier_trial_came_to_and_does_not_count(begi
     assert all(trial.values == first[of_trial(trial)[REPEATS]].values for trial in repeats)
 
 
-def test_with_another_seed_the_same_configurations_are_trained_again(begin):
-    options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4,5"}
-    one = train_all(begin(**options, trials=2))
-    two = train_all(begin(**{**options, "sampler": "random"}, trials=4, seed=1))
-    assert sorted(shapes(two)) == sorted(shapes(one))
-    assert {task.train.seed for task in two} == {1}
-
-
 def test_objectives_are_perplexity_and_log10_macs_and_have_their_names(begin):
     search = begin(trials=1)
     (task,) = train_all(search)
@@ -129,13 +121,6 @@ def test_a_search_whose_trials_all_diverge_ends_with_the_reason_and_may_be_start
     assert again.results.counts() == again.results.counts() | {"trials": 2, "failed": 20}
 
 
-def test_a_trial_now_and_then_that_does_not_fail_keeps_the_search_going(begin):
-    outcomes = iter(([TrainingDivergedError("nan")] * (FAILURES_IN_A_ROW - 1) + [5.0]) * 3)
-    search = begin(sampler="random", hidden_size="4..64", trials=3)
-    train_all(search, lambda task: next(outcomes))
-    assert search.results.counts()["failed"] == 3 * (FAILURES_IN_A_ROW - 1)
-
-
 def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_again_later(begin):
     search = begin()
     task = search.next_task(0)
@@ -184,13 +169,6 @@ def test_what_was_over_the_budget_is_trained_once_the_budget_is_raised(begin):
 def test_a_budget_below_the_cheapest_model_is_refused(begin):
     with pytest.raises(InputError, match=r"--budget-macs 10 is less than the cheapest model of the space needs: \d+"):
         begin(budget_macs=10)
-
-
-def test_what_does_not_fit_into_memory_is_refused_before_there_is_a_study(begin_on_nothing, no_store):
-    with pytest.raises(InputError, match=r"--hidden-size 10000000 with --num-layers .* needs about .* GB of memory"):
-        begin_on_nothing(hidden_size="4..10000000")
-    assert not (no_store / "mlruns" / "optuna.db").exists()
-    begin_on_nothing(hidden_size="4..10000000", budget_macs=700)  # none of that size is trained
 
 
 def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin_on_nothing, no_store, tmp_path):
@@ -302,13 +280,6 @@ def test_a_trial_in_line_with_a_cell_that_there_is_not_does_not_hold_the_study_u
         search.next_task(0)
     search.put_back()
     assert len(train_all(begin(trials=2))) == 2
-
-
-def test_a_trial_in_line_is_trained_though_the_grid_is_exhausted(begin):
-    options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4..9"}
-    train_all(begin(**options, sampler="grid", trials=3))  # 4, 8 and 9
-    begin(**options).study.enqueue_trial({"hidden_size": 7})
-    assert shapes(train_all(begin(**options, sampler="grid", trials=4))) == ["lstm-1x7"]
 
 
 def test_a_trial_is_continued_also_if_it_was_proposed_twice(begin):
