@@ -14,7 +14,7 @@ import pipeline.tracking.store  # noqa: F401
 # isort: split
 
 import mlflow
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from models.decoding import DEFAULT_LENGTH, Decoding
@@ -43,8 +43,8 @@ SIGNATURE = ModelSignature(  # prompts in, texts out, and the options of `tmlm s
 )
 
 
-def log_model(name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
-    """Log the model of a checkpoint (text in, text out) in the active run; returns the model's id.
+def log_model(run_id: str, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
+    """Log the model of a checkpoint (text in, text out) in a run; returns the model's id.
 
     The code that the model needs is logged with it. ``epoch`` is the one after which the checkpoint was written, which
     MLflow takes as the model's step.
@@ -52,8 +52,11 @@ def log_model(name: str, checkpoint: Path, example: str, epoch: int, tags: Mappi
     with tempfile.TemporaryDirectory() as folder:
         package = copy_as_package(SERVED_MODULE, Path(folder))
         with importable(package):
-            info = mlflow.pyfunc.log_model(
+            info = Model.log(
+                None,
+                mlflow.pyfunc,
                 name=name,
+                run_id=run_id,
                 python_model=str(package.joinpath(*SERVED_MODULE.split(".")).with_suffix(".py")),
                 artifacts={"checkpoint": location_of(checkpoint)},
                 code_paths=[str(package)],

@@ -38,12 +38,10 @@ from pipeline.tracking.store import (
 
 import mlflow
 import yaml
-from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.data.dataset_source import DatasetSource
-from mlflow.data.http_dataset_source import HTTPDatasetSource
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, Run, RunStatus
+from mlflow.entities import Dataset as DatasetEntity
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus
 from mlflow.tracking import MlflowClient, fluent
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
@@ -270,10 +268,9 @@ class TrackedRun:
     def dataset(self, name: str, digest: str, source: str, context: str) -> None:
         """Log a dataset that the run read: its name, the digest of its content, its source and its role."""
         is_url = source.startswith("https://")
-        origin: DatasetSource = HTTPDatasetSource(source) if is_url else CodeDatasetSource({"source": source})
-        with quiet_warnings():
-            dataset = MetaDataset(origin, name=name, digest=digest)  # type: ignore[abstract]  # as its docs do
-            mlflow.log_input(dataset, context=context)
+        where = json.dumps({"url": source} if is_url else {"tags": {"source": source}})  # as MLflow's sources have it
+        dataset = DatasetEntity(name, digest, "http" if is_url else "code", where)
+        self.client.log_inputs(self.id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
 
     @recorded
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
@@ -291,7 +288,7 @@ class TrackedRun:
     def model(self, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
         """Log the model of a checkpoint that was written after ``epoch``; returns the model's id."""
         with quiet_warnings():
-            return log_model(name, checkpoint, example, epoch, tags)
+            return log_model(self.id, name, checkpoint, example, epoch, tags)
 
 
 def current_run() -> TrackedRun:

@@ -1,5 +1,6 @@
 """Recording runs: what is logged, how a run ends, and that nothing is overwritten."""
 
+import json
 import os
 import re
 import shutil
@@ -239,3 +240,11 @@ def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():
         p.name: p.default for p in cli.commands["sample"].params if p.name not in ("model", "prompts", "as_json")
     }
     assert {spec.name: spec.default for spec in SIGNATURE.params.params} == options
+
+
+def test_a_dataset_belongs_to_the_run_that_logs_it_though_a_child_is_open(store):
+    with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("train", "child", {}) as child:
+        parent.dataset("a text", "digest", "https://host/text", "train")
+    inputs = [MlflowClient().get_run(run.id).inputs.dataset_inputs for run in (parent, child)]
+    assert [[each.dataset.name for each in of_run] for of_run in inputs] == [["a text"], []]
+    assert json.loads(inputs[0][0].dataset.source) == {"url": "https://host/text"}
