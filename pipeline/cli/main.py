@@ -5,6 +5,7 @@ commands' modules import only click and the configurations; each command imports
 ``--help`` is fast.
 """
 
+import gc
 import io
 import sys
 from contextlib import suppress
@@ -77,6 +78,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
+    gc.set_threshold(100_000)  # imports make objects by the hundred thousand, which need not be searched for cycles
     open_closed_streams()
     signals.install()
     try:
