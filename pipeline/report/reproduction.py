@@ -40,9 +40,9 @@ class JudgedTraining:
     epochs_planned: int
     train: tuple[float, ...]
     val: tuple[float, ...]
-    train_pooled: tuple[float, ...]
-    val_pooled: tuple[float, ...]
-    train_seconds: float
+    train_pooled: tuple[float, ...] = ()
+    val_pooled: tuple[float, ...] = ()
+    train_seconds: float = 0.0
     first_half: float | None = None
     test_perplexity: float | None = None
     windowed: float | None = None

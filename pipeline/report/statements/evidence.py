@@ -149,16 +149,7 @@ def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
     """The recorded trainings of a configuration by d2l itself, one per seed; only their curves are known."""
     curves = d2l_curves().get(reported.id, {"train": (), "val": ()})
     return tuple(
-        JudgedTraining(
-            run_id="",
-            seed=seed,
-            epochs_planned=protocol_epochs(reported),
-            train=tuple(train),
-            val=tuple(val),
-            train_pooled=(),
-            val_pooled=(),
-            train_seconds=0.0,
-        )
+        JudgedTraining("", seed, protocol_epochs(reported), tuple(train), tuple(val))
         for seed, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True))
     )
 

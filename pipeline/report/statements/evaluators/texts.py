@@ -165,11 +165,9 @@ def _same_prompts(statement: Statement, evidence: Evidence) -> Verdict:
         f"{len(shown)} of {len(samples)} configurations have a transcript, {len(alike)} of texts that begin with "
         f"{_quoted(prompts)}."
     )
-    if not alike or len(alike) < len(shown):
-        return Verdict(statement, FAILS, because)
-    if len(shown) < len(samples):
+    if alike and len(alike) == len(shown) < len(samples):
         return Verdict(statement, IN_PART, because, part=f"the {len(shown)} of which it shows texts")
-    return Verdict(statement, HOLDS, because)
+    return Verdict(statement, holds_if(bool(alike) and len(alike) == len(shown)), because)
 
 
 def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
@@ -184,11 +182,9 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     counts = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
     because = f"Equal, letter for letter, are {listed(counts)}."
     best = max(equal.values(), key=len)
-    if len(best) == len(theirs):
-        return Verdict(statement, HOLDS, because)
-    if not best:
-        return Verdict(statement, FAILS, f'{because} Seed {runs[0].seed} writes "{runs[0].texts[0][1].rstrip()}".')
-    return Verdict(statement, IN_PART, because, part=f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}")
+    if 0 < len(best) < len(theirs):
+        return Verdict(statement, IN_PART, because, part=f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}")
+    return Verdict(statement, holds_if(bool(best)), because)
 
 
 # --- texts of several ------------------------------------------------------------------------------------------------
