@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from itertools import dropwhile, pairwise
+from itertools import dropwhile
 from pathlib import Path
 from uuid import getnode
 
@@ -79,25 +79,6 @@ def start_ticks(pid: int) -> int | None:
         return int(fields[START_FIELD - AFTER_NAME])
     except (OSError, IndexError, ValueError):
         return None
-
-
-def mlflow_run_since(moment: float) -> bool:
-    """Whether an ``mlflow run`` that started before ``moment`` (seconds since 1970) is alive on this machine."""
-    for process in psutil.process_iter(["cmdline", "create_time", "status"]):
-        known = process.info
-        if known["status"] != psutil.STATUS_ZOMBIE and (known["create_time"] or 0) <= moment:
-            words = [Path(word).name for word in known["cmdline"] or []]
-            if ("mlflow", "run") in pairwise(words):
-                return True
-    return False
-
-
-def has_a_process(run_id: str) -> bool:
-    """Whether a process that MLflow started for the run (any project, any backend) is alive on this machine."""
-    for process in psutil.process_iter(["environ"]):
-        if (process.info["environ"] or {}).get("MLFLOW_RUN_ID") == run_id:
-            return True
-    return False
 
 
 def folder_of_mlflow_run() -> str | None:
