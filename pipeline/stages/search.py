@@ -36,7 +36,7 @@ from pipeline.search.study.protocol import check_store
 from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
-from pipeline.search.summary import outcome, search_note
+from pipeline.search.summary import search_note
 from pipeline.stages.sweep import Sweep, workers_for
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.files import BEST_CHECKPOINT
@@ -303,8 +303,13 @@ class _SearchSweep(Sweep[SearchRun]):
         def name_with_trial(point: FrontPoint) -> str:
             return f"{plain(point.candidate.name)} (trial {self.results.number_of(point.candidate)})"
 
-        self.study.describe(link_to_run(self.run.id), outcome(evaluated, chosen, registered, counts, name_with_trial))
-        note = search_note(self.run.store.experiment_id, evaluated, chosen, registered, counts, sample)
+        def linked(point: FrontPoint) -> str:
+            run = f"#/experiments/{self.run.store.experiment_id}/runs/{point.candidate.run_id}"
+            return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
+
+        dashboard_note = search_note(evaluated, chosen, registered, counts, name_with_trial)
+        self.study.describe(link_to_run(self.run.id), dashboard_note)
+        note = search_note(evaluated, chosen, registered, counts, linked, sample)
         duration = measured_duration(seconds, self.minutes_expected)
         self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return SearchRun(self.run.id, evaluated, chosen, counts, registered, result)

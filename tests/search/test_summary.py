@@ -27,9 +27,9 @@ COUNTS = {"trials complete": 40, "failed": 2, "repeated": 0}
 
 def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0), (6.0,))
-    note = search_note("7", evaluated, chosen, own(chosen), COUNTS)
+    note = search_note(evaluated, chosen, own(chosen), COUNTS, lambda point: f"[{point.candidate.name}](link)")
     interval = evaluated.front[0].val.half
-    assert "| [gru-1x8](#/experiments/7/runs/r00?workflowType=machine_learning) | 1,000 | 900 |" in note
+    assert "| [gru-1x8](link) | 1,000 | 900 |" in note
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
     assert "gru-1x32](" not in note
     assert "- `@best`: gru-1x16 " in note
@@ -41,7 +41,7 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
 def test_a_search_of_which_nothing_finished_says_so():
     evaluated, chosen = searched()
     for text in (
-        search_note("7", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}),
+        search_note(evaluated, chosen, {}, {"trials complete": 0, "failed": 3}, str),
         search_table("s", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}, "link"),
     ):
         assert "No trial has finished, so there is no front." in text
