@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from models import by_hand
 from models.cells import CELLS
 from models.config import Kernel, ModelConfig
-from models.recurrent import Recurrent, ResidualLayers, State, state_of, torch_layers
+from models.recurrent import Recurrent, State, state_of, torch_layers
 
 
 def detach(state: State) -> State:
@@ -55,22 +55,21 @@ class LanguageModel(nn.Module):
         input_size = config.embedding_size or vocab_size
         self.embedding = nn.Embedding(vocab_size, input_size) if config.embedding_size else None
         self.core: nn.Module
-        if not config.by_torch:
+        if config.by_torch and not config.residual:
+            dropout = config.dropout if config.num_layers > 1 else 0.0  # torch.nn warns about dropout with one layer
+            self.core = torch_layers(config.cell)(
+                input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=dropout
+            )
+        else:
             self.core = Recurrent(
                 config.cell,
                 input_size,
                 config.hidden_size,
                 config.num_layers,
+                by_torch=config.by_torch,
                 dropout=config.dropout,
                 residual=config.residual,
                 equations=config.equations,
-            )
-        elif config.residual:
-            self.core = ResidualLayers(config.cell, input_size, config.hidden_size, config.num_layers, config.dropout)
-        else:
-            dropout = config.dropout if config.num_layers > 1 else 0.0  # torch.nn warns about dropout with one layer
-            self.core = torch_layers(config.cell)(
-                input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=dropout
             )
         names = [name for name, _ in self.core.named_parameters()]
         self._recurrent_weights = [name for name in names if "weight_hh" in name or "from_state.weight" in name]

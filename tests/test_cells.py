@@ -23,7 +23,7 @@ from models.config import ConfigError, ModelConfig
 from models.decoding import Decoding
 from models.generation import complete
 from models.language_model import LanguageModel
-from models.recurrent import CellState, Layer, Recurrent, parts_of
+from models.recurrent import CellState, Layer, Recurrent, State, parts_of, state_of
 from pipeline import api
 from pipeline.cli.options import options_of
 from pipeline.config import CorpusConfig, SearchConfig, resolve
@@ -85,6 +85,10 @@ def build(cell: str, **options: Any) -> LanguageModel:
     return LanguageModel(ModelConfig(**{"cell": cell, "num_layers": 2, "hidden_size": HIDDEN, **options}), VOCAB)
 
 
+def some_state(cell: type[Cell]) -> State:
+    return state_of(tuple(torch.randn(1, BATCH, HIDDEN, dtype=torch.double) for _ in range(cell.state_parts)))
+
+
 def some_ids(rows: int = BATCH, steps: int = STEPS) -> Tensor:
     return torch.randint(VOCAB, (rows, steps), generator=torch.Generator().manual_seed(5))
 
@@ -106,21 +110,23 @@ def test_the_class_says_all_that_is_asked_of_a_cell(cell):
 
 
 def test_a_step_keeps_the_shape_of_the_state_and_its_first_part_is_the_output(layer):
-    state = tuple(torch.randn(BATCH, HIDDEN, dtype=torch.double) for _ in layer.initial_state(BATCH))
-    outputs, after = layer(torch.randn(BATCH, 1, INPUT, dtype=torch.double), state)
-    assert [part.shape for part in after] == [part.shape for part in state]
-    assert torch.equal(outputs[:, 0], after[0])
-    for part in Layer("rnn", INPUT, HIDDEN).to("meta", torch.bfloat16).initial_state(BATCH):
-        assert (part.shape, part.dtype, part.device.type) == ((BATCH, HIDDEN), torch.bfloat16, "meta")
+    outputs, after = layer(torch.randn(BATCH, 1, INPUT, dtype=torch.double), some_state(layer.cell))
+    assert [part.shape for part in parts_of(after)] == [(1, BATCH, HIDDEN)] * layer.cell.state_parts
+    assert torch.equal(outputs[:, 0], parts_of(after)[0][0])
+
+
+def test_the_initial_state_has_the_dtype_and_the_device_of_the_weights(cell):
+    for part in parts_of(build(cell).to("meta", torch.bfloat16).initial_state(BATCH)):
+        assert (part.shape, part.dtype, part.device.type) == ((2, BATCH, HIDDEN), torch.bfloat16, "meta")
 
 
 def test_gradients_pass_gradcheck(layer):
-    x = torch.randn(2, 3, INPUT, dtype=torch.double, requires_grad=True)
-    state = [torch.randn(2, HIDDEN, dtype=torch.double, requires_grad=True) for _ in layer.initial_state(2)]
+    x = torch.randn(BATCH, 3, INPUT, dtype=torch.double, requires_grad=True)
+    state = [part.requires_grad_() for part in parts_of(some_state(layer.cell))]
 
     def step(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        outputs, after = layer(x, rest[: len(state)])
-        return (outputs, *after)  # the weights are in ``rest`` so that they are checked too
+        outputs, after = layer(x, state_of(rest[: len(state)]))
+        return (outputs, *parts_of(after))  # the weights are in ``rest`` so that they are checked too
 
     assert torch.autograd.gradcheck(step, [x, *state, *layer.parameters()], fast_mode=True)
 
@@ -132,10 +138,10 @@ def test_weights_start_within_one_over_the_root_of_the_hidden_size(cell):
 
 def test_characters_are_read_as_one_hot_vectors_gradients_included(cell):
     torch.manual_seed(0)
-    layers = Recurrent(cell, VOCAB, HIDDEN, 2).double()
+    layers, zeros = Recurrent(cell, VOCAB, HIDDEN, 2).double(), build(cell).double().initial_state(BATCH)
     results = []
     for x in (some_ids(), some_ids().int(), F.one_hot(some_ids(), VOCAB).double()):
-        outputs, state = layers(x)
+        outputs, state = layers(x, zeros)
         total = outputs.sin().sum() + sum(part.cos().sum() for part in parts_of(state))
         results.append([outputs, *parts_of(state), *torch.autograd.grad(total, list(layers.parameters()))])
     torch.testing.assert_close(results[0], results[2])

@@ -184,7 +184,7 @@ def take_weights(language_model: Any, model: LanguageModel) -> None:
         return
     gates = {"gru": "rzh", "lstm": "ifco"}[model.config.cell]  # in the order in which ours are stacked
     for theirs, name in (("W_x", "from_input.weight"), ("W_h", "from_state.weight"), ("b_", "from_input.bias")):
-        for gate, part in zip(gates, ours[f"core.cells.0.{name}"].chunk(len(gates)), strict=True):
+        for gate, part in zip(gates, ours[f"core.layers.0.{name}"].chunk(len(gates)), strict=True):
             language_model.rnn.get_parameter(f"{theirs}{gate}").copy_(part.t())
     language_model.W_hq.copy_(model.output.weight.t())
     language_model.b_q.copy_(model.output.bias)
