@@ -14,12 +14,9 @@ def model(cell: str) -> LanguageModel:
     return LanguageModel(ModelConfig(cell=cell, num_layers=2, hidden_size=6), 9).eval()
 
 
-def test_without_the_extra_the_page_says_how_to_get_it(monkeypatch):
+def test_without_the_extra_or_where_it_differs_from_torch_there_is_a_reason_and_no_file(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert onnx_step.onnx_step(model("gru")) == (b"", HOW_TO_INSTALL)
-
-
-def test_a_step_that_differs_from_torchs_is_not_kept(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.setattr(onnx_step, "_export", lambda step, parts: b"ONNX")
     monkeypatch.setattr(onnx_step, "_largest_difference", lambda step, exported, parts: 2e-5)
