@@ -456,8 +456,7 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
                     fluent._active_run_stack.get().pop()
     except REFUSALS as error:
         reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {store_reason(error)}"
-        if not _close_deleted(run, status, failure):
-            reason += ". If it stays RUNNING, the next command that records closes it"
+        reason += ". If it stays RUNNING, the next command that records closes it"
         if status == RunStatus.FINISHED:
             raise RecordingError(reason) from error
         log.warning("%s", reason)  # the error that ended the run is re-raised
@@ -469,28 +468,6 @@ def _is_resumed_elsewhere(run: TrackedRun) -> bool:
     """Whether another process has resumed the run, because this one's machine was cut off and assumed to be gone."""
     recorded, own = find_run(run.id), process_tags()
     return recorded is not None and any(recorded.tags.get(name, own.get(name)) != own.get(name) for name in IDENTITY)
-
-
-def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
-    """End a run that was deleted while it was recorded, so that it is not RUNNING if it is ever restored.
-
-    MLflow can't update a deleted run, so the run is restored for the update. Returns False if it was not deleted, or if
-    that failed.
-    """
-    ended = RunStatus.FAILED if status == RunStatus.FINISHED else status
-    try:
-        with impatient():
-            if run.client.get_run(run.id).info.lifecycle_stage != "deleted":
-                return False
-            run.client.restore_run(run.id)
-            try:
-                set_tags(run.id, {"failure": (failure or "deleted while it was recorded")[:4000]})
-                run.client.set_terminated(run.id, RunStatus.to_string(ended))
-            finally:
-                run.client.delete_run(run.id)
-    except REFUSALS:  # the caller reports the first one
-        return False
-    return True
 
 
 def _close_by_force(signal: str) -> None:

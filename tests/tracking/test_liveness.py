@@ -5,9 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,42 +24,6 @@ from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.store import setup
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDER = """
-import sys, time
-from pathlib import Path
-from types import SimpleNamespace
-from pipeline.tracking import runs, store
-store.root = lambda: Path(sys.argv[1])
-with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("train", "child", {}) as child:
-    child.metrics({"x": 1.0}, step=1)
-    child.checkpoint_dir.mkdir(parents=True)
-    (child.checkpoint_dir / "last.safetensors").write_bytes(b"weights")
-    print(parent.id, child.id, flush=True)
-    time.sleep(300)
-"""
-
-Recorder = tuple[subprocess.Popen, list[str]]
-
-
-@pytest.fixture
-def start_recorder(store) -> Iterator[Callable[[], Recorder]]:
-    """Start processes that each have a parent and a child run open."""
-    started: list[subprocess.Popen] = []
-
-    def start() -> Recorder:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RECORDER, str(store)], stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-        started.append(process)
-        assert process.stdout is not None
-        with process.stdout as out:
-            return process, out.readline().split()
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture
@@ -133,16 +96,6 @@ def test_of_two_processes_the_killed_ones_runs_are_closed_and_the_living_ones_ar
     assert_the_dead_alone_are_closed(killed.pid, dead, alive, caplog)
 
 
-@pytest.mark.slow
-def test_of_two_recorders_the_killed_one_is_closed_with_its_parent_and_the_living_one_is_not(start_recorder, caplog):
-    killed, dead = start_recorder()
-    _, alive = start_recorder()
-    time.sleep(1)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert_the_dead_alone_are_closed(killed.pid, dead, alive, caplog)
-
-
 def test_a_run_without_metrics_ends_at_its_start(store):
     run = open_run(**{"process.pid": "999999999"})
     liveness.close_dead_runs()
@@ -175,14 +128,6 @@ def test_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper):
     assert status_of(run) == "FAILED"
 
 
-def test_an_id_that_this_process_has_now_is_no_life(store):
-    """In a container, the next command often has the same id as the last."""
-    run = open_run(**{"process.ticks": "1"})
-    mine = open_run()
-    liveness.close_dead_runs()
-    assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
-
-
 def test_a_restart_of_the_machine_ends_its_processes(store, sleeper):
     before = f"{psutil.boot_time() - 100:.2f}"
     tags = {**tags_of(psutil.Process(sleeper.pid)), "process.boot": "another", "process.started": before}
@@ -197,17 +142,6 @@ def test_a_run_of_another_machine_with_the_same_name_and_id_is_never_judged(stor
     liveness.close_dead_runs()
     assert status_of(run) == "RUNNING"
     assert [liveness.process_state(each) for each in liveness.running_runs()] == ["remote"]
-
-
-def test_a_process_whose_start_can_not_be_read_is_not_called_gone(store, sleeper, monkeypatch, tmp_path):
-    run = open_run(**tags_of(psutil.Process(sleeper.pid)))
-    monkeypatch.setattr(processes, "start_ticks", lambda pid: None)
-    liveness.close_dead_runs()
-    assert status_of(run) == "RUNNING"
-    sleeper.kill()
-    sleeper.wait()
-    liveness.close_dead_runs()
-    assert status_of(run) == "FAILED"
 
 
 # --- what can't be judged --------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -160,16 +159,6 @@ def test_a_picture_with_a_step_is_an_artifact_and_an_image_among_the_charts(stor
     assert all(re.match(r"images/summary~perplexity[+%]step[+%]7[+%]", path) for path in images)
 
 
-@pytest.mark.parametrize("asked", ["true", "false"])
-def test_use_of_the_machine_is_recorded_where_mlflows_variable_asks_for_it(store, monkeypatch, asked):
-    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", asked)
-    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
-    with runs.tracked_run("train", "a run", {}) as run:
-        time.sleep(0.5)
-    metrics = MlflowClient().get_run(run.id).data.metrics
-    assert ("system/cpu_utilization_percentage" in metrics) == (asked == "true")
-
-
 def test_counts_are_recorded_exactly(store):
     with runs.tracked_run("train", "a run", {}) as run:
         run.constants({"size/macs_per_char": 1_316_892.0, "size/parameters": 12_345_678})
@@ -217,22 +206,6 @@ def test_nothing_more_is_recorded_in_a_database_that_was_replaced(store, empty_d
     with pytest.raises(RecordingError, match=r"replaced.*start again$") as caught:
         record()
     assert not hasattr(caught.value, "__notes__"), "there is no run to resume"
-
-
-def test_a_run_that_is_deleted_while_it_is_recorded_is_closed(store):
-    def record() -> None:
-        with runs.tracked_run("train", "a run", {}) as run:
-            begun.append(run.id)
-            MlflowClient().delete_run(run.id)
-
-    begun: list[str] = []
-    with pytest.raises(RecordingError, match="it was deleted; restore it with `mlflow runs restore`"):
-        record()
-    client = MlflowClient()
-    assert client.get_run(begun[0]).info.lifecycle_stage == "deleted"
-    client.restore_run(begun[0])
-    recorded = client.get_run(begun[0])
-    assert (recorded.info.status, recorded.data.tags["failure"]) == ("FAILED", "deleted while it was recorded")
 
 
 def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():

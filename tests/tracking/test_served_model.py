@@ -1,6 +1,5 @@
 """The served model: every request gets a text or a 400 that says why, and the next one is answered as before."""
 
-import importlib
 import json
 import re
 import shutil
@@ -20,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cli.main import cli
-from pipeline.tracking.logged_model import importable
 from pipeline.tracking.store import setup
 from tests.checkout import Checkout, ask, free_port, server
 
@@ -61,15 +59,11 @@ def answer(model: Any, prompts: Any, **params: Any) -> Any:
     ("prompts", "says"),
     [
         ([""], "prompt is empty; give at least one character"),
-        (["the", ""], "prompt is empty"),
         (["a" * 10_001], "a prompt has 10,001 characters; at most 10,000 are read"),
-        (["a" * 50_000_000], "a prompt has 50,000,000 characters"),
         (["a" * 1000] * 201, "the prompts have 201,000 characters; at most 200,000 are read at once"),
         (["a"] * 10_000, "10,000 prompts; at most 1,000 are answered at once"),
         (["日本"], r"prompt '日本' has characters that the model has never seen: '日' \(U\+65E5\)"),
-        (["a\0\x07\x1b[31m"], r"'\\x00' \(U\+0000\), '\\x07' \(U\+0007\), '\\x1b' \(U\+001B\)"),
         (["\ud800"], "surrogates not allowed"),
-        (["é<img src=x onerror=alert(1)>"], r"'é' \(U\+00E9\)"),
     ],
 )
 def test_a_prompt_that_can_not_be_read_is_a_400_that_says_why(model, prompts, says):
@@ -83,19 +77,9 @@ def test_a_prompt_that_can_not_be_read_is_a_400_that_says_why(model, prompts, sa
     [
         ({"temperature": "hot"}, "Can not safely convert .* for value `hot`"),
         ({"temperature": float("nan")}, "temperature is nan; it must be above 0"),
-        ({"temperature": float("inf")}, "temperature is inf; it must be above 0"),
-        ({"temperature": -1.0}, r"temperature is -1\.0; it must be above 0"),
         ({"temperature": None}, "temperature is null; leave it out, or give a value"),
-        ({"top_k": -1}, "top_k is -1; it must be at least 0"),
-        ({"top_p": 1.5}, r"top_p is 1\.5; it must be above 0 and at most 1"),
-        ({"length": -1}, "length is -1; it must be from 0 to 10,000"),
         ({"length": 10**9}, "length is 1000000000; it must be from 0 to 10,000"),
-        ({"length": 1.5}, "Can not safely convert .* for value `1.5`"),
-        ({"length": None}, "length is null"),
-        ({"length": [1]}, "must be a scalar"),
         ({"method": "magic"}, "method is 'magic'; it must be one of greedy, sample, beam"),
-        ({"seed": -1}, "seed is -1"),
-        ({"method": "beam", "beam_width": 10_001}, "beam_width is 10001"),
         ({"method": "beam", "beam_width": 10_000, "length": 100}, "1,000,000 characters to generate"),
     ],
 )
@@ -125,11 +109,6 @@ def test_what_a_prompt_loses_is_named_by_a_served_model_of_letters(trained, capl
     assert "Dropped from the prompt, as the model knows only letters and spaces: '4' (U+0034)" in caplog.text
     with pytest.raises(mlflow.MlflowException, match="prompt '时间' has no letter from A to Z"):
         answer(model, ["时间"])
-
-
-def test_markup_that_the_model_knows_comes_back_as_it_was_sent(model):
-    (text,) = answer(model, ["<a href='#'>"])
-    assert text.startswith("<a href='#'>")
 
 
 @given(prompts=st.lists(st.text(st.characters(codec=None), max_size=20), min_size=1, max_size=4))
@@ -176,16 +155,6 @@ def test_models_of_two_versions_of_the_code_answer_side_by_side(model, folder, t
     assert len(answer(model, ["t"])[0]) == 6
 
 
-def test_a_package_that_is_imported_to_log_a_model_is_forgotten(tmp_path):
-    (tmp_path / "tmlm_test").mkdir()
-    (tmp_path / "tmlm_test" / "__init__.py").write_text("")
-    before = list(sys.path)
-    with importable(tmp_path / "tmlm_test"):
-        importlib.import_module("tmlm_test")
-    assert sys.path == before
-    assert "tmlm_test" not in sys.modules
-
-
 @pytest.mark.slow
 def test_the_model_answers_in_a_process_of_another_project_with_modules_of_the_same_names(model, folder, tmp_path):
     """Without site (-S) the editable install is not there either; the model brings the code that it needs."""
@@ -224,10 +193,7 @@ def test_a_text_is_streamed_in_pieces_the_prompt_first(model):
     ("prompt", "params", "says"),
     [
         ("", {}, "prompt is empty"),
-        ("日本", {}, "never seen"),
-        ("a" * 10_001, {}, "a prompt has 10,001 characters"),
         ("the", {"temperature": -1.0}, r"temperature is -1\.0"),
-        ("the", {"length": 10**9}, "length is 1000000000"),
     ],
 )
 def test_what_can_not_be_streamed_is_a_400_before_the_first_piece(model, prompt, params, says):
@@ -246,31 +212,15 @@ def body_of(prompts: Any, **params: Any) -> bytes:
 REQUESTS: dict[str, tuple[bytes, str, int, str]] = {  # body, content type, status, what the answer says
     "empty body": (b"", "application/json", 400, "valid JSON"),
     "broken JSON": (b'{"inputs": ["the"', "application/json", 400, "valid JSON"),
-    "not UTF-8": (b'{"inputs": ["\xe9"]}', "application/json", 400, "valid JSON"),
-    "no object": (b"[1]", "application/json", 400, "JSON dictionary"),
     "another content type": (body_of(["the"]), "text/plain", 415, "content types"),
     "another encoding": (body_of(["the"]), "application/json; charset=latin-1", 415, "UTF-8"),
     "empty prompt": (body_of([""]), "application/json", 400, "prompt is empty"),
-    "null for all": (body_of(None), "application/json", 400, "NoneType"),
-    "50 MB": (body_of(["a" * 50_000_000]), "application/json", 400, "50,000,000 characters"),
     "10,000 prompts": (body_of(["the"] * 10_000), "application/json", 400, "10,000 prompts"),
-    "5 million characters": (body_of(["a" * 5000] * 1000), "application/json", 400, "5,000,000 characters"),
-    "never seen": (body_of(["日本"]), "application/json", 400, "never seen"),
-    "control characters": (body_of(["\x00\x1b[2J"]), "application/json", 400, "never seen"),
     "lone surrogate": (b'{"inputs": ["\\ud800"]}', "application/json", 400, "surrogates not allowed"),
-    "markup": (body_of(["<é onerror=alert(1)>"]), "application/json", 400, "never seen"),
-    "hot": (body_of(["the"], temperature="hot"), "application/json", 400, "hot"),
     "NaN": (body_of(["the"], temperature=float("nan")), "application/json", 400, "temperature is nan"),
-    "infinity": (body_of(["the"], temperature=float("inf")), "application/json", 400, "temperature is inf"),
     "null parameter": (body_of(["the"], length=None), "application/json", 400, "length is null"),
-    "half a character": (body_of(["the"], length=1.5), "application/json", 400, "1.5"),
     "a billion characters": (body_of(["the"], length=10**9), "application/json", 400, "length is 1000000000"),
-    "parameters in a text": (b'{"inputs": ["the"], "params": "x"}', "application/json", 400, "must be a dictionary"),
-    "ragged lists": (body_of([["a", "b"], ["c"]]), "application/json", 400, "inhomogeneous"),
     "columns by name": (body_of({"prompt": ["the"]}), "application/json", 400, "Failed to parse"),
-    "ragged columns": (
-        b'{"dataframe_split": {"columns": ["x"], "data": [["a", "b"]]}}', "application/json", 400, "1 columns passed",
-    ),
     "null prompt": (body_of([None]), "application/json", 200, "None"),  # as served_model.py says
     "second column": (
         b'{"dataframe_split": {"columns": ["x", "y"], "data": [["the", ""]]}}', "application/json", 200, "predictions",

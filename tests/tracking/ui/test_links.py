@@ -114,13 +114,6 @@ def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch
     assert "\nui: " in (ROOT / "Makefile").read_text()
 
 
-def test_mlflow_run_has_changed_the_folder_so_the_path_is_whole(shell, monkeypatch):
-    shell.install()
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    assert command() == f"'{shell.bin}/tmlm'"
-    assert shell.paste(f"{command()} ui") == "||ui"
-
-
 def test_an_environment_without_our_command_runs_the_package(shell):
     shell.install("python")
     assert shell.paste(f"{command()} ui") == f"|{ROOT}|-m pipeline ui"

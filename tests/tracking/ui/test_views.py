@@ -59,33 +59,6 @@ def test_the_view_of_all_texts_has_a_table_and_no_chart():
     assert charts_of(views.all_texts()) == []
 
 
-def test_models_are_shown_best_first_by_curves_cost_and_shape():
-    view = views.models("a text", DIGEST)
-    assert view.state["orderByKey"] == "metrics.`result/val_perplexity`"
-    assert [chart["type"] for chart in charts_of(view)][:3] == ["LINE", "SCATTER", "PARALLEL"]
-
-
-def test_seeds_are_grouped_by_configuration():
-    keys = views.seeds("a text", DIGEST).state["groupBy"]["groupByKeys"]
-    assert {"mode": "tag", "groupByData": "config_id"} in keys
-
-
-def test_equal_compute_has_the_curve_against_seconds_and_against_characters():
-    curves = charts_of(views.equal_compute("a text", DIGEST), "LINE")
-    assert [(chart["xAxisKey"], chart["selectedXAxisMetricKey"]) for chart in curves] == [
-        ("metric", "training/seconds"),
-        ("metric", "training/chars_read"),
-    ]
-
-
-def test_a_search_shows_its_front_and_its_shapes():
-    view = views.search("a study", "a text", PARENT)
-    (front,), (shapes,) = charts_of(view, "SCATTER"), charts_of(view, "PARALLEL")
-    assert (front["xaxis"]["key"], front["yaxis"]["key"]) == ("size/log10_macs_per_char", "result/val_perplexity")
-    assert shapes["selectedParams"] == ["cell", "num_layers", "hidden_size"]
-    assert shapes["selectedMetrics"][-1] == "result/val_perplexity"
-
-
 def test_the_views_know_every_metric_that_a_training_records():
     """For each of them the UI would add a chart of its own."""
     point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100, 1.0, 9.0)
