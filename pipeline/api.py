@@ -121,14 +121,9 @@ def train(
             as alphabet="raw", preset="best", budget_seconds=60 or seed=1. None stands for the preset's value, which
             depends on the text, the shape and the budget.
 
-    Returns:
-        The model of the best epoch, by validation perplexity.
-
-    Raises:
-        ConfigError: An option does not exist, or has a value that is not allowed.
-        InputError: The text is too short, or the training does not fit into memory.
-        DataUnavailableError: The text can't be downloaded.
-        TrainingDivergedError: The loss became NaN or infinite.
+    Returns the model of the best epoch, by validation perplexity. Raises ConfigError for an option that is not allowed,
+    InputError for a text that is too short or a training that does not fit into memory, DataUnavailableError for a text
+    that can't be downloaded, and TrainingDivergedError if the loss became NaN or infinite.
 
     Example:
         >>> api.train("python-docs", cell="gru", hidden_size=8, epochs=1)
@@ -363,9 +358,8 @@ def search(
             another study has them.
         **options: The fields of SearchConfig and CorpusConfig. A range is "8..64"; a choice is "8,16" or [8, 16].
 
-    Raises:
-        ConfigError: An option does not exist, or has a value that is not allowed.
-        InputError: The search is not possible with these options, or the study was started with others.
+    Raises ConfigError for an option that is not allowed, and InputError for a search that is not possible with these
+    options, or a study that was started with others.
 
     Example:
         >>> found = api.search(

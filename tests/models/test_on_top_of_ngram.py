@@ -1,6 +1,5 @@
 """A network on top of an n-gram: untrained it is the n-gram, and it is used like any other model."""
 
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -112,12 +111,6 @@ def test_given_log_probabilities_replace_the_tables():
     assert not torch.equal(model(HELD_OUT[None], None, 0 * prior)[0], model(HELD_OUT[None])[0])
 
 
-def test_copies_share_the_tables_and_no_state_dict_holds_them():
-    model = build()
-    assert deepcopy(model).ngram is model.ngram
-    assert not [name for name in model.state_dict() if "ngram" in name]
-
-
 def test_a_model_with_row_lookup_reads_as_the_model_itself():
     model = build(trained=True)
     twin = with_row_lookup(model)
@@ -162,9 +155,3 @@ def test_what_lies_between_the_parts_is_scored_by_the_model_itself():
     expected = torch.from_numpy(ngram.log_probabilities_of_all(TEXT[148:250], 2))
     ours = CrossFitted(TEXT, ngram, [(0, 100), (300, 400)])(150, 250)
     torch.testing.assert_close(ours.float(), expected, atol=0.002, rtol=0.001)
-
-
-def test_parts_cover_the_text():
-    parts = contiguous_parts(1001)
-    assert [start for start, _ in parts[1:]] == [end for _, end in parts[:-1]]
-    assert (parts[0][0], parts[-1][1], len(parts)) == (0, 1001, 20)
