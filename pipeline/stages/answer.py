@@ -1,7 +1,7 @@
 """The stage ``answer``: train networks on a text and say in three sentences whether they are worth their cost.
 
-An answer is identified by its text, --minutes and the training code: the same command again resumes the same run and
-trains only what is missing. With more --seeds, it trains the additional ones.
+An answer is identified by its text, --minutes and RECIPE: the same command again resumes the same run and trains only
+what is missing. With more --seeds, it trains the additional ones.
 """
 
 import logging
@@ -21,7 +21,7 @@ from models.mixture import Mixture
 from models.ngram import KneserNey
 from pipeline.answer import figures
 from pipeline.answer.findings import BLOCK_CHARS, CountedModel, Findings, Network
-from pipeline.answer.plan import Planned, planned
+from pipeline.answer.plan import planned
 from pipeline.answer.sentences import answer_note, three_sentences
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig
 from pipeline.errors import InputError, TmlmError
@@ -188,7 +188,7 @@ class _Answer(Sweep[AnswerRun]):
 
     def _trained(self) -> tuple[Network, ...]:
         """The networks with their results. Those trained on all of the text are timed."""
-        timed = [number for number, each in enumerate(self.plan) if each.family != "budget" and _is_whole(each)]
+        timed = [n for n, each in enumerate(self.plan) if each.family != "budget" and not each.train.train_chars]
         loads = [partial(_model, self._results[number, 0]["run_id"]) for number in timed]
         ms_per_char = dict(zip(timed, generation_ms_per_char(loads), strict=True))
         return tuple(
@@ -269,11 +269,6 @@ PER_SEED = (
     "best_epoch",
     "epochs",
 )
-
-
-def _is_whole(each: Planned) -> bool:
-    """Whether a network is trained on all of the text."""
-    return not each.train.train_chars
 
 
 def _model(run_id: str) -> LanguageModel:

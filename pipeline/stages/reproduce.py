@@ -1,7 +1,7 @@
 """The stage ``reproduce``: train the report's configurations under its own protocol, each in a nested run.
 
-A reproduction is identified by its text and the training code: the same command again resumes the same run
-and trains only what is missing. Its results are read from the recorded runs alone.
+A reproduction is identified by its text and RECIPE: the same command again resumes the same run and trains only what is
+missing. Its results are read from the recorded runs alone.
 """
 
 import logging
