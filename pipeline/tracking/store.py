@@ -272,23 +272,9 @@ def store_reason(error: Exception) -> str:
     message = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
     advice = next((do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE)), "")
     advice = advice or f"repair it, or {ELSEWHERE}"
-    return f"{_cut(message)}; {advice}"
-
-
-def _cut(text: str) -> str:
-    """Shorten a text to about REASON_CHARS at a word boundary, but keep the innermost cause of a failed request."""
-    if len(text) <= REASON_CHARS:
-        return text
-    whole, _, cause = text.rpartition("(Caused by ")
-    if whole and len(cause) < REASON_CHARS // 2:
-        return f"{_at_a_word(whole, REASON_CHARS - len(cause))} (Caused by {cause}"
-    return _at_a_word(text, REASON_CHARS)
-
-
-def _at_a_word(text: str, length: int) -> str:
-    """Cut a text at the last word boundary within ``length`` characters, and append an ellipsis."""
-    start = text[:length]
-    return f"{start.rpartition(' ')[0] or start} ..."
+    if len(message) > REASON_CHARS:  # a failed request has its cause at the end
+        message = f"{message[: REASON_CHARS // 2]} ... {message[-REASON_CHARS // 2 :]}"
+    return f"{message}; {advice}"
 
 
 @contextmanager
