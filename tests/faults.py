@@ -201,7 +201,9 @@ class Lab:
         runs = self.checkout.runs()
         states = [(run["name"], run["status"]) for run in runs]
         demand("RUNNING" not in [status for _, status in states], f"left {states}")
-        demand([run["status"] for run in runs if run["tags"].get("stage") == command] == ["FINISHED"], f"{states}")
+        own = [run["status"] for run in runs if run["tags"].get("stage") == command]
+        is_new_run = command == "pipeline"  # which the same command again starts; others reopen theirs
+        demand(own == ["FINISHED"] or (is_new_run and own[-1:] == ["FINISHED"]), f"not one finished run: {states}")
         trained: set[tuple[str, str]] = set()
         for run in runs:
             if run["tags"].get("stage") == "train" and run["status"] == "FINISHED":
