@@ -222,9 +222,3 @@ def test_the_mask_of_the_output_is_shared_over_time_and_not_over_rows(implementa
     torch.testing.assert_close(mask[:, 0][~zero], torch.full_like(mask[:, 0][~zero], 1 / 0.75))
     assert zero.double().mean() == pytest.approx(0.25, abs=0.03)
     assert not torch.equal(zero[0], zero[1])
-
-
-@each_implementation
-def test_one_layer_with_dropout_between_layers_is_no_warning_and_no_dropout(implementation):
-    model = build(implementation=implementation, dropout=0.5)
-    assert torch.equal(model.train()(some_ids())[0], model.eval()(some_ids())[0])

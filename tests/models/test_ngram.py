@@ -167,14 +167,6 @@ def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_cha
     assert predicted_bits_per_char(model, text) == pytest.approx(mean_bits(model.log2_probabilities(text)[1:]))
 
 
-@given(st.lists(st.integers(0, 20) | st.integers(0, 2**40), max_size=30))
-def test_ranks_are_numpys_whether_they_are_sorted_or_counted(keys):
-    array = np.array(keys, dtype=np.int64)
-    expected = np.unique(array, return_inverse=True, return_counts=True)
-    for ours, theirs in zip(ngram.ranked(array), expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
 def test_ids_outside_of_the_vocabulary_are_refused():
     with pytest.raises(ValueError, match="ids 0 to 6; a vocabulary of 6 has 0 to 5"):
         KneserNey([0, 6], 6, order=2)
