@@ -3,10 +3,10 @@
     pip install --no-deps d2l==1.0.3
     python -m tests.benchmarks.bench [--output FOLDER] [--rounds 3] [--only training quality ...]
 
-Everything is on one thread, in CPU seconds. Each figure is the median of the rounds, except
-the time to a quality (one run) and the matrix products (the best of eight). Ours and d2l's take turns (A B A B), each
-in a process of its own, since the allocator setting that ours trains with holds for a whole process. About five minutes
-on a quiet core. The text is The Time Machine.
+Everything is on one thread, in CPU seconds. Each figure is the median of the rounds, except the time to a quality (one
+run) and the matrix products (the best of eight). Ours and d2l's take turns (A B A B), each in a process of its own,
+since the allocator setting that ours trains with holds for a whole process. About five minutes on a quiet core. The
+text is The Time Machine.
 """
 
 import argparse
