@@ -10,7 +10,7 @@ from pipeline.export.configurations import Configuration, by_text, configuration
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.subject import Subject
 from pipeline.support.page import document as doc
-from pipeline.support.page.charts import Wording, explorer, shapes_of, undominated
+from pipeline.support.page.charts import explorer, shapes_of, undominated
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, rounded
@@ -180,13 +180,21 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         ]
         several = any(len(each.trainings) > 1 for each in configurations)
         caption = CURVES.format(seeds=", each seed thin and their mean thick" if several else "")
-        if has_front := len(configurations) > 1:
+        front_title = ""
+        if len(configurations) > 1:
+            front_title = "validation perplexity at the best epoch"
             picks = ", ringed if the search recommends them" if subject.picks else ""
             costs = COSTS.format(shapes=shapes_of(each.model["cell"] for each in configurations), picks=picks)
             caption = costs + caption[0].lower() + caption[1:]
-        wording = Wording("validation perplexity at the best epoch", "perplexity by epoch", f"{perplexity} {caption}")
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
-        charts = explorer(series, ngram_levels(best.result), wording, has_front, anchor=f"explorer-{number}")
+        charts = explorer(
+            series,
+            ngram_levels(best.result),
+            front_title,
+            "perplexity by epoch",
+            f"{perplexity} {caption}",
+            anchor=f"explorer-{number}",
+        )
         groups.append(Group(f"{best.corpus}, preset {preset}", charts, _runs(subject, configurations, front), best))
     return groups
 

@@ -90,18 +90,18 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
 
 def _configuration(configuration: Configuration) -> dict[str, Any]:
     """The means of a configuration over its seeds, None without a training, and its trainings by role."""
-    size, furthest = configuration.complexity, configuration.furthest
+    size, whole = configuration.complexity, configuration.whole
     roles = {**trainings_by_role(configuration), "d2l": d2l_trainings(configuration.reported)}
     return {
         "id": configuration.id,
         "report_parameters": size.report_parameters,
         "report_macs": size.report_macs,
         "macs_per_char": size.macs_per_char,
-        "seeds": len(furthest),
-        "epochs": min((run.epochs for run in furthest), default=0),
-        "train_perplexity": configuration.mean_curve("train")[-1] if furthest else None,
-        "val_perplexity": configuration.mean_curve("val")[-1] if furthest else None,
-        "best_val_perplexity": configuration.mean_best_val if furthest else None,
+        "seeds": len(whole),
+        "epochs": min((run.epochs for run in whole), default=0),
+        "train_perplexity": configuration.last("train") if whole else None,
+        "val_perplexity": configuration.last("val") if whole else None,
+        "best_val_perplexity": configuration.mean_best_val if whole else None,
         "stream_test_perplexity": next((run.test_perplexity for run in configuration.stream if run.is_whole), None),
         "trainings": [_training(role, run) for role, runs in roles.items() for run in runs if run.epochs],
     }

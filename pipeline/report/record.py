@@ -167,7 +167,6 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
         windowed=result.get("val_perplexity_windowed"),
         block_costs={text: tuple(means) for text, means in costs.items()},
         texts=tuple(result.get("last_texts", {}).items()),
-        stopped=training.tag("stopped"),
         precision=result.get("precision", config["precision"]),
         trained_parameters=result.get("trained_parameters"),
     )

@@ -49,7 +49,6 @@ class JudgedTraining:
     seconds: tuple[float, ...] = ()
     block_costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     texts: tuple[tuple[str, str], ...] = ()
-    stopped: str = ""
     precision: str = "fp32"
     trained_parameters: int | None = None
 
@@ -120,14 +119,8 @@ class Configuration:
 
     @property
     def whole(self) -> tuple[JudgedTraining, ...]:
-        """The trainings with all their planned epochs."""
+        """The trainings with all their planned epochs, which alone are shown."""
         return tuple(run for run in self.runs if run.is_whole)
-
-    @property
-    def furthest(self) -> tuple[JudgedTraining, ...]:
-        """The trainings to show: the complete ones, else those with the most epochs; empty before the first epoch."""
-        most = max((run.epochs for run in self.runs), default=0)
-        return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
 
     @property
     def progress(self) -> str:
@@ -140,24 +133,13 @@ class Configuration:
         return "" if len(self.whole) == len(self.runs) else f"{len(self.whole)} of {len(self.runs)} seeds"
 
     @property
-    def stopped(self) -> str:
-        """What stopped the longest training early, such as "--max-seconds 150"; "" if nothing did."""
-        return "" if self.whole or not self.runs else max(self.runs, key=lambda run: run.epochs).stopped
-
-    @property
-    def state(self) -> str:
-        """``progress``, and what stopped the longest training early."""
-        return f"{self.progress}, stopped by {self.stopped}" if self.stopped else self.progress
-
-    @property
     def mean_best_val(self) -> float:
-        """The mean over the seeds of the best validation perplexity; ValueError before the first epoch."""
-        return estimate([run.best_val for run in self.furthest]).mean
+        """The mean over the seeds of the best validation perplexity; needs a complete training."""
+        return estimate([run.best_val for run in self.whole]).mean
 
-    def mean_curve(self, curve: Curve) -> tuple[float, ...]:
-        """Mean over the seeds of ``furthest`` after each epoch; empty without a training."""
-        curves = [getattr(run, curve) for run in self.furthest]
-        return tuple(estimate(values).mean for values in zip(*curves, strict=False))  # some may have more epochs
+    def last(self, curve: Curve) -> float:
+        """The mean over the seeds of the perplexity after the last epoch; needs a complete training."""
+        return estimate([getattr(run, curve)[-1] for run in self.whole]).mean
 
 
 @dataclass(frozen=True)

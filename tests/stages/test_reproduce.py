@@ -218,7 +218,7 @@ def test_more_time_goes_on_with_what_was_cut_short(store, given, pool):
     again = reproduce(replace(ONE, epochs=2, max_seconds=100), quick=True, make_pool=pool)
     assert [task.resumed_run for task in given] == [first.reproduction["gru-scratch-1x8"].runs[0].run_id]
     (run,) = again.reproduction["gru-scratch-1x8"].runs
-    assert (run.epochs, run.stopped) == (2, "")
+    assert (run.epochs, run.is_whole) == (2, True)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.corrections import Correction, Explanation
 from pipeline.report.page import sentences, tables
-from pipeline.report.page.pictures import answer_picture, curves_picture, explorer
+from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, words_counted
@@ -77,40 +77,31 @@ def pages(
     def named(text: str) -> str:
         return sentences.with_labels(text, labels)
 
-    ngrams = sentences.ngram_bars(reproduction.text.windowed)
-    answer = doc.Figure(
-        [answer_picture(reproduction, ngrams)],
-        "figures/answer.svg",
-        "The perplexity of each configuration as reported and as reproduced",
-    )
-    curves = doc.Figure(
-        [curves_picture(each, ngrams) for each in reproduction.configurations],
-        "figures/curves.svg",
-        "Training and validation perplexity of each configuration by epoch",
-    )
+    answer = answer_picture(reproduction, sentences.ngram_bars(reproduction.text.windowed))
+    banner = sentences.banner(reproduction)
     judged: list[doc.Block] = [tables.bounds_table(sensitivity or {}), Paragraph(BOUNDS)] if verdicts else []
     sections: list[tuple[str, str, Iterable[doc.Block], bool]] = [
         ("reproduced", "What was reproduced", _reproduced(reproduction, verdicts), True),
         ("not-reproduced", "What was not", _not_reproduced(verdicts, named), True),
         ("corrected", "What is corrected", _corrected(corrections, explanations, named), False),
         ("statements", "Every statement, by kind", _statements(verdicts, named), False),
-        ("configurations", "Configurations and figures", _configurations(reproduction, verdicts, curves), False),
+        ("configurations", "Configurations and figures", _configurations(reproduction, verdicts), False),
         ("bounds", "Bounds, and what hangs on them", judged, False),
         ("texts", "The text, the generated texts and n-grams", _texts(reproduction), False),
         ("limitations", "Limitations", [Bullets(sentences.limitations(reproduction))], False),
         ("repeat", "How to repeat it", _repeat(reproduction, checks, named), False),
     ]
     page = doc.Page(
-        title=f"{sentences.quick_words(reproduction)}. {TITLE}" if reproduction.quick else TITLE,
+        title=f"{banner} {TITLE}".strip(),
         lead=[
-            *(Paragraph(banner, "banner") for banner in sentences.banners(reproduction)),
+            *([Paragraph(banner, "banner")] if banner else []),
             *(Paragraph(sentence) for sentence in sentences.answer(reproduction, verdicts)),
             *([tables.tally_table(verdicts)] if verdicts else []),
         ],
         chart=answer,
         sections=[Section(title, [*blocks], anchor, is_open) for anchor, title, blocks, is_open in sections],
     )
-    return Pages(html(page), markdown(page), {answer.file: svg_file(answer), curves.file: svg_file(curves, columns=3)})
+    return Pages(html(page), markdown(page), {answer.file: svg_file(answer)})
 
 
 Named = Callable[[str], str]  # replaces ids of configurations by their labels
@@ -118,8 +109,6 @@ Named = Callable[[str], str]  # replaces ids of configurations by their labels
 
 def _reproduced(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
     yield Paragraph(sentences.about(reproduction))
-    if points := sentences.reproduced_points(reproduction, verdicts):
-        yield Points(points)
     yield tables.overview_table(reproduction, verdicts)
 
 
@@ -174,15 +163,9 @@ def _statements(verdicts: Sequence[Verdict], named: Named) -> Iterator[doc.Block
         yield Section(KIND_TITLES[kind], [table], f"kind-{kind}", is_open=False, summary=counts)
 
 
-def _configurations(reproduction: Reproduction, verdicts: Sequence[Verdict], curves: doc.Figure) -> Iterator[doc.Block]:
+def _configurations(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
     if charts := explorer(reproduction, verdicts):
         yield charts
-    yield Heading("Each configuration")
-    training, validation = Span("training", "train"), Span("validation", "val")
-    lines = " solid; means over seeds thick, seeds thin; crosses as reported, start and end; dashed: letter frequencies"
-    averaged = "Perplexity per character (book average, log scale) by epoch: "
-    yield Paragraph([averaged, training, " dashed, ", validation, f"{lines} and 4-gram."])
-    yield curves
     yield Heading("Perplexities")
     yield tables.perplexity_table(reproduction)
     test = f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}"

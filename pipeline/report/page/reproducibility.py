@@ -94,11 +94,14 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
             *_validation_and_test(configurations),
         ],
     }
-    banners = [Paragraph(banner, "banner") for banner in sentences.banners(reproduction)]
+    banner = sentences.banner(reproduction)
     return markdown(
         doc.Page(
             title="Reproducibility summary: the coursework report",
-            lead=[Paragraph(("In the order of the ML Reproducibility Challenge. ", *beside)), *banners],
+            lead=[
+                Paragraph(("In the order of the ML Reproducibility Challenge. ", *beside)),
+                *([Paragraph(banner, "banner")] if banner else []),
+            ],
             sections=[Section(title, blocks) for title, blocks in sections.items()],
         )
     )

@@ -8,7 +8,6 @@ from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER, against_counting, same_text_against_counting
 from pipeline.report.reproduction import Configuration, Curve, Reproduction
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
-from pipeline.report.table import protocol_epochs
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded, span
 
@@ -32,30 +31,15 @@ SOURCES = (
 )
 
 
-def _planned(configurations: Iterable[Configuration]) -> list[int]:
-    return sorted({run.epochs_planned for configuration in configurations for run in configuration.furthest})
+def epochs_of(reproduction: Reproduction) -> str:
+    """The numbers of epochs of the complete trainings, such as "50 to 100 epochs"."""
+    planned = sorted({run.epochs_planned for each in reproduction.configurations for run in each.whole}) or [0]
+    return f"{span(planned)} epoch{'' if planned == [1] else 's'}"
 
 
-def quick_words(reproduction: Reproduction) -> str:
-    planned = _planned(reproduction.configurations) or [0]
-    return f"A quick check of {span(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
-
-
-def banners(reproduction: Reproduction) -> list[str]:
-    """Warnings at the top of the page: a quick check, or numbers of epochs that are not the protocol's."""
-    if reproduction.quick:
-        return [f"{quick_words(reproduction)}. Its figures say that everything runs, and nothing of the statements."]
-    other = [
-        configuration
-        for configuration in reproduction.configurations
-        if any(run.epochs_planned != protocol_epochs(configuration.reported) for run in configuration.furthest)
-    ]
-    if not other:
-        return []
-    return [
-        f"{_labels(other)}: trained for {span(_planned(other))} epochs, where the protocol has "
-        f"{span([protocol_epochs(configuration.reported) for configuration in other])}."
-    ]
+def banner(reproduction: Reproduction) -> str:
+    """The warning at the top of the page of a quick check; "" for a reproduction."""
+    return f"A quick check of {epochs_of(reproduction)}: no reproduction." if reproduction.quick else ""
 
 
 def _labels(configurations: Iterable[Configuration]) -> str:
@@ -100,9 +84,9 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
 
     whole = [each for each in reproduction.configurations if each.whole]
     if levels := [each for each in whole if each.reported.perplexity_end]:
-        worst = max(levels, key=lambda each: abs(log(each.mean_curve("val")[-1] / (each.reported.perplexity_end or 1))))
-        train, val = (rounded(worst.mean_curve(curve)[-1]) for curve in ENDS)
-        epochs = span([run.best_epoch for run in worst.furthest])
+        worst = max(levels, key=lambda each: abs(log(each.last("val") / (each.reported.perplexity_end or 1))))
+        train, val = (rounded(worst.last(curve)) for curve in ENDS)
+        epochs = span([run.best_epoch for run in worst.whole])
         sentences.append(
             f"Furthest from what is reported is the perplexity of {worst.label}: about "
             f"{worst.reported.perplexity_end:g}, where it ends at {train} in training and {val} in validation (at best "
@@ -115,13 +99,13 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
 
 def best_pooled(configuration: Configuration) -> float:
     """The mean over seeds of the validation perplexity at the best epoch, pooled as those of n-grams are."""
-    return geometric_mean([run.best_val_pooled for run in configuration.furthest])
+    return geometric_mean([run.best_val_pooled for run in configuration.whole])
 
 
 def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
     """Compare the networks with an n-gram; if all lose, name the best shape by another recipe."""
     bar, best = reproduction.text.windowed[BASELINE_ORDER], min(whole, key=best_pooled)
-    compared = against_counting(best.furthest, reproduction.text, "windowed", BASELINE_ORDER)
+    compared = against_counting(best.whole, reproduction.text, "windowed", BASELINE_ORDER)
     side = compared.comparison.verdict if compared else "ahead" if best_pooled(best) < bar else "behind"
     networks = counted(len(whole), "network")
     opening = {
@@ -147,72 +131,40 @@ def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration
 
 def equal_texts(configuration: Configuration) -> list[str]:
     """The prompts whose reported text at least one seed generates letter for letter."""
-    ours = [dict(run.texts) for run in configuration.furthest]
+    ours = [dict(run.texts) for run in configuration.whole]
     return [prompt for prompt, text in configuration.reported.samples if any(t.get(prompt) == text for t in ours)]
-
-
-def reproduced_points(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
-    """Titles and sentences on texts, starts, print-outs and levels."""
-    points = []
-    asked = [configuration for configuration in reproduction.configurations if configuration.reported.samples]
-    if asked:
-        equal = sorted(((len(equal_texts(each)), each) for each in asked), key=lambda pair: -pair[0])
-        named = listed([f"{each.label} ({number} of {len(each.reported.samples)})" for number, each in equal if number])
-        words = f"Equal letter for letter: {named}, the best evidence that the assumed protocol is the report's."
-        points.append(("Texts", words if named else "None is equal letter for letter."))
-    halves = [run.first_half for each in reproduction.configurations for run in each.furthest if run.first_half]
-    first = ""
-    if halves:
-        drawn = f"{rounded(min(halves))} to {rounded(max(halves))} here"
-        first = f" The first point that the book draws is the mean over the first half epoch: {drawn}."
-    for kind, title in (("start", "Starts"), ("print-out", "Print-outs"), ("end", "Levels")):
-        chosen = [verdict for verdict in verdicts if verdict.statement.kind == kind]
-        if chosen:
-            counts = words_counted(chosen)
-            part = f", {counts[IN_PART]} in part" if counts[IN_PART] else ""
-            points.append(
-                (title, f"{counts[HOLDS]} of {len(chosen)} reproduced{part}.{first if kind == 'start' else ''}")
-            )
-    return points
 
 
 # --- limitations -----------------------------------------------------------------------------------------------------
 
 
 def training_sentence(reproduction: Reproduction) -> str:
-    """One sentence on the number of trainings, their epochs and seeds."""
-    runs = [run for configuration in reproduction.configurations for run in configuration.runs]
-    if not runs:
-        return "Nothing has been trained."
+    """One sentence on the number of complete trainings, their epochs and seeds."""
+    trained = [each for each in reproduction.configurations if each.whole]
+    if not trained:
+        return "Nothing has been trained to the end."
+    runs = [run for each in trained for run in each.whole]
     seeds = sorted({run.seed for run in runs})
-    begun = sum(bool(configuration.runs) for configuration in reproduction.configurations)
-    whole = sum(run.is_whole for run in runs)
-    of_them = "all of them whole" if whole == len(runs) else f"{whole} of them whole"
-    named = f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
     return (
-        f"{counted(len(runs), 'training')} of {begun} of {len(reproduction.configurations)} configurations, {of_them}: "
-        f"{span(_planned(reproduction.configurations) or [0])} epochs, {named}."
+        f"{counted(len(runs), 'training')} of {len(trained)} of {len(reproduction.configurations)} configurations: "
+        f"{epochs_of(reproduction)}, seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}."
     )
 
 
 def limitations(reproduction: Reproduction) -> list[str]:
     """Sentences on what is missing, and on what the figures can't show."""
-    missing: dict[tuple[str, str], list[Configuration]] = {}
+    missing: dict[str, list[Configuration]] = {}
     for configuration in reproduction.configurations:
         if not configuration.whole:
-            missing.setdefault((configuration.progress, configuration.stopped), []).append(configuration)
-    sentences = [
+            missing.setdefault(configuration.progress, []).append(configuration)
+    return [
         "The report states no protocol: the book's is assumed, with the numbers of epochs that its times fit.",
         "Its perplexities are read off prose, to one digit; how an ambiguous word is read stands with the statement.",
         f"{training_sentence(reproduction)} One short text: a validation perplexity is that of "
         "one passage of it, whatever the number of seeds.",
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
+        *(f"Not trained to the end ({progress}): {_labels(which)}." for progress, which in missing.items()),
     ]
-    for (progress, stopped), which in missing.items():
-        how = f"stopped after {progress} ({stopped})" if stopped else f"trained for {progress}"
-        were = "was" if len(which) == 1 else "were"
-        sentences.append(f"{_labels(which)} {were} {progress if progress == 'not run' else how}.")
-    return sentences
 
 
 def ngram_bars(windowed: Mapping[int, float]) -> dict[str, float]:

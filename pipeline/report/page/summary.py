@@ -6,7 +6,7 @@ from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.verdicts import Verdict, words_counted
 from pipeline.support.markdown import markdown_table, plain, text_table
-from pipeline.support.wording import counted
+from pipeline.support.wording import counted, span
 
 HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
 
@@ -15,13 +15,11 @@ def _rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for each in reproduction.configurations:
         reported = "" if each.reported.perplexity_end is None else f"{each.reported.perplexity_end:g}"
-        if not each.runs:
-            rows.append((each.id, reported, "", "", "", "not trained"))
+        if not each.whole:
+            rows.append((each.id, reported, "", "", "", each.progress))
             continue
-        least = min(each.runs, key=lambda run: run.epochs)
-        planned = "" if least.is_whole else f"of {least.epochs_planned} "
-        means = (each.mean_curve("train")[-1], each.mean_curve("val")[-1], each.mean_best_val)
-        trained = f"{counted(len(each.runs), 'seed')}, {least.epochs} {planned}epochs"
+        means = (each.last("train"), each.last("val"), each.mean_best_val)
+        trained = f"{counted(len(each.whole), 'seed')}, {span([run.epochs for run in each.whole])} epochs"
         rows.append((each.id, reported, *(f"{mean:.2f}" for mean in means), trained))
     return rows
 

@@ -40,15 +40,15 @@ def statement_anchor(id: str) -> str:
 def _head(configuration: Configuration, rows: int = 1) -> Cell:
     figures = configuration.reported.figures
     notes = [f"Fig. {', '.join(figures)}"] if figures else []
-    return Cell(Span(configuration.label, href=f"#figure-{configuration.id}"), notes, rows=rows)
+    return Cell(configuration.label, notes, rows=rows)
 
 
 def _number(value: float | None, form: str = "g") -> str:
     return doc.NOTHING if value is None else format(value, form)
 
 
-def _mean(values: Sequence[float], note: str = "") -> Cell:
-    return Cell(rounded(estimate(values).mean), [note] if note else []) if values else Cell()
+def _mean(values: Sequence[float]) -> str:
+    return rounded(estimate(values).mean) if values else doc.NOTHING
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
 
     rows = []
     for each in reproduction.configurations:
-        runs, reported = each.furthest, each.reported
+        runs, reported = each.whole, each.reported
         samples = len(reported.samples)
         rows.append(
             (
@@ -85,7 +85,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
                 _mean([run.val[0] for run in runs]),
                 verdict("start", each),
                 _number(reported.perplexity_end),
-                _mean([run.train[-1] for run in runs], each.state),
+                _mean([run.train[-1] for run in runs]),
                 _mean([run.val[-1] for run in runs]),
                 verdict("end", each),
                 f"{len(equal_texts(each))} of {samples}" if samples else doc.NOTHING,
@@ -144,7 +144,7 @@ def bounds_table(sensitivity: Mapping[str, tuple[int, int]]) -> Table:
 
 def _values(configuration: Configuration) -> list[tuple[str, list[float | None]]]:
     """Head and values, one for each seed, of the columns of ``perplexity_table``."""
-    own, stream = configuration.furthest, [run for run in configuration.stream if run.is_whole]
+    own, stream = configuration.whole, [run for run in configuration.stream if run.is_whole]
     return [
         ("training, last", [run.train[-1] for run in own]),
         ("validation, last", [run.val[-1] for run in own]),
@@ -197,13 +197,13 @@ def perplexity_table(reproduction: Reproduction) -> Table:
 
 
 def _runs(configuration: Configuration) -> Cell:
-    """The numbers of seeds and epochs, or what is missing."""
-    runs, state = configuration.furthest, configuration.state
+    """The numbers of seeds and epochs, and what is missing."""
+    runs, progress = configuration.whole, configuration.progress
     if not runs:
-        return Cell(state, style="missing")
+        return Cell(progress, style="missing")
     epochs = f"{span([run.epochs for run in runs])} epochs, best at {span(sorted({run.best_epoch for run in runs}))}"
     others = sorted({run.precision for run in runs} - {"fp32"})
-    return Cell(counted(len(runs), "seed"), [", ".join([state or epochs, *others])], "missing" if state else "")
+    return Cell(counted(len(runs), "seed"), [", ".join([progress or epochs, *others])], "missing" if progress else "")
 
 
 def cost_table(reproduction: Reproduction) -> Table:
@@ -215,7 +215,7 @@ def cost_table(reproduction: Reproduction) -> Table:
 
     rows = []
     for each in reproduction.configurations:
-        runs, reported, size = each.furthest, each.reported, each.complexity
+        runs, reported, size = each.whole, each.reported, each.complexity
         head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
         (parameters, macs), (same_parameters, same_macs) = reported.printed, reported.agreement(size)
         seconds = fmean(run.train_seconds for run in runs) if runs else None
@@ -226,7 +226,7 @@ def cost_table(reproduction: Reproduction) -> Table:
                 _head(each),
                 _number(reported.train_seconds_transcript),
                 _number(reported.train_seconds_prose),
-                Cell(_number(seconds, ",.1f"), [each.state] if runs and each.state else []),
+                _number(seconds, ",.1f"),
                 _number(fmean(run.train_seconds / run.epochs for run in runs) if runs else None, ".3g"),
                 printed(size.report_parameters, parameters, same_parameters),
                 printed(size.report_macs, macs, same_macs),
@@ -275,13 +275,12 @@ def texts_table(reproduction: Reproduction) -> Table:
         else:
             rows[0].append(Cell(notes=["not in it"]))
     for each in reproduction.configurations:
-        run, equal = next((run for run in each.furthest if run.texts), None), equal_texts(each)
+        run, equal = next((run for run in each.whole if run.texts), None), equal_texts(each)
         source, ours = (f"ours, seed {run.seed}", dict(run.texts)) if run else ("ours", {})
-        missing = Cell(notes=[each.state] if each.state else [])
         rows.append([_head(each, rows=2), "as reported"])
-        rows[-1] += [_text(dict(each.reported.samples), prompt, equal, Cell()) for prompt in REPORT_PROMPTS]
+        rows[-1] += [_text(dict(each.reported.samples), prompt, equal) for prompt in REPORT_PROMPTS]
         rows.append([Cell("", rows=0), source])
-        rows[-1] += [_text(ours, prompt, equal, missing) for prompt in REPORT_PROMPTS]
+        rows[-1] += [_text(ours, prompt, equal) for prompt in REPORT_PROMPTS]
     caption = (
         "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Marked: "
         "equal letter for letter, in at least one seed."
@@ -292,8 +291,8 @@ def texts_table(reproduction: Reproduction) -> Table:
     return Table(caption, ("configuration", "source", *REPORT_PROMPTS), rows, style="texts")
 
 
-def _text(texts: Mapping[str, str], prompt: str, equal: Sequence[str], missing: Cell) -> Cell:
-    return Cell(_sample(texts[prompt]), style="equal" if prompt in equal else "") if prompt in texts else missing
+def _text(texts: Mapping[str, str], prompt: str, equal: Sequence[str]) -> Cell:
+    return Cell(_sample(texts[prompt]), style="equal" if prompt in equal else "") if prompt in texts else Cell()
 
 
 def _sample(text: str) -> Span:

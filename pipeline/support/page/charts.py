@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from pipeline.support.drawing import LabelPlaces, si
-from pipeline.support.page.document import Drawing, Explorer, Figure
+from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.page.rendering import shared
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
@@ -97,18 +97,11 @@ def mark(shape: Shape, x: float, y: float, style: str = "mark") -> str:
     return f'<path class="{style}" d="M{x + right:.1f},{y + down:.1f}{rest}"/>'
 
 
-def svg_file(figure: Figure, columns: int = 1) -> str:
-    """The drawings of a figure in columns, each below its title, as an SVG file."""
-    width = max(each.width for each in figure.drawings)
-    height = 18 + max(each.height for each in figure.drawings)
-    size = f'width="{columns * width:g}" height="{ceil(len(figure.drawings) / columns) * height:g}"'
-    placed = [
-        f'<g transform="translate({number % columns * width:g} {number // columns * height + 18:g})">'
-        f"{text(4, -4, each.title)}{each.elements}</g>"
-        for number, each in enumerate(figure.drawings)
-    ]
+def svg_file(drawing: Drawing) -> str:
+    """The drawing as an SVG file of its own."""
+    size = f'width="{drawing.width:g}" height="{drawing.height:g}"'
     head = f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" {size}><style>{shared("charts.css")}</style>'
-    return f'{head}<rect class="paper" {size}/>{"".join(placed)}</svg>\n'
+    return f'{head}<rect class="paper" {size}/>{drawing.elements}</svg>\n'
 
 
 # --- parts of charts -------------------------------------------------------------------------------------------------
@@ -225,10 +218,9 @@ class Series:
 
     name: in the list of choices. shape: the short name inside a chart. cost: MACs per character. best: best validation
     perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. averaged: "train" and "val"
-    by another average, for the readout. reported: (epoch, value) pairs that are marked with a cross. other:
-    perplexities by seed of the same shape under another recipe, other_title what these are. remarks: further lines of
-    the readout. is_shown: whether its curves are coloured at first. picks: the names under which a search recommends
-    it.
+    by another average, for the readout. reported: (epoch, value) pairs that are marked with a cross. remarks: further
+    lines of the readout. is_shown: whether its curves are coloured at first. picks: the names under which a search
+    recommends it.
     """
 
     name: str
@@ -242,13 +234,10 @@ class Series:
     train: Sequence[Sequence[float]]
     val: Sequence[Sequence[float]]
     averaged: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
-    is_whole: bool = True
     is_shown: bool = False
     on_front: bool = False
     picks: Sequence[str] = ()
     reported: Sequence[tuple[int, float]] = ()
-    other: Sequence[float] = ()
-    other_title: str = ""
     remarks: Sequence[str] = ()
 
     @property
@@ -279,29 +268,26 @@ class Series:
         }
 
 
-@dataclass(frozen=True)
-class Wording:
-    """The titles of the two charts' y axes, and the caption."""
-
-    front: str
-    curves: str
-    caption: str
-
-
 def explorer(
-    series: Sequence[Series], levels: Mapping[str, float], wording: Wording, has_front: bool, anchor: str = "explorer"
+    series: Sequence[Series],
+    levels: Mapping[str, float],
+    front: str,
+    curves: str,
+    caption: str,
+    anchor: str = "explorer",
 ) -> Explorer:
-    """Draw charts of perplexity against cost (if ``has_front``) and by epoch, with a choice of curves and a readout.
+    """Draw charts of perplexity against cost and by epoch, with a choice of curves and a readout.
 
-    ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``anchor`` is the id of the element.
+    ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``front`` and ``curves`` are the titles
+    of the y axes; without the first, there is no chart of costs. ``anchor`` is the id of the element.
     """
     data = json.dumps([each.readout() for each in series])
     return Explorer(
         anchor=anchor,
-        front=_front(series, levels, wording.front, f"{anchor}-front") if has_front else "",
-        curves=_curves(series, levels, wording.curves, f"{anchor}-curves"),
+        front=_front(series, levels, front, f"{anchor}-front") if front else "",
+        curves=_curves(series, levels, curves, f"{anchor}-curves"),
         choices={each.name: each.is_shown for each in series},
-        caption=wording.caption,
+        caption=caption,
         data=data.replace("<", r"\u003c"),  # else a text could end the script element
     )
 
@@ -316,7 +302,7 @@ def _axes(x: Callable[[float], Scale], perplexities: Iterable[float], labels: It
 def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
     """Best validation perplexity against MACs per character: seeds, means, the front with names, picks, levels."""
     costs = [each.cost for each in series]
-    values = [*levels.values(), *(value for each in series for value in (*each.best, *each.other))]
+    values = [*levels.values(), *(value for each in series for value in each.best)]
     axes = _axes(lambda right: Scale(min(costs) / 2, max(costs) * 1.5, LEFT, right), values, levels)
     places = LabelPlaces((LEFT + 4, TOP, WIDTH - 4, BOTTOM))
     parts = [axes.drawn("MACs per character, output layer included", y_title)]
@@ -333,17 +319,11 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
     for start, end in pairwise(line):
         places.block(start, end, 1.5)
 
-    for each in {each.shape: each for each in series if each.other}.values():  # one for each shape
-        x, y = axes.x(each.cost), axes.y(geometric_mean(each.other))
-        parts.append(f'<g class="other"><title>{escape(each.shape)} {escape(each.other_title)}</title>')
-        parts += [mark("diamond", x, y), "</g>"]
-        places.block((x, y), (x, y), 5)
     for number, each in enumerate(series):
         x, y = axes.x(each.cost), axes.y(each.mean)
         places.block((x, y), (x, y), 8 if each.picks else 5)
         data = f'data-number="{number}" data-x="{x}" data-y="{y}"'
-        hollow = "" if each.is_whole else " hollow"
-        parts.append(f'<g class="point n{number}{hollow}" {data}><title>{escape(each.title)}</title>')
+        parts.append(f'<g class="point n{number}" {data}><title>{escape(each.title)}</title>')
         if len(each.best) > 1:
             parts += [f'<circle class="dot" cx="{x}" cy="{axes.y(value)}" r="2"/>' for value in each.best]
         parts.append(mark(SHAPES.get(each.cell, "diamond"), x, y))

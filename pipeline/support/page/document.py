@@ -82,29 +82,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """SVG elements in a box of ``width`` x ``height`` user units, with a title and a caption."""
+    """SVG elements in a box of ``width`` x ``height`` user units; in Markdown the picture ``file``, with ``alt``."""
 
     width: float
     height: float
     elements: str
     anchor: str = ""
-    title: str = ""
     caption: Text = ""
+    file: str = ""
+    alt: str = ""
 
     def inline(self, labelled_by: str, style: str = "", role: str = "img", data: str = "") -> str:
         """The SVG element for a page, labelled by the element of this id."""
         box = f'viewBox="0 0 {self.width:g} {self.height:g}"'
         label = f'role="{role}" aria-labelledby="{labelled_by}"'
         return f'<svg class="chart {style}" {box} {label} {data}>{self.elements}</svg>'
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Drawings beside each other; in Markdown the picture ``file``, and ``alt`` says what it shows."""
-
-    drawings: Sequence[Drawing]
-    file: str
-    alt: str
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ class Section:
     summary: Sequence[Span] = ()
 
 
-Block = Union[Heading, Paragraph, Points, Bullets, Commands, Table, Figure, Explorer, Section]  # noqa: UP007
+Block = Union[Heading, Paragraph, Points, Bullets, Commands, Table, Drawing, Explorer, Section]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -143,4 +135,4 @@ class Page:
     title: str
     lead: Sequence[Block]
     sections: Sequence[Section]
-    chart: Figure | Explorer | None = None
+    chart: Drawing | Explorer | None = None

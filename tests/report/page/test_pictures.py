@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.page.pictures import answer_picture, curves_picture, explorer
+from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Configuration
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, Verdict
@@ -36,21 +36,11 @@ def test_the_script_has_every_seed_with_both_averages_and_the_point_their_mean()
         assert f"validation perplexity {mean:.2f} at the best epoch (3 seeds)" in drawn.front
 
 
-def test_an_unfinished_training_is_not_on_the_front():
+def test_an_unfinished_training_is_not_drawn():
     found = of_few("gru-scratch-1x8", "gru-torch-2x32")
     drawn = explorer(with_runs(found, "gru-torch-2x32", (cut(found["gru-torch-2x32"].runs[0], 60),)))
     assert drawn
-    assert "(60 of 100 epochs)" in drawn.front
-    assert ("GRU 1x8</text>" in drawn.front, "GRU 2x32</text>" in drawn.front) == (True, False)
-
-
-def test_a_shape_by_another_recipe_on_the_same_text_is_drawn_once():
-    found = of_few("gru-scratch-1x128", "gru-torch-1x128")
-    same = tuple(replace(run, windowed=5.0) for run in found.configurations[0].runs)
-    both = tuple(replace(each, same_text=same) for each in found.configurations)
-    drawn = explorer(replace(found, configurations=both))
-    assert drawn
-    assert drawn.front.count("GRU 1x128 by the stream recipe on the same characters: validation 5.00") == 1
+    assert ("GRU 1x8</text>" in drawn.front, "GRU 2x32" in drawn.front) == (True, False)
 
 
 def test_verdicts_are_counted_for_the_subject_of_a_statement():
@@ -67,18 +57,12 @@ def test_without_trainings_there_is_nothing_to_explore():
     assert explorer(reproduction(ends={})) is None
 
 
-def test_seeds_are_thin_lines_and_their_mean_a_thick_one():
-    drawn = curves_picture(configuration("lstm-torch-1x128"), NGRAMS).elements
-    assert drawn.count('class="train seed"') == drawn.count('class="val seed"') == 3
-    assert drawn.count('class="train"') == drawn.count('class="val"') == 1
-
-
 def test_an_exploded_training_is_drawn_at_the_edge_and_an_unfinished_one_says_so():
     shown = configuration("gru-torch-2x32", 1)
     exploded = replace(shown, runs=(replace(shown.runs[0], val=(float("inf"),) * 100),))
     started = replace(shown, runs=(cut(shown.runs[0], 1),))
     for each, words in ((exploded, ""), (started, "1 of 100 epochs"), (replace(shown, runs=()), "not run")):
         found = replace(reproduction(), configurations=(each,))
-        for drawn in (answer_picture(found, NGRAMS), curves_picture(each, NGRAMS)):
-            assert words in drawn.elements
-            assert not re.search("inf|nan", drawn.elements)
+        drawn = answer_picture(found, NGRAMS).elements
+        assert words in drawn
+        assert not re.search("inf|nan", drawn)

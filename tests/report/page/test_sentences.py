@@ -11,7 +11,6 @@ from pipeline.report.page.sentences import (
     best_pooled,
     equal_texts,
     limitations,
-    reproduced_points,
     with_labels,
 )
 from tests.report.page.pages import VERDICTS, cut, of_few, with_runs
@@ -82,24 +81,13 @@ def test_texts_that_return_letter_for_letter_are_counted_and_named():
     samples = found["lstm-torch-2x128"].reported.samples
     found = with_runs(found, "lstm-torch-2x128", (one, replace(other, texts=samples)))
     assert equal_texts(found["lstm-torch-2x128"]) == [prompt for prompt, _ in samples]
-    assert dict(reproduced_points(found, VERDICTS))["Texts"].startswith(
-        "Equal letter for letter: LSTM torch 2x128 (3 of 3), "
-    )
     assert answer(found, VERDICTS)[0].endswith("; the texts of LSTM torch 2x128 are the same letter for letter.")
 
 
-def test_the_first_point_is_that_of_the_half_epoch():
-    found = of_few("gru-torch-2x32", seeds=1)
-    (run,) = found.configurations[0].runs
-    with_half = with_runs(found, "gru-torch-2x32", (replace(run, first_half=22.7),))
-    assert dict(reproduced_points(with_half, VERDICTS))["Starts"].endswith("half epoch: 22.70 to 22.70 here.")
-
-
-def test_what_is_missing_stands_last_with_its_reason():
+def test_what_is_missing_stands_last():
     found = of_few("gru-torch-2x32", "gru-scratch-1x1024", seeds=1)
-    short = replace(cut(found["gru-scratch-1x1024"].runs[0], 2), stopped="--max-seconds 150")
-    found = with_runs(found, "gru-scratch-1x1024", (short,))
-    assert limitations(found)[-1] == "GRU scratch 1x1024 was stopped after 2 of 50 epochs (--max-seconds 150)."
+    found = with_runs(found, "gru-scratch-1x1024", (cut(found["gru-scratch-1x1024"].runs[0], 2),))
+    assert limitations(found)[-1] == "Not trained to the end (2 of 50 epochs): GRU scratch 1x1024."
 
 
 def test_a_sentence_has_labels_in_the_place_of_ids_but_not_within_other_names():

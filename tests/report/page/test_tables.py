@@ -102,7 +102,7 @@ def test_the_console_and_the_page_say_the_same_of_a_mean():
     found = of_few("gru-torch-2x32", seeds=1)
     (run,) = found.configurations[0].runs
     found = with_runs(found, "gru-torch-2x32", (replace(run, train=(*run.train[:-1], 17.535)),))
-    shown = f"{found.configurations[0].mean_curve('train')[-1]:.2f}"
+    shown = f"{found.configurations[0].last('train'):.2f}"
     html = Page(pages(found).html)
     assert html.row("reproduced", "GRU torch 2x32")[6].split() == [shown]
     assert html.row("configurations", "GRU torch 2x32")[2].split() == [shown]
@@ -146,5 +146,5 @@ def test_seeds_that_have_not_finished_are_left_out_of_the_means():
 def test_a_run_that_exploded_is_shown_without_digits():
     found = of_few("gru-torch-2x32", seeds=1)
     (run,) = found.configurations[0].runs
-    exploded = replace(run, train=(float("inf"),) * run.epochs, val=(1e300,) * run.epochs, stopped="diverged")
+    exploded = replace(run, train=(float("inf"),) * run.epochs, val=(1e300,) * run.epochs)
     assert "over a million" in pages(with_runs(found, "gru-torch-2x32", (exploded,))).html

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from pipeline.support.page.charts import Row, Scale, Series, Wording, explorer, rows_chart, spread, undominated
+from pipeline.support.page.charts import Row, Scale, Series, explorer, rows_chart, spread, undominated
 
-WORDING = Wording("cost", "epochs", "a caption")
+WORDING = ("cost", "epochs", "a caption")
 
 
 def series(number: int, **changes) -> Series:
@@ -40,19 +40,14 @@ def test_a_value_of_a_row_stands_at_its_tick():
 
 
 def test_the_picks_of_a_front_are_ringed_and_named():
-    html = explorer([series(0, picks=["small"]), series(1), series(2, picks=["knee", "best"])], {}, WORDING, True).front
+    html = explorer([series(0, picks=["small"]), series(1), series(2, picks=["knee", "best"])], {}, *WORDING).front
     assert html.count('class="pick"') == 2
     assert "RNN 1x0 (small)</text>" in html
     assert "RNN 1x16 (knee, best)</text>" in html
 
 
-def test_an_unfinished_configuration_is_hollow():
-    drawn = explorer([series(0), series(1, is_whole=False)], {}, WORDING, True)
-    assert re.findall(r'class="point (n\d) hollow"', drawn.front) == ["n1"]
-
-
 def test_other_peoples_words_stay_words():
     hostile = "</script><b onclick='x()'>&"
-    drawn = explorer([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, WORDING, True)
+    drawn = explorer([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, *WORDING)
     assert "<b" not in drawn.front + drawn.curves + drawn.data
     assert (json.loads(drawn.data)[0]["name"], json.loads(drawn.data)[0]["remarks"]) == (hostile, [hostile])
