@@ -1,16 +1,13 @@
 """The project as its users start it: `mlflow run` in a copy of the repository, from the outside."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.checkout import ROOT, Checkout, ask, free_port, server
+from tests.checkout import Checkout, ask, free_port, server
 
 TINY = ["-P", "hidden_size=8", "-P", "epochs=1", "-P", "batch_size=64"]
 TYPED = ["-P", "learning_rate=1e-3", "-P", "cell=gru"]
@@ -64,19 +61,6 @@ def test_a_typed_parameter_reaches_the_training_and_the_rest_is_recorded(main_jo
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
-    checkout.mlflow_run("-e", "evaluate", "-P", f"model={trained['id']}")
-    judged = checkout.last("evaluate")
-    assert judged["status"] == "FINISHED"
-    assert judged["latest_metrics"]["evaluation/perplexity"] == pytest.approx(
-        trained["latest_metrics"]["result/test_perplexity"], rel=1e-5
-    )
-    done = checkout.mlflow_run("-e", "sample", "-P", f"model={trained['id']}", "-P", "prompt=it has", "-P", "length=9")
-    assert re.search(r"^it has.{9}$", done.stdout, re.M)
-    assert checkout.last("sample")["tags"]["trained_run"] == trained["id"]
-
-
-@pytest.mark.slow
 def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checkout, trained):
     done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=abc", code=1)
     assert "'abc' is not a valid integer" in done.stderr
@@ -118,33 +102,3 @@ def test_the_ui_first_and_a_run_after_it_keep_their_artifacts(tmp_path):
         ask(f"http://127.0.0.1:{port}/health")
     checkout.mlflow_run(*TINY)
     assert (Path(checkout.last("train")["artifacts"]) / "plots" / "perplexity.png").is_file()
-
-
-def index_of_pip() -> list[str]:
-    """The index that pip is set to, if any, as uv is told of it: uv reads none of pip's settings."""
-    words = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    asked = subprocess.run(words, capture_output=True, text=True, check=False)
-    index = os.environ.get("PIP_INDEX_URL") or asked.stdout.strip()  # an error where the files set none
-    return ["--default-index", index] if index else []
-
-
-@pytest.mark.slow
-def test_conda_yaml_resolves_to_an_environment_for_uv_and_virtualenv(tmp_path):
-    """What mlflow reads from conda.yaml for these managers, resolved for an empty environment but not installed."""
-    from mlflow.utils.environment import _PythonEnv
-
-    wanted = _PythonEnv.from_conda_yaml(str(ROOT / "conda.yaml"))
-    assert wanted.python == "3.11"
-    assert len(wanted.dependencies) > 10
-    requirements = tmp_path / "requirements.in"
-    requirements.write_text("\n".join(wanted.dependencies))
-    done = subprocess.run(
-        [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11", *index_of_pip(),
-         str(requirements)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    resolved = dict(line.split("==") for line in done.stdout.splitlines() if "==" in line)
-    assert {"torch", "mlflow", "optuna", "ptflops", "matplotlib", "click"} <= set(resolved)

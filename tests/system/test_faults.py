@@ -24,6 +24,7 @@ FAULTS = [
     Fault("search", "kill", "registered"),
     Fault("search", "SIGTERM"),
     Fault("reproduce", "kill", "submitted", 4),
+    Fault("reproduce", "SIGINT"),
     Fault("reproduce", "SIGKILL"),
     Fault("reproduce", "kill", "result"),
 ]

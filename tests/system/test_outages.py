@@ -9,7 +9,6 @@ from threading import Timer
 from typing import Any
 
 import pytest
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
@@ -22,7 +21,7 @@ from pipeline.tracking import store as store_module
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
-from pipeline.tracking.store import setup, store_reason
+from pipeline.tracking.store import setup
 from pipeline.training.loop import Callback, EpochPoint, Training
 from tests.limits import SLACK
 
@@ -38,14 +37,6 @@ def train_tiny(text: Path, reason_to_stop: Callable[[Any], str] = lambda trainin
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "before_checkpoint", lambda recorder, training: reason_to_stop(training))
         return train(load_corpus(config), config, model, recipe, reuse=reuse)
-
-
-def test_a_servers_address_with_its_password_is_not_printed_beside_the_results(mlflow_server, monkeypatch, capsys):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url("admin:s%2Fecret@"))
-    with runs.tracked_run("train", "a run", {}):
-        pass
-    assert "POST /api/2.0/mlflow/runs/update" in mlflow_server.requests, "the run was recorded by the server"
-    assert capsys.readouterr().out == ""
 
 
 # --- a server that is gone -------------------------------------------------------------------------------------------
@@ -154,28 +145,6 @@ def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_
 
 
 # --- what is said ----------------------------------------------------------------------------------------------------
-
-
-def test_who_may_not_write_is_told_of_users_and_not_of_folders(mlflow_server):
-    with runs.tracked_run("train", "a run", {}) as run:
-        mlflow_server.refuse("log-batch")
-        with pytest.raises(RecordingError, match="403") as caught:
-            run.constants({"x": 1.0})
-        mlflow_server.refuse("log-batch", "nothing")
-    assert str(caught.value).endswith("or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
-    assert "folder" not in str(caught.value)
-
-
-def test_a_long_reason_is_cut_and_keeps_its_cause():
-    pool = (
-        "HTTPConnectionPool(host='127.0.0.1', port=5604): Max retries exceeded with url: /api/2.0/mlflow/runs/log-batch"
-    )
-    cause = "NewConnectionError('[Errno 111] Connection refused'))"
-    said = store_reason(
-        MlflowException(f"API request to http://host/{'x' * 200} failed with {pool} (Caused by {cause}")
-    )
-    assert " ... " in said
-    assert said.endswith(f"(Caused by {cause}; start the server, or set MLFLOW_TRACKING_URI to another store")
 
 
 def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):
