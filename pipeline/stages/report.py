@@ -11,8 +11,7 @@ from pipeline.errors import InputError
 from pipeline.report.checks import Check, checks
 from pipeline.report.corrections import corrections
 from pipeline.report.open_data import epochs_csv, result
-from pipeline.report.page import page
-from pipeline.report.page.reproducibility import summary_markdown
+from pipeline.report.page.page import pages
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.judging import sensitivity, weigh
@@ -42,26 +41,23 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
     evidence = weigh(reproduction, reproduction.statements)
     verdicts = evidence.verdicts
     held = checks(reproduction)
-    pages = page.pages(
-        reproduction,
-        verdicts,
-        *corrections(evidence),
-        held,
-        sensitivity(reproduction, reproduction.statements),
-    )
     data = result(reproduction, verdicts, held)
     files = {
-        "summary.md": summary_markdown(reproduction, verdicts),
+        **pages(
+            reproduction,
+            verdicts,
+            *corrections(evidence),
+            held,
+            sensitivity(reproduction, reproduction.statements),
+        ),
         "epochs.csv": epochs_csv(reproduction),
         "result.json": json.dumps({**data, "report": "report.html"}, indent=1, ensure_ascii=False),
     }
     folder = report_folder(output, reproduction.quick)
     with writable(folder):
-        page.write(pages, folder)
         for name, text in files.items():
             write_atomically(folder / name, text.encode())
-    run.text(REPORT_FILE, pages.html)
-    for name, text in {**pages.figures, "report.md": pages.markdown, **files}.items():
+    for name, text in files.items():
         run.text(f"report/{name}", text)
     return ReproductionRun(
         reproduction=reproduction,

@@ -22,7 +22,7 @@ def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
     assert list((done.folder / "figures").glob("*.svg"))
 
 
-@pytest.mark.parametrize("name", ["result.json", "epochs.csv", "summary.md"])
+@pytest.mark.parametrize("name", ["result.json", "epochs.csv"])
 def test_the_data_are_beside_the_page_and_among_the_artifacts(done, name):
     text = (done.folder / name).read_text()
     assert text == recorded.read_text(done.reproduction.run_id, f"report/{name}")

@@ -302,7 +302,7 @@ def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
 def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, lab):
     kept = recorded.read_text(done.reproduction.run_id, "result.json")
     assert json.loads(kept)["report"] == "report/report.html"
-    pages = [(done.folder / name).read_text() for name in ("report.html", "report.md", "summary.md", "result.json")]
+    pages = [(done.folder / name).read_text() for name in ("report.html", "report.md", "result.json")]
     for text in (kept, *pages):
         assert str(lab) not in text
         assert "/home/" not in text

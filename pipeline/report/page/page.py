@@ -4,17 +4,15 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.report.checks import Check, counts_in_words
+from pipeline.report.checks import Check
 from pipeline.report.corrections import Correction, Explanation
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, explorer
+from pipeline.report.page.reproducibility import reproducibility
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, words_counted
-from pipeline.support.files import write_atomically
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import svg_file
 from pipeline.support.page.document import Bullets, Heading, Paragraph, Points, Section, Span
@@ -48,21 +46,6 @@ BOUNDS = (
 )
 
 
-@dataclass(frozen=True)
-class Pages:
-    """The report as HTML and as Markdown; ``figures`` maps paths beside the Markdown to SVG."""
-
-    html: str
-    markdown: str
-    figures: Mapping[str, str]
-
-
-def write(pages: Pages, folder: Path) -> None:
-    """Write report.html, report.md and figures/ atomically, figures first."""
-    for name, text in {**pages.figures, "report.md": pages.markdown, "report.html": pages.html}.items():
-        write_atomically(folder / name, text.encode())
-
-
 def pages(
     reproduction: Reproduction,
     verdicts: Sequence[Verdict] = (),
@@ -70,8 +53,8 @@ def pages(
     explanations: Sequence[Explanation] = (),
     checks: Sequence[Check] = (),
     sensitivity: Mapping[str, tuple[int, int]] | None = None,
-) -> Pages:
-    """Render the whole report; sections without content are left out."""
+) -> dict[str, str]:
+    """Render the whole report as files, by path; sections without content are left out."""
     labels = {each.id: each.label for each in reproduction.configurations}
 
     def named(text: str) -> str:
@@ -88,8 +71,7 @@ def pages(
         ("configurations", "Configurations and figures", _configurations(reproduction, verdicts), False),
         ("bounds", "Bounds, and what hangs on them", judged, False),
         ("texts", "The text, the generated texts and n-grams", _texts(reproduction), False),
-        ("limitations", "Limitations", [Bullets(sentences.limitations(reproduction))], False),
-        ("repeat", "How to repeat it", _repeat(reproduction, checks, named), False),
+        ("reproducibility", "Reproducibility", reproducibility(reproduction, verdicts, checks, named), False),
     ]
     page = doc.Page(
         title=f"{banner} {TITLE}".strip(),
@@ -101,7 +83,7 @@ def pages(
         chart=answer,
         sections=[Section(title, [*blocks], anchor, is_open) for anchor, title, blocks, is_open in sections],
     )
-    return Pages(html(page), markdown(page), {answer.file: svg_file(answer)})
+    return {answer.file: svg_file(answer), "report.md": markdown(page), "report.html": html(page)}
 
 
 Named = Callable[[str], str]  # replaces ids of configurations by their labels
@@ -180,32 +162,5 @@ def _configurations(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> 
 
 def _texts(reproduction: Reproduction) -> Iterator[doc.Block]:
     text = reproduction.text
-    digest = Span(f"{text.corpus_sha256[:16]}…", "code")
-    yield Paragraph([f"Text: {text.corpus}, {text.vocab_size} symbols, sha256 ", digest, "."])
     yield tables.baseline_table(text)
     yield tables.texts_table(reproduction)
-
-
-def _repeat(reproduction: Reproduction, checks: Sequence[Check], named: Named) -> Iterator[doc.Block]:
-    yield Paragraph(sentences.PROTOCOL)
-    yield Paragraph("Beside this page:")
-    yield Bullets(
-        [
-            [Span("summary.md", href="summary.md"), ": the reproducibility summary"],
-            [Span("epochs.csv", href="epochs.csv"), ": each configuration, seed and epoch"],
-            [Span("result.json", href="result.json"), ": all figures and verdicts"],
-        ]
-    )
-    yield Paragraph("To repeat it:")
-    yield doc.Commands(reproduction.commands)
-    for sentence in counts_in_words(checks):
-        yield Paragraph(named(sentence))
-    if not_met := [named(check.said) for check in checks if check.is_met is False]:
-        yield Heading("Checks not met")
-        yield Bullets(not_met)
-    run: list[str | Span] = [Span(reproduction.run_id, "code")]
-    if reproduction.link:
-        run += [" ", Span("in the UI of the machine it was trained on", href=reproduction.link)]
-    yield Points([("run", run), *reproduction.environment.items()])
-    yield Heading("Sources")
-    yield Bullets(sentences.SOURCES)

@@ -5,7 +5,7 @@ from functools import cache
 
 from pipeline.report.checks import Check
 from pipeline.report.corrections import Correction, Explanation
-from pipeline.report.page.page import Pages, pages
+from pipeline.report.page.page import pages
 from pipeline.report.reproduction import JudgedTraining, Reproduction
 from pipeline.report.statements.evidence import sentences
 from pipeline.report.statements.table import report_statements
@@ -34,13 +34,13 @@ SENSITIVITY = dict.fromkeys(sentences(), (3, 4))
 
 
 @cache
-def full() -> Pages:
+def full() -> dict[str, str]:
     return pages(reproduction(), VERDICTS, CORRECTIONS, EXPLANATIONS, CHECKS, SENSITIVITY)
 
 
 @cache
 def page() -> Page:
-    return Page(full().html)
+    return Page(full()["report.html"])
 
 
 def of_few(*ids: str, **changes) -> Reproduction:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from pipeline.report.page.page import KIND_TITLES, pages, write
+from pipeline.report.page.page import KIND_TITLES, pages
 from pipeline.report.statements.table import KINDS, Statement, report_statements
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import report_rows
@@ -18,8 +18,8 @@ def test_each_kind_of_statement_has_a_title():
 
 
 def test_the_page_is_small():
-    assert len(full().html.encode()) < 1_000_000
-    assert len(full().markdown.encode()) < 250_000
+    assert len(full()["report.html"].encode()) < 1_000_000
+    assert len(full()["report.md"].encode()) < 250_000
 
 
 def test_each_link_leads_to_one_anchor():
@@ -33,7 +33,7 @@ def test_the_question_its_answer_and_the_tally_come_before_every_section():
     top = page().texts[""]
     for words in ("Does a coursework report on recurrent networks hold", "Of the report's 258 statements, 52 are"):
         assert words in top
-        assert words in full().markdown.partition("\n## ")[0]
+        assert words in full()["report.md"].partition("\n## ")[0]
     (row,) = [cells for where, cells in page().rows if where == "" and "conclusion right" in cells[0]]
     trained = sum(verdict.statement.basis == "training" for verdict in VERDICTS if verdict.word == VERDICTS[2].word)
     assert [int(cell) for cell in row[1:]] == [trained, 52 - trained, 52]
@@ -45,62 +45,61 @@ def test_every_statement_and_correction_has_an_anchor_and_every_verdict_its_reas
     for number, statement in enumerate(report_statements()):
         assert f"statement-{statement.id}" in anchors
         assert f"because of number {number}" in page().texts["statements"]
-        assert f"because of number {number}" in full().markdown
+        assert f"because of number {number}" in full()["report.md"]
 
 
 def test_every_configuration_has_its_rows_and_its_picture_by_one_name():
     for row in report_rows():
         for section in ("reproduced", "configurations", "texts"):
             assert page().row(section, row.label)
-        assert full().markdown.count(f"| {row.label} ") == 4
-        assert f">{row.label}</text>" in full().figures["figures/answer.svg"]
+        assert full()["report.md"].count(f"| {row.label} ") == 4
+        assert f">{row.label}</text>" in full()["figures/answer.svg"]
 
 
-def test_the_pictures_of_the_markdown_are_those_on_disk(tmp_path):
-    write(full(), tmp_path)
-    shown = re.findall(r"\]\((figures/[^)]*)\)", (tmp_path / "report.md").read_text(encoding="utf-8"))
-    assert sorted(shown) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("figures/*"))
-    assert {path.name for path in tmp_path.iterdir()} == {"figures", "report.html", "report.md"}
+def test_the_pictures_of_the_markdown_are_files_beside_it():
+    shown = re.findall(r"\]\((figures/[^)]*)\)", full()["report.md"])
+    assert {*shown, "report.html", "report.md"} == {*full()}
 
 
 def test_checks_that_are_not_met_are_named_and_all_are_counted():
-    for text in (page().texts["repeat"], full().markdown):
+    for text in (page().texts["reproducibility"], full()["report.md"]):
         assert "Of 3 figures 2 are as printed" in text
         assert text.count("validation is outside of it") == 1
         assert "the RNN has 20,224 parameters" not in text
-    assert "not met" not in Page(pages(of_few("rnn-torch-1x128", seeds=1), checks=CHECKS[:1]).html).texts["repeat"]
+    met = pages(of_few("rnn-torch-1x128", seeds=1), checks=CHECKS[:1])
+    assert "Checks not met" not in met["report.md"]
 
 
 def test_what_was_not_run_or_not_finished_says_so_everywhere():
     found = of_few("gru-torch-2x32", "lstm-torch-2x32", "rnn-torch-1x128", seeds=2)
     found = with_runs(found, "lstm-torch-2x32", (cut(found["lstm-torch-2x32"].runs[0], 12),))
     both = pages(with_runs(found, "rnn-torch-1x128", ()))
-    html = Page(both.html)
-    assert "(12 of 100 epochs): LSTM torch 2x32." in html.texts["limitations"]
-    assert "(not run): RNN torch 1x128." in html.texts["limitations"]
+    html = Page(both["report.html"])
+    assert "(12 of 100 epochs): LSTM torch 2x32." in html.texts["reproducibility"]
+    assert "(not run): RNN torch 1x128." in html.texts["reproducibility"]
     assert html.row("configurations", "LSTM torch 2x32")[1].strip() == "12 of 100 epochs"
     assert html.row("configurations", "RNN torch 1x128")[1].strip() == "not run"
     for words in ("12 of 100 epochs", "not run"):
-        assert both.markdown.count(words) >= 2
-        assert all(words in picture for picture in both.figures.values())
+        assert both["report.md"].count(words) >= 2
+        assert words in both["figures/answer.svg"]
 
 
 def test_nothing_recorded_is_a_page_too():
     found = reproduction(ends={})
     empty = pages(replace(found, configurations=found.configurations[:2]))
-    assert "Nothing has been trained" in Page(empty.html).texts[""]
+    assert "Nothing has been trained" in Page(empty["report.html"]).texts[""]
 
 
 def test_a_quick_check_is_said_first():
     found = replace(of_few("gru-torch-2x32", seeds=1), quick=True)
     run = replace(cut(found.configurations[0].runs[0], 3), epochs_planned=3)
     both = pages(with_runs(found, "gru-torch-2x32", (run,)))
-    assert "quick check of 3 epochs: no reproduction" in Page(both.html).texts[""]
-    assert both.markdown.startswith("# A quick check")
+    assert "quick check of 3 epochs: no reproduction" in Page(both["report.html"]).texts[""]
+    assert both["report.md"].startswith("# A quick check")
     assert not [p for p in page().all("p") if p.get("class") == "banner"]
 
 
 def test_a_statement_of_others_gets_an_anchor_without_markup():
     statement = Statement("<b>'\"x", ("2",), "end", ("gru-torch-2x32",), "words")
-    html = pages(of_few("gru-torch-2x32", seeds=1), [Verdict(statement, "in part", "because")]).html
+    html = pages(of_few("gru-torch-2x32", seeds=1), [Verdict(statement, "in part", "because")])["report.html"]
     assert "statement--b-x" in {attributes.get("id") for _, attributes in Page(html).tags}

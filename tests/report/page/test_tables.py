@@ -20,7 +20,7 @@ def test_the_rows_of_a_table_are_as_wide_as_its_heads():
     for section, widths in {"reproduced": {11}, "configurations": {10, 9}, "bounds": {3}}.items():
         found = Counter(len(cells) for where, cells in page().rows if where == section)
         assert {width for width, rows in found.items() if rows > 2} == widths
-    for line in full().markdown.splitlines():
+    for line in full()["report.md"].splitlines():
         if line.startswith("|"):
             assert line.endswith("|")
 
@@ -39,7 +39,7 @@ def test_the_start_is_the_first_half_epoch_where_it_was_recorded():
     found = of_few("gru-torch-2x32", seeds=1)
     (run,) = found.configurations[0].runs
     found = with_runs(found, "gru-torch-2x32", (replace(run, first_half=22.7),))
-    assert Page(pages(found).html).row("reproduced", "GRU torch 2x32")[2].strip() == "22.70"
+    assert Page(pages(found)["report.html"]).row("reproduced", "GRU torch 2x32")[2].strip() == "22.70"
 
 
 def test_the_interval_is_students_t_with_the_spread_pooled_over_configurations():
@@ -48,13 +48,13 @@ def test_the_interval_is_students_t_with_the_spread_pooled_over_configurations()
     squares = sum((value - fmean(group)) ** 2 for group in logs.values() for value in group)
     half = 2.776445 * sqrt(squares / 4) / sqrt(3)  # 97.5 % of Student's t with 4 degrees of freedom, of printed tables
     low, mean, high = (f"{exp(fmean(logs['gru-torch-8x32']) + way * half):.2f}" for way in (-1, 0, 1))
-    shown = Page(pages(found).html)
+    shown = Page(pages(found)["report.html"])
     assert shown.row("configurations", "GRU torch 8x32")[4].split() == [mean, low, "to", high]
     assert "4 degrees of freedom" in shown.texts["configurations"]
 
 
 def test_one_seed_has_no_interval():
-    single = Page(pages(of_few("gru-torch-8x32", seeds=1)).html)
+    single = Page(pages(of_few("gru-torch-8x32", seeds=1))["report.html"])
     assert single.row("configurations", "GRU torch 8x32")[4].split() == ["16.92"]
 
 
@@ -62,7 +62,7 @@ def test_other_recipes_and_splits_have_their_own_columns():
     found = of_few("gru-torch-2x32", seeds=1)
     (only,) = found.configurations
     found = replace(found, configurations=(replace(only, same_text=(replace(only.runs[0], windowed=5.08),)),))
-    cells = Page(pages(found).html).row("configurations", "GRU torch 2x32")
+    cells = Page(pages(found)["report.html"]).row("configurations", "GRU torch 2x32")
     assert [cell.strip() for cell in cells[7:]] == ["5.08", "3.72", "3.81"]
 
 
@@ -85,7 +85,9 @@ def test_a_size_is_read_in_any_unit_and_judged_to_its_last_digit(printed, agrees
     found = of_few("rnn-torch-1x128", seeds=1)
     (only,) = found.configurations
     changed = replace(only, reported=replace(only.reported, params=printed))
-    cells = Page(pages(replace(found, configurations=(changed,))).html).row("configurations", "RNN torch 1x128", 1)
+    cells = Page(pages(replace(found, configurations=(changed,)))["report.html"]).row(
+        "configurations", "RNN torch 1x128", 1
+    )
     assert ("✓" in cells[5], "✗" in cells[5]) == (agrees is True, agrees is False)
 
 
@@ -103,7 +105,7 @@ def test_the_console_and_the_page_say_the_same_of_a_mean():
     (run,) = found.configurations[0].runs
     found = with_runs(found, "gru-torch-2x32", (replace(run, train=(*run.train[:-1], 17.535)),))
     shown = f"{found.configurations[0].last('train'):.2f}"
-    html = Page(pages(found).html)
+    html = Page(pages(found)["report.html"])
     assert html.row("reproduced", "GRU torch 2x32")[6].split() == [shown]
     assert html.row("configurations", "GRU torch 2x32")[2].split() == [shown]
 
@@ -117,19 +119,19 @@ def with_texts(found: Reproduction, *texts: tuple[str, str]) -> Reproduction:
 def test_spaces_that_would_not_be_seen_are_shown():
     found = with_texts(of_few("rnn-torch-1x128", seeds=1), ("it has", "it has" + 20 * " "), ("staring hard", "a  b c"))
     both = pages(found)
-    for text in (Page(both.html).texts["texts"], both.markdown):
+    for text in (Page(both["report.html"]).texts["texts"], both["report.md"]):
         assert "it has" + 20 * "␣" in text
         assert "a␣␣b c" in text
         assert "␣ is a space that would not be seen." in text
     plain = with_texts(of_few("rnn-torch-1x128", seeds=1), ("it has", "it has the time"))
     places = tuple(replace(place, continuation=" the end") for place in plain.text.prompts)
-    assert "␣" not in pages(replace(plain, text=replace(plain.text, prompts=places))).markdown
+    assert "␣" not in pages(replace(plain, text=replace(plain.text, prompts=places)))["report.md"]
 
 
 def test_a_prompt_that_stands_in_the_text_twice_is_shown_where_it_stands_first():
     found = of_few("gru-torch-2x32", seeds=1)
     again = PromptInText("it has", 13_903, "validation", " no real existence ")
-    shown = Page(pages(replace(found, text=replace(found.text, prompts=(*found.text.prompts, again)))).html)
+    shown = Page(pages(replace(found, text=replace(found.text, prompts=(*found.text.prompts, again))))["report.html"])
     assert "character 13,823" in shown.texts["texts"]
     assert "13,903" not in shown.texts["texts"]
 
@@ -137,9 +139,9 @@ def test_a_prompt_that_stands_in_the_text_twice_is_shown_where_it_stands_first()
 def test_seeds_that_have_not_finished_are_left_out_of_the_means():
     found = of_few("gru-torch-2x32")
     runs = found.configurations[0].runs
-    some = Page(pages(with_runs(found, "gru-torch-2x32", (*runs[:2], cut(runs[2], 3)))).html)
+    some = Page(pages(with_runs(found, "gru-torch-2x32", (*runs[:2], cut(runs[2], 3))))["report.html"])
     assert some.row("configurations", "GRU torch 2x32")[1].split() == ["2", "seeds", "2", "of", "3", "seeds"]
-    two = Page(pages(with_runs(found, "gru-torch-2x32", runs[:2])).html)
+    two = Page(pages(with_runs(found, "gru-torch-2x32", runs[:2]))["report.html"])
     assert some.row("configurations", "GRU torch 2x32")[2:] == two.row("configurations", "GRU torch 2x32")[2:]
 
 
@@ -147,4 +149,4 @@ def test_a_run_that_exploded_is_shown_without_digits():
     found = of_few("gru-torch-2x32", seeds=1)
     (run,) = found.configurations[0].runs
     exploded = replace(run, train=(float("inf"),) * run.epochs, val=(1e300,) * run.epochs)
-    assert "over a million" in pages(with_runs(found, "gru-torch-2x32", (exploded,))).html
+    assert "over a million" in pages(with_runs(found, "gru-torch-2x32", (exploded,)))["report.html"]
