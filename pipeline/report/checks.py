@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 from models.cells import CELLS
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
 from pipeline.report.table import DATA, size_agrees
-from pipeline.support.wording import counted, listed
+from pipeline.support.wording import listed
 
 LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
 
@@ -195,22 +195,13 @@ def counts_in_words(made: Sequence[Check]) -> list[str]:
     ]
     if left := len(made) - met - failed:
         said[0] += f" {left} more: a known error of the report, or nothing of d2l's to compare with."
-    shares: dict[str, Check] = {}  # the check of each configuration that reaches least far
-    for check in made:
-        if check.kind in ("train", "val"):
-            shares[check.configuration] = min(shares.get(check.configuration, check), check, key=_share_compared)
-    compared = {id: check for id, check in shares.items() if check.epochs}
-    early = [f"{id} {each.epochs[-1]} of {each.planned}" for id, each in compared.items() if _share_compared(each) < 1]
-    if to_the_end := len(compared) - len(early):
-        said.append(f"{counted(to_the_end, 'configuration')} compared with d2l's up to the last epoch.")
+    early = {
+        check.configuration: f"{check.configuration} {check.epochs[-1]} of {check.planned}"
+        for check in made
+        if check.epochs and check.epochs[-1] < check.planned
+    }
     if early:
-        said.append(f"Compared up to an earlier epoch: {listed(early)}.")
-    if nowhere := [id for id in shares if id not in compared]:
-        said.append(f"Not compared, for want of d2l's: {listed(nowhere)}.")
+        said.append(f"Compared with d2l's up to an earlier epoch than the last: {listed([*early.values()])}.")
     if blind := list(dict.fromkeys(check.configuration for check in made if check.is_blind)):
         said.append(f"A wrong learning rate may go unseen where letter frequencies would pass: {listed(blind)}.")
     return said
-
-
-def _share_compared(check: Check) -> float:
-    return check.epochs[-1] / check.planned if check.epochs else 0.0

@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
+from pipeline.report.reproduction import JudgedTraining, Reproduction, TextFacts
 from pipeline.support.statistics import PairedComparison, Spread, paired, pooled_spread
 
-Reading = Literal["val", "windowed", "test", "stream_test"]  # keys of TextFacts.block_costs
+Reading = Literal["val", "windowed"]  # keys of TextFacts.block_costs
 
 BASELINE_ORDER = 4  # order of the n-gram that a network has to beat
 
@@ -64,8 +64,7 @@ def against_counting(
 
 def _costs(runs: Sequence[JudgedTraining], reading: Reading) -> list[tuple[float, ...]]:
     """The mean costs of blocks, of each training that has them."""
-    of_network = "test" if reading == "stream_test" else reading
-    return [run.block_costs[of_network] for run in runs if of_network in run.block_costs]
+    return [run.block_costs[reading] for run in runs if reading in run.block_costs]
 
 
 def whole(runs: Sequence[JudgedTraining]) -> tuple[JudgedTraining, ...]:
@@ -80,25 +79,8 @@ def same_text_against_counting(
 
     The spread over seeds is pooled over all shapes.
     """
-    costs = [_costs(whole(each.same_text), reading) for each in _shapes(reproduction)]
+    shapes = {each.shape: each for each in reproduction.configurations}.values()
+    costs = [_costs(whole(each.same_text), reading) for each in shapes]
     spread = pooled_spread([np.mean(of_shape, axis=1) for of_shape in costs if of_shape])
     runs = whole(reproduction[id].same_text)
     return against_counting(runs, reproduction.text, reading, order, spread if spread.deviation is not None else None)
-
-
-def _shapes(reproduction: Reproduction) -> list[Configuration]:
-    """One configuration of each shape, as configurations of a shape share the trainings by our recipe."""
-    return list({each.shape: each for each in reproduction.configurations}.values())
-
-
-def best_stream(reproduction: Reproduction) -> tuple[Configuration, AgainstCounting] | None:
-    """The shape with the best validation perplexity by the preset stream, compared with the n-gram of that text.
-
-    The comparison is on the test text. None if no shape was trained by the preset, or the record lacks costs.
-    """
-    trained = [each for each in _shapes(reproduction) if whole(each.stream)]
-    best = min(trained, key=lambda each: min(run.best_val for run in whole(each.stream)), default=None)
-    if best is None:
-        return None
-    against = against_counting(whole(best.stream), reproduction.text, "stream_test", reproduction.text.test_order)
-    return None if against is None else (best, against)

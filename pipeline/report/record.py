@@ -125,7 +125,7 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
     def by_order(values: Mapping[str, Any]) -> dict[int, Any]:
         return {int(order): tuple(each) if isinstance(each, list) else each for order, each in values.items()}
 
-    facts = {**kept, **{name: by_order(kept[name]) for name in ("val_perplexities", "windowed", "test_perplexities")}}
+    facts = {**kept, **{name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}}
     facts["block_costs"] = {text: by_order(costs) for text, costs in kept["block_costs"].items()}
     return TextFacts(
         **{**facts, "prompts": tuple(PromptInText(**each) for each in kept["prompts"]), "words": tuple(kept["words"])}

@@ -158,16 +158,11 @@ class TextFacts:
 
     N-grams fitted on the protocol's training characters, by order, 1 (letter frequencies) to 8 (Kneser-Ney):
     ``val_perplexities`` are on the protocol's validation characters; ``windowed`` too, where each window of 32 starts
-    without context and is first predicted by lower orders; ``test_perplexities`` are on the test text.
-    ``train_unigram`` is that of letter frequencies on the training characters themselves.
-
-    N-grams fitted on the stream preset's training text: ``test_perplexity`` is on the test text, for ``test_order``,
-    the best on the preset's validation text. ``stream_val_unigram`` and ``stream_test_unigram`` are those of letter
-    frequencies on the preset's validation and test text.
+    without context and is first predicted by lower orders. ``train_unigram`` is that of letter frequencies on the
+    training characters themselves, ``stream_val_unigram`` on the stream preset's validation text.
 
     ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as in
-    ``JudgedTraining.block_costs``; the reading "stream_test" is that of the stream preset's n-gram. ``words`` are the
-    distinct words of the whole text, sorted.
+    ``JudgedTraining.block_costs``. ``words`` are the distinct words of the whole text, sorted.
     """
 
     corpus: str
@@ -175,14 +170,10 @@ class TextFacts:
     vocab_size: int
     val_perplexities: Mapping[int, float]
     windowed: Mapping[int, float]
-    test_perplexity: float
     train_unigram: float
     stream_val_unigram: float
-    stream_test_unigram: float
     words: tuple[str, ...]
     prompts: tuple[PromptInText, ...]
-    test_perplexities: Mapping[int, float] = field(default_factory=dict)
-    test_order: int = 6
     block_costs: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)
 
     @property

@@ -23,15 +23,13 @@ Costs = NDArray[np.float64]
 
 def text_facts(corpus: Corpus) -> TextFacts:
     """Compute the facts of a text, which must be long enough for the report's protocol."""
-    train, val, test = (corpus.split("report", split) for split in ("train", "val", "test"))
-    symbols, stream, of_stream = len(corpus.vocabulary), corpus.baselines("stream"), corpus.ngram("stream")
+    train, val = corpus.split("report", "train"), corpus.split("report", "val")
+    symbols = len(corpus.vocabulary)
     longest, letters = KneserNey(train, symbols, max(BASELINE_ORDERS)), Unigram(train, symbols)
     models = {order: longest.of_order(order) for order in BASELINE_ORDERS}
     costs = {
         "val": {order: costs_of(model, val) for order, model in models.items()},
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
-        "test": {order: costs_of(model, test) for order, model in models.items()},
-        "stream_test": {of_stream.order: costs_of(of_stream, test)},
     }
     perplexities = {
         text: {order: exp(each.mean()) for order, each in by_order.items()} for text, by_order in costs.items()
@@ -43,13 +41,9 @@ def text_facts(corpus: Corpus) -> TextFacts:
         vocab_size=symbols,
         val_perplexities={1: unigram, **perplexities["val"]},
         windowed={1: unigram, **perplexities["windowed"]},
-        test_perplexities=perplexities["test"],
-        test_order=of_stream.order,
-        test_perplexity=perplexities["stream_test"][of_stream.order],
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in places_of(corpus, prompt)),
         train_unigram=2 ** predicted_bits_per_char(letters, train),
-        stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,
-        stream_test_unigram=2 ** stream["test"].unigram_bits_per_char,
+        stream_val_unigram=2 ** corpus.baselines("stream")["val"].unigram_bits_per_char,
         block_costs={
             text: {
                 order: tuple(block_means(torch.from_numpy(each)))

@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.report.counting import (
     against_counting,
-    best_stream,
     same_text_against_counting,
 )
 from pipeline.report.reproduction import JudgedTraining
@@ -17,7 +16,7 @@ from tests.report.reproductions import TEXT, reproduction
 LSTM = "lstm-torch-1x128"
 NOISE = np.random.default_rng(0).normal(0, 0.3, 100)
 BAR = log(5.17) + NOISE - NOISE.mean()
-FACTS = replace(TEXT, block_costs={"windowed": {4: tuple(BAR)}, "stream_test": {7: tuple(BAR)}})
+FACTS = replace(TEXT, block_costs={"windowed": {4: tuple(BAR)}})
 
 
 def trained(*perplexities: float, noise: float = 0.05, text: str = "windowed") -> tuple[JudgedTraining, ...]:
@@ -56,22 +55,3 @@ def test_one_seed_has_an_interval_by_the_spread_of_other_shapes():
     assert found is not None
     spread = np.std([np.mean(run.block_costs["windowed"]) for run in (first, second)], ddof=1)
     assert found.comparison.over_seeds.half == pytest.approx(12.706 * spread, rel=1e-3)  # t of one degree of freedom
-
-
-def test_trainings_by_the_stream_preset_are_compared_with_the_ngram_of_their_own_text():
-    found = against_counting(trained(3.6, 3.7, text="test"), FACTS, "stream_test", 7)
-    assert found is not None
-    assert found.order == 7
-    assert found.perplexity == pytest.approx(3.65, abs=0.01)
-
-
-def test_the_best_of_our_recipe_is_chosen_by_validation_and_compared_on_test():
-    done = replace(reproduction(seeds=1), text=replace(FACTS, test_order=7))
-    (chosen,) = trained(3.6, text="test")
-    better = (replace(chosen, val=(3.5,), epochs_planned=1),)
-    configurations = tuple(replace(one, stream=better) if one.id == LSTM else one for one in done.configurations)
-    found = best_stream(replace(done, configurations=configurations))
-    assert found is not None
-    best, against = found
-    assert (best.id, against.order, f"{against.perplexity:.2f}") == (LSTM, 7, "3.60")
-    assert best_stream(reproduction(seeds=1)) is None

@@ -12,12 +12,11 @@ from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.page.reproducibility import reproducibility
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.table import Kind
-from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, words_counted
+from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import svg_file
 from pipeline.support.page.document import Bullets, Heading, Paragraph, Points, Section, Span
 from pipeline.support.page.rendering import html, markdown
-from pipeline.support.wording import rounded
 
 TITLE = "Does a coursework report on recurrent networks hold when its networks are trained again?"
 
@@ -65,10 +64,10 @@ def pages(
     judged: list[doc.Block] = [tables.bounds_table(sensitivity or {}), Paragraph(BOUNDS)] if verdicts else []
     sections: list[tuple[str, str, Iterable[doc.Block], bool]] = [
         ("reproduced", "What was reproduced", _reproduced(reproduction, verdicts), True),
-        ("not-reproduced", "What was not", _not_reproduced(verdicts, named), True),
+        ("not-reproduced", "What was not", _not_reproduced(verdicts), True),
         ("corrected", "What is corrected", _corrected(corrections, explanations, named), False),
         ("statements", "Every statement, by kind", _statements(verdicts, named), False),
-        ("configurations", "Configurations and figures", _configurations(reproduction, verdicts), False),
+        ("configurations", "Configurations and figures", _configurations(reproduction), False),
         ("bounds", "Bounds, and what hangs on them", judged, False),
         ("texts", "The text, the generated texts and n-grams", _texts(reproduction), False),
         ("reproducibility", "Reproducibility", reproducibility(reproduction, verdicts, checks, named), False),
@@ -94,37 +93,20 @@ def _reproduced(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Iter
     yield tables.overview_table(reproduction, verdicts)
 
 
-def _by_kind(verdicts: Iterable[Verdict]) -> list[tuple[Kind, list[Verdict]]]:
-    """The verdicts by kind, in the order of KIND_TITLES."""
-    of_kind: dict[Kind, list[Verdict]] = {kind: [] for kind in KIND_TITLES}
-    for verdict in verdicts:
-        of_kind[verdict.statement.kind].append(verdict)
-    return [(kind, found) for kind, found in of_kind.items() if found]
-
-
-def _not_reproduced(verdicts: Sequence[Verdict], named: Named) -> Iterator[doc.Block]:
-    def link(verdict: Verdict) -> Span:
-        return Span(verdict.statement.statement, href=f"#{tables.statement_anchor(verdict.statement.id)}")
-
-    def grouped(chosen: Iterable[Verdict]) -> Points:
-        groups = [
-            (f"{KIND_TITLES[kind]} ({len(found)})", [part for each in found for part in (link(each), " ")])
-            for kind, found in _by_kind(chosen)
+def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
+    """The statements that do not hold; what the report's own numbers contradict is among the corrections."""
+    titles: dict[Word, str] = {
+        FAILS: "Not reproduced by a training",
+        WRONG_REASON: "The conclusion is right, the reason is not",
+        OPEN: "Open",
+    }
+    for word, title in titles.items():
+        links = [
+            Span(each.statement.statement, href=f"#{tables.statement_anchor(each.statement.id)}")
+            for each in verdicts
+            if each.word == word and (word != FAILS or each.statement.basis == "training")
         ]
-        return Points(groups, "grouped")
-
-    if failed := [each for each in verdicts if each.word == FAILS and each.statement.basis == "training"]:
-        yield Heading("Not reproduced by a training")
-        yield grouped(failed)
-    if wrong := [each for each in verdicts if each.word == WRONG_REASON]:
-        yield Heading("The conclusion is right, the reason is not")
-        yield Bullets([[link(each), f" {named(each.because)}"] for each in wrong])
-    if undecided := [each for each in verdicts if each.word == OPEN]:
-        yield Heading("Open")
-        yield grouped(undecided)
-    if verdicts:
-        corrected, every = Span("what is corrected", href="#corrected"), Span("all statements", href="#statements")
-        yield Paragraph(["What the report's own numbers contradict is in ", corrected, " and among ", every, "."])
+        yield Section(f"{title} ({len(links)})", [Bullets(links)] if links else [], is_open=False)
 
 
 def _corrected(
@@ -139,28 +121,24 @@ def _corrected(
 
 
 def _statements(verdicts: Sequence[Verdict], named: Named) -> Iterator[doc.Block]:
-    for kind, found in _by_kind(verdicts):
-        counts = [tables.chip(word, f"{number}") for word, number in words_counted(found).items() if number]
-        table = tables.statements_table(found, named)
-        yield Section(KIND_TITLES[kind], [table], f"kind-{kind}", is_open=False, summary=counts)
+    for kind, title in KIND_TITLES.items():
+        if found := [each for each in verdicts if each.statement.kind == kind]:
+            counts = [tables.chip(word, f"{number}") for word, number in words_counted(found).items() if number]
+            table = tables.statements_table(found, named)
+            yield Section(title, [table], f"kind-{kind}", is_open=False, summary=counts)
 
 
-def _configurations(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
-    if charts := explorer(reproduction, verdicts):
+def _configurations(reproduction: Reproduction) -> Iterator[doc.Block]:
+    if charts := explorer(reproduction):
         yield charts
     yield Heading("Perplexities")
     yield tables.perplexity_table(reproduction)
-    test = f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}"
     same, stream = Span("--preset report-text", "code"), Span("--preset stream", "code")
-    split = f" on 90 % of the text, where the test perplexity of a Kneser-Ney {test}. Test: the last 5 % of the text,"
-    yield Paragraph(
-        ["Our recipe is ", same, " on the same characters and ", stream, f"{split} read once, at the best epoch."]
-    )
+    yield Paragraph(["Our recipe is ", same, " on the same characters and ", stream, " on 90 % of the text."])
     yield Heading("Times and sizes")
     yield tables.cost_table(reproduction)
 
 
 def _texts(reproduction: Reproduction) -> Iterator[doc.Block]:
-    text = reproduction.text
-    yield tables.baseline_table(text)
+    yield tables.baseline_table(reproduction.text)
     yield tables.texts_table(reproduction)

@@ -4,13 +4,11 @@ The explorer shows perplexities pooled over all characters, because the n-gram b
 other shows the book's average, as the report does.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Configuration, Reproduction
-from pipeline.report.statements.verdicts import WORDS, Verdict
 from pipeline.support.drawing import drawable
 from pipeline.support.page import charts
 from pipeline.support.page.charts import Row, Series, Shape
@@ -28,7 +26,7 @@ CAPTION = (
 )
 
 
-def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> Explorer | None:
+def explorer(reproduction: Reproduction) -> Explorer | None:
     """Draw the explorer; None without any training."""
     ranked = sorted((each for each in reproduction.configurations if each.whole), key=lambda each: each.mean_best_val)
     if not ranked:
@@ -37,11 +35,7 @@ def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> Ex
     points = [(each.complexity.macs_per_char, geometric_mean(_best(each))) for each in ranked]
     front = {ranked[number].id for number in charts.undominated(points)}
     shown = {ranked[0].id, widest.id, ranked[-1].id}
-    series = [
-        _series(each, each.id in shown, each.id in front, verdicts)
-        for each in reproduction.configurations
-        if each.whole
-    ]
+    series = [_series(each, each.id in shown, each.id in front) for each in reproduction.configurations if each.whole]
     known = reproduction.text.windowed
     best = min(known, key=lambda order: known[order], default=4)
     names = {1: "letters", 4: "4-gram", best: f"{best}-gram"}
@@ -60,12 +54,10 @@ def _best(configuration: Configuration) -> list[float]:
     return drawable([run.best_val_pooled for run in configuration.whole])
 
 
-def _series(configuration: Configuration, is_shown: bool, on_front: bool, verdicts: Sequence[Verdict]) -> Series:
+def _series(configuration: Configuration, is_shown: bool, on_front: bool) -> Series:
     reported, runs = configuration.reported, configuration.whole
     planned = max(run.epochs_planned for run in runs)
     ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
-    words = Counter(verdict.word for verdict in verdicts if verdict.statement.configurations[:1] == (configuration.id,))
-    tally = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
     texts = next((run for run in runs if run.texts), None)
     return Series(
         name=configuration.label,
@@ -82,10 +74,7 @@ def _series(configuration: Configuration, is_shown: bool, on_front: bool, verdic
         is_shown=is_shown,
         on_front=on_front,
         reported=[(epoch, value) for epoch, value in ends if value is not None],
-        remarks=(
-            f"seed {texts.seed} writes “{texts.texts[0][1]}”" if texts else "",
-            f"statements about it: {tally}" if tally else "",
-        ),
+        remarks=[f"seed {texts.seed} writes “{texts.texts[0][1]}”"] if texts else [],
     )
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
-from pipeline.report.counting import best_stream
 from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
 from pipeline.report.statements import evidence
@@ -175,15 +174,10 @@ def perplexity_table(reproduction: Reproduction) -> Table:
             interval = [f"{rounded(mean.low or 0)} to {rounded(mean.high or 0)}"] if known else []
             row.append(Cell(rounded(mean.mean), interval, "strong" if heads[-1] == "validation, best" else ""))
     freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
-    stream = ""
-    if found_stream := best_stream(reproduction):
-        best, against = found_stream
-        perplexity = f"{against.perplexity:.2f} on test: {against}"
-        stream = f" The stream recipe's best on validation, {best.shape}, has {perplexity}."
     return Table(
         "Perplexity per character: mean over seeds and its 95 % interval, from the spread over seeds pooled over a "
         f"column's configurations ({freedom} degrees of freedom). The three groups on the right are of other averages, "
-        f"recipes or splits and can't be compared across their borders.{stream}",
+        f"recipes or splits and can't be compared. Test: the last 5 % of the text, at the best epoch.",
         ("configuration", "runs", *heads),
         rows,
         (
@@ -246,7 +240,7 @@ def cost_table(reproduction: Reproduction) -> Table:
 
 def baseline_table(text: TextFacts) -> Table:
     """Perplexities of the n-gram baselines, by order."""
-    columns = (text.val_perplexities, text.windowed, text.test_perplexities)
+    columns = (text.val_perplexities, text.windowed)
     rows = [
         (
             "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram",
@@ -256,7 +250,7 @@ def baseline_table(text: TextFacts) -> Table:
     ]
     return Table(
         "Perplexity per character (pooled) of n-grams fitted on the characters that the networks are trained on.",
-        ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks", "test"),
+        ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks"),
         rows,
     )
 

@@ -263,7 +263,7 @@ class Series:
             "seeds": list(self.seeds),
             "planned": self.epochs_planned,
             "best": list(self.best_epochs),
-            "remarks": list(filter(None, self.remarks)),
+            "remarks": list(self.remarks),
             **{name: [[float(f"{v:.4g}") for v in line] for line in lines] for name, lines in curves.items()},
         }
 

@@ -8,8 +8,6 @@ import pytest
 
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Configuration
-from pipeline.report.statements.table import report_statements
-from pipeline.report.statements.verdicts import FAILS, HOLDS, Verdict
 from pipeline.support.statistics import geometric_mean
 from tests.report.page.pages import cut, of_few, with_runs
 from tests.report.reproductions import ENDS, reproduction
@@ -41,16 +39,6 @@ def test_an_unfinished_training_is_not_drawn():
     drawn = explorer(with_runs(found, "gru-torch-2x32", (cut(found["gru-torch-2x32"].runs[0], 60),)))
     assert drawn
     assert ("GRU 1x8</text>" in drawn.front, "GRU 2x32" in drawn.front) == (True, False)
-
-
-def test_verdicts_are_counted_for_the_subject_of_a_statement():
-    about = [each for each in report_statements() if each.configurations[:1] == TWO[:1]]
-    verdicts = [Verdict(each, FAILS if number else HOLDS, "") for number, each in enumerate(about)]
-    drawn = explorer(of_few(*TWO), verdicts)
-    assert drawn
-    one, other = json.loads(drawn.data)
-    assert f"statements about it: 1 reproduced, {len(about) - 1} not reproduced" in one["remarks"]
-    assert not [remark for remark in other["remarks"] if "statements" in remark]
 
 
 def test_without_trainings_there_is_nothing_to_explore():
