@@ -5,10 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
-from scipy.stats import trim_mean
 
 from tests.benchmarks.bench_samplers import (
     RESULTS,
@@ -17,16 +15,9 @@ from tests.benchmarks.bench_samplers import (
     first_points,
     page,
     read_results,
-    scores_of,
 )
 from tests.benchmarks.sampler_tables import (
-    Comparison,
     Run,
-    compared,
-    holm,
-    interquartile_mean,
-    markdown,
-    win_rate,
 )
 from tests.benchmarks.surface import (
     RATE_SPACE,
@@ -88,60 +79,6 @@ def test_the_front_is_what_nothing_dominates():
 
 def test_the_reference_point_is_a_tenth_of_the_range_beyond_the_nadir():
     assert reference_point([(3.0, 1.0), (2.0, 2.0), (1.0, 4.0)]) == pytest.approx((3.2, 4.3))
-
-
-def test_the_interquartile_mean_is_of_the_middle_half_of_all_values():
-    strata = [np.array([0.0, 1.0, 2.0, 100.0]), np.array([3.0, 4.0, 5.0, 6.0])]
-    found = interquartile_mean(strata)
-    assert found.value == trim_mean(np.concatenate(strata), 0.25) == 3.5
-    assert found.low <= found.value <= found.high
-
-
-def test_a_win_rate_counts_pairs_and_half_of_the_ties():
-    assert win_rate(np.array([1.0, 2.0]), np.array([1.0, 0.0])).rate == 3.5 / 4
-    assert win_rate(np.ones(3), np.ones(3)).p == 1.0
-
-
-def test_holm_multiplies_by_the_number_of_hypotheses_left():
-    assert holm([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
-
-
-def runs(sampler: str, start: str, values: list[float], workers: int = 1) -> dict[Run, dict[int, float]]:
-    return {Run("shapes", sampler, start, workers, seed): {20: value} for seed, value in enumerate(values)}
-
-
-FIVE, FOUR = [0.80, 0.81, 0.82, 0.83, 0.84], [0.90, 0.91, 0.92, 0.93]
-
-
-def test_a_sampler_is_compared_after_its_own_first_trials_and_after_the_same():
-    scores = runs("tpe", "own", FIVE) | runs("tpe", "spread", FOUR) | runs("known-cost", "own", FIVE)
-    scores |= runs("known-cost", "random", FOUR)
-    rates = {(key.first, key.second): rate.rate for key, (rate, _) in compared(scores).items()}
-    assert rates == {
-        (("known-cost", "own"), ("tpe", "own")): 0.5,
-        (("known-cost", "own"), ("tpe", "spread")): 0.0,
-        (("known-cost", "random"), ("tpe", "own")): 1.0,
-    }
-
-
-def test_comparisons_are_corrected_for_those_of_every_number_of_workers():
-    one = runs("known-cost", "own", FOUR) | runs("tpe", "own", FIVE)
-    both = one | runs("known-cost", "own", FOUR, workers=8) | runs("tpe", "own", FIVE, workers=8)
-    key = Comparison("shapes", 1, 20, ("known-cost", "own"), ("tpe", "own"))
-    assert compared(both)[key][1] == pytest.approx(2 * compared(one)[key][1])
-
-
-HEADER = "table,made_by,surface,sampler,start,workers,seed,after_10,after_20,after_30,cpu_seconds\n"
-ROW = "new,optuna 5,digits,tpe,own,1,{seed},0.6,0.7,0.8,1.0\n"
-
-
-def test_a_recorded_row_is_read_again_and_one_of_another_table_is_not(tmp_path):
-    path = tmp_path / "results.csv"
-    path.write_text(f"{HEADER}{ROW.format(seed=0)}{ROW.format(seed=1)}{ROW.format(seed=2).replace('new', 'old')}")
-    scores = scores_of(read_results(path, {"digits": "new"}))
-    assert [run.seed for run in scores] == [0, 1]
-    assert scores[Run("digits", "tpe", "own", 1, 1)] == {10: 0.6, 20: 0.7, 30: 0.8}
-    assert "| tpe | own | 2 |" in markdown(scores, ["optuna 5"])
 
 
 def test_the_page_says_what_is_recorded():

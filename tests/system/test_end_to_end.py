@@ -36,6 +36,8 @@ def main_job(checkout: Checkout) -> tuple[str, list[dict[str, Any]]]:
     return done.stdout + done.stderr, [run for run in checkout.runs() if run["id"] not in known]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_main_job_runs_offline_and_says_so(checkout, main_job):
     said, runs = main_job
     assert "FALLING BACK to python-docs" in said
@@ -48,6 +50,7 @@ def test_the_main_job_runs_offline_and_says_so(checkout, main_job):
     assert all(Path(run["artifacts"]).is_relative_to(checkout.folder / "mlruns") for run in runs)
 
 
+@pytest.mark.slow
 def test_a_typed_parameter_reaches_the_training_and_the_rest_is_recorded(main_job):
     _, runs = main_job
     (trained,) = [run for run in runs if run["tags"]["stage"] == "train"]
