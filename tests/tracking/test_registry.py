@@ -38,12 +38,6 @@ def run_named(alias: str) -> str:
     return str(MlflowClient().get_model_version_by_alias(REGISTERED_MODEL, alias).run_id)
 
 
-def test_the_first_study_gets_the_aliases_of_its_picks_and_of_its_name(store):
-    run_id, registration = registered(HERE)
-    assert registration == Registration("1", ("best", "search-best"), {})
-    assert run_named("best") == run_named("search-best") == run_id
-
-
 @pytest.mark.parametrize(
     ("other", "aliases", "left"),
     [
@@ -65,16 +59,13 @@ def test_another_text_takes_the_aliases_when_it_is_told_to(store):
     assert run_named("best") == run_named("search-best") == run_id
 
 
-def test_a_study_that_claims_its_own_aliases_leaves_the_plain_ones_free(store):
-    _, registration = registered(HERE, claim="own")
-    assert registration == Registration("1", ("search-best",), {})
-
-
 def test_the_same_study_moves_its_aliases_to_its_new_pick(store):
-    registered(HERE)
+    """The first study to register gets them."""
+    assert registered(HERE)[1] == Registration("1", ("best", "search-best"), {})
     run_id, registration = registered(HERE)
     assert registration == Registration("2", ("best", "search-best"), {})
-    assert run_named("best") == run_id
+    assert run_named("best") == run_named("search-best") == run_id
+    assert registered(HERE, claim="own")[1].aliases == ("search-best",)
 
 
 def test_an_alias_that_a_user_gave_to_a_model_of_no_study_stays(store):
@@ -87,12 +78,6 @@ def test_an_alias_of_a_version_whose_run_is_gone_stays(store):
     run_id, _ = registered(HERE)
     _get_store()._hard_delete_run(run_id)  # as `mlflow gc` does
     assert registered(OTHER_STUDY)[1].left == {"best": "version 1, a model of no study"}
-
-
-def test_a_study_of_any_name_has_an_alias(store):
-    _, registration = registered(Owner("a/b: c " + "x" * 300, "novel", "ab" * 32))
-    assert registration.aliases[1].startswith("a-b-c-xxx")
-    assert registration.aliases[1].endswith("xxx-best")
 
 
 def test_a_version_and_the_registered_model_say_what_they_are(store):

@@ -17,19 +17,13 @@ from pipeline.tracking.store import setup
 from tests.checkout import Checkout
 
 
-@pytest.mark.parametrize("name", ["plain", "with space", 'it\'s "so"', "100%", "a%20b", "#1", "what?", "é"])
+@pytest.mark.parametrize("name", ["plain", 'it\'s "so"', "a%20b", "#1?é"])
 def test_the_address_of_a_folder_means_that_folder(name, tmp_path):
     from mlflow.utils.file_utils import local_file_uri_to_path
 
     folder = tmp_path / name / "mlruns"
     assert local_path(location_of(folder)) == folder
     assert Path(local_file_uri_to_path(location_of(folder))) == folder, "to MLflow too"
-
-
-def test_a_plain_folder_is_its_own_address(tmp_path):
-    assert location_of(tmp_path / "mlruns") == str(tmp_path / "mlruns")
-    assert local_path("s3://bucket/mlruns") is None
-    assert local_path("mlflow-artifacts:/0") is None
 
 
 def everything(database: Path) -> list[str]:

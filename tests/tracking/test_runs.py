@@ -49,15 +49,6 @@ def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
     assert (recorded.info.run_name, recorded.data.tags["stage"]) == ("done", "train")
 
 
-def test_a_run_that_is_not_there_can_not_be_taken_up(store, monkeypatch):
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    with (
-        pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; unset it"),
-        runs.tracked_run("prepare", "other", {}),
-    ):
-        pass
-
-
 # --- how runs end ----------------------------------------------------------------------------------------------------
 
 
@@ -133,11 +124,13 @@ def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store
     assert "MLFLOW_RUN_ID" not in os.environ, "a nested run must not adopt it again"
 
 
-def test_metrics_are_rounded_and_in_the_database_when_the_call_returns(store):
+def test_metrics_are_rounded_counts_are_not_and_both_are_in_the_database_when_the_call_returns(store):
     with runs.tracked_run("train", "a run", {}) as run:
         run.metrics({"perplexity/val": 3.141592653589793}, step=2)
+        run.constants({"size/parameters": 12_345_678})
         assert rows(store / "mlruns" / "mlflow.db", "SELECT key, value, step FROM metrics") == [
-            ("perplexity/val", 3.14159, 2)
+            ("perplexity/val", 3.14159, 2),
+            ("size/parameters", 12_345_678, 0),
         ]
 
 
@@ -159,13 +152,6 @@ def test_a_picture_with_a_step_is_an_artifact_and_an_image_among_the_charts(stor
     assert all(re.match(r"images/summary~perplexity[+%]step[+%]7[+%]", path) for path in images)
 
 
-def test_counts_are_recorded_exactly(store):
-    with runs.tracked_run("train", "a run", {}) as run:
-        run.constants({"size/macs_per_char": 1_316_892.0, "size/parameters": 12_345_678})
-    metrics = MlflowClient().get_run(run.id).data.metrics
-    assert metrics == {"size/macs_per_char": 1_316_892, "size/parameters": 12_345_678}
-
-
 def id_of(**options: Any) -> str:
     model, train = resolve(options)
     return config.config_id(model, train, "digest of the text")
@@ -173,7 +159,7 @@ def id_of(**options: Any) -> str:
 
 @pytest.mark.parametrize(
     "options",
-    [{"seed": 7}, {"sample_every": 0}, {"threads": 4}, {"device": "cpu"}, {"max_seconds": 60.0}],
+    [{"seed": 7}, {"threads": 4}, {"device": "cpu"}, {"max_seconds": 60.0}],
 )
 def test_configurations_that_compute_the_same_but_for_the_seed_share_their_id(options):
     assert id_of(**options) == id_of()

@@ -7,37 +7,29 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import pandas as pd
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli.main import cli
 from pipeline.tracking.store import setup
 from tests.checkout import Checkout, ask, free_port, server
+from tests.labs import TrainedStore, store_at
 
 GREEDY: dict[str, Any] = {"length": 5, "method": "greedy"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, small_text: Path) -> Iterator[Path]:
-    """The folder of a logged model of a raw alphabet."""
+def folder(tmp_path_factory: pytest.TempPathFactory, trained_store: TrainedStore) -> Path:
+    """The folder of a logged model."""
     home = tmp_path_factory.mktemp("served")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
-        setup.cache_clear()
-        words = ["--hidden-size", "8", "--epochs", "1", "--precision", "fp32", "--alphabet", "raw", "--json"]
-        done = CliRunner().invoke(cli, ["train", "--corpus", str(small_text), *words])
-        assert done.exit_code == 0, done.output
-        run_id = json.loads(done.stdout)["run_id"]
-        yield Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/lstm-1x8", dst_path=str(home / "model")))
-        setup.cache_clear()
+    run_id = trained_store.copy(home).run_id
+    with store_at(home):
+        setup()
+        return Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/lstm-1x8", dst_path=str(home / "model")))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +54,7 @@ def answer(model: Any, prompts: Any, **params: Any) -> Any:
         (["a" * 10_001], "a prompt has 10,001 characters; at most 10,000 are read"),
         (["a" * 1000] * 201, "the prompts have 201,000 characters; at most 200,000 are read at once"),
         (["a"] * 10_000, "10,000 prompts; at most 1,000 are answered at once"),
-        (["日本"], r"prompt '日本' has characters that the model has never seen: '日' \(U\+65E5\)"),
+        (["日本"], "prompt '日本' has no letter from A to Z"),
         (["\ud800"], "surrogates not allowed"),
     ],
 )
@@ -75,7 +67,6 @@ def test_a_prompt_that_can_not_be_read_is_a_400_that_says_why(model, prompts, sa
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"temperature": "hot"}, "Can not safely convert .* for value `hot`"),
         ({"temperature": float("nan")}, "temperature is nan; it must be above 0"),
         ({"temperature": None}, "temperature is null; leave it out, or give a value"),
         ({"length": 10**9}, "length is 1000000000; it must be from 0 to 10,000"),
@@ -95,20 +86,17 @@ def test_what_would_not_fit_into_memory_is_refused(model, monkeypatch):
         answer(model, ["the"], method="beam", beam_width=100)
 
 
-@pytest.mark.parametrize("prompts", [[None], pd.DataFrame({"p": [None]}), [b"the"], 5])
+@pytest.mark.parametrize("prompts", [[None], 5])
 def test_what_is_no_list_of_texts_is_a_400(model, prompts):
     with pytest.raises(mlflow.MlflowException) as refused:
         answer(model, prompts)
     assert refused.value.get_http_status_code() == 400
 
 
-def test_what_a_prompt_loses_is_named_by_a_served_model_of_letters(trained, caplog):
-    model = mlflow.pyfunc.load_model(f"runs:/{trained.run_id}/lstm-1x8")
+def test_what_a_prompt_loses_is_named(model, caplog):
     (text,) = answer(model, ["HELLO World 42"])
     assert text.startswith("hello world ")
     assert "Dropped from the prompt, as the model knows only letters and spaces: '4' (U+0034)" in caplog.text
-    with pytest.raises(mlflow.MlflowException, match="prompt '时间' has no letter from A to Z"):
-        answer(model, ["时间"])
 
 
 @given(prompts=st.lists(st.text(st.characters(codec=None), max_size=20), min_size=1, max_size=4))
@@ -144,10 +132,10 @@ def test_models_of_two_versions_of_the_code_answer_side_by_side(model, folder, t
         file.write_text(file.read_text().replace(package.name, "tmlm_other"))
     (other / "served_model.py").write_text((other / "served_model.py").read_text().replace("10_000", "1"))
     vocabulary = package / "pipeline" / "text" / "vocabulary.py"
-    vocabulary.write_text(vocabulary.read_text().replace("never seen", "not met"))
+    vocabulary.write_text(vocabulary.read_text().replace("has no letter", "is not met"))
     package.rename(package.with_name("tmlm_other"))
     second = mlflow.pyfunc.load_model(str(other))
-    for each, says in ((model, "never seen"), (second, "not met")):
+    for each, says in ((model, "has no letter"), (second, "is not met")):
         with pytest.raises(mlflow.MlflowException, match=says):
             each.predict(["日"], params={"length": 1})
     with pytest.raises(mlflow.MlflowException, match="it must be from 0 to 1"):
@@ -189,16 +177,9 @@ def test_a_text_is_streamed_in_pieces_the_prompt_first(model):
     assert "".join(pieces) == answer(model, ["the"])[0]
 
 
-@pytest.mark.parametrize(
-    ("prompt", "params", "says"),
-    [
-        ("", {}, "prompt is empty"),
-        ("the", {"temperature": -1.0}, r"temperature is -1\.0"),
-    ],
-)
-def test_what_can_not_be_streamed_is_a_400_before_the_first_piece(model, prompt, params, says):
-    with pytest.raises(mlflow.MlflowException, match=says) as refused:
-        next(model.predict_stream(prompt, params={**GREEDY, **params}))
+def test_what_can_not_be_streamed_is_a_400_before_the_first_piece(model):
+    with pytest.raises(mlflow.MlflowException, match="prompt is empty") as refused:
+        next(model.predict_stream("", params=GREEDY))
     assert refused.value.get_http_status_code() == 400
 
 
@@ -211,16 +192,10 @@ def body_of(prompts: Any, **params: Any) -> bytes:
 
 REQUESTS: dict[str, tuple[bytes, str, int, str]] = {  # body, content type, status, what the answer says
     "empty body": (b"", "application/json", 400, "valid JSON"),
-    "broken JSON": (b'{"inputs": ["the"', "application/json", 400, "valid JSON"),
     "another content type": (body_of(["the"]), "text/plain", 415, "content types"),
-    "another encoding": (body_of(["the"]), "application/json; charset=latin-1", 415, "UTF-8"),
     "empty prompt": (body_of([""]), "application/json", 400, "prompt is empty"),
-    "10,000 prompts": (body_of(["the"] * 10_000), "application/json", 400, "10,000 prompts"),
-    "lone surrogate": (b'{"inputs": ["\\ud800"]}', "application/json", 400, "surrogates not allowed"),
     "NaN": (body_of(["the"], temperature=float("nan")), "application/json", 400, "temperature is nan"),
-    "null parameter": (body_of(["the"], length=None), "application/json", 400, "length is null"),
     "a billion characters": (body_of(["the"], length=10**9), "application/json", 400, "length is 1000000000"),
-    "columns by name": (body_of({"prompt": ["the"]}), "application/json", 400, "Failed to parse"),
     "null prompt": (body_of([None]), "application/json", 200, "None"),  # as served_model.py says
     "second column": (
         b'{"dataframe_split": {"columns": ["x", "y"], "data": [["the", ""]]}}', "application/json", 200, "predictions",
@@ -232,19 +207,8 @@ REQUESTS: dict[str, tuple[bytes, str, int, str]] = {  # body, content type, stat
 def test_the_server_says_why_it_refuses_and_goes_on(tmp_path, folder):
     checkout = Checkout(tmp_path)
     port = free_port()
-    words = [
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        str(folder),
-        "--env-manager",
-        "local",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+    address = ["-h", "127.0.0.1", "-p", str(port)]
+    words = ["mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local", *address]
     url = f"http://127.0.0.1:{port}/invocations"
     with server(checkout, *words):
         assert ask(f"http://127.0.0.1:{port}/ping")[0] == 200

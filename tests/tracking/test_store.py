@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError
 from pipeline.tracking import runs
-from pipeline.tracking.store import EXPERIMENT, setup, without_credentials, without_passwords
+from pipeline.tracking.store import EXPERIMENT, setup, without_passwords
 from tests.checkout import ROOT
 
 
@@ -50,26 +50,23 @@ def changes():
 os.environ["MLFLOW_TRACKING_URI"] = sys.argv[1]
 before = seen()
 from pipeline import api
+from mlflow.telemetry import get_telemetry_client
 import pipeline.stages.main, pipeline.stages.search, pipeline.stages.report
 assert not changes(), f"by an import: {changes()}"
 api.runs()
 assert not changes(), f"by a call: {changes()}"
+assert get_telemetry_client() is None
 """
 
 
-def test_the_host_process_is_as_before_after_an_import_and_after_a_call(tmp_path):
+@pytest.mark.slow
+def test_the_host_process_is_as_before_after_an_import_and_after_a_call(empty_database, tmp_path):
+    """And nothing is sent to MLflow's makers."""
+    shutil.copy(empty_database, tmp_path / "other.db")
     words = [sys.executable, "-c", HOST, f"sqlite:///{tmp_path}/other.db"]
-    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_mlflow_sends_no_telemetry(tmp_path):
-    script = (
-        "import os\nfrom pipeline.tracking import store\nfrom mlflow.telemetry import get_telemetry_client\n"
-        "assert get_telemetry_client() is None\nassert 'MLFLOW_DISABLE_TELEMETRY' not in os.environ"
-    )
     kept = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_DISABLE_TELEMETRY", "CI")}
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, env=kept)
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True, env=kept)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(no_store):
@@ -96,14 +93,13 @@ def test_an_experiment_that_the_ui_made_first_is_mended(store, monkeypatch):
     assert (store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
 
 
-def test_another_store_is_left_as_it_is(no_store, monkeypatch, tmp_path):
+def test_another_store_is_left_as_it_is(no_store, empty_database, monkeypatch, tmp_path):
+    shutil.copy(empty_database, tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-    made = setup()
-    assert made.database is None
+    assert setup().database is None
     query = "SELECT name, artifact_location FROM experiments ORDER BY experiment_id"
     (default, _), ours = rows(tmp_path / "other.db", query)
-    assert default == "Default"
-    assert ours == (EXPERIMENT, str(tmp_path / EXPERIMENT))
+    assert (default, ours) == ("Default", (EXPERIMENT, str(tmp_path / EXPERIMENT)))
     assert not (no_store / "mlruns").exists()
 
 
@@ -139,25 +135,12 @@ def test_a_store_that_can_not_be_used_is_refused_in_words(store, monkeypatch, ur
         setup()
 
 
-def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, caplog):
-    def refuse(self, *args):
-        raise mlflow.MlflowException("no such tag here")
-
-    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
-    with runs.tracked_run("train", "a run", {}) as run:
-        pass
-    assert MlflowClient().get_run(run.id).info.status == "FINISHED"
-    assert "no such tag here" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("postgresql://u:secret@host/db", "postgresql://***@host/db"),
-        ("postgresql://u:sec@ret@host/db", "postgresql://***@host/db"),
         ("postgresql://u:sec/ret@host/db", "postgresql://***@host/db"),
         ("no postgresql://u:sec/r@t@host/db, sorry", "no postgresql://***@host/db, sorry"),
-        ("mysql+pymysql://host/db?user=u&passwd=secret", "mysql+pymysql://host/db?user=u&passwd=***"),
         ("postgresql://host/db?user=u&password=secret&x=1", "postgresql://host/db?user=u&password=***&x=1"),
         ("API request to http://u:secret@host:80/api failed", "API request to http://***@host:80/api failed"),
         ("http://host/a@b and c@d", "http://host/a@b and c@d"),
@@ -165,14 +148,6 @@ def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, c
 )
 def test_a_text_is_shown_without_the_passwords_in_it(text, shown):
     assert without_passwords(text) == shown
-
-
-@pytest.mark.parametrize(
-    ("uri", "base"),
-    [("http://server:8080", "http://server:8080"), ("https://u:p@server/mlflow", "https://server/mlflow")],
-)
-def test_an_address_without_credentials(uri, base):
-    assert without_credentials(uri) == base
 
 
 @pytest.mark.parametrize(("asked", "level"), [("", logging.WARNING), ("info", logging.INFO)])

@@ -18,7 +18,6 @@ from mlflow.tracking import MlflowClient
 from pipeline.tracking.program import command
 from pipeline.tracking.store import Store, setup
 from pipeline.tracking.ui import links as links_module
-from pipeline.tracking.ui import views
 from tests.checkout import ROOT
 
 
@@ -34,14 +33,6 @@ def test_links_lead_to_the_servers_own_ui_on_the_side_that_has_trainings(trackin
     assert links_module.link_to_run("abc") == f"{runs}/abc?{side}"
     assert links_module.link_to_curves("abc") == f"{runs}/abc/model-metrics?{side}"
     assert links_module.link_to_search("abc") == f"{runs}?{side}&viewStateShareKey=search-abc&compareRunsMode=CHART"
-
-
-def test_the_view_without_charts_opens_as_a_table(tracking_server):
-    assert links_module.link_to_view(views.all_texts().key).endswith("&viewStateShareKey=models")
-
-
-def test_nothing_has_to_be_started_for_a_server(tracking_server):
-    assert links_module.shown("curves", "http://there") == "curves  http://there"
 
 
 # --- what is printed works when it is pasted -------------------------------------------------------------------------
@@ -92,13 +83,6 @@ def shell(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell
     return Shell(tmp_path, monkeypatch)
 
 
-def test_in_an_activated_environment_tmlm_goes_by_its_name(shell):
-    shell.install()
-    shell.activate()
-    assert links_module.how_to_start() == "start the UI with: tmlm ui"
-    assert shell.paste(f"{command()} ui") == "||ui"
-
-
 def test_under_make_the_shell_does_not_have_makes_path(shell):
     shell.install()
     shell.make()
@@ -112,11 +96,6 @@ def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch
     monkeypatch.chdir(store)
     assert links_module.how_to_start() == "start the UI with: make ui"
     assert "\nui: " in (ROOT / "Makefile").read_text()
-
-
-def test_an_environment_without_our_command_runs_the_package(shell):
-    shell.install("python")
-    assert shell.paste(f"{command()} ui") == f"|{ROOT}|-m pipeline ui"
 
 
 def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_database, monkeypatch, tmp_path):

@@ -48,17 +48,6 @@ def test_the_views_of_a_text_show_its_finished_comparable_trainings_only():
         )
 
 
-def test_the_view_of_a_search_shows_its_own_trials_only():
-    assert views.search("a study", "a text", PARENT).query == (
-        f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{PARENT}'"
-    )
-
-
-def test_the_view_of_all_texts_has_a_table_and_no_chart():
-    assert views.all_texts().query == "tags.stage = 'train'"
-    assert charts_of(views.all_texts()) == []
-
-
 def test_the_views_know_every_metric_that_a_training_records():
     """For each of them the UI would add a chart of its own."""
     point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100, 1.0, 9.0)
