@@ -17,7 +17,7 @@ from pipeline.support.statistics import PairedComparison, Spread, paired, pooled
 
 Reading = Literal["val", "windowed"]  # keys of TextFacts.block_costs
 
-BASELINE_ORDER = 4  # order of the n-gram that a network has to beat
+BASELINE_ORDER = 4  # of the n-gram that a network has to beat; costs of blocks are recorded from it on
 
 BLOCKS_AT_ONCE = 2
 
@@ -79,7 +79,7 @@ def same_text_against_counting(
 
     The spread over seeds is pooled over all shapes.
     """
-    shapes = {each.shape: each for each in reproduction.configurations}.values()
+    shapes = {each.reported.shape: each for each in reproduction.configurations}.values()
     costs = [_costs(whole(each.same_text), reading) for each in shapes]
     spread = pooled_spread([np.mean(of_shape, axis=1) for of_shape in costs if of_shape])
     runs = whole(reproduction[id].same_text)

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from models.complexity import Complexity
-from models.config import ModelConfig
 from pipeline.report.statements.table import Statement
 from pipeline.report.table import Reported
 from pipeline.support.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
-
-LOWEST_COMPARED = 4  # lowest order of the n-grams whose costs are recorded by block, to compare networks with
 
 PromptSplit = Literal["training", "validation", "neither"]
 
@@ -105,17 +102,6 @@ class Configuration:
     @property
     def id(self) -> str:
         return self.reported.id
-
-    @property
-    def shape(self) -> str:
-        """Cell, layers and hidden size, such as gru-2x32."""
-        reported = self.reported
-        return ModelConfig(reported.cell, num_layers=reported.num_layers, hidden_size=reported.hidden_size).shape
-
-    @property
-    def label(self) -> str:
-        """The name in sentences, tables and figures, such as GRU scratch 1x32."""
-        return self.reported.label
 
     @property
     def whole(self) -> tuple[JudgedTraining, ...]:

@@ -52,7 +52,6 @@ class Reported:
     hidden_size: int
     perplexity_start: float | None = None
     perplexity_end: float | None = None
-    gap: str = ""
     train_seconds_transcript: float | None = None
     train_seconds_prose: float | None = None
     params: str = ""
@@ -60,9 +59,9 @@ class Reported:
     samples: tuple[tuple[str, str], ...] = ()  # prompt, text
 
     @property
-    def label(self) -> str:
-        """The name in sentences, tables and figures, such as GRU scratch 1x32."""
-        return f"{self.cell.upper()} {self.implementation} {self.num_layers}x{self.hidden_size}"
+    def shape(self) -> str:
+        """Cell, layers and hidden size, such as gru-2x32."""
+        return f"{self.cell}-{self.num_layers}x{self.hidden_size}"
 
     @property
     def model(self) -> dict[str, str | int]:
@@ -106,7 +105,6 @@ def _row(cells: Mapping[str, str]) -> Reported:
         hidden_size=int(cells["hidden_size"]),
         perplexity_start=number("perplexity_start"),
         perplexity_end=number("perplexity_end"),
-        gap=cells["gap_as_reported"],
         train_seconds_transcript=number("train_seconds_transcript"),
         train_seconds_prose=number("train_seconds_prose"),
         params=cells["params_reported"],

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from models.ngram import BASELINE_ORDERS, KneserNey, Unigram, predicted_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
-from pipeline.report.reproduction import LOWEST_COMPARED, PromptInText, PromptSplit, TextFacts
+from pipeline.report.counting import BASELINE_ORDER
+from pipeline.report.reproduction import PromptInText, PromptSplit, TextFacts
 from pipeline.text.corpus import Corpus
 from pipeline.training.evaluation import block_means
 from pipeline.training.samples import CONTINUED_CHARS, prompts_for
@@ -48,7 +49,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
             text: {
                 order: tuple(block_means(torch.from_numpy(each)))
                 for order, each in by_order.items()
-                if order >= LOWEST_COMPARED
+                if order >= BASELINE_ORDER
             }
             for text, by_order in costs.items()
         },

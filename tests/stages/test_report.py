@@ -26,7 +26,7 @@ def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
 def test_the_data_are_beside_the_page_and_among_the_artifacts(done, name):
     text = (done.folder / name).read_text()
     assert text == recorded.read_text(done.reproduction.run_id, f"report/{name}")
-    assert "gru-scratch-1x8" in text or "GRU scratch 1x8" in text
+    assert "gru-scratch-1x8" in text or "gru-scratch-1x8" in text
 
 
 def test_the_data_have_the_seconds_of_each_epoch(done):

@@ -3,7 +3,7 @@
 ``report_page`` depends on recorded values alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.report.checks import Check
 from pipeline.report.corrections import Correction, Explanation
@@ -54,23 +54,18 @@ def pages(
     sensitivity: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, str]:
     """Render the whole report as files, by path; sections without content are left out."""
-    labels = {each.id: each.label for each in reproduction.configurations}
-
-    def named(text: str) -> str:
-        return sentences.with_labels(text, labels)
-
     answer = answer_picture(reproduction, sentences.ngram_bars(reproduction.text.windowed))
     banner = sentences.banner(reproduction)
     judged: list[doc.Block] = [tables.bounds_table(sensitivity or {}), Paragraph(BOUNDS)] if verdicts else []
     sections: list[tuple[str, str, Iterable[doc.Block], bool]] = [
         ("reproduced", "What was reproduced", _reproduced(reproduction, verdicts), True),
         ("not-reproduced", "What was not", _not_reproduced(verdicts), True),
-        ("corrected", "What is corrected", _corrected(corrections, explanations, named), False),
-        ("statements", "Every statement, by kind", _statements(verdicts, named), False),
+        ("corrected", "What is corrected", _corrected(corrections, explanations), False),
+        ("statements", "Every statement, by kind", _statements(verdicts), False),
         ("configurations", "Configurations and figures", _configurations(reproduction), False),
         ("bounds", "Bounds, and what hangs on them", judged, False),
         ("texts", "The text, the generated texts and n-grams", _texts(reproduction), False),
-        ("reproducibility", "Reproducibility", reproducibility(reproduction, verdicts, checks, named), False),
+        ("reproducibility", "Reproducibility", reproducibility(reproduction, verdicts, checks), False),
     ]
     page = doc.Page(
         title=f"{banner} {TITLE}".strip(),
@@ -83,9 +78,6 @@ def pages(
         sections=[Section(title, [*blocks], anchor, is_open) for anchor, title, blocks, is_open in sections],
     )
     return {answer.file: svg_file(answer), "report.md": markdown(page), "report.html": html(page)}
-
-
-Named = Callable[[str], str]  # replaces ids of configurations by their labels
 
 
 def _reproduced(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
@@ -109,22 +101,19 @@ def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
         yield Section(f"{title} ({len(links)})", [Bullets(links)] if links else [], is_open=False)
 
 
-def _corrected(
-    corrections: Sequence[Correction], explanations: Sequence[Explanation], named: Named
-) -> Iterator[doc.Block]:
+def _corrected(corrections: Sequence[Correction], explanations: Sequence[Explanation]) -> Iterator[doc.Block]:
     for each in corrections:
         yield Heading(f"{each.number}. {each.title}", f"correction-{each.number}")
-        texts = (("Reported", each.reported), ("Found", each.found), ("Instead", each.instead))
-        yield Points([(term, named(text)) for term, text in texts])
+        yield Points([("Reported", each.reported), ("Found", each.found), ("Instead", each.instead)])
     for explanation in explanations:
-        yield Section(explanation.title, [Paragraph(named(explanation.text))], is_open=False)
+        yield Section(explanation.title, [Paragraph(explanation.text)], is_open=False)
 
 
-def _statements(verdicts: Sequence[Verdict], named: Named) -> Iterator[doc.Block]:
+def _statements(verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
     for kind, title in KIND_TITLES.items():
         if found := [each for each in verdicts if each.statement.kind == kind]:
             counts = [tables.chip(word, f"{number}") for word, number in words_counted(found).items() if number]
-            table = tables.statements_table(found, named)
+            table = tables.statements_table(found)
             yield Section(title, [table], f"kind-{kind}", is_open=False, summary=counts)
 
 

@@ -60,7 +60,7 @@ def _series(configuration: Configuration, is_shown: bool, on_front: bool) -> Ser
     ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
     texts = next((run for run in runs if run.texts), None)
     return Series(
-        name=configuration.label,
+        name=configuration.id,
         shape=f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}",
         cell=reported.cell,
         cost=configuration.complexity.macs_per_char,
@@ -88,7 +88,7 @@ def answer_picture(reproduction: Reproduction, ngrams: Mapping[str, float]) -> D
         if each.reported.perplexity_end is not None:
             marks.append(("cross", "cross", each.reported.perplexity_end))
         ticks = [("val", each.mean_best_val)] if each.whole else []
-        rows.append(Row(each.label, marks, ticks, "" if each.whole else each.progress))
+        rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
     drawn = charts.rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",

@@ -4,7 +4,7 @@ Its questions are those of the challenge's first page (paperswithcode.com/rc2020
 checklist: runtime, hardware, parameters, number of runs, how hyper-parameters were chosen, validation beside test.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.open_data import trainings_by_role
@@ -17,9 +17,9 @@ from pipeline.support.wording import counted
 
 
 def reproducibility(
-    reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check], named: Callable[[str], str]
+    reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]
 ) -> Iterator[Block]:
-    """The blocks of the section; ``named`` replaces ids of configurations by their labels."""
+    """The blocks of the section."""
     configurations, text = reproduction.configurations, reproduction.text
     runs = {  # each once: configurations of one shape share those by our recipe
         role: list({run.run_id: run for each in configurations for run in trainings_by_role(each)[role]}.values())
@@ -91,8 +91,8 @@ def reproducibility(
     yield Heading("How to repeat it")
     yield Commands(reproduction.commands)
     for sentence in counts_in_words(checks):
-        yield Paragraph(named(sentence))
-    if not_met := [named(check.said) for check in checks if check.is_met is False]:
+        yield Paragraph(sentence)
+    if not_met := [check.said for check in checks if check.is_met is False]:
         yield Heading("Checks not met")
         yield Bullets(not_met)
     yield Heading("Sources")

@@ -1,8 +1,7 @@
 """Compose the sentences of the report's page: the question, its answer, what was reproduced and what is missing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import log
-from re import escape, sub
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER, against_counting, same_text_against_counting
@@ -42,16 +41,6 @@ def banner(reproduction: Reproduction) -> str:
     return f"A quick check of {epochs_of(reproduction)}: no reproduction." if reproduction.quick else ""
 
 
-def _labels(configurations: Iterable[Configuration]) -> str:
-    return listed([configuration.label for configuration in configurations])
-
-
-def with_labels(text: str, labels: Mapping[str, str]) -> str:
-    """Replace ids of configurations in a text by their labels."""
-    ids = "|".join(escape(id) for id in sorted(labels, key=len, reverse=True))
-    return sub(rf"(?<![\w-])({ids})(?![\w-])", lambda id: labels[id[1]], text)
-
-
 # --- the answer ------------------------------------------------------------------------------------------------------
 
 
@@ -70,9 +59,7 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
     if verdicts:
         counts = words_counted(verdicts)
         equal = [
-            each.label
-            for each in reproduction.configurations
-            if 0 < len(each.reported.samples) == len(equal_texts(each))
+            each.id for each in reproduction.configurations if 0 < len(each.reported.samples) == len(equal_texts(each))
         ]
         returned = f"; the texts of {listed(equal)} are the same letter for letter" if equal else ""
         sentences = [
@@ -88,7 +75,7 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
         train, val = (rounded(worst.last(curve)) for curve in ENDS)
         epochs = span([run.best_epoch for run in worst.whole])
         sentences.append(
-            f"Furthest from what is reported is the perplexity of {worst.label}: about "
+            f"Furthest from what is reported is the perplexity of {worst.id}: about "
             f"{worst.reported.perplexity_end:g}, where it ends at {train} in training and {val} in validation (at best "
             f"{rounded(worst.mean_best_val)}, epoch {epochs})."
         )
@@ -115,15 +102,15 @@ def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration
     }[side]
     sentence = f"{opening} that counts the same characters ({rounded(best_pooled(best))} against {rounded(bar)})"
     others = [
-        (other.perplexity, other.comparison.verdict, configuration.label)
+        (other.perplexity, other.comparison.verdict, configuration.id)
         for configuration in reproduction.configurations
         if (other := same_text_against_counting(reproduction, configuration.id, "windowed", BASELINE_ORDER))
     ]
     if side != "behind" or not others:
         return f"{sentence}."
-    value, other_side, label = min(others)
+    value, other_side, id = min(others)
     ending = "" if other_side == "behind" else ", so it is the recipe that loses and not the network"
-    return f"{sentence}; by another recipe the shape of {label} reaches {rounded(value)} on them{ending}."
+    return f"{sentence}; by another recipe the shape of {id} reaches {rounded(value)} on them{ending}."
 
 
 # --- what was reproduced ---------------------------------------------------------------------------------------------
@@ -153,17 +140,17 @@ def training_sentence(reproduction: Reproduction) -> str:
 
 def limitations(reproduction: Reproduction) -> list[str]:
     """Sentences on what is missing, and on what the figures can't show."""
-    missing: dict[str, list[Configuration]] = {}
+    missing: dict[str, list[str]] = {}
     for configuration in reproduction.configurations:
         if not configuration.whole:
-            missing.setdefault(configuration.progress, []).append(configuration)
+            missing.setdefault(configuration.progress, []).append(configuration.id)
     return [
         "The report states no protocol: the book's is assumed, with the numbers of epochs that its times fit.",
         "Its perplexities are read off prose, to one digit; how an ambiguous word is read stands with the statement.",
         f"{training_sentence(reproduction)} One short text: a validation perplexity is that of "
         "one passage of it, whatever the number of seeds.",
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
-        *(f"Not trained to the end ({progress}): {_labels(which)}." for progress, which in missing.items()),
+        *(f"Not trained to the end ({progress}): {listed(which)}." for progress, which in missing.items()),
     ]
 
 

@@ -1,6 +1,6 @@
 """The tables of the report's page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from re import sub
 from statistics import fmean
 
@@ -39,7 +39,7 @@ def statement_anchor(id: str) -> str:
 def _head(configuration: Configuration, rows: int = 1) -> Cell:
     figures = configuration.reported.figures
     notes = [f"Fig. {', '.join(figures)}"] if figures else []
-    return Cell(configuration.label, notes, rows=rows)
+    return Cell(configuration.id, notes, rows=rows)
 
 
 def _number(value: float | None, form: str = "g") -> str:
@@ -101,23 +101,23 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
     )
 
 
-def statements_table(verdicts: Sequence[Verdict], named: Callable[[str], str]) -> Table:
-    """Statements with their verdicts and reasons; ``named`` replaces ids of configurations by their labels."""
+def statements_table(verdicts: Sequence[Verdict]) -> Table:
+    """Statements with their verdicts and reasons."""
     rows = []
     for verdict in verdicts:
         statement = verdict.statement
         figures = f"Fig. {', '.join(statement.figures)} · " if statement.figures else ""
         id = Span(statement.id, href=f"#{statement_anchor(statement.id)}")
-        how = [named(verdict.part), "by the report's own numbers" if statement.basis == "report" else ""]
-        why: list[doc.Text] = [named(statement.reading)] if statement.reading else []
+        how = [verdict.part, "by the report's own numbers" if statement.basis == "report" else ""]
+        why: list[doc.Text] = [statement.reading] if statement.reading else []
         if statement.contradiction:
-            why.append(f"The report contradicts itself: {named(statement.contradiction)}")
+            why.append(f"The report contradicts itself: {statement.contradiction}")
         if statement.reasons:
             links = [
                 part for each in statement.reasons for part in (", ", Span(each, href=f"#{statement_anchor(each)}"))
             ]
             why.append(["Reasons given: ", *links[1:]])
-        because = Cell(named(verdict.because), why)
+        because = Cell(verdict.because, why)
         rows.append(
             (Cell(statement.statement, [[figures, id]]), Cell(chip(verdict.word), [*filter(None, how)]), because)
         )

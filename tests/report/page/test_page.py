@@ -51,9 +51,9 @@ def test_every_statement_and_correction_has_an_anchor_and_every_verdict_its_reas
 def test_every_configuration_has_its_rows_and_its_picture_by_one_name():
     for row in report_rows():
         for section in ("reproduced", "configurations", "texts"):
-            assert page().row(section, row.label)
-        assert full()["report.md"].count(f"| {row.label} ") == 4
-        assert f">{row.label}</text>" in full()["figures/answer.svg"]
+            assert page().row(section, row.id)
+        assert full()["report.md"].count(f"| {row.id} ") == 4
+        assert f">{row.id}</text>" in full()["figures/answer.svg"]
 
 
 def test_the_pictures_of_the_markdown_are_files_beside_it():
@@ -75,10 +75,10 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
     found = with_runs(found, "lstm-torch-2x32", (cut(found["lstm-torch-2x32"].runs[0], 12),))
     both = pages(with_runs(found, "rnn-torch-1x128", ()))
     html = Page(both["report.html"])
-    assert "(12 of 100 epochs): LSTM torch 2x32." in html.texts["reproducibility"]
-    assert "(not run): RNN torch 1x128." in html.texts["reproducibility"]
-    assert html.row("configurations", "LSTM torch 2x32")[1].strip() == "12 of 100 epochs"
-    assert html.row("configurations", "RNN torch 1x128")[1].strip() == "not run"
+    assert "(12 of 100 epochs): lstm-torch-2x32." in html.texts["reproducibility"]
+    assert "(not run): rnn-torch-1x128." in html.texts["reproducibility"]
+    assert html.row("configurations", "lstm-torch-2x32")[1].strip() == "12 of 100 epochs"
+    assert html.row("configurations", "rnn-torch-1x128")[1].strip() == "not run"
     for words in ("12 of 100 epochs", "not run"):
         assert both["report.md"].count(words) >= 2
         assert words in both["figures/answer.svg"]

@@ -11,7 +11,6 @@ from pipeline.report.page.sentences import (
     best_pooled,
     equal_texts,
     limitations,
-    with_labels,
 )
 from tests.report.page.pages import VERDICTS, cut, of_few, with_runs
 from tests.report.reproductions import reproduction
@@ -26,7 +25,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_level_that_is_furthest():
         "reproduced and 51 open"
     )
     assert furthest == (
-        "Furthest from what is reported is the perplexity of LSTM torch 1x128: about 1, where it ends at 2.07 in "
+        "Furthest from what is reported is the perplexity of lstm-torch-1x128: about 1, where it ends at 2.07 in "
         "training and 10.03 in validation (at best 7.27, epoch 66)."
     )
 
@@ -65,7 +64,7 @@ def test_no_network_is_ahead_or_behind_within_the_sampling_error(shift, words):
 @pytest.mark.parametrize(("shift", "is_named"), [(0.0, True), (0.05, False)])
 def test_the_recipe_is_blamed_where_another_one_does_not_lose(shift, is_named):
     sentence = answer(with_costs(0.1, shift), ())[-1]
-    assert "by another recipe the shape of GRU torch 2x32 reaches" in sentence
+    assert "by another recipe the shape of gru-torch-2x32 reaches" in sentence
     assert ("it is the recipe that loses and not the network" in sentence) == is_named
 
 
@@ -81,20 +80,13 @@ def test_texts_that_return_letter_for_letter_are_counted_and_named():
     samples = found["lstm-torch-2x128"].reported.samples
     found = with_runs(found, "lstm-torch-2x128", (one, replace(other, texts=samples)))
     assert equal_texts(found["lstm-torch-2x128"]) == [prompt for prompt, _ in samples]
-    assert answer(found, VERDICTS)[0].endswith("; the texts of LSTM torch 2x128 are the same letter for letter.")
+    assert answer(found, VERDICTS)[0].endswith("; the texts of lstm-torch-2x128 are the same letter for letter.")
 
 
 def test_what_is_missing_stands_last():
     found = of_few("gru-torch-2x32", "gru-scratch-1x1024", seeds=1)
     found = with_runs(found, "gru-scratch-1x1024", (cut(found["gru-scratch-1x1024"].runs[0], 2),))
-    assert limitations(found)[-1] == "Not trained to the end (2 of 50 epochs): GRU scratch 1x1024."
-
-
-def test_a_sentence_has_labels_in_the_place_of_ids_but_not_within_other_names():
-    labels = {each.id: each.label for each in FOUND.configurations}
-    assert with_labels("gru-torch-1x32s, gru-scratch-1x32-start: gru-scratch-1x32, lstm-torch-8x32.", labels) == (
-        "gru-torch-1x32s, gru-scratch-1x32-start: GRU scratch 1x32, LSTM torch 8x32."
-    )
+    assert limitations(found)[-1] == "Not trained to the end (2 of 50 epochs): gru-scratch-1x1024."
 
 
 def test_the_protocol_that_the_page_tells_is_that_of_the_preset():

@@ -26,7 +26,7 @@ def test_the_rows_of_a_table_are_as_wide_as_its_heads():
 
 
 def test_start_and_end_stand_beside_what_is_reported_and_the_verdicts():
-    cells = [cell.strip() for cell in page().row("reproduced", "LSTM torch 1x128")]
+    cells = [cell.strip() for cell in page().row("reproduced", "lstm-torch-1x128")]
     runs = reproduction()["lstm-torch-1x128"].runs
     assert cells[1] == "22"
     assert cells[5:8] == ["1", "2.07", "10.03"]
@@ -39,7 +39,7 @@ def test_the_start_is_the_first_half_epoch_where_it_was_recorded():
     found = of_few("gru-torch-2x32", seeds=1)
     (run,) = found.configurations[0].runs
     found = with_runs(found, "gru-torch-2x32", (replace(run, first_half=22.7),))
-    assert Page(pages(found)["report.html"]).row("reproduced", "GRU torch 2x32")[2].strip() == "22.70"
+    assert Page(pages(found)["report.html"]).row("reproduced", "gru-torch-2x32")[2].strip() == "22.70"
 
 
 def test_the_interval_is_students_t_with_the_spread_pooled_over_configurations():
@@ -49,25 +49,25 @@ def test_the_interval_is_students_t_with_the_spread_pooled_over_configurations()
     half = 2.776445 * sqrt(squares / 4) / sqrt(3)  # 97.5 % of Student's t with 4 degrees of freedom, of printed tables
     low, mean, high = (f"{exp(fmean(logs['gru-torch-8x32']) + way * half):.2f}" for way in (-1, 0, 1))
     shown = Page(pages(found)["report.html"])
-    assert shown.row("configurations", "GRU torch 8x32")[4].split() == [mean, low, "to", high]
+    assert shown.row("configurations", "gru-torch-8x32")[4].split() == [mean, low, "to", high]
     assert "4 degrees of freedom" in shown.texts["configurations"]
 
 
 def test_one_seed_has_no_interval():
     single = Page(pages(of_few("gru-torch-8x32", seeds=1))["report.html"])
-    assert single.row("configurations", "GRU torch 8x32")[4].split() == ["16.92"]
+    assert single.row("configurations", "gru-torch-8x32")[4].split() == ["16.92"]
 
 
 def test_other_recipes_and_splits_have_their_own_columns():
     found = of_few("gru-torch-2x32", seeds=1)
     (only,) = found.configurations
     found = replace(found, configurations=(replace(only, same_text=(replace(only.runs[0], windowed=5.08),)),))
-    cells = Page(pages(found)["report.html"]).row("configurations", "GRU torch 2x32")
+    cells = Page(pages(found)["report.html"]).row("configurations", "gru-torch-2x32")
     assert [cell.strip() for cell in cells[7:]] == ["5.08", "3.72", "3.81"]
 
 
 def test_the_print_out_of_another_shape_is_corrected_and_the_others_agree():
-    wrong = page().row("configurations", "GRU torch 1x128", 1)
+    wrong = page().row("configurations", "gru-torch-1x128", 1)
     assert [cell.split() for cell in wrong[5:7]] == [
         ["60,672", "✗", "not", "5.95", "k"],
         ["63,045,632", "✗", "not", "6.32", "MMac"],
@@ -86,14 +86,14 @@ def test_a_size_is_read_in_any_unit_and_judged_to_its_last_digit(printed, agrees
     (only,) = found.configurations
     changed = replace(only, reported=replace(only.reported, params=printed))
     cells = Page(pages(replace(found, configurations=(changed,)))["report.html"]).row(
-        "configurations", "RNN torch 1x128", 1
+        "configurations", "rnn-torch-1x128", 1
     )
     assert ("✓" in cells[5], "✗" in cells[5]) == (agrees is True, agrees is False)
 
 
 def test_reported_strings_stand_over_ours_under_what_the_text_says():
     rows = [cells for section, cells in page().rows if section == "texts"]
-    at = next(i for i, cells in enumerate(rows) if cells[0].strip().startswith("GRU torch 1x128"))
+    at = next(i for i, cells in enumerate(rows) if cells[0].strip().startswith("gru-torch-1x128"))
     assert [cell.strip() for cell in rows[at][1:3]] == ["as reported", "it hass to the the time tr"]
     assert [cell.strip() for cell in rows[at + 1][:2]] == ["ours, seed 0", "it has the the the the the"]
     assert any(cells[2].startswith(" it has happened before the") for cells in rows if len(cells) > 2)
@@ -106,8 +106,8 @@ def test_the_console_and_the_page_say_the_same_of_a_mean():
     found = with_runs(found, "gru-torch-2x32", (replace(run, train=(*run.train[:-1], 17.535)),))
     shown = f"{found.configurations[0].last('train'):.2f}"
     html = Page(pages(found)["report.html"])
-    assert html.row("reproduced", "GRU torch 2x32")[6].split() == [shown]
-    assert html.row("configurations", "GRU torch 2x32")[2].split() == [shown]
+    assert html.row("reproduced", "gru-torch-2x32")[6].split() == [shown]
+    assert html.row("configurations", "gru-torch-2x32")[2].split() == [shown]
 
 
 def with_texts(found: Reproduction, *texts: tuple[str, str]) -> Reproduction:
@@ -140,9 +140,9 @@ def test_seeds_that_have_not_finished_are_left_out_of_the_means():
     found = of_few("gru-torch-2x32")
     runs = found.configurations[0].runs
     some = Page(pages(with_runs(found, "gru-torch-2x32", (*runs[:2], cut(runs[2], 3))))["report.html"])
-    assert some.row("configurations", "GRU torch 2x32")[1].split() == ["2", "seeds", "2", "of", "3", "seeds"]
+    assert some.row("configurations", "gru-torch-2x32")[1].split() == ["2", "seeds", "2", "of", "3", "seeds"]
     two = Page(pages(with_runs(found, "gru-torch-2x32", runs[:2]))["report.html"])
-    assert some.row("configurations", "GRU torch 2x32")[2:] == two.row("configurations", "GRU torch 2x32")[2:]
+    assert some.row("configurations", "gru-torch-2x32")[2:] == two.row("configurations", "gru-torch-2x32")[2:]
 
 
 def test_a_run_that_exploded_is_shown_without_digits():

@@ -37,17 +37,12 @@ def parsed_shape(shape: str) -> ModelConfig:
     return ModelConfig(cell=cell, num_layers=int(layers), hidden_size=int(units))
 
 
-def shape_of(reported: Reported) -> str:
-    """The shape of a row, such as gru-2x32."""
-    return f"{reported.cell}-{reported.num_layers}x{reported.hidden_size}"
-
-
 def printed_shape(id: str, evidence: Evidence) -> str:
     """The shape that the print-out of a configuration names; without a print-out, that of the configuration."""
     for statement in evidence.statements.values():
         if statement.kind == "print-out" and statement.configurations[:1] == (id,):
             return statement.relation
-    return shape_of(evidence.row(id))
+    return evidence.row(id).shape
 
 
 def as_printed(shape: str) -> str:
@@ -69,7 +64,7 @@ def exact(size: Complexity) -> str:
 def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether ptflops prints these sizes for the shape that the print-out names."""
     id, shape, stated = statement.configurations[0], statement.relation, statement.value.split("; ")
-    size, own = size_of(shape), shape_of(evidence.row(id))
+    size, own = size_of(shape), evidence.row(id).shape
     because = f"{as_printed(shape)} has {exact(size)}."
     if own != shape:
         because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.complexity(id))}."
@@ -112,7 +107,7 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     word, because = all_of(words), f"{first} has {listed(shown)}."
     part = f"{relation.partition('-')[2]}, but not considerably" if word == IN_PART else ""
     shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
-    if strange := [as_printed(shape) for id, shape in shapes.items() if shape != shape_of(evidence.row(id))]:
+    if strange := [as_printed(shape) for id, shape in shapes.items() if shape != evidence.row(id).shape]:
         because += f" The report's own numbers are those of {listed(strange)}, which was printed."
         word = WRONG_REASON if word == HOLDS else word
     return Verdict(statement, word, because, part)
@@ -214,7 +209,7 @@ def _properties_named(statement: Statement, evidence: Evidence) -> Verdict:
         return Verdict(statement, OPEN, f"No row of the table names figure {figure}.", part="the figure")
     print_outs = (each for each in evidence.statements.values() if each.kind == "print-out")
     is_print_out = any(figure in each.figures for each in print_outs)
-    model = parsed_shape(printed_shape(row.id, evidence) if is_print_out else shape_of(row))
+    model = parsed_shape(printed_shape(row.id, evidence) if is_print_out else row.shape)
     properties: Mapping[str, str] = {
         "cell": model.cell,
         "layers": str(model.num_layers),
