@@ -9,7 +9,7 @@ from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import Statement, report_statements
 from pipeline.report.statements.verdicts import Verdict
-from tests.report.reproductions import ENDS, reproduction
+from tests.report.reproductions import ENDS, cut, reproduction
 
 Alter = Callable[[Reproduction], Reproduction]
 
@@ -40,7 +40,7 @@ def runs(id: str, change: Callable[[JudgedTraining], JudgedTraining]) -> Alter:
 
 def untrained(id: str) -> Alter:
     """Trainings that end after two epochs."""
-    return runs(id, lambda run: replace(run.until(2), epochs_planned=100))
+    return runs(id, lambda run: cut(run, 2))
 
 
 def streams(*vals: float) -> Alter:

@@ -82,6 +82,12 @@ def training(reported: Reported, train: float, val: float, seed: int = 0, epochs
     )
 
 
+def cut(run: JudgedTraining, epochs: int) -> JudgedTraining:
+    """The training as it was after so many epochs."""
+    curves = {name: getattr(run, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
+    return replace(run, texts=(), test_perplexity=None, **curves)
+
+
 def reproduction(seeds: int = 3, ends: Mapping[str, tuple[float, float]] = ENDS, quick: bool = False) -> Reproduction:
     """Trainings of ``ends`` with so many seeds each; a row that is not among them was not trained."""
     return _reproduction(seeds, tuple(ends.items()), quick)

@@ -2,8 +2,7 @@
 
 from pipeline.report.reproduction import Configuration
 from pipeline.report.table import report_rows
-from tests.report.page.pages import cut
-from tests.report.reproductions import reproduction, training
+from tests.report.reproductions import cut, reproduction, training
 
 
 def test_a_configuration_is_shown_by_its_whole_trainings():

@@ -1,29 +1,20 @@
 """Read the statements of a report, one row each, from data/statements.csv or the file of ``--statements``.
 
-``relation`` is the claim in machine-readable form. Its vocabulary depends on the kind:
+``relation`` is the claim in machine-readable form; FORMS has those of each kind. What their names do not say:
 
-    caption      in-order (the figures show the configurations, in this order); figures (each figure is of one of the
-                 table); figure=5 (that figure shows the first configuration); sizes (parameters and MACs of each are
-                 printed); book (the lines are text of the book); cell=gru layers=8 units=128, any of the three
-    print-out    the shape that is printed, such as gru-1x32
-    size         parameters, macs, units
-    size-order   more, less, considerably-more, considerably-less, less-than-itself
-    seconds      took
-    time-order   slightly-longer, slightly-shorter, considerably-longer, not-considerably-longer, shorter-than-some
+    caption      in-order (the figures show the configurations, in this order); figures (each is of one of the table);
+                 figure=5 (that one shows the first); sizes (of each are printed); book (the lines are text of the book)
     start, end   about (each curve that the statement names is about the value)
-    gap          not-visible-at-first, not-considerable-at-first; never-visible, never-considerable; visible-at-last,
-                 considerable-at-last; constant (about the value at every epoch); overfitting (validation perplexity
-                 rises again, as the growing gap shows); grows-throughout; grows-slightly (from the epoch that is the
-                 value, and gradually)
+    gap          constant (about the value at every epoch); overfitting (validation perplexity rises again, as the
+                 growing gap shows); grows-slightly (from the epoch that is the value, and gradually)
     gap-onset    from (visible from the epoch that is the value); from-slightly (and it grows little from there)
-    gap-order    smaller, considerably-larger (than those of all others)
-    perplexity-order  lower, higher, far-higher (than those of all others), higher-than-some, among-lowest
+    orders       of the first compared with all others, unless it says with some
     generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on)
-    best         best, not-better, best-by-gap (because the others' gap is larger), most-accurate (the first of each
-                 cell is best among its cell); by-each-reason, by-all-reasons (it rests on its reasons alone)
+    best         best-by-gap (because the others' gap is larger), most-accurate (the first of each cell is best among
+                 its cell); by-each-reason, by-all-reasons (it rests on its reasons alone)
     texts        prompts (the report shows texts after the same prompts), transcript (of which the table has the texts),
-                 sense, no-sense, sentences, close, not-close (to how the book goes on)
-    texts-order  same (letter for letter), closest (to the book), less-sense, alike-without-sense
+                 close, not-close (to how the book goes on)
+    texts-order  same (letter for letter), closest (to the book)
 """
 
 import csv

@@ -49,12 +49,6 @@ def of_few(*ids: str, **changes) -> Reproduction:
     return replace(found, configurations=tuple(found[id] for id in ids))
 
 
-def cut(run: JudgedTraining, epochs: int) -> JudgedTraining:
-    """The training as it was after so many epochs."""
-    curves = {name: getattr(run, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
-    return replace(run, texts=(), test_perplexity=None, **curves)
-
-
 def with_runs(found: Reproduction, id: str, runs: tuple[JudgedTraining, ...]) -> Reproduction:
     changed = [replace(each, runs=runs) if each.id == id else each for each in found.configurations]
     return replace(found, configurations=tuple(changed))

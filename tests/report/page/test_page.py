@@ -8,8 +8,8 @@ from pipeline.report.page.page import KIND_TITLES, pages
 from pipeline.report.statements.table import KINDS, Statement, report_statements
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import report_rows
-from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, cut, full, of_few, page, with_runs
-from tests.report.reproductions import reproduction
+from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, full, of_few, page, with_runs
+from tests.report.reproductions import cut, reproduction
 from tests.support.page.parsed import Page
 
 

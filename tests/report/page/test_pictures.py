@@ -9,8 +9,8 @@ import pytest
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Configuration
 from pipeline.support.statistics import geometric_mean
-from tests.report.page.pages import cut, of_few, with_runs
-from tests.report.reproductions import ENDS, reproduction
+from tests.report.page.pages import of_few, with_runs
+from tests.report.reproductions import ENDS, cut, reproduction
 
 NGRAMS = {"letters": 16.89, "4-gram": 5.33}
 

@@ -12,8 +12,8 @@ from pipeline.report.page.sentences import (
     equal_texts,
     limitations,
 )
-from tests.report.page.pages import VERDICTS, cut, of_few, with_runs
-from tests.report.reproductions import reproduction
+from tests.report.page.pages import VERDICTS, of_few, with_runs
+from tests.report.reproductions import cut, reproduction
 
 FOUND = reproduction()
 

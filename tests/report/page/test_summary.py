@@ -2,8 +2,8 @@
 
 from pipeline.report.checks import checks
 from pipeline.report.page.summary import reproduction_note, reproduction_table
-from tests.report.page.pages import VERDICTS, cut, of_few, with_runs
-from tests.report.reproductions import reproduction
+from tests.report.page.pages import VERDICTS, of_few, with_runs
+from tests.report.reproductions import cut, reproduction
 
 
 def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():

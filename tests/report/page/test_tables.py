@@ -11,8 +11,8 @@ from pipeline.report.page.page import pages
 from pipeline.report.reproduction import PromptInText, Reproduction
 from pipeline.report.table import report_rows
 from pipeline.support.page.document import NOTHING
-from tests.report.page.pages import cut, full, of_few, page, with_runs
-from tests.report.reproductions import reproduction
+from tests.report.page.pages import full, of_few, page, with_runs
+from tests.report.reproductions import cut, reproduction
 from tests.support.page.parsed import Page
 
 

@@ -46,9 +46,7 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
     parts = []
     for name, measure in curves_of(statement, LEVELS[statement.kind]).items():
         if not evidence.values(id, measure):
-            known = max((run.epochs for run in evidence.reproduction[id].runs), default=0)
-            because = f"{id} has no {measure.name}: {known} epochs are trained."
-            return Verdict(statement, OPEN, because, part=f"training {id}")
+            return Verdict(statement, OPEN, f"{id} has no {measure.name}.", part=f"training {id}")
         mean = evidence.mean(id, measure)
         shown = f"{measure.name} is {mean} ({evidence.seeds(id, measure)})"
         parts.append(Part(f"{name} only", holds_if(low <= mean.mean < high), shown))
