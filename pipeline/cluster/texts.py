@@ -6,7 +6,7 @@ so that no other text is accepted.
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName
@@ -26,7 +26,7 @@ class Needs:
     source: str
     is_fallback: bool
     facts: str
-    recipe: dict[PresetName, int]
+    recipe: dict[PresetName, int] = field(hash=False)
 
 
 def send(config: CorpusConfig, store: str) -> Needs:
