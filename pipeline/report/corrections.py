@@ -7,7 +7,7 @@ by its table and the formulas of models.complexity, is written out there.
 """
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from pipeline.report.counting import BASELINE_ORDER, Reading, same_text_against_counting, whole
 from pipeline.report.reproduction import JudgedTraining
@@ -29,43 +29,23 @@ DEEP = ("lstm-torch-2x32", "gru-torch-2x32")
 THREE = ("rnn-torch-1x128", "lstm-torch-1x128", "gru-torch-1x128")
 
 
-@dataclass(frozen=True)
-class Correction:
-    """An error of the report: what is reported, what our runs show, and what we conclude instead."""
+def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
+    """The sentences of each correction and explanation by title and part; none for other statements than the report's.
 
-    number: int
-    title: str
-    reported: str
-    found: str
-    instead: str
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A paragraph that explains an error of the report to students."""
-
-    title: str
-    text: str
-
-
-def corrections(evidence: Evidence) -> tuple[tuple[Correction, ...], tuple[Explanation, ...]]:
-    """The corrections, numbered, and the explanations; none for other statements than the report's."""
+    A correction has the parts reported, found (by our runs) and instead (what we conclude).
+    """
     if not evidence.is_of_the_report:
-        return (), ()
+        return {}
     known = {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence)
     true = {f"{each.statement.id}={each.word}" for each in evidence.verdicts} | {key for key in known if known[key]}
-    texts: dict[str, dict[str, str]] = {}  # title -> part -> sentences
+    texts: dict[str, dict[str, str]] = {}
     with (DATA / "corrections.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            said = texts.setdefault(row["title"], {}).setdefault(row["part"], "")
+            parts = texts.setdefault(row["title"], {})
+            said = parts.setdefault(row["part"], "")
             if not row["needs"] or row["needs"] in true:
-                texts[row["title"]][row["part"]] = f"{said} {row['text'].format_map(known)}".strip()
-    explained = {title: parts["explanation"] for title, parts in texts.items() if "explanation" in parts}
-    corrected = [(title, parts) for title, parts in texts.items() if title not in explained]
-    return (
-        tuple(Correction(number, title, **parts) for number, (title, parts) in enumerate(corrected, 1)),
-        tuple(Explanation(title, text) for title, text in explained.items()),
-    )
+                parts[row["part"]] = f"{said} {row['text'].format_map(known)}".strip()
+    return texts
 
 
 def _figures(evidence: Evidence) -> dict[str, str]:
@@ -168,7 +148,8 @@ def _networks_and_ngrams(evidence: Evidence) -> dict[str, str]:
         verb = "beats" if ahead < 2 else "beat"
         known["winners"] = f"{ahead or 'None'} of the {len(trained)} {verb} a {BASELINE_ORDER}-gram ({bar:.2f})"
 
-    def beside(reading: Reading, *orders: int) -> str:
+    def beside(reading: Reading, bars: Mapping[int, float], *orders: int) -> str:
+        orders = (*orders, min(bars, key=bars.__getitem__))
         compared = [same_text_against_counting(evidence.reproduction, lstm, reading, order) for order in orders]
         shown = "; ".join(str(each) for each in compared if each is not None)
         return f" ({shown})" if shown else ""
@@ -179,7 +160,7 @@ def _networks_and_ngrams(evidence: Evidence) -> dict[str, str]:
         read_on = estimate([run.best_val for run in runs]).mean
         wins = bool(trained) and windowed < min(mean.mean for mean in means.values())
         known["own recipe"] = (
-            f"{windowed:.2f}{beside('windowed', BASELINE_ORDER, text.best_windowed_order)} in windows and "
-            f"{read_on:.2f}{beside('val', text.best_order)} reading on ({counted(len(runs), 'seed')})"
+            f"{windowed:.2f}{beside('windowed', text.windowed, BASELINE_ORDER)} in windows and "
+            f"{read_on:.2f}{beside('val', text.val_perplexities)} reading on ({counted(len(runs), 'seed')})"
         )
     return {**known, "own recipe wins": "yes" * wins}

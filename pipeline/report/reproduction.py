@@ -163,16 +163,6 @@ class TextFacts:
     block_costs: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)
 
     @property
-    def best_order(self) -> int:
-        """The order with the lowest perplexity on the validation characters."""
-        return min(self.val_perplexities, key=self.val_perplexities.__getitem__)
-
-    @property
-    def best_windowed_order(self) -> int:
-        """The order with the lowest perplexity in windows of 32."""
-        return min(self.windowed, key=self.windowed.__getitem__)
-
-    @property
     def unigram(self) -> float:
         """The perplexity of letter frequencies on the validation characters."""
         return self.val_perplexities[1]

@@ -46,7 +46,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
         **pages(
             reproduction,
             verdicts,
-            *corrections(evidence),
+            corrections(evidence),
             held,
             sensitivity(reproduction, reproduction.statements),
         ),

@@ -7,7 +7,7 @@ import pytest
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.report.corrections import Correction, Explanation, corrections
+from pipeline.report.corrections import corrections
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.verdicts import FAILS
 from pipeline.report.table import DATA, REPORT_SYMBOLS, report_rows
@@ -30,24 +30,16 @@ STATES: dict[str, Reproduction] = {
 }
 
 
-def all_of(found: Reproduction) -> tuple[tuple[Correction, ...], tuple[Explanation, ...]]:
-    return corrections(weighed(found))
-
-
 def said(found: Reproduction, title: str) -> str:
-    corrected, explained = all_of(found)
-    texts = {one.title: f"{one.reported} {one.found} {one.instead}" for one in corrected}
-    return {**texts, **{one.title: one.text for one in explained}}[title]
+    return " ".join(corrections(weighed(found))[title].values())
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_there_are_thirteen_corrections_and_three_explanations_in_whole_sentences_whatever_was_run(state):
-    corrected, explained = all_of(STATES[state])
-    assert [one.number for one in corrected] == list(range(1, 14))
-    assert len(explained) == 3
+    made = corrections(weighed(STATES[state]))
+    assert [[*parts] for parts in made.values()] == 13 * [["reported", "found", "instead"]] + 3 * [["explanation"]]
     ids = {row.id for row in report_rows()}
-    parts = [part for one in corrected for part in (one.reported, one.found, one.instead)]
-    for part in [*parts, *(one.text for one in explained)]:
+    for part in (said for parts in made.values() for said in parts.values()):
         assert part.endswith(".")
         assert part[0].isupper() or part[0].isdigit() or part.split()[0].rstrip(":") in ids
         assert not {".." in part, "  " in part, "{" in part, "None " in part[1:]} - {False}
@@ -124,9 +116,10 @@ def test_every_row_names_figures_that_there_are_and_another_statement_makes_none
         assert {row["part"] for row in csv.DictReader(file)} == {"reported", "found", "instead", "explanation"}
     other = weighed(FOUND)
     other.statements.popitem()
-    assert corrections(other) == ((), ())
+    assert corrections(other) == {}
 
 
 def test_a_quick_reproduction_corrects_no_perplexity():
     other = {id: (val, train + 1) for id, (train, val) in ENDS.items()}
-    assert all_of(reproduction(quick=True)) == all_of(reproduction(ends=other, quick=True))
+    made, others = reproduction(quick=True), reproduction(ends=other, quick=True)
+    assert corrections(weighed(made)) == corrections(weighed(others))

@@ -3,10 +3,9 @@
 ``report_page`` depends on recorded values alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.report.checks import Check
-from pipeline.report.corrections import Correction, Explanation
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.page.reproducibility import reproducibility
@@ -19,6 +18,11 @@ from pipeline.support.page.document import Bullets, Heading, Paragraph, Points, 
 from pipeline.support.page.rendering import html, markdown
 
 TITLE = "Does a coursework report on recurrent networks hold when its networks are trained again?"
+
+ABOUT = (
+    "The report is a coursework of 2023 that trains 17 character-level recurrent networks on H. G. Wells's The Time "
+    "Machine in the style of the d2l.ai book. This page is for students who want to know what such numbers prove."
+)
 
 KIND_TITLES: Mapping[Kind, str] = {
     "start": "Where the perplexities start",
@@ -48,25 +52,16 @@ BOUNDS = (
 def pages(
     reproduction: Reproduction,
     verdicts: Sequence[Verdict] = (),
-    corrections: Sequence[Correction] = (),
-    explanations: Sequence[Explanation] = (),
+    corrections: Mapping[str, Mapping[str, str]] | None = None,  # title -> part -> text
     checks: Sequence[Check] = (),
     sensitivity: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, str]:
     """Render the whole report as files, by path; sections without content are left out."""
-    answer = answer_picture(reproduction, sentences.ngram_bars(reproduction.text.windowed))
-    banner = sentences.banner(reproduction)
-    judged: list[doc.Block] = [tables.bounds_table(sensitivity or {}), Paragraph(BOUNDS)] if verdicts else []
-    sections: list[tuple[str, str, Iterable[doc.Block], bool]] = [
-        ("reproduced", "What was reproduced", _reproduced(reproduction, verdicts), True),
-        ("not-reproduced", "What was not", _not_reproduced(verdicts), True),
-        ("corrected", "What is corrected", _corrected(corrections, explanations), False),
-        ("statements", "Every statement, by kind", _statements(verdicts), False),
-        ("configurations", "Configurations and figures", _configurations(reproduction), False),
-        ("bounds", "Bounds, and what hangs on them", judged, False),
-        ("texts", "The text, the generated texts and n-grams", _texts(reproduction), False),
-        ("reproducibility", "Reproducibility", reproducibility(reproduction, verdicts, checks), False),
-    ]
+    answer, banner = answer_picture(reproduction), sentences.banner(reproduction)
+    overview: list[doc.Block] = [Paragraph(ABOUT), tables.overview_table(reproduction, verdicts)]
+    bounds: list[doc.Block] = [tables.bounds_table(sensitivity or {}), Paragraph(BOUNDS)] if verdicts else []
+    texts = [tables.baseline_table(reproduction.text), tables.texts_table(reproduction)]
+    last = [*reproducibility(reproduction, verdicts, checks)]
     page = doc.Page(
         title=f"{banner} {TITLE}".strip(),
         lead=[
@@ -75,14 +70,18 @@ def pages(
             *([tables.tally_table(verdicts)] if verdicts else []),
         ],
         chart=answer,
-        sections=[Section(title, [*blocks], anchor, is_open) for anchor, title, blocks, is_open in sections],
+        sections=[
+            Section("What was reproduced", overview, "reproduced"),
+            Section("What was not", [*_not_reproduced(verdicts)], "not-reproduced"),
+            Section("What is corrected", [*_corrected(corrections or {})], "corrected", is_open=False),
+            Section("Every statement, by kind", [*_statements(verdicts)], "statements", is_open=False),
+            Section("Configurations and figures", [*_configurations(reproduction)], "configurations", is_open=False),
+            Section("Bounds, and what hangs on them", bounds, "bounds", is_open=False),
+            Section("The text, the generated texts and n-grams", texts, "texts", is_open=False),
+            Section("Reproducibility", last, "reproducibility", is_open=False),
+        ],
     )
     return {answer.file: svg_file(answer), "report.md": markdown(page), "report.html": html(page)}
-
-
-def _reproduced(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
-    yield Paragraph(sentences.about(reproduction))
-    yield tables.overview_table(reproduction, verdicts)
 
 
 def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
@@ -101,12 +100,13 @@ def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
         yield Section(f"{title} ({len(links)})", [Bullets(links)] if links else [], is_open=False)
 
 
-def _corrected(corrections: Sequence[Correction], explanations: Sequence[Explanation]) -> Iterator[doc.Block]:
-    for each in corrections:
-        yield Heading(f"{each.number}. {each.title}", f"correction-{each.number}")
-        yield Points([("Reported", each.reported), ("Found", each.found), ("Instead", each.instead)])
-    for explanation in explanations:
-        yield Section(explanation.title, [Paragraph(explanation.text)], is_open=False)
+def _corrected(corrections: Mapping[str, Mapping[str, str]]) -> Iterator[doc.Block]:
+    for number, (title, parts) in enumerate(corrections.items(), 1):
+        if "explanation" in parts:
+            yield Section(title, [Paragraph(parts["explanation"])], is_open=False)
+        else:
+            yield Heading(f"{number}. {title}", f"correction-{number}")
+            yield Points([(part.capitalize(), text) for part, text in parts.items()])
 
 
 def _statements(verdicts: Sequence[Verdict]) -> Iterator[doc.Block]:
@@ -126,8 +126,3 @@ def _configurations(reproduction: Reproduction) -> Iterator[doc.Block]:
     yield Paragraph(["Our recipe is ", same, " on the same characters and ", stream, " on 90 % of the text."])
     yield Heading("Times and sizes")
     yield tables.cost_table(reproduction)
-
-
-def _texts(reproduction: Reproduction) -> Iterator[doc.Block]:
-    yield tables.baseline_table(reproduction.text)
-    yield tables.texts_table(reproduction)

@@ -4,9 +4,9 @@ The explorer shows perplexities pooled over all characters, because the n-gram b
 other shows the book's average, as the report does.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.support.drawing import drawable
@@ -78,7 +78,7 @@ def _series(configuration: Configuration, is_shown: bool, on_front: bool) -> Ser
     )
 
 
-def answer_picture(reproduction: Reproduction, ngrams: Mapping[str, float]) -> Drawing:
+def answer_picture(reproduction: Reproduction) -> Drawing:
     """Draw a row for each configuration: the reported perplexity, and where training and validation end."""
     rows = []
     for each in reproduction.configurations:
@@ -89,6 +89,8 @@ def answer_picture(reproduction: Reproduction, ngrams: Mapping[str, float]) -> D
             marks.append(("cross", "cross", each.reported.perplexity_end))
         ticks = [("val", each.mean_best_val)] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
+    names, known = {1: "letters", BASELINE_ORDER: f"{BASELINE_ORDER}-gram"}, reproduction.text.windowed
+    ngrams = {name: known[order] for order, name in names.items() if order in known}
     drawn = charts.rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",

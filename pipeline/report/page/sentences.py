@@ -1,6 +1,6 @@
 """Compose the sentences of the report's page: the question, its answer, what was reproduced and what is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import log
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
@@ -42,15 +42,6 @@ def banner(reproduction: Reproduction) -> str:
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
-
-
-def about(reproduction: Reproduction) -> str:
-    """Sentences on what is reproduced, and for whom."""
-    count = counted(len(reproduction.configurations), "character-level recurrent network")
-    return (
-        f"The report is a coursework of 2023 that trains {count} on H. G. Wells's The Time Machine in the style of the "
-        "d2l.ai book. This page is for students who want to know what such numbers prove."
-    )
 
 
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
@@ -152,9 +143,3 @@ def limitations(reproduction: Reproduction) -> list[str]:
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
         *(f"Not trained to the end ({progress}): {listed(which)}." for progress, which in missing.items()),
     ]
-
-
-def ngram_bars(windowed: Mapping[int, float]) -> dict[str, float]:
-    """The n-grams drawn in pictures, by label: windows without context, as the networks read."""
-    names = {1: "letters", BASELINE_ORDER: f"{BASELINE_ORDER}-gram"}
-    return {name: windowed[order] for order, name in names.items() if order in windowed}

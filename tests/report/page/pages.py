@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import cache
 
 from pipeline.report.checks import Check
-from pipeline.report.corrections import Correction, Explanation
 from pipeline.report.page.page import pages
 from pipeline.report.reproduction import JudgedTraining, Reproduction
 from pipeline.report.statements.evidence import sentences
@@ -18,9 +17,10 @@ VERDICTS = [
     for number, statement in enumerate(report_statements())
 ]
 
-CORRECTIONS = [Correction(n, f"error {n}", f"said {n}", f"found {n}", f"instead {n}") for n in range(1, 14)]
-
-EXPLANATIONS = [Explanation("Why eight layers did not train", "They know letter frequencies & nothing else.")]
+CORRECTIONS = {
+    **{f"error {n}": {part: f"{part} {n}" for part in ("reported", "found", "instead")} for n in range(1, 14)},
+    "Why eight layers did not train": {"explanation": "They know letter frequencies & nothing else."},
+}
 
 CHECKS = [
     Check("1", True, "the RNN has 20,224 parameters", "rnn-torch-1x128"),
@@ -35,7 +35,7 @@ SENSITIVITY = dict.fromkeys(sentences(), (3, 4))
 
 @cache
 def full() -> dict[str, str]:
-    return pages(reproduction(), VERDICTS, CORRECTIONS, EXPLANATIONS, CHECKS, SENSITIVITY)
+    return pages(reproduction(), VERDICTS, CORRECTIONS, CHECKS, SENSITIVITY)
 
 
 @cache
