@@ -12,7 +12,6 @@ from pipeline.report.reproduction import Configuration, JudgedTraining, PromptIn
 from pipeline.report.statements.table import LISTS, Statement, report_statements
 from pipeline.report.table import Reported, configurations_of, report_rows
 from pipeline.tracking import recorded
-from pipeline.tracking.ui import links
 
 STAGE = "reproduce"
 
@@ -112,7 +111,6 @@ def recorded_reproduction(run_id: str) -> Reproduction:
         environment={
             name.replace("_", " "): str(value) for name, value in {**machine, **environment.get("packages", {})}.items()
         },
-        link=links.link_to_run(run_id),
         commands=tuple(dict.fromkeys(map(command_of, recorded_commands(run_id)))),
         statements=tuple(Statement(**{**row, **{name: tuple(row[name]) for name in LISTS}}) for row in statements)
         or report_statements(),

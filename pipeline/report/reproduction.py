@@ -181,7 +181,6 @@ class Reproduction:
     text: TextFacts
     configurations: tuple[Configuration, ...]
     environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as shown
-    link: str = ""  # to its run in the UI
     commands: tuple[str, ...] = ()
     statements: tuple[Statement, ...] = ()
 

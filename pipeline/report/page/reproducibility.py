@@ -65,9 +65,6 @@ def reproducibility(
     yield Bullets(sentences.limitations(reproduction))
 
     yield Heading("Checklist")
-    run: list[str | Span] = ["time-machine-lm (MIT), run ", Span(reproduction.run_id, "code")]
-    if reproduction.link:
-        run += [" ", Span("in the UI of the machine it was trained on", href=reproduction.link)]
     checklist: dict[str, Text] = {
         "runtime": f"{minutes['report']:.0f} min of training by the protocol, "
         f"{minutes['same-text'] + minutes['stream']:.0f} min by our own recipe; of each training in result.json",
@@ -85,7 +82,7 @@ def reproducibility(
             *(Span("epochs.csv", href="epochs.csv"), " has every epoch, "),
             *(Span("result.json", href="result.json"), " every seed, figure and verdict"),
         ],
-        "code": run,
+        "code": ["time-machine-lm (MIT), run ", Span(reproduction.run_id, "code")],
     }
     yield Points([*checklist.items(), *reproduction.environment.items()])
     yield Heading("How to repeat it")

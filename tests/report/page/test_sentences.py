@@ -4,9 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config import report_preset
 from pipeline.report.page.sentences import (
-    PROTOCOL,
     answer,
     best_pooled,
     equal_texts,
@@ -87,17 +85,3 @@ def test_what_is_missing_stands_last():
     found = of_few("gru-torch-2x32", "gru-scratch-1x1024", seeds=1)
     found = with_runs(found, "gru-scratch-1x1024", (cut(found["gru-scratch-1x1024"].runs[0], 2),))
     assert limitations(found)[-1] == "Not trained to the end (2 of 50 epochs): gru-scratch-1x1024."
-
-
-def test_the_protocol_that_the_page_tells_is_that_of_the_preset():
-    def decided(implementation: str, num_layers: int = 1, cell: str = "lstm") -> tuple[float, int]:
-        values = report_preset({"implementation": implementation, "num_layers": num_layers, "cell": cell})
-        assert (values["batch_size"], values["clip"], values["optimizer"]) == (1024, 1, "sgd")
-        return values["learning_rate"], values["epochs"]
-
-    (scratch, epochs), (torch, of_torch) = decided("scratch"), decided("torch")
-    rnn, deep = (decided("torch", cell="rnn")[0], decided("torch", num_layers=2)[0])
-    assert f"learning rate {scratch:g}, {epochs} epochs" in PROTOCOL
-    assert f"learning rate {torch:g} (RNN {rnn:g}, several layers {deep:g}), {of_torch} epochs" in PROTOCOL
-    assert "batches of 1,024" in PROTOCOL
-    assert "gradient norm clipped at 1." in PROTOCOL

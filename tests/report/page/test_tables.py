@@ -12,7 +12,7 @@ from pipeline.report.reproduction import PromptInText, Reproduction
 from pipeline.report.table import report_rows
 from pipeline.support.page.document import NOTHING
 from tests.report.page.pages import full, of_few, page, with_runs
-from tests.report.reproductions import cut, reproduction
+from tests.report.reproductions import reproduction
 from tests.support.page.parsed import Page
 
 
@@ -76,21 +76,6 @@ def test_the_print_out_of_another_shape_is_corrected_and_the_others_agree():
     assert len(agreeing) == sum(bool(row.params) for row in report_rows()) - 1
 
 
-@pytest.mark.parametrize(
-    ("printed", "agrees"),
-    [("20.22 k", True), ("20k", True), ("20,224", True), ("0.02 M", True), ("20.3 k", False), ("22 k", False),
-     ("20225", False)],
-)  # fmt: skip
-def test_a_size_is_read_in_any_unit_and_judged_to_its_last_digit(printed, agrees):
-    found = of_few("rnn-torch-1x128", seeds=1)
-    (only,) = found.configurations
-    changed = replace(only, reported=replace(only.reported, params=printed))
-    cells = Page(pages(replace(found, configurations=(changed,)))["report.html"]).row(
-        "configurations", "rnn-torch-1x128", 1
-    )
-    assert ("✓" in cells[5], "✗" in cells[5]) == (agrees is True, agrees is False)
-
-
 def test_reported_strings_stand_over_ours_under_what_the_text_says():
     rows = [cells for section, cells in page().rows if section == "texts"]
     at = next(i for i, cells in enumerate(rows) if cells[0].strip().startswith("gru-torch-1x128"))
@@ -134,15 +119,6 @@ def test_a_prompt_that_stands_in_the_text_twice_is_shown_where_it_stands_first()
     shown = Page(pages(replace(found, text=replace(found.text, prompts=(*found.text.prompts, again))))["report.html"])
     assert "character 13,823" in shown.texts["texts"]
     assert "13,903" not in shown.texts["texts"]
-
-
-def test_seeds_that_have_not_finished_are_left_out_of_the_means():
-    found = of_few("gru-torch-2x32")
-    runs = found.configurations[0].runs
-    some = Page(pages(with_runs(found, "gru-torch-2x32", (*runs[:2], cut(runs[2], 3))))["report.html"])
-    assert some.row("configurations", "gru-torch-2x32")[1].split() == ["2", "seeds", "2", "of", "3", "seeds"]
-    two = Page(pages(with_runs(found, "gru-torch-2x32", runs[:2]))["report.html"])
-    assert some.row("configurations", "gru-torch-2x32")[2:] == two.row("configurations", "gru-torch-2x32")[2:]
 
 
 def test_a_run_that_exploded_is_shown_without_digits():

@@ -39,15 +39,10 @@ def test_what_other_columns_lack_has_defaults_and_lists_are_separated_by_semicol
     ("lines", "message"),
     [
         ([GOOD.replace("size", "sizes")], "line 2: kind is 'sizes'; it must be one of start, end, gap"),
-        ([GOOD, GOOD.replace("a,", ",", 1)], "line 3: id is empty"),
         ([GOOD.replace("13 k,", "many,")], "line 2: value is 'many'; for size it must match"),
         ([GOOD.replace(",parameters", ",weight")], "relation is 'weight'; for size it must match parameters"),
-        ([GOOD.replace("gru-torch-2x32", "")], "line 2: configurations has too few ids; size needs 1 or more"),
         ([GOOD.replace("gru-torch-2x32", "mine")], "line 2: configurations has 'mine'; the table has gru-scratch-1x"),
         (["c,size-order,gru-torch-2x32,It is smaller.,,less"], "size-order needs 2 or more"),
-        (["d,caption,gru-torch-2x32,It shows a GRU.,,cell=gru"], "figures is empty; cell=gru needs it"),
-        (["d,caption,,Figure 2 shows a GRU.,,figure=2,2"], "configurations has too few ids; caption needs 1 or more"),
-        (["e,gap,gru-torch-2x32,It is constant.,,constant"], "value is empty; constant needs it"),
         ([BEST.replace(",best,,", ",by-each-reason,,")], "reasons is empty; by-each-reason needs it"),
         ([], "it has no rows"),
         ([GOOD, GOOD], "it has an id twice"),
@@ -59,8 +54,3 @@ def test_what_other_columns_lack_has_defaults_and_lists_are_separated_by_semicol
 def test_a_file_that_is_not_allowed_is_refused_with_its_line_and_column(written, lines, message):
     with pytest.raises(InputError, match=rf"--statements .*theirs.csv.*{message}"):
         written(*lines)
-
-
-def test_a_column_that_every_statement_needs_is_missed(written):
-    with pytest.raises(InputError, match=r"--statements .* no column kind; see pipeline/report/data"):
-        written("a,gru-torch-2x32,It is small.", head="id,configurations,statement")
