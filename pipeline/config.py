@@ -127,19 +127,11 @@ def workers_option() -> Any:
     )
 
 
-def time_limit_option() -> Any:
-    """Declare the field ``max_seconds`` of a command that runs many trainings."""
-    return setting(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
-
-
 @dataclass(frozen=True)
 class ReproduceConfig:
     """Which of the report's configurations to train. Raises ConfigError for a value that is not allowed."""
 
     only: str = option("*", help="Configurations to train: ids or globs such as gru-*, separated by commas.")
-    epochs: int | None = setting(
-        None, help="Epochs of each training; auto: the protocol's 50 or 100.", **preset_from(1, 1_000_000)
-    )
     seeds: int = option(1, help="Trainings per configuration, with seeds 0, 1, ...", low=1, high=1000)
     precision: Literal["fp32", "bf16"] = option(
         "fp32",
@@ -147,16 +139,12 @@ class ReproduceConfig:
         "the hardware has it. The page says which were trained in bf16.",
     )
     workers: int | None = workers_option()
-    max_seconds: float = time_limit_option()
     statements: str = option(
         "", help="Statements to judge: a CSV file with the columns of statements.csv; by default the report's."
     )
-    output: str = setting("auto", help="Folder of the page; auto: mlruns/report, or mlruns/report-quick with --quick.")
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.output.strip():
-            raise ConfigError("output", "is empty; give a folder, or auto")
 
 
 USUAL_MINUTES = 10.0  # that 2 cores take for The Time Machine, with the whole budget of every network
@@ -349,7 +337,7 @@ class SearchConfig:
     workers: int | None = workers_option()
     budget_macs: int = option(0, help="Largest number of MACs per character of a trial (0: no limit).", low=0)
     timeout: float = option(0.0, help="Start no new trial after this many seconds (0: no limit).", low=0)
-    max_seconds: float = time_limit_option()
+    max_seconds: float = setting(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
     seed: int = option(
         0, help="Seed of the sampler and the trials; confirmations use the seeds after it.", low=0, high=2**31 - 1
     )

@@ -36,7 +36,7 @@ class ReproductionRun:
     result: dict[str, Any] = field(repr=False)
 
 
-def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
+def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun:
     """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
     evidence = weigh(reproduction, reproduction.statements)
     verdicts = evidence.verdicts
@@ -53,7 +53,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
         "epochs.csv": epochs_csv(reproduction),
         "result.json": json.dumps({**data, "report": "report.html"}, indent=1, ensure_ascii=False),
     }
-    folder = report_folder(output, reproduction.quick)
+    folder = report_folder(reproduction.quick)
     with writable(folder):
         for name, text in files.items():
             write_atomically(folder / name, text.encode())
@@ -68,21 +68,21 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
     )
 
 
-def report_folder(output: str, quick: bool) -> Path:
-    """The folder of --output, or the default one for quick or full reproductions."""
-    return Path(output) if output != "auto" else store.root() / "mlruns" / f"report{'-quick' * quick}"
+def report_folder(quick: bool) -> Path:
+    """The folder of the page of a quick or full reproduction."""
+    return store.root() / "mlruns" / f"report{'-quick' * quick}"
 
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Turn an OSError while writing to the folder into an InputError that names --output."""
+    """Turn an OSError while writing to the folder into an InputError."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
+        raise InputError(f"{folder} can't be written: {error.strerror}") from error
 
 
-def rewrite_report(run_id: str, output: str, statements: str = "") -> ReproductionRun:
+def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
     chosen = run_id_of(run_id, "--run-id ") if run_id else _latest()
@@ -94,7 +94,7 @@ def rewrite_report(run_id: str, output: str, statements: str = "") -> Reproducti
             commands=(*reproduction.commands, command_of({"statements": statements}, "report")),
         )
     with runs.tracked_run("report", "report", {"reproduction.run_id": chosen}) as run:
-        return write_report(reproduction, run, output)
+        return write_report(reproduction, run)
 
 
 def _latest() -> str:

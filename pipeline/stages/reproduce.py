@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from pipeline.config import RECIPE, STOPPED_BY_TIME, CorpusConfig, PresetName, ReproduceConfig, TrainConfig
+from pipeline.config import RECIPE, CorpusConfig, PresetName, ReproduceConfig
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
 from pipeline.report.checks import refusal
 from pipeline.report.page.summary import reproduction_note
@@ -90,7 +90,7 @@ def reproduce(
     """
     statements = read_statements(Path(config.statements)) if config.statements else ()
     rows = _small(chosen_rows(config.only)) if quick else chosen_rows(config.only)
-    folder = report_folder(config.output, quick)
+    folder = report_folder(quick)
     with writable(folder):  # fail before hours of training
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
@@ -181,35 +181,21 @@ class _Reproduction(Sweep[ReproductionRun]):
             if role == "report"
             else own_configurations_of(row, OWN_RECIPE[role], seed, self.corpus.train_chars)
         )
-        epochs = self.config.epochs or (QUICK_EPOCHS if self.quick else None) if role == "report" else None
-        train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
+        if self.quick:
+            train = replace(train, epochs=QUICK_EPOCHS)
         earlier = recorded.get((role, shape_of(asdict(model)), seed))
         if earlier is not None:
             if earlier.tags.get("failure", "").startswith(TrainingDivergedError.__name__):  # and would again
-                if train.epochs is None or epochs_of(earlier) < train.epochs:
-                    self._leave_out(row, seed, earlier.tags["failure"].partition(": ")[2])
+                self._leave_out(row, seed, earlier.tags["failure"].partition(": ")[2])
                 return None
-            if self._is_enough(earlier, train):
+            if earlier.state == "finished":
                 return None
-            if train.epochs is not None:  # a training that was stopped after more epochs than wanted now ends there
-                train = replace(train, epochs=max(train.epochs, epochs_of(earlier)))
         resumed_run = earlier.id if earlier is not None else ""
         number, tags = report_rows().index(row), {"configuration": row.id}
         task = self.task(role, number, model, train, tags, resumed_run=resumed_run)
         if earlier is not None and train.epochs is not None:
             self._shares_done[task.key] = epochs_of(earlier) / train.epochs
         return task
-
-    def _is_enough(self, training: RecordedTraining, train: TrainConfig) -> bool:
-        """Whether a recorded training is as long as the one that is wanted."""
-        if training.state != "finished":
-            return False
-        if train.epochs is not None and epochs_of(training) >= train.epochs:
-            return True
-        if training.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
-            limit = train.max_seconds
-            return bool(limit) and limit <= float(training.configuration["train"]["max_seconds"])
-        return train.epochs is None
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -261,7 +247,7 @@ class _Reproduction(Sweep[ReproductionRun]):
     def conclude(self, seconds: float) -> ReproductionRun:
         """Write the report. Raises ChecksNotMetError, after recording everything, if a check of --check fails."""
         reproduction = recorded_reproduction(self.run.id)
-        done = write_report(reproduction, self.run, self.config.output)
+        done = write_report(reproduction, self.run)
         verdicts, held = done.verdicts, done.checks
         whole = sum(len(configuration.whole) for configuration in reproduction.configurations)
         trained = sum(len(configuration.runs) for configuration in reproduction.configurations)

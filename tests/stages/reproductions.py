@@ -14,26 +14,27 @@ from pipeline.tracking import recorded
 from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 
-TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8", epochs=1)
+TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
 ONE = replace(TWO, only="gru-scratch-1x8")
 SAID = "id,kind,configurations,statement,value,relation"
 
 
-class WithoutOwnRecipe(Inline):
-    """It has no time for trainings by our own recipe."""
+class NotTraining(Inline):
+    """It has no time for trainings."""
 
     def done(self, task: Any) -> list[Event]:
-        if isinstance(task, TrainingTask) and task.role in ("stream", "same-text"):
+        if isinstance(task, TrainingTask):
             return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
         return super().done(task)
 
 
 def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
-    """Another text in place of the book, in the command and in what stands in for a worker; artifacts that cost less.
+    """Another text in place of the book, in the command and in what stands in for a worker; one epoch; light artifacts.
 
     That pictures are drawn is for the tests of figures.
     """
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
+    patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
     patch.setattr("pipeline.stages.tasks._corpus_of_task", lambda config: corpus)
     patch.setattr("pipeline.stages.report.sensitivity", lambda reproduction, statements: {})
     make_artifacts_plain(patch)

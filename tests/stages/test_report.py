@@ -2,13 +2,12 @@
 
 import pytest
 
-from pipeline.config import ReproduceConfig
 from pipeline.errors import InputError
 from pipeline.report.record import recorded_reproduction
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import reproduce
 from pipeline.tracking import recorded
-from tests.stages.reproductions import ONE, SAID, WithoutOwnRecipe
+from tests.stages.reproductions import ONE, SAID, NotTraining
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
 
@@ -37,30 +36,30 @@ def test_the_data_have_the_seconds_of_each_epoch(done):
 def test_the_report_judges_the_statements_of_a_file(done, tmp_path):
     path = tmp_path / "said.csv"
     path.write_text(f"{SAID}\nsmall,size,gru-scratch-1x8,It is.,1 k,parameters\n")
-    said = rewrite_report(done.reproduction.run_id, str(tmp_path / "out"), str(path))
+    said = rewrite_report(done.reproduction.run_id, str(path))
     assert said.result["verdicts"] == {"small": {"verdict": "reproduced"}}
     assert said.reproduction.commands[-1] == "mlflow run . --env-manager local -e report -P statements=said.csv"
     path.write_text(path.read_text().replace("gru-scratch-1x8", "unknown"))
     with pytest.raises(InputError, match=r"--statements .*said.csv, line 2: configurations has 'unknown'"):
-        rewrite_report(done.reproduction.run_id, str(tmp_path / "out"), str(path))
+        rewrite_report(done.reproduction.run_id, str(path))
 
 
 def test_a_report_on_nothing_is_refused(store):
     with pytest.raises(InputError, match="there is no reproduction yet; run `tmlm reproduce` first"):
-        rewrite_report("", "auto")
+        rewrite_report("")
     with pytest.raises(InputError, match="0123 is not a run of"):
         recorded_reproduction("0123")
 
 
 @pytest.mark.slow
 def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
-    assert rewrite_report("", "auto").reproduction.run_id == own.reproduction.run_id
-    whole = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=1), make_pool=WithoutOwnRecipe)
-    reproduce(ONE, quick=True, make_pool=WithoutOwnRecipe)
-    assert rewrite_report("", "auto").reproduction.run_id == whole.reproduction.run_id
+    assert rewrite_report("").reproduction.run_id == own.reproduction.run_id
+    whole = reproduce(ONE, make_pool=NotTraining)
+    reproduce(ONE, quick=True, make_pool=NotTraining)
+    assert rewrite_report("").reproduction.run_id == whole.reproduction.run_id
 
 
 def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
     recorded.artifact_path(own.reproduction.run_id, "text.json").unlink()
     with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
-        rewrite_report(own.reproduction.run_id, "auto")
+        rewrite_report(own.reproduction.run_id)

@@ -118,7 +118,7 @@ def report(run_id: str, statements: str, as_json: bool) -> None:
     ReproduceConfig(statements=statements)  # checks the options
     from pipeline.stages import report
 
-    show_reproduction(report.rewrite_report(run_id, "auto", statements), as_json)
+    show_reproduction(report.rewrite_report(run_id, statements), as_json)
 
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
