@@ -70,6 +70,12 @@ class Reported:
         return {name: getattr(self, name) for name in names}
 
     @property
+    def train_seconds(self) -> float | None:
+        """The training time: from the transcript, else from the prose."""
+        transcript = self.train_seconds_transcript
+        return self.train_seconds_prose if transcript is None else transcript
+
+    @property
     def printed(self) -> tuple[str, str]:
         """The printed parameters and MACs, such as 20.22 k and 20.84 MMac; "" where none are printed."""
         return self.params, "" if self.mmac is None else f"{self.mmac:.10g} MMac"

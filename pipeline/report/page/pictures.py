@@ -58,7 +58,6 @@ def _series(configuration: Configuration, is_shown: bool, on_front: bool) -> Ser
     reported, runs = configuration.reported, configuration.whole
     planned = max(run.epochs_planned for run in runs)
     ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
-    texts = next((run for run in runs if run.texts), None)
     return Series(
         name=configuration.id,
         shape=f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}",
@@ -74,7 +73,6 @@ def _series(configuration: Configuration, is_shown: bool, on_front: bool) -> Ser
         is_shown=is_shown,
         on_front=on_front,
         reported=[(epoch, value) for epoch, value in ends if value is not None],
-        remarks=[f"seed {texts.seed} writes “{texts.texts[0][1]}”"] if texts else [],
     )
 
 

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from models.complexity import Complexity
 from pipeline.report.checks import d2l_curves
 from pipeline.report.reproduction import JudgedTraining, Reproduction
 from pipeline.report.statements.comparisons import Combine, Comparison, Judge, with_all
@@ -213,10 +212,6 @@ class Evidence:
     def row_of_figure(self, figure: str) -> Reported | None:
         """The table row of the configuration that a figure shows; None if no row names the figure."""
         return next((row for row in self.rows if figure in row.figures), None)
-
-    def complexity(self, id: str) -> Complexity:
-        """The measured size of a configuration."""
-        return self.reproduction[id].complexity
 
     def verdict(self, id: str) -> Verdict:
         """The verdict on another statement, such as a reason for this one."""

@@ -142,16 +142,3 @@ def test_a_caption_is_held_to_what_the_figures_show(wanted, word):
 )
 def test_a_caption_follows_the_table_and_the_text(alter, id, word):
     assert judged(alter(FOUND), id).word == word
-
-
-@pytest.mark.parametrize(
-    ("id", "print_out", "because"),
-    [
-        ("caption-15", "print-out-15", "Figure 15 shows GRU 1x32, by its own print-out. The caption says LSTM."),
-        ("caption-27", "print-out-27", "Figure 27 shows LSTM 2x128, by its own print-out. The caption says 8 layers."),
-        ("caption-28", "print-out-29", "Figure 28 shows LSTM 8x32, by the text about it. The caption says 8 units."),
-    ],
-)
-def test_a_caption_is_held_to_the_print_out_if_its_figure_is_one(id, print_out, because):
-    verdict = judged(FOUND, id, among=[print_out])
-    assert (verdict.word, verdict.because) == (FAILS, because)

@@ -119,21 +119,6 @@ def test_a_transcript_that_is_otherwise_leaves_our_texts_in_part():
     assert (verdict.word, verdict.part) == (IN_PART, "by our texts, not by the report's own")
 
 
-@pytest.mark.parametrize(
-    ("id", "part"),
-    [
-        ("prompts", "the 11 of which it shows texts"),
-        (
-            "lstm-scratch-1x128-texts-against-earlier",
-            "2 of 3 texts of lstm-scratch-1x32 and 3 of 3 texts of lstm-scratch-1x8",
-        ),
-    ],
-)
-def test_transcripts_are_held_to_each_other(id, part):
-    verdict = judged(reproduction(), id)
-    assert (verdict.word, verdict.part) == (IN_PART, part)
-
-
 SMALL = {f"gru_scratch_1x{size}": SENSIBLE for size in (8, 32, 128)}
 
 

@@ -24,7 +24,7 @@ from pipeline.report.statements.verdicts import (
     each_of,
     holds_if,
 )
-from pipeline.report.table import REPORT_SYMBOLS, Reported, size_agrees
+from pipeline.report.table import REPORT_SYMBOLS, size_agrees
 from pipeline.support.wording import listed
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
     size, own = size_of(shape), evidence.row(id).shape
     because = f"{as_printed(shape)} has {exact(size)}."
     if own != shape:
-        because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.complexity(id))}."
+        because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.reproduction[id].complexity)}."
     parts = [Part(each, holds_if(size_agrees(each, size, evidence.bounds.last_digit))) for each in stated]
     return each_of(statement, parts, because)
 
@@ -80,7 +80,7 @@ def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
         because = f"The print-outs name {listed([f'{number} units for {id}' for id, number in units.items()])}."
         return Verdict(statement, holds_if({*units.values()} == {statement.value}), because)
     (id, shape), stated = next(iter(shapes.items())), statement.value
-    own, printed = evidence.complexity(id), size_of(shape)
+    own, printed = evidence.reproduction[id].complexity, size_of(shape)
     because = f"{id} has {exact(own)}; {stated} is stated."
     is_own, is_printed = (size_agrees(stated, size, evidence.bounds.last_digit) for size in (own, printed))
     if is_printed and not is_own:
@@ -92,15 +92,15 @@ def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
 def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a configuration has more or fewer parameters and MACs than others, by the shapes of the table."""
     first, *others = statement.configurations
-    own, relation = evidence.complexity(first), statement.relation
+    own, relation = evidence.reproduction[first].complexity, statement.relation
     if relation == "less-than-itself":
         because = f"By its print-out this is {first}, with {exact(own)}, which is compared with itself."
-        captioned = f"Read by the caption it is {others[0]} ({exact(evidence.complexity(others[0]))})."
+        captioned = f"Read by the caption it is {others[0]} ({exact(evidence.reproduction[others[0]].complexity)})."
         return Verdict(statement, FAILS, f"{because} {captioned}")
     words: list[Word] = []
     shown = []
     for other in others:
-        size = evidence.complexity(other)
+        size = evidence.reproduction[other].complexity
         ratios = own.report_parameters / size.report_parameters, own.report_macs / size.report_macs
         shown.append(f"{ratios[0]:.2f} times the parameters and {ratios[1]:.2f} times the MACs of {other}")
         words += [_ratio_word(relation, ratio, evidence) for ratio in ratios]
@@ -118,12 +118,6 @@ def _ratio_word(relation: str, ratio: float, evidence: Evidence) -> Word:
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
-
-
-def seconds(reported: Reported) -> float | None:
-    """The reported training time: from the transcript, else from the prose."""
-    transcript = reported.train_seconds_transcript
-    return reported.train_seconds_prose if transcript is None else transcript
 
 
 def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
@@ -148,9 +142,9 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a configuration took longer or shorter than others by the report's own times."""
     first, *others = statement.configurations
     relation = statement.relation
-    times = {id: seconds(evidence.row(id)) for id in statement.configurations}
+    times = {id: evidence.row(id).train_seconds for id in statement.configurations}
     known = {id: time for id, time in times.items() if time is not None}
-    if lacking := [id for id in times if id not in known]:
+    if lacking := [id for id in statement.configurations if id not in known]:
         because = f"The report gives no time of {listed(lacking)}."
         return Verdict(statement, OPEN, because, part=f"a time of {listed(lacking)}")
     because = f"{first} took {known[first]:g} s, against {listed([f'{known[id]:g} s of {id}' for id in others])}."
