@@ -31,9 +31,3 @@ def test_compare_as_json_has_a_pair_for_each_difference(store):
     assert result["options"] == {"cell": ["gru", "lstm"]}
     assert result["figures"]["perplexity/val"] == [9.0, 9.0]
     assert result["warning"] == ""
-
-
-def test_other_validation_texts_are_warned_of(store):
-    first, second = recorded(preset="report"), recorded(preset="best")
-    warning = json.loads(run("compare", first, second, "--json")[1])["warning"]
-    assert warning.startswith("The presets report and best validate on different characters: only the test")

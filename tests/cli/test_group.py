@@ -50,24 +50,14 @@ def test_nothing_that_is_printed_steers_the_terminal(text):
     ("args", "option"),
     [
         (["train", "--hidden-size", "0"], "--hidden-size is 0; it must be at least 1"),
-        (["train", "--corpus", " "], "--corpus is empty"),
         (["pipeline", "--learning-rate", "nan"], "--learning-rate is nan"),
         (["sample", "x", "--temperature", "0"], "--temperature is 0"),
-        (["sample", "x", "--length", "-1"], "--length is -1"),
-        (["complexity", "--num-layers", "0"], "--num-layers is 0"),
     ],
 )
 def test_a_value_out_of_range_is_exit_code_2_in_one_sentence(args, option):
     code, out, err = run(*args)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert err.startswith(f"Error: {option}")
-
-
-@pytest.mark.parametrize("args", [["train", "--cell", "transformer"], ["nothing"]])
-def test_what_click_refuses_is_exit_code_2(args):
-    code, _, err = run(*args)
-    assert code == 2
-    assert "Error: " in err
 
 
 @pytest.mark.parametrize("error", [TmlmError, InputError, DataUnavailableError])
@@ -92,16 +82,14 @@ def test_another_error_of_torch_is_a_mistake_of_ours(raising):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is /dev/full here")
-@pytest.mark.parametrize("words", ["--help >/dev/full", "train --hidden-size 0 2>/dev/full"])
-def test_output_that_can_not_be_written_is_exit_code_1_and_a_sentence(words):
-    command = f"{shlex.quote(sys.executable)} -m pipeline {words}"
+def test_output_that_can_not_be_written_is_exit_code_1_and_a_sentence():
+    command = f"{shlex.quote(sys.executable)} -m pipeline --help >/dev/full"
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == ("" if "2>" in words else "Error: No space left on device; free some space\n")
+    assert done.stderr == "Error: No space left on device; free some space\n"
 
 
-@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
-def test_a_closed_standard_stream_is_opened_before_a_file_takes_its_number(closed):
+def test_a_closed_standard_stream_is_opened_before_a_file_takes_its_number():
     script = (
         "import os, sys\n"
         "from pipeline.cli.group import open_closed_streams\n"
@@ -109,7 +97,7 @@ def test_a_closed_standard_stream_is_opened_before_a_file_takes_its_number(close
         "quiet = not any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))\n"
         "sys.exit(not quiet or os.open(os.devnull, os.O_RDONLY) < 3 or not all(map(os.get_inheritable, range(3))))"
     )
-    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(script)} {closed}"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(script)} <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", command], cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 

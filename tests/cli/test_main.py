@@ -69,7 +69,7 @@ def cut_short(store: Path, small_text: Path, plain_artifacts: None) -> str:
     return str(json.loads(out)["run_id"])
 
 
-def test_what_may_be_said_beside_resume(cut_short):
+def test_what_may_be_said_beside_resume(cut_short, monkeypatch):
     for reference, options, refusal in (
         ("0" * 32, [], "is not a run of"),
         (cut_short, ["--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-topics was started"),
@@ -78,10 +78,7 @@ def test_what_may_be_said_beside_resume(cut_short):
     ):
         code, _, err = run("train", "--resume", reference, *options)
         assert (code, refusal in err, err.count("\n")) == (2, True, 1)
-    assert run("train", "--resume", cut_short, "--epochs", "auto", "--max-seconds", "9")[0] == 0
-
-
-def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(cut_short, monkeypatch):
+    # under mlflow run, options as MLproject has them are not taken as given
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
     as_mlproject_has_it = ["--corpus", "auto", "--on-top-of", "nothing", "--seed", "0"]
     code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "0", "--resume", cut_short, "--json")

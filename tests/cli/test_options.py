@@ -53,11 +53,9 @@ def test_anything_else_is_a_value_of_the_fields_type():
     ("args", "part"),
     [
         (["--learning-rate", "abc"], "'abc' is not a valid float"),
-        (["--epochs", "1.5"], "'1.5' is not a valid integer"),
         (["--cell", "lstm"], "'lstm' is not one of 'rnn', 'gru'"),
         (["--hidden-size", "auto"], "'auto' is not a valid integer"),
         (["m", "--force", "maybe"], "unexpected extra argument (maybe)"),
-        (["--clip", "1"], "No such option"),
         (["m\udcff"], "is not UTF-8"),
     ],
 )
@@ -68,9 +66,7 @@ def test_wrong_usage_is_exit_code_2_and_says_what(args, part):
 
 
 @pytest.mark.parametrize("name", ["--json", "--force"])
-@pytest.mark.parametrize(
-    ("value", "expected"), [([], True), (["true"], True), (["1"], True), (["FALSE"], False), ([""], False)]
-)
+@pytest.mark.parametrize(("value", "expected"), [([], True), (["true"], True), (["FALSE"], False), ([""], False)])
 def test_a_flag_may_be_followed_by_its_value(name, value, expected):
     """As ``mlflow run -P json=true`` passes it; before the argument and behind it."""
     got = parse("MODEL", name, *value)

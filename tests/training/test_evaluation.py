@@ -157,7 +157,7 @@ def test_the_ends_of_the_mixtures_are_the_scores_of_the_two_models():
         assert float(by_weight[0]) / 999 / log(2) == pytest.approx(counted, rel=1e-5)
 
 
-@pytest.mark.parametrize(("rows", "mixed"), [(1, 10**6), (10**6, 7 * VOCAB), (2, 1)])
+@pytest.mark.parametrize(("rows", "mixed"), [(1, 10**6), (2, 50 * VOCAB)])
 def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch, rows, mixed):
     model, ngram, ids = small_model(), some_counts(), some_ids(700)
     whole = costs_with_ngram(model, ngram, ids)[1]

@@ -27,7 +27,7 @@ from pipeline.training.loop import Callback, EpochPoint, Training, Validation
 from pipeline.training.mixing import costs_with_ngram, score_calibrated_ngram
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
-REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 2}
+REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 1}
 
 
 def write_text(folder: Path, characters: int) -> Corpus:
@@ -149,7 +149,7 @@ def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation
     assert book == result.best.val_perplexity
     assert pooled == result.best.val_perplexity_pooled
     assert score_text(model, ids_of(long, "test")) == result.test  # the same last 5 % as under the other preset
-    assert [point.train_chars for point in result.history] == [320_000, 640_000]
+    assert [point.train_chars for point in result.history] == [320_000]
     assert result.figures()["val_perplexity_windowed"] == pytest.approx(pooled)
     blocks = {text: len(means) for text, means in result.block_costs.items()}
     assert blocks == {"val": 100, "test": 16, "windowed": 100}
@@ -162,23 +162,13 @@ def test_samples_are_the_reports_prompts_and_one_longer_text(done):
     assert [len(sample.text) - len(sample.prompt) for sample in result.samples] == [20, 20, 20, 300]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"cell": "gru", "implementation": "scratch"},
-        {"cell": "rnn", "embedding_size": 5},
-        {"alphabet": "raw"},
-        {"on_top_of": "ngram"},
-    ],
-)
-def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, options):
-    options = dict(options)
-    if options.pop("alphabet", None):
-        corpus = load_corpus(CorpusConfig(corpus.source, "raw"))
-    result = experiment(corpus, folder=tmp_path, **options | {"epochs": 1})
-    model, _, _ = load_model(tmp_path / BEST_CHECKPOINT)
-    assert score_text(model, ids_of(corpus, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
-    assert score_text(model, ids_of(corpus, "test")) == result.test
+def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, on_top):
+    raw = load_corpus(CorpusConfig(corpus.source, "raw"))
+    of_raw = experiment(raw, folder=tmp_path, cell="rnn", embedding_size=5, epochs=1)
+    for result, text in ((of_raw, raw), (on_top, corpus)):
+        model, _, _ = load_model(result.checkpoint)
+        assert score_text(model, ids_of(text, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
+        assert score_text(model, ids_of(text, "test")) == result.test
 
 
 # --- what an observer hears, and when --------------------------------------------------------------------------------
@@ -220,7 +210,7 @@ def says(values: list[float]) -> Callable[[Training], None]:
     return script
 
 
-@pytest.mark.parametrize(("average", "best_epoch"), [(0.0, 1), (0.9, 2), (0.9, 3)])
+@pytest.mark.parametrize(("average", "best_epoch"), [(0.0, 1), (0.9, 2)])
 def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, average, best_epoch):
     model_config, train_config = resolve(OPTIONS | {"average": average})
     values = [5.0, 5.0, 5.0]
