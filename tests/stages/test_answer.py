@@ -18,7 +18,7 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
 from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char
-from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
 
 BRIEF = AnswerConfig(seeds=1, minutes=0.001)  # one pass of each
@@ -38,6 +38,7 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     """Train the smallest networks of each family only, and time two characters."""
     make_artifacts_plain(patch)
     leave_out_the_served_model(patch)
+    patch.setattr("pipeline.answer.figures._picture", lambda panels: PNG)
     patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     patch.setattr("pipeline.answer.plan.SHAPES", {"stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 12}})
     patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))

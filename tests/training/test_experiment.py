@@ -166,7 +166,7 @@ def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, on
     raw = load_corpus(CorpusConfig(corpus.source, "raw"))
     of_raw = experiment(raw, folder=tmp_path, cell="rnn", embedding_size=5, epochs=1)
     for result, text in ((of_raw, raw), (on_top, corpus)):
-        model, _, _ = load_model(result.checkpoint)
+        model, _, _ = load_model(Path(result.figures()["checkpoint"]))
         assert score_text(model, ids_of(text, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
         assert score_text(model, ids_of(text, "test")) == result.test
 
