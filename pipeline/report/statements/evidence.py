@@ -301,28 +301,27 @@ class Evidence:
 
     def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
         """Compare a measure of two configurations, which must both have values, for a statement of this kind."""
-        key, ids = (kind, min(first, second), max(first, second), measure.name), (first, second, measure.name)
-        comparison = self._compared[ids] = self._compared.get(ids) or self._comparison(first, second, measure)
+        ids = (first, second, measure.name)
+        if ids not in self._compared:
+            one, other = self._scaled(first, measure), self._scaled(second, measure)
+            found = difference(one, other, self.spread(measure))
+            mean, low, high = (
+                expm1(x) if x is not None and measure.logarithmic else x for x in (found.mean, found.low, found.high)
+            )
+            assert mean is not None
+            self._compared[ids] = Comparison(
+                first=first,
+                second=second,
+                means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
+                difference=Estimate(mean, low, high),
+                relative=measure.logarithmic,
+                seeds=(len(one), len(other)),
+                p=found.p,
+                adjusted_p=found.p,
+            )
+        comparison, key = self._compared[ids], (kind, min(first, second), max(first, second), measure.name)
         self._asked[key] = comparison.p
         return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
-
-    def _comparison(self, first: str, second: str, measure: Measure) -> Comparison:
-        one, other = self._scaled(first, measure), self._scaled(second, measure)
-        found = difference(one, other, self.spread(measure))
-        mean, low, high = (
-            expm1(x) if x is not None and measure.logarithmic else x for x in (found.mean, found.low, found.high)
-        )
-        assert mean is not None
-        return Comparison(
-            first=first,
-            second=second,
-            means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
-            difference=Estimate(mean, low, high),
-            relative=measure.logarithmic,
-            seeds=(len(one), len(other)),
-            p=found.p,
-            adjusted_p=found.p,
-        )
 
     def compared(
         self,

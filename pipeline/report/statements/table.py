@@ -19,7 +19,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -142,8 +142,15 @@ def read_statements(path: Path) -> tuple[Statement, ...]:
         for number, line in enumerate(reader, 2):
             where = f", line {number}"
             statements.append(_statement({name: (line.get(name) or "").strip() for name in COLUMNS}))
-        where = ""
-        _check_references(statements)
+        where, reasons = "", {statement.id: statement.reasons for statement in statements}
+        if not statements or len(reasons) < len(statements):
+            raise ValueError(f"it has {'an id twice' if statements else 'no rows'}; each needs an id of its own")
+        for id, of_it in reasons.items():
+            if strange := [reason for reason in of_it if reason not in reasons]:
+                raise ValueError(f"the reasons of {id} have {strange[0]!r}, the id of no statement in the file")
+        TopologicalSorter(reasons).prepare()
+    except CycleError as error:
+        raise InputError(f"--statements {path}: the reasons of {error.args[1][0]} lead back to it") from None
     except (ValueError, csv.Error) as error:
         raise InputError(f"--statements {path}{where}: {error}") from None
     return tuple(statements)
@@ -173,17 +180,3 @@ def _statement(cells: Mapping[str, str]) -> Statement:
     if len(statement.configurations) < least:
         raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
     return statement
-
-
-def _check_references(statements: Sequence[Statement]) -> None:
-    """Raise ValueError for no statement, a duplicate id, an unknown reason, or reasons that form a cycle."""
-    reasons = {statement.id: statement.reasons for statement in statements}
-    if not statements or len(reasons) < len(statements):
-        raise ValueError(f"it has {'an id twice' if statements else 'no rows'}; each statement needs an id of its own")
-    for id, of_it in reasons.items():
-        if strange := [reason for reason in of_it if reason not in reasons]:
-            raise ValueError(f"the reasons of {id} have {strange[0]!r}, which is the id of no statement in the file")
-    try:
-        TopologicalSorter(reasons).prepare()
-    except CycleError as error:
-        raise ValueError(f"the reasons of {error.args[1][0]} lead back to it") from None
