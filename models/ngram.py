@@ -41,18 +41,6 @@ def as_ids(ids: ArrayLike, vocab_size: int) -> Ints:
     return array.astype(np.int64)
 
 
-def mean_bits(log2_probabilities: Floats) -> float:
-    """Mean bits per character of a text with these log2 probabilities (N,). Raises ValueError for an empty text."""
-    if not len(log2_probabilities):
-        raise ValueError("an empty text has no bits per character; score a text of at least one character")
-    return float(-log2_probabilities.mean())
-
-
-def uniform_bits_per_char(vocab_size: int) -> float:
-    """Bits per character of the uniform distribution, log2(V)."""
-    return log2(vocab_size)
-
-
 class Unigram:
     """Character frequencies with add-one (Laplace) smoothing, so that an unseen symbol has a finite cost.
 
@@ -69,10 +57,6 @@ class Unigram:
     def log2_probabilities(self, ids: ArrayLike) -> Floats:
         """ids (N,) -> log2 probability of each character (N,)."""
         return self._log2[as_ids(ids, self.vocab_size)]
-
-    def bits_per_char(self, ids: ArrayLike) -> float:
-        """Mean bits per character of the text."""
-        return mean_bits(self.log2_probabilities(ids))
 
 
 def discounts(counts: Ints) -> Floats:
@@ -329,10 +313,6 @@ class KneserNey:
             tables, suffixes = [*tables, table], shorter
         return tables
 
-    def bits_per_char(self, ids: ArrayLike) -> float:
-        """Mean bits per character of the text."""
-        return mean_bits(self.log2_probabilities(ids))
-
 
 @dataclass(frozen=True)
 class NGramScore:
@@ -405,6 +385,6 @@ def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) ->
     }
     best = min(scores["val"], key=lambda score: score.bits_per_char).order
     return {
-        name: Baselines(uniform_bits_per_char(vocab_size), predicted_bits_per_char(unigram, ids), best, scores[name])
+        name: Baselines(log2(vocab_size), predicted_bits_per_char(unigram, ids), best, scores[name])
         for name, ids in held_out.items()
     }

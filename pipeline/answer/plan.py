@@ -3,7 +3,6 @@
 All follow the preset stream, whose defaults depend on the shape, the text and the budget.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
@@ -39,16 +38,10 @@ class Planned:
 def text_sizes(train_chars: int) -> list[int]:
     """The training characters of the learning curves: 10,000, 20,000, ... and all; in larger steps for a long text."""
     step = STEP
-    while len(sizes := list(_sizes_below(train_chars / LAST_STEP, step))) >= MOST_TEXTS:
+    while SMALLEST_TEXT * step ** (MOST_TEXTS - 1) < train_chars / LAST_STEP:
         step *= STEP
-    return [*sizes, train_chars]
-
-
-def _sizes_below(limit: float, step: int) -> Iterator[int]:
-    size = SMALLEST_TEXT
-    while size < limit:
-        yield size
-        size *= step
+    sizes = [SMALLEST_TEXT * step**number for number in range(MOST_TEXTS - 1)]
+    return [*(size for size in sizes if size < train_chars / LAST_STEP), train_chars]
 
 
 def planned(train_chars: int, minutes: float = USUAL_MINUTES) -> list[Planned]:

@@ -1,7 +1,7 @@
 """click options made from the fields of the configuration dataclasses, and the parsing rules that all commands share.
 
-Options whose default depends on the preset have the default ``auto``; an empty value means the same. A flag may be
-followed by a value (``--force true``), because MLflow passes every parameter with one. ``_`` may be written for ``-``
+Options whose default depends on the preset have the default ``auto``; an empty value means the same. A flag may have
+a value (``--force true``), because MLflow passes every parameter with one. ``_`` may be written for ``-``
 in the name of an option.
 """
 
@@ -107,7 +107,11 @@ def flag(name: str, help: str, group: str = "") -> Callable[[Command], Command]:
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 length_option = click.option(
-    "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
+    "--length",
+    type=click.IntRange(0),
+    default=DEFAULT_LENGTH,
+    show_default=True,
+    help="Characters to generate after each prompt.",
 )
 
 
@@ -158,14 +162,16 @@ class LabCommand(click.Command):
                 formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what is not UTF-8; read ``--force true`` as ``--force``, and leave out ``--force false``."""
+        """Refuse what is not UTF-8; read ``--force true`` and ``--force=true`` as ``--force``; leave out false ones."""
         flags = {name for each in self.params if isinstance(each, click.Option) and each.is_flag for name in each.opts}
         plain: list[str] = []
         for arg in args:
             if re.search(r"[\ud800-\udfff]", arg):  # surrogates: how Python represents bytes that it can't decode
                 raise click.UsageError(f"{arg!r} is not UTF-8; if it is, set PYTHONUTF8=1", ctx)
-            if not (plain and with_dashes(plain[-1]) in flags and arg.lower() in TRUE | FALSE):
-                plain.append(arg)
-            elif arg.lower() in FALSE:
-                plain.pop()
+            is_flag = with_dashes(arg.partition("=")[0]) in flags
+            for word in arg.split("=", 1) if is_flag else [arg]:
+                if not (plain and with_dashes(plain[-1]) in flags and word.lower() in TRUE | FALSE):
+                    plain.append(word)
+                elif word.lower() in FALSE:
+                    plain.pop()
         return super().parse_args(ctx, plain)

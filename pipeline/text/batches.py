@@ -19,10 +19,10 @@ def windows(ids: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """The report's examples: every window of ``length`` characters, at stride 1.
 
     Returns inputs and targets, each (N, length) with N = len(ids) - length, as views of ``ids``; target t is the
-    character after input t. Raises ValueError for a text shorter than a window and its last target.
+    character after input t. Raises InputError for a text shorter than a window and its last target.
     """
     if len(ids) <= length:
-        raise ValueError(f"{len(ids):,} characters hold no window of {length}; lower sequence_length")
+        raise InputError(f"{len(ids):,} characters hold no window of {length}; lower sequence_length")
     view = ids.unfold(0, length + 1, 1)
     return view[:, :-1], view[:, 1:]
 
@@ -38,11 +38,11 @@ def stream_batches(
 
     ``offset`` characters at the start are skipped, so that each pass may cut the text at other places; up to B - 1
     characters at the end are dropped. ``ids`` (N, ...) may hold anything else per character, such as a prior. Raises
-    ValueError for a text that is too short to fill the rows.
+    InputError for a text that is too short to fill the rows.
     """
     length = (len(ids) - 1 - offset) // batch_size
     if length < 1:
-        raise ValueError(
+        raise InputError(
             f"{len(ids):,} characters cannot fill {batch_size} rows; lower --batch-size or use a longer text"
         )
     inputs = ids[offset : offset + batch_size * length].unflatten(0, (batch_size, length))
@@ -54,7 +54,7 @@ def stream_batches(
 class WindowData:
     """The report's protocol: shuffled overlapping windows, each read from a zero state.
 
-    Raises ValueError for a text that is shorter than a window.
+    Raises InputError for a text that is shorter than a window.
     """
 
     carries_state = False
@@ -113,10 +113,7 @@ class StreamData:
 
 def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
     """Training and validation ids (N,) as the preset reads them. Raises InputError for a text that is too short."""
-    try:
-        return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
-    except ValueError as error:  # too few characters for a window
-        raise InputError(str(error)) from error
+    return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
 
 
 def number_of_epochs(config: TrainConfig, data: WindowData | StreamData) -> int:

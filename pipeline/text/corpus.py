@@ -148,7 +148,9 @@ class Corpus:
         last = f"-last-{self.last_chars}" if self.last_chars else ""
         kept = self.folder / f"baselines-{preset}{last}-{RECIPE[preset]}.json"
         if kept.is_file():
-            return {split: _baselines_of(values) for split, values in json.loads(kept.read_text()).items()}
+            found = json.loads(kept.read_text())
+            scores = {split: tuple(NGramScore(**each) for each in values["ngrams"]) for split, values in found.items()}
+            return {split: Baselines(**values | {"ngrams": scores[split]}) for split, values in found.items()}
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
         result = baselines(self.baseline_text(preset), held_out, len(self.vocabulary))
         with _writing_cache():
@@ -167,11 +169,6 @@ class Corpus:
 
 
 _ngrams: dict[tuple[str, Alphabet, PresetName, int], KneserNey] = {}  # the latest that ``Corpus.ngram`` has fitted
-
-
-def _baselines_of(values: dict[str, Any]) -> Baselines:
-    """Restore baselines from their JSON."""
-    return Baselines(**{**values, "ngrams": tuple(NGramScore(**score) for score in values["ngrams"])})
 
 
 def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:

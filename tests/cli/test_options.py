@@ -71,6 +71,7 @@ def test_a_flag_may_be_followed_by_its_value(name, value, expected):
     """As ``mlflow run -P json=true`` passes it; before the argument and behind it."""
     got = parse("MODEL", name, *value)
     assert got == parse(name, *value, "MODEL")
+    assert not value or got == parse(f"{name}={value[0]}", "MODEL")
     assert (got["as_json"] or got["force"], got["model"]) == (expected, "MODEL")
 
 

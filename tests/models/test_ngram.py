@@ -20,9 +20,7 @@ from models.ngram import (
     Unigram,
     baselines,
     discounts,
-    mean_bits,
     predicted_bits_per_char,
-    uniform_bits_per_char,
 )
 
 VOCAB_SIZE = 7  # of the small texts below, whose last symbol never occurs
@@ -134,7 +132,7 @@ def test_a_large_vocabulary_of_long_n_grams_does_not_overflow():
     vocab_size = 60_000  # to the sixth: 2**95
     text = np.tile(np.random.default_rng(0).integers(0, vocab_size, 500), 4)
     model = KneserNey(text, vocab_size, order=6)
-    assert model.bits_per_char(text[:500]) < 1.5 < 15 < uniform_bits_per_char(vocab_size)
+    assert -model.log2_probabilities(text[:500]).mean() < 1.5 < 15 < log2(vocab_size)
 
 
 def test_baselines_score_every_held_out_text_by_name_from_its_second_character_on():
@@ -144,10 +142,10 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
     for name, text in held_out.items():
         assert scores[name].uniform_bits_per_char == log2(VOCAB_SIZE)
         unigram = Unigram(train, VOCAB_SIZE)
-        assert scores[name].unigram_bits_per_char == mean_bits(unigram.log2_probabilities(text)[1:])
+        assert scores[name].unigram_bits_per_char == -unigram.log2_probabilities(text)[1:].mean()
         for order, score in zip(BASELINE_ORDERS, scores[name].ngrams, strict=True):
             ngram = model_of_order(order)
-            assert score == NGramScore(order, ngram.entries, mean_bits(ngram.log2_probabilities(text)[1:]))
+            assert score == NGramScore(order, ngram.entries, -ngram.log2_probabilities(text)[1:].mean())
 
 
 def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
@@ -164,7 +162,7 @@ def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
 def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_chars, monkeypatch):
     monkeypatch.setattr(ngram, "PIECE_CHARS", piece_chars)
     text = markov_text(50, seed=3)
-    assert predicted_bits_per_char(model, text) == pytest.approx(mean_bits(model.log2_probabilities(text)[1:]))
+    assert predicted_bits_per_char(model, text) == pytest.approx(-model.log2_probabilities(text)[1:].mean())
 
 
 def test_ids_outside_of_the_vocabulary_are_refused():

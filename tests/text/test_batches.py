@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.errors import InputError
 from pipeline.text.batches import stream_batches, windows
 
 
@@ -45,7 +46,7 @@ def test_windows_are_the_books(length, more):
 
 @pytest.mark.parametrize("length", [0, 5, 32])
 def test_a_text_without_a_window_is_refused_naming_the_option(length):
-    with pytest.raises(ValueError, match=f"{length} characters hold no window of 32; lower sequence_length"):
+    with pytest.raises(InputError, match=f"{length} characters hold no window of 32; lower sequence_length"):
         windows(a_text(length), 32)
 
 
@@ -80,5 +81,5 @@ def test_the_example_that_is_drawn_beside_the_code():
 @pytest.mark.parametrize(("length", "offset"), [(0, 0), (1, 0), (8, 0), (12, 4), (8, 100)])
 def test_a_text_that_does_not_fill_the_rows_is_refused_naming_the_option(length, offset):
     message = f"{length} characters cannot fill 8 rows; lower --batch-size or use a longer text"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         next(stream_batches(a_text(length), 8, 4, offset))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from models.config import ModelConfig, check_range
+from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline.cli import completion
 from pipeline.cli.group import RUN, UNDER_MLFLOW, show
@@ -183,7 +183,6 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
     address.
     """
     decoding = Decoding(**options)
-    check_range("length", length, low=0)
     from pipeline.cli.chat import write
     from pipeline.stages import sample
 
@@ -214,7 +213,6 @@ def chat(model: str, length: int, **options: Any) -> None:
     characters, latest, the path of a checkpoint, or a models:/ address.
     """
     decoding = Decoding(**options)
-    check_range("length", length, low=0)
     from pipeline.cli import chat
 
     chat.chat(model, length, decoding)
