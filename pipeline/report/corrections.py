@@ -94,26 +94,20 @@ def _last_epochs(evidence: Evidence) -> str:
 
 
 def _eight_layers(evidence: Evidence) -> dict[str, str]:
-    """What networks of eight layers learn beyond letter frequencies, by the report's recipe and by ours.
-
-    Ours is judged on the report's characters or, without such a training, on nine tenths of the text.
-    """
+    """What networks of eight layers learn beyond letter frequencies, by the report's recipe and by ours."""
     text, id = evidence.reproduction.text, EIGHT[0]
     learn = fit = wins = False
     if is_trained := not evidence.missing(*EIGHT):
         learn = any(evidence.mean(each, BEST_VAL).mean < LEARNT * text.unigram for each in EIGHT)
         fit = any(evidence.mean(each, LAST_TRAIN).mean < LEARNT * text.train_unigram for each in EIGHT)
-    runs, letters, where = _same_text(evidence, id), text.unigram, "the same characters"
-    if not runs and not evidence.reproduction.quick:
-        runs, where = whole(evidence.reproduction[id].stream), "nine tenths of the text"
-        letters = text.stream_val_unigram
+    runs = _same_text(evidence, id)
     said = f"Whether our recipe trains the shape of {id}, `tmlm reproduce` would show."
     if runs:
         best = estimate([run.best_val for run in runs])
-        wins = best.mean < LEARNT * letters
+        wins = best.mean < LEARNT * text.unigram
         said = (
-            f"By our recipe on {where} the shape of {id} gets to {best} in validation ({counted(len(runs), 'seed')}), "
-            f"where the letters' frequencies give {letters:.2f}."
+            f"By our recipe on the same characters the shape of {id} gets to {best} in validation "
+            f"({counted(len(runs), 'seed')}), where the letters' frequencies give {text.unigram:.2f}."
         )
     return {
         "eight untrained": "yes" * (not is_trained),

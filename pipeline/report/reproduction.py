@@ -145,7 +145,7 @@ class TextFacts:
     N-grams fitted on the protocol's training characters, by order, 1 (letter frequencies) to 8 (Kneser-Ney):
     ``val_perplexities`` are on the protocol's validation characters; ``windowed`` too, where each window of 32 starts
     without context and is first predicted by lower orders. ``train_unigram`` is that of letter frequencies on the
-    training characters themselves, ``stream_val_unigram`` on the stream preset's validation text.
+    training characters themselves.
 
     ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as in
     ``JudgedTraining.block_costs``. ``words`` are the distinct words of the whole text, sorted.
@@ -157,7 +157,6 @@ class TextFacts:
     val_perplexities: Mapping[int, float]
     windowed: Mapping[int, float]
     train_unigram: float
-    stream_val_unigram: float
     words: tuple[str, ...]
     prompts: tuple[PromptInText, ...]
     block_costs: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)

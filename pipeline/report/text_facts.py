@@ -44,7 +44,6 @@ def text_facts(corpus: Corpus) -> TextFacts:
         windowed={1: unigram, **perplexities["windowed"]},
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in places_of(corpus, prompt)),
         train_unigram=2 ** predicted_bits_per_char(letters, train),
-        stream_val_unigram=2 ** corpus.baselines("stream")["val"].unigram_bits_per_char,
         block_costs={
             text: {
                 order: tuple(block_means(torch.from_numpy(each)))

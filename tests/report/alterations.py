@@ -43,13 +43,6 @@ def untrained(id: str) -> Alter:
     return runs(id, lambda run: cut(run, 2))
 
 
-def streams(*vals: float) -> Alter:
-    """Trainings of all shapes under the stream preset that end at these perplexities."""
-    return each(
-        lambda one: replace(one, stream=tuple(replace(one.runs[0], val=(val,), epochs_planned=1) for val in vals))
-    )
-
-
 def same_text(*windowed: float, val: float = 4.8) -> Alter:
     """Trainings of all shapes by our recipe on the report's characters, with these perplexities in windows."""
     return each(

@@ -26,7 +26,6 @@ TEXT = TextFacts(
         PromptInText("staring hard", 5_147, "training", " at the machine and "),
     ),
     train_unigram=17.07,
-    stream_val_unigram=16.86,
     words=("a", "and", "any", "at", "had", "hand", "has", "in", "no", "small", "the", "time", "to", "traveller"),
 )
 ENDS: dict[str, tuple[float, float]] = {  # id -> train and validation perplexity at the last epoch, about as measured

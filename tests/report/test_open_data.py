@@ -144,7 +144,6 @@ def committed(book: Path) -> Reproduction:
         windowed=ngrams["val_windowed"],
         prompts=tuple(place for prompt in REPORT_PROMPTS for place in places_of(corpus, prompt)),
         train_unigram=17.07,
-        stream_val_unigram=16.86,
         words=words_of(corpus),
     )
     configurations = tuple(

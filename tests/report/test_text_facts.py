@@ -31,7 +31,6 @@ def test_of_the_book_more_context_is_better_and_the_prompts_are_found(book):
     assert exp(np.mean(facts.block_costs["windowed"][4])) == pytest.approx(facts.windowed[4], rel=1e-3)
     assert facts.unigram == pytest.approx(16.66, abs=0.01)
     assert facts.train_unigram == pytest.approx(17.07, abs=0.01)
-    assert facts.stream_val_unigram == pytest.approx(16.86, abs=0.01)
     assert log2(facts.val_perplexities[6]) == pytest.approx(
         predicted_bits_per_char(
             KneserNey(corpus.split("report", "train"), 28, order=6), np.asarray(corpus.split("report", "val"))
