@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import exp, log, sqrt
 from statistics import fmean, stdev
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from scipy.special import stdtrit
 
@@ -57,16 +57,6 @@ class Check:
     is_blind: bool = False
 
 
-class Band(NamedTuple):
-    """The range in which a perplexity is expected, both ends included."""
-
-    low: float
-    high: float
-
-    def holds(self, perplexity: float) -> bool:
-        return self.low <= perplexity <= self.high
-
-
 @cache
 def d2l_curves() -> Mapping[str, Mapping[Split, Sequence[Sequence[float]]]]:
     """Perplexities of d2l's trainings after each epoch, by configuration and split; one list per seed."""
@@ -88,7 +78,7 @@ def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int
     return (*(epoch for epoch in EPOCHS if epoch < last), last) if last else ()
 
 
-def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) -> Band:
+def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) -> tuple[float, float]:
     """The prediction interval of probability 1 - level for one more curve after the epoch (counted from 1).
 
     exp(mean +- t(1 - level / 2, n - 1) * deviation * sqrt(1 + 1 / n)), mean and deviation of the logarithms of n curves
@@ -99,7 +89,7 @@ def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) ->
     count = len(logs)
     spread = max(stdev(logs), SMALLEST_SPREAD) * sqrt(1 + 1 / count)
     reach = float(stdtrit(count - 1, 1 - level / 2)) * spread
-    return Band(exp(fmean(logs) - reach), exp(fmean(logs) + reach))
+    return exp(fmean(logs) - reach), exp(fmean(logs) + reach)
 
 
 def checks(reproduction: Reproduction) -> tuple[Check, ...]:
@@ -161,16 +151,16 @@ def _perplexity_check(
         return Check(name, None, said, id, split, planned=planned)
     bands = {epoch: band(curves, epoch, LEVEL / len(epochs)) for epoch in epochs}
     values = {epoch: getattr(run, split)[epoch - 1] for epoch in epochs}
-    outside = [epoch for epoch in epochs if not bands[epoch].holds(values[epoch])]
+    outside = [epoch for epoch, (low, high) in bands.items() if not low <= values[epoch] <= high]
     shown = [
-        f"{values[epoch]:.3f} after epoch {epoch} ({bands[epoch].low:.3f} to {bands[epoch].high:.3f})"
+        f"{values[epoch]:.3f} after epoch {epoch} ({bands[epoch][0]:.3f} to {bands[epoch][1]:.3f})"
         for epoch in outside or epochs
     ]
     said = (
         f"{id}, seed {run.seed}: {what} perplexity is {'outside' if outside else 'within'} the bands of d2l 1.0.3 "
         f"({len(curves)} seeds): {', '.join(shown)}; compared after {', '.join(map(str, epochs))} of {planned} epochs"
     )
-    is_blind = split == "val" and all(each.holds(reproduction.text.unigram) for each in bands.values())
+    is_blind = split == "val" and all(low <= reproduction.text.unigram <= high for low, high in bands.values())
     return Check(name, not outside, said, id, split, epochs, planned, is_blind)
 
 

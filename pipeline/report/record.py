@@ -158,7 +158,6 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
         seed=training.seed,
         epochs_planned=max(epochs, config["epochs"] or epochs + (not ended)),  # a later --epochs may have extended it
         **curves,
-        train_seconds=seconds[-1] if seconds else 0.0,
         first_half=first_half[0] if first_half else None,
         seconds=seconds,
         test_perplexity=result.get("test_perplexity"),

@@ -28,7 +28,7 @@ class JudgedTraining:
     validation windows, pooled, both at the best epoch. ``block_costs`` are mean costs in nats per character of
     consecutive blocks of held-out text at the best epoch, by reading: "val" and "test" (with context) and "windowed".
     ``texts`` (prompt, text including the prompt) are generated greedily with the weights after the last epoch.
-    ``seconds`` are from the start of training to the end of each epoch, and ``train_seconds`` is the last of them.
+    ``seconds`` are from the start of training to the end of each epoch.
     Fields known only at the end are None or empty before it.
     """
 
@@ -39,7 +39,6 @@ class JudgedTraining:
     val: tuple[float, ...]
     train_pooled: tuple[float, ...] = ()
     val_pooled: tuple[float, ...] = ()
-    train_seconds: float = 0.0
     first_half: float | None = None
     test_perplexity: float | None = None
     windowed: float | None = None
@@ -64,10 +63,12 @@ class JudgedTraining:
         if self.epochs <= epochs:
             return self
         curves = {name: getattr(self, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
-        train_seconds = self.train_seconds * epochs / self.epochs
         ends: dict[str, Any] = {"test_perplexity": None, "windowed": None, "block_costs": {}, "texts": ()}
-        seconds = self.seconds[:epochs]
-        return replace(self, **curves, **ends, epochs_planned=epochs, seconds=seconds, train_seconds=train_seconds)
+        return replace(self, **curves, **ends, epochs_planned=epochs, seconds=self.seconds[:epochs])
+
+    @property
+    def train_seconds(self) -> float:
+        return self.seconds[-1] if self.seconds else 0.0
 
     @property
     def best_epoch(self) -> int:

@@ -123,7 +123,7 @@ def committed(book: Path) -> Reproduction:
                 seed=key[2],
                 epochs_planned=recorded[key]["epochs_planned"],
                 **{str(curve): tuple(float(line[column]) for line in lines) for curve, column in CURVES.items()},  # type: ignore[arg-type]
-                train_seconds=recorded[key]["train_seconds"],
+                seconds=tuple(float(line["seconds"]) for line in lines),
                 first_half=recorded[key]["first"]["train_first_half_book"],
                 test_perplexity=recorded[key]["test_perplexity"],
                 windowed=recorded[key]["val_windowed"],
