@@ -79,21 +79,20 @@ class Twin(nn.Module):
         return logits
 
 
-def _core(config: ModelConfig, vocab_size: int) -> nn.RNNBase:
-    """torch.nn's recurrent layers of a shape."""
+@torch.random.fork_rng(devices=[])  # initialising weights would advance the caller's generator
+def _probe(config: ModelConfig, vocab_size: int, chars: int = 1, with_output: bool = False) -> tuple[int, int, str]:
+    """Run ptflops on torch.nn's layers of a shape and ``chars`` input vectors: MACs, parameters and its print-out."""
+    input_size = config.embedding_size or vocab_size
     layers: type[nn.RNNBase] = getattr(nn, CELLS[config.cell].torch_layer)
-    return layers(config.embedding_size or vocab_size, config.hidden_size, config.num_layers, batch_first=True)  # type: ignore[arg-type]
-
-
-def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = False) -> tuple[int, int, str]:
-    """Run ptflops on one sequence of ``chars`` input vectors: MACs, parameters and its printed output."""
+    core = layers(input_size, config.hidden_size, config.num_layers, batch_first=True)  # type: ignore[arg-type]
+    module = Twin(core, _outputs(config, vocab_size)) if with_output else core
     printed = io.StringIO()
     macs, parameters = get_model_complexity_info(
         module,
         (chars, input_size),
         backend="pytorch",  # the aten backend does not count LSTMs
         as_strings=False,
-        print_per_layer_stat=per_layer,
+        print_per_layer_stat=chars > 1,
         verbose=False,
         ost=printed,  # the default is sys.stdout at import time
     )
@@ -102,7 +101,6 @@ def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = Fal
     return int(macs), int(parameters), printed.getvalue()
 
 
-@torch.random.fork_rng(devices=[])  # initialising weights would advance the caller's generator
 def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's.
 
@@ -111,9 +109,8 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     """
     if not CELLS[config.cell].torch_layer:
         return closed_form(config, vocab_size)
-    input_size = config.embedding_size or vocab_size
-    core_macs, core_parameters, _ = _probe(_core(config, vocab_size), 1, input_size)
-    macs, parameters, _ = _probe(Twin(_core(config, vocab_size), _outputs(config, vocab_size)), 1, input_size)
+    core_macs, core_parameters, _ = _probe(config, vocab_size)
+    macs, parameters, _ = _probe(config, vocab_size, with_output=True)
     return Complexity(
         parameters=parameters + vocab_size * config.embedding_size,
         macs_per_char=macs,
@@ -123,7 +120,6 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     )
 
 
-@torch.random.fork_rng(devices=[])
 def report_print_out(config: ModelConfig, vocab_size: int) -> str:
     """ptflops' printed output as in the report's figures: the recurrent layers alone, 1,024 characters.
 
@@ -131,8 +127,7 @@ def report_print_out(config: ModelConfig, vocab_size: int) -> str:
     """
     if not CELLS[config.cell].torch_layer:
         return f"No print-out by ptflops: torch.nn has no {config.cell} layer, so all of these follow from formulas.\n"
-    input_size = config.embedding_size or vocab_size
-    macs, parameters, printed = _probe(_core(config, vocab_size), REPORT_CHARS, input_size, per_layer=True)
+    macs, parameters, printed = _probe(config, vocab_size, REPORT_CHARS)
     return (
         f"{printed}Computational complexity: {macs / 1e6:.2f} MMac ({macs:,} for {REPORT_CHARS:,} characters)\n"
         f"Number of parameters: {parameters / 1e3:.2f} k ({parameters:,})\n"

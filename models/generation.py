@@ -80,11 +80,9 @@ def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Te
     training = model.training
     if training:
         model.eval()
-    try:
-        logits, state = model(ids.to(model.output.weight.device), state)
-    finally:
-        if training:
-            model.train()
+    logits, state = model(ids.to(model.output.weight.device), state)
+    if training:
+        model.train()
     return logits[:, -1].cpu() + penalty, state
 
 

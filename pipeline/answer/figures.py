@@ -57,14 +57,13 @@ def _draw(axes: Axes, series: Sequence[Series]) -> None:
                 bar = [[value.mean - value.low], [value.high - value.mean]]
                 lines.append(((x, value.low), (x, value.high)))
             axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, markersize=4.5, capsize=2, zorder=4)
-    labelled = [
+    labels = [
         (text, *point, each.style.colour)
         for each in series
         for text, point in zip(each.labels, each.means, strict=True)
+        if text
     ]
-    labels = sorted(
-        (label for label in labelled if label[0]), key=lambda label: -len(label[0])
-    )  # long ones name a series
+    labels.sort(key=lambda label: -len(label[0]))  # long ones name a series
     dots = [point for each in series for point in each.means]
     named, colours = [label[:3] for label in labels], [label[3] for label in labels]
     write_labels(axes, named, dots, lines, keep=len(named), colours=colours)

@@ -2,9 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,23 +17,20 @@ if TYPE_CHECKING:
     from pipeline.cluster.keys import Address
     from pipeline.support.workers import MakePool
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 PORT = click.IntRange(1, 65535)
 
 STORE_VARIABLE = "TMLM_CLUSTER_STORE"
 
 
-def cluster_option(command: Command) -> Command:
-    return click.option(
-        "--cluster",
-        default="",
-        metavar="ADDRESS",
-        cls=GroupedOption,
-        group="Cluster",
-        help="Train on the nodes of this cluster: the scheduler's address, as `tmlm cluster serve` prints it. The keys "
-        "are read from $TMLM_CLUSTER_KEYS, or the user's configuration folder.",
-    )(command)
+cluster_option = click.option(
+    "--cluster",
+    default="",
+    metavar="ADDRESS",
+    cls=GroupedOption,
+    group="Cluster",
+    help="Train on the nodes of this cluster: the scheduler's address, as `tmlm cluster serve` prints it. The keys are "
+    "read from $TMLM_CLUSTER_KEYS, or the user's configuration folder.",
+)
 
 
 def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool":

@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
@@ -81,9 +81,8 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
 
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
-        annotations = {config: get_type_hints(config) for config in configs}
         for config, field in reversed(chosen):
-            inner = COMPLETED.get(field.name) or click_type(annotations[config][field.name], field.metadata["choices"])
+            inner = COMPLETED.get(field.name) or click_type(field.type, field.metadata["choices"])
             automatic = with_preset and field.metadata["preset"]
             command = click.option(
                 f"--{field.name.replace('_', '-')}",
