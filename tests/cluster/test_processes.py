@@ -1,10 +1,6 @@
 """The processes of a cluster: what is checked before they are started."""
 
-import os
 import socket
-import subprocess
-import sys
-import time
 from contextlib import closing
 
 import pytest
@@ -13,8 +9,7 @@ from pipeline.cluster import processes
 from pipeline.cluster.keys import Address
 from pipeline.cluster.processes import check_can_listen
 from pipeline.errors import ClusterError, InputError
-from tests.checkout import ROOT, free_port
-from tests.limits import SLACK
+from tests.checkout import free_port
 
 
 def test_a_port_that_is_taken_is_named_with_its_option():
@@ -47,17 +42,3 @@ def test_a_node_that_can_not_join_says_why(monkeypatch, is_there, reason):
         address = Address("127.0.0.1", server.getsockname()[1] if is_there else free_port(), None)
         with pytest.raises(SystemExit, match=f"The scheduler {address} can't be reached .*{reason}"):
             processes.main(str(address), "", "1")
-
-
-@pytest.mark.slow
-def test_a_node_that_waits_for_its_scheduler_stops_at_once_when_it_is_told_to(tmp_path):
-    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    address = Address("127.0.0.1", free_port(), None)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    with subprocess.Popen(processes.node_command(address, 1), env=environment, cwd=tmp_path) as node:
-        time.sleep(8 * SLACK)  # it has begun to wait
-        assert node.poll() is None
-        began = time.monotonic()
-        node.terminate()
-        node.wait(timeout=30)
-    assert time.monotonic() - began < 5 * SLACK

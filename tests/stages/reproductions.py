@@ -11,7 +11,7 @@ from pipeline.stages.tasks import TrainingTask
 from pipeline.support.workers import Event
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
-from tests.labs import make_artifacts_plain
+from tests.labs import leave_out_the_served_model, make_artifacts_plain
 from tests.pools import Inline
 
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
@@ -37,7 +37,9 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
     patch.setattr("pipeline.stages.tasks._corpus_of_task", lambda config: corpus)
     patch.setattr("pipeline.stages.report.sensitivity", lambda reproduction, statements: {})
+    patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     make_artifacts_plain(patch)
+    leave_out_the_served_model(patch)
 
 
 def trainings(run_id: str) -> dict[str, Any]:
