@@ -110,33 +110,24 @@ class Findings:
 # --- which of two curves is lower ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Crossings:
-    """Which of two curves is lower, over the range of sizes that both cover.
+def crossings(first: Points, second: Points) -> tuple[bool, list[float]] | None:
+    """Compare two curves of (size, perplexity), linear in logarithms; None if their sizes do not overlap.
 
-    At ``low`` it is the first if ``first_is_lower``; it changes at each size in ``at``.
+    Returns whether the first is the lower one at the least size that both have, and that size, each size at which this
+    changes, and the largest size that both have.
     """
-
-    low: float
-    high: float
-    first_is_lower: bool
-    at: tuple[float, ...]
-
-
-def crossings(first: Points, second: Points) -> Crossings | None:
-    """Compare two curves of (size, perplexity), linear in logarithms; None if their sizes do not overlap."""
     curves = [np.log(np.array(sorted(points), dtype=np.float64)) for points in (first, second)]
     low, high = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
     if low > high:
         return None
     sizes = np.unique([low, high, *(size for curve in curves for size in curve[:, 0] if low <= size <= high)])
     gaps = np.subtract(*(np.interp(sizes, curve[:, 0], curve[:, 1]) for curve in curves))
-    at = tuple(
+    at = [
         exp(start + (end - start) * before / (before - after))
         for (start, before), (end, after) in pairwise(zip(sizes.tolist(), gaps.tolist(), strict=True))
         if (before < 0) != (after < 0)
-    )
-    return Crossings(exp(low), exp(high), bool(gaps[0] < 0), at)
+    ]
+    return bool(gaps[0] < 0), [exp(low), *at, exp(high)]
 
 
 def percent(bits: float) -> float:

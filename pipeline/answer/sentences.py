@@ -57,14 +57,14 @@ def below(findings: Findings) -> str:
             f"Below {_size(networks[0].stored_numbers)} stored numbers: no network was trained, and every n-gram "
             "stores less; the two can't be compared at one size."
         )
-    limits = [*found.at, found.high]
-    names = ("networks", "n-grams") if found.first_is_lower else ("n-grams", "networks")
+    networks_first, (low, *limits) = found
+    names = ("networks", "n-grams") if networks_first else ("n-grams", "networks")
     sentence = (
-        f"Below {_size(limits[0])} stored numbers (down to {_size(found.low)}, the least that both have): {names[0]} "
+        f"Below {_size(limits[0])} stored numbers (down to {_size(low)}, the least that both have): {names[0]} "
         f"are better than {names[1]} of the same size"
     )
     for number, (start, end) in enumerate(pairwise(limits), start=1):
-        where = f"above {_size(start)}" if number == len(found.at) else f"from {_size(start)} to {_size(end)}"
+        where = f"above {_size(start)}" if end == limits[-1] else f"from {_size(start)} to {_size(end)}"
         sentence += f"; {where}, {names[number % 2]} are"
     return f"{sentence}.{_example(findings, networks, limits[0])}"
 

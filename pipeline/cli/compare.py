@@ -71,9 +71,7 @@ def comparison(result: Mapping[str, Any]) -> str:
     heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
     rows = [(FIGURES[name], *map(_number, values)) for name, values in result["figures"].items() if any(values)]
     rows.append(("text", *result["corpora"]))
-    rows += [
-        (name, *("" if value is None else value for value in values)) for name, values in result["options"].items()
-    ]
+    rows += [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
     longest = (width - max(len(row[0]) for row in rows)) // 2 - 2
     table = text_table(["", *heads], [[row[0], *(value[:longest] for value in row[1:])] for row in rows])
     first, second = (f"{head}\n{text}" for head, text in zip(heads, result["texts"], strict=True))
@@ -86,4 +84,4 @@ def comparison(result: Mapping[str, Any]) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}" if value < 1000 else f"{value:,.0f}"
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:,.3f}"

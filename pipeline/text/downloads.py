@@ -68,13 +68,11 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     shown = public(url)
     try:
         parts = urlsplit(url)
-        is_valid = bool(parts.hostname) and parts.port != 0
+        is_valid = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise InputError(f"--corpus {shown} is not an address; give https://HOST/PATH, or a file")
-    if parts.scheme != "https":
-        raise InputError(f"--corpus {shown} is not https; only https addresses are downloaded")
+        raise InputError(f"--corpus {shown} is not an https address; give https://HOST/PATH, or a file")
     kept = cache_dir() / "downloads" / file if file else kept_file(url)
     if _is_kept(kept, known_sha256) and not refresh:
         return kept

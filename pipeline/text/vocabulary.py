@@ -45,7 +45,7 @@ def normalised(pieces: Iterable[str], alphabet: Alphabet) -> Iterator[str]:
 def _names(characters: Iterable[str]) -> str:
     """The first NAMED_CHARACTERS characters and their code points."""
     names = [f"{character!r} (U+{ord(character):04X})" for character in characters]
-    return ", ".join([*names[:NAMED_CHARACTERS], *(["..."] if len(names) > NAMED_CHARACTERS else [])])
+    return ", ".join(names[:NAMED_CHARACTERS]) + ", ..." * (len(names) > NAMED_CHARACTERS)
 
 
 @dataclass(frozen=True)
