@@ -89,11 +89,21 @@ def book() -> Path:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of a database with MLflow's empty tables, to be copied, as creating them takes seconds."""
+    """The path of a database with MLflow's empty tables, to be copied, as creating them takes seconds.
+
+    Whichever process of pytest-xdist needs it first creates it for all.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    folder = tmp_path_factory.mktemp("database")
-    SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
+    from pipeline.support.files import file_lock
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "database"
+    folder.mkdir(exist_ok=True)
+    with file_lock(folder / "lock"):
+        if not (folder / "made").exists():
+            SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
+            (folder / "made").touch()
     return folder / "mlflow.db"
 
 
