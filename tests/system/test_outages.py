@@ -147,13 +147,6 @@ def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_
 # --- what is said ----------------------------------------------------------------------------------------------------
 
 
-def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):
-    with runs.tracked_run("train", "a run", {}) as run:
-        mlflow_server.refuse("mlflow-artifacts/artifacts", "GET")
-        with pytest.raises(RecordingError, match=r"^a run can't be recorded in http://127\.0\.0\.1.*403"):
-            run.has("result.json")
-
-
 # --- a checkout that is moved ----------------------------------------------------------------------------------------
 
 
