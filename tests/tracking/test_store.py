@@ -60,6 +60,7 @@ assert get_telemetry_client() is None
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_the_host_process_is_as_before_after_an_import_and_after_a_call(empty_database, tmp_path):
     """And nothing is sent to MLflow's makers."""
     shutil.copy(empty_database, tmp_path / "other.db")
