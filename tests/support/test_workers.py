@@ -166,12 +166,14 @@ SCRIPT = """
 import signal
 from pipeline.support import signals
 from pipeline.support.workers import Workers
-from tests.support.tasks import do, next_events
+from tests.support.tasks import do
 for each in signals.SIGNALS: signal.signal(each, signal.SIG_DFL)  # what starts the tests may ignore some
 signals.install()
 with Workers(do, 2) as workers:
     for task in TASKS: workers.submit(task)
-    print(*[event.pid for event in next_events(workers, len(TASKS))], flush=True)
+    pids = set()
+    while len(pids) < len(TASKS): pids |= {event.pid for event in workers.events(60)}
+    print(*pids, flush=True)
     while True: workers.events(60)
 """
 
