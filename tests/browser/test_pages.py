@@ -51,7 +51,6 @@ def test_a_page_fits_its_window_in_the_readers_colours_and_requests_nothing(page
     assert opened.requested == [page_file.as_uri()]
 
 
-@pytest.mark.ci
 def test_pointing_at_the_curves_shows_the_figures_of_an_epoch(page_file, visit: Visit):
     opened = visit(page_file.as_uri())
     opened.unfold()

@@ -28,7 +28,7 @@ FAULTS = [
     Fault("reproduce", "SIGKILL"),
     Fault("reproduce", "kill", "result"),
 ]
-IN_CI = ("train: kill at step", "pipeline: kill at model", "search: kill at trial/figures", "reproduce: SIGKILL")
+IN_CI = ("train: kill at step", "search: kill at trial/figures")
 
 
 @pytest.fixture(scope="module")
