@@ -124,3 +124,9 @@ def begun(tags: dict[str, str]) -> str:
 
 def experiment_name() -> str:
     return str(MlflowClient().get_experiment(setup().experiment_id).name)
+
+
+def test_each_member_of_a_front_has_its_own_picks():
+    front = [{"name": "a", "run_ids": ["1", "2"]}, {"name": "b", "run_ids": ["3"]}]
+    rows = csv.DictReader(tables.front_csv(front, {"small": {"run_id": "2"}, "best": {"run_id": "3"}}).splitlines())
+    assert [(row["name"], row["picks"], row["runs"]) for row in rows] == [("a", "small", "1 2"), ("b", "best", "3")]
