@@ -45,8 +45,7 @@ def pipeline(
 ) -> PipelineRun:
     """Prepare, train, evaluate and sample in one parent run; with ``force``, without reusing earlier results.
 
-    ``setting`` is that of the training.
-    Raises what the four stages raise.
+    ``setting`` is that of the training. Raises what the four stages raise.
     """
     reuse, corpus = not force, corpus.limited(config.train_chars)
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:

@@ -228,14 +228,6 @@ def shown(uri: str) -> str:
     return masked(uri) if file is None else str(file)
 
 
-def has_password(uri: str) -> bool:
-    """Whether an address has a password, before the host or as a parameter, or can't be parsed and may have one."""
-    try:
-        return make_url(uri).password is not None or bool(_SECRET_PARAMETER.search(uri))
-    except (SQLAlchemyError, ValueError):
-        return "@" in uri
-
-
 def masked(uri: str) -> str:
     """An address with *** in place of its user name and password, and of the values of secret parameters.
 
