@@ -78,22 +78,17 @@ class Comparison:
 # --- one comparison --------------------------------------------------------------------------------------------------
 
 
-def is_lower(comparison: Comparison) -> Word:
-    """Whether the first is significantly lower than the second."""
-    return (OPEN, FAILS, HOLDS)[comparison.sign]
+def in_order(sign: int, share: float = 0.0) -> Judge:
+    """Whether the first is significantly lower (sign -1) or higher (1) than the second.
 
-
-def is_higher(comparison: Comparison) -> Word:
-    """Whether the first is significantly higher than the second."""
-    return (OPEN, HOLDS, FAILS)[comparison.sign]
-
-
-def higher_by(share: float) -> Judge:
-    """Whether the first is significantly higher, by at least this share of the second; IN_PART if by less."""
+    With a share, it must be higher by at least that share of the second; IN_PART if by less.
+    """
 
     def judge(comparison: Comparison) -> Word:
-        word, (mean, other) = is_higher(comparison), comparison.means
-        return IN_PART if word == HOLDS and mean < (1 + share) * other else word
+        if comparison.sign != sign:
+            return FAILS if comparison.sign else OPEN
+        mean, other = comparison.means
+        return IN_PART if share and mean < (1 + share) * other else HOLDS
 
     return judge
 

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.evaluators.curves import judge_gap, judge_gap_onset, judge_level
-from pipeline.report.statements.evaluators.orders import judge_best, judge_order
-from pipeline.report.statements.evaluators.printed import (
+from pipeline.report.statements.evidence import Bounds, Evidence
+from pipeline.report.statements.printed import (
     judge_caption,
     judge_print_out,
     judge_seconds,
@@ -14,9 +13,9 @@ from pipeline.report.statements.evaluators.printed import (
     judge_size_order,
     judge_time_order,
 )
-from pipeline.report.statements.evaluators.texts import judge_texts, judge_texts_order
-from pipeline.report.statements.evidence import Bounds, Evidence
 from pipeline.report.statements.table import Kind, Statement
+from pipeline.report.statements.texts import judge_texts, judge_texts_order
+from pipeline.report.statements.trained import judge_best, judge_gap, judge_gap_onset, judge_level, judge_order
 from pipeline.report.statements.verdicts import Verdict
 
 EVALUATORS: Mapping[Kind, Callable[[Statement, Evidence], Verdict]] = {

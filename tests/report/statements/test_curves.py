@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.statements.evaluators.curves import onset
 from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.judging import sensitivity
+from pipeline.report.statements.trained import onset
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import judged, runs, statement, untrained
 from tests.report.reproductions import reproduction

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.statements.evaluators.printed import as_printed
+from pipeline.report.statements.printed import as_printed
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import each, judged, row, statement, text
 from tests.report.reproductions import TEXT, reproduction

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.statements.evaluators.texts import edit_distance, sense
+from pipeline.report.statements.texts import edit_distance, sense
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import judged, row, runs, statement, text, untrained
 from tests.report.reproductions import TEXT, reproduction

@@ -1,1 +1,0 @@
-"""One evaluator for each kind of statement."""
