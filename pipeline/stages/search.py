@@ -192,7 +192,7 @@ class _SearchSweep(Sweep[SearchRun]):
             left = self.config.trials - self._done - len(self.pool.running)
             return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
-        self.bar.phase("")
+        self.bar.phase()
         self._show()
         self.run_tasks(next_task, seconds_ahead)
         if study.is_exhausted:
@@ -215,7 +215,7 @@ class _SearchSweep(Sweep[SearchRun]):
         before, values = self._done, [trial.values for trial in self.results.complete()]
         self._done = len(values)
         done, best = f"{self._done}/{self.config.trials}", min((perplexity for perplexity, _ in values), default=None)
-        self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
+        self.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self._done == before:
             return
         uniform, largest_macs = self.study.reference
@@ -247,7 +247,7 @@ class _SearchSweep(Sweep[SearchRun]):
             else:
                 loads[run_id] = partial(_model, path)
         times = generation_ms_per_char(
-            list(loads.values()), on_round=lambda done, of: self.bar.show(timed=f"{done}/{of}")
+            list(loads.values()), on_round=lambda done, of: self.bar.figures(timed=f"{done}/{of}")
         )
         return evaluate_front(self.results.candidates(dict(zip(loads, times, strict=True))), self.study.reference)
 

@@ -18,7 +18,7 @@ from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.stages.tasks import Role, TimingTask, TrainingTask, close_lost, time_all
 from pipeline.support import machine
 from pipeline.support.files import command_lock
-from pipeline.support.progress import SearchProgress, search_progress
+from pipeline.support.progress import Progress
 from pipeline.support.wording import UNKNOWN_DURATION, expected_duration
 from pipeline.support.workers import KILLS_ALLOWED, WAIT_SECONDS, MakePool, Outcome, Pool
 from pipeline.text.corpus import Corpus
@@ -66,7 +66,7 @@ class Sweep(ABC, Generic[Conclusion]):
     closing_seconds: ClassVar[float]
 
     run: TrackedRun
-    bar: SearchProgress
+    bar: Progress
     pool: Pool
 
     def __init__(
@@ -82,6 +82,7 @@ class Sweep(ABC, Generic[Conclusion]):
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._kills: dict[tuple[str, int, int], float] = {}
+        self._seconds_done = 0.0  # expected seconds of the trainings that have ended
 
     @abstractmethod
     def train(self) -> None:
@@ -102,7 +103,7 @@ class Sweep(ABC, Generic[Conclusion]):
         run.yaml("environment.yaml", machine.environment())
         record_datasets(run, self.corpus, self.preset)
         pool = make_pool(workers) if workers else None
-        with search_progress(run.name, 1 if pool is None else pool.count, self.closing_seconds) as self.bar:
+        with Progress(run.name) as self.bar:
             if pool is not None:
                 run.params({"workers": pool.count})
                 with pool as self.pool:
@@ -124,7 +125,7 @@ class Sweep(ABC, Generic[Conclusion]):
         """
         self.bar.phase("timing some steps")
         tasks = [TimingTask(self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
-        timings = time_all(self.pool, tasks, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
+        timings = time_all(self.pool, tasks, lambda done, of: self.bar.figures(timed=f"{done}/{of}"))
         duration = UNKNOWN_DURATION
         if calibration := Calibration(self.corpus, timings):
             self._calibration = calibration
@@ -158,7 +159,7 @@ class Sweep(ABC, Generic[Conclusion]):
 
         def next_task() -> TrainingTask | None:
             ended = total - len(waiting) - len(self.pool.running)
-            self.bar.show(trainings=f"{ended}/{total}")
+            self.bar.figures(trainings=f"{ended}/{total}")
             return waiting.pop(0) if waiting else None
 
         self.bar.phase(phase)
@@ -170,22 +171,24 @@ class Sweep(ABC, Generic[Conclusion]):
         ``seconds_ahead`` are the expected seconds of the tasks to come.
         """
         lost: list[TrainingTask] = []
-        seconds: dict[tuple[str, int, int], float] = {}
+        running: dict[tuple[str, int, int], tuple[float, float]] = {}  # expected seconds, and the share that is done
         while True:
             while self.pool.idle and (task := lost.pop(0) if lost else next_task()) is not None:
                 self.pool.submit(replace(task, parent=self.run.id, study=task.study or self.run.id))
-                seconds[task.key] = self.expected_seconds(task.model, task.train)
-                self.bar.advance(task.key, seconds[task.key], 0.0)
+                running[task.key] = (self.expected_seconds(task.model, task.train), 0.0)
             if not self.pool.running:
                 return
-            self.bar.plan(sum(self.expected_seconds(task.model, task.train) for task in lost) + seconds_ahead())
+            done = self._seconds_done + sum(seconds * share for seconds, share in running.values())
+            total = self._seconds_done + sum(seconds for seconds, _ in running.values()) + seconds_ahead()
+            total += sum(self.expected_seconds(task.model, task.train) for task in lost) + self.closing_seconds
+            self.bar.show(done / total, self.pool.count / total)
             for event in self.pool.events(WAIT_SECONDS):
                 task, outcome = event.task, event.value
                 if event.kind == "message":
-                    self.bar.advance(task.key, seconds[task.key], outcome)
+                    running[task.key] = (running[task.key][0], outcome)
                     continue
+                seconds, _ = running.pop(task.key)
                 if event.kind == "lost":
-                    self.bar.lose(task.key)
                     log.warning(
                         "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
                     )
@@ -194,7 +197,7 @@ class Sweep(ABC, Generic[Conclusion]):
                         lost.extend(self.again(task))
                         continue
                 else:
-                    self.bar.end(task.key)
+                    self._seconds_done += seconds
                 self.take(task, outcome)
 
     def count_kills(self, task: TrainingTask, kills: float) -> float:

@@ -87,10 +87,7 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
             f"(sha256 {corpus.corpus_sha256[:8]}..., then {expected_sha256[:8]}...); restore the earlier one"
         )
 
-    def show(share: float, **figures: str) -> None:
-        report(share)
-
-    setting = Setting(task.study, task.parent, task.tags, lambda name: nullcontext(Share(show)))
+    setting = Setting(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
     if task.resumed_run:
         changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
         try:

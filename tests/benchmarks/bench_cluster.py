@@ -161,7 +161,7 @@ def ms_per_trial(
 
     from pipeline.search.study import attributes
     from pipeline.stages.search import _SearchSweep
-    from pipeline.support.progress import search_progress
+    from pipeline.support.progress import Progress
     from pipeline.tracking import store
     from pipeline.tracking.step import CURVES_PLOT, parent_run
     from tests.labs import PNG
@@ -178,7 +178,7 @@ def ms_per_trial(
         pool = AtOnce(result, seconds)
         sweep = _SearchSweep(search, "free", lambda line: None)
         sweep.run, sweep.pool, sweep.began = run, pool, time.monotonic()
-        with search_progress("bench", 1) as sweep.bar, threadpool_limits(1, user_api="blas"):
+        with Progress("bench") as sweep.bar, threadpool_limits(1, user_api="blas"):
             sweep._train_trials()
         return pool.ms_per_trial()
 
