@@ -29,18 +29,20 @@ import os
 import sys
 import time
 import warnings
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from pipeline.search.known_cost.sampler import KnownCostSampler
-from tests.benchmarks.sampler_tables import FIRST_TRIALS, Run, Scores, markdown
+from tests.benchmarks.sampler_tables import FIRST_TRIALS, Side, markdown
 from tests.benchmarks.surface import NAMES, TABLES, Surface, digest, fraction, make_surface
 
 RESULTS = Path(__file__).parent / "data" / "sampler_comparison.csv"
@@ -48,19 +50,19 @@ KNOWN_COST = Path(sys.modules[KnownCostSampler.__module__].__file__ or "").paren
 TRIALS = (10, 20, 30)
 SAMPLERS = ("random", "nsga2", "tpe", "tpe-multivariate", "gp", "botorch", "known-cost")
 WORKERS = (1, 2, 8)
-COLUMNS = (
-    "table",
-    "made_by",
-    "surface",
-    "sampler",
-    "start",
-    "workers",
-    "seed",
-    *(f"after_{trials}" for trials in TRIALS),
-    "cpu_seconds",
-)
+STUDY = ("surface", "sampler", "start", "workers", "seed")
+COLUMNS = ("table", "made_by", *STUDY, *(f"after_{trials}" for trials in TRIALS), "cpu_seconds")
 
-_surfaces: dict[str, Surface] = {}
+
+@dataclass(frozen=True)
+class Run:
+    """One study: a sampler with its first trials, so many trials at a time, and a seed."""
+
+    surface: str
+    sampler: str
+    start: str
+    workers: int
+    seed: int
 
 
 def make_sampler(run: Run, surface: Surface) -> BaseSampler:
@@ -126,9 +128,7 @@ def measure(run: Run) -> tuple[Run, dict[int, float], float]:
 
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if run.surface not in _surfaces:
-        _surfaces[run.surface] = make_surface(run.surface)
-    surface, began = _surfaces[run.surface], time.process_time()
+    surface, began = make_surface(run.surface), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         proposals = asked(run, surface, max(TRIALS))
@@ -136,30 +136,16 @@ def measure(run: Run) -> tuple[Run, dict[int, float], float]:
     return run, {trials: fraction(surface, proposals[:trials]) for trials in TRIALS}, seconds
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Which runs are wanted."""
+def wanted(surfaces: Sequence[str], samplers: Sequence[str], workers: Sequence[int], seeds: int) -> list[Run]:
+    """All runs, seed by seed, so that a comparison that is stopped has about as many of each.
 
-    surfaces: Sequence[str]
-    samplers: Sequence[str]
-    workers: Sequence[int]
-    seeds: int
-
-    def runs(self) -> Iterator[Run]:
-        """All of them, seed by seed, so that a comparison that is stopped has about as many of each."""
-        for seed in range(self.seeds):
-            for workers in self.workers:
-                for sampler in self.samplers:
-                    for surface in self.surfaces:
-                        for start in starts(sampler, workers):
-                            yield Run(surface, sampler, start, workers, seed)
-
-
-def starts(sampler: str, workers: int) -> tuple[str, ...]:
-    """With several workers, each sampler as it begins by itself; with one, the shared first points too."""
-    if workers > 1:
-        return ("own",)
-    return ("own", "random") if sampler == "known-cost" else ("own", "spread")
+    With several workers each sampler starts by itself; with one, after the shared first trials too.
+    """
+    return [
+        Run(surface, sampler, start, count, seed)
+        for seed, count, sampler, surface in product(range(seeds), workers, samplers, surfaces)
+        for start in ("own", *(["random" if sampler == "known-cost" else "spread"] if count == 1 else []))
+    ]
 
 
 def made_by(sampler: str) -> str:
@@ -171,15 +157,11 @@ def made_by(sampler: str) -> str:
     return f"{library} {importlib.metadata.version(library)}"
 
 
-def digests() -> dict[str, str]:
-    """The digest of the table that each surface is made from, by the surface's name."""
-    return {name: digest(table) for name, table in TABLES.items()}
-
-
-def read_results(path: Path, tables: Mapping[str, str]) -> list[dict[str, str]]:
-    """Rows that were made from ``tables``, each surface's digest; older ones are left out."""
+def read_results(path: Path) -> list[dict[str, str]]:
+    """Rows that were made from the tables as they are; older ones are left out."""
     if not path.is_file():
         return []
+    tables = {name: digest(table) for name, table in TABLES.items()}
     with path.open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["table"] == tables.get(row["surface"])]
 
@@ -203,37 +185,31 @@ def order(row: Mapping[str, str]) -> tuple[int, int, str, int, int]:
     return NAMES.index(run.surface), SAMPLERS.index(run.sampler), run.start, run.workers, run.seed
 
 
-def scores_of(rows: Sequence[Mapping[str, str]]) -> Scores:
-    """Recorded rows, in one order."""
-    return {run_of(row): {n: float(row[f"after_{n}"]) for n in TRIALS} for row in sorted(rows, key=order)}
-
-
 def page(rows: Sequence[Mapping[str, str]]) -> str:
     """docs/sampler-comparison.md."""
-    return markdown(scores_of(rows), sorted({row["made_by"] for row in rows}))
+    found: dict[tuple[int, Side, str, int], list[float]] = defaultdict(list)
+    for row in sorted(rows, key=order):
+        for n in TRIALS:
+            side = (row["sampler"], row["start"])
+            found[int(row["workers"]), side, row["surface"], n].append(float(row[f"after_{n}"]))
+    return markdown({key: np.array(values) for key, values in found.items()}, sorted({row["made_by"] for row in rows}))
 
 
-def missing(sampler: str) -> str | None:
-    """Why a sampler cannot be run here, or None."""
-    if sampler == "botorch" and not importlib.util.find_spec("botorch"):
-        return "botorch is left out: no module botorch"
-    return None
-
-
-def complete(path: Path, rows: list[dict[str, str]], plan: Plan, tables: Mapping[str, str], processes: int) -> None:
+def complete(path: Path, rows: list[dict[str, str]], runs: list[Run], processes: int) -> None:
     """Run what ``rows`` lacks, and append each run to ``rows`` and to the file when it is done."""
-    reasons = {sampler: missing(sampler) for sampler in plan.samplers}
-    sys.stderr.writelines(f"{reason}\n" for reason in reasons.values() if reason)
-    done = set(scores_of(rows))
-    waiting = [run for run in plan.runs() if not reasons[run.sampler] and run not in done]
+    done = set(map(run_of, rows))
+    waiting = [run for run in runs if run not in done]
+    if not importlib.util.find_spec("botorch"):
+        sys.stderr.write("botorch is left out: no module botorch\n")
+        waiting = [run for run in waiting if run.sampler != "botorch"]
     versions = {run.sampler: made_by(run.sampler) for run in waiting}
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes, before they import torch
     write(path, rows)
     with path.open("a", newline="") as file, multiprocessing.get_context("spawn").Pool(processes) as pool:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         for count, (run, scores, seconds) in enumerate(pool.imap_unordered(measure, waiting), 1):
-            row = {"table": tables[run.surface], "made_by": versions[run.sampler]}
-            row |= {name: str(value) for name, value in vars(run).items()}
+            row = {"table": digest(TABLES[run.surface]), "made_by": versions[run.sampler]}
+            row |= {name: str(getattr(run, name)) for name in STUDY}
             row |= {f"after_{n}": f"{score:.5f}" for n, score in scores.items()}
             row["cpu_seconds"] = f"{seconds:.1f}"
             writer.writerow(row)
@@ -254,13 +230,11 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="drop the recorded rows of these samplers and surfaces")
     parser.add_argument("--table", action="store_true", help="run nothing")
     args = parser.parse_args()
-    tables = digests()
-    rows = read_results(args.results, tables)
+    rows = read_results(args.results)
     if args.again:
         rows = [row for row in rows if row["surface"] not in args.surfaces or row["sampler"] not in args.samplers]
     if not args.table:
-        plan = Plan(args.surfaces, args.samplers, args.workers, args.seeds)
-        complete(args.results, rows, plan, tables, args.processes)
+        complete(args.results, rows, wanted(args.surfaces, args.samplers, args.workers, args.seeds), args.processes)
     sys.stdout.write(page(rows))
 
 

@@ -21,13 +21,10 @@ them by fewer epochs than the protocol has (a band ends with the shortest of its
 
 import argparse
 import csv
-import fcntl
 import io
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -35,18 +32,12 @@ import torch
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, resolve
-from pipeline.support.files import write_atomically
+from pipeline.support.files import file_lock, write_atomically
 from pipeline.text.corpus import load_corpus
 
 DATA = Path(__file__).parents[2] / "pipeline" / "report" / "data"
 TABLE = DATA / "d2l_curves.csv"
 COLUMNS = ("id", "seed", "epochs", "cpu_seconds", "train_perplexities", "val_perplexities")
-
-
-def configurations() -> list[dict[str, str]]:
-    """The rows of the report's own table."""
-    with (DATA / "reported.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def rows() -> dict[tuple[str, int], dict[str, str]]:
@@ -57,33 +48,17 @@ def rows() -> dict[tuple[str, int], dict[str, str]]:
         return {(row["id"], int(row["seed"])): row for row in csv.DictReader(file)}
 
 
-def recorded(id: str, seed: int) -> int:
-    """How many epochs of a training the table has."""
-    row = rows().get((id, seed))
-    return int(row["epochs"]) if row is not None else 0
-
-
-@contextmanager
-def locked() -> Iterator[None]:
-    """While no other process changes the table; what is locked is its folder, since the file is replaced."""
-    folder = os.open(TABLE.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
 def keep(row: dict[str, str]) -> None:
     """Add a training in its place, unless there is one of the same seed that is as long."""
-    with locked():
-        id, seed = row["id"], int(row["seed"])
-        if recorded(id, seed) >= int(row["epochs"]):
+    key = row["id"], int(row["seed"])
+    with file_lock(Path(f"{TABLE}.lock")):
+        kept = rows()
+        if key in kept and int(kept[key]["epochs"]) >= int(row["epochs"]):
             return
         table = io.StringIO()
         writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(each for _, each in sorted({**rows(), (id, seed): row}.items()))
+        writer.writerows(each for _, each in sorted({**kept, key: row}.items()))
         write_atomically(TABLE, table.getvalue().encode())
 
 
@@ -95,7 +70,7 @@ def asked(words: Sequence[str] | None = None) -> Iterator[tuple[str, int, int, M
     parser.add_argument("--epochs", type=int, help="fewer than the protocol's")
     options = parser.parse_args(words)
     for seed in range(options.seeds):
-        for row in configurations():
+        for row in csv.DictReader((DATA / "reported.csv").read_text().splitlines()):
             if any(fnmatch(row["id"], each) for each in options.only):
                 given = {name: row[name] for name in ("implementation", "cell")}
                 sizes = {name: int(row[name]) for name in ("num_layers", "hidden_size")}
@@ -112,7 +87,7 @@ def main() -> None:
     corpus = load_corpus(CorpusConfig("time-machine"))
     data = Data(corpus)
     for id, seed, epochs, model, train in trainings:
-        if recorded(id, seed) >= epochs:
+        if int(rows().get((id, seed), {"epochs": 0})["epochs"]) >= epochs:
             continue
         began = time.process_time()
         torch.manual_seed(seed)

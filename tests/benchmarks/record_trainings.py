@@ -19,6 +19,7 @@ import random
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
-from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.corpus import load_corpus
 from pipeline.training.experiment import run_experiment
 
 DATA = Path(__file__).parent / "data"
@@ -57,28 +58,25 @@ class Recording:
 
 
 RECORDINGS = {
-    recording.text: recording
-    for recording in (
-        Recording(
-            text="time-machine",
-            table=DATA / "trainings.csv",
-            depths=(1, 2, 3, 4),
-            widths=(8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256),
-            epochs=3,
-            random_shapes=48,
-        ),
-        Recording(
-            text="python-docs",
-            table=DATA / "trainings_python_docs.csv",
-            depths=(1, 2, 3),
-            widths=(8, 12, 16, 24, 32, 48, 64, 96, 128),
-            epochs=4,
-            train_chars=60_000,
-        ),
-    )
+    "time-machine": Recording(
+        text="time-machine",
+        table=DATA / "trainings.csv",
+        depths=(1, 2, 3, 4),
+        widths=(8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256),
+        epochs=3,
+        random_shapes=48,
+    ),
+    "python-docs": Recording(
+        text="python-docs",
+        table=DATA / "trainings_python_docs.csv",
+        depths=(1, 2, 3),
+        widths=(8, 12, 16, 24, 32, 48, 64, 96, 128),
+        epochs=4,
+        train_chars=60_000,
+    ),
 }
 
-_corpora: dict[str, Corpus] = {}
+_load = cache(load_corpus)
 
 
 def shapes(recording: Recording) -> list[dict[str, Any]]:
@@ -117,9 +115,7 @@ def configs(recording: Recording, shape: dict[str, Any]) -> tuple[ModelConfig, T
 def record(task: tuple[Recording, dict[str, Any]]) -> dict[str, Any]:
     """One training as a row of the table; perplexities are empty from the epoch on at which it diverged."""
     recording, shape = task
-    if recording.text not in _corpora:
-        _corpora[recording.text] = load_corpus(CorpusConfig(recording.text))
-    corpus = _corpora[recording.text]
+    corpus = _load(CorpusConfig(recording.text))
     model, train = configs(recording, shape)
     cost = closed_form(model, len(corpus.vocabulary))
     row = {**shape, "learning_rate": train.learning_rate, "parameters": cost.parameters}

@@ -8,9 +8,9 @@ shapes, shapes-and-rate: a surface fitted to recorded trainings on The Time Mach
 units, and in the second a learning rate of 0.001 to 0.3. Perplexity against log10 MACs per character. With
 x = log2(units / 64), d = layers - 1, r = log10(learning rate / the preset's for that cell):
 
-    log healthy    = per cell a polynomial in x, d, r (HEALTHY): ridge regression on the trainings that learnt,
+    log healthy    = per cell a polynomial in x, d, r: ridge regression on the trainings that learnt,
                      with Huber's weights, since now and then one begins to learn an epoch later than its neighbours
-    log odds       = of not learning, per cell a constant, and a polynomial for all (FAILING): logistic regression
+    log odds       = of not learning, per cell a constant, and a polynomial for all: logistic regression
     log perplexity = log healthy + (log 28 - log healthy) s,  s = 1 / (1 + exp(-SHARPNESS log odds))
 
 so that where trainings mostly did not learn (diverged, or no better than the letters' frequencies) the value is 28; the
@@ -25,11 +25,11 @@ digits (reserved task): ridge regressions on random features, replayed (record_d
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from models.complexity import closed_form
 from models.config import ModelConfig
+from pipeline.search.front import front_mask, hypervolume
 
 DATA = Path(__file__).parent / "data"
 TRAININGS = DATA / "trainings.csv"
@@ -54,34 +55,13 @@ LAYERS, UNITS, RATES = (1, 4), (8, 256), (0.001, 0.3)
 VOCABULARY = 28
 UNIFORM = float(VOCABULARY)  # perplexity of a guess that knows nothing
 LEARNT_BELOW = 15.0  # perplexity; a training that knows only the letters' frequencies ends at 16.9
+HEALTHY_TERMS = 12
 SHARPNESS, RIDGE, HUBER = 4.0, 0.02, 0.03  # the last: log perplexity from which on a residual counts linearly
 NOISE = 0.02  # of the fitted surface: standard deviation of log perplexity
 BEYOND_NADIR = 0.1  # the reference point lies so much of the front's range beyond its nadir
 
 Params = Mapping[str, Any]
 Array = NDArray[np.float64]
-HEALTHY: tuple[Callable[[Array, Array, Array], Array], ...] = (
-    lambda x, d, r: np.ones_like(x),
-    lambda x, d, r: x,
-    lambda x, d, r: x**2,
-    lambda x, d, r: x**3,
-    lambda x, d, r: d,
-    lambda x, d, r: d**2,
-    lambda x, d, r: x * d,
-    lambda x, d, r: x**2 * d,
-    lambda x, d, r: r,
-    lambda x, d, r: r**2,
-    lambda x, d, r: r * x,
-    lambda x, d, r: r * d,
-)
-FAILING: tuple[Callable[[Array, Array, Array], Array], ...] = (
-    lambda x, d, r: x,
-    lambda x, d, r: d,
-    lambda x, d, r: r,
-    lambda x, d, r: x * d,
-    lambda x, d, r: x * r,
-    lambda x, d, r: d * r,
-)
 
 
 @cache
@@ -100,23 +80,11 @@ def preset_rate(cell: str) -> float:
 Point = tuple[float, float]  # log of the unknown value, log10 of the cost; both to be small
 
 
-def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Area that ``points`` dominate below and left of the reference point."""
-    area, lowest = 0.0, reference[0]
-    for value, cost in sorted(points, key=lambda point: (point[1], point[0])):
-        if cost < reference[1] and value < lowest:
-            area += (reference[1] - cost) * (lowest - value)
-            lowest = value
-    return area
-
-
 def front_of(points: Sequence[Point]) -> list[Point]:
     """The points that no other dominates, the cheapest first."""
-    front: list[Point] = []
-    for value, cost in sorted(points, key=lambda point: (point[1], point[0])):
-        if not front or value < front[-1][0]:
-            front.append((value, cost))
-    return front
+    values, costs = np.array(points).T
+    mask = front_mask(costs, values)
+    return sorted((point for point, on_front in zip(points, mask, strict=True) if on_front), key=lambda p: p[1])
 
 
 def reference_point(front: Sequence[Point]) -> Point:
@@ -128,32 +96,7 @@ def reference_point(front: Sequence[Point]) -> Point:
     return worst + BEYOND_NADIR * (worst - best), dearest + BEYOND_NADIR * (dearest - cheapest)
 
 
-class Surface(Protocol):
-    """What a study is run on."""
-
-    @property
-    def space(self) -> dict[str, BaseDistribution]:
-        """The parameters."""
-
-    @property
-    def worst(self) -> float:
-        """The value of a guess that knows nothing, which is also that of a failure."""
-
-    @property
-    def front(self) -> list[Point]:
-        """The true front of the whole space."""
-
-    def log10_cost(self, params: Params) -> float:
-        """The known objective, exact."""
-
-    def truth(self, params: Params) -> float:
-        """The unknown value without noise, by which a sampler is judged."""
-
-    def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
-        """One measurement, which is what the sampler gets: trial ``number`` of the study of ``seed``."""
-
-
-def fraction(surface: Surface, proposals: Sequence[Params]) -> float:
+def fraction(surface: "Surface", proposals: Sequence[Params]) -> float:
     """Hypervolume of the proposals at their true values, as a fraction of that of the true front."""
     reference = reference_point(surface.front)
     points = [(math.log(surface.truth(params)), surface.log10_cost(params)) for params in proposals]
@@ -209,32 +152,21 @@ def scaled(trainings: Sequence[Params]) -> Points:
 
 
 def _healthy_features(points: Points) -> Array:
-    cell, *xdr = points
-    terms = np.stack([term(*xdr) for term in HEALTHY], axis=1)
+    """For each cell the terms of a polynomial, which are 0 for the other cells: (N, cells * HEALTHY_TERMS)."""
+    cell, x, d, r = points
+    one = np.ones_like(x)
+    terms = np.stack([one, x, x**2, x**3, d, d**2, x * d, x**2 * d, r, r**2, r * x, r * d], axis=1)
     return np.concatenate([terms * (cell == index)[:, None] for index in range(len(CELLS))], axis=1)
 
 
 def _failing_features(points: Points) -> Array:
-    cell, *xdr = points
+    """A constant for each cell, and the terms of a polynomial for all: (N, cells + 6)."""
+    cell, x, d, r = points
     constants = [(cell == index).astype(float) for index in range(len(CELLS))]
-    return np.stack([*constants, *(term(*xdr) for term in FAILING)], axis=1)
+    return np.stack([*constants, x, d, r, x * d, x * r, d * r], axis=1)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The surface's coefficients."""
-
-    healthy: Array  # (cells * terms of HEALTHY,), of log perplexity
-    failing: Array  # (cells + terms of FAILING,), of the log odds of not learning
-
-    def perplexity(self, points: Points) -> Array:
-        """Perplexity without noise (N,), at most 28."""
-        healthy = np.minimum(_healthy_features(points) @ self.healthy, math.log(UNIFORM))
-        failing = 1 / (1 + np.exp(np.clip(-SHARPNESS * (_failing_features(points) @ self.failing), -500, 500)))
-        return np.exp(healthy + (math.log(UNIFORM) - healthy) * failing)
-
-
-def fit(trainings: Sequence[Training]) -> Fit:
+def fit(trainings: Sequence[Training], space: dict[str, BaseDistribution]) -> "Synthetic":
     """Ridge regression of log perplexity where trainings learnt; logistic regression (Newton's method) of whether."""
     points = scaled([vars(training) for training in trainings])
     learnt = np.array([training.learnt for training in trainings])
@@ -242,7 +174,7 @@ def fit(trainings: Sequence[Training]) -> Fit:
     features = _healthy_features(points)[learnt]
     penalty = RIDGE * np.eye(features.shape[1])
     for index in range(len(CELLS)):
-        penalty[index * len(HEALTHY), index * len(HEALTHY)] = 1e-6  # the constants are free
+        penalty[index * HEALTHY_TERMS, index * HEALTHY_TERMS] = 1e-6  # the constants are free
     weights = np.ones(int(learnt.sum()))
     for _ in range(50):
         weighted = features * weights[:, None]
@@ -259,7 +191,7 @@ def fit(trainings: Sequence[Training]) -> Fit:
         curvature = (features * (chance * (1 - chance))[:, None]).T @ features + penalty
         step = np.linalg.solve(curvature, slope)
         failing += step * min(1.0, 3 / float(np.abs(step).max()))
-    return Fit(healthy, failing)
+    return Synthetic(healthy, failing, space)
 
 
 SHAPE_SPACE: dict[str, BaseDistribution] = {
@@ -272,21 +204,31 @@ RATE_SPACE = {**SHAPE_SPACE, "learning_rate": FloatDistribution(*RATES, log=True
 
 @dataclass(frozen=True)
 class Synthetic:
-    """The fitted surface; one training's perplexity is the true one times a lognormal factor."""
+    """The fitted surface; one training's perplexity is the true one times a lognormal factor.
 
-    fit: Fit
+    ``healthy`` (cells * HEALTHY_TERMS,) are the coefficients of log perplexity, ``failing`` (cells + 6,) those of the
+    log odds of not learning.
+    """
+
+    healthy: Array
+    failing: Array
     space: dict[str, BaseDistribution]
-    noise: float = NOISE
     worst: float = UNIFORM
+
+    def perplexity(self, points: Points) -> Array:
+        """Perplexity without noise (N,), at most 28."""
+        healthy = np.minimum(_healthy_features(points) @ self.healthy, math.log(UNIFORM))
+        failing = 1 / (1 + np.exp(np.clip(-SHARPNESS * (_failing_features(points) @ self.failing), -500, 500)))
+        return np.exp(healthy + (math.log(UNIFORM) - healthy) * failing)
 
     def log10_cost(self, params: Params) -> float:
         return log10_macs(params["cell"], params["num_layers"], params["hidden_size"])
 
     def truth(self, params: Params) -> float:
-        return float(self.fit.perplexity(scaled([params]))[0])
+        return float(self.perplexity(scaled([params]))[0])
 
     def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
-        factor = math.exp(self.noise * np.random.default_rng((seed, number)).standard_normal())
+        factor = math.exp(NOISE * np.random.default_rng((seed, number)).standard_normal())
         return min(self.truth(params) * factor, self.worst)
 
     @cached_property
@@ -299,11 +241,11 @@ class Synthetic:
             for units in range(UNITS[0], UNITS[1] + 1)
         ]
         cell, x, d, r = scaled(shapes)
-        best = self.fit.perplexity((cell, x, d, r))
+        best = self.perplexity((cell, x, d, r))
         if "learning_rate" in self.space:
             presets = np.array([preset_rate(shape["cell"]) for shape in shapes])
             for rate in np.geomspace(*RATES, 201):
-                best = np.minimum(best, self.fit.perplexity((cell, x, d, np.log10(rate / presets))))
+                best = np.minimum(best, self.perplexity((cell, x, d, np.log10(rate / presets))))
         return front_of([(math.log(p), self.log10_cost(shape)) for p, shape in zip(best, shapes, strict=True)])
 
 
@@ -381,6 +323,13 @@ def replay_digits(table: Path) -> Replay:
     return Replay(names, errors, costs, worst=1.0)
 
 
+Surface = Synthetic | Replay
+"""What a study is run on: its ``space`` of parameters, ``worst`` (the value of a guess that knows nothing and of a
+failure), the true ``front``, ``log10_cost`` (the known objective), ``truth`` (the unknown value, by which a sampler is
+judged) and ``observe`` (one measurement of it, which is what the sampler gets: of a trial of the study of a seed)."""
+
+
+@cache
 def make_surface(name: str) -> Surface:
     """One of NAMES."""
     table = TABLES[name]
@@ -389,8 +338,8 @@ def make_surface(name: str) -> Surface:
     trainings = read_trainings(table)
     if name in ("time-machine", "python-docs"):
         return replay(trainings)
-    fitted = fit([training for training in trainings if training.seed == 0])
-    return Synthetic(fitted, SHAPE_SPACE if name == "shapes" else RATE_SPACE)
+    first_seed = [training for training in trainings if training.seed == 0]
+    return fit(first_seed, SHAPE_SPACE if name == "shapes" else RATE_SPACE)
 
 
 def digest(table: Path) -> str:
