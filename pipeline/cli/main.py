@@ -89,3 +89,4 @@ def main() -> None:
         sys.exit(1)
     finally:
         drop_unwritable()
+        gc.freeze()  # or the interpreter searches a million objects for cycles when it exits, for most of a second
