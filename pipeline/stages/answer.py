@@ -38,7 +38,7 @@ from pipeline.tracking.ui import links
 from pipeline.training.evaluation import text_costs
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_of_mixture
-from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char, queue_seconds
+from pipeline.training.timing import generation_ms_per_char, queue_seconds
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,8 @@ class _Answer(Sweep[AnswerRun]):
             ngram = KneserNey(text, symbols, val.order)
             seconds = time.perf_counter() - began
             perplexities = 2**val.bits_per_char, 2**test.bits_per_char
-            counted.append(CountedModel(val.order, val.entries, *perplexities, seconds, ngram_ms_per_char(ngram)))
+            (ms_per_char,) = generation_ms_per_char([ngram])
+            counted.append(CountedModel(val.order, val.entries, *perplexities, seconds, ms_per_char))
         return tuple(counted)
 
     def _trained(self) -> tuple[Network, ...]:

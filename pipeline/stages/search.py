@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from math import log10
+from math import log10, sqrt
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,11 +54,12 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.loading import load_model
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.timing import front_members, generation_ms_per_char, search_minutes
+from pipeline.training.timing import generation_ms_per_char, queue_seconds
 
 log = logging.getLogger(__name__)
 
 ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
+FRONT_MEMBERS = 2.4  # times the square root of the trials; from 10 to 49 random trials of a grid of short trainings
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ class _SearchSweep(Sweep[SearchRun]):
         def minutes() -> float:
             seconds = [self.expected_seconds(*configuration) for configuration in configurations]
             self._mean_seconds = sum(seconds) / len(seconds)
-            return search_minutes(seconds, left, self.pool.count, self._confirmations_left())
+            phases = left, round(self._confirmations_left())
+            return sum(queue_seconds([self._mean_seconds] * tasks, self.pool.count) for tasks in phases) / 60
 
         self.estimate(
             configurations,
@@ -171,7 +173,7 @@ class _SearchSweep(Sweep[SearchRun]):
 
     def _confirmations_left(self) -> float:
         """The expected number of confirmations of the final front, minus those that are done."""
-        members = front_members(self.config.trials)
+        members = min(self.config.trials, FRONT_MEMBERS * sqrt(self.config.trials))
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
@@ -246,9 +248,7 @@ class _SearchSweep(Sweep[SearchRun]):
                 log.warning("The model of run %s is not timed: %s", run_id, error)
             else:
                 loads[run_id] = partial(_model, path)
-        times = generation_ms_per_char(
-            list(loads.values()), on_round=lambda done, of: self.bar.figures(timed=f"{done}/{of}")
-        )
+        times = generation_ms_per_char(list(loads.values()))
         return evaluate_front(self.results.candidates(dict(zip(loads, times, strict=True))), self.study.reference)
 
     def conclude(self, seconds: float) -> SearchRun:

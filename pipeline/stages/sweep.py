@@ -27,7 +27,7 @@ from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_tags, record_datasets
-from pipeline.training.memory import check_can_train, training_bytes, worker_count
+from pipeline.training.memory import check_can_train, worker_count
 from pipeline.training.timing import Calibration, shapes_to_time
 
 log = logging.getLogger(__name__)
@@ -49,13 +49,9 @@ def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterat
 
 def workers_for(corpus: Corpus, configurations: Sequence[tuple[ModelConfig, TrainConfig]], workers: int | None) -> int:
     """--workers, or as many as cores and memory allow. Raises InputError for a configuration that can't be trained."""
-    largest = 0
-    for model, train in configurations:
-        check_can_train(corpus, model, train, min(workers or 1, len(configurations)))
-        spans = corpus.limited(train.train_chars).spans(train.preset)
-        chars = [spans[split][1] - spans[split][0] for split in ("train", "test")]
-        largest = max(largest, training_bytes(model, train, len(corpus.vocabulary), *chars))
-    return worker_count(workers, largest)
+    at_once = min(workers or 1, len(configurations))
+    needed = (check_can_train(corpus, *each, at_once) for each in configurations)
+    return worker_count(workers, max(needed, default=0))
 
 
 class Sweep(ABC, Generic[Conclusion]):
@@ -127,8 +123,8 @@ class Sweep(ABC, Generic[Conclusion]):
         tasks = [TimingTask(self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
         timings = time_all(self.pool, tasks, lambda done, of: self.bar.figures(timed=f"{done}/{of}"))
         duration = UNKNOWN_DURATION
-        if calibration := Calibration(self.corpus, timings):
-            self._calibration = calibration
+        if timings:
+            self._calibration = Calibration(self.corpus, timings)
             self.minutes_expected = minutes()
             duration = expected_duration(self.minutes_expected, self.pool.count)
         self.say(wording(duration))

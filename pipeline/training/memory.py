@@ -7,7 +7,7 @@ from models.config import ModelConfig
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
-from pipeline.text.batches import data_for
+from pipeline.text.batches import StreamData, WindowData, data_for
 from pipeline.text.corpus import BASELINE_CHARS, Corpus
 from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 from pipeline.training.hardware import choose_device
@@ -62,16 +62,28 @@ def worker_count(workers: int | None, largest_training: int = 0) -> int:
     return workers if workers is not None else min(usable_cores(), most_workers(largest_training))
 
 
-def check_training_fits(
-    model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, test_chars: int, workers: int = 1
-) -> None:
-    """Raise InputError if this machine's memory is too small for such a training in each of ``workers`` processes."""
-    needed = training_bytes(model, config, vocab_size, train_chars, test_chars)
+def data_of(corpus: Corpus, config: TrainConfig) -> WindowData | StreamData:
+    """The training and validation data of a configuration. Raises InputError for a text that is too short."""
+    corpus = corpus.limited(config.train_chars)
+    train, val = (torch.from_numpy(corpus.split(config.preset, split)) for split in ("train", "val"))
+    return data_for(train, val, config)
+
+
+def check_can_train(corpus: Corpus, model: ModelConfig, config: TrainConfig, workers: int = 1) -> int:
+    """Check that this machine can run such a training in each of ``workers`` processes; return the bytes of one.
+
+    Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
+    """
+    limited = corpus.limited(config.train_chars)
+    train_chars, test_chars = (len(limited.split(config.preset, split)) for split in ("train", "test"))
+    needed = training_bytes(model, config, len(corpus.vocabulary), train_chars, test_chars)
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters,"
     _check(what, needed, "--hidden-size, --num-layers, --batch-size or --sequence-length")
     if workers > 1:
         what, lower = f"{what} in {workers:,} workers at once", f"--workers to {most_workers(needed):,}"
         _check(what, workers * (WORKER_BYTES + needed), lower)
+    data_of(corpus, config)
+    return needed
 
 
 def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:
@@ -80,25 +92,12 @@ def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:
     _check(_shape(model), twice + LAYER_BYTES * model.num_layers, "--hidden-size or --num-layers")
 
 
-def check_can_train(corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, workers: int = 1) -> None:
-    """Check that this machine can run such an Experiment in each of ``workers`` processes, without creating one.
-
-    Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
-    """
-    corpus = corpus.limited(train_config.train_chars)
-    spans, ids = corpus.spans(train_config.preset), torch.from_numpy(corpus.ids)
-    train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
-    check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(test), workers)
-    data_for(train, val, train_config)
-
-
 def _shape(model: ModelConfig) -> str:
     return f"--hidden-size {model.hidden_size} with --num-layers {model.num_layers}"
 
 
 def _check(what: str, needed: int, lower: str) -> None:
-    available = memory_of_this_machine()
-    if needed > available:
+    if needed > (available := memory_of_this_machine()):
         raise InputError(
             f"{what} needs about {needed / GB:,.0f} GB of memory; this machine has {available / GB:,.0f} GB: lower "
             f"{lower}"

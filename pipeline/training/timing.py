@@ -11,10 +11,8 @@ with no negative coefficient, so that a larger model is never expected to be fas
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from heapq import heapreplace
-from math import sqrt
 from statistics import median
 from typing import Any
 
@@ -30,12 +28,11 @@ from models.language_model import LanguageModel
 from models.ngram import BASELINE_ORDERS, KneserNey
 from models.on_top_of_ngram import Ngram, language_model
 from pipeline.config import TrainConfig, resolve
-from pipeline.errors import TrainingDivergedError
-from pipeline.text.batches import StreamData, WindowData, data_for, number_of_epochs
+from pipeline.text.batches import number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import keep_freed_memory
-from pipeline.training.loop import Callback, Training
-from pipeline.training.memory import check_can_train
+from pipeline.training.loop import PartialEpoch, Training
+from pipeline.training.memory import check_can_train, data_of
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
@@ -53,11 +50,7 @@ RUN_SECONDS, EPOCH_SECONDS = 1.0, 0.03  # for recording a run, and each of its e
 
 READINGS = 3.0  # evaluation and samples together, in readings of the test text (0.3 to 1.2 s measured)
 
-FRONT_MEMBERS = 2.4  # times the square root of the trials; from 10 to 49 random trials of a grid of short trainings
-
 CHARS, ROUNDS = 100, 5  # generated characters of a timing, and timings of each model
-
-WARM_UP_CHARS = 10  # untimed characters after a model is loaded
 
 
 @dataclass(frozen=True)
@@ -68,10 +61,6 @@ class Timing:
     train: TrainConfig
     step_seconds: float
     validation_seconds: float
-
-
-class _EnoughError(Exception):
-    """Enough steps have been timed."""
 
 
 def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
@@ -110,10 +99,11 @@ def time_training(
 ) -> Timing:
     """Time some training steps and a validation of a temporary model.
 
-    Times steps for ``timed_seconds``, at least TIMED_STEPS of them, or a single one if that takes LONG_SECONDS. A
-    divergence ends the timing. Changes torch's threads and the allocator for the whole process.
+    Times steps for ``timed_seconds``, at least TIMED_STEPS of them, or a single one if that takes LONG_SECONDS. Changes
+    torch's threads and the allocator for the whole process.
     """
-    train_ids, val_ids = _ids(corpus, train)
+    corpus = corpus.limited(train.train_chars)
+    train_ids, val_ids = (torch.from_numpy(corpus.split(train.preset, split)) for split in ("train", "val"))
     symbols, ngram, prior = len(corpus.vocabulary), None, None
     if model.on_top_of == "ngram":  # fitted on a part of the text, with zeros as prior: a step takes as long
         ngram = Ngram.of(KneserNey(train_ids[:FITTED_CHARS].numpy(), symbols, max(BASELINE_ORDERS)))
@@ -130,17 +120,14 @@ def time_training(
             torch.get_device_module(training.device).synchronize()
         return clock()
 
-    marks = [now()]
-
-    class Marks(Callback):
-        def on_step(self, training: Training) -> None:
-            marks.append(now())
-            steps, spent = len(marks) - 1 - UNTIMED_STEPS, marks[-1] - marks[min(UNTIMED_STEPS, len(marks) - 1)]
-            if (steps >= TIMED_STEPS and spent >= timed_seconds) or (steps >= 1 and spent >= LONG_SECONDS):
-                raise _EnoughError
-
-    with suppress(_EnoughError, TrainingDivergedError):
-        training.run_epoch(Marks())
+    part, marks = PartialEpoch(), [now()]
+    training.model.train()
+    for batch in training.data.batches(1, torch.Generator().manual_seed(0)):
+        training.train_step(part, *batch)
+        marks.append(now())
+        steps, spent = len(marks) - 1 - UNTIMED_STEPS, marks[-1] - marks[min(UNTIMED_STEPS, len(marks) - 1)]
+        if (steps >= TIMED_STEPS and spent >= timed_seconds) or (steps >= 1 and spent >= LONG_SECONDS):
+            break
     first = min(UNTIMED_STEPS, len(marks) - 2)  # an epoch of a short text may have fewer steps
     step_seconds = (marks[-1] - marks[first]) / (len(marks) - 1 - first)
     began = now()
@@ -160,7 +147,7 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair
     if not train.budget_seconds:
         return model, train
     timing = time_training(corpus, model, train, timed_seconds=BUDGET_TIMED_SECONDS)
-    data = _data_of(corpus, train)
+    data = data_of(corpus, train)
     epoch = data.steps_per_epoch * timing.step_seconds + timing.validation_seconds + EPOCH_SECONDS
     epochs = (train.budget_seconds - _fitting_seconds(corpus, model, train)) / epoch
     budget_chars = max(1, int(float(f"{epochs * data.chars_per_epoch:.3g}")))
@@ -175,23 +162,10 @@ def _fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> 
     return FITTING_SECONDS * len(corpus.limited(train.train_chars).baseline_text(train.preset))
 
 
-def _ids(corpus: Corpus, train: TrainConfig) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training and validation ids that a configuration reads."""
-    corpus = corpus.limited(train.train_chars)
-    ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
-    return ids[slice(*spans["train"])], ids[slice(*spans["val"])]
-
-
-def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
-    """The training data as the configuration reads it."""
-    return data_for(*_ids(corpus, train), train)
-
-
 class Calibration:
-    """Estimates the seconds of trainings on a text from ``timings`` on that text.
+    """Estimates the seconds of trainings on a text from ``timings`` (at least one) on that text.
 
-    A kind of model that was not timed is assumed to be as slow as the slowest other kind. Without timings, a
-    Calibration is false, and ``expected_seconds`` raises ValueError.
+    A kind of model that was not timed is assumed to be as slow as the slowest other kind.
     """
 
     def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
@@ -199,34 +173,29 @@ class Calibration:
         kinds: dict[tuple, list[Timing]] = defaultdict(list)
         for timing in timings:
             kinds[_kind(timing.model, timing.train)].append(timing)
-        self._steps = {kind: _fit(members, [each.step_seconds for each in members]) for kind, members in kinds.items()}
-        self._validations = {
-            kind: _fit(members, [each.validation_seconds for each in members]) for kind, members in kinds.items()
+        self._lines = {  # coefficients of a step's and of a validation's seconds
+            kind: (
+                _fit(members, [each.step_seconds for each in members]),
+                _fit(members, [each.validation_seconds for each in members]),
+            )
+            for kind, members in kinds.items()
         }
-
-    def __bool__(self) -> bool:
-        return bool(self._steps)
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
         """Expected seconds of a training with all its epochs, including the test text, the samples and recording.
 
-        ``run_seconds`` is the time for recording. Patience, which may end a training sooner, is ignored. Raises
-        ValueError without timings.
+        ``run_seconds`` is the time for recording. Patience, which may end a training sooner, is ignored.
         """
-        if not self._steps:
-            raise ValueError(f"no training was timed, so the time of {model.shape} can't be estimated")
-        kind, data = _kind(model, train), _data_of(self._corpus, train)
-        step, validation = (
-            max(float(_columns(model) @ line) for line in ([lines[kind]] if kind in lines else lines.values()))
-            for lines in (self._steps, self._validations)
-        )
+        kind, data = _kind(model, train), data_of(self._corpus, train)
+        lines = [self._lines[kind]] if kind in self._lines else self._lines.values()
+        step, validation = np.max([[_columns(model) @ line for line in pair] for pair in lines], axis=0).tolist()
         epochs = number_of_epochs(train, data)
         training = epochs * (data.steps_per_epoch * step + validation) + _fitting_seconds(self._corpus, model, train)
         if train.max_seconds:
             training = min(training, train.max_seconds)
         test_start, test_end = self._corpus.spans(train.preset)["test"]
         reading = READINGS * validation * (test_end - test_start) / data.val_chars
-        return training + epochs * EPOCH_SECONDS + reading + run_seconds
+        return float(training + epochs * EPOCH_SECONDS + reading + run_seconds)
 
 
 def _columns(model: ModelConfig) -> NDArray[np.float64]:
@@ -252,63 +221,32 @@ def queue_seconds(seconds: Sequence[float], workers: int) -> float:
     return max(free)
 
 
-def front_members(trials: int) -> float:
-    """Expected number of trials on the Pareto front."""
-    return min(trials, FRONT_MEMBERS * sqrt(trials))
-
-
-def search_minutes(trial_seconds: Sequence[float], trials: int, workers: int, confirmations: float) -> float:
-    """Rough estimate of a search's minutes: the remaining trials, then the remaining confirmations.
-
-    ``trial_seconds`` are expected seconds of configurations drawn at random from the space; their mean stands for every
-    task. At the end of each phase, idle workers wait for the others, which are half-way through a task on average.
-    """
-    mean = sum(trial_seconds) / len(trial_seconds)
-    tasks = sum(max(1.0, (count + (workers - 1) / 2) / workers) for count in (trials, confirmations) if count > 0)
-    return mean * tasks / 60
-
-
 def generation_ms_per_char(
-    loads: Sequence[Callable[[], LanguageModel]],
-    chars: int = CHARS,
-    rounds: int = ROUNDS,
-    on_round: Callable[[int, int], None] = lambda done, of: None,
+    models: Sequence[KneserNey | Callable[[], LanguageModel]], chars: int = CHARS, rounds: int = ROUNDS
 ) -> list[float]:
     """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ``rounds``.
 
-    The models take turns (A B C A B C), so that other load on the machine affects all of them. One model is in memory
-    at a time: its function in ``loads`` loads it again in each round. ``on_round`` is called with the turns done and
-    their total number.
+    The models take turns (A B C A B C), so that other load on the machine affects all of them. One network is in memory
+    at a time: its function loads it again in each round. A first round, in which n-grams compute tables, is not timed.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    times: list[list[float]] = [[] for _ in loads]
-    turns = [turn for _ in range(rounds) for turn in zip(loads, times, strict=True)]
-    try:
-        for done, (load, spent) in enumerate(turns, start=1):
-            spent.append(_ms_per_char(load(), chars))
-            on_round(done, len(turns))
-    finally:
-        torch.set_num_threads(threads)
-    return [median(spent) for spent in times]
+    times: list[list[float]] = [[] for _ in models]
+    for _ in range(rounds + 1):
+        for each, spent in zip(models, times, strict=True):
+            spent.append(1e3 * _writing_seconds(each if isinstance(each, KneserNey) else each(), chars) / chars)
+    torch.set_num_threads(threads)
+    return [median(spent[1:]) for spent in times]
 
 
-def _ms_per_char(model: LanguageModel, chars: int) -> float:
-    for _ in generate(model, [[0]], WARM_UP_CHARS, Decoding(method="greedy")):
-        pass
+def _writing_seconds(model: KneserNey | LanguageModel, chars: int) -> float:
     began = time.perf_counter()
-    written = sum(1 for _ in generate(model, [[0]], chars, Decoding(method="greedy")))
-    return 1e3 * (time.perf_counter() - began) / written
-
-
-def ngram_ms_per_char(ngram: KneserNey, chars: int = CHARS, rounds: int = ROUNDS) -> float:
-    """Wall-clock milliseconds per greedily generated character of an n-gram model: the median of ``rounds``."""
-    times = []
-    for _ in range(rounds + 1):  # the first round also computes the model's tables
-        text, began = [0], time.perf_counter()
+    if isinstance(model, KneserNey):
+        text = [0]
         for _ in range(chars):
-            context = text[-(ngram.order - 1) :] if ngram.order > 1 else []
-            following = ngram.log_probabilities_of_all(np.array([*context, 0]), len(context))
-            text.append(int(following.argmax()))
-        times.append(1e3 * (time.perf_counter() - began) / chars)
-    return median(times[1:])
+            context = text[-(model.order - 1) :] if model.order > 1 else []
+            text.append(int(model.log_probabilities_of_all([*context, 0], len(context)).argmax()))
+    else:
+        for _ in generate(model, [[0]], chars, Decoding(method="greedy")):
+            pass
+    return time.perf_counter() - began

@@ -17,7 +17,7 @@ from pipeline.stages.tasks import TrainingTask
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
-from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char
+from pipeline.training.timing import generation_ms_per_char
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
 
@@ -45,7 +45,6 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.answer.plan.BUDGET_SHARES", (1 / 4,))
     patch.setattr("pipeline.answer.plan.ON_TOP_CHARS", {4: 100_000})
     patch.setattr("pipeline.stages.answer.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1))
-    patch.setattr("pipeline.stages.answer.ngram_ms_per_char", partial(ngram_ms_per_char, chars=2, rounds=1))
 
 
 @pytest.fixture(scope="module")

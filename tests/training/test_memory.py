@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.support.machine import GB
 from pipeline.text.corpus import load_corpus
 from pipeline.training import memory
-from pipeline.training.memory import check_can_train, check_training_fits, training_bytes, worker_count
+from pipeline.training.memory import check_can_train, training_bytes, worker_count
 
 ROOT = Path(__file__).resolve().parents[2]
 WORST = 2.0  # times, too many or too few
@@ -33,7 +33,7 @@ def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text,
 
 def test_the_ngrams_of_a_network_on_top_of_them_count():
     plain, on_top = (
-        memory.training_bytes(*resolve({"on_top_of": partner, "device": "cpu"}), 28, 1_000_000, 9000)
+        training_bytes(*resolve({"on_top_of": partner, "device": "cpu"}), 28, 1_000_000, 9000)
         for partner in ("nothing", "ngram")
     )
     assert on_top - plain > 1_000_000 * (2 * 28 + 200)
@@ -44,13 +44,14 @@ def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
         memory.check_shape_fits(ModelConfig(hidden_size=10**9), 28)
 
 
-def test_as_many_trainings_as_workers_have_to_fit(monkeypatch):
+def test_as_many_trainings_as_workers_have_to_fit(monkeypatch, small_text):
     """LSTM 3x2048 takes 9.7 GB: two of them do not fit into 10 GB, though each alone does."""
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10 * GB)
-    training = (*resolve({"cell": "lstm", "num_layers": 3, "hidden_size": 2048, "device": "cpu"}), 28, 160_000, 9000)
-    check_training_fits(*training)
-    with pytest.raises(InputError, match=r"in 2 workers at once needs about 20 GB .* lower --workers to 1$"):
-        check_training_fits(*training, workers=2)
+    corpus = load_corpus(CorpusConfig(str(small_text)))
+    training = resolve({"cell": "lstm", "num_layers": 3, "hidden_size": 2048, "device": "cpu"})
+    assert 9 * GB < check_can_train(corpus, *training) < 10 * GB
+    with pytest.raises(InputError, match=r"in 2 workers at once needs about \d+ GB .* lower --workers to 1$"):
+        check_can_train(corpus, *training, workers=2)
 
 
 @pytest.mark.parametrize(("machine", "largest", "workers"), [(1, 1, 1), (100, 9.2, 10), (100, 0.0, 322)])

@@ -24,8 +24,6 @@ from pipeline.training.timing import (
     Timing,
     configurations_for,
     generation_ms_per_char,
-    ngram_ms_per_char,
-    search_minutes,
     shapes_to_time,
     time_training,
 )
@@ -87,13 +85,6 @@ def test_the_smallest_the_median_and_the_largest_of_each_cell_are_timed_the_cost
     assert {shape for shape in chosen if shape[0] == "rnn"} == {("rnn", 3, 256), ("rnn", 1, 64), ("rnn", 1, 8)}
 
 
-def test_where_nothing_was_timed_nothing_is_expected(corpus):
-    nothing = Calibration(corpus, [])
-    assert not nothing
-    with pytest.raises(ValueError, match="no training was timed, so the time of lstm-1x8"):
-        nothing.expected_seconds(*configuration("lstm"))
-
-
 @pytest.mark.parametrize(
     "options",
     [{"epochs": 3}, {"budget_chars": 200_000}, {"budget_chars": 1}, {"preset": "report", "epochs": 2}],
@@ -142,60 +133,42 @@ def test_of_a_text_too_short_for_that_the_steps_there_are_are_timed(tmp_path):
     assert timing.step_seconds == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize("options", [{"preset": "stream"}, {"preset": "report"}, {"on_top_of": "ngram"}])
+@pytest.mark.parametrize("options", [{"preset": "stream"}, {"on_top_of": "ngram"}])
 def test_a_real_machine_takes_some_time_for_both(corpus, options):
     timing = time_training(corpus, *configuration("gru", 2, 8, **options))
     assert timing.step_seconds > 0
     assert timing.validation_seconds > 0
 
 
-# --- the whole search ------------------------------------------------------------------------------------------------
-
-
-def test_without_confirmations_it_is_the_trials_and_no_search_is_shorter_than_a_trial():
-    assert search_minutes([60.0], 10, 1, confirmations=0) == pytest.approx(10)
-    assert search_minutes([60.0], 10, 1, confirmations=7.5) == pytest.approx(10 + 7.5)
-    assert search_minutes([60.0], 1, 8, confirmations=0) == pytest.approx(1)
-    assert search_minutes([60.0], 0, 2, confirmations=0) == 0
-
-
 # --- generating ------------------------------------------------------------------------------------------------------
 
 
-def test_one_model_is_in_memory_at_a_time_and_the_models_take_turns():
+@pytest.mark.parametrize("order", [1, 3])
+def test_networks_and_n_grams_take_turns_with_one_network_in_memory(monkeypatch, order):
     alive: list[weakref.ref[LanguageModel]] = []
-    loaded: list[int] = []
-    heard: list[tuple[int, int]] = []
+    turns: list[str] = []
+    read: list[int] = []
+    ngram = KneserNey(np.arange(300) % 7 % 5, 5, order)
+    distributions = KneserNey.log_probabilities_of_all
 
     def load(hidden_size: int) -> LanguageModel:
         assert not [model for model in alive if model() is not None]
         model = LanguageModel(ModelConfig("gru", 1, hidden_size), 5).eval()
         alive.append(weakref.ref(model))
-        loaded.append(hidden_size)
+        turns.append(str(hidden_size))
         return model
 
-    times = generation_ms_per_char(
-        [lambda: load(4), lambda: load(8)], chars=3, rounds=2, on_round=lambda done, of: heard.append((done, of))
-    )
-    assert loaded == [4, 8, 4, 8]
-    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert len(times) == 2
-    assert min(times) > 0
-
-
-@pytest.mark.parametrize("order", [1, 3])
-def test_an_n_gram_is_timed_by_the_characters_that_it_writes(monkeypatch, order):
-    ngram = KneserNey(np.arange(300) % 7 % 5, 5, order)
-    read: list[int] = []
-    distributions = KneserNey.log_probabilities_of_all
-
-    def counting(model, ids, context):
+    def reading(model, ids, context):
+        turns.append("n-gram")
         read.append(context)
         return distributions(model, ids, context)
 
-    monkeypatch.setattr(KneserNey, "log_probabilities_of_all", counting)
-    assert ngram_ms_per_char(ngram, chars=4, rounds=2) > 0
+    monkeypatch.setattr(KneserNey, "log_probabilities_of_all", reading)
+    times = generation_ms_per_char([lambda: load(4), ngram, lambda: load(8)], chars=4, rounds=2)
+    assert turns == ["4", *["n-gram"] * 4, "8"] * 3
     assert read == [min(done + 1, order - 1) for done in range(4)] * 3
+    assert len(times) == 3
+    assert min(times) > 0
 
 
 # --- a budget of seconds ---------------------------------------------------------------------------------------------
