@@ -20,9 +20,9 @@ from typing import Any
 import click
 
 PLACES = {  # the function that is called at each moment
-    "step": "pipeline.training.experiment:CheckpointManager.on_step",
-    "checkpoint": "pipeline.training.experiment:CheckpointManager.keep",
-    "best checkpoint": "pipeline.training.experiment:CheckpointManager._write_best",
+    "step": "pipeline.training.experiment:Experiment.on_step",
+    "checkpoint": "pipeline.training.experiment:Experiment.keep",
+    "best checkpoint": "pipeline.training.experiment:Experiment._write_best",
     "figures": "pipeline.tracking.runs:TrackedRun.metrics",
     "texts": "pipeline.tracking.runs:TrackedRun.text",
     "picture": "pipeline.tracking.runs:TrackedRun.picture",

@@ -17,17 +17,11 @@ from models.language_model import LanguageModel, with_row_lookup
 from models.recurrent import State
 
 ROW_CHARS = 256  # scored characters of a row
-
 CONTEXT_CHARS = 128  # unscored characters that a row reads before the scored ones
-
 ROWS_AT_ONCE = 512
-
 LARGE_VOCABULARY = 1000  # symbols from which on the product with one-hot vectors dominates the cost of a forward pass
-
 LOGIT_SCALES = tuple(percent / 100 for percent in range(70, 115, 5))  # candidates of ``calibrate_logits``
-
 LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
-
 BLOCK_CHARS, MOST_BLOCKS = 50, 200  # mean costs are recorded of at most so many blocks of at least so many characters
 
 Cost = Callable[[Tensor, Tensor], Tensor]

@@ -1,7 +1,4 @@
-"""Train and evaluate one model, with checkpoints: the same code for the command line, searches and reproductions.
-
-``run_experiment`` is a shortcut for a script or a test that needs the Result and no MLflow run.
-"""
+"""Train and evaluate one model, with checkpoints: the same code for the command line, searches and reproductions."""
 
 import time
 from collections.abc import Mapping
@@ -31,11 +28,8 @@ from pipeline.training.mixing import calibrate_ngram, costs_with_ngram, score_ca
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
-
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
-
 ORDERS_MORE = 2  # added to the best n-gram's order for a network on top: the network corrects its overconfidence
-
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
@@ -48,7 +42,7 @@ class MixtureScore:
     test: TextScore
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The result of an experiment: ``model`` and perplexities are of the best epoch (lowest on validation).
 
@@ -80,14 +74,9 @@ class Result:
     model: LanguageModel
     checkpoint: Path | None
 
-    def __repr__(self) -> str:
-        return (
-            f"Result of {self.model.config.shape}: validation perplexity {self.best.val_perplexity:.3f}, test "
-            f"{self.test.perplexity:.3f}, best epoch {self.best.epoch} of {len(self.history)}"
-        )
-
     def figures(self) -> dict[str, Any]:
         """The flat summary that ``--json`` prints."""
+        stored = self.model.ngram.entries if isinstance(self.model, NgramLanguageModel) else 0
         return {
             "val_perplexity": self.best.val_perplexity,
             "val_perplexity_pooled": self.best.val_perplexity_pooled,
@@ -108,34 +97,128 @@ class Result:
             "chars_per_second": self.chars_per_second,
             "parameters": self.complexity.parameters,
             "macs_per_char": self.complexity.macs_per_char,
-            "stored_numbers": self.complexity.parameters + stored_ngrams(self.model),
+            "stored_numbers": self.complexity.parameters + stored,
             **({"val_perplexity_windowed": self.val_windowed} if self.val_windowed is not None else {}),
             **self.calibrated_ngram,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
         }
 
 
-class CheckpointManager(Callback):
-    """Keeps the best weights so far, and the two checkpoints on disk; passes all calls on to ``callbacks``.
+def steps_kept(folder: Path) -> int:
+    """The number of steps done at a folder's last checkpoint; -1 without one. Raises InputError if it is damaged."""
+    if not (folder / LAST_CHECKPOINT).is_file():
+        return -1
+    return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
 
-    last.safetensors holds the whole state, including the best weights, after the last reported epoch or later;
-    best.safetensors holds the best weights with all that is needed to use them.
+
+def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
+    """The n-gram for a network on top, with its cross-fitted log-probabilities of the training text."""
+    spans = corpus.baseline_spans(config.preset)
+    parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
+    order = corpus.baselines(config.preset)["val"].ngram_order + ORDERS_MORE
+    ngram = KneserNey(corpus.baseline_text(config.preset), len(corpus.vocabulary), order)
+    return CrossFitted(corpus.split(config.preset, "train"), ngram, parts)
+
+
+class Experiment(Callback):
+    """A training with its corpus and checkpoints: a new one, or the one restored from ``checkpoint_dir``.
+
+    As the Callback of its training, it keeps the best weights so far and writes two checkpoints: last.safetensors holds
+    the whole state, including the best weights, after the last reported epoch or later; best.safetensors holds the best
+    weights with all that is needed to use them. Nothing is written before ``run``. Raises InputError for a text that is
+    too short, a device that this machine lacks, and a folder whose checkpoint is damaged, is of another training or
+    can't be resumed with this configuration.
     """
 
-    def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
-        self.folder = folder
-        self.facts = facts
+    def __init__(
+        self,
+        corpus: Corpus,
+        model_config: ModelConfig,
+        train_config: TrainConfig,
+        checkpoint_dir: Path | None = None,
+    ) -> None:
+        self.corpus = corpus = corpus.limited(train_config.train_chars)
+        self.model_config, self.train_config, self.checkpoint_dir = model_config, train_config, checkpoint_dir
+        ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
+        train, self._val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+        prior = cross_fitted(corpus, train_config) if model_config.on_top_of == "ngram" else None
+        ngram = Ngram.of(prior.ngram) if prior else None
+        torch.manual_seed(train_config.seed)
+        model = language_model(model_config, len(corpus.vocabulary), ngram)
+        self.training = Training(model, train, self._val, train_config, prior=prior)
         self.callbacks: tuple[Callback, ...] = ()
         self.best_weights: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
+        self.facts: dict[str, Any] = {  # of both checkpoints
+            "corpus": {name: getattr(corpus, name) for name in ("name", "source", "corpus_sha256", "source_sha256")},
+            "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
+            "model": asdict(model_config),
+            "train": asdict(train_config),
+            "recipe": RECIPE[train_config.preset],
+            **({"ngram_order": ngram.order} if ngram else {}),
+        }
+        if checkpoint_dir is not None and (last := checkpoint_dir / LAST_CHECKPOINT).is_file():
+            tensors, found = load_checkpoint(last)
+            try:
+                self._check_same(last, found)
+                self.training.load_state_dict(tensors, found["state"])
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise InputError(
+                    f"{last} is not a training that this version can resume ({error}); start a new training"
+                ) from error
+            self.best_weights = group("best", tensors)
+
+    def _check_same(self, path: Path, found: Mapping[str, Any]) -> None:
+        """Raise InputError if a checkpoint's facts are of another training, or for a number of epochs that can't be."""
+        training, ours = self.training, self.facts
+        if (recipe := found["recipe"]) != ours["recipe"]:
+            raise InputError(
+                f"{path} was trained by recipe {recipe}, and this version trains by recipe {ours['recipe']}; "
+                "start a new training"
+            )
+        may_change = dict.fromkeys(MAY_CHANGE)
+        for name in ("model", "train", "vocabulary"):
+            if found[name] | may_change != ours[name] | may_change:
+                raise InputError(f"{path} is of another {name} configuration; give another folder")
+        if found["corpus"]["corpus_sha256"] != ours["corpus"]["corpus_sha256"]:
+            raise InputError(f"{path} was trained on another text; give another folder")
+        planned, done = found["state"]["epochs"], len(found["state"]["history"])
+        if training.epochs != planned and training.config.schedule != "constant":
+            raise InputError(
+                f"--epochs {training.epochs} is not possible: the learning rate schedule of this training was planned "
+                f"for {planned} epochs (--schedule {training.config.schedule}); the number can change only with a "
+                f"constant learning rate. Start a new training with --epochs {training.epochs}"
+            )
+        if training.epochs < done:
+            raise InputError(
+                f"--epochs {training.epochs} is not possible: {done} epochs are done; give at least as many"
+            )
+
+    # --- training and its checkpoints --------------------------------------------------------------------------------
+
+    def run(self, *callbacks: Callback) -> Result:
+        """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
+
+        With a folder, a checkpoint is written before each call of ``on_epoch``, every SAVE_SECONDS within an epoch, and
+        on Ctrl-C or SystemExit; another Experiment with the same folder then continues with bit-identical results.
+        Raises TrainingDivergedError as ``fit`` does.
+        """
+        self.callbacks = callbacks
+        try:
+            fit(self.training, self)
+        except (KeyboardInterrupt, SystemExit):
+            if self.training.is_whole:
+                self.keep(self.training)
+            raise
+        return self._evaluate()
 
     def on_start(self, training: Training) -> None:
-        if self.folder is not None:
+        if self.checkpoint_dir is not None:
             for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
-                for part in leftovers(self.folder / name):  # of a killed process
+                for part in leftovers(self.checkpoint_dir / name):  # of a killed process
                     part.unlink(missing_ok=True)
             if training.best is not None:
-                self._write_best(self.folder, training)  # the process may have died between writing the two files
+                self._write_best(training)  # the process may have died between writing the two files
         for callback in self.callbacks:
             callback.on_start(training)
 
@@ -143,7 +226,7 @@ class CheckpointManager(Callback):
         """Write the last checkpoint if the one before is SAVE_SECONDS old."""
         for callback in self.callbacks:
             callback.on_step(training)
-        if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
+        if self.checkpoint_dir is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
             self.before_checkpoint(training)
             self.keep(training)
             training.leave_out(self.saved_at - began)
@@ -165,197 +248,70 @@ class CheckpointManager(Callback):
             model = deepcopy(training.eval_model)
             model.scale_logits(training.history[-1].logit_scale)
             self.best_weights = model.state_dict()
-        if self.folder is None:
+        if self.checkpoint_dir is None:
             return
         tensors, state = training.state_dict()
         best = flatten("best", self.best_weights)
-        save_checkpoint(self.folder / LAST_CHECKPOINT, tensors | best, {**self.facts, "state": state})
+        save_checkpoint(self.checkpoint_dir / LAST_CHECKPOINT, tensors | best, {**self.facts, "state": state})
         if is_best:
-            self._write_best(self.folder, training)
+            self._write_best(training)
         self.saved_at = time.monotonic()
 
-    def restore(self, training: Training) -> None:
-        """Restore the training from the folder's last checkpoint, if any.
-
-        Raises InputError if that is damaged, of another training, or of one that can't be resumed with this
-        configuration.
-        """
-        path = None if self.folder is None else self.folder / LAST_CHECKPOINT
-        if path is None or not path.is_file():
-            return
-        tensors, facts = load_checkpoint(path)
-        try:
-            self._check_same(training, path, facts)
-            training.load_state_dict(tensors, facts["state"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{path} is not a training that this version can resume ({error}); start a new training"
-            ) from error
-        self.best_weights = group("best", tensors)
-
-    def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
-        if (recipe := found["recipe"]) != self.facts["recipe"]:
-            raise InputError(
-                f"{path} was trained by recipe {recipe}, and this version trains by recipe {self.facts['recipe']}; "
-                "start a new training"
-            )
-        for name in ("model", "train", "vocabulary"):
-            theirs, ours = (
-                {k: v for k, v in facts[name].items() if k not in MAY_CHANGE} for facts in (found, self.facts)
-            )
-            if theirs != ours:
-                raise InputError(f"{path} is of another {name} configuration; give another folder")
-        if found.get("ngram_order") != self.facts.get("ngram_order"):
-            raise InputError(f"{path} is of a network on top of an n-gram of another order; start a new training")
-        if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
-            raise InputError(f"{path} was trained on another text; give another folder")
-        planned, done = found["state"]["epochs"], len(found["state"]["history"])
-        if training.epochs != planned and training.config.schedule != "constant":
-            raise InputError(
-                f"--epochs {training.epochs} is not possible: the learning rate schedule of this training was planned "
-                f"for {planned} epochs (--schedule {training.config.schedule}); the number can change only with a "
-                f"constant learning rate. Start a new training with --epochs {training.epochs}"
-            )
-        if training.epochs < done:
-            raise InputError(
-                f"--epochs {training.epochs} is not possible: {done} epochs are done; give at least as many"
-            )
-
-    def _write_best(self, folder: Path, training: Training) -> None:
+    def _write_best(self, training: Training) -> None:
+        assert self.checkpoint_dir is not None
         assert training.best is not None
         facts = {**self.facts, "epoch": training.best.epoch, "val_perplexity": training.best.val_perplexity}
         tensors = flatten("model", self.best_weights)
         if isinstance(training.model, NgramLanguageModel):
             tensors |= flatten("ngram", training.model.ngram.tensors())
-        save_checkpoint(folder / BEST_CHECKPOINT, tensors, facts)
+        save_checkpoint(self.checkpoint_dir / BEST_CHECKPOINT, tensors, facts)
 
+    # --- the evaluation ----------------------------------------------------------------------------------------------
 
-def steps_kept(folder: Path) -> int:
-    """The number of steps done at a folder's last checkpoint; -1 without one. Raises InputError if it is damaged."""
-    if not (folder / LAST_CHECKPOINT).is_file():
-        return -1
-    return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
-
-
-def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
-    """The n-gram for a network on top, with its cross-fitted log-probabilities of the training text."""
-    spans = corpus.baseline_spans(config.preset)
-    parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
-    order = corpus.baselines(config.preset)["val"].ngram_order + ORDERS_MORE
-    ngram = KneserNey(corpus.baseline_text(config.preset), len(corpus.vocabulary), order)
-    return CrossFitted(corpus.split(config.preset, "train"), ngram, parts)
-
-
-def stored_ngrams(model: LanguageModel) -> int:
-    """The number of n-grams that a model stores; 0 if it is not on top of one."""
-    return model.ngram.entries if isinstance(model, NgramLanguageModel) else 0
-
-
-class Experiment:
-    """A training with its corpus and checkpoints: a new one, or the one restored from ``checkpoint_dir``.
-
-    Nothing is written before ``run``. Raises InputError for a text that is too short, a device that this machine lacks,
-    and a folder that holds another training or one that can't be resumed with this configuration.
-    """
-
-    def __init__(
-        self,
-        corpus: Corpus,
-        model_config: ModelConfig,
-        train_config: TrainConfig,
-        checkpoint_dir: Path | None = None,
-    ) -> None:
-        self.corpus = corpus = corpus.limited(train_config.train_chars)
-        self.model_config = model_config
-        self.train_config = train_config
-        self.checkpoint_dir = checkpoint_dir
-        ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
-        train, self._val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
-        prior = cross_fitted(corpus, train_config) if model_config.on_top_of == "ngram" else None
-        ngram = Ngram.of(prior.ngram) if prior else None
-        torch.manual_seed(train_config.seed)
-        model = language_model(model_config, len(corpus.vocabulary), ngram)
-        self.training = Training(model, train, self._val, train_config, prior=prior)
-        self._checkpoints = CheckpointManager(
-            checkpoint_dir,
-            {
-                "corpus": {
-                    "name": corpus.name,
-                    "source": corpus.source,
-                    "corpus_sha256": corpus.corpus_sha256,
-                    "source_sha256": corpus.source_sha256,
-                },
-                "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
-                "model": asdict(model_config),
-                "train": asdict(train_config),
-                "recipe": RECIPE[train_config.preset],
-                **({"ngram_order": ngram.order} if ngram else {}),
-            },
-        )
-        self._checkpoints.restore(self.training)
-
-    def run(self, *callbacks: Callback) -> Result:
-        """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
-
-        With a folder, a checkpoint is written before each call of ``on_epoch``, every SAVE_SECONDS within an epoch, and
-        on Ctrl-C or SystemExit; another Experiment with the same folder then continues with bit-identical results.
-        Raises TrainingDivergedError as ``fit`` does.
-        """
-        training, checkpoints = self.training, self._checkpoints
-        checkpoints.callbacks = callbacks
-        try:
-            fit(training, checkpoints)
-        except (KeyboardInterrupt, SystemExit):
-            if training.is_whole:
-                checkpoints.keep(training)
-            raise
-
+    def _evaluate(self) -> Result:
+        training, corpus, preset = self.training, self.corpus, self.train_config.preset
         assert training.best is not None  # fit trains for at least one epoch
         model = deepcopy(training.eval_model)
-        last_texts = greedy_texts(model, self.corpus.vocabulary)
-        model.load_state_dict(checkpoints.best_weights)
-        preset = self.train_config.preset
-        ngram = self.corpus.ngram(preset)
+        last_texts = greedy_texts(model, corpus.vocabulary)
+        model.load_state_dict(self.best_weights)
+
         costs, nats = {}, {}
         for split, ids in (("val", self._val), ("test", self._test)):
-            costs[split], nats[split] = costs_with_ngram(model, ngram, ids)
+            costs[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids)
         mixture = best_mixture(nats["val"])
         mixed = (TextScore(mixture.of(nats[split]), len(costs[split])) for split in ("val", "test"))
         if preset in ON_REPORTS_TEXT:
             costs["windowed"] = score_windows(model, *windows(self._val, WINDOW_LENGTH), WINDOWS_AT_ONCE).costs
+
+        calibrated: dict[str, Any] = {}
+        if isinstance(model, NgramLanguageModel):
+            calibrated["on_top_of_order"] = model.ngram.order
+            weights = calibrate_ngram(model.ngram, self._val)
+            for split, ids in (("val", self._val), ("test", self._test)):
+                score = score_calibrated_ngram(model.ngram, weights, ids)
+                calibrated[f"calibrated_ngram_{split}_perplexity"] = score.perplexity
+
         return Result(
             history=training.history,
             best=training.best,
             stopped=training.stopped,
             test=TextScore.of(costs["test"]),
-            baselines=self.corpus.baselines(preset),
+            baselines=corpus.baselines(preset),
             mixed=MixtureScore(mixture, *mixed),
             val_windowed=perplexity(float(costs["windowed"].mean())) if "windowed" in costs else None,
             block_costs={name: block_means(each) for name, each in costs.items()},
-            calibrated_ngram=self._calibrated_ngram(model),
-            complexity=measure(self.model_config, len(self.corpus.vocabulary)),
+            calibrated_ngram=calibrated,
+            complexity=measure(self.model_config, len(corpus.vocabulary)),
             trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
             precision=training.precision,
             device=str(training.device),
             train_seconds=training.train_seconds,
             chars_per_second=training.train_chars / training.train_seconds,
-            samples=sample_texts(model, self.corpus.vocabulary, self.train_config.seed),
+            samples=sample_texts(model, corpus.vocabulary, self.train_config.seed),
             last_texts=last_texts,
             model=model,
             checkpoint=self.checkpoint_dir / BEST_CHECKPOINT if self.checkpoint_dir else None,
         )
-
-    def _calibrated_ngram(self, model: LanguageModel) -> dict[str, Any]:
-        """Order and calibrated perplexities of the n-gram that the model is on top of; {} without one."""
-        if not isinstance(model, NgramLanguageModel):
-            return {}
-        weights = calibrate_ngram(model.ngram, self._val)
-        val, test = (score_calibrated_ngram(model.ngram, weights, ids).perplexity for ids in (self._val, self._test))
-        return {
-            "on_top_of_order": model.ngram.order,
-            "calibrated_ngram_val_perplexity": val,
-            "calibrated_ngram_test_perplexity": test,
-        }
 
 
 def run_experiment(
@@ -365,5 +321,5 @@ def run_experiment(
     callback: Callback = SILENT,
     checkpoint_dir: Path | None = None,
 ) -> Result:
-    """Create or restore an Experiment and run it. Raises as Experiment and its ``run`` do."""
+    """Create or restore an Experiment and run it: a shortcut for a script or a test without an MLflow run."""
     return Experiment(corpus, model_config, train_config, checkpoint_dir).run(callback)

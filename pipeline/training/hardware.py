@@ -1,43 +1,16 @@
-"""The hardware of a training: ``choose_hardware`` resolves device, precision, threads and kernel."""
+"""The hardware of a training: device, precision of the arithmetic, and what computes the recurrent layers."""
 
 import ctypes
 import sys
-from dataclasses import dataclass
 
 import torch
 
 from models.cells import CELLS
 from models.config import Kernel, ModelConfig
-from pipeline.config import ON_REPORTS_TEXT, PresetName, TrainConfig
+from pipeline.config import PresetName
 from pipeline.errors import InputError
 
 BF16_STEP_UNITS = 8192  # batch size x hidden size from which on a GRU's or RNN's step is faster in bf16 on a CPU
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What a training runs on: the device, the precision of its arithmetic ("fp32" or "bf16"), and the threads.
-
-    ``kernel`` is what computes the recurrent layers in training. One thread is the default, as layers of this size gain
-    nothing from a second; if another program occupies that thread's core, a step takes ten times as long (measured).
-    """
-
-    device: torch.device
-    precision: str
-    threads: int
-    kernel: Kernel = "torch"
-
-
-def choose_hardware(model: ModelConfig, config: TrainConfig) -> Hardware:
-    """Resolve what a configuration leaves at auto. Raises InputError for a device that this machine lacks.
-
-    For presets on the report's text, the precision auto is fp32, as in the report's own trainings.
-    """
-    device = choose_device(config.device)
-    is_fp32 = config.preset in ON_REPORTS_TEXT and config.precision == "auto"
-    precision = choose_precision("fp32" if is_fp32 else config.precision, device, model, config.batch_size)
-    kernel = choose_kernel(device, precision, model, config.preset)
-    return Hardware(device, precision, config.threads or 1, kernel)
 
 
 def choose_device(device: str) -> torch.device:

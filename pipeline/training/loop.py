@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 
-from models.config import Kernel
 from models.language_model import LanguageModel, detach
 from models.recurrent import State
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
@@ -31,16 +30,12 @@ from pipeline.support.signals import defer_signals
 from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
 from pipeline.training.evaluation import calibrate_logits, perplexity, score_windows, text_costs
-from pipeline.training.hardware import Hardware, choose_hardware, keep_freed_memory
+from pipeline.training.hardware import choose_device, choose_kernel, choose_precision, keep_freed_memory
 
 WARM_UP_STEPS = 50
-
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
-
 FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule
-
 STEPS_BETWEEN_CHECKS = 20  # checks of the loss (is it finite?) and of the time limit
-
 DIVERGED_TIMES = 100  # a validation perplexity of so many times the uniform distribution's counts as divergence
 
 
@@ -133,29 +128,30 @@ def cosine_share(step: int, total_steps: int) -> float:
 class Training:
     """The state of a training: ``run_epoch`` advances it, ``state_dict`` and ``load_state_dict`` save and restore it.
 
-    ``train`` and ``val`` are the ids (N,) of the two splits. ``hardware`` defaults to what ``choose_hardware`` chooses.
-    ``prior`` is for a model on top of an n-gram. Raises InputError for a text that is too short, and for a device that
-    this machine lacks.
+    ``train`` and ``val`` are the ids (N,) of the two splits. ``prior`` is for a model on top of an n-gram. One thread
+    is the default: layers of this size gain nothing from a second, whose core another program may occupy. Raises
+    InputError for a text that is too short, and for a device that this machine lacks.
     """
 
     def __init__(
-        self,
-        model: LanguageModel,
-        train: Tensor,
-        val: Tensor,
-        config: TrainConfig,
-        hardware: Hardware | None = None,
-        prior: Prior | None = None,
+        self, model: LanguageModel, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None
     ) -> None:
-        hardware = hardware or choose_hardware(model.config, config)
         self.config = config
-        self.device, self.precision, self.threads = hardware.device, hardware.precision, hardware.threads
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, self.device, model.config, config.batch_size)
+        self.threads = config.threads or 1
         self.model = model.to(self.device)
-        self.model.kernel = hardware.kernel
+        self.model.kernel = choose_kernel(self.device, self.precision, model.config, config.preset)
         self.average = deepcopy(self.model) if config.average else None
         self.data = data_for(train, val, config, prior)
         self.epochs = number_of_epochs(config, self.data)
-        self.optimizer = self._new_optimizer()
+        self.optimizer: Optimizer
+        if config.optimizer == "sgd":
+            self.optimizer = without_dynamo(SGD)(self.model.parameters(), lr=config.learning_rate)
+        else:
+            rates: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+            is_fused = self.device.type in ("cpu", "cuda")
+            self.optimizer = without_dynamo(AdamW)(self.model.parameters(), betas=(0.9, 0.99), fused=is_fused, **rates)
         self.step = 0
         self.train_seconds = 0.0
         self.train_chars = 0
@@ -165,16 +161,6 @@ class Training:
         self.best: EpochPoint | None = None
         self.stopped = ""  # why it stopped before its last epoch
         self._started: float | None = None  # time.perf_counter() from which on seconds are not yet in train_seconds
-
-    def _new_optimizer(self) -> Optimizer:
-        parameters, config = self.model.parameters(), self.config
-        if config.optimizer == "sgd":
-            sgd: Optimizer = without_dynamo(SGD)(parameters, lr=config.learning_rate)
-            return sgd
-        is_fused = self.device.type in ("cpu", "cuda")
-        options = {"lr": config.learning_rate, "betas": (0.9, 0.99), "weight_decay": config.weight_decay}
-        adamw: Optimizer = without_dynamo(AdamW)(parameters, **options, fused=is_fused)
-        return adamw
 
     @property
     def eval_model(self) -> LanguageModel:
@@ -194,12 +180,6 @@ class Training:
         """Exclude ``seconds`` that have just passed from the training time; may be called from ``on_step``."""
         if self._started is not None:
             self._started += seconds
-
-    def use_kernel(self, kernel: Kernel) -> None:
-        """Choose what computes the recurrent layers from now on; the two kernels round differently."""
-        self.model.kernel = kernel
-        if self.average is not None:
-            self.average.kernel = kernel
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step (from 0) under the configuration's schedule."""
@@ -235,17 +215,17 @@ class Training:
                     self.is_whole = True
                 callback.on_step(self)
                 if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
-                    self._check_finite(float(part.losses[-1]), epoch)
+                    self._check(isfinite(loss := float(part.losses[-1])), f"the loss is {loss} in epoch {epoch}")
                     if cut_short := self._time_is_up():
                         break
             losses = [float(loss) for loss in part.losses]
             for loss in losses:
-                self._check_finite(loss, epoch)
+                self._check(isfinite(loss), f"the loss is {loss} in epoch {epoch}")
             validation = self.validate()
         finally:
             self.train_seconds, self._started = self.seconds, None
-        if not validation.perplexity < DIVERGED_TIMES * self.model.vocab_size:  # NaN as well
-            raise self._diverged(f"the validation perplexity is {validation.perplexity:.6g} after epoch {epoch}")
+        learns = validation.perplexity < DIVERGED_TIMES * self.model.vocab_size  # not if it is NaN
+        self._check(learns, f"the validation perplexity is {validation.perplexity:.6g} after epoch {epoch}")
 
         pooled = perplexity(sum(v * n for v, n in zip(losses, part.sizes, strict=True)) / sum(part.sizes))
         book = [perplexity(loss) for loss in losses] if self.config.preset == "report" else []
@@ -320,13 +300,11 @@ class Training:
             score = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
         return Validation(score.perplexity, score.pooled, 1.0)
 
-    def _check_finite(self, loss: float, epoch: int) -> None:
-        if not isfinite(loss):
-            raise self._diverged(f"the loss is {loss} in epoch {epoch}")
-
-    def _diverged(self, what: str) -> TrainingDivergedError:
-        kept = f" (the checkpoint of epoch {self.best.epoch} is kept)" if self.best else ""
-        return TrainingDivergedError(f"{what}; lower --learning-rate, or set --clip{kept}")
+    def _check(self, is_fine: bool, problem: str) -> None:
+        """Raise TrainingDivergedError unless ``is_fine``."""
+        if not is_fine:
+            kept = f" (the checkpoint of epoch {self.best.epoch} is kept)" if self.best else ""
+            raise TrainingDivergedError(f"{problem}; lower --learning-rate, or set --clip{kept}")
 
     def _time_is_up(self) -> bool:
         return bool(self.config.max_seconds) and self.seconds >= self.config.max_seconds
@@ -383,7 +361,7 @@ class Training:
         self.optimizer.load_state_dict(optimizer)
         self.step = facts["step"]
         self.precision = facts["precision"]
-        self.use_kernel(facts["kernel"])
+        self.model.kernel = self.eval_model.kernel = facts["kernel"]  # the two kernels round differently
         self.train_seconds = facts["train_seconds"]
         self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]

@@ -13,19 +13,12 @@ from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 from pipeline.training.hardware import choose_device
 
 PARAMETER_BYTES = 4 * 27  # weights, gradients, moments, EMA and best weights, a step's copies and a checkpoint's
-
 LAYER_BYTES = 300_000  # objects and kernels of a layer of any size
-
 UNIT_BYTES = 4 * 22  # per character, unit and layer of a step: what an LSTM in fp32 keeps for its backward pass
-
 READ_BYTES = 4 * 4  # per character and unit of a text that is scored
-
 SYMBOL_BYTES = 36  # per character and symbol: one-hot and logits, in both precisions, and their gradients
-
 NGRAM_BYTES = 130  # per character that the mixture's n-gram is fitted on
-
 PRIOR_BYTES, FITTED_BYTES = 2, 300  # on top of an n-gram: per character and symbol, and per character
-
 WORKER_BYTES = 310_000_000  # a worker process before it trains, without memory that it shares with others
 
 

@@ -28,17 +28,11 @@ RESULT = (
 )
 
 CALIBRATED = ("calibrated_ngram_val_perplexity", "calibrated_ngram_test_perplexity")  # of models on top of an n-gram
-
 SIZE = ("parameters", "stored_numbers", "macs_per_char")
-
 SPEED = ("train_seconds", "chars_per_second")
-
 TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
-
 MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"
-
 COMPARABLE = "stream"  # the protocol whose models MLflow's views compare
-
 CURVES = (
     TRAIN_CURVE,
     VAL_CURVE,
@@ -74,10 +68,10 @@ def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
 
 def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     """The metrics by which runs are compared, from a training's flat result."""
-    results = {f"result/{name}": result[name] for name in RESULT}
-    calibrated = {f"result/{name}": result[name] for name in CALIBRATED if name in result}
-    sizes = {f"size/{name}": result[name] for name in SIZE} | macs_metrics(result["macs_per_char"])
-    return results | calibrated | sizes | {f"speed/{name}": result[name] for name in SPEED}
+    calibrated = [name for name in CALIBRATED if name in result]
+    sections = {"result": [*RESULT, *calibrated], "size": SIZE, "speed": SPEED}
+    metrics = {f"{section}/{name}": result[name] for section, names in sections.items() for name in names}
+    return metrics | macs_metrics(result["macs_per_char"])
 
 
 def macs_metrics(macs_per_char: int) -> dict[str, float]:
@@ -87,12 +81,8 @@ def macs_metrics(macs_per_char: int) -> dict[str, float]:
 
 def size_metrics(size: "Complexity", trained_parameters: int) -> dict[str, float]:
     """Further sizes: in the report's convention, without element-wise operations, and the trained parameters."""
-    return {
-        "size/matmul_macs_per_char": size.matmul_macs_per_char,
-        "size/report_parameters": size.report_parameters,
-        "size/report_macs": size.report_macs,
-        "size/trained_parameters": trained_parameters,
-    }
+    sizes = {**asdict(size), "trained_parameters": trained_parameters}
+    return {f"size/{name}": sizes[name] for name in FURTHER_SIZES}
 
 
 def split_of(metric: str) -> str | None:

@@ -16,7 +16,6 @@ from models.on_top_of_ngram import Ngram
 from pipeline.training.evaluation import TextScore, cross_entropies, text_costs
 
 MIXED_AT_ONCE = 200_000  # probabilities of each model at once: they stay in the processor's cache
-
 CALIBRATED_NUMBERS = 4_000_000  # log-probabilities (characters x vocabulary) of one piece when an n-gram is calibrated
 
 

@@ -11,7 +11,6 @@ from pipeline.config import REPORT_PROMPTS
 from pipeline.text.vocabulary import Vocabulary
 
 CONTINUED_CHARS = 20  # generated after each prefix, as in the report
-
 SAMPLED_CHARS = 300  # generated for the longer text
 
 

@@ -15,7 +15,6 @@ from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-gram adds look-ups and no MACs; its stored entries depend on the text.\n"
-
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
@@ -26,13 +25,12 @@ def ngram_label(result: Mapping[str, Any]) -> str:
 
 def baseline_table(result: Mapping[str, Any], as_text: bool = False) -> str:
     """The baselines' perplexities and sizes, and a sentence on the n-gram to compare with, in Markdown or as text."""
-    rows: list[tuple[str, ...]] = [
-        (label, "", *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test")))
-        for label, name in (("uniform", "uniform"), ("letter frequencies", "unigram"))
+    models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
+    models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
+    rows = [
+        (label, stored, *(f"{scores[f'{name}{split}_perplexity']:.3f}" for split in ("val", "test")))
+        for label, stored, scores, name in models
     ]
-    for each in result["ngrams"]:
-        perplexities = (f"{each[f'{split}_perplexity']:.3f}" for split in ("val", "test"))
-        rows.append((f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", *perplexities))
     best = f"Networks are compared with the {ngram_label(result)}, the best on validation. "
     best += fitted_on(result["baseline_characters"], result["train_characters"])
     if as_text:
@@ -50,13 +48,13 @@ def fitted_on(sample: int, characters: int) -> str:
 def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows for the n-gram, the network and both mixed: label, validation and test perplexity, bits per character."""
     on_top = f" on top of a {result['on_top_of_order']}-gram" if "on_top_of_order" in result else ""
-    both = f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)"
+    labels = {
+        "ngram_": f"Kneser-Ney {ngram_label(result)}",
+        "": f"network{on_top}",
+        "mixture_": f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)",
+    }
     table = []
-    for prefix, label in (
-        ("ngram_", f"Kneser-Ney {ngram_label(result)}"),
-        ("", f"network{on_top}"),
-        ("mixture_", both),
-    ):
+    for prefix, label in labels.items():
         val, test = (result[f"{prefix}{split}_perplexity"] for split in ("val", "test"))
         table.append((label, f"{val:.3f}", f"{test:.3f}", f"{log2(test):.3f}"))
     return table
@@ -85,7 +83,6 @@ def _best_epoch(result: Mapping[str, Any]) -> str:
 
 
 def _stopped(result: Mapping[str, Any]) -> str:
-    """What ended the training before its last epoch; "" if nothing did."""
     return f"; stopped early by {result['stopped']}" if result.get("stopped") else ""
 
 
@@ -98,18 +95,14 @@ def sizes(result: Mapping[str, Any]) -> str:
 
 def verdict(result: Mapping[str, Any]) -> str:
     """Sentences on whether the network beats the n-gram baseline, and on the perplexity of both mixed."""
-    parts = []
-    pooled = {"val": result["val_perplexity_pooled"], "test": result["test_perplexity"]}  # as the n-gram's are
-    for split, label in (("val", "validation"), ("test", "test")):
-        network, bar = pooled[split], result[f"ngram_{split}_perplexity"]
-        side = "ahead of" if network < bar else "behind"
-        parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
-    (first, on_validation), (second, on_test) = parts
-    joint = "and" if first == second else f"and {second} it"
-    val, test = result["mixture_val_perplexity"], result["mixture_test_perplexity"]
+    val, test = result["val_perplexity_pooled"], result["test_perplexity"]  # pooled, as the n-gram's are
+    val_bar, test_bar = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
+    on_val, on_test = ("ahead of" if network < bar else "behind" for network, bar in ((val, val_bar), (test, test_bar)))
+    joint = "and" if on_val == on_test else f"and {on_test} it"
     return (
-        f"The network is {first} the {ngram_label(result)} {on_validation} {joint} {on_test}. "
-        f"Both together reach {val:.3f} on validation and {test:.3f} on test."
+        f"The network is {on_val} the {ngram_label(result)} on validation ({val:.3f} against {val_bar:.3f}) {joint} "
+        f"on test ({test:.3f} against {test_bar:.3f}). Both together reach {result['mixture_val_perplexity']:.3f} on "
+        f"validation and {result['mixture_test_perplexity']:.3f} on test."
     )
 
 

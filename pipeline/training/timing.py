@@ -37,19 +37,12 @@ from pipeline.training.memory import check_can_train, data_of
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
 UNTIMED_STEPS, TIMED_STEPS = 2, 4  # of each shape: the first steps fill caches; at least so many are timed
-
 TIMED_SECONDS, BUDGET_TIMED_SECONDS = 0.25, 2.0  # of each shape, at least; for converting budget_seconds
-
 LONG_SECONDS = 3.0  # if one step takes so long, it is enough
-
 FITTED_CHARS = 100_000  # that the n-gram of a timed model is fitted on
-
 FITTING_SECONDS = 5e-6  # per character that the n-grams of a training are fitted on
-
 RUN_SECONDS, EPOCH_SECONDS = 1.0, 0.03  # for recording a run, and each of its epochs
-
 READINGS = 3.0  # evaluation and samples together, in readings of the test text (0.3 to 1.2 s measured)
-
 CHARS, ROUNDS = 100, 5  # generated characters of a timing, and timings of each model
 
 

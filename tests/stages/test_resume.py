@@ -177,8 +177,8 @@ def kill_between_checkpoint_and_figures(patch: pytest.MonkeyPatch) -> None:
 
 
 def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
-    on_step = experiment.CheckpointManager.on_step
-    patch.setattr(experiment.CheckpointManager, "on_step", dying_at(3, on_step, KeyboardInterrupt))
+    on_step = experiment.Experiment.on_step
+    patch.setattr(experiment.Experiment, "on_step", dying_at(3, on_step, KeyboardInterrupt))
 
 
 # beside the two above, at which the stores of ``stopped`` and ``cut`` were killed
@@ -190,7 +190,7 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "in a later epoch": lambda patch: patch.setattr(Training, "train_step", dying_at(40, Training.train_step)),
     "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
-        experiment.CheckpointManager, "_write_best", dying_at(2, experiment.CheckpointManager._write_best)
+        experiment.Experiment, "_write_best", dying_at(2, experiment.Experiment._write_best)
     ),
     "between the figures and the sample texts": lambda patch: patch.setattr(
         runs.TrackedRun, "text", dying_at(3, runs.TrackedRun.text)
