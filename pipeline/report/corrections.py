@@ -1,18 +1,19 @@
 """The report's errors, corrected and explained: the texts of data/corrections.csv with figures of the recorded runs.
 
 A row is part of a correction (reported, found, instead) or an explanation. Its text names figures in braces: those of
-``_figures``, or what justifies a verdict, by the id of its statement. With a figure in the column ``needs``, it is said
-only if that figure is known (not ""); with ID=WORD, only if that is the verdict. What follows from the report itself,
-by its table and the formulas of models.complexity, is written out there.
+``_figures``, or what justifies a verdict, by the id of its statement. It is left out if one of them is unknown. With a
+figure in the column ``needs``, it is said only if that is known too; with ID=WORD, only if that is the verdict. What
+follows from the report itself, by its table and the formulas of models.complexity, is written out there.
 """
 
 import csv
 from collections.abc import Mapping
+from string import Formatter
 
-from pipeline.report.counting import BASELINE_ORDER, Reading, same_text_against_counting, whole
-from pipeline.report.reproduction import JudgedTraining
+from pipeline.report.counting import BASELINE_ORDER, Reading, same_text_against_counting
+from pipeline.report.reproduction import JudgedTraining, whole
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
-from pipeline.report.statements.table import KINDS
+from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, words_counted
 from pipeline.report.table import DATA
 from pipeline.support.statistics import estimate
@@ -34,18 +35,22 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
 
     A correction has the parts reported, found (by our runs) and instead (what we conclude).
     """
-    if not evidence.is_of_the_report:
+    if tuple(evidence.statements.values()) != report_statements():
         return {}
     known = {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence)
-    true = {f"{each.statement.id}={each.word}" for each in evidence.verdicts} | {key for key in known if known[key]}
+    true = {f"{each.statement.id}={each.word}" for each in evidence.verdicts} | {
+        "",
+        *(key for key in known if known[key]),
+    }
     texts: dict[str, dict[str, str]] = {}
     with (DATA / "corrections.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             parts = texts.setdefault(row["title"], {})
-            said = parts.setdefault(row["part"], "")
-            if not row["needs"] or row["needs"] in true:
-                parts[row["part"]] = f"{said} {row['text'].format_map(known)}".strip()
-    return texts
+            said, text = parts.setdefault(row["part"], ""), row["text"].format_map(known)
+            if {row["needs"], *(name or "" for _, name, _, _ in Formatter().parse(row["text"]))} <= true:
+                parts[row["part"]] = f"{said} {text}".strip()
+    missing = f"Our runs leave it open. {evidence.missing(*(row.id for row in evidence.rows))}"
+    return {title: {part: said or missing for part, said in parts.items()} for title, parts in texts.items()}
 
 
 def _figures(evidence: Evidence) -> dict[str, str]:
@@ -54,7 +59,9 @@ def _figures(evidence: Evidence) -> dict[str, str]:
     transcripts = [each for each in verdicts if each.statement.relation == "transcript"]
     counts = words_counted(transcripts)
     failed = [each for each in verdicts if each.word == FAILS and each.statement.relation != "units"]
-    wrong = {kind: [each.because for each in failed if each.statement.kind == kind] for kind in KINDS}
+    captions, sizes, seconds = (
+        [each.because for each in failed if each.statement.kind == kind] for kind in ("caption", "size", "seconds")
+    )
     orders = [order for order in text.windowed if order >= BASELINE_ORDER]
     is_trained = not evidence.missing(*THREE)
     return {
@@ -62,55 +69,45 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "letters in training": f"{text.train_unigram:.2f}",
         "n-grams": listed([f"{text.windowed[order]:.2f} (order {order})" for order in orders]),
         "places": listed([f"'{each.prompt}' ({each.split}, {each.position:,})" for each in text.prompts]),
-        "captions": " ".join(dict.fromkeys(wrong["caption"])),
-        "prose": " ".join([*wrong["size"], *wrong["seconds"]]),
+        "captions": " ".join(dict.fromkeys(captions)),
+        "prose": " ".join([*sizes, *seconds]),
         "transcripts": f"of {len(transcripts)} transcripts "
         f"{listed([f'{number} are {word}' for word, number in counts.items() if number])}",
         "an equal transcript": "yes" * (counts[HOLDS] > 0),
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
         "lowest": f"{min(evidence.mean(id, BEST_VAL).mean for id in THREE):.1f}" if is_trained else "",
-        "untrained three": "yes" * (not is_trained),
-        "last epochs": _last_epochs(evidence),
+        **_last_epochs(evidence),
         **_eight_layers(evidence),
         **_networks_and_ngrams(evidence),
     }
 
 
-def _open(evidence: Evidence) -> str:
-    return f"Our runs leave it open. {evidence.missing(*(row.id for row in evidence.rows))}"
-
-
-def _last_epochs(evidence: Evidence) -> str:
-    """A sentence on how many configurations are notably better before the last epoch."""
-    done = [row.id for row in evidence.rows if evidence.trainings(row.id)]
-    if not done:
-        return _open(evidence)
-    loss = {id: evidence.mean(id, LAST_VAL).mean / evidence.mean(id, BEST_VAL).mean - 1 for id in done}
-    worst, later = max(done, key=loss.__getitem__), sum(share > LATER for share in loss.values())
-    return (
-        f"The last epoch's validation perplexity is over {100 * LATER:.0f} % above the best for {later} of our "
-        f"{len(done)} configurations, by {100 * loss[worst]:.0f} % for {worst}."
-    )
+def _last_epochs(evidence: Evidence) -> dict[str, str]:
+    """How many configurations are notably better before the last epoch, and which one most."""
+    trained = [row.id for row in evidence.rows if evidence.trainings(row.id)]
+    loss = {id: evidence.mean(id, LAST_VAL).mean / evidence.mean(id, BEST_VAL).mean - 1 for id in trained}
+    if not loss:
+        return {"last epochs": ""}
+    worst, later = max(loss, key=loss.__getitem__), sum(share > LATER for share in loss.values())
+    return {
+        "last epochs": f"over {100 * LATER:.0f} % above the best for {later} of our {len(loss)} configurations, by "
+        f"{100 * loss[worst]:.0f} % for {worst}"
+    }
 
 
 def _eight_layers(evidence: Evidence) -> dict[str, str]:
     """What networks of eight layers learn beyond letter frequencies, by the report's recipe and by ours."""
-    text, id = evidence.reproduction.text, EIGHT[0]
+    text, runs = evidence.reproduction.text, _same_text(evidence, EIGHT[0])
     learn = fit = wins = False
     if is_trained := not evidence.missing(*EIGHT):
-        learn = any(evidence.mean(each, BEST_VAL).mean < LEARNT * text.unigram for each in EIGHT)
-        fit = any(evidence.mean(each, LAST_TRAIN).mean < LEARNT * text.train_unigram for each in EIGHT)
-    runs = _same_text(evidence, id)
-    said = f"Whether our recipe trains the shape of {id}, `tmlm reproduce` would show."
+        learn = any(evidence.mean(id, BEST_VAL).mean < LEARNT * text.unigram for id in EIGHT)
+        fit = any(evidence.mean(id, LAST_TRAIN).mean < LEARNT * text.train_unigram for id in EIGHT)
+    said = ""
     if runs:
         best = estimate([run.best_val for run in runs])
         wins = best.mean < LEARNT * text.unigram
-        said = (
-            f"By our recipe on the same characters the shape of {id} gets to {best} in validation "
-            f"({counted(len(runs), 'seed')}), where the letters' frequencies give {text.unigram:.2f}."
-        )
+        said = f"{best} in validation ({counted(len(runs), 'seed')})"
     return {
-        "eight untrained": "yes" * (not is_trained),
         "eight learn": "yes" * learn,
         "eight do not learn": "yes" * (is_trained and not learn),
         "eight do not fit": "yes" * (is_trained and not learn and not fit),
@@ -129,18 +126,19 @@ def _same_text(evidence: Evidence, id: str) -> tuple[JudgedTraining, ...]:
 def _networks_and_ngrams(evidence: Evidence) -> dict[str, str]:
     """The best networks of either recipe beside n-grams; perplexities are pooled, each window without context."""
     text, lstm = evidence.reproduction.text, THREE[1]
-    trained = [row.id for row in evidence.rows if evidence.values(row.id, BEST_POOLED)]
-    means = {id: evidence.mean(id, BEST_POOLED) for id in trained}
-    known = {"best network": _open(evidence), "winners": "", "untrained": "yes" * (not trained), "own recipe": ""}
-    if trained:
-        best, bar = min(trained, key=lambda id: means[id].mean), text.windowed.get(BASELINE_ORDER, 0.0)
+    means = {
+        row.id: evidence.mean(row.id, BEST_POOLED) for row in evidence.rows if evidence.values(row.id, BEST_POOLED)
+    }
+    known = {"best network": "", "winners": "", "own recipe": "", "own recipe wins": ""}
+    if means:
+        best, bar = min(means, key=lambda id: means[id].mean), text.windowed[BASELINE_ORDER]
         ahead = sum(mean.mean < bar for mean in means.values())
         known["best network"] = (
-            f"The best of {counted(len(trained), 'trained configuration')}, {best}, has {means[best]} (pooled, best "
+            f"The best of {counted(len(means), 'trained configuration')}, {best}, has {means[best]} (pooled, best "
             f"epoch, {evidence.seeds(best, BEST_POOLED)})."
         )
         verb = "beats" if ahead < 2 else "beat"
-        known["winners"] = f"{ahead or 'None'} of the {len(trained)} {verb} a {BASELINE_ORDER}-gram ({bar:.2f})"
+        known["winners"] = f"{ahead or 'None'} of the {len(means)} {verb} a {BASELINE_ORDER}-gram ({bar:.2f})"
 
     def beside(reading: Reading, bars: Mapping[int, float], *orders: int) -> str:
         orders = (*orders, min(bars, key=bars.__getitem__))
@@ -148,13 +146,13 @@ def _networks_and_ngrams(evidence: Evidence) -> dict[str, str]:
         shown = "; ".join(str(each) for each in compared if each is not None)
         return f" ({shown})" if shown else ""
 
-    wins = False
     if runs := _same_text(evidence, lstm):
         windowed = estimate([run.windowed or 0.0 for run in runs]).mean
         read_on = estimate([run.best_val for run in runs]).mean
-        wins = bool(trained) and windowed < min(mean.mean for mean in means.values())
+        wins = bool(means) and windowed < min(mean.mean for mean in means.values())
         known["own recipe"] = (
             f"{windowed:.2f}{beside('windowed', text.windowed, BASELINE_ORDER)} in windows and "
             f"{read_on:.2f}{beside('val', text.val_perplexities)} reading on ({counted(len(runs), 'seed')})"
         )
-    return {**known, "own recipe wins": "yes" * wins}
+        known["own recipe wins"] = "yes" * wins
+    return known

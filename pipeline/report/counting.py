@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.report.reproduction import JudgedTraining, Reproduction, TextFacts
+from pipeline.report.reproduction import JudgedTraining, Reproduction, TextFacts, whole
 from pipeline.support.statistics import PairedComparison, Spread, paired, pooled_spread
 
 Reading = Literal["val", "windowed"]  # keys of TextFacts.block_costs
@@ -20,8 +20,6 @@ Reading = Literal["val", "windowed"]  # keys of TextFacts.block_costs
 BASELINE_ORDER = 4  # of the n-gram that a network has to beat; costs of blocks are recorded from it on
 
 BLOCKS_AT_ONCE = 2
-
-WORDS = {"ahead": "ahead of", "behind": "behind", "open": "level with"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class AgainstCounting:
             if each.low is not None and each.high is not None
         ]
         change = f"{100 * expm1(self.comparison.over_text.mean):+.1f} %"
-        side = WORDS[self.comparison.verdict]
+        side = {"ahead": "ahead of", "behind": "behind", "open": "level with"}[self.comparison.verdict]
         return f"{side} the {self.order}-gram's {self.bar:.2f}: {change}{''.join(intervals)}"
 
 
@@ -62,14 +60,9 @@ def against_counting(
     return AgainstCounting(float(np.exp(np.mean(ours))), order, float(np.exp(np.mean(bar))), comparison)
 
 
-def _costs(runs: Sequence[JudgedTraining], reading: Reading) -> list[tuple[float, ...]]:
+def _costs(runs: Sequence[JudgedTraining], reading: Reading) -> list[Sequence[float]]:
     """The mean costs of blocks, of each training that has them."""
     return [run.block_costs[reading] for run in runs if reading in run.block_costs]
-
-
-def whole(runs: Sequence[JudgedTraining]) -> tuple[JudgedTraining, ...]:
-    """The complete trainings."""
-    return tuple(run for run in runs if run.is_whole)
 
 
 def same_text_against_counting(

@@ -30,11 +30,6 @@ CURVES: Mapping[Curve, str] = {  # curve -> column, which names the split and th
 COLUMNS = ("configuration", "role", "seed", "epoch", *CURVES.values(), "train_first_half_book", "seconds")
 
 
-def trainings_by_role(configuration: Configuration) -> dict[str, tuple[JudgedTraining, ...]]:
-    """Our trainings of a configuration and its shape by role, complete or not."""
-    return {"report": configuration.runs, "stream": configuration.stream, "same-text": configuration.same_text}
-
-
 def epochs_csv(reproduction: Reproduction) -> str:
     """One row for each configuration, role, seed and epoch, with six significant digits.
 
@@ -45,7 +40,7 @@ def epochs_csv(reproduction: Reproduction) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for configuration in reproduction.configurations:
-        for role, runs in trainings_by_role(configuration).items():
+        for role, runs in configuration.by_role.items():
             for run in runs:
                 for epoch in range(1, run.epochs + 1):
                     first_half = run.first_half if epoch == 1 else None
@@ -91,7 +86,7 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
 def _configuration(configuration: Configuration) -> dict[str, Any]:
     """The means of a configuration over its seeds, None without a training, and its trainings by role."""
     size, whole = configuration.complexity, configuration.whole
-    roles = {**trainings_by_role(configuration), "d2l": d2l_trainings(configuration.reported)}
+    roles = {**configuration.by_role, "d2l": d2l_trainings(configuration.reported)}
     return {
         "id": configuration.id,
         "report_parameters": size.report_parameters,

@@ -19,15 +19,7 @@ TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 
 STATEMENTS_FILE = "statements.json"  # the rows of --statements
 
-OPTIONS = {  # options that decide what is trained or compared, with their defaults
-    "only": "*",
-    "epochs": "None",
-    "seeds": "1",
-    "precision": "fp32",
-    "max_seconds": "0",
-    "statements": "",
-    "quick": "False",
-}
+OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "statements": "", "quick": False}  # with their defaults
 
 CURVE_METRICS = {  # field of JudgedTraining -> metric
     "train": "perplexity/train",
@@ -75,16 +67,15 @@ def recorded_commands(run_id: str) -> list[dict[str, Any]]:
 
 
 def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
-    """The shell command for these options (typed values or strings), with files by name, without their folder."""
+    """The shell command for the options that decide what is trained or compared, with files by name."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-e", stage]
     for name, default in OPTIONS.items():
-        value = str(options.get(name, default))
-        if name == "statements":
-            value = Path(value).name
-        elif name in ("seeds", "max_seconds"):
-            value = f"{float(value):.10g}"
-        if value.lower() not in (default.lower(), "auto"):
-            words += ["-P", f"{name}={value.lower() if name == 'quick' else value}"]
+        value = options.get(name, default)
+        if value != default:
+            words += [
+                "-P",
+                f"{name}={Path(value).name if name == 'statements' else 'true' if value is True else value}",
+            ]
     return shlex.join(words)
 
 
@@ -121,13 +112,15 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
     """The facts of a text from JSON, whose keys are texts and whose sequences are lists."""
 
     def by_order(values: Mapping[str, Any]) -> dict[int, Any]:
-        return {int(order): tuple(each) if isinstance(each, list) else each for order, each in values.items()}
+        return {int(order): value for order, value in values.items()}
 
-    facts = {**kept, **{name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}}
-    facts["block_costs"] = {text: by_order(costs) for text, costs in kept["block_costs"].items()}
-    return TextFacts(
-        **{**facts, "prompts": tuple(PromptInText(**each) for each in kept["prompts"]), "words": tuple(kept["words"])}
-    )
+    facts = {
+        **{name: by_order(kept[name]) for name in ("val_perplexities", "windowed")},
+        "block_costs": {text: by_order(costs) for text, costs in kept["block_costs"].items()},
+        "prompts": tuple(PromptInText(**each) for each in kept["prompts"]),
+        "words": tuple(kept["words"]),
+    }
+    return TextFacts(**{**kept, **facts})
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:
@@ -162,7 +155,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
         seconds=seconds,
         test_perplexity=result.get("test_perplexity"),
         windowed=result.get("val_perplexity_windowed"),
-        block_costs={text: tuple(means) for text, means in costs.items()},
+        block_costs=costs,
         texts=tuple(result.get("last_texts", {}).items()),
         precision=result.get("precision", config["precision"]),
         trained_parameters=result.get("trained_parameters"),

@@ -3,7 +3,7 @@
 Verdicts, pages and figures are functions of these; ``record`` reads them from recorded runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ class JudgedTraining:
     test_perplexity: float | None = None
     windowed: float | None = None
     seconds: tuple[float, ...] = ()
-    block_costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    block_costs: Mapping[str, Sequence[float]] = field(default_factory=dict)
     texts: tuple[tuple[str, str], ...] = ()
     precision: str = "fp32"
     trained_parameters: int | None = None
@@ -85,6 +85,11 @@ class JudgedTraining:
         return self.val_pooled[self.best_epoch - 1]
 
 
+def whole(runs: Iterable[JudgedTraining]) -> tuple[JudgedTraining, ...]:
+    """The complete trainings."""
+    return tuple(run for run in runs if run.is_whole)
+
+
 @dataclass(frozen=True)
 class Configuration:
     """A reported configuration with its trainings by the report's protocol, and those of its shape by our recipe.
@@ -107,7 +112,12 @@ class Configuration:
     @property
     def whole(self) -> tuple[JudgedTraining, ...]:
         """The trainings with all their planned epochs, which alone are shown."""
-        return tuple(run for run in self.runs if run.is_whole)
+        return whole(self.runs)
+
+    @property
+    def by_role(self) -> Mapping[str, tuple[JudgedTraining, ...]]:
+        """All trainings, complete or not, by role."""
+        return {"report": self.runs, "stream": self.stream, "same-text": self.same_text}
 
     @property
     def progress(self) -> str:
@@ -160,7 +170,7 @@ class TextFacts:
     train_unigram: float
     words: tuple[str, ...]
     prompts: tuple[PromptInText, ...]
-    block_costs: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)
+    block_costs: Mapping[str, Mapping[int, Sequence[float]]] = field(default_factory=dict)
 
     @property
     def unigram(self) -> float:

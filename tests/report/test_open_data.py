@@ -18,7 +18,7 @@ from pipeline.report.checks import checks
 from pipeline.report.open_data import COLUMNS, CURVES, epochs_csv, result
 from pipeline.report.page.tables import perplexity_table
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
-from pipeline.report.statements.evidence import LAST_VAL, Bounds, Evidence
+from pipeline.report.statements.evidence import BEST_VAL, Bounds, Evidence
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import OPEN, Verdict
@@ -86,7 +86,7 @@ def test_the_intervals_of_the_page_and_of_verdicts_follow_from_the_result_alone(
         return mean_with_interval(
             {
                 row["id"]: [
-                    each["last"]["val_book"]
+                    each["best"]["val_book"]
                     for each in row["trainings"]
                     if each["role"] in roles and each["epochs"] == each["epochs_planned"]
                 ]
@@ -98,8 +98,8 @@ def test_the_intervals_of_the_page_and_of_verdicts_follow_from_the_result_alone(
     mean, low, high = interval("report")
     sheet = perplexity_table(found)
     row = sheet.rows[[each.id for each in found.configurations].index(id)]
-    assert row[sheet.heads.index("validation, last")] == Cell(f"{mean:.2f}", [f"{low:.2f} to {high:.2f}"])
-    estimate = Evidence(found, (), Bounds(), lambda statement, _: Verdict(statement, OPEN, "")).mean(id, LAST_VAL)
+    assert row[sheet.heads.index("validation, best")] == Cell(f"{mean:.2f}", [f"{low:.2f} to {high:.2f}"], "strong")
+    estimate = Evidence(found, (), Bounds(), lambda statement, _: Verdict(statement, OPEN, "")).mean(id, BEST_VAL)
     assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(interval("report", "d2l"))
 
 

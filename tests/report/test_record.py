@@ -42,10 +42,8 @@ def recorded(role: str, first_half: Sequence[float] = (), status: str = "KILLED"
     ("options", "words"),
     [
         ({}, ""),
-        ({"only": "*", "epochs": None, "seeds": 1, "max_seconds": 0.0, "statements": "", "quick": False}, ""),
-        ({"only": "*", "epochs": "None", "seeds": "1", "max_seconds": "0.0", "statements": "", "quick": "false"}, ""),
-        ({"only": "*x8,*x32", "seeds": 3, "workers": 2, "check": True}, " -P 'only=*x8,*x32' -P seeds=3"),
-        ({"epochs": "7", "max_seconds": "150.0", "quick": "True"}, " -P epochs=7 -P max_seconds=150 -P quick=true"),
+        ({"only": "*", "seeds": 1, "workers": 2, "statements": "", "quick": False, "check": True}, ""),
+        ({"only": "*x8,*x32", "seeds": 3, "quick": True}, " -P 'only=*x8,*x32' -P seeds=3 -P quick=true"),
         ({"only": "*x1024", "precision": "bf16"}, " -P 'only=*x1024' -P precision=bf16"),
         ({"statements": "/home/someone/their words.csv"}, " -P 'statements=their words.csv'"),
     ],

@@ -13,6 +13,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
 from tests.labs import leave_out_the_served_model, make_artifacts_plain
 from tests.pools import Inline
+from tests.report.page.pages import SENSITIVITY
 
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
 ONE = replace(TWO, only="gru-scratch-1x8")
@@ -36,7 +37,7 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
     patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
     patch.setattr("pipeline.stages.tasks._corpus_of_task", lambda config: corpus)
-    patch.setattr("pipeline.stages.report.sensitivity", lambda reproduction, statements: {})
+    patch.setattr("pipeline.stages.report.sensitivity", lambda reproduction, statements: SENSITIVITY)
     patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     make_artifacts_plain(patch)
     leave_out_the_served_model(patch)

@@ -30,36 +30,25 @@ SOURCES = (
 )
 
 
-def epochs_of(reproduction: Reproduction) -> str:
-    """The numbers of epochs of the complete trainings, such as "50 to 100 epochs"."""
-    planned = sorted({run.epochs_planned for each in reproduction.configurations for run in each.whole}) or [0]
-    return f"{span(planned)} epoch{'' if planned == [1] else 's'}"
-
-
 def banner(reproduction: Reproduction) -> str:
     """The warning at the top of the page of a quick check; "" for a reproduction."""
-    return f"A quick check of {epochs_of(reproduction)}: no reproduction." if reproduction.quick else ""
-
-
-# --- the answer ------------------------------------------------------------------------------------------------------
+    planned = sorted({run.epochs_planned for each in reproduction.configurations for run in each.whole}) or [0]
+    return f"A quick check of {span(planned)} epochs: no reproduction." if reproduction.quick else ""
 
 
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """Up to three sentences: how many statements hold, which level is furthest off, and the comparison with n-grams."""
-    sentences = [training_sentence(reproduction)]
-    if verdicts:
-        counts = words_counted(verdicts)
-        equal = [
-            each.id for each in reproduction.configurations if 0 < len(each.reported.samples) == len(equal_texts(each))
-        ]
-        returned = f"; the texts of {listed(equal)} are the same letter for letter" if equal else ""
-        sentences = [
-            f"Of the report's {counted(len(verdicts), 'statement')}, {counts[HOLDS]} "
-            f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
-            f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
-            f"open{returned}."
-        ]
-
+    counts = words_counted(verdicts)
+    equal = [
+        each.id for each in reproduction.configurations if 0 < len(each.reported.samples) == len(equal_texts(each))
+    ]
+    returned = f"; the texts of {listed(equal)} are the same letter for letter" if equal else ""
+    sentences = [
+        f"Of the report's {counted(len(verdicts), 'statement')}, {counts[HOLDS]} "
+        f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
+        f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
+        f"open{returned}."
+    ]
     whole = [each for each in reproduction.configurations if each.whole]
     if levels := [each for each in whole if each.reported.perplexity_end]:
         worst = max(levels, key=lambda each: abs(log(each.last("val") / (each.reported.perplexity_end or 1))))
@@ -70,8 +59,8 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
             f"{worst.reported.perplexity_end:g}, where it ends at {train} in training and {val} in validation (at best "
             f"{rounded(worst.mean_best_val)}, epoch {epochs})."
         )
-    if whole and BASELINE_ORDER in reproduction.text.windowed:
-        sentences.append(_counting_sentence(reproduction, whole))
+    if whole:
+        sentences += _counting_sentence(reproduction, min(whole, key=best_pooled), len(whole))
     return sentences
 
 
@@ -80,53 +69,35 @@ def best_pooled(configuration: Configuration) -> float:
     return geometric_mean([run.best_val_pooled for run in configuration.whole])
 
 
-def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
-    """Compare the networks with an n-gram; if all lose, name the best shape by another recipe."""
-    bar, best = reproduction.text.windowed[BASELINE_ORDER], min(whole, key=best_pooled)
+def _counting_sentence(reproduction: Reproduction, best: Configuration, count: int) -> list[str]:
+    """Compare the best of so many networks with an n-gram; if it loses, name the best shape by another recipe."""
     compared = against_counting(best.whole, reproduction.text, "windowed", BASELINE_ORDER)
-    side = compared.comparison.verdict if compared else "ahead" if best_pooled(best) < bar else "behind"
-    networks = counted(len(whole), "network")
+    if compared is None:
+        return []
+    networks = counted(count, "network")
     opening = {
         "ahead": f"The best of {networks} beats a {BASELINE_ORDER}-gram",
-        "behind": f"{f'All {networks} lose' if len(whole) > 1 else 'The network loses'} to a {BASELINE_ORDER}-gram",
+        "behind": f"{f'All {networks} lose' if count > 1 else 'The network loses'} to a {BASELINE_ORDER}-gram",
         "open": f"The best of {networks} is level with a {BASELINE_ORDER}-gram",
-    }[side]
-    sentence = f"{opening} that counts the same characters ({rounded(best_pooled(best))} against {rounded(bar)})"
+    }[compared.comparison.verdict]
+    bar = rounded(reproduction.text.windowed[BASELINE_ORDER])
+    sentence = f"{opening} that counts the same characters ({rounded(best_pooled(best))} against {bar})"
     others = [
         (other.perplexity, other.comparison.verdict, configuration.id)
         for configuration in reproduction.configurations
         if (other := same_text_against_counting(reproduction, configuration.id, "windowed", BASELINE_ORDER))
     ]
-    if side != "behind" or not others:
-        return f"{sentence}."
-    value, other_side, id = min(others)
-    ending = "" if other_side == "behind" else ", so it is the recipe that loses and not the network"
-    return f"{sentence}; by another recipe the shape of {id} reaches {rounded(value)} on them{ending}."
-
-
-# --- what was reproduced ---------------------------------------------------------------------------------------------
+    if compared.comparison.verdict == "behind" and others:
+        value, side, id = min(others)
+        sentence += f"; by another recipe the shape of {id} reaches {rounded(value)} on them"
+        sentence += "" if side == "behind" else ", so it is the recipe that loses and not the network"
+    return [f"{sentence}."]
 
 
 def equal_texts(configuration: Configuration) -> list[str]:
     """The prompts whose reported text at least one seed generates letter for letter."""
     ours = [dict(run.texts) for run in configuration.whole]
     return [prompt for prompt, text in configuration.reported.samples if any(t.get(prompt) == text for t in ours)]
-
-
-# --- limitations -----------------------------------------------------------------------------------------------------
-
-
-def training_sentence(reproduction: Reproduction) -> str:
-    """One sentence on the number of complete trainings, their epochs and seeds."""
-    trained = [each for each in reproduction.configurations if each.whole]
-    if not trained:
-        return "Nothing has been trained to the end."
-    runs = [run for each in trained for run in each.whole]
-    seeds = sorted({run.seed for run in runs})
-    return (
-        f"{counted(len(runs), 'training')} of {len(trained)} of {len(reproduction.configurations)} configurations: "
-        f"{epochs_of(reproduction)}, seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}."
-    )
 
 
 def limitations(reproduction: Reproduction) -> list[str]:
@@ -138,8 +109,7 @@ def limitations(reproduction: Reproduction) -> list[str]:
     return [
         "The report states no protocol: the book's is assumed, with the numbers of epochs that its times fit.",
         "Its perplexities are read off prose, to one digit; how an ambiguous word is read stands with the statement.",
-        f"{training_sentence(reproduction)} One short text: a validation perplexity is that of "
-        "one passage of it, whatever the number of seeds.",
+        "One short text: a validation perplexity is that of one passage of it, whatever the number of seeds.",
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
         *(f"Not trained to the end ({progress}): {listed(which)}." for progress, which in missing.items()),
     ]

@@ -1,4 +1,4 @@
-"""Relations between quantities: of measured means by a test over the seeds, of given numbers by their ratio."""
+"""Relations between measured means, by a test over the seeds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from math import ceil
 
 from scipy.special import ndtri
 
-from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, Word, all_of, holds_if
+from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, Word, all_of
 from pipeline.support.statistics import Estimate
 
 LEVEL = 0.05  # family-wise error rate, by Holm's correction over all comparisons of a kind
@@ -125,22 +125,3 @@ def with_all_but_one(words: Sequence[Word], unknown: int) -> Word:
     if wrong > 1:
         return FAILS
     return HOLDS if words and wrong + unknown <= 1 else OPEN
-
-
-# --- given numbers ---------------------------------------------------------------------------------------------------
-
-
-def ratio_word(relation: str, ratio: float, slightly: float, considerably: float) -> Word:
-    """Judge the ratio of a number to another, such as "slightly-longer" or "considerably-less".
-
-    "slightly" is by at most that share, "considerably" by at least that one; IN_PART if only the direction is right.
-    "not-considerably-" allows for the other direction as well.
-    """
-    factor = 1 / ratio if relation.endswith(("less", "shorter")) else ratio
-    if relation.startswith("not-considerably"):
-        return holds_if(factor < 1 + considerably)
-    if factor <= 1:
-        return FAILS
-    if relation.startswith("slightly"):
-        return HOLDS if factor <= 1 + slightly else IN_PART
-    return HOLDS if not relation.startswith("considerably") or factor >= 1 + considerably else IN_PART

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from models.complexity import Complexity, closed_form
 from models.config import ModelConfig
-from pipeline.report.statements.comparisons import ratio_word
-from pipeline.report.statements.evidence import Evidence
+from pipeline.report.statements.evidence import Bounds, Evidence
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import (
     FAILS,
@@ -103,7 +102,7 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
         size = evidence.reproduction[other].complexity
         ratios = own.report_parameters / size.report_parameters, own.report_macs / size.report_macs
         shown.append(f"{ratios[0]:.2f} times the parameters and {ratios[1]:.2f} times the MACs of {other}")
-        words += [_ratio_word(relation, ratio, evidence) for ratio in ratios]
+        words += [ratio_word(relation, ratio, evidence.bounds) for ratio in ratios]
     word, because = all_of(words), f"{first} has {listed(shown)}."
     part = f"{relation.partition('-')[2]}, but not considerably" if word == IN_PART else ""
     shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
@@ -113,8 +112,19 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     return Verdict(statement, word, because, part)
 
 
-def _ratio_word(relation: str, ratio: float, evidence: Evidence) -> Word:
-    return ratio_word(relation, ratio, evidence.bounds.slightly, evidence.bounds.considerably)
+def ratio_word(relation: str, ratio: float, bounds: Bounds) -> Word:
+    """Judge the ratio of a number to another, such as "slightly-longer" or "considerably-less".
+
+    IN_PART if only the direction is right; "not-considerably-" allows for the other direction as well.
+    """
+    factor = 1 / ratio if relation.endswith(("less", "shorter")) else ratio
+    if relation.startswith("not-considerably"):
+        return holds_if(factor < 1 + bounds.considerably)
+    if factor <= 1:
+        return FAILS
+    if relation.startswith("slightly"):
+        return HOLDS if factor <= 1 + bounds.slightly else IN_PART
+    return HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.considerably else IN_PART
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
@@ -127,15 +137,16 @@ def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     if transcript is None:
         because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
         return Verdict(statement, OPEN, because, part="its transcript")
-
-    def agrees_with(other: float | None) -> bool:
-        return other is not None and abs(other - stated) <= evidence.bounds.seconds
-
     because = f"{stated:g} s is stated, and the transcript has {transcript:g} s."
-    owners = [row.id for row in evidence.rows if agrees_with(row.train_seconds_transcript)]
-    if owners and not agrees_with(transcript):
-        because += f" {stated:g} s is what {listed(owners)} took."
-    return Verdict(statement, holds_if(agrees_with(transcript)), because)
+    agreeing = [
+        row.id
+        for row in evidence.rows
+        if row.train_seconds_transcript is not None
+        and abs(row.train_seconds_transcript - stated) <= evidence.bounds.seconds
+    ]
+    if agreeing and id not in agreeing:
+        because += f" {stated:g} s is what {listed(agreeing)} took."
+    return Verdict(statement, holds_if(id in agreeing), because)
 
 
 def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
@@ -153,7 +164,7 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
         because += f" The prose has {prose:g} s of {first}, which its transcript contradicts."
     if relation == "shorter-than-some":
         return Verdict(statement, holds_if(any(known[first] < known[id] for id in others)), because)
-    words = {id: _ratio_word(relation, known[first] / known[id], evidence) for id in others}
+    words = {id: ratio_word(relation, known[first] / known[id], evidence.bounds) for id in others}
     holding = [id for id, word in words.items() if word == HOLDS]
     if len(holding) == len(others):
         return Verdict(statement, HOLDS, because)

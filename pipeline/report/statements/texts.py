@@ -41,8 +41,9 @@ def sense(texts: Texts, words: tuple[str, ...]) -> tuple[float, float]:
         written = text.removeprefix(prompt)
         start = "" if written.startswith(" ") else prompt.rpartition(" ")[2]  # "it hass" continues a word
         found = f"{start}{written}".split()
-        last = found[-1:] if not text.endswith(" ") else []
-        known = [*(word in whole for word in found[: len(found) - len(last)]), *(word in starts for word in last)]
+        known = [word in whole for word in found]
+        if found and not text.endswith(" "):
+            known[-1] = found[-1] in starts
         shares.append((fmean(known), len(set(found)) / len(found)) if found else (0.0, 0.0))
     return fmean(of_book for of_book, _ in shares), fmean(distinct for _, distinct in shares)
 
@@ -106,25 +107,17 @@ def _quoted(prompts: Sequence[str]) -> str:
 
 # --- texts of one configuration --------------------------------------------------------------------------------------
 
-QUALITIES: dict[str, tuple[str, bool]] = {  # relation -> the bound that decides it, and whether it has to be met
-    "sense": ("sense_share", True),
-    "no-sense": ("sense_share", False),
-    "sentences": ("sentence_share", True),
-    "close": ("close_edits", True),
-    "not-close": ("close_edits", False),
-}
-
 
 def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
-    """Judge by the relation: "prompts", "transcript", or one of QUALITIES."""
+    """Judge the texts of one configuration by the relation: "prompts", "transcript", or what ``_measured`` knows."""
     if statement.relation == "prompts":
         return _same_prompts(statement, evidence)
     if statement.relation == "transcript":
         return _transcript(statement, evidence)
     id = statement.configurations[0]
-    ours, theirs = our_texts(id, evidence), evidence.row(id).samples
+    ours = our_texts(id, evidence)
     holds, shown = _measured(statement.relation, ours, evidence)
-    of_theirs, of_theirs_shown = _measured(statement.relation, theirs, evidence)
+    of_theirs, of_theirs_shown = _measured(statement.relation, evidence.row(id).samples, evidence)
     beside = f"The report's own transcript: {of_theirs_shown}."
     if holds is None:
         verdict = _unmeasured(statement, evidence, id)
@@ -138,16 +131,16 @@ def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
 
 def _measured(relation: str, texts: Texts, evidence: Evidence) -> tuple[bool | None, str]:
     """Whether texts are as the relation says, None if that is unknown, and their measure in words."""
-    bound, is_wanted = QUALITIES[relation]
-    limit, facts = getattr(evidence.bounds, bound), evidence.reproduction.text
+    bounds, facts = evidence.bounds, evidence.reproduction.text
     if not texts:
         return None, "none is shown"
-    if bound != "close_edits":
-        return (min(sense(texts, facts.words)) >= limit) == is_wanted, _sense_shown(texts, facts)
-    edits = edits_to_book(texts, facts)
-    if edits is None:
-        return None, "the text has none of its prompts"
-    return (edits <= limit) == is_wanted, f"{edits:.2f} edits per character"
+    if relation in ("close", "not-close"):
+        edits = edits_to_book(texts, facts)
+        if edits is None:
+            return None, "the text has none of its prompts"
+        return (edits <= bounds.close_edits) == (relation == "close"), f"{edits:.2f} edits per character"
+    limit = bounds.sentence_share if relation == "sentences" else bounds.sense_share
+    return (min(sense(texts, facts.words)) >= limit) == (relation != "no-sense"), _sense_shown(texts, facts)
 
 
 def _sense_shown(texts: Texts, facts: TextFacts) -> str:
@@ -157,17 +150,16 @@ def _sense_shown(texts: Texts, facts: TextFacts) -> str:
 
 def _same_prompts(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether the report shows texts of all configurations after the same prompts."""
-    samples = {id: evidence.row(id).samples for id in statement.configurations}
-    shown = [id for id, texts in samples.items() if texts]
-    prompts = list(dict.fromkeys(prompt for texts in samples.values() for prompt, _ in texts))
-    alike = [id for id in shown if all(text.startswith(prompt) for prompt, text in samples[id])]
+    samples = [evidence.row(id).samples for id in statement.configurations]
+    shown = [texts for texts in samples if texts]
+    alike = sum(all(text.startswith(prompt) for prompt, text in texts) for texts in shown)
+    prompts = _quoted(list(dict.fromkeys(prompt for texts in samples for prompt, _ in texts)))
     because = (
-        f"{len(shown)} of {len(samples)} configurations have a transcript, {len(alike)} of texts that begin with "
-        f"{_quoted(prompts)}."
+        f"{len(shown)} of {len(samples)} configurations have a transcript, {alike} of texts that begin with {prompts}."
     )
-    if alike and len(alike) == len(shown) < len(samples):
-        return Verdict(statement, IN_PART, because, part=f"the {len(shown)} of which it shows texts")
-    return Verdict(statement, holds_if(bool(alike) and len(alike) == len(shown)), because)
+    if alike and alike == len(shown) < len(samples):
+        return Verdict(statement, IN_PART, because, part=f"the {alike} of which it shows texts")
+    return Verdict(statement, holds_if(bool(alike) and alike == len(shown)), because)
 
 
 def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
@@ -197,27 +189,27 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
         return _same(statement, evidence)
     texts = {id: our_texts(id, evidence) for id in statement.configurations}
     if statement.relation == "closest":
-        edits = {id: edits_to_book(each, facts) for id, each in texts.items()}
-        known = {id: number for id, number in edits.items() if number is not None}
-        because = (
-            f"Edits per character to the book: {listed([f'{number:.2f} ({id})' for id, number in known.items()])}."
-        )
-        if first in known and any(known[id] <= known[first] for id in others if id in known):
+        edits = {id: number for id, each in texts.items() if (number := edits_to_book(each, facts)) is not None}
+        shown = listed([f"{number:.2f} ({id})" for id, number in edits.items()])
+        because = f"Edits per character to the book: {shown}."
+        if first in edits and any(edits[id] <= edits[first] for id in others if id in edits):
             return Verdict(statement, FAILS, because)
-        is_known = len(known) == len(edits)
-        return Verdict(statement, HOLDS, because) if is_known else _unmeasured(statement, evidence, *texts)
+        if len(edits) < len(texts):
+            return _unmeasured(statement, evidence, *texts)
+        return Verdict(statement, HOLDS, because)
     if not all(texts.values()):
         return _unmeasured(statement, evidence, *texts)
     limit = evidence.bounds.sense_share
     makes = {id: min(sense(each, facts.words)) >= limit for id, each in texts.items()}
     shares = "; ".join(f"{id} {_sense_shown(each, facts)}" for id, each in texts.items())
     because = f"Our texts: {shares}, where {100 * limit:g} % of both is some sense."
-    if statement.relation == "less-sense":
-        makes_some = [Part(f"that {id} makes some", holds_if(makes[id])) for id in others]
-        verdict = each_of(statement, [Part(f"that {first} makes no sense", HOLDS), *makes_some], because)
-        return replace(verdict, word=FAILS, part="") if makes[first] else verdict
-    alike = Part("that they are alike", holds_if(len({*makes.values()}) == 1), because)
-    return concluded(statement, alike, [Part("that they make no sense", holds_if(not makes[first]))])
+    if statement.relation == "alike-without-sense":
+        alike = Part("that they are alike", holds_if(len({*makes.values()}) == 1), because)
+        return concluded(statement, alike, [Part("that they make no sense", holds_if(not makes[first]))])
+    if makes[first]:
+        return Verdict(statement, FAILS, because)
+    makes_some = [Part(f"that {id} makes some", holds_if(makes[id])) for id in others]
+    return each_of(statement, [Part(f"that {first} makes no sense", HOLDS), *makes_some], because)
 
 
 def _same(statement: Statement, evidence: Evidence) -> Verdict:
@@ -229,5 +221,8 @@ def _same(statement: Statement, evidence: Evidence) -> Verdict:
         equal = len(equal_prompts(theirs, evidence.row(id).samples))
         word: Word = HOLDS if theirs and equal == len(theirs) else IN_PART if equal else FAILS
         parts.append(Part(f"{equal} of {len(theirs)} texts of {id}", word))
-    because = f"By the report's own transcripts equal are {listed([each.name for each in parts])}."
-    return each_of(statement, parts, because)
+    return each_of(
+        statement,
+        parts,
+        f"By the report's own transcripts equal are {listed([each.name for each in parts])}.",
+    )

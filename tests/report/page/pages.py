@@ -1,5 +1,6 @@
 """Pages of the report that are rendered once for many tests."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -31,6 +32,11 @@ CHECKS = [
 ]
 
 SENSITIVITY = dict.fromkeys(sentences(), (3, 4))
+
+
+def rendered(found: Reproduction, verdicts: Sequence[Verdict] = (), checks: Sequence[Check] = ()) -> dict[str, str]:
+    """The files of a page without corrections."""
+    return pages(found, verdicts, {}, checks, SENSITIVITY)
 
 
 @cache

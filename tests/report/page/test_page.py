@@ -4,11 +4,10 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from pipeline.report.page.page import pages
 from pipeline.report.statements.table import Statement, report_statements
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import report_rows
-from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, full, of_few, page, with_runs
+from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, full, of_few, page, rendered, with_runs
 from tests.report.reproductions import cut, reproduction
 from tests.support.page.parsed import Page
 
@@ -57,14 +56,14 @@ def test_checks_that_are_not_met_are_named_and_all_are_counted():
         assert "Of 3 figures 2 are as printed" in text
         assert text.count("validation is outside of it") == 1
         assert "the RNN has 20,224 parameters" not in text
-    met = pages(of_few("rnn-torch-1x128", seeds=1), checks=CHECKS[:1])
+    met = rendered(of_few("rnn-torch-1x128", seeds=1), checks=CHECKS[:1])
     assert "Checks not met" not in met["report.md"]
 
 
 def test_what_was_not_run_or_not_finished_says_so_everywhere():
     found = of_few("gru-torch-2x32", "lstm-torch-2x32", "rnn-torch-1x128", seeds=2)
     found = with_runs(found, "lstm-torch-2x32", (cut(found["lstm-torch-2x32"].runs[0], 12),))
-    both = pages(with_runs(found, "rnn-torch-1x128", ()))
+    both = rendered(with_runs(found, "rnn-torch-1x128", ()))
     html = Page(both["report.html"])
     assert "(12 of 100 epochs): lstm-torch-2x32." in html.texts["reproducibility"]
     assert "(not run): rnn-torch-1x128." in html.texts["reproducibility"]
@@ -77,14 +76,14 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
 
 def test_nothing_recorded_is_a_page_too():
     found = reproduction(ends={})
-    empty = pages(replace(found, configurations=found.configurations[:2]))
-    assert "Nothing has been trained" in Page(empty["report.html"]).texts[""]
+    empty = rendered(replace(found, configurations=found.configurations[:2]))
+    assert Page(empty["report.html"]).row("configurations", "gru-scratch-1x32")[1].strip() == "not run"
 
 
 def test_a_quick_check_is_said_first():
     found = replace(of_few("gru-torch-2x32", seeds=1), quick=True)
     run = replace(cut(found.configurations[0].runs[0], 3), epochs_planned=3)
-    both = pages(with_runs(found, "gru-torch-2x32", (run,)))
+    both = rendered(with_runs(found, "gru-torch-2x32", (run,)))
     assert "quick check of 3 epochs: no reproduction" in Page(both["report.html"]).texts[""]
     assert both["report.md"].startswith("# A quick check")
     assert not [p for p in page().all("p") if p.get("class") == "banner"]
@@ -92,5 +91,14 @@ def test_a_quick_check_is_said_first():
 
 def test_a_statement_of_others_gets_an_anchor_without_markup():
     statement = Statement("<b>'\"x", ("2",), "end", ("gru-torch-2x32",), "words")
-    html = pages(of_few("gru-torch-2x32", seeds=1), [Verdict(statement, "in part", "because")])["report.html"]
+    html = rendered(of_few("gru-torch-2x32", seeds=1), [Verdict(statement, "in part", "because")])["report.html"]
     assert "statement--b-x" in {attributes.get("id") for _, attributes in Page(html).tags}
+
+
+def test_trainings_that_configurations_of_one_shape_share_are_counted_once():
+    found = of_few("gru-scratch-1x128", "gru-torch-1x128")
+    shared = found.configurations[0].stream
+    both = tuple(replace(each, stream=shared) for each in found.configurations)
+    text = rendered(replace(found, configurations=both))["report.md"]
+    assert "6 trainings by this protocol (seeds 0, 1, 2)" in text
+    assert "1 on nine tenths of the text" in text

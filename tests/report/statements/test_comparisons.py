@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from pipeline.report.statements.comparisons import Comparison, ratio_word, with_all, with_all_but_one, with_some
+from pipeline.report.statements.comparisons import Comparison, with_all, with_all_but_one, with_some
 from pipeline.report.statements.evidence import Bounds, sentences
+from pipeline.report.statements.printed import ratio_word
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN
 from pipeline.support.statistics import Estimate
 
@@ -61,7 +62,7 @@ def test_comparisons_with_several_are_combined(words, unknown, of_all, of_some, 
     ],
 )
 def test_a_ratio_is_held_to_its_words(relation, ratio, word):
-    assert ratio_word(relation, ratio, slightly=0.1, considerably=0.25) == word
+    assert ratio_word(relation, ratio, Bounds()) == word
 
 
 def test_a_bound_has_a_sentence_with_its_value_and_is_scaled_alone():
