@@ -47,12 +47,13 @@ from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
 from pipeline.support.files import file_lock
 from pipeline.support.machine import git_tags
+from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.program import command
+from pipeline.tracking.program import UNDER_MLFLOW, command
 from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run, resumable_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 
@@ -61,6 +62,8 @@ log = logging.getLogger(__name__)
 P = Arguments("P")
 
 T = TypeVar("T")
+
+FINAL = ("result/", "size/", "speed/")  # beginnings of the names of metrics that are not curves
 
 SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints
 
@@ -329,10 +332,20 @@ def tracked_run(
 ) -> Iterator[TrackedRun]:
     """Record a run: the one that ``mlflow run`` has started, a child of this process's open run, or a new one.
 
-    ``resumed`` is an ended run to reopen instead. ``parent`` is the id of another process's run in which a new run is
-    nested. The run ends FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM; exceptions are
-    re-raised. Raises InputError if ``resumed`` has changed since it was read.
+    ``resumed`` is an ended run to reopen instead; one that ``mlflow run`` has started then refers to it, and has the
+    same final metrics. ``parent`` is the id of another process's run in which a new run is nested. The run ends
+    FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM; exceptions are re-raised. Raises
+    InputError if ``resumed`` has changed since it was read.
     """
+    if resumed and UNDER_MLFLOW in os.environ:
+        reference = {"trained_run" if stage == "train" else "resumed_run": resumed.id}
+        with tracked_run("resume", f"resume-{name}", reference) as begun:
+            with tracked_run(stage, name, tags, resumed) as reopened:
+                yield reopened
+            metrics = begun.client.get_run(resumed.id).data.metrics
+            begun.constants({key: value for key, value in metrics.items() if key.startswith(FINAL)})
+            begun.note(f"Resumed {plain(name)} ({resumed.id}).")
+        return
     store = setup()
     run: TrackedRun | None = None
     before = mlflow.active_run()
@@ -342,13 +355,7 @@ def tracked_run(
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
                 save_views(store, tags["corpus"], digest)
-            all_tags = {
-                "stage": stage,
-                "format": FORMAT,
-                **process_tags(),
-                **git_tags(),
-                **tags,
-            }  # set when the run is created
+            all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
         yield run
@@ -397,7 +404,7 @@ _open: list[TrackedRun] = []  # of this process, parents first
 
 
 def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | None) -> TrackedRun:
-    adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run reads and clears the variable
+    adopted = os.environ.get(UNDER_MLFLOW)  # start_run reads and clears the variable
     if adopted:
         begun_run(adopted)
         set_tags(adopted, process_tags())
@@ -412,11 +419,6 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
     if adopted:
         run.client.update_run(run.id, name=name)
     return run
-
-
-def is_under_mlflow() -> bool:
-    """Whether ``mlflow run`` has started a run for this process that it does not record yet."""
-    return "MLFLOW_RUN_ID" in os.environ
 
 
 def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> TrackedRun:

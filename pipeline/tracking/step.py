@@ -17,7 +17,6 @@ import torch
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
-from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.downloads import kept_downloads, public
 from pipeline.text.sources import KNOWN_TEXTS
@@ -119,23 +118,13 @@ def _reusable(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
 
 @contextmanager
 def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
-    """Start the parent run, or reopen ``earlier``, the parent run of the same command.
-
-    Under ``mlflow run``, which has started another run for this command, that run gets a tag that refers to
-    ``earlier``.
-    """
+    """Start the parent run, or reopen ``earlier``, the parent run of the same command, and close what it has lost."""
     if earlier is not None:
         with store_errors():
             lost = "the command that it was for has ended"
             close_nested(earlier.id, lambda run: process_state(run) == "remote", lost)
-    if earlier is None or not runs.is_under_mlflow():
-        with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
-            yield run
-        return
-    with runs.tracked_run("resume", f"resume-{name}", {**tags, "resumed_run": earlier.id}) as begun:
-        with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
-            yield run
-        begun.note(f"Resumed {plain(name)} ({earlier.id}).")
+    with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
+        yield run
 
 
 def corpus_tags(corpus: Corpus) -> dict[str, str]:
