@@ -11,10 +11,8 @@ GRU 2x32; not within 40 for LSTM 2x32, whose seeds differ much; for GRU 2x128, i
 and barely; for GRU 8x32, in its 6 epochs, neither.
 """
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import exp, log, sqrt
 from statistics import fmean, stdev
 from typing import Literal
@@ -22,8 +20,8 @@ from typing import Literal
 from scipy.special import stdtrit
 
 from models.cells import CELLS
-from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
-from pipeline.report.table import DATA, size_agrees
+from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, d2l_trainings
+from pipeline.report.table import size_agrees
 from pipeline.support.wording import listed
 
 LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
@@ -57,18 +55,6 @@ class Check:
     is_blind: bool = False
 
 
-@cache
-def d2l_curves() -> Mapping[str, Mapping[Split, Sequence[Sequence[float]]]]:
-    """Perplexities of d2l's trainings after each epoch, by configuration and split; one list per seed."""
-    curves: dict[str, dict[Split, list[list[float]]]] = {}
-    with (DATA / "d2l_curves.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            of_it = curves.setdefault(row["id"], {"train": [], "val": []})
-            of_it["train"].append([float(value) for value in row["train_perplexities"].split()])
-            of_it["val"].append([float(value) for value in row["val_perplexities"].split()])
-    return curves
-
-
 def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int, ...]:
     """The epochs after which a training of ``epochs`` is compared: EPOCHS, and the last one that all curves have.
 
@@ -96,9 +82,12 @@ def checks(reproduction: Reproduction) -> tuple[Check, ...]:
     """Check the printed complexity of each configuration, and the size and both perplexities of each training."""
     made: list[Check] = []
     for configuration in reproduction.configurations:
+        id, expected = configuration.id, shape_parameters(configuration)
         made += _printed_checks(reproduction, configuration)
         for run in configuration.runs:
-            made += _size_check(configuration, run)
+            if (trained := run.trained_parameters) is not None:  # it has finished
+                said = f"{id}, seed {run.seed}: {trained:,} parameters trained, {expected:,} by its shape"
+                made.append(Check(f"{id} seed {run.seed} parameters", trained == expected, said, id, "trained"))
             made += [_perplexity_check(reproduction, configuration, run, split) for split in ("train", "val")]
     return tuple(made)
 
@@ -128,23 +117,13 @@ def shape_parameters(configuration: Configuration) -> int:
     return size - CELLS[reported.cell].gates * reported.hidden_size * reported.num_layers
 
 
-def _size_check(configuration: Configuration, run: JudgedTraining) -> list[Check]:
-    """Compare the number of trained parameters with that of the shape; no check for an unfinished training."""
-    if (trained := run.trained_parameters) is None:
-        return []
-    expected = shape_parameters(configuration)
-    said = f"{configuration.id}, seed {run.seed}: {trained:,} parameters trained, {expected:,} by its shape"
-    name = f"{configuration.id} seed {run.seed} parameters"
-    return [Check(name, trained == expected, said, configuration.id, "trained")]
-
-
 def _perplexity_check(
     reproduction: Reproduction, configuration: Configuration, run: JudgedTraining, split: Split
 ) -> Check:
     """Compare a training's curve with the bands of its configuration."""
     id, planned = configuration.id, run.epochs_planned
     name, what = f"{id} seed {run.seed} {split}", "training" if split == "train" else "validation"
-    curves = d2l_curves()[id][split] if id in d2l_curves() else []
+    curves = [getattr(each, split) for each in d2l_trainings(configuration.reported)]
     epochs = compared_epochs(curves, run.epochs)
     if not epochs:
         said = f"{id}, seed {run.seed}: no {what} perplexities of d2l to compare with"

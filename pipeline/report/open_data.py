@@ -15,8 +15,7 @@ from math import isfinite
 from typing import Any
 
 from pipeline.report.checks import Check
-from pipeline.report.reproduction import Configuration, Curve, JudgedTraining, Reproduction
-from pipeline.report.statements.evidence import d2l_trainings
+from pipeline.report.reproduction import Configuration, Curve, JudgedTraining, Reproduction, d2l_trainings
 from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, words_counted
 from pipeline.report.table import REPORT_NAME
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from models.complexity import measure
-from pipeline.config import STOPPED_BY_TIME
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
 from pipeline.report.statements.table import LISTS, Statement, report_statements
@@ -144,12 +143,11 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     curves |= {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
     seconds, first_half = (tuple(training.curves[name].values()) for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
     epochs, config, result = len(curves["val"]), training.configuration["train"], training.result
-    ended = training.state == "finished" and not training.tag("stopped").startswith(STOPPED_BY_TIME)
     costs = recorded.read_json(training.id, recorded.COSTS_FILE) if result else {}
     return JudgedTraining(
         run_id=training.id,
         seed=training.seed,
-        epochs_planned=max(epochs, config["epochs"] or epochs + (not ended)),  # a later --epochs may have extended it
+        epochs_planned=config["epochs"] or epochs + (training.state != "finished"),
         **curves,
         first_half=first_half[0] if first_half else None,
         seconds=seconds,

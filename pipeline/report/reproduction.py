@@ -3,13 +3,15 @@
 Verdicts, pages and figures are functions of these; ``record`` reads them from recorded runs.
 """
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
 
 from models.complexity import Complexity
 from pipeline.report.statements.table import Statement
-from pipeline.report.table import Reported
+from pipeline.report.table import DATA, Reported, protocol_epochs
 from pipeline.support.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
@@ -58,14 +60,6 @@ class JudgedTraining:
         """Whether all planned epochs were trained."""
         return self.epochs >= self.epochs_planned
 
-    def until(self, epochs: int) -> "JudgedTraining":
-        """This training truncated to ``epochs``; fields known only at the end are dropped if it ran longer."""
-        if self.epochs <= epochs:
-            return self
-        curves = {name: getattr(self, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
-        ends: dict[str, Any] = {"test_perplexity": None, "windowed": None, "block_costs": {}, "texts": ()}
-        return replace(self, **curves, **ends, epochs_planned=epochs, seconds=self.seconds[:epochs])
-
     @property
     def train_seconds(self) -> float:
         return self.seconds[-1] if self.seconds else 0.0
@@ -88,6 +82,18 @@ class JudgedTraining:
 def whole(runs: Iterable[JudgedTraining]) -> tuple[JudgedTraining, ...]:
     """The complete trainings."""
     return tuple(run for run in runs if run.is_whole)
+
+
+@cache
+def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
+    """The recorded trainings of a configuration by d2l itself, one per seed; only their curves are known."""
+    with (DATA / "d2l_curves.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["id"] == reported.id]
+    train, val = (
+        [tuple(map(float, row[f"{split}_perplexities"].split())) for row in rows] for split in ("train", "val")
+    )
+    planned = protocol_epochs(reported)
+    return tuple(JudgedTraining("", seed, planned, train[seed], val[seed]) for seed in range(len(rows)))
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,8 @@ def report_rows() -> tuple[Reported, ...]:
 
 
 def _row(cells: Mapping[str, str]) -> Reported:
-    def number(column: str) -> float | None:
-        return float(cells[column]) if cells[column] else None
-
+    numbers = ("perplexity_start", "perplexity_end", "train_seconds_transcript", "train_seconds_prose")
+    samples = {column.removeprefix(SAMPLE).replace("_", " "): cells[column] for column in cells if SAMPLE in column}
     return Reported(
         id=cells["id"],
         figures=tuple(cells["figures"].split(";")),
@@ -109,17 +108,10 @@ def _row(cells: Mapping[str, str]) -> Reported:
         cell=cells["cell"],
         num_layers=int(cells["num_layers"]),
         hidden_size=int(cells["hidden_size"]),
-        perplexity_start=number("perplexity_start"),
-        perplexity_end=number("perplexity_end"),
-        train_seconds_transcript=number("train_seconds_transcript"),
-        train_seconds_prose=number("train_seconds_prose"),
+        **{name: float(cells[name]) if cells[name] else None for name in numbers},
         params=cells["params_reported"],
-        mmac=number("mmac_reported"),
-        samples=tuple(
-            (column.removeprefix(SAMPLE).replace("_", " "), text)
-            for column, text in cells.items()
-            if column.startswith(SAMPLE) and text
-        ),
+        mmac=float(cells["mmac_reported"]) if cells["mmac_reported"] else None,
+        samples=tuple((prompt, text) for prompt, text in samples.items() if text),
     )
 
 

@@ -11,7 +11,7 @@ from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig
 from pipeline.report import checks
 from pipeline.report.checks import LEVEL, Split, band, compared_epochs, counts_in_words, refusal, shape_parameters
-from pipeline.report.reproduction import JudgedTraining, Reproduction
+from pipeline.report.reproduction import JudgedTraining, Reproduction, d2l_trainings
 from pipeline.report.table import chosen_rows, configurations_of, report_rows
 from pipeline.stages.reproduce import QUICK_EPOCHS
 from pipeline.text.corpus import load_corpus
@@ -42,10 +42,11 @@ def test_a_band_is_the_prediction_interval_of_students_t():
 
 def test_each_of_d2ls_seeds_is_within_the_bands_of_the_others():
     """Nearly 600 figures, each at its share of LEVEL, of which less than one is expected to be outside."""
-    for curves, split in product(checks.d2l_curves().values(), SPLITS):
-        epochs = compared_epochs(curves[split], 100)
-        for number, curve in enumerate(curves[split]):
-            others = [*curves[split][:number], *curves[split][number + 1 :]]
+    for row, split in product(report_rows(), SPLITS):
+        curves = [getattr(run, split) for run in d2l_trainings(row)]
+        epochs = compared_epochs(curves, 100)
+        for number, curve in enumerate(curves):
+            others = [*curves[:number], *curves[number + 1 :]]
             for epoch in epochs:
                 low, high = band(others, epoch, LEVEL / len(epochs))
                 assert low <= curve[epoch - 1] <= high
@@ -61,8 +62,9 @@ def test_a_training_is_compared_early_and_at_the_last_epoch_that_all_have():
 def test_an_epoch_outside_is_seen_wherever_it_is_and_the_chance_is_shared_among_all(monkeypatch, wrong):
     """What is just inside the band of a single comparison's level is within; what is beyond the shared one is not."""
     id, epochs = "gru-scratch-1x8", (5, 10, 20, 50)
-    curves = [[8.0 * 1.01**number] * 50 for number in range(5)]
-    monkeypatch.setattr(checks, "d2l_curves", lambda: {id: {"train": curves, "val": curves}})
+    curves = [(8.0 * 1.01**number,) * 50 for number in range(5)]
+    theirs = [JudgedTraining("", seed, 50, curve, curve) for seed, curve in enumerate(curves)]
+    monkeypatch.setattr(checks, "d2l_trainings", lambda reported: theirs)
     alone, shared = (band(curves, wrong, level)[1] for level in (LEVEL, LEVEL / len(epochs)))
     assert shared > 1.02 * alone
     for value, is_met in ((1.01 * alone, True), (1.01 * shared, False)):

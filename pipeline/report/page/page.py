@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, explorer
-from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.evidence import d2l_trainings
+from pipeline.report.reproduction import Reproduction, d2l_trainings
 from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.support.page import document as doc

@@ -1,6 +1,6 @@
 """The tables of the report's page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from re import sub
 from statistics import fmean
 
@@ -9,7 +9,7 @@ import numpy as np
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.page.sentences import equal_texts
-from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
+from pipeline.report.reproduction import Configuration, Reproduction, TextFacts, whole
 from pipeline.report.statements import evidence
 from pipeline.report.statements.table import BASES, Kind
 from pipeline.report.statements.verdicts import WORDS, Verdict, Word, words_counted
@@ -138,26 +138,19 @@ def bounds_table(sensitivity: Mapping[str, tuple[int, int]]) -> Table:
 # --- perplexities and costs ------------------------------------------------------------------------------------------
 
 
-def _values(configuration: Configuration) -> list[tuple[str, list[float | None]]]:
-    """Head and values, one for each seed, of the columns of ``perplexity_table``."""
-    own, stream = configuration.whole, [run for run in configuration.stream if run.is_whole]
-    return [
-        ("validation, best", [run.best_val for run in own]),
-        ("validation, best", [run.best_val_pooled for run in own]),
-        ("test, best", [run.test_perplexity for run in own]),
-        ("validation", [run.windowed for run in configuration.same_text]),
-        ("validation", [run.best_val for run in stream]),
-        ("test", [run.test_perplexity for run in stream]),
-    ]
-
-
 def perplexity_table(reproduction: Reproduction) -> Table:
     """Mean perplexities of our trainings with their intervals over seeds, one row per configuration."""
-    rows = [[_head(each), _runs(each)] for each in reproduction.configurations]
-    heads, degrees = [], set()
-    for column in zip(*map(_values, reproduction.configurations), strict=True):
-        heads.append(column[0][0])
-        found = [[value for value in values if value is not None] for _, values in column]
+    columns: list[tuple[str, Callable[[Configuration], Iterable[float | None]]]] = [
+        ("validation, best", lambda each: (run.best_val for run in each.whole)),
+        ("validation, best", lambda each: (run.best_val_pooled for run in each.whole)),
+        ("test, best", lambda each: (run.test_perplexity for run in each.whole)),
+        ("validation", lambda each: (run.windowed for run in each.same_text)),
+        ("validation", lambda each: (run.best_val for run in whole(each.stream))),
+        ("test", lambda each: (run.test_perplexity for run in whole(each.stream))),
+    ]
+    rows, degrees = [[_head(each), _runs(each)] for each in reproduction.configurations], set()
+    for head, values in columns:
+        found = [[value for value in values(each) if value is not None] for each in reproduction.configurations]
         spread = pooled_spread([np.log(group) for group in found if group], cap=np.log(LARGEST_PERPLEXITY))
         degrees.add(spread.degrees_of_freedom)
         for row, group in zip(rows, found, strict=True):
@@ -167,13 +160,13 @@ def perplexity_table(reproduction: Reproduction) -> Table:
             mean = estimate(group, spread=spread)
             known = mean.low is not None and mean.high is not None
             interval = [f"{rounded(mean.low or 0)} to {rounded(mean.high or 0)}"] if known else []
-            row.append(Cell(rounded(mean.mean), interval, "strong" if heads[-1] == "validation, best" else ""))
+            row.append(Cell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
     freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
     return Table(
         "Perplexity per character: mean over seeds and its 95 % interval, from the spread over seeds pooled over a "
         f"column's configurations ({freedom} degrees of freedom). The three groups on the right are of other averages, "
         f"recipes or splits and can't be compared. Test: the last 5 % of the text, at the best epoch.",
-        ("configuration", "runs", *heads),
+        ("configuration", "runs", *(head for head, _ in columns)),
         rows,
         (
             ("", 2),
@@ -265,23 +258,20 @@ def texts_table(reproduction: Reproduction) -> Table:
             rows[0].append(Cell(notes=["not in it"]))
     for each in reproduction.configurations:
         run, equal = next((run for run in each.whole if run.texts), None), equal_texts(each)
-        source, ours = (f"ours, seed {run.seed}", dict(run.texts)) if run else ("ours", {})
-        rows.append([_head(each, rows=2), "as reported"])
-        rows[-1] += [_text(dict(each.reported.samples), prompt, equal) for prompt in REPORT_PROMPTS]
-        rows.append([Cell("", rows=0), source])
-        rows[-1] += [_text(ours, prompt, equal) for prompt in REPORT_PROMPTS]
+        for head, source, texts in (
+            (_head(each, rows=2), "as reported", dict(each.reported.samples)),
+            (Cell("", rows=0), f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
+        ):
+            cells = [
+                Cell(_sample(texts[prompt]), style="equal" if prompt in equal else "") if prompt in texts else Cell()
+                for prompt in REPORT_PROMPTS
+            ]
+            rows.append([head, source, *cells])
     caption = (
         "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Marked: "
-        "equal letter for letter, in at least one seed."
+        f"equal letter for letter, in at least one seed. {SPACE_SIGN} is a space that would not be seen."
     )
-    cells = [cell for row in rows for cell in row if isinstance(cell, Cell)]
-    if any(isinstance(cell.text, Span) and SPACE_SIGN in cell.text.text for cell in cells):
-        caption += f" {SPACE_SIGN} is a space that would not be seen."
     return Table(caption, ("configuration", "source", *REPORT_PROMPTS), rows, style="texts")
-
-
-def _text(texts: Mapping[str, str], prompt: str, equal: Sequence[str]) -> Cell:
-    return Cell(_sample(texts[prompt]), style="equal" if prompt in equal else "") if prompt in texts else Cell()
 
 
 def _sample(text: str) -> Span:

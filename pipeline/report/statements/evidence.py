@@ -17,16 +17,14 @@ Perplexities. All are of the protocol's text and split, averaged as in the book 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
 from math import expm1, isfinite
 from typing import Any
 
 import numpy as np
 
-from pipeline.report.checks import d2l_curves
-from pipeline.report.reproduction import JudgedTraining, Reproduction
+from pipeline.report.reproduction import JudgedTraining, Reproduction, d2l_trainings, whole
 from pipeline.report.statements.comparisons import Combine, Comparison, Judge, with_all
-from pipeline.report.statements.table import Statement, report_statements
+from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import OPEN, Part, Verdict
 from pipeline.report.table import Reported, protocol_epochs
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
@@ -112,20 +110,19 @@ def sentences() -> Mapping[str, str]:
 class Measure:
     """A number of a training, None or infinite if the training lacks it; ``logarithmic`` measures compare by ratio.
 
-    ``name`` identifies the measure and any bound that it depends on; sentences show it. ``epochs`` is the number of
-    epochs after which it is measured, so that unfinished trainings with as many count. None measures complete trainings
-    after all epochs of the protocol.
+    ``name`` identifies the measure and any bound that it depends on; sentences show it. Unfinished trainings count too
+    for a measure of the first epoch.
     """
 
     name: str
     of: Callable[[JudgedTraining], float | None]
     logarithmic: bool = True
-    epochs: int | None = None
+    of_first_epoch: bool = False
 
 
-FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, epochs=1)
+FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, of_first_epoch=True)
 
-FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], epochs=1)
+FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], of_first_epoch=True)
 
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
 
@@ -141,16 +138,6 @@ BEST_POOLED = Measure(
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
 # --- the evidence ----------------------------------------------------------------------------------------------------
-
-
-@cache
-def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
-    """The recorded trainings of a configuration by d2l itself, one per seed; only their curves are known."""
-    curves = d2l_curves().get(reported.id, {"train": (), "val": ()})
-    return tuple(
-        JudgedTraining("", seed, protocol_epochs(reported), tuple(train), tuple(val))
-        for seed, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True))
-    )
 
 
 Key = tuple[str, str, str, str]  # kind of statement, two configurations in alphabetical order, name of the measure
@@ -175,27 +162,20 @@ class Evidence:
         self._evaluate = evaluate
         self._verdicts: dict[str, Verdict] = {}
         self._asked: dict[Key, float | None] = {}
-        self._adjusted: Mapping[Key, float] = {}
-        # what depends on the trainings alone
-        self._pooled: dict[tuple[str, int | None], tuple[JudgedTraining, ...]] = {}
+        self._adjusted: dict[Key, float] = {}
         self._spreads: dict[Measure, Spread] = {}
         self._compared: dict[tuple[str, str, str], Comparison] = {}
 
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
         """Copy this evidence with p values corrected by Holm's method over each kind, under these or other bounds."""
-        first = self._again(bounds or self.bounds, {})
-        for id in first.statements:  # collects the comparisons
-            first.verdict(id)
-        adjusted: dict[Key, float] = {}
+        first = copy(self)
+        first.bounds, first._verdicts, first._asked, first._adjusted = bounds or self.bounds, {}, {}, {}
+        assert first.verdicts is not None  # judging collects the comparisons
+        other = copy(first)
+        other._verdicts, other._adjusted = {}, {}
         for kind in {key[0] for key in first._asked}:
             p_values = {key: p for key, p in first._asked.items() if key[0] == kind and p is not None}
-            adjusted |= dict(zip(p_values, holm(list(p_values.values())), strict=True))
-        return self._again(first.bounds, adjusted)
-
-    def _again(self, bounds: Bounds, adjusted: Mapping[Key, float]) -> "Evidence":
-        """Copy this evidence without its verdicts."""
-        other = copy(self)
-        other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, {}
+            other._adjusted |= zip(p_values, holm(list(p_values.values())), strict=True)
         return other
 
     # --- the report ---------------------------------------------------------------------------------------------------
@@ -220,11 +200,6 @@ class Evidence:
         return self._verdicts[id]
 
     @property
-    def is_of_the_report(self) -> bool:
-        """Whether the statements are the coursework report's."""
-        return tuple(self.statements.values()) == report_statements()
-
-    @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdict on each statement, in order."""
         return tuple(map(self.verdict, self.statements))
@@ -232,25 +207,14 @@ class Evidence:
     # --- trainings ----------------------------------------------------------------------------------------------------
 
     def trainings(self, id: str) -> tuple[JudgedTraining, ...]:
-        """Our complete trainings, one per seed, truncated to the protocol's epochs; none in a quick reproduction."""
-        epochs = protocol_epochs(self.row(id))
-        whole = () if self.reproduction.quick else self.reproduction[id].whole
-        return tuple(run.until(epochs) for run in whole if run.epochs >= epochs)
+        """Our complete trainings, one per seed; none in a quick reproduction."""
+        return () if self.reproduction.quick else self.reproduction[id].whole
 
-    def pooled(self, id: str, epochs: int | None = None) -> tuple[JudgedTraining, ...]:
-        """Our trainings and those by d2l of the shape, truncated to ``epochs``; empty without one of ours.
-
-        By default, ``epochs`` is that of the protocol, and ours are the complete ones.
-        """
-        if (id, epochs) not in self._pooled:
-            runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
-            length = epochs or protocol_epochs(self.row(id))
-            ours, theirs = (
-                tuple(run.until(length) for run in each if run.epochs >= length)
-                for each in (runs, d2l_trainings(self.row(id)))
-            )
-            self._pooled[id, epochs] = (*ours, *theirs) if ours else ()
-        return self._pooled[id, epochs]
+    def pooled(self, id: str, of_first_epoch: bool = False) -> tuple[JudgedTraining, ...]:
+        """The complete trainings, ours and those by d2l of the shape, or all that have one epoch; none without ours."""
+        ours = self.reproduction[id].runs if of_first_epoch else self.trainings(id)
+        theirs = d2l_trainings(self.row(id))
+        return (*ours, *(theirs if of_first_epoch else whole(theirs))) if ours else ()
 
     def missing(self, *ids: str) -> str:
         """A sentence on why the configurations can't be judged; "" if each has a complete training."""
@@ -264,14 +228,14 @@ class Evidence:
 
     def lacking(self, statement: Statement, *ids: str) -> Verdict:
         """The open verdict on a statement about configurations that lack a complete training."""
-        needs = [id for id in ids if not self.trainings(id)]
+        needs = [id for id in ids if not self.trainings(id)] or ids
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
         return Verdict(statement, OPEN, self.missing(*ids), part)
 
     # --- values, means and differences --------------------------------------------------------------------------------
 
     def _measured(self, id: str, measure: Measure) -> list[tuple[JudgedTraining, float]]:
-        values = ((run, measure.of(run)) for run in self.pooled(id, measure.epochs))
+        values = ((run, measure.of(run)) for run in self.pooled(id, measure.of_first_epoch))
         return [(run, value) for run, value in values if value is not None and isfinite(value)]
 
     def values(self, id: str, measure: Measure) -> list[float]:

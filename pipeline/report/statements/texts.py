@@ -93,12 +93,10 @@ def equal_prompts(texts: Texts, others: Texts) -> list[str]:
 
 def _unmeasured(statement: Statement, evidence: Evidence, *ids: str) -> Verdict:
     """The open verdict on texts that can't be measured."""
-    if evidence.missing(*ids):
-        return evidence.lacking(statement, *ids)
     if all(our_texts(id, evidence) for id in ids):
         return Verdict(statement, OPEN, "The text has none of the prompts.", part="a text that has the prompts")
-    because = "Ours ran for more epochs than the protocol has, and texts are recorded at the end only."
-    return Verdict(statement, OPEN, because, part="trainings of the protocol's length")
+    verdict = evidence.lacking(statement, *ids)
+    return replace(verdict, because=verdict.because or "Our trainings have recorded no texts.")
 
 
 def _quoted(prompts: Sequence[str]) -> str:

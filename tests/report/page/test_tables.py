@@ -96,9 +96,6 @@ def test_spaces_that_would_not_be_seen_are_shown():
         assert "it has" + 20 * "␣" in text
         assert "a␣␣b c" in text
         assert "␣ is a space that would not be seen." in text
-    plain = with_texts(of_few("rnn-torch-1x128", seeds=1), ("it has", "it has the time"))
-    places = tuple(replace(place, continuation=" the end") for place in plain.text.prompts)
-    assert "␣" not in rendered(replace(plain, text=replace(plain.text, prompts=places)))["report.md"]
 
 
 def test_a_prompt_that_stands_in_the_text_twice_is_shown_where_it_stands_first():

@@ -1,17 +1,16 @@
 """Evidence: values over our seeds and d2l's, their pooled spread, and comparisons corrected for their number."""
 
-from dataclasses import replace
 from statistics import geometric_mean
 
 import pytest
 
-from pipeline.report.checks import d2l_curves
+from pipeline.report.reproduction import d2l_trainings
 from pipeline.report.statements.evidence import BEST_POOLED, LAST_GAP, LAST_TRAIN, LAST_VAL, Bounds, Evidence
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.statistics import holm
 from tests.report.alterations import runs
-from tests.report.reproductions import ENDS, reproduction
+from tests.report.reproductions import ENDS, cut, reproduction
 
 WITH, WITHOUT = "gru-torch-2x32", "gru-torch-2x128"  # d2l's seeds reach the last epoch for the first only
 
@@ -26,7 +25,7 @@ def evidence(found=None, statements=(), evaluate=unjudged):
 
 def test_d2ls_seeds_are_further_seeds_where_they_have_all_epochs():
     made = evidence()
-    theirs = [curve[-1] for curve in d2l_curves()[WITH]["val"]]
+    theirs = [run.val[-1] for run in d2l_trainings(reproduction()[WITH].reported)]
     assert made.values(WITH, LAST_VAL) == [run.val[-1] for run in reproduction()[WITH].runs] + theirs
     assert made.seeds(WITH) == "3 seeds and 5 of d2l's"
     assert made.seeds(WITHOUT) == "3 seeds"
@@ -66,7 +65,7 @@ def test_p_values_are_corrected_over_the_comparisons_of_a_kind_and_no_others():
 
 
 def test_trainings_that_are_not_whole_or_of_a_quick_check_do_not_count():
-    cut = runs(WITH, lambda run: replace(run.until(12), epochs_planned=100))(reproduction())
-    assert evidence(cut).missing(WITH) == "gru-torch-2x32 is not trained to the end: 12 of 100 epochs."
-    assert evidence(cut).missing(WITHOUT) == ""
+    short = runs(WITH, lambda run: cut(run, 12))(reproduction())
+    assert evidence(short).missing(WITH) == "gru-torch-2x32 is not trained to the end: 12 of 100 epochs."
+    assert evidence(short).missing(WITHOUT) == ""
     assert "A quick reproduction trains for a few epochs only" in evidence(reproduction(quick=True)).missing(WITH)

@@ -81,7 +81,7 @@ def test_a_transcript_is_held_to_the_best_seed(shown, written, word, part):
 def test_texts_that_are_not_recorded_are_open():
     found = runs(LSTM, lambda run: replace(run, texts=()))(reproduction())
     verdict = judged(found, f"{LSTM}-transcript")
-    assert (verdict.word, verdict.part) == (OPEN, "trainings of the protocol's length")
+    assert (verdict.word, verdict.part) == (OPEN, f"training {LSTM} to the end")
     verdict = judged(untrained(LSTM)(reproduction()), f"{LSTM}-texts-close")
     assert verdict.word == OPEN
     assert "The report's own transcript: 0." in verdict.because
