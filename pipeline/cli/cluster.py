@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 PORT = click.IntRange(1, 65535)
 
-STORE_VARIABLE = "TMLM_CLUSTER_STORE"
-
-
 cluster_option = click.option(
     "--cluster",
     default="",
@@ -129,10 +126,8 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str) -> None:
         "scheduler": processes.scheduler_command(address),
         "MLflow server": server.command("server", host, mlflow_port, 2, *proxied),
     }
-    environment = {
-        **server.environment(os.environ.get(STORE_VARIABLE) or f"sqlite:///{folder / 'mlflow.db'}"),
-        processes.MLFLOW: mlflow,
-    }
+    database = os.environ.get("TMLM_CLUSTER_STORE") or f"sqlite:///{folder / 'mlflow.db'}"
+    environment = {**server.environment(database), processes.MLFLOW: mlflow}
     click.echo(f"scheduler: {address}\nmlflow: {mlflow}")
     click.echo(f"join: tmlm node {address} --workers N\nsearch: tmlm search --cluster {address}")
     signals.disable_deadline()
@@ -158,6 +153,5 @@ def node(address: str, workers: int | None, once: bool) -> None:
 
     signals.disable_deadline()
     workers = workers or usable_cores()
-    commands = {"node": processes.node_command(at, workers)}
     click.echo(f"Joining {at} with {counted(workers, 'worker')}; stop it with Ctrl-C.")
-    sys.exit(processes.supervise(commands, {}, say, is_once=once))
+    sys.exit(processes.supervise({"node": processes.node_command(at, workers)}, {}, say, is_once=once))

@@ -31,9 +31,9 @@ def compare(*references: str) -> dict[str, Any]:
     names no training.
     """
     runs = [recorded.training_of(reference) for reference in references]
-    options = [run.params for run in runs]
-    names = list(dict.fromkeys(name for each in options for name in each))
-    pairs = {name: [each.get(name) for each in options] for name in names}
+    names = list(dict.fromkeys(name for run in runs for name in run.params))
+    pairs = {name: [run.params.get(name) for run in runs] for name in names}
+    samples = [recorded.read_json(run.id, "samples/final.json").get("samples") for run in runs]
     return {
         "run_ids": [run.id for run in runs],
         "names": [run.name for run in runs],
@@ -41,7 +41,7 @@ def compare(*references: str) -> dict[str, Any]:
         "warning": _warning(runs),
         "options": {name: values for name, values in pairs.items() if values[0] != values[1]},
         "figures": {name: [run.metrics.get(name) for run in runs] for name in FIGURES},
-        "texts": [_text(run.id) for run in runs],
+        "texts": [str(each[-1]["text"]) if each else "" for each in samples],  # the last is the longest
     }
 
 
@@ -57,12 +57,6 @@ def _warning(runs: list[recorded.RecordedTraining]) -> str:
             "can be compared."
         )
     return ""
-
-
-def _text(run_id: str) -> str:
-    """The last, which is the longest, of a training's sample texts; "" if it has recorded none yet."""
-    samples = recorded.read_json(run_id, "samples/final.json").get("samples")
-    return str(samples[-1]["text"]) if samples else ""
 
 
 def comparison(result: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
-from pipeline.support.machine import usable_cores
 from pipeline.text.corpus import kept_facts, prepared_dir
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
@@ -19,15 +18,13 @@ from pipeline.tracking.recorded import run_id_of
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
 from pipeline.training.hardware import choose_device, choose_precision
 
-PRECISIONS: tuple[tuple[str, str], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
-
 
 def findings() -> dict[str, Any]:
     """Everything that ``doctor`` reports, by name, in the order in which it is printed."""
     device, database = choose_device("auto"), own_database()
     environment, git = machine.environment(), machine.git_tags()
     precisions = []
-    for cell, implementation in PRECISIONS:
+    for cell, implementation in (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch")):
         model, train = resolve({"cell": cell, "implementation": implementation})
         precision = choose_precision("auto", device, model, train.batch_size)
         precisions.append(f"{precision} ({cell}, {implementation})")
@@ -35,7 +32,11 @@ def findings() -> dict[str, Any]:
     state = "set by MLFLOW_TRACKING_URI" if database is None else "not there yet; the first run creates it"
     try:
         if look():
-            runs = _runs()
+            with store_errors():
+                running = [f"{run.id} {run.name}: {liveness.described(run)}" for run in liveness.running_runs()]
+                moved = "" if database is None else moved_from(database)
+            remedy = "`tmlm doctor --repair` updates their locations"
+            runs = {"running": running, "moved": [f"{moved}; {remedy}"] if moved else []}
             state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:
         state = str(error)
@@ -49,7 +50,7 @@ def findings() -> dict[str, Any]:
         "store_state": state,
         "device": str(device),
         "precision": "; ".join(precisions),
-        "threads": f"1 of {usable_cores()} cores",
+        "threads": f"1 of {machine.usable_cores()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
         "git": git.get("git.commit", "not a repository") + " (changed since)" * (git.get("git.dirty") == "true"),
@@ -71,15 +72,6 @@ def _text() -> str:
     if os.environ.get("TMLM_OFFLINE"):
         return f"{local}, instead of The Time Machine, which is not on this machine, and TMLM_OFFLINE is set"
     return f"The Time Machine, to be downloaded (without a network: {local})"
-
-
-def _runs() -> dict[str, list[str]]:
-    """The RUNNING runs with the state of their processes, and the runs whose artifact paths a move has outdated."""
-    with store_errors():
-        running = [f"{run.id} {run.name}: {liveness.described(run)}" for run in liveness.running_runs()]
-        database = own_database()
-        moved = "" if database is None else moved_from(database)
-    return {"running": running, "moved": [f"{moved}; `tmlm doctor --repair` updates their locations"] if moved else []}
 
 
 def repair() -> list[str]:

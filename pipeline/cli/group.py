@@ -2,10 +2,11 @@
 
 import errno
 import json
+import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from textwrap import shorten
 from typing import Any
@@ -19,13 +20,6 @@ from pipeline.support import signals
 
 # Set by mlflow run, which has started a run for the command: commands that otherwise only print then record as well.
 UNDER_MLFLOW = "MLFLOW_RUN_ID"
-
-RUN, LOOK, SEARCH, MAINTAIN = SECTIONS = (  # headings in the list of commands
-    "Train and use a model",
-    "Look at what was recorded",
-    "Search and report",
-    "Maintain",
-)
 
 
 def printable(text: str) -> str:
@@ -41,18 +35,14 @@ class Lab(click.Group):
     """
 
     command_class = LabCommand
+    sections: Mapping[str, Sequence[click.Command]] = {}  # the commands by heading, in the order of the help
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by section, in the order in which they were declared."""
-        name_width = max(map(len, self.commands))
-        limit = formatter.width - 6 - name_width
-        by_section: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
-        for name, command in self.commands.items():
-            section = getattr(command, "section", "") or MAINTAIN
-            by_section[section].append((name.ljust(name_width), command.get_short_help_str(limit)))
-        for section, rows in by_section.items():
-            with formatter.section(section):
-                formatter.write_dl(rows)
+        width = max(map(len, self.commands))
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                limit = formatter.width - 6 - width
+                formatter.write_dl([(str(each.name).ljust(width), each.get_short_help_str(limit)) for each in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -119,16 +109,11 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
 
 
-def send_messages_to_stderr() -> None:
-    """Send this project's warnings and errors to standard error, unformatted."""
-    import logging
+class StandardError(logging.Handler):
+    """Print warnings and errors of this project on standard error, unformatted."""
 
-    class StandardError(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            say(self.format(record))
-
-    logger = logging.getLogger("pipeline")
-    logger.handlers, logger.propagate = [StandardError()], False
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record))
 
 
 def open_closed_streams() -> None:

@@ -7,20 +7,15 @@ commands' modules import only click and the configurations; each command imports
 
 import gc
 import io
+import logging
 import sys
 from contextlib import suppress
 
 import click
 
 from pipeline.cli.cluster import cluster, node
-from pipeline.cli.commands import look, maintain, search, train
-from pipeline.cli.group import (
-    Lab,
-    drop_unwritable,
-    open_closed_streams,
-    printable,
-    send_messages_to_stderr,
-)
+from pipeline.cli.commands import look, search, train
+from pipeline.cli.group import Lab, StandardError, drop_unwritable, open_closed_streams, printable
 from pipeline.cli.options import with_dashes
 from pipeline.errors import reason_of
 from pipeline.support import signals
@@ -48,32 +43,27 @@ def cli() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # escape characters that the stream can't encode
-    send_messages_to_stderr()
+    logger = logging.getLogger("pipeline")
+    logger.handlers, logger.propagate = [StandardError()], False
 
 
-COMMANDS: tuple[click.Command, ...] = (  # in the order of the help
-    train.pipeline,
-    train.prepare,
-    train.train,
-    train.evaluate,
-    train.sample,
-    train.chat,
-    train.complexity,
-    search.search,
-    search.answer,
-    search.reproduce,
-    search.report,
-    look.runs,
-    look.compare,
-    look.recommend,
-    look.export,
-    look.ui,
-    maintain.doctor,
-    cluster,
-    node,
-)
-for command in COMMANDS:
-    cli.add_command(command)
+cli.sections = {
+    "Train and use a model": (
+        train.pipeline,
+        train.prepare,
+        train.train,
+        train.evaluate,
+        train.sample,
+        train.chat,
+        train.complexity,
+    ),
+    "Look at what was recorded": (look.runs, look.compare, look.recommend, look.export, look.ui),
+    "Search and report": (search.search, search.answer, search.reproduce, search.report),
+    "Maintain": (look.doctor, cluster, node),
+}
+for section in cli.sections.values():
+    for command in section:
+        cli.add_command(command)
 
 
 def main() -> None:

@@ -116,9 +116,8 @@ length_option = click.option(
 
 def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
     """The options that belong to the dataclasses and differ from their defaults."""
-    defaults = {
-        f.name: None if f.metadata["preset"] else f.default for config in configs for f in option_fields(config)
-    }
+    declared = [field for config in configs for field in option_fields(config)]
+    defaults = {field.name: None if field.metadata["preset"] else field.default for field in declared}
     return {name: value for name, value in options.items() if name in defaults and value != defaults[name]}
 
 
@@ -140,14 +139,7 @@ def with_dashes(name: str) -> str:
 
 
 class LabCommand(click.Command):
-    """A command whose flags may be followed by true or false, and whose help lists the options by heading.
-
-    ``section`` is the command's heading in the list of commands.
-    """
-
-    def __init__(self, *args: Any, section: str = "", **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.section = section
+    """A command whose flags may be followed by true or false, and whose help lists the options by heading."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the options by group, those without one last. The docstring of a command explains its arguments."""

@@ -18,11 +18,9 @@ from pipeline.tracking.recorded import RecordedTraining
 def recommend(
     candidates: Sequence[Candidate], max_macs: float | None = None, max_perplexity: float | None = None
 ) -> Candidate:
-    """Choose a candidate by its means over seeds.
+    """Choose a candidate by its means over seeds: with ``max_macs`` alone the best within it, else the cheapest.
 
-    With ``max_macs`` alone: the candidate with the lowest validation perplexity among those within the limit. With
-    ``max_perplexity``, with or without ``max_macs``: the one with the fewest MACs among those within the limits. Raises
-    InputError if no candidate is within them.
+    Raises InputError if no candidate is within the limits, or without any.
     """
     if max_macs is None and max_perplexity is None:
         raise InputError("give --max-macs, --max-perplexity or both")
@@ -33,10 +31,10 @@ def recommend(
         if candidate.macs_per_char <= macs and candidate.mean_val_perplexity <= perplexity:
             return candidate
     cheapest, best = by_macs[0], by_perplexity[0]
-    lowest = ceil(best.mean_val_perplexity * 1000) / 1000 if best.mean_val_perplexity < inf else inf
     raise InputError(
         f"no configuration is within the limits; the cheapest, {cheapest.name}, has {cheapest.macs_per_char:,} MACs a "
-        f"character, and the best, {best.name}, a validation perplexity of {lowest:.3f} with {best.macs_per_char:,}: "
+        f"character, and the best, {best.name}, a validation perplexity of "
+        f"{ceil(best.mean_val_perplexity * 1000) / 1000:.3f} with {best.macs_per_char:,}: "
         "raise --max-macs or --max-perplexity, or search further"
     )
 
@@ -48,20 +46,17 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     recorded name, or the path or address that it was read from; auto: any text. If several texts match, that of the
     latest finished training is used. Raises InputError if nothing fits.
     """
-    texts: dict[str, list[RecordedTraining]] = {}  # by digest: the text of the latest training and its latest first
-    for run in recorded.finished_trainings():
-        if run.params.get("preset") not in ON_REPORTS_TEXT:  # these validate on other characters
-            texts.setdefault(run.corpus_sha256, []).append(run)
-    if not texts:
+    runs = [run for run in recorded.finished_trainings() if _is_comparable(run)]
+    if not runs:
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
     path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
     meant = {corpus, public(corpus), path}
-    runs = next((each for each in texts.values() if corpus == "auto" or meant & _names(each[0])), None)
-    if runs is None:
-        known = ", ".join(sorted({each[0].corpus for each in texts.values()}))
+    latest = next((run for run in runs if corpus == "auto" or meant & _names(run)), None)
+    if latest is None:
+        known = ", ".join(sorted({run.corpus for run in runs}))
         raise InputError(f"--corpus {public(corpus)} has no finished training; texts that have one: {known}")
-    lost = recorded.diverged_trainings(runs[0].corpus_sha256)
-    diverged = [run for run in lost if run.params.get("preset") not in ON_REPORTS_TEXT]
+    diverged = list(filter(_is_comparable, recorded.diverged_trainings(latest.corpus_sha256)))
+    runs = [run for run in runs if run.corpus_sha256 == latest.corpus_sha256]
     candidates = _candidates(runs, diverged)
     chosen = recommend(candidates, max_macs, max_perplexity)
     return {
@@ -76,9 +71,14 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "stored_numbers": chosen.stored_numbers,
         "seeds": len(chosen.run_ids),
         "diverged": len({run.id for run in diverged}.intersection(chosen.run_ids)),
-        "corpus": runs[0].corpus,
+        "corpus": latest.corpus,
         "configurations": len(candidates),
     }
+
+
+def _is_comparable(run: RecordedTraining) -> bool:
+    """Whether it was validated on the text's own split: those of the report's presets read other characters."""
+    return run.params.get("preset") not in ON_REPORTS_TEXT
 
 
 def _names(run: RecordedTraining) -> set[str]:
@@ -100,12 +100,11 @@ def _candidates(runs: list[RecordedTraining], diverged: list[RecordedTraining]) 
     candidates = []
     for configuration, by_seed in by_config.items():
         lost = {run.params["seed"]: run for run in diverged if _configuration(run) == configuration}
-        lost = {seed: run for seed, run in lost.items() if seed not in by_seed}
-        members = [*by_seed.values(), *lost.values()]
+        members = [*by_seed.values(), *(run for seed, run in lost.items() if seed not in by_seed)]
         perplexities = [run.metrics["result/val_perplexity"] for run in by_seed.values()]
-        if lost:
+        if diverged_seeds := len(members) - len(by_seed):
             uniform = _uniform_perplexity(members[0])
-            perplexities = [min(value, uniform) for value in perplexities] + [uniform] * len(lost)
+            perplexities = [min(value, uniform) for value in perplexities] + [uniform] * diverged_seeds
         params, metrics = members[0].params, members[0].metrics
         parameters = int(metrics["size/parameters"])
         candidates.append(
@@ -138,15 +137,14 @@ def _uniform_perplexity(run: RecordedTraining) -> float:
 def sentence(result: Mapping[str, Any]) -> str:
     """The result of ``recommended`` as a sentence."""
     shape = f"{result['cell']}-{result['num_layers']}x{result['hidden_size']}"
-    stored = ""
+    on_top, stored = "", ""
     if result["on_top_of"] != "nothing":
-        shape += f"-on-{result['on_top_of']}"
-        stored = f"{result['stored_numbers']:,} stored numbers, "
+        on_top, stored = f"-on-{result['on_top_of']}", f"{result['stored_numbers']:,} stored numbers, "
     seeds = f"the mean of {result['seeds']} seeds" if result["seeds"] > 1 else "one seed"
     if result["diverged"]:
         seeds += f"; {result['diverged']} diverged, counted as guessing"
     return (
-        f"{shape}: {result['macs_per_char']:,} MACs per character, {stored}validation perplexity "
+        f"{shape}{on_top}: {result['macs_per_char']:,} MACs per character, {stored}validation perplexity "
         f"{result['val_perplexity']:.3f} ({seeds}), of "
         f"{result['configurations']} configurations on {result['corpus']}"
     )

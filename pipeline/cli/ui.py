@@ -20,8 +20,6 @@ from pipeline.tracking.ui import links, views
 
 KINDS: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # the views of each text
 
-DISPLAYS = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"  # without any of these variables, only text browsers can run
-
 POLL_SECONDS = 0.5  # between two requests, until the server answers
 
 
@@ -55,7 +53,7 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
         try:
             while process.poll() is None:
                 if links.shows(port, store):
-                    for name, key in sorted(saved_views(store).items(), key=by_kind):
+                    for name, key in saved_views(store):
                         write_line(f"  {name}\n    {links.link_to_view(key)}")
                     if what is not None:
                         _open(link_to(what), write_line)
@@ -73,26 +71,21 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
 def _open(link: str, write_line: Callable[[str], None]) -> None:
     """Print a link and open it in the browser, if there is a graphical one."""
     write_line(link)
-    if sys.platform in ("darwin", "win32") or any(map(os.environ.get, DISPLAYS)):
+    if sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
         webbrowser.open(link)
 
 
-def by_kind(view: tuple[str, str]) -> tuple[int, str]:
-    """Sort key of a view (name, key): models first, then searches, seeds, compute, and the view of all texts."""
-    name, key = view
-    kinds = ("models-", "search-", "seeds-", "compute-")
-    return next((rank for rank, kind in enumerate(kinds) if key.startswith(kind)), len(kinds)), name
-
-
-def saved_views(store: Store) -> dict[str, str]:
-    """The keys of the experiment's stored views, by the names that the UI shows."""
+def saved_views(store: Store) -> list[tuple[str, str]]:
+    """Name and key of the experiment's stored views: models first, then searches, seeds, compute, and all texts."""
     with store_errors():
         tags = client().get_experiment(store.experiment_id).tags
-    return {
-        json.loads(value)["name"]: name.removeprefix(views.TAG_PREFIX)
-        for name, value in tags.items()
-        if name.startswith(views.TAG_PREFIX)
-    }
+    kinds, found = ("models", "search", "seeds", "compute"), []
+    for tag, value in tags.items():
+        if tag.startswith(views.TAG_PREFIX):
+            name, key = json.loads(value)["name"], tag.removeprefix(views.TAG_PREFIX)
+            kind = key.partition("-")[0]
+            found.append((kinds.index(kind) if kind in kinds else len(kinds), name, key))
+    return [(name, key) for _, name, key in sorted(found)]
 
 
 def link_to(what: str) -> str:

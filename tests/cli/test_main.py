@@ -10,7 +10,6 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 import pipeline.stages.main  # noqa: F401  # before a test puts another stage into what it imports
-from pipeline.cli.group import SECTIONS
 from pipeline.cli.main import cli
 from pipeline.config import SearchConfig, quick_search, resolve
 from tests.cli.commands import run
@@ -38,7 +37,7 @@ def test_options_may_be_written_as_mlflow_names_them():
 
 def test_the_help_lists_commands_and_the_options_of_a_training_by_what_they_decide():
     headings = re.findall(r"^([A-Z][\w ]+):$", run("--help")[1] + run("train", "--help")[1], flags=re.M)
-    assert headings == ["Options", *SECTIONS, "Text", "Model", "Training", "Machine", "Record", "Other options"]
+    assert headings == ["Options", *cli.sections, "Text", "Model", "Training", "Machine", "Record", "Other options"]
 
 
 def test_options_are_checked_before_the_text_is_looked_for():

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.cli.group import say, send_messages_to_stderr
+from pipeline.cli.group import StandardError, say
 from pipeline.support.progress import Progress
 
 
@@ -113,7 +113,7 @@ def test_the_time_left_is_by_the_rate_of_new_steps_and_the_expected_one(clock, m
 @pytest.mark.parametrize("write", [say, lambda line: logging.getLogger("pipeline.any").warning(line)])
 def test_a_message_stands_above_the_bar(monkeypatch, write):
     terminal = a_terminal(monkeypatch)
-    send_messages_to_stderr()
+    logging.getLogger("pipeline").addHandler(StandardError())
     with Progress("lstm-1x8") as bar:
         bar.show(0.75)
         write("6 trials and their confirmations")

@@ -1,4 +1,4 @@
-"""Commands that look at what was recorded: runs, compare, recommend, export, ui."""
+"""Commands that look at what was recorded: runs, compare, recommend, export, ui, doctor."""
 
 import sys
 
@@ -6,12 +6,12 @@ import click
 
 from pipeline.cli import completion
 from pipeline.cli.commands.train import sample_command
-from pipeline.cli.group import LOOK, show
+from pipeline.cli.group import show
 from pipeline.cli.options import LabCommand, json_flag
 from pipeline.support import signals
 
 
-@click.command(cls=LabCommand, section=LOOK)
+@click.command(cls=LabCommand)
 @click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
 @json_flag
@@ -30,7 +30,7 @@ def runs(search: str, limit: int, as_json: bool) -> None:
     show({"runs": rows[:limit]}, as_json, text)
 
 
-@click.command(cls=LabCommand, section=LOOK)
+@click.command(cls=LabCommand)
 @click.argument("first", type=completion.TRAINING)
 @click.argument("second", type=completion.TRAINING)
 @json_flag
@@ -46,7 +46,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     show(result, as_json, compare.comparison(result))
 
 
-@click.command(cls=LabCommand, section=LOOK)
+@click.command(cls=LabCommand)
 @click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest number of MACs per character.")
 @click.option("--max-perplexity", type=float, default=None, help="Largest validation perplexity.")
 @click.option(
@@ -71,7 +71,7 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     show(result, as_json, f"{recommend.sentence(result)}\nrun {result['run_id']}\n  {next_command}")
 
 
-@click.command(cls=LabCommand, section=LOOK)
+@click.command(cls=LabCommand)
 @click.argument("reference", metavar="RUN|STUDY|EXPERIMENT", type=completion.TRAINING)
 @click.option(
     "-o",
@@ -98,7 +98,7 @@ def export(reference: str, output: str, as_json: bool) -> None:
     show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
 
 
-@click.command(cls=LabCommand, section=LOOK)
+@click.command(cls=LabCommand)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 @click.option(
     "--open",
@@ -118,3 +118,26 @@ def ui(port: int, what: str | None) -> None:
 
     signals.disable_deadline()  # the server has its own
     sys.exit(server.serve(port, what, lambda line: click.echo(line, err=True)))
+
+
+@click.command(cls=LabCommand)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Close runs whose process died, and fix the artifact paths of a checkout that was moved.",
+)
+@click.option("--close", default=None, help="Close this run, whose machine or container no longer exists.")
+@json_flag
+def doctor(repair: bool, close: str | None, as_json: bool) -> None:
+    """Show what commands would use here, and repair the store.
+
+    Shows the text, store, device, threads and versions, with the reason for each, and the runs that are RUNNING, with
+    the state of their processes. Changes nothing without --repair or --close.
+    """
+    from pipeline.cli import doctor
+
+    done = {"closed": doctor.close(close)} if close is not None else {}
+    done |= {"repaired": doctor.repair()} if repair else {}
+    result = done | doctor.findings()
+    lines = [(name, line) for name, value in result.items() for line in (value if isinstance(value, list) else [value])]
+    show(result, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))

@@ -6,7 +6,7 @@ import click
 
 from pipeline.cli import completion
 from pipeline.cli.cluster import cluster_option, pool_on
-from pipeline.cli.group import SEARCH, say, show
+from pipeline.cli.group import say, show
 from pipeline.cli.options import LabCommand, flag, json_flag, options_of
 from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.stages.report import ReproductionRun
 
 
-@click.command(cls=LabCommand, section=SEARCH)
+@click.command(cls=LabCommand)
 @options_of(SearchConfig, CorpusConfig)
 @flag(
     "--quick",
@@ -53,7 +53,7 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
     show(done.result, as_json, table)
 
 
-@click.command(cls=LabCommand, section=SEARCH)
+@click.command(cls=LabCommand)
 @options_of(CorpusConfig, AnswerConfig)
 @json_flag
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
@@ -72,7 +72,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     show(done.result, as_json, answer_table(done.findings, done.sentences, link))
 
 
-@click.command(cls=LabCommand, section=SEARCH)
+@click.command(cls=LabCommand)
 @options_of(ReproduceConfig)
 @flag("--quick", "Train only the small configurations, for a few epochs.", group="Reproduction")
 @flag(
@@ -101,7 +101,7 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     show_reproduction(done, as_json)
 
 
-@click.command(cls=LabCommand, section=SEARCH)
+@click.command(cls=LabCommand)
 @click.option(
     "--run-id",
     type=completion.REPRODUCTION,

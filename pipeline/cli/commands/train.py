@@ -11,7 +11,7 @@ import click
 from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline.cli import completion
-from pipeline.cli.group import RUN, UNDER_MLFLOW, show
+from pipeline.cli.group import UNDER_MLFLOW, show
 from pipeline.cli.options import (
     GroupedOption,
     LabCommand,
@@ -28,7 +28,7 @@ from pipeline.config import CorpusConfig, TrainConfig
 LETTERS = 28  # symbols of the alphabet ``letters``
 
 
-@click.command(cls=LabCommand, section=RUN)
+@click.command(cls=LabCommand)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
 @flag("--force", "Run every step, without reusing earlier results.")
 @json_flag
@@ -56,7 +56,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, further))
 
 
-@click.command(cls=LabCommand, section=RUN)
+@click.command(cls=LabCommand)
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
 @flag("--force", "Download the text of an address again.")
@@ -87,7 +87,7 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     show(result, as_json, text)
 
 
-@click.command(cls=LabCommand, section=RUN)
+@click.command(cls=LabCommand)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
 @click.option(
     "--resume",
@@ -148,7 +148,7 @@ def sample_command(run_id: str) -> str:
     return f"{program.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
 
 
-@click.command(cls=LabCommand, section=RUN)
+@click.command(cls=LabCommand)
 @click.argument("model", type=completion.MODEL)
 @click.option(
     "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Split of the model's text."
@@ -168,7 +168,7 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     show(result, as_json, summary.evaluation_text(text or split, result))
 
 
-@click.command(cls=LabCommand, section=RUN)
+@click.command(cls=LabCommand)
 @click.argument("model", type=completion.MODEL)
 @click.option(
     "--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="Text to continue; repeatable."
@@ -186,23 +186,21 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
     from pipeline.cli.chat import write
     from pipeline.stages import sample
 
+    chosen = list(prompts) if is_given("prompts") else None  # not every alphabet has the letters of the default
     if UNDER_MLFLOW in os.environ:
         result = sample.sample(model, list(prompts), length, decoding).result
-        show(result, as_json, "\n".join(result["texts"]))
-        return
-    chosen = list(prompts) if is_given("prompts") else None  # not every alphabet has the letters of the default
-    if sys.stdout.isatty() and len(prompts) == 1 and not as_json:
+    elif sys.stdout.isatty() and len(prompts) == 1 and not as_json:
         write(sample.stream_text(model, chosen[0] if chosen else None, length, decoding))
         return
-    texts = sample.write_texts(model, chosen, length, decoding)
-    if as_json:
-        show({"texts": texts}, as_json, "")
     else:
-        for text in texts:
-            write([text])
+        result = {"texts": sample.write_texts(model, chosen, length, decoding)}
+    if as_json:
+        show(result, as_json, "")
+    else:
+        write(["\n".join(result["texts"])])
 
 
-@click.command(cls=LabCommand, section=RUN)
+@click.command(cls=LabCommand)
 @click.argument("model", type=completion.MODEL)
 @length_option
 @options_of(Decoding, only=("temperature", "top_p"))
@@ -218,7 +216,7 @@ def chat(model: str, length: int, **options: Any) -> None:
     chat.chat(model, length, decoding)
 
 
-@click.command(cls=LabCommand, section=RUN)
+@click.command(cls=LabCommand)
 @options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "on_top_of"), with_preset=False)
 @json_flag
 def complexity(as_json: bool, **options: Any) -> None:
