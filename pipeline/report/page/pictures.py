@@ -69,7 +69,6 @@ def _series(configuration: Configuration, is_shown: bool, on_front: bool) -> Ser
         best_epochs=[run.best_epoch for run in runs],
         train=[drawable(run.train_pooled) for run in runs],
         val=[drawable(run.val_pooled) for run in runs],
-        averaged={"train": [drawable(run.train) for run in runs], "val": [drawable(run.val) for run in runs]},
         is_shown=is_shown,
         on_front=on_front,
         reported=[(epoch, value) for epoch, value in ends if value is not None],

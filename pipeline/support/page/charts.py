@@ -7,10 +7,11 @@ placed so that they neither collide nor leave the chart.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from math import ceil, floor, log, log10
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -117,10 +118,6 @@ class Axes:
     def at(self, points: Iterable[Point]) -> list[Point]:
         return [(self.x(x), self.y(y)) for x, y in points]
 
-    def by_epoch(self, values: Iterable[float], style: str, title: str = "") -> str:
-        """A curve of values after each epoch, from 1."""
-        return path(self.at(enumerate(values, 1)), style, title)
-
     def drawn(self, x_title: str, y_title: str = "", x_number: Callable[[float], str] = si) -> str:
         """Grid lines at the ticks of y, ticks of x, and titles."""
         left, bottom = self.x.start, self.y.start
@@ -217,10 +214,9 @@ class Series:
     """A configuration in the explorer: a point in the chart of costs, and its curves.
 
     name: in the list of choices. shape: the short name inside a chart. cost: MACs per character. best: best validation
-    perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. averaged: "train" and "val"
-    by another average, for the readout. reported: (epoch, value) pairs that are marked with a cross. remarks: further
-    lines of the readout. is_shown: whether its curves are coloured at first. picks: the names under which a search
-    recommends it.
+    perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. reported: (epoch, value)
+    pairs that are marked with a cross. remarks: further lines of the readout. is_shown: whether its curves are coloured
+    at first. picks: the names under which a search recommends it.
     """
 
     name: str
@@ -233,7 +229,6 @@ class Series:
     best_epochs: Sequence[int]
     train: Sequence[Sequence[float]]
     val: Sequence[Sequence[float]]
-    averaged: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     is_shown: bool = False
     on_front: bool = False
     picks: Sequence[str] = ()
@@ -244,25 +239,16 @@ class Series:
     def mean(self) -> float:
         return geometric_mean(self.best)
 
-    @property
-    def title(self) -> str:
-        """The tooltip of its point."""
-        seeds = counted(len(self.best), "seed")
-        return f"{self.name}: validation perplexity {rounded(self.mean)} at the best epoch ({seeds}), {self.macs}"
-
-    @property
-    def macs(self) -> str:
-        return f"{self.cost:,} MACs per character"
-
     def readout(self) -> dict[str, object]:
         """What the script shows of it, curves with four significant digits."""
-        curves = {"train_pooled": self.train, "val_pooled": self.val, **self.averaged}
+        curves = {"train": self.train, "val": self.val}
         return {
             "name": self.name,
-            "cost": self.macs,
+            "cost": f"{self.cost:,} MACs per character",
             "seeds": list(self.seeds),
             "planned": self.epochs_planned,
-            "best": list(self.best_epochs),
+            "best": round(fmean(self.best_epochs)),
+            "last": min(map(len, self.val)),
             "remarks": list(self.remarks),
             **{name: [[float(f"{v:.4g}") for v in line] for line in lines] for name, lines in curves.items()},
         }
@@ -281,14 +267,13 @@ def explorer(
     ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``front`` and ``curves`` are the titles
     of the y axes; without the first, there is no chart of costs. ``anchor`` is the id of the element.
     """
-    data = json.dumps([each.readout() for each in series])
     return Explorer(
         anchor=anchor,
         front=_front(series, levels, front, f"{anchor}-front") if front else "",
         curves=_curves(series, levels, curves, f"{anchor}-curves"),
         choices={each.name: each.is_shown for each in series},
         caption=caption,
-        data=data.replace("<", r"\u003c"),  # else a text could end the script element
+        data=json.dumps([each.readout() for each in series]).replace("<", r"\u003c"),  # a text could end the script
     )
 
 
@@ -323,7 +308,9 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
         x, y = axes.x(each.cost), axes.y(each.mean)
         places.block((x, y), (x, y), 8 if each.picks else 5)
         data = f'data-number="{number}" data-x="{x}" data-y="{y}"'
-        parts.append(f'<g class="point n{number}" {data}><title>{escape(each.title)}</title>')
+        best = f"{rounded(each.mean)} at the best epoch ({counted(len(each.best), 'seed')})"
+        title = f"{each.name}: validation perplexity {best}, {each.cost:,} MACs per character"
+        parts.append(f'<g class="point n{number}" {data}><title>{escape(title)}</title>')
         if len(each.best) > 1:
             parts += [f'<circle class="dot" cx="{x}" cy="{axes.y(value)}" r="2"/>' for value in each.best]
         parts.append(mark(SHAPES.get(each.cell, "diamond"), x, y))
@@ -343,8 +330,7 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
 def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
     """Training and validation perplexity by epoch: seeds, means, reported values, levels.
 
-    The labels in a column on the right are spread for the curves that are shown at first; the script spreads them
-    again when others are chosen.
+    The script spreads the labels in the column on the right.
     """
     longest = max(each.epochs_planned for each in series)
     drawn = [value for each in series for curve in (*each.train, *each.val) for value in curve]
@@ -357,26 +343,21 @@ def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str,
     ]
 
     ends = axes.at([(longest, value) for value in levels.values()] + [(len(val), val[-1]) for _, val in means])
-    shown = [n for n in range(len(ends)) if n < len(levels) or series[n - len(levels)].is_shown]
-    heights = [y for _, y in ends]
-    for n, height in zip(shown, spread([heights[n] for n in shown], TOP, BOTTOM), strict=True):
-        heights[n] = height
-    labels = [axes.end_label(*each) for each in zip(names, ends, heights, strict=True)]
+    labels = [axes.end_label(name, end, end[1]) for name, end in zip(names, ends, strict=True)]
 
     parts = [axes.drawn("epoch", y_title, "{:g}".format), *labels[: len(levels)]]
     parts += [axes.level(value, name) for name, value in levels.items()]
     for number, (each, (_, val)) in enumerate(zip(series, means, strict=True)):
-        parts.append(axes.by_epoch(val, f"context n{number}", f"{each.name}: validation"))
+        parts.append(path(axes.at(enumerate(val, 1)), f"context n{number}", f"{each.name}: validation"))
     for number, (each, (train, val)) in enumerate(zip(series, means, strict=True)):
         parts.append(f'<g class="detail n{number}" data-number="{number}"><title>{escape(each.name)}</title>')
-        for curves in (each.train, each.val):
-            parts += [axes.by_epoch(curve, "single") for curve in curves if len(curves) > 1]
-        parts += [axes.by_epoch(train, "training"), axes.by_epoch(val, "validation")]
+        for curves, average, style in ((each.train, train, "training"), (each.val, val, "validation")):
+            parts += [path(axes.at(enumerate(curve, 1)), "single") for curve in curves if len(curves) > 1]
+            parts.append(path(axes.at(enumerate(average, 1)), style))
         parts += [mark("cross", x, y, "cross") for x, y in axes.at(each.reported)]
         parts.append(labels[len(levels) + number])
         parts.append("</g>")
     cursor = f'<path d="M0,{TOP}V{BOTTOM}"/><circle r="3.5"/><circle r="3.5"/>'
     parts.append(f'<g class="cursor" visibility="hidden">{cursor}</g>')
-    box = f"{LEFT} {axes.x.end} {TOP} {BOTTOM}"
-    data = f'data-epochs="{longest}" data-low="{axes.y.low}" data-high="{axes.y.high}" data-box="{box}"'
+    data = f'data-box="{LEFT} {axes.x.end} {TOP} {BOTTOM} {longest} {axes.y.low} {axes.y.high}"'
     return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "curves", "group", data)
