@@ -15,7 +15,6 @@ from pipeline.tracking.store import store_errors
 
 # isort: split
 
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -80,7 +79,11 @@ def register_picks(
     """
     client = MlflowClient()
     with store_errors():
-        _create_registered_model(client)
+        try:
+            client.create_registered_model(REGISTERED_MODEL)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
         registered = {
             pick: register(client, pick, run_id, owner, sentence, claim) for pick, (run_id, sentence) in picks.items()
         }
@@ -91,33 +94,26 @@ def register_picks(
 def register(client: MlflowClient, pick: str, run_id: str, owner: Owner, sentence: str, claim: Claim) -> Registration:
     """Register a run's model, unless that is done already, and set its description, tags and aliases."""
     versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
-    version = versions[0] if versions else _new_version(client, run_id)
-    client.update_model_version(REGISTERED_MODEL, version.version, _description(sentence, owner))
+    if versions:
+        version = versions[0].version
+    else:
+        outputs = client.get_run(run_id).outputs
+        if outputs is None or not outputs.model_outputs:
+            raise RecordingError(f"the run {run_id} has no logged model to register as {REGISTERED_MODEL}")
+        model = client.get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
+        source, model_id = model.artifact_location, model.model_id
+        version = client.create_model_version(REGISTERED_MODEL, source, run_id, model_id=model_id).version
+    text = f"{owner.corpus} (sha256 {owner.corpus_sha256[:8]}...)"
+    about = f"{sentence}\n\nText: {text}. Study: {owner.study}. Registered {time.strftime('%Y-%m-%d')}."
+    client.update_model_version(REGISTERED_MODEL, version, about[:LONGEST_DESCRIPTION])
     for key, value in (("corpus", owner.corpus), ("study", owner.study)):
-        client.set_model_version_tag(REGISTERED_MODEL, version.version, key, value)
+        client.set_model_version_tag(REGISTERED_MODEL, version, key, value)
     claimed = owner.aliases(pick)[1 if claim == "own" else 0 :]
     left = {} if claim == "all" else _aliases_of_others(client, owner, claimed)
     aliases = tuple(alias for alias in claimed if alias not in left)
     for alias in aliases:
-        client.set_registered_model_alias(REGISTERED_MODEL, alias, version.version)
-    return Registration(str(version.version), aliases, left)
-
-
-def _create_registered_model(client: MlflowClient) -> None:
-    """Create the registered model unless it exists."""
-    try:
-        client.create_registered_model(REGISTERED_MODEL)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _new_version(client: MlflowClient, run_id: str) -> ModelVersion:
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or not outputs.model_outputs:
-        raise RecordingError(f"the run {run_id} has no logged model to register as {REGISTERED_MODEL}")
-    model = client.get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
-    return client.create_model_version(REGISTERED_MODEL, model.artifact_location, run_id, model_id=model.model_id)
+        client.set_registered_model_alias(REGISTERED_MODEL, alias, version)
+    return Registration(str(version), aliases, left)
 
 
 def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str]) -> dict[str, str]:
@@ -125,7 +121,8 @@ def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str
     versions, others = client.get_registered_model(REGISTERED_MODEL).aliases, {}
     for alias in aliases:
         if alias in versions:
-            theirs = _owner(_run_of(client.get_model_version(REGISTERED_MODEL, versions[alias])))
+            run = _run_of(client, versions[alias])
+            theirs = Owner(run.study, run.corpus, run.corpus_sha256) if run is not None and run.study else None
             if theirs is None:
                 others[alias] = f"version {versions[alias]}, a model of no study"
             elif not theirs.has_same_models(owner):
@@ -133,21 +130,10 @@ def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str
     return others
 
 
-def _run_of(version: ModelVersion) -> RecordedRun | None:
+def _run_of(client: MlflowClient, version: str) -> RecordedRun | None:
     """The run that trained a version; None if it is gone, or if the version was registered without one."""
-    return find_run(version.run_id) if version.run_id else None
-
-
-def _owner(run: RecordedRun | None) -> Owner | None:
-    """The study and text of a training; None if it does not belong to a study."""
-    return Owner(run.study, run.corpus, run.corpus_sha256) if run is not None and run.study else None
-
-
-def _description(sentence: str, owner: Owner) -> str:
-    """The description of a version: why it was picked, its text and study, and when."""
-    text = f"{owner.corpus} (sha256 {owner.corpus_sha256[:8]}...)"
-    rest = f"Text: {text}. Study: {owner.study}. Registered {time.strftime('%Y-%m-%d')}."
-    return f"{sentence}\n\n{rest}"[:LONGEST_DESCRIPTION]
+    run_id = client.get_model_version(REGISTERED_MODEL, version).run_id
+    return find_run(run_id) if run_id else None
 
 
 def _describe_registered_model(client: MlflowClient) -> None:
@@ -159,27 +145,14 @@ def _describe_registered_model(client: MlflowClient) -> None:
     for alias, number in sorted(model.aliases.items()):
         aliases_of.setdefault(int(number), []).append(f"`@{alias}`")
     heads = ("alias", "version", "model", "text", "study", "validation perplexity", "MACs per character", "trained")
-    newest = sorted(aliases_of.items(), reverse=True)[:MOST_DESCRIBED]
-    rows = [(", ".join(aliases), str(number), *_facts(client, number)) for number, aliases in newest]
+    rows = []
+    for number, aliases in sorted(aliases_of.items(), reverse=True)[:MOST_DESCRIBED]:
+        facts = [""] * 6  # a run that is gone, or a user's without these metrics
+        if run := _run_of(client, str(number)):
+            shown = {"result/val_perplexity": ".3f", "size/macs_per_char": ",.0f"}
+            figures = [format(run.metrics[name], form) if name in run.metrics else "" for name, form in shown.items()]
+            day = time.strftime("%Y-%m-%d", time.localtime(run.started_ms / 1000))
+            facts = [*map(plain, (run.name, run.corpus, run.study)), *figures, day]
+        rows.append((", ".join(aliases), str(number), *facts))
     description = f"{INTRODUCTION}\n\n{markdown_table(heads, rows)}"
     client.update_registered_model(REGISTERED_MODEL, description[:LONGEST_DESCRIPTION])
-
-
-def _facts(client: MlflowClient, number: int) -> tuple[str, ...]:
-    """Model, text, study, perplexity, MACs and day of the training of a version, for the description's table."""
-    run = _run_of(client.get_model_version(REGISTERED_MODEL, str(number)))
-    if run is None:
-        return ("",) * 6
-    return (
-        plain(run.name),
-        plain(run.corpus),
-        plain(run.study),
-        _shown(run.metrics.get("result/val_perplexity"), ".3f"),
-        _shown(run.metrics.get("size/macs_per_char"), ",.0f"),
-        time.strftime("%Y-%m-%d", time.localtime(run.started_ms / 1000)),
-    )
-
-
-def _shown(value: float | None, form: str) -> str:
-    """A metric as text; "" if it is missing, as in a run that a user has registered."""
-    return "" if value is None else format(value, form)

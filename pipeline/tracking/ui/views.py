@@ -7,18 +7,18 @@
 - All texts: every training, in a table without charts, since perplexities of different texts are not comparable.
 
 Since MLflow 3.15, the UI stores a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` and opens it by
-``viewStateShareKey=<key>``. That is undocumented, so a failure here must never fail a run.
+``viewStateShareKey=<key>``. That is undocumented, so a failure here must never fail a run. The format of charts is that
+of MLflow 3.15 to 3.17, whose line and scatter charts have the metrics' names as titles.
 """
 
 import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.tracking.names import recorded_tag
-from pipeline.tracking.ui.charts import Section, chart_state, line, parallel, scatter
 from pipeline.training.metrics import (
     CALIBRATED,
     COMPARABLE,
@@ -87,6 +87,54 @@ DEFAULTS = {  # what the UI stores besides runs, columns and charts
     "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
 }
 
+RUNS_OF_LINES, RUNS_OF_POINTS = 20, 200  # a chart draws at most so many runs, the first ones of the table
+
+Chart = dict[str, Any]
+
+
+def line(metrics: Sequence[str], x: str = "", runs: int = RUNS_OF_LINES) -> Chart:
+    """Curves of metrics on a log axis, against the step or the metric ``x``."""
+    return {
+        "type": "LINE",
+        "runsCountToCompare": runs,
+        "metricKey": metrics[0],
+        "selectedMetricKeys": list(metrics),
+        "selectedYAxisMetricKeys": list(metrics),
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "scaleType": "log",
+        "xAxisKey": "metric" if x else "step",
+        "selectedXAxisMetricKey": x,
+        "xAxisScaleType": "linear",
+        "useGlobalXaxisKey": False,
+        "useGlobalLineSmoothing": False,
+        "lineSmoothness": 0,
+        "displayPoints": False,
+        "range": {"xMin": None, "xMax": None, "yMin": None, "yMax": None},
+    }
+
+
+def scatter(x: str, y: str) -> Chart:
+    """One point for each run: metric ``y`` against metric ``x``."""
+    axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", x), ("yaxis", y))}
+    return {"type": "SCATTER", "runsCountToCompare": RUNS_OF_POINTS, **axes}
+
+
+def parallel() -> Chart:
+    """Parallel coordinates of the shape and both objectives, coloured by perplexity."""
+    axes = {"selectedParams": list(SHAPE), "selectedMetrics": [LOG10_MACS, PERPLEXITY]}
+    return {"type": "PARALLEL", "runsCountToCompare": RUNS_OF_POINTS, **axes, "showAllRuns": True}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled section of charts; ``card_height`` is in pixels."""
+
+    title: str
+    charts: Sequence[Chart]
+    columns: int = 2
+    card_height: int = 400
+
 
 def key(kind: Kind, identity: str) -> str:
     """The key of a view; ``identity`` is the digest of its text or the run id of its search."""
@@ -101,15 +149,28 @@ class View:
     name: str
     query: str
     sections: Sequence[Section]
-    further_columns: Mapping[str, int]
+    further_columns: Mapping[str, int] = field(default_factory=dict)
     group_by: Sequence[tuple[str, str]] = ()  # kind ("param" or "tag") and name
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state that the UI restores."""
+        """The state that the UI restores.
+
+        The UI adds a chart for each metric without one, so that every metric has one that is marked as deleted.
+        """
         columns = {**COLUMNS, **self.further_columns}
         chosen = ["attributes.`Duration`" if name == "duration" else name for name in columns]
         keys = [{"mode": kind, "groupByData": name} for kind, name in self.group_by]
+        placed = [
+            (f"section-{number}-{place}", f"section-{number}", False, chart)
+            for number, section in enumerate(self.sections)
+            for place, chart in enumerate(section.charts)
+        ]
+        placed += [(f"no-{metric}", "section-0", True, line([metric])) for metric in METRICS]
+        charts = [
+            {"uuid": uuid, "metricSectionId": section, "deleted": deleted, "isGenerated": False, **chart}
+            for uuid, section, deleted, chart in placed
+        ]
         return {
             **DEFAULTS,
             "searchFilter": self.query,
@@ -119,59 +180,64 @@ class View:
             "columnOrder": list(columns),
             "columnWidths": columns,
             "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
-            **chart_state(self.sections, METRICS),
+            "compareRunCharts": charts,
+            "compareRunSections": [
+                {
+                    "uuid": f"section-{number}",
+                    "name": section.title,
+                    "display": True,
+                    "isReordered": False,
+                    "deleted": False,
+                    "isGenerated": False,
+                    "columns": section.columns,
+                    "cardHeight": section.card_height,
+                }
+                for number, section in enumerate(self.sections)
+            ],
+            "isAccordionReordered": True,
         }
 
     @property
     def tag(self) -> tuple[str, str]:
         """Key and value of the experiment tag that holds the view."""
         packed = base64.b64encode(zlib.compress(json.dumps(self.state).encode())).decode()
-        value = {
-            "name": self.name,
-            "createdAt": CREATED_MS,
-            "updatedAt": CREATED_MS,
-            "state": f"deflate;{packed}",
-        }
-        return TAG_PREFIX + self.key, json.dumps(value)
+        times = {"createdAt": CREATED_MS, "updatedAt": CREATED_MS}
+        return TAG_PREFIX + self.key, json.dumps({"name": self.name, **times, "state": f"deflate;{packed}"})
 
 
-def models(text: str, corpus_sha256: str) -> View:
-    """The comparable models of a text, best first: curves, perplexity against cost, and parallel coordinates."""
-    sections = (
+def of_text(text: str, corpus_sha256: str) -> tuple[View, ...]:
+    """The views that each text has: models, seeds and equal compute, of its comparable finished trainings."""
+    query = (
+        f"attributes.status = 'FINISHED' and tags.stage = 'train' and tags.`{recorded_tag('protocol')}` = "
+        f"'{COMPARABLE}' and tags.`{recorded_tag('corpus.sha256')}` = '{corpus_sha256}'"
+    )
+    models = (
         Section("Quality and cost", (line((TRAIN_CURVE, VAL_CURVE)), scatter(LOG10_MACS, PERPLEXITY))),
-        Section("Shapes", (parallel(SHAPE, (LOG10_MACS, PERPLEXITY)),), columns=1, card_height=360),
+        Section("Shapes", (parallel(),), columns=1, card_height=360),
         Section("Training", (line(("training/learning_rate",)), line(("training/gradient_norm",))), card_height=300),
     )
-    return View(key("models", corpus_sha256), f"Models of {text}", _comparable(corpus_sha256), sections, {})
-
-
-def seeds(text: str, corpus_sha256: str) -> View:
-    """The comparable models of a text, grouped by configuration: the mean and the range over seeds."""
-    sections = (
+    seeds = (
         Section("Mean and range over seeds", (line((VAL_CURVE,)), line((TRAIN_CURVE,)))),
         Section("Means at the end", (scatter(LOG10_MACS, PERPLEXITY), scatter(PERPLEXITY, "result/test_perplexity"))),
     )
-    group_by = (*(("param", name) for name in SHAPE), ("tag", "config_id"))
-    return View(
-        key("seeds", corpus_sha256), f"Seeds on {text}", _comparable(corpus_sha256), sections, {}, group_by=group_by
-    )
-
-
-def equal_compute(text: str, corpus_sha256: str) -> View:
-    """The comparable models of a text: perplexity against training seconds and against characters read."""
+    grouped = (*(("param", name) for name in SHAPE), ("tag", "config_id"))
     curves = tuple(line((VAL_CURVE,), x) for x in ("training/seconds", "training/chars_read"))
-    sections = (
+    compute = (
         Section("Equal time, equal text", curves),
         Section("At the end", (scatter("speed/train_seconds", PERPLEXITY), scatter(LOG10_MACS, PERPLEXITY))),
     )
-    return View(key("compute", corpus_sha256), f"Equal compute on {text}", _comparable(corpus_sha256), sections, {})
+    return (
+        View(key("models", corpus_sha256), f"Models of {text}", query, models),
+        View(key("seeds", corpus_sha256), f"Seeds on {text}", query, seeds, group_by=grouped),
+        View(key("compute", corpus_sha256), f"Equal compute on {text}", query, compute),
+    )
 
 
 def search(study: str, text: str, parent: str) -> View:
     """The trials of one search and the confirmations of its front; ``parent`` is the id of the search's run."""
     sections = (
         Section("Front", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
-        Section("Shapes", (parallel(SHAPE, (LOG10_MACS, PERPLEXITY)),), columns=1, card_height=400),
+        Section("Shapes", (parallel(),), columns=1, card_height=400),
         Section("Curves", (line((VAL_CURVE,), runs=50), line((VAL_CURVE,), "training/seconds", runs=50))),
     )
     query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
@@ -183,17 +249,3 @@ def all_texts() -> View:
     """Every training, in a table."""
     columns = {"tags.`corpus`": 115, "params.`preset`": 70}
     return View(ALL_TEXTS, "Models of all texts", "tags.stage = 'train'", (), columns)
-
-
-def of_text(text: str, corpus_sha256: str) -> tuple[View, ...]:
-    """The views that each text has."""
-    return models(text, corpus_sha256), seeds(text, corpus_sha256), equal_compute(text, corpus_sha256)
-
-
-def _comparable(corpus_sha256: str) -> str:
-    """The finished trainings on a text that are comparable, in MLflow's search syntax."""
-    text, protocol = recorded_tag("corpus.sha256"), recorded_tag("protocol")
-    return (
-        f"attributes.status = 'FINISHED' and tags.stage = 'train' and tags.`{protocol}` = '{COMPARABLE}' "
-        f"and tags.`{text}` = '{corpus_sha256}'"
-    )
