@@ -33,7 +33,7 @@ from models.complexity import Complexity, measure
 from models.config import ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
+from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
@@ -373,9 +373,7 @@ def search(
     """
     given = _options("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
     corpus_config = _corpus_config(given)
-    config = quick_search(SearchConfig(**given)) if quick else SearchConfig(**given)
-    claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
-    return Search(search_stage.search(config, corpus_config, write_line, claim=claim).result)
+    return Search(search_stage.search(SearchConfig(**given), corpus_config, quick, take_aliases, write_line).result)
 
 
 class Search:

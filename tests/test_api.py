@@ -79,8 +79,8 @@ def test_an_option_that_does_not_exist_or_has_a_wrong_value_is_named(function, o
 def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
     seen: list[Any] = []
 
-    def stand_in(*configs: Any, claim: str) -> SimpleNamespace:
-        seen.extend(configs[:2])
+    def stand_in(*arguments: Any) -> SimpleNamespace:
+        seen.extend(arguments[:2])
         return SimpleNamespace(result=RESULT)
 
     monkeypatch.setattr("pipeline.stages.search.search", stand_in)

@@ -250,15 +250,6 @@ def evaluate_front(
     return FrontEstimate(points, reference, area, low, high, *spread)
 
 
-def unconfirmed(evaluated: FrontEstimate, seeds: int) -> tuple[Candidate, ...]:
-    """The front's members with fewer runs than ``seeds``.
-
-    Train them and evaluate the front again until none is left. One round is not enough: a configuration that was lucky
-    with one seed leaves the front, and another takes its place.
-    """
-    return tuple(point.candidate for point in evaluated.front if point.seeds < seeds)
-
-
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
     """The hypervolume after each trial, in perplexity times decades of MACs; a failed trial adds nothing.
 

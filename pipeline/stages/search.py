@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from math import log10, sqrt
 from pathlib import Path
 from random import Random
@@ -15,9 +14,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from models.language_model import LanguageModel
-from pipeline.config import CorpusConfig, SearchConfig
-from pipeline.errors import InputError
+from pipeline.config import CorpusConfig, SearchConfig, quick_search
 from pipeline.search import figures
 from pipeline.search.front import (
     FrontEstimate,
@@ -27,7 +24,6 @@ from pipeline.search.front import (
     hypervolume,
     hypervolume_by_trial,
     picks,
-    unconfirmed,
 )
 from pipeline.search.space import Space
 from pipeline.search.study import attributes
@@ -37,9 +33,8 @@ from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
 from pipeline.search.summary import search_note
-from pipeline.stages.sweep import Sweep, workers_for
+from pipeline.stages.sweep import Sweep, models_of, workers_for
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
 from pipeline.support.signals import defer_signals
 from pipeline.support.wording import counted, measured_duration
@@ -48,11 +43,9 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
-from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, leave_out_repeats, parent_run
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
-from pipeline.training.loading import load_model
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.timing import generation_ms_per_char, queue_seconds
 
@@ -67,6 +60,7 @@ class SearchRun:
     """A finished search: its run, the Pareto front, the picks, the counts of trials, registrations, and the result."""
 
     run_id: str
+    config: SearchConfig
     evaluated: FrontEstimate = field(repr=False)
     picks: Mapping[str, Pick] = field(repr=False)
     counts: Mapping[str, int]
@@ -77,16 +71,18 @@ class SearchRun:
 def search(
     config: SearchConfig,
     corpus_config: CorpusConfig,
+    quick: bool = False,
+    take_aliases: bool = False,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
-    claim: Claim = "free",
 ) -> SearchRun:
     """Search the space, confirm the Pareto front and register the picks.
 
-    ``claim`` says which aliases the picks get (``register_picks``). ``say`` is called with messages for the user.
-    Raises InputError for a search that is not possible with these options.
+    ``quick`` changes the options that are left at their defaults (``quick_search``), and claims no alias that other
+    searches may have; ``take_aliases`` moves the aliases of other studies to the picks. ``say`` is called with messages
+    for the user. Raises InputError for a search that is not possible with these options.
     """
-    config = with_storage(config)
+    config = with_storage(quick_search(config) if quick else config)
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
     with study_lock(config), storage_errors(config):
@@ -98,15 +94,15 @@ def search(
             say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
         name, tags = f"search-{config.study_name}", {**corpus_tags(corpus), "study": config.study_name}
         with parent_run("search", name, tags, earlier) as run, storage_errors(config):
-            if earlier is None:
-                check_store(study.study, config, store.identity(), recorded.has_run)  # meanwhile started?
-                study.parent = run.id
+            study.parent = run.id
             view = views.search(config.study_name, corpus.label, run.id)
             store.tag_experiment(run.store.experiment_id, dict([view.tag]))
-            sweep = _SearchSweep(study, claim, say)
-            sweep.record_settings(run)
-            corners = (study.configs_of(corner, config.seed) for corner in space.corners() if study.can_afford(corner))
-            return sweep.run_all(run, workers_for(corpus, list(corners), config.workers), make_pool)
+            run.tags({f"latest.{option}": getattr(config, option) for option in recorded.LATEST_OPTIONS})
+            run.yaml("space.yaml", space.as_texts())
+            study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
+            corners = [study.configs_of(corner, config.seed) for corner in space.corners() if study.can_afford(corner)]
+            sweep = _SearchSweep(study, "all" if take_aliases else "own" if quick else "free", say)
+            return sweep.run_all(run, workers_for(corpus, corners, config.workers), make_pool)
 
 
 class _SearchSweep(Sweep[SearchRun]):
@@ -118,57 +114,43 @@ class _SearchSweep(Sweep[SearchRun]):
         config = study.config
         options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
         super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
-        self.study, self.claim, self.config, self.results = study, claim, config, study.results
+        self.search, self.claim, self.config, self.results = study, claim, config, study.results
         self.preset = config.preset
-        self.study.dashboard_link = _dashboard_link
+        self.study = attributes.of_study(study.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
-        self._identity: str = attributes.of_study(study.study)[attributes.IDENTITY]
         self._mean_seconds = 1.0  # of a training; replaced by the estimate
         self._done = 0  # complete trials
-
-    def record_settings(self, run: TrackedRun) -> None:
-        """Record what a later command may change, the space, and the note of the study."""
-        run.tags({f"latest.{name}": getattr(self.config, name) for name in recorded.LATEST_OPTIONS})
-        run.yaml("space.yaml", self.study.space.as_texts())
-        unfinished = f"This search is not finished: {self.config.trials} trials were asked for."
-        self.study.describe(link_to_run(run.id), unfinished)
 
     def train(self) -> None:
         """Run the trials, and confirm their front."""
         with threadpool_limits(1, user_api="blas"):  # the sampler's matrices are small: more threads would only spin
             try:
                 if self.config.trials > len(self.results.complete()):
-                    self._estimate_search()
+                    self._estimate()
                 self._train_trials()
-                self.evaluated = self._timed(self._confirm())
+                self._confirm()
             except BaseException:
                 with defer_signals():  # before the pool closes, which may take all of the time left to stop
-                    self.study.put_back()
+                    self.search.put_back()
                 raise
 
-    def _estimate_search(self) -> None:
-        """Report the expected duration, from random configurations, and where the search is recorded."""
-        study, config, random = self.study, self.config, Random(self.config.seed)
-        drawn = [draw(study.space, random) for _ in range(ESTIMATE_DRAWS)]
-        configurations = [
-            study.configs_of(sample, config.seed) for sample in list(filter(study.can_afford, drawn)) or drawn[:1]
-        ]
+    def _estimate(self) -> None:
+        """Announce the search, with its expected duration from random configurations, and where it is recorded."""
+        search, config, random = self.search, self.config, Random(self.config.seed)
+        drawn = [draw(search.space, random) for _ in range(ESTIMATE_DRAWS)]
+        affordable = list(filter(search.can_afford, drawn)) or drawn[:1]
+        configurations = [search.configs_of(parameters, config.seed) for parameters in affordable]
+        self.time_steps(configurations)
+        seconds = [self.expected_seconds(*configuration) for configuration in configurations]
+        self._mean_seconds = sum(seconds) / len(seconds)
         complete = len(self.results.complete())
         left, done = config.trials - complete, f" ({complete} are done)" if complete else ""
-
-        def minutes() -> float:
-            seconds = [self.expected_seconds(*configuration) for configuration in configurations]
-            self._mean_seconds = sum(seconds) / len(seconds)
-            phases = left, round(self._confirmations_left())
-            return sum(queue_seconds([self._mean_seconds] * tasks, self.pool.count) for tasks in phases) / 60
-
-        self.estimate(
-            configurations,
-            minutes,
-            lambda duration: (
-                f"{counted(left, 'trial')}{done} and the confirmations of their front: {duration}."
-                f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
-            ),
+        phases = left, round(self._confirmations_left())
+        expected = sum(queue_seconds([self._mean_seconds] * tasks, self.pool.count) for tasks in phases)
+        self.announce(
+            f"{counted(left, 'trial')}{done} and the confirmations of their front",
+            expected / 60,
+            f"Study {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}",
         )
 
     def _confirmations_left(self) -> float:
@@ -177,17 +159,16 @@ class _SearchSweep(Sweep[SearchRun]):
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
-        tags = {"trial": str(proposal.number)}
-        return self.task(role, proposal.number, proposal.model, proposal.train, tags, study=self._identity)
+        return self.task(role, *proposal, {"trial": str(proposal.number)})
 
     def _train_trials(self) -> None:
         """Train until enough trials are complete, the time is up, or the sampler has nothing new to propose."""
-        study, limit = self.study, self.config.timeout
+        search, limit = self.search, self.config.timeout
 
         def next_task() -> TrainingTask | None:
-            if study.is_exhausted or (limit and time.monotonic() - self.began >= limit):
+            if search.is_exhausted or (limit and time.monotonic() - self.began >= limit):
                 return None
-            proposal = study.next_task(len(self.pool.running))
+            proposal = search.next_task(len(self.pool.running))
             return None if proposal is None else self._task("trial", proposal)
 
         def seconds_ahead() -> float:
@@ -197,20 +178,20 @@ class _SearchSweep(Sweep[SearchRun]):
         self.bar.phase()
         self._show()
         self.run_tasks(next_task, seconds_ahead)
-        if study.is_exhausted:
+        if search.is_exhausted:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
 
     def take(self, task: TrainingTask, outcome: Outcome) -> None:
         """Pass the outcome of a training to the study."""
-        if task.role == "trial":
-            self.study.take(task.number, outcome)
-            self._show()
-        else:
-            self.study.take_confirmation(task.number, task.train.seed, outcome)
+        if task.role == "confirmation":
+            self.search.take_confirmation(task.number, task.train.seed, outcome)
+            return
+        self.search.take(task.number, outcome, *_link_and_curve(outcome))
+        self._show()
 
     def count_kills(self, task: TrainingTask, kills: float) -> float:
         """Those of a trial are counted in the study, for later commands."""
-        return self.study.count_kills(task.number, kills) if task.role == "trial" else super().count_kills(task, kills)
+        return self.search.count_kills(task.number, kills) if task.role == "trial" else super().count_kills(task, kills)
 
     def _show(self) -> None:
         """Show the progress so far, and record it after each trial, for the curves on the run's page."""
@@ -220,36 +201,26 @@ class _SearchSweep(Sweep[SearchRun]):
         self.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self._done == before:
             return
-        uniform, largest_macs = self.study.reference
+        uniform, largest_macs = self.search.reference
         points = [(log10_macs, perplexity) for perplexity, log10_macs in values]
         area = hypervolume(points, (log10(largest_macs), uniform))
         self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
-    def _confirm(self) -> FrontEstimate:
-        """Train the members of the front with more seeds until every member, by its mean, has enough of them."""
-        while True:
-            evaluated = evaluate_front(self.results.candidates(), self.study.reference)
-            lacking = self.study.lacking_runs(unconfirmed(evaluated, self.config.confirm_seeds))
-            if not lacking:
-                return evaluated
-            self.train_all([self._task("confirmation", proposal) for proposal in lacking], phase="confirming the front")
+    def _confirm(self) -> None:
+        """Train the front's members with more seeds until every member, by its mean, has enough; time their models.
 
-    def _timed(self, evaluated: FrontEstimate) -> FrontEstimate:
-        """Add the milliseconds per generated character of the front's models."""
+        One round is not enough: a configuration that was lucky with one seed leaves the front, and another takes its
+        place.
+        """
+        evaluated = evaluate_front(self.results.candidates(), self.search.reference)
+        while lacking := self.search.lacking_runs([point.candidate for point in evaluated.front]):
+            self.train_all([self._task("confirmation", proposal) for proposal in lacking], phase="confirming the front")
+            evaluated = evaluate_front(self.results.candidates(), self.search.reference)
         self.bar.phase("timing the front")
-        loads: dict[str, Callable[[], LanguageModel]] = {}
-        for run_id in (
-            run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id
-        ):  # "": diverged
-            try:
-                path = recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
-                load_model(path)
-            except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
-                log.warning("The model of run %s is not timed: %s", run_id, error)
-            else:
-                loads[run_id] = partial(_model, path)
+        loads = models_of(run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id)
         times = generation_ms_per_char(list(loads.values()))
-        return evaluate_front(self.results.candidates(dict(zip(loads, times, strict=True))), self.study.reference)
+        candidates = self.results.candidates(dict(zip(loads, times, strict=True)))
+        self.evaluated = evaluate_front(candidates, self.search.reference)
 
     def conclude(self, seconds: float) -> SearchRun:
         """Register the picks; record the pictures, the metrics, the result and the note."""
@@ -266,7 +237,7 @@ class _SearchSweep(Sweep[SearchRun]):
 
         for name, png in self._pictures(evaluated, chosen).items():
             self.run.picture(f"plots/{name}.png", png, step=counts["trials"])
-            attach_picture(self.study.study, f"{name}.png", png)
+            attach_picture(self.search.study, f"{name}.png", png)
 
         result = {
             "run_id": self.run.id,
@@ -308,11 +279,11 @@ class _SearchSweep(Sweep[SearchRun]):
             return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
 
         dashboard_note = search_note(evaluated, chosen, registered, counts, name_with_trial)
-        self.study.describe(link_to_run(self.run.id), dashboard_note)
+        self.search.describe(link_to_run(self.run.id), dashboard_note)
         note = search_note(evaluated, chosen, registered, counts, linked, sample)
         duration = measured_duration(seconds, self.minutes_expected)
         self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
-        return SearchRun(self.run.id, evaluated, chosen, counts, registered, result)
+        return SearchRun(self.run.id, config, evaluated, chosen, counts, registered, result)
 
     def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
@@ -320,7 +291,7 @@ class _SearchSweep(Sweep[SearchRun]):
         if self.config.on_top_of == "ngram":
             about += ", networks on top of an n-gram"
         baselines = self.corpus.baselines(self.config.preset)["val"]
-        areas = hypervolume_by_trial(trials, self.study.reference)
+        areas = hypervolume_by_trial(trials, self.search.reference)
         return {
             "pareto": figures.pareto_front(
                 trials,
@@ -336,19 +307,17 @@ class _SearchSweep(Sweep[SearchRun]):
         }
 
 
-def _dashboard_link(run_id: str) -> tuple[str, Path | None]:
-    """The address of a training's curves, and the picture of them if it can be read."""
-    link = link_to_curves(run_id)
+def _link_and_curve(outcome: Outcome) -> tuple[str, Path | None]:
+    """The address of a training's curves, and the picture of them if it can be read; "" and None without a result."""
+    if not isinstance(outcome, dict):
+        return "", None
+    link = link_to_curves(outcome["run_id"])
     try:
-        picture = recorded.artifact_path(run_id, CURVES_PLOT)
+        picture = recorded.artifact_path(outcome["run_id"], CURVES_PLOT)
     except store.REFUSALS as error:
-        log.warning("The dashboard has no curve of run %s: %s", run_id, store.store_reason(error))
+        log.warning("The dashboard has no curve of run %s: %s", outcome["run_id"], store.store_reason(error))
         return link, None
     return link, picture if picture.is_file() else None
-
-
-def _model(checkpoint: Path) -> LanguageModel:
-    return load_model(checkpoint)[0]
 
 
 def _row(point: FrontPoint) -> dict[str, Any]:

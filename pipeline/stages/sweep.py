@@ -8,16 +8,20 @@ missing.
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from models.config import ModelConfig
+from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
-from pipeline.stages.tasks import Role, TimingTask, TrainingTask, close_lost, time_all
+from pipeline.errors import InputError
+from pipeline.stages.tasks import Role, TimingTask, TrainingTask, close_lost
 from pipeline.support import machine
-from pipeline.support.files import command_lock
+from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import UNKNOWN_DURATION, expected_duration
 from pipeline.support.workers import KILLS_ALLOWED, WAIT_SECONDS, MakePool, Outcome, Pool
@@ -27,8 +31,10 @@ from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_tags, record_datasets
+from pipeline.tracking.ui.links import link_to_run
+from pipeline.training.loading import load_model
 from pipeline.training.memory import check_can_train, worker_count
-from pipeline.training.timing import Calibration, shapes_to_time
+from pipeline.training.timing import Calibration, Timing, queue_seconds, shapes_to_time
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +54,31 @@ def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterat
 
 
 def workers_for(corpus: Corpus, configurations: Sequence[tuple[ModelConfig, TrainConfig]], workers: int | None) -> int:
-    """--workers, or as many as cores and memory allow. Raises InputError for a configuration that can't be trained."""
+    """--workers, or as many as cores and memory allow; 0 if nothing is to be trained.
+
+    Raises InputError for a configuration that can't be trained.
+    """
     at_once = min(workers or 1, len(configurations))
-    needed = (check_can_train(corpus, *each, at_once) for each in configurations)
-    return worker_count(workers, max(needed, default=0))
+    needed = [check_can_train(corpus, *each, at_once) for each in configurations]
+    return worker_count(workers, max(needed)) if needed else 0
+
+
+def _model(checkpoint: Path) -> LanguageModel:
+    return load_model(checkpoint)[0]
+
+
+def models_of(run_ids: Iterable[str]) -> dict[str, Callable[[], LanguageModel]]:
+    """Functions that load the models of trainings, by run id; warns of those that are deleted or damaged."""
+    loads: dict[str, Callable[[], LanguageModel]] = {}
+    for run_id in run_ids:
+        try:
+            path = recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
+            _model(path)
+        except (InputError, *store.REFUSALS) as error:
+            log.warning("The model of run %s can't be loaded: %s", run_id, error)
+        else:
+            loads[run_id] = partial(_model, path)
+    return loads
 
 
 class Sweep(ABC, Generic[Conclusion]):
@@ -60,6 +87,7 @@ class Sweep(ABC, Generic[Conclusion]):
     preset: PresetName  # whose splits the run records as its datasets
     last_phase: ClassVar[str]  # the name of the phase after the last training, and its expected duration
     closing_seconds: ClassVar[float]
+    study = ""  # only trainings of this study are resumed or reused; "": only those nested in the run
 
     run: TrackedRun
     bar: Progress
@@ -75,6 +103,7 @@ class Sweep(ABC, Generic[Conclusion]):
     ) -> None:
         """``name`` and ``options`` are recorded; ``say`` is called with messages for the user."""
         self.name, self.corpus, self.corpus_config, self.options, self.say = name, corpus, corpus_config, options, say
+        self.waiting: list[TrainingTask] = []  # the missing trainings that are known before the first one is done
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._kills: dict[tuple[str, int, int], float] = {}
@@ -82,7 +111,7 @@ class Sweep(ABC, Generic[Conclusion]):
 
     @abstractmethod
     def train(self) -> None:
-        """Train what is missing, by ``estimate``, ``train_all`` and ``run_tasks``."""
+        """Train what is missing, by ``train_waiting`` or ``run_tasks``."""
 
     @abstractmethod
     def take(self, task: TrainingTask, outcome: Outcome) -> None:
@@ -91,6 +120,10 @@ class Sweep(ABC, Generic[Conclusion]):
     @abstractmethod
     def conclude(self, seconds: float) -> Conclusion:
         """Draw the conclusions and record them; ``seconds`` is the duration of the command until now."""
+
+    def workers(self, workers: int | None) -> int:
+        """The number of workers for the trainings in ``waiting``; see ``workers_for``."""
+        return workers_for(self.corpus, [(task.model, task.train) for task in self.waiting], workers)
 
     def run_all(self, run: TrackedRun, workers: int, make_pool: MakePool) -> Conclusion:
         """Record the command, train in ``workers`` processes (0: nothing is missing), and conclude."""
@@ -109,45 +142,55 @@ class Sweep(ABC, Generic[Conclusion]):
 
     # --- the estimate ------------------------------------------------------------------------------------------------
 
-    def estimate(
-        self,
-        configurations: Sequence[tuple[ModelConfig, TrainConfig]],
-        minutes: Callable[[], float],
-        wording: Callable[[str], str],
-    ) -> None:
-        """Time some steps of some configurations, in all workers at once; report the expected duration.
+    def time_steps(self, configurations: Sequence[tuple[ModelConfig, TrainConfig]]) -> None:
+        """Time some steps of some configurations, in all workers at once, as they will train.
 
-        ``minutes`` computes it from ``expected_seconds``; ``wording`` puts it into a message.
+        A configuration that kills its process is left out. Raises the exception of one that fails.
         """
         self.bar.phase("timing some steps")
-        tasks = [TimingTask(self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
-        timings = time_all(self.pool, tasks, lambda done, of: self.bar.figures(timed=f"{done}/{of}"))
-        duration = UNKNOWN_DURATION
-        if timings:
-            self._calibration = Calibration(self.corpus, timings)
-            self.minutes_expected = minutes()
-            duration = expected_duration(self.minutes_expected, self.pool.count)
-        self.say(wording(duration))
+        waiting = [TimingTask(self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
+        timings, total = list[Timing](), len(waiting)
+        while waiting or self.pool.running:
+            while waiting and self.pool.idle:
+                self.pool.submit(waiting.pop(0))
+            for event in self.pool.events(WAIT_SECONDS):
+                if event.kind == "failed":
+                    raise event.value
+                if event.kind == "done":
+                    timings.append(event.value)
+            self.bar.figures(timed=f"{len(timings)}/{total}")
+        self._calibration = Calibration(self.corpus, timings) if timings else None
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
         """The expected seconds of a complete training; 1 if no steps were timed."""
-        return 1.0 if self._calibration is None else self._calibration.expected_seconds(model, train)
+        return self._calibration.expected_seconds(model, train) if self._calibration else 1.0
+
+    def announce(self, what: str, minutes: float, where: str) -> None:
+        """Tell the user what will be trained, how many minutes are expected, and where it is recorded."""
+        duration = UNKNOWN_DURATION
+        if self._calibration:
+            self.minutes_expected = minutes
+            duration = expected_duration(minutes, self.pool.count)
+        self.say(f"{what}: {duration}\n{where}")
 
     # --- the trainings -----------------------------------------------------------------------------------------------
 
     def task(
-        self,
-        role: Role,
-        number: int,
-        model: ModelConfig,
-        train: TrainConfig,
-        tags: Mapping[str, str],
-        study: str = "",
-        resumed_run: str = "",
+        self, role: Role, number: int, model: ModelConfig, train: TrainConfig, tags: Mapping[str, str]
     ) -> TrainingTask:
-        """A training of this command; without a ``study``, only trainings nested in its run are reused."""
+        """A training of this command."""
         tags = {**corpus_tags(self.corpus), "study": self.name, "role": role, **tags}
-        return TrainingTask(role, number, self.corpus_config, model, train, study, "", tags, resumed_run)
+        return TrainingTask(role, number, self.corpus_config, model, train, tags=tags)
+
+    def train_waiting(self, what: str, done: int = 0, longest_first: bool = False) -> None:
+        """Announce and train the tasks in ``waiting``; ``done`` are those that were trained before."""
+        tasks = self.waiting
+        self.time_steps([(task.model, task.train) for task in tasks])
+        if longest_first:
+            tasks.sort(key=lambda task: self.expected_seconds(task.model, task.train), reverse=True)
+        seconds = [self.expected_seconds(task.model, task.train) for task in tasks]
+        self.announce(what, queue_seconds(seconds, self.pool.count) / 60, link_to_run(self.run.id))
+        self.train_all(tasks, done)
 
     def train_all(self, waiting: list[TrainingTask], done: int = 0, phase: str = "") -> None:
         """Train a list of tasks, in order; ``done`` are those that were trained before."""
@@ -170,7 +213,7 @@ class Sweep(ABC, Generic[Conclusion]):
         running: dict[tuple[str, int, int], tuple[float, float]] = {}  # expected seconds, and the share that is done
         while True:
             while self.pool.idle and (task := lost.pop(0) if lost else next_task()) is not None:
-                self.pool.submit(replace(task, parent=self.run.id, study=task.study or self.run.id))
+                self.pool.submit(replace(task, parent=self.run.id, study=self.study or self.run.id))
                 running[task.key] = (self.expected_seconds(task.model, task.train), 0.0)
             if not self.pool.running:
                 return
@@ -190,7 +233,7 @@ class Sweep(ABC, Generic[Conclusion]):
                     )
                     close_lost(event)
                     if self.count_kills(task, outcome.kills) <= KILLS_ALLOWED:
-                        lost.extend(self.again(task))
+                        lost.append(task)
                         continue
                 else:
                     self._seconds_done += seconds
@@ -200,7 +243,3 @@ class Sweep(ABC, Generic[Conclusion]):
         """Add to the processes that a training has killed; returns their number."""
         self._kills[task.key] = self._kills.get(task.key, 0.0) + kills
         return self._kills[task.key]
-
-    def again(self, task: TrainingTask) -> list[TrainingTask]:
-        """The task that repeats a lost one, whose run it resumes; none if it had finished."""
-        return [task]

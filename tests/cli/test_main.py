@@ -100,12 +100,11 @@ def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(monkeypatch):
 
 
 def test_a_quick_search_is_one_of_few_trials_as_the_help_says(monkeypatch):
-    def search(config, corpus_config, say, make_pool, claim):
+    def space_of(config):
         assert config == quick_search(SearchConfig(trials=5))
-        assert claim == "own", "no alias that a search in earnest would take"
         raise EnoughError
 
-    monkeypatch.setattr("pipeline.stages.search.search", search)
+    monkeypatch.setattr("pipeline.stages.search.Space.of", space_of)
     with pytest.raises(EnoughError):
         cli.main(["search", "--quick", "--trials", "5"], standalone_mode=False)
     assert "--study-name quick" in " ".join(run("search", "--help")[1].split())

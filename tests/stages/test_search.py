@@ -273,15 +273,17 @@ def test_more_trials_later_train_the_rest_alone(store, small_text):
         (["--quick", "--take-aliases"], "all"),
     ],
 )
-def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
+def test_a_quick_search_claims_no_alias_that_another_search_may_have(
+    arguments, expected, store, monkeypatch, small_text
+):
     asked = []
 
-    def refuse(config: SearchConfig, corpus: CorpusConfig, say: Any, make_pool: Any, claim: str) -> None:
+    def refuse(study: Any, claim: str, say: Any) -> None:
         asked.append(claim)
         raise InputError("enough")
 
-    monkeypatch.setattr("pipeline.stages.search.search", refuse)
-    result = CliRunner().invoke(cli, ["search", *arguments])
+    monkeypatch.setattr("pipeline.stages.search._SearchSweep", refuse)
+    result = CliRunner().invoke(cli, ["search", "--corpus", str(small_text), *arguments])
     assert "enough" in result.output
     assert asked == [expected]
 
@@ -350,7 +352,7 @@ def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(
     confirmation = done.evaluated.front[0].candidate.run_ids[1]
     recorded.artifact_path(confirmation, "checkpoints/best.safetensors").unlink()
     again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
-    assert f"The model of run {confirmation} is not timed" in caplog.text
+    assert f"The model of run {confirmation} can't be loaded" in caplog.text
     assert len(again.evaluated.front[0].candidate.ms_per_char) == 1
 
 

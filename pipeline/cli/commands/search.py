@@ -1,6 +1,6 @@
 """Commands that train many models: search, answer, reproduce; and report, which writes their page."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,7 +8,7 @@ from pipeline.cli import completion
 from pipeline.cli.cluster import cluster_option, pool_on
 from pipeline.cli.group import say, show
 from pipeline.cli.options import LabCommand, flag, json_flag, options_of
-from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
+from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig
 
 if TYPE_CHECKING:
     from pipeline.stages.report import ReproductionRun
@@ -37,17 +37,16 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
     Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
     """
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
-    config = quick_search(SearchConfig(**options)) if quick else SearchConfig(**options)
+    config = SearchConfig(**options)
     make_pool = pool_on(cluster, corpus_config, config.workers)
     from pipeline.search import summary as search_summary
     from pipeline.stages import search
     from pipeline.tracking.ui import links
 
-    claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
-    done = search.search(config, corpus_config, say, make_pool, claim)
-    name = f"search {config.study_name} on {done.result['corpus']}"
+    done = search.search(config, corpus_config, quick, take_aliases, say, make_pool)
+    name = f"search {done.config.study_name} on {done.result['corpus']}"
     if quick:
-        name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"
+        name = f"quick {name}: a first look at small models after {done.config.epochs} epochs, one seed each"
     link = links.shown("front", links.link_to_search(done.run_id))
     table = search_summary.search_table(name, done.evaluated, done.picks, done.registered, done.counts, link)
     show(done.result, as_json, table)

@@ -8,14 +8,13 @@ same trial, with the same number and parameters.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import count, islice, product
 from math import log10
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -63,17 +62,12 @@ RANDOM_ATTEMPTS = 1000  # draws without a new configuration after which a contin
 RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A training that the study proposes, with the exact MACs per character of its model.
-
-    ``number`` is that of the trial, or of the trial to confirm with another seed.
-    """
+class Proposal(NamedTuple):
+    """A training that the study proposes; ``number`` is that of the trial, or of the trial to confirm with a seed."""
 
     number: int
     model: ModelConfig
     train: TrainConfig
-    macs_per_char: int
 
 
 class Search:
@@ -89,7 +83,6 @@ class Search:
         self.corpus, self.corpus_config = corpus, corpus_config
         self.vocab_size = len(corpus.vocabulary)
         self.is_exhausted = False  # whether no new configuration is left to propose
-        self.dashboard_link: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # run -> URL, figure
         self._lost_confirmations: set[tuple[int, int]] = set()  # number and seed; left to the next command
         self._failures_in_a_row = 0  # since this command started
         self._check_budget_and_memory()
@@ -175,7 +168,7 @@ class Search:
                 attributes.set_of_trial(self.study, trial.number, REPEATS, earlier.number)
                 self._tell_repeat(trial.number, earlier)
             else:
-                return self._proposal(trial.number, parameters, self.config.seed)
+                return Proposal(trial.number, *self.configs_of(parameters, self.config.seed))
             untrained += 1
         return None
 
@@ -193,12 +186,8 @@ class Search:
             done = lost | self.results.runs_by_seed(trials).keys()
             unused = (seed for seed in count(first.user_attrs[SEED] + 1) if seed not in done)
             for seed in islice(unused, max(0, self.config.confirm_seeds - len(done))):
-                lacking.append(self._proposal(first.number, {**self.space.fixed, **first.params}, seed))
+                lacking.append(Proposal(first.number, *self.configs_of({**self.space.fixed, **first.params}, seed)))
         return lacking
-
-    def _proposal(self, number: int, parameters: Mapping[str, Any], seed: int) -> Proposal:
-        model, train = self.configs_of(parameters, seed)
-        return Proposal(number, model, train, closed_form(model, self.vocab_size).macs_per_char)
 
     def _ask(self, enqueue_new: bool) -> optuna.Trial | None:
         """Ask Optuna for a trial: one in line, else a random untried one if ``enqueue_new``, else the sampler's.
@@ -254,8 +243,8 @@ class Search:
 
     # --- tell --------------------------------------------------------------------------------------------------------
 
-    def take(self, number: int, outcome: Outcome) -> None:
-        """Record the outcome of a trial.
+    def take(self, number: int, outcome: Outcome, link: str = "", curve: Path | None = None) -> None:
+        """Record the outcome of a trial; ``link`` to its run and the picture of its curves are for the dashboard.
 
         A divergence, a lack of memory or a final loss fails the trial; any other exception is raised. Raises TmlmError
         after FAILURES_IN_A_ROW failed trials.
@@ -263,7 +252,7 @@ class Search:
         if isinstance(outcome, Loss):
             self._fail(number, f"{outcome.reason}; it was lost before, so it is not tried again")
         elif not isinstance(outcome, Exception):
-            self._tell(number, outcome)
+            self._tell(number, outcome, link, curve)
             self._failures_in_a_row = 0
             return
         elif isinstance(outcome, TrainingDivergedError) or is_out_of_memory(outcome):
@@ -294,9 +283,8 @@ class Search:
         run = None if isinstance(outcome, Exception) else {name: outcome[name] for name in DIVERGED}
         self.results.confirm(number, seed, run)
 
-    def _tell(self, number: int, result: Mapping[str, Any]) -> None:
+    def _tell(self, number: int, result: Mapping[str, Any], link: str, curve: Path | None) -> None:
         """Tell the study the result of a training, with its attributes, note and figure."""
-        link, curve = self.dashboard_link(result[RUN_ID])
         entries = result.get("stored_numbers", result["parameters"]) - result["parameters"]
         trial_id = attributes.trial_id(self.study, number)
         for name, value in {

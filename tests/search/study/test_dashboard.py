@@ -47,13 +47,13 @@ def test_a_picture_takes_the_place_of_the_earlier_one_of_its_name(study):
 
 def test_the_note_of_a_trial_has_its_run_and_its_text_wrapped(begin):
     search = begin(trials=1)
-    search.dashboard_link = lambda run_id: (f"http://ui/{run_id}", None)
     task = search.next_task(0)
-    search.take(task.number, {**result_of(task, 5.0), "texts": ["it has", "it has been said " * 10]})
+    result = {**result_of(task, 5.0), "texts": ["it has", "it has been said " * 10]}
+    search.take(task.number, result, link="http://ui/its-run")
     (trial,) = search.results.complete()
     note = search.storage.get_study_system_attrs(search.study._study_id)[f"dashboard:{trial._trial_id}:note_str:0"]
     assert note.startswith(f"**{trial.user_attrs['model']}**: validation perplexity 5.000, test perplexity 5.000\n")
-    assert f"[The run in MLflow](http://ui/{trial.user_attrs['run_id']})" in note
+    assert "[The run in MLflow](http://ui/its-run)" in note
     lines = note.split("```")[1].strip().splitlines()
     assert " ".join(lines) == ("it has been said " * 10).strip()
     assert max(map(len, lines)) <= 72
