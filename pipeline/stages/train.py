@@ -206,24 +206,14 @@ def _train(
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     run.send_checkpoints()
-    if result.stopped:
-        run.tags({"stopped": result.stopped})
-    if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, bool(setting.study)):
+    if stopped := result.figures["stopped"]:
+        run.tags({"stopped": stopped})
+    if protocol := protocol_of(corpus.train_chars, model, config, stopped, bool(setting.study)):
         run.tags({"protocol": protocol})
     _record_result(run, corpus, model, config, result)
     run.forget_checkpoints()
     kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}
-    return {
-        **corpus_keys(corpus),
-        **result.figures(),
-        **kept,
-        "val_perplexities": [point.val_perplexity for point in result.history],
-        "texts": [sample.text for sample in result.samples],
-        "last_texts": result.last_texts,
-        "trained_parameters": result.trained_parameters,
-        "precision": result.precision,
-        "device": result.device,
-    }
+    return {**corpus_keys(corpus), **result.figures, **kept}
 
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
@@ -240,10 +230,9 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
     run.json(recorded.COSTS_FILE, result.block_costs)
 
-    assert result.checkpoint is not None
-    example = prompts_for(corpus.vocabulary)[0]
-    model_id = run.model(model.shape, result.checkpoint, example, result.best.epoch, {"corpus": corpus.label})
-    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
+    example, best = prompts_for(corpus.vocabulary)[0], Path(result.figures["checkpoint"])
+    model_id = run.model(model.shape, best, example, result.best.epoch, {"corpus": corpus.label})
+    metrics = final_metrics(result.figures) | size_metrics(result.complexity, result.figures["trained_parameters"])
     datasets = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
     measured = {key: datasets[split] for key in metrics if (split := split_of(key))}
     run.constants(metrics, model_id, measured)

@@ -46,62 +46,23 @@ class MixtureScore:
 class Result:
     """The result of an experiment: ``model`` and perplexities are of the best epoch (lowest on validation).
 
-    ``last_texts`` are greedy continuations by the weights of the last epoch, as in the report: prompt -> text.
-    ``calibrated_ngram`` has the order of the n-gram that the model is on top of, and the perplexities of that n-gram
-    alone, calibrated on the validation text; {} for any other model. ``val_windowed`` is the perplexity of the report's
-    validation windows, each read from a zero state; None for presets that do not use the report's text.
-    ``block_costs`` are mean costs in nats per character of consecutive blocks: "val" and "test" of characters,
-    "windowed" of those windows.
+    ``figures`` is the flat summary that ``--json`` prints. Of a model on top of an n-gram, it has the order of that
+    n-gram and the perplexities of the n-gram alone, calibrated on the validation text; under the presets on the
+    report's text, the perplexity of the report's validation windows, each read from a zero state. Its ``last_texts``
+    are greedy continuations by the weights of the last epoch, as in the report: prompt -> text. ``block_costs`` are
+    mean costs in nats per character of consecutive blocks: "val" and "test" of characters, "windowed" of those windows.
     """
 
+    figures: dict[str, Any]
     history: list[EpochPoint]
     best: EpochPoint
-    stopped: str
     test: TextScore
-    baselines: dict[str, Baselines]
     mixed: MixtureScore
-    val_windowed: float | None
+    baselines: dict[str, Baselines]
     block_costs: dict[str, list[float]]
-    calibrated_ngram: dict[str, Any]
     complexity: Complexity
-    trained_parameters: int
-    precision: str
-    device: str
-    train_seconds: float
-    chars_per_second: float
     samples: list[SampleText]
-    last_texts: dict[str, str]
     model: LanguageModel
-    checkpoint: Path | None
-
-    def figures(self) -> dict[str, Any]:
-        """The flat summary that ``--json`` prints."""
-        stored = self.model.ngram.entries if isinstance(self.model, NgramLanguageModel) else 0
-        return {
-            "val_perplexity": self.best.val_perplexity,
-            "val_perplexity_pooled": self.best.val_perplexity_pooled,
-            "test_perplexity": self.test.perplexity,
-            "test_bits_per_char": self.test.bits_per_char,
-            "ngram_val_perplexity": 2 ** self.baselines["val"].ngram_bits_per_char,
-            "ngram_test_perplexity": 2 ** self.baselines["test"].ngram_bits_per_char,
-            "ngram_order": self.baselines["val"].ngram_order,
-            "ngram_entries": self.baselines["val"].ngram_entries,
-            "mixture_val_perplexity": self.mixed.val.perplexity,
-            "mixture_test_perplexity": self.mixed.test.perplexity,
-            "mixture_kind": self.mixed.mixture.kind,
-            "mixture_weight": self.mixed.mixture.weight,
-            "best_epoch": self.best.epoch,
-            "epochs": len(self.history),
-            "stopped": self.stopped,
-            "train_seconds": self.train_seconds,
-            "chars_per_second": self.chars_per_second,
-            "parameters": self.complexity.parameters,
-            "macs_per_char": self.complexity.macs_per_char,
-            "stored_numbers": self.complexity.parameters + stored,
-            **({"val_perplexity_windowed": self.val_windowed} if self.val_windowed is not None else {}),
-            **self.calibrated_ngram,
-            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
-        }
 
 
 def steps_kept(folder: Path) -> int:
@@ -278,40 +239,53 @@ class Experiment(Callback):
         costs, nats = {}, {}
         for split, ids in (("val", self._val), ("test", self._test)):
             costs[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids)
-        mixture = best_mixture(nats["val"])
-        mixed = (TextScore(mixture.of(nats[split]), len(costs[split])) for split in ("val", "test"))
+        mixture, test = best_mixture(nats["val"]), TextScore.of(costs["test"])
+        mixed = MixtureScore(
+            mixture, *(TextScore(mixture.of(nats[split]), len(costs[split])) for split in ("val", "test"))
+        )
+        baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
+        samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
+        ngram = model.ngram if isinstance(model, NgramLanguageModel) else None
+        figures = {
+            "val_perplexity": training.best.val_perplexity,
+            "val_perplexity_pooled": training.best.val_perplexity_pooled,
+            "test_perplexity": test.perplexity,
+            "test_bits_per_char": test.bits_per_char,
+            "ngram_val_perplexity": 2 ** baselines["val"].ngram_bits_per_char,
+            "ngram_test_perplexity": 2 ** baselines["test"].ngram_bits_per_char,
+            "ngram_order": baselines["val"].ngram_order,
+            "ngram_entries": baselines["val"].ngram_entries,
+            "mixture_val_perplexity": mixed.val.perplexity,
+            "mixture_test_perplexity": mixed.test.perplexity,
+            "mixture_kind": mixture.kind,
+            "mixture_weight": mixture.weight,
+            "best_epoch": training.best.epoch,
+            "epochs": len(training.history),
+            "stopped": training.stopped,
+            "train_seconds": training.train_seconds,
+            "chars_per_second": training.train_chars / training.train_seconds,
+            "parameters": complexity.parameters,
+            "macs_per_char": complexity.macs_per_char,
+            "stored_numbers": complexity.parameters + (ngram.entries if ngram else 0),
+            "checkpoint": str(self.checkpoint_dir / BEST_CHECKPOINT) if self.checkpoint_dir else None,
+            "val_perplexities": [point.val_perplexity for point in training.history],
+            "texts": [sample.text for sample in samples],
+            "last_texts": last_texts,
+            "trained_parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "precision": training.precision,
+            "device": str(training.device),
+        }
         if preset in ON_REPORTS_TEXT:
             costs["windowed"] = score_windows(model, *windows(self._val, WINDOW_LENGTH), WINDOWS_AT_ONCE).costs
-
-        calibrated: dict[str, Any] = {}
-        if isinstance(model, NgramLanguageModel):
-            calibrated["on_top_of_order"] = model.ngram.order
-            weights = calibrate_ngram(model.ngram, self._val)
+            figures["val_perplexity_windowed"] = perplexity(float(costs["windowed"].mean()))
+        if ngram is not None:
+            figures["on_top_of_order"], weights = ngram.order, calibrate_ngram(ngram, self._val)
             for split, ids in (("val", self._val), ("test", self._test)):
-                score = score_calibrated_ngram(model.ngram, weights, ids)
-                calibrated[f"calibrated_ngram_{split}_perplexity"] = score.perplexity
-
-        return Result(
-            history=training.history,
-            best=training.best,
-            stopped=training.stopped,
-            test=TextScore.of(costs["test"]),
-            baselines=corpus.baselines(preset),
-            mixed=MixtureScore(mixture, *mixed),
-            val_windowed=perplexity(float(costs["windowed"].mean())) if "windowed" in costs else None,
-            block_costs={name: block_means(each) for name, each in costs.items()},
-            calibrated_ngram=calibrated,
-            complexity=measure(self.model_config, len(corpus.vocabulary)),
-            trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
-            precision=training.precision,
-            device=str(training.device),
-            train_seconds=training.train_seconds,
-            chars_per_second=training.train_chars / training.train_seconds,
-            samples=sample_texts(model, corpus.vocabulary, self.train_config.seed),
-            last_texts=last_texts,
-            model=model,
-            checkpoint=self.checkpoint_dir / BEST_CHECKPOINT if self.checkpoint_dir else None,
-        )
+                score = score_calibrated_ngram(ngram, weights, ids)
+                figures[f"calibrated_ngram_{split}_perplexity"] = score.perplexity
+        block_costs = {name: block_means(each) for name, each in costs.items()}
+        history, best = training.history, training.best
+        return Result(figures, history, best, test, mixed, baselines, block_costs, complexity, samples, model)
 
 
 def run_experiment(

@@ -129,9 +129,9 @@ def samples_table(samples: list[SampleText]) -> str:
 
 def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
     """The description of a training's run: the verdict and a sample text, then figures and the other samples."""
-    summary = result.figures()
+    summary = result.figures
     *greedy, sampled = result.samples
-    ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
+    ended = f"; stopped early by `{summary['stopped']}`" if summary["stopped"] else ""
     start, end = corpus.spans(config.preset)["train"]
     if fitted := fitted_on(len(corpus.baseline_text(config.preset)), end - start):
         held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
@@ -141,8 +141,8 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
         f"{text_block(sampled.text)}\n\n"
         f"{comparison_table(summary)} {fitted}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
-        f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
-        f"{result.precision} on {result.device}{ended}.\n\n"
+        f"{summary['epochs']} epochs in {summary['train_seconds']:.1f} s, {summary['chars_per_second']:,.0f} "
+        f"characters/s, {summary['precision']} on {summary['device']}{ended}.\n\n"
         f"{samples_table(greedy)}"
     )
 

@@ -308,7 +308,11 @@ def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name
     be_killed(lambda patch: None, lambda: run_experiment(corpus, model, config, Kill(), folder))
     parts = run_experiment(corpus, model, config, checkpoint_dir=folder)
     assert curves(parts) == curves(whole)
-    assert (parts.test, parts.samples, parts.last_texts) == (whole.test, whole.samples, whole.last_texts)
+    assert (parts.test, parts.samples, parts.figures["last_texts"]) == (
+        whole.test,
+        whole.samples,
+        whole.figures["last_texts"],
+    )
     (tensors, facts), (others, other_facts) = (
         load_checkpoint(tmp_path / name / LAST_CHECKPOINT) for name in ("parts", "whole")
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.language_model import LanguageModel
 from models.ngram import KneserNey, predicted_bits_per_char
-from pipeline.config import REPORT_PROMPTS, CorpusConfig, resolve
+from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.text.batches import windows
@@ -52,7 +52,6 @@ class Heard(Callback):
         self.folder, self.script = folder, script
         self.started, self.points, self.steps, self.best_epochs = list[Training](), list[EpochPoint](), 0, list[int]()
         self.last, self.live = list[tuple[dict[str, Tensor], dict[str, Any]]](), list[tuple[dict[str, Tensor], Any]]()
-        self.after = list[TextScore]()
 
     def on_start(self, training: Training) -> None:
         self.started.append(training)
@@ -113,7 +112,7 @@ def on_top(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 def test_the_figures_are_the_flat_summary(done):
     result, _, folder = done
-    figures = result.figures()
+    figures = result.figures
     assert json.loads(json.dumps(figures)) == figures
     assert figures["test_perplexity"] == pytest.approx(2 ** figures["test_bits_per_char"])
     assert figures["val_perplexity"] == min(point.val_perplexity for point in result.history)
@@ -123,7 +122,7 @@ def test_the_figures_are_the_flat_summary(done):
 
 def test_the_mixture_is_at_least_as_good_as_both_on_validation_and_scored_alike_on_test(corpus, done):
     result, _, _ = done
-    figures = result.figures()
+    figures = result.figures
     best = min(figures["ngram_val_perplexity"], figures["val_perplexity"])
     assert figures["mixture_val_perplexity"] <= best * (1 + 1e-6)
     _, nats = costs_with_ngram(result.model, corpus.ngram("stream"), ids_of(corpus, "test"))
@@ -150,23 +149,16 @@ def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation
     assert pooled == result.best.val_perplexity_pooled
     assert score_text(model, ids_of(long, "test")) == result.test  # the same last 5 % as under the other preset
     assert [point.train_chars for point in result.history] == [320_000]
-    assert result.figures()["val_perplexity_windowed"] == pytest.approx(pooled)
+    assert result.figures["val_perplexity_windowed"] == pytest.approx(pooled)
     blocks = {text: len(means) for text, means in result.block_costs.items()}
     assert blocks == {"val": 100, "test": 16, "windowed": 100}
-
-
-def test_samples_are_the_reports_prompts_and_one_longer_text(done):
-    result, _, _ = done
-    assert [sample.prompt for sample in result.samples] == [*REPORT_PROMPTS, REPORT_PROMPTS[0]]
-    assert all(sample.text.startswith(sample.prompt) for sample in result.samples)
-    assert [len(sample.text) - len(sample.prompt) for sample in result.samples] == [20, 20, 20, 300]
 
 
 def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, on_top):
     raw = load_corpus(CorpusConfig(corpus.source, "raw"))
     of_raw = experiment(raw, folder=tmp_path, cell="rnn", embedding_size=5, epochs=1)
     for result, text in ((of_raw, raw), (on_top, corpus)):
-        model, _, _ = load_model(Path(result.figures()["checkpoint"]))
+        model, _, _ = load_model(Path(result.figures["checkpoint"]))
         assert score_text(model, ids_of(text, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
         assert score_text(model, ids_of(text, "test")) == result.test
 
@@ -174,25 +166,17 @@ def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, on
 # --- what an observer hears, and when --------------------------------------------------------------------------------
 
 
-def test_an_observer_hears_one_start_every_epoch_and_every_step(done):
+def test_an_observer_hears_one_start_every_step_and_every_epoch_whose_checkpoints_are_on_disk(done):
     result, heard, _ = done
     assert len(heard.started) == 1
-    assert heard.points == result.history
-    assert len(heard.points) == result.figures()["epochs"] == 3
     assert heard.steps == heard.started[0].step > 0
-
-
-def test_an_epoch_is_on_disk_before_anyone_hears_of_it(done):
-    _, heard, _ = done
+    assert heard.points == result.history
+    assert len(heard.points) == result.figures["epochs"] == 3
     for point, (tensors, facts), (live_tensors, live_facts) in zip(heard.points, heard.last, heard.live, strict=True):
         assert facts["state"]["history"][-1]["epoch"] == point.epoch
         assert facts["state"] == json.loads(json.dumps(live_facts))
         for name, tensor in live_tensors.items():
             assert torch.equal(tensors[name], tensor)
-
-
-def test_the_best_checkpoint_is_the_best_so_far_whenever_anyone_hears_of_an_epoch(done):
-    _, heard, _ = done
     for so_far, best_epoch in zip(range(1, 4), heard.best_epochs, strict=True):
         assert best_epoch == min(heard.points[:so_far], key=lambda point: point.val_perplexity).epoch
 
@@ -257,7 +241,7 @@ def test_a_long_epoch_is_saved_now_and_then_which_is_no_time_of_training(corpus,
     began = time.perf_counter()
     result = experiment(corpus, folder=tmp_path)
     assert len(saved) > 20
-    assert result.train_seconds < time.perf_counter() - began - 0.02 * len(saved)
+    assert result.figures["train_seconds"] < time.perf_counter() - began - 0.02 * len(saved)
     assert result.test == done[0].test
 
 
@@ -291,15 +275,17 @@ def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch
 
 def test_the_last_checkpoint_of_a_training_on_top_of_an_ngram_says_where_its_model_is(on_top):
     with pytest.raises(InputError, match=r"its n-gram is in best\.safetensors beside it"):
-        load_model(on_top.checkpoint.parent / LAST_CHECKPOINT)
+        load_model(Path(on_top.figures["checkpoint"]).parent / LAST_CHECKPOINT)
 
 
 def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
-    plain, figures = done[0].figures(), on_top.figures()
+    plain, figures = done[0].figures, on_top.figures
     assert plain["stored_numbers"] == plain["parameters"]
     assert figures["stored_numbers"] == figures["parameters"] + on_top.model.ngram.entries
     assert on_top.model.ngram.entries > figures["ngram_entries"]  # its order is higher than that of the bar
-    assert figures["parameters"] == plain["parameters"] + 2 * (OPTIONS["hidden_size"] + 1) == on_top.trained_parameters
+    assert (
+        figures["parameters"] == plain["parameters"] + 2 * (OPTIONS["hidden_size"] + 1) == figures["trained_parameters"]
+    )
 
 
 def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
@@ -310,12 +296,12 @@ def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
     assert result.baselines == last.baselines("stream")
     order = result.baselines["val"].ngram_order + ORDERS_MORE
     ngram = KneserNey(last.split("stream", "train"), len(corpus.vocabulary), order)
-    assert result.figures()["stored_numbers"] - result.figures()["parameters"] == ngram.entries
+    assert result.figures["stored_numbers"] - result.figures["parameters"] == ngram.entries
 
 
 def test_the_control_is_the_ngram_calibrated_on_the_validation_text(corpus, on_top):
     untouched = torch.tensor([1.0, 0, 0, 0, 0])
-    val, figures = ids_of(corpus, "val"), on_top.figures()
+    val, figures = ids_of(corpus, "val"), on_top.figures
     ngram = score_calibrated_ngram(on_top.model.ngram, untouched, val)
     same = KneserNey(corpus.baseline_text("stream"), 28, figures["ngram_order"] + ORDERS_MORE)
     assert ngram.bits_per_char == pytest.approx(predicted_bits_per_char(same, val.numpy()), rel=1e-4)
