@@ -18,27 +18,16 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.errors import InputError
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.training.checkpoints import (
-    FORMAT,
-    PROJECT,
-    flatten,
-    load_checkpoint,
-    save_checkpoint,
-)
+from pipeline.training.checkpoints import FORMAT, PROJECT, flatten, load_checkpoint, save_checkpoint
 from pipeline.training.loading import load_model
 
-DTYPES = [
-    torch.float32,
-    torch.float64,
-    torch.float16,
-    torch.bfloat16,
-    torch.int64,
-    torch.int32,
-    torch.int16,
-    torch.uint8,
-    torch.bool,
-]
-FACTS = {"epoch": 3, "note": 'quotes " and "sha256":"' + "0" * 64 + '"', "list": [1.5, None, True], "deep": {"é": "😀"}}
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)
+FACTS: dict[str, Any] = {
+    "epoch": 3,
+    "note": 'quotes " and "sha256":"' + "0" * 64 + '"',
+    "list": [1.5, None, True],
+    "deep": {"é": "😀"},
+}
 
 
 def some_tensors() -> dict[str, Tensor]:
@@ -63,18 +52,14 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 # --- what comes back -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(), (0,), (3, 5)])
-def test_a_tensor_comes_back_bit_for_bit(tmp_path, dtype, shape):
-    tensor = (torch.randn(shape) * 100).to(dtype)
-    save_checkpoint(tmp_path / "one", {"t": tensor}, {})
-    assert_same(load_checkpoint(tmp_path / "one")[0], {"t": tensor})
-
-
-def test_tensors_and_facts_come_back(checkpoint):
+def test_tensors_and_facts_come_back_bit_for_bit(tmp_path, checkpoint):
     tensors, facts = load_checkpoint(checkpoint)
     assert_same(tensors, some_tensors())
     assert facts == FACTS
+    shapes: tuple[tuple[int, ...], ...] = ((), (0,), (3, 5))
+    all_kinds = {f"{dtype} {shape}": (torch.randn(shape) * 100).to(dtype) for dtype in DTYPES for shape in shapes}
+    save_checkpoint(tmp_path / "new" / "folder" / "all", all_kinds, {})
+    assert_same(load_checkpoint(tmp_path / "new" / "folder" / "all")[0], all_kinds)
 
 
 json_values = st.recursive(
@@ -105,77 +90,48 @@ def test_the_digest_is_that_of_names_types_shapes_and_bytes_whatever_their_order
     assert len({digest, *(save_checkpoint(tmp_path / "a", tensors, {}) for tensors in altered)}) == 1 + len(altered)
 
 
-def test_a_folder_that_is_missing_is_made(tmp_path):
-    save_checkpoint(tmp_path / "a" / "b" / "c", some_tensors(), {})
-    assert_same(load_checkpoint(tmp_path / "a" / "b" / "c")[0], some_tensors())
-
-
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-def test_a_flipped_bit_in_any_byte_is_refused(checkpoint):
+def test_a_damaged_file_is_refused_wherever_it_is_cut_off_or_changed(checkpoint):
     whole = checkpoint.read_bytes()
-    for position in range(0, len(whole), 3):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1 << position % 8
-        checkpoint.write_bytes(damaged)
+    damaged = [whole[:length] for length in range(0, len(whole), 7)]
+    damaged += [bytes([*whole[:at], whole[at] ^ 1 << at % 8, *whole[at + 1 :]]) for at in range(0, len(whole), 5)]
+    for content in (*damaged, whole + b"\0", whole + b"x" * 1000):
+        checkpoint.write_bytes(content)
         with pytest.raises(InputError, match=r"is damaged|is not a checkpoint|has format"):
             load_checkpoint(checkpoint)
 
 
-def test_a_file_cut_off_anywhere_is_refused(checkpoint):
-    whole = checkpoint.read_bytes()
-    for length in range(0, len(whole), 3):
-        checkpoint.write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"is damaged|is not a checkpoint|has format"):
-            load_checkpoint(checkpoint)
-
-
-@pytest.mark.parametrize("more", [b"\0", b" ", b"x" * 1000])
-def test_a_file_with_something_after_its_end_is_refused(checkpoint, more):
-    checkpoint.write_bytes(checkpoint.read_bytes() + more)
-    with pytest.raises(InputError, match="is damaged"):
-        load_checkpoint(checkpoint)
+def write_foreign(path: Path, content: bytes | dict[str, str] | None) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        save_file(some_tensors(), path, content)
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"hello",
-        b"\xff" * 200,
-        (4).to_bytes(8, "little") + b"null",
         (20).to_bytes(8, "little") + b'{"__metadata__": []}',
         (2**63).to_bytes(8, "little") + b"{}",
         (200_000).to_bytes(8, "little") + b"[" * 200_000,
+        None,
+        {"format": "pt", "sha256": "0" * 64, "facts": "{}"},
+        {"format": f"{PROJECT} {FORMAT}", "sha256": "0" * 64, "facts": "{}"},
+        {"format": f"{PROJECT} {FORMAT}"},
     ],
-    ids=["empty", "text", "ones", "null", "list metadata", "long", "deep"],
+    ids=["text", "list metadata", "long", "deep", "no metadata", "torch's", "a wrong digest", "no digest"],
 )
 def test_a_foreign_file_is_refused(tmp_path, content):
-    (tmp_path / "foreign").write_bytes(content)
-    with pytest.raises(InputError, match=r"foreign is not a checkpoint of this project; give a run id"):
-        load_checkpoint(tmp_path / "foreign")
-
-
-@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"format": "pt", "sha256": "0" * 64, "facts": "{}"}])
-def test_a_foreign_safetensors_file_is_refused(tmp_path, metadata):
-    save_file(some_tensors(), tmp_path / "foreign", metadata)
-    with pytest.raises(InputError, match="is not a checkpoint of this project"):
-        load_checkpoint(tmp_path / "foreign")
-
-
-def test_a_safetensors_file_that_claims_our_format_is_refused(tmp_path):
-    metadata = {"format": f"{PROJECT} {FORMAT}", "sha256": "0" * 64, "facts": "{}"}
-    save_file(some_tensors(), tmp_path / "foreign", metadata)
-    with pytest.raises(InputError, match="is damaged"):
-        load_checkpoint(tmp_path / "foreign")
-    save_file(some_tensors(), tmp_path / "foreign", {"format": f"{PROJECT} {FORMAT}"})
-    with pytest.raises(InputError, match="is damaged"):
+    write_foreign(tmp_path / "foreign", content)
+    with pytest.raises(InputError, match="foreign is "):
         load_checkpoint(tmp_path / "foreign")
 
 
 def test_another_format_is_refused_naming_both(tmp_path):
-    save_file(some_tensors(), tmp_path / "later", {"format": f"{PROJECT} {FORMAT + 1}"})
+    write_foreign(tmp_path / "later", {"format": f"{PROJECT} {FORMAT + 1}"})
     with pytest.raises(InputError, match=f"later has format {FORMAT + 1}, and this version reads format {FORMAT};"):
         load_checkpoint(tmp_path / "later")
 
@@ -187,9 +143,10 @@ def test_a_pickle_is_refused_unopened(tmp_path, monkeypatch):
         load_checkpoint(tmp_path / "pickled")
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="nowhere can't be read: No such file"):
-        load_checkpoint(tmp_path / "nowhere")
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_a_file_that_is_not_there_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="can't be read: No such"):
+        load_checkpoint(tmp_path / name)
 
 
 # --- how it is written -----------------------------------------------------------------------------------------------
@@ -225,20 +182,12 @@ def forbid_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pickle, "Unpickler", refuse)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize(("implementation", "equations"), [("torch", "torch"), ("scratch", "book")])
-def test_a_model_comes_back_with_the_same_logits_and_no_pickle(tmp_path, monkeypatch, cell, implementation, equations):
+def test_a_model_comes_back_with_the_same_logits_and_no_pickle(tmp_path, monkeypatch, implementation, equations):
     forbid_pickle(monkeypatch)
     torch.manual_seed(0)
-    config = ModelConfig(
-        cell=cell,
-        num_layers=2,
-        hidden_size=6,
-        implementation=implementation,
-        equations=equations,
-        embedding_size=3,
-        recurrent_dropout=0.5,
-    )
+    own = {"implementation": implementation, "equations": equations, "embedding_size": 3, "recurrent_dropout": 0.5}
+    config = ModelConfig("gru", 2, 6, **own)
     vocabulary = Vocabulary.of("the time traveller", "raw")
     model = LanguageModel(config, len(vocabulary)).eval()
     facts = {
