@@ -10,9 +10,7 @@ from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME
 from pipeline.support.drawing import drawable
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
-from pipeline.support.wording import rounded
 from pipeline.tracking.recorded import RecordedTraining
-from pipeline.training.summary import ngram_label
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
 
@@ -27,26 +25,21 @@ class Configuration:
     trainings: tuple[RecordedTraining, ...]
 
     @property
-    def first(self) -> RecordedTraining:
-        return self.trainings[0]
-
-    @property
     def model(self) -> Mapping[str, Any]:
-        model: Mapping[str, Any] = self.first.configuration["model"]
+        model: Mapping[str, Any] = self.trainings[0].configuration["model"]
         return model
 
     @property
     def macs_per_char(self) -> int:
-        return int(self.first.result["macs_per_char"])
+        return int(self.trainings[0].result["macs_per_char"])
 
     @cached_property
-    def perplexities(self) -> list[float]:
+    def mean(self) -> float:
+        return geometric_mean(self._perplexities())
+
+    def _perplexities(self) -> list[float]:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
         return drawable([each.result["val_perplexity_pooled"] for each in self.trainings])
-
-    @property
-    def mean(self) -> float:
-        return geometric_mean(self.perplexities)
 
     @property
     def run_ids(self) -> set[str]:
@@ -61,7 +54,7 @@ class Configuration:
             curves[split] = [drawable([points[epoch] for epoch in sorted(points)]) for points in recorded]
         size = f"{self.model['num_layers']}x{self.model['hidden_size']}"
         on_top = "+ngram" if self.model.get("on_top_of", "nothing") != "nothing" else ""
-        text = " ".join(str(self.first.result["texts"][-1]).split())[:LONGEST_TEXT]
+        text = " ".join(str(self.trainings[0].result["texts"][-1]).split())[:LONGEST_TEXT]
         return Series(
             name=self.name,
             shape=f"{self.model['cell'].upper()} {size}{on_top}",
@@ -69,14 +62,14 @@ class Configuration:
             cost=self.macs_per_char,
             epochs_planned=max(len(line) for lines in curves.values() for line in lines),
             seeds=[each.seed for each in self.trainings],
-            best=self.perplexities,
+            best=self._perplexities(),
             best_epochs=[each.result["best_epoch"] for each in self.trainings],
             train=curves["train"],
             val=curves["val"],
             is_shown=is_shown,
             on_front=on_front,
             picks=picks,
-            remarks=[f"seed {self.first.seed} writes “{text}”"],
+            remarks=[f"seed {self.trainings[0].seed} writes “{text}”"],
         )
 
 
@@ -117,9 +110,3 @@ def _names(firsts: Sequence[RecordedTraining]) -> list[str]:
         ]
         names.append(", ".join([shape, *differing[:3]]))
     return names
-
-
-def ngram_levels(result: Mapping[str, Any]) -> dict[str, float]:
-    """The perplexity of the n-gram that a result is compared with, by its label in the charts."""
-    value = result["ngram_val_perplexity"]
-    return {f"{ngram_label(result)} {rounded(value)}": value}

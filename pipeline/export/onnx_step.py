@@ -7,8 +7,7 @@ torch.
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -50,9 +49,15 @@ def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
         return b"", HOW_TO_INSTALL
     state = model.initial_state(2)
     parts = dict(zip(("hidden", "cell"), state if isinstance(state, tuple) else (state,), strict=False))
-    with _quiet(), torch.no_grad():
-        exported = _export(Step(with_row_lookup(model)).eval(), parts)
-        difference = _largest_difference(Step(model).eval(), exported, parts)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of packages and operators that are not used here
+    try:
+        with warnings.catch_warnings(action="ignore"), torch.no_grad():
+            exported = _export(Step(with_row_lookup(model)).eval(), parts)
+            difference = _largest_difference(Step(model).eval(), exported, parts)
+    finally:
+        logger.setLevel(level)
     if not difference <= TOLERANCE:
         return b"", f"ONNX differs from torch by {difference:.1g}, more than {TOLERANCE:g}: it was not written."
     return exported, ""
@@ -95,17 +100,3 @@ def _largest_difference(step: Step, exported: bytes, parts: Mapping[str, Tensor]
         largest = max(largest, *((mine - torch.from_numpy(other)).abs().max().item() for mine, other in pairs))
         ours, theirs = tuple(ours_next), outputs[1:]
     return largest
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the exporter's warnings about packages and operators that are not used here."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

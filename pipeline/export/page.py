@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.export.commands import search_command, text_option, train_command
-from pipeline.export.configurations import Configuration, by_text, configurations_of, ngram_levels
+from pipeline.export.configurations import Configuration, by_text, configurations_of
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.subject import Subject
 from pipeline.support.page import document as doc
@@ -15,7 +15,7 @@ from pipeline.support.page.document import Heading, Paragraph, Points, Section, 
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml, search_options
-from pipeline.training.summary import compared, sizes, verdict
+from pipeline.training.summary import compared, ngram_label, sizes, verdict
 
 SHOWN = 3  # configurations that are coloured at first
 
@@ -24,12 +24,15 @@ PERPLEXITY = (
     "certainty, lower is better."
 )
 
-CURVES = "Validation is solid, training dashed{seeds}. The dashed level is an n-gram fitted on the same training text."
+CURVES = (
+    "Validation is solid, training dashed, each seed thin. The dashed level is an n-gram fitted on the same training "
+    "text."
+)
 
 COSTS = (
     "Left: validation at the best epoch against the multiply-accumulate operations (MACs) that one generated character "
-    "takes; small dots are seeds, marks their means ({shapes}){picks}. The line is the front: nothing costs less and "
-    "is better. Right: "
+    "takes; small dots are seeds, marks their means ({shapes}), ringed if a search recommends them. The line is the "
+    "front: nothing costs less and is better. Right: "
 )
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "")
@@ -66,7 +69,7 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
     repeat: list[doc.Block] = [
         Paragraph(f"In a checkout of the project, with the text that the sha256 below names{first}:"),
         doc.Commands(_commands(subject, groups)),
-        *(Paragraph(caution) for caution in _cautions(subject, best)),
+        *map(Paragraph, _cautions(subject, best)),
         Points(_environment(subject, best)),
     ]
     few = len(groups) == 1 and len(groups[0].runs.rows) <= 20
@@ -97,12 +100,9 @@ def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) ->
     blocks: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])]
     if models:
         sample = Span(f"tmlm sample {models[-1].folder}/weights.safetensors", "code")
-        load = Span("safetensors.torch.load_file", "code")
-        taken = " takes as it is. Without the project, "
-        tensors = " reads it: the tensors of the network begin with model."
-        blocks.append(Paragraph(["The weights are a safetensors file, which ", sample, taken, load, tensors]))
-    reasons = dict.fromkeys(model.without_onnx for model in models if model.without_onnx)
-    return [*blocks, *(Paragraph(reason) for reason in reasons)]
+        said = " takes as it is and safetensors.torch.load_file reads: the tensors of the network begin with model."
+        blocks.append(Paragraph(["The weights are a safetensors file, which ", sample, said]))
+    return [*blocks, *map(Paragraph, dict.fromkeys(model.without_onnx for model in models if model.without_onnx))]
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
@@ -178,18 +178,16 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
             )
             for each in configurations
         ]
-        several = any(len(each.trainings) > 1 for each in configurations)
-        caption = CURVES.format(seeds=", each seed thin and their mean thick" if several else "")
-        front_title = ""
+        caption, front_title = CURVES, ""
         if len(configurations) > 1:
             front_title = "validation perplexity at the best epoch"
-            picks = ", ringed if the search recommends them" if subject.picks else ""
-            costs = COSTS.format(shapes=shapes_of(each.model["cell"] for each in configurations), picks=picks)
-            caption = costs + caption[0].lower() + caption[1:]
+            shapes = shapes_of(each.model["cell"] for each in configurations)
+            caption = COSTS.format(shapes=shapes) + CURVES[0].lower() + CURVES[1:]
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
+        ngram = best.result["ngram_val_perplexity"]
         charts = explorer(
             series,
-            ngram_levels(best.result),
+            {f"{ngram_label(best.result)} {rounded(ngram)}": ngram},
             front_title,
             "perplexity by epoch",
             f"{perplexity} {caption}",
@@ -264,9 +262,8 @@ def _samples(trainings: Iterable[RecordedTraining], kind: str) -> list[tuple[str
     samples: list[tuple[str, doc.Text]] = []
     for run_id in dict.fromkeys(training.id for training in trainings):
         kept = read_json(run_id, "samples/final.json").get("samples", [])
-        ranked = sorted(kept, key=lambda sample: -len(sample["text"]))
-        found = [(f"“{each['prompt']}”, {each['method']}", Span(each["text"], "sample")) for each in ranked]
-        samples += found if kind == "training" else found[:1]
+        for each in sorted(kept, key=lambda sample: -len(sample["text"]))[: None if kind == "training" else 1]:
+            samples.append((f"“{each['prompt']}”, {each['method']}", Span(each["text"], "sample")))
     return samples
 
 

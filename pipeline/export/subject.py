@@ -65,9 +65,12 @@ def subject_of(reference: str) -> Subject:
     if reference in studies:
         return _study(run_of(studies[reference]))
     if experiment:
-        return _experiment(*experiment)
-    where = shown(setup().uri)
+        id, name = experiment
+        if not (trainings := tuple(trainings_of_experiment(id))):
+            raise InputError(f"the experiment {name} ({id}) has no finished training")
+        return Subject("experiment", name, trainings)
     known = f" (studies here: {', '.join(sorted(studies))})" if studies else ""
+    where = shown(setup().uri)
     raise InputError(f"{reference} is no run, study or experiment of {where}{known}; `tmlm runs` lists the runs")
 
 
@@ -95,11 +98,4 @@ def _study(search: RecordedRun) -> Subject:
     if not search.result or not subject.finished:
         again = f"tmlm search --study-name {search.study}"
         raise InputError(f"the study {search.study} has no result yet; the same command again finishes it: {again}")
-    return subject
-
-
-def _experiment(experiment_id: str, name: str) -> Subject:
-    subject = Subject("experiment", name, tuple(trainings_of_experiment(experiment_id)))
-    if not subject.trainings:
-        raise InputError(f"the experiment {name} ({experiment_id}) has no finished training")
     return subject
