@@ -7,7 +7,6 @@ follows from the report itself, by its table and the formulas of models.complexi
 """
 
 import csv
-from collections.abc import Mapping
 from string import Formatter
 
 from pipeline.report.counting import BASELINE_ORDER, Reading, same_text_against_counting
@@ -55,7 +54,7 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
 
 def _figures(evidence: Evidence) -> dict[str, str]:
     """The figures that the sentences name, "" for those that the runs do not have; "yes" for what is the case."""
-    text, verdicts = evidence.reproduction.text, evidence.verdicts
+    reproduction, text, verdicts = evidence.reproduction, evidence.reproduction.text, evidence.verdicts
     transcripts = [each for each in verdicts if each.statement.relation == "transcript"]
     counts = words_counted(transcripts)
     failed = [each for each in verdicts if each.word == FAILS and each.statement.relation != "units"]
@@ -63,8 +62,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         [each.because for each in failed if each.statement.kind == kind] for kind in ("caption", "size", "seconds")
     )
     orders = [order for order in text.windowed if order >= BASELINE_ORDER]
-    is_trained = not evidence.missing(*THREE)
-    return {
+    known = {
         "letters": f"{text.unigram:.2f}",
         "letters in training": f"{text.train_unigram:.2f}",
         "n-grams": listed([f"{text.windowed[order]:.2f} (order {order})" for order in orders]),
@@ -75,84 +73,69 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         f"{listed([f'{number} are {word}' for word, number in counts.items() if number])}",
         "an equal transcript": "yes" * (counts[HOLDS] > 0),
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
-        "lowest": f"{min(evidence.mean(id, BEST_VAL).mean for id in THREE):.1f}" if is_trained else "",
-        **_last_epochs(evidence),
-        **_eight_layers(evidence),
-        **_networks_and_ngrams(evidence),
+        **dict.fromkeys(("last epochs", "lowest", "own recipe of eight", "best network", "winners", "own recipe"), ""),
     }
 
-
-def _last_epochs(evidence: Evidence) -> dict[str, str]:
-    """How many configurations are notably better before the last epoch, and which one most."""
     trained = [row.id for row in evidence.rows if evidence.trainings(row.id)]
-    loss = {id: evidence.mean(id, LAST_VAL).mean / evidence.mean(id, BEST_VAL).mean - 1 for id in trained}
-    if not loss:
-        return {"last epochs": ""}
-    worst, later = max(loss, key=loss.__getitem__), sum(share > LATER for share in loss.values())
-    return {
-        "last epochs": f"over {100 * LATER:.0f} % above the best for {later} of our {len(loss)} configurations, by "
-        f"{100 * loss[worst]:.0f} % for {worst}"
-    }
+    best_vals = {id: evidence.mean(id, BEST_VAL).mean for id in trained}
+    if trained:
+        loss = {id: evidence.mean(id, LAST_VAL).mean / best_vals[id] - 1 for id in trained}
+        worst, later = max(loss, key=loss.__getitem__), sum(share > LATER for share in loss.values())
+        known["last epochs"] = (
+            f"over {100 * LATER:.0f} % above the best for {later} of our {len(loss)} configurations, by "
+            f"{100 * loss[worst]:.0f} % for {worst}"
+        )
+    if best_vals.keys() >= {*THREE}:
+        known["lowest"] = f"{min(best_vals[id] for id in THREE):.1f}"
 
-
-def _eight_layers(evidence: Evidence) -> dict[str, str]:
-    """What networks of eight layers learn beyond letter frequencies, by the report's recipe and by ours."""
-    text, runs = evidence.reproduction.text, _same_text(evidence, EIGHT[0])
-    learn = fit = wins = False
-    if is_trained := not evidence.missing(*EIGHT):
-        learn = any(evidence.mean(id, BEST_VAL).mean < LEARNT * text.unigram for id in EIGHT)
+    # what networks of eight layers learn beyond letter frequencies, by the report's recipe and by ours
+    learn, own, own_learns = False, _same_text(evidence, EIGHT[0]), False
+    if has_eight := best_vals.keys() >= {*EIGHT}:
+        learn = any(best_vals[id] < LEARNT * text.unigram for id in EIGHT)
         fit = any(evidence.mean(id, LAST_TRAIN).mean < LEARNT * text.train_unigram for id in EIGHT)
-    said = ""
-    if runs:
-        best = estimate([run.best_val for run in runs])
-        wins = best.mean < LEARNT * text.unigram
-        said = f"{best} in validation ({counted(len(runs), 'seed')})"
-    return {
+        known["eight do not fit"] = "yes" * (not learn and not fit)
+    if own:
+        best = estimate([run.best_val for run in own])
+        own_learns = best.mean < LEARNT * text.unigram
+        known["own recipe of eight"] = f"{best} in validation ({counted(len(own), 'seed')})"
+    known |= {
         "eight learn": "yes" * learn,
-        "eight do not learn": "yes" * (is_trained and not learn),
-        "eight do not fit": "yes" * (is_trained and not learn and not fit),
-        "own recipe of eight": said,
-        "own recipe alone learns": "yes" * (is_trained and not learn and wins),
-        "own recipe fails": "yes" * (bool(runs) and not wins),
+        "eight do not learn": "yes" * (has_eight and not learn),
+        "own recipe alone learns": "yes" * (has_eight and not learn and own_learns),
+        "own recipe fails": "yes" * (bool(own) and not own_learns),
     }
+
+    # the best networks of either recipe beside n-grams; perplexities are pooled, each window without context
+    pooled = [row.id for row in evidence.rows if evidence.values(row.id, BEST_POOLED)]
+    means = {id: evidence.mean(id, BEST_POOLED) for id in pooled}
+    if means:
+        id, bar = min(means, key=lambda id: means[id].mean), text.windowed[BASELINE_ORDER]
+        ahead = sum(mean.mean < bar for mean in means.values())
+        known["best network"] = (
+            f"The best of {counted(len(means), 'trained configuration')}, {id}, has {means[id]} (pooled, best "
+            f"epoch, {evidence.seeds(id, BEST_POOLED)})."
+        )
+        verb = "beats" if ahead < 2 else "beat"
+        known["winners"] = f"{ahead or 'None'} of the {len(means)} {verb} a {BASELINE_ORDER}-gram ({bar:.2f})"
+
+    def beside(reading: Reading, *orders: int) -> str:
+        compared = [same_text_against_counting(reproduction, THREE[1], reading, order) for order in orders]
+        shown = "; ".join(str(each) for each in compared if each is not None)
+        return f" ({shown})" if shown else ""
+
+    if runs := _same_text(evidence, THREE[1]):
+        windowed = estimate([run.windowed or 0.0 for run in runs]).mean
+        lowest, lowest_read_on = (min(bars, key=bars.__getitem__) for bars in (text.windowed, text.val_perplexities))
+        known["own recipe"] = (
+            f"{windowed:.2f}{beside('windowed', BASELINE_ORDER, lowest)} in windows and "
+            f"{estimate([run.best_val for run in runs]).mean:.2f}{beside('val', lowest_read_on)} reading on "
+            f"({counted(len(runs), 'seed')})"
+        )
+        known["own recipe wins"] = "yes" * (bool(means) and windowed < min(mean.mean for mean in means.values()))
+    return known
 
 
 def _same_text(evidence: Evidence, id: str) -> tuple[JudgedTraining, ...]:
     """Our recipe's complete trainings of the shape on the report's characters; none in a quick reproduction."""
     runs = () if evidence.reproduction.quick else whole(evidence.reproduction[id].same_text)
     return tuple(run for run in runs if run.windowed is not None)
-
-
-def _networks_and_ngrams(evidence: Evidence) -> dict[str, str]:
-    """The best networks of either recipe beside n-grams; perplexities are pooled, each window without context."""
-    text, lstm = evidence.reproduction.text, THREE[1]
-    means = {
-        row.id: evidence.mean(row.id, BEST_POOLED) for row in evidence.rows if evidence.values(row.id, BEST_POOLED)
-    }
-    known = {"best network": "", "winners": "", "own recipe": "", "own recipe wins": ""}
-    if means:
-        best, bar = min(means, key=lambda id: means[id].mean), text.windowed[BASELINE_ORDER]
-        ahead = sum(mean.mean < bar for mean in means.values())
-        known["best network"] = (
-            f"The best of {counted(len(means), 'trained configuration')}, {best}, has {means[best]} (pooled, best "
-            f"epoch, {evidence.seeds(best, BEST_POOLED)})."
-        )
-        verb = "beats" if ahead < 2 else "beat"
-        known["winners"] = f"{ahead or 'None'} of the {len(means)} {verb} a {BASELINE_ORDER}-gram ({bar:.2f})"
-
-    def beside(reading: Reading, bars: Mapping[int, float], *orders: int) -> str:
-        orders = (*orders, min(bars, key=bars.__getitem__))
-        compared = [same_text_against_counting(evidence.reproduction, lstm, reading, order) for order in orders]
-        shown = "; ".join(str(each) for each in compared if each is not None)
-        return f" ({shown})" if shown else ""
-
-    if runs := _same_text(evidence, lstm):
-        windowed = estimate([run.windowed or 0.0 for run in runs]).mean
-        read_on = estimate([run.best_val for run in runs]).mean
-        wins = bool(means) and windowed < min(mean.mean for mean in means.values())
-        known["own recipe"] = (
-            f"{windowed:.2f}{beside('windowed', text.windowed, BASELINE_ORDER)} in windows and "
-            f"{read_on:.2f}{beside('val', text.val_perplexities)} reading on ({counted(len(runs), 'seed')})"
-        )
-        known["own recipe wins"] = "yes" * wins
-    return known

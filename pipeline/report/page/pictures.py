@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.page.sentences import ENDS
-from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.reproduction import Reproduction
 from pipeline.support.drawing import drawable
 from pipeline.support.page import charts
 from pipeline.support.page.charts import Row, Series, Shape
@@ -28,50 +28,46 @@ CAPTION = (
 
 def explorer(reproduction: Reproduction) -> Explorer | None:
     """Draw the explorer; None without any training."""
-    ranked = sorted((each for each in reproduction.configurations if each.whole), key=lambda each: each.mean_best_val)
-    if not ranked:
+    trained = [each for each in reproduction.configurations if each.whole]
+    if not trained:
         return None
-    widest = max(ranked, key=lambda each: each.last("val") - each.last("train"))
-    points = [(each.complexity.macs_per_char, geometric_mean(_best(each))) for each in ranked]
-    front = {ranked[number].id for number in charts.undominated(points)}
-    shown = {ranked[0].id, widest.id, ranked[-1].id}
-    series = [_series(each, each.id in shown, each.id in front) for each in reproduction.configurations if each.whole]
+    ranked = sorted(trained, key=lambda each: each.mean_best_val)
+    widest = max(trained, key=lambda each: each.last("val") - each.last("train"))
+    best = {each.id: drawable([run.best_val_pooled for run in each.whole]) for each in trained}
+    points = [(each.complexity.macs_per_char, geometric_mean(best[each.id])) for each in trained]
+    front = {trained[number].id for number in charts.undominated(points)}
+    series = []
+    for each in trained:
+        reported, runs = each.reported, each.whole
+        planned = max(run.epochs_planned for run in runs)
+        ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
+        series.append(
+            Series(
+                name=each.id,
+                shape=f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}",
+                cell=reported.cell,
+                cost=each.complexity.macs_per_char,
+                epochs_planned=planned,
+                seeds=[run.seed for run in runs],
+                best=best[each.id],
+                best_epochs=[run.best_epoch for run in runs],
+                train=[drawable(run.train_pooled) for run in runs],
+                val=[drawable(run.val_pooled) for run in runs],
+                is_shown=each in (ranked[0], widest, ranked[-1]),
+                on_front=each.id in front,
+                reported=[(epoch, value) for epoch, value in ends if value is not None],
+            )
+        )
     known = reproduction.text.windowed
-    best = min(known, key=lambda order: known[order], default=4)
-    names = {1: "letters", 4: "4-gram", best: f"{best}-gram"}
-    levels = {f"{name} {rounded(known[order])}": known[order] for order, name in names.items() if order in known}
+    names = {1: "letters", BASELINE_ORDER: f"{BASELINE_ORDER}-gram"}
+    lowest = min(known, key=known.__getitem__)
+    names[lowest] = f"{lowest}-gram"
     return charts.explorer(
         series,
-        levels,
+        {f"{name} {rounded(known[order])}": known[order] for order, name in names.items()},
         front="validation perplexity at the best epoch, pooled",
         curves="perplexity, pooled: validation solid, training dashed",
         caption=CAPTION.format(shapes=charts.shapes_of(each.cell for each in series)),
-    )
-
-
-def _best(configuration: Configuration) -> list[float]:
-    """The pooled validation perplexity at the best epoch, by seed."""
-    return drawable([run.best_val_pooled for run in configuration.whole])
-
-
-def _series(configuration: Configuration, is_shown: bool, on_front: bool) -> Series:
-    reported, runs = configuration.reported, configuration.whole
-    planned = max(run.epochs_planned for run in runs)
-    ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
-    return Series(
-        name=configuration.id,
-        shape=f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}",
-        cell=reported.cell,
-        cost=configuration.complexity.macs_per_char,
-        epochs_planned=planned,
-        seeds=[run.seed for run in runs],
-        best=_best(configuration),
-        best_epochs=[run.best_epoch for run in runs],
-        train=[drawable(run.train_pooled) for run in runs],
-        val=[drawable(run.val_pooled) for run in runs],
-        is_shown=is_shown,
-        on_front=on_front,
-        reported=[(epoch, value) for epoch, value in ends if value is not None],
     )
 
 
@@ -86,8 +82,8 @@ def answer_picture(reproduction: Reproduction) -> Drawing:
             marks.append(("cross", "cross", each.reported.perplexity_end))
         ticks = [("val", each.mean_best_val)] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
-    names, known = {1: "letters", BASELINE_ORDER: f"{BASELINE_ORDER}-gram"}, reproduction.text.windowed
-    ngrams = {name: known[order] for order, name in names.items() if order in known}
+    known = reproduction.text.windowed
+    ngrams = {"letters": known[1], f"{BASELINE_ORDER}-gram": known[BASELINE_ORDER]}
     drawn = charts.rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",
