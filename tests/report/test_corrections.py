@@ -71,15 +71,6 @@ def test_a_sentence_follows_the_numbers(title, alter: Alter, then):
     assert then in said(alter(FOUND), title)
 
 
-def test_eight_layers_that_do_not_fit_failed_in_optimisation():
-    stuck, instead = "nothing was learnt by heart", "It is the optimisation that fails with this recipe"
-    assert stuck in said(FOUND, WHY)
-    assert instead in said(same_text(5.1)(FOUND), EIGHT)
-    for found in (TRAINED(FOUND), ends(gru_torch_8x32=(14.5, 16.9))(FOUND), reproduction(0)):
-        assert stuck not in said(found, WHY)
-    assert instead not in said(same_text(5.1)(TRAINED(FOUND)), EIGHT)
-
-
 def test_what_is_written_out_follows_from_the_formulas_and_the_table():
     """No figure of the report itself is computed when the page is written, so each is checked here."""
 
@@ -115,9 +106,3 @@ def test_every_row_names_figures_that_there_are_and_another_statement_makes_none
     other = weighed(FOUND)
     other.statements.popitem()
     assert corrections(other) == {}
-
-
-def test_a_quick_reproduction_corrects_no_perplexity():
-    other = {id: (val, train + 1) for id, (train, val) in ENDS.items()}
-    made, others = reproduction(quick=True), reproduction(ends=other, quick=True)
-    assert corrections(weighed(made)) == corrections(weighed(others))

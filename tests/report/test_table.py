@@ -31,16 +31,6 @@ def test_ptflops_measures_what_the_report_prints_for_every_shape():
         assert (cost.report_parameters, cost.report_macs) == expected
 
 
-def test_the_protocol_is_the_books():
-    trained = {row.id: resolve({"preset": "report", **row.model})[1] for row in report_rows()}
-    rates = {"rnn-torch-1x128": 1.0, "gru-torch-1x128": 4.0, "lstm-torch-1x128": 4.0}
-    for id, config in trained.items():
-        scratch = "-scratch-" in id
-        assert config.epochs == (50 if scratch else 100)
-        assert config.learning_rate == (4.0 if scratch else rates.get(id, 2.0))
-        assert (config.batch_size, config.clip, config.precision) == (1024, 1.0, "fp32")
-
-
 def test_globs_choose_rows_in_the_tables_order():
     assert [row.id for row in chosen_rows("lstm-torch-2x32, gru-torch-2x*")] == [
         "gru-torch-2x32",

@@ -4,11 +4,10 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from pipeline.report.statements.table import Statement, report_statements
-from pipeline.report.statements.verdicts import Verdict
+from pipeline.report.statements.table import report_statements
 from pipeline.report.table import report_rows
-from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, full, of_few, page, rendered, with_runs
-from tests.report.reproductions import cut, reproduction
+from tests.report.page.pages import CORRECTIONS, VERDICTS, full, of_few, page, rendered, with_runs
+from tests.report.reproductions import cut
 from tests.support.page.parsed import Page
 
 
@@ -51,15 +50,6 @@ def test_the_pictures_of_the_markdown_are_files_beside_it():
     assert {*shown, "report.html", "report.md"} == {*full()}
 
 
-def test_checks_that_are_not_met_are_named_and_all_are_counted():
-    for text in (page().texts["reproducibility"], full()["report.md"]):
-        assert "Of 3 figures 2 are as printed" in text
-        assert text.count("validation is outside of it") == 1
-        assert "the RNN has 20,224 parameters" not in text
-    met = rendered(of_few("rnn-torch-1x128", seeds=1), checks=CHECKS[:1])
-    assert "Checks not met" not in met["report.md"]
-
-
 def test_what_was_not_run_or_not_finished_says_so_everywhere():
     found = of_few("gru-torch-2x32", "lstm-torch-2x32", "rnn-torch-1x128", seeds=2)
     found = with_runs(found, "lstm-torch-2x32", (cut(found["lstm-torch-2x32"].runs[0], 12),))
@@ -74,12 +64,6 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
         assert words in both["figures/answer.svg"]
 
 
-def test_nothing_recorded_is_a_page_too():
-    found = reproduction(ends={})
-    empty = rendered(replace(found, configurations=found.configurations[:2]))
-    assert Page(empty["report.html"]).row("configurations", "gru-scratch-1x32")[1].strip() == "not run"
-
-
 def test_a_quick_check_is_said_first():
     found = replace(of_few("gru-torch-2x32", seeds=1), quick=True)
     run = replace(cut(found.configurations[0].runs[0], 3), epochs_planned=3)
@@ -87,12 +71,6 @@ def test_a_quick_check_is_said_first():
     assert "quick check of 3 epochs: no reproduction" in Page(both["report.html"]).texts[""]
     assert both["report.md"].startswith("# A quick check")
     assert not [p for p in page().all("p") if p.get("class") == "banner"]
-
-
-def test_a_statement_of_others_gets_an_anchor_without_markup():
-    statement = Statement("<b>'\"x", ("2",), "end", ("gru-torch-2x32",), "words")
-    html = rendered(of_few("gru-torch-2x32", seeds=1), [Verdict(statement, "in part", "because")])["report.html"]
-    assert "statement--b-x" in {attributes.get("id") for _, attributes in Page(html).tags}
 
 
 def test_trainings_that_configurations_of_one_shape_share_are_counted_once():

@@ -39,10 +39,6 @@ def test_an_unfinished_training_is_not_drawn():
     assert ("GRU 1x8</text>" in drawn.front, "GRU 2x32" in drawn.front) == (True, False)
 
 
-def test_without_trainings_there_is_nothing_to_explore():
-    assert explorer(reproduction(ends={})) is None
-
-
 def test_an_exploded_training_is_drawn_at_the_edge_and_an_unfinished_one_says_so():
     shown = configuration("gru-torch-2x32", 1)
     exploded = replace(shown, runs=(replace(shown.runs[0], val=(float("inf"),) * 100),))

@@ -6,11 +6,9 @@ import pytest
 
 from pipeline.report.page.sentences import (
     answer,
-    equal_texts,
-    limitations,
 )
-from tests.report.page.pages import VERDICTS, of_few, with_runs
-from tests.report.reproductions import cut, reproduction
+from tests.report.page.pages import VERDICTS, of_few
+from tests.report.reproductions import reproduction
 
 FOUND = reproduction()
 
@@ -55,20 +53,3 @@ def test_the_recipe_is_blamed_where_another_one_does_not_lose(shift, is_named):
     sentence = answer(with_costs(0.1, shift), ())[-1]
     assert "by another recipe the shape of gru-torch-2x32 reaches" in sentence
     assert ("it is the recipe that loses and not the network" in sentence) == is_named
-
-
-def test_texts_that_return_letter_for_letter_are_counted_and_named():
-    found = of_few("lstm-torch-2x128", "gru-torch-2x32", seeds=2)
-    one, other = found["lstm-torch-2x128"].runs
-    found = with_runs(found, "lstm-torch-2x128", (one, replace(other, texts=one.texts[:1])))
-    assert equal_texts(found["lstm-torch-2x128"]) == []
-    samples = found["lstm-torch-2x128"].reported.samples
-    found = with_runs(found, "lstm-torch-2x128", (one, replace(other, texts=samples)))
-    assert equal_texts(found["lstm-torch-2x128"]) == [prompt for prompt, _ in samples]
-    assert answer(found, VERDICTS)[0].endswith("; the texts of lstm-torch-2x128 are the same letter for letter.")
-
-
-def test_what_is_missing_stands_last():
-    found = of_few("gru-torch-2x32", "gru-scratch-1x1024", seeds=1)
-    found = with_runs(found, "gru-scratch-1x1024", (cut(found["gru-scratch-1x1024"].runs[0], 2),))
-    assert limitations(found)[-1] == "Not trained to the end (2 of 50 epochs): gru-scratch-1x1024."

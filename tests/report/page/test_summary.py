@@ -2,8 +2,8 @@
 
 from pipeline.report.checks import checks
 from pipeline.report.page.summary import reproduction_note, reproduction_table
-from tests.report.page.pages import VERDICTS, of_few, with_runs
-from tests.report.reproductions import cut, reproduction
+from tests.report.page.pages import of_few, with_runs
+from tests.report.reproductions import cut
 
 
 def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
@@ -22,10 +22,3 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
         assert "quick check" not in text
         assert "statements" not in text
     assert printed.splitlines()[-2:] == ["report  report.html", "link"]
-
-
-def test_the_verdicts_are_counted_and_a_quick_check_is_said_to_be_none():
-    note = reproduction_note(reproduction(quick=True), VERDICTS, ())
-    assert note.startswith("A quick check of a few epochs: no reproduction.")
-    counts = "52 reproduced; 52 in part; 52 conclusion right, reason wrong; 51 not reproduced; 51 open."
-    assert f"258 statements: {counts}" in note

@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.judging import sensitivity
-from pipeline.report.statements.trained import onset
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import judged, runs, statement, untrained
 from tests.report.reproductions import reproduction
@@ -126,11 +125,6 @@ def test_the_course_of_a_gap(wanted, tenths, word, part):
 )
 def test_overfitting_is_a_validation_perplexity_that_rises_while_training_falls(train, val, word):
     assert judged(curves(train=train, val=val), f"{GRU}-overfitting").word == word
-
-
-def test_an_onset_is_the_epoch_after_which_the_gap_stays_visible():
-    run = replace(reproduction()[GRU].runs[0], train=(5.0,) * 6, val=(6.0, 5.0, 6.0, 5.4, 5.5, 5.6))
-    assert (onset(run, 0.5), onset(run, 1.0)) == (5, 7)
 
 
 def test_a_verdict_follows_its_bound():
