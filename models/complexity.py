@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from ptflops import get_model_complexity_info
-from torch import Tensor, nn
+from torch import nn
 
 from models.cells import CELLS
 from models.config import ModelConfig
@@ -64,62 +64,53 @@ def _outputs(config: ModelConfig, vocab_size: int) -> int:
     return vocab_size + 2 * (config.on_top_of == "ngram")
 
 
-class Twin(nn.Module):
-    """Recurrent layers and an output layer that take input vectors in place of ids, as ptflops needs."""
+def _probe(module: nn.Module, inputs: tuple[int, int], printed: bool = False) -> tuple[int, int, str]:
+    """Run ptflops on a module and input vectors (time steps, size): MACs, parameters and its print-out."""
+    out = io.StringIO()
+    macs, parameters = get_model_complexity_info(
+        module,
+        inputs,
+        backend="pytorch",  # the aten backend does not count LSTMs
+        as_strings=False,
+        print_per_layer_stat=printed,
+        verbose=False,
+        ost=out,  # the default is sys.stdout at import time
+    )
+    if macs is None or parameters is None:  # how ptflops says that it failed
+        raise RuntimeError(f"ptflops could not count {module}: {out.getvalue().strip()}")
+    return int(macs), int(parameters), out.getvalue()
 
-    def __init__(self, core: nn.RNNBase, outputs: int) -> None:
-        super().__init__()
-        self.core = core
-        self.output = nn.Linear(core.hidden_size, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, T, input size) -> outputs (B, T, outputs)."""
-        hidden, _ = self.core(x)
-        logits: Tensor = self.output(hidden)
-        return logits
+def _layers(config: ModelConfig, input_size: int) -> nn.RNNBase:
+    """torch.nn's layers of a shape."""
+    layers: type[nn.RNNBase] = getattr(nn, CELLS[config.cell].torch_layer)
+    return layers(input_size, config.hidden_size, config.num_layers, batch_first=True)  # type: ignore[arg-type]
 
 
 @torch.random.fork_rng(devices=[])  # initialising weights would advance the caller's generator
-def _probe(config: ModelConfig, vocab_size: int, chars: int = 1, with_output: bool = False) -> tuple[int, int, str]:
-    """Run ptflops on torch.nn's layers of a shape and ``chars`` input vectors: MACs, parameters and its print-out."""
-    input_size = config.embedding_size or vocab_size
-    layers: type[nn.RNNBase] = getattr(nn, CELLS[config.cell].torch_layer)
-    core = layers(input_size, config.hidden_size, config.num_layers, batch_first=True)  # type: ignore[arg-type]
-    module = Twin(core, _outputs(config, vocab_size)) if with_output else core
-    printed = io.StringIO()
-    macs, parameters = get_model_complexity_info(
-        module,
-        (chars, input_size),
-        backend="pytorch",  # the aten backend does not count LSTMs
-        as_strings=False,
-        print_per_layer_stat=chars > 1,
-        verbose=False,
-        ost=printed,  # the default is sys.stdout at import time
-    )
-    if macs is None or parameters is None:  # how ptflops says that it failed
-        raise RuntimeError(f"ptflops could not count {module}: {printed.getvalue().strip()}")
-    return int(macs), int(parameters), printed.getvalue()
-
-
 def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's.
 
     One time step is measured, since all steps cost the same. A cell that torch.nn lacks gets the closed form. Raises
     RuntimeError if ptflops fails. Not thread-safe.
     """
+    counted = closed_form(config, vocab_size)
     if not CELLS[config.cell].torch_layer:
-        return closed_form(config, vocab_size)
-    core_macs, core_parameters, _ = _probe(config, vocab_size)
-    macs, parameters, _ = _probe(config, vocab_size, with_output=True)
+        return counted
+    input_size = config.embedding_size or vocab_size
+    macs, parameters, _ = _probe(_layers(config, input_size), (1, input_size))
+    output = nn.Linear(config.hidden_size, _outputs(config, vocab_size))
+    output_macs, output_parameters, _ = _probe(output, (1, config.hidden_size))
     return Complexity(
-        parameters=parameters + vocab_size * config.embedding_size,
-        macs_per_char=macs,
-        matmul_macs_per_char=closed_form(config, vocab_size).matmul_macs_per_char,
-        report_parameters=core_parameters,
-        report_macs=REPORT_CHARS * core_macs,
+        parameters=parameters + output_parameters + vocab_size * config.embedding_size,
+        macs_per_char=macs + output_macs,
+        matmul_macs_per_char=counted.matmul_macs_per_char,
+        report_parameters=parameters,
+        report_macs=REPORT_CHARS * macs,
     )
 
 
+@torch.random.fork_rng(devices=[])
 def report_print_out(config: ModelConfig, vocab_size: int) -> str:
     """ptflops' printed output as in the report's figures: the recurrent layers alone, 1,024 characters.
 
@@ -127,7 +118,8 @@ def report_print_out(config: ModelConfig, vocab_size: int) -> str:
     """
     if not CELLS[config.cell].torch_layer:
         return f"No print-out by ptflops: torch.nn has no {config.cell} layer, so all of these follow from formulas.\n"
-    macs, parameters, printed = _probe(config, vocab_size, REPORT_CHARS)
+    input_size = config.embedding_size or vocab_size
+    macs, parameters, printed = _probe(_layers(config, input_size), (REPORT_CHARS, input_size), printed=True)
     return (
         f"{printed}Computational complexity: {macs / 1e6:.2f} MMac ({macs:,} for {REPORT_CHARS:,} characters)\n"
         f"Number of parameters: {parameters / 1e3:.2f} k ({parameters:,})\n"

@@ -13,17 +13,17 @@ from torch.nn import functional as F
 from models import by_hand
 from models.cells import CELLS
 from models.config import Kernel, ModelConfig
-from models.recurrent import Recurrent, State, state_of, torch_layers
+from models.recurrent import Recurrent, State, parts_of, state_of, torch_layers
 
 
 def detach(state: State) -> State:
     """Detach the state from its history (truncated backpropagation through time)."""
-    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+    return state_of(tuple(part.detach() for part in parts_of(state)))
 
 
 def select(state: State, rows: Tensor) -> State:
     """Select rows of the batch by their indices (N,), which may repeat: state (L, B, H) -> (L, N, H)."""
-    return tuple(part[:, rows] for part in state) if isinstance(state, tuple) else state[:, rows]
+    return state_of(tuple(part[:, rows] for part in parts_of(state)))
 
 
 def drop_weights(weight: Tensor, probability: float) -> Tensor:

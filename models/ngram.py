@@ -22,7 +22,6 @@ Floats = NDArray[np.float64]
 BASELINE_ORDERS = range(2, 9)  # the best of them on validation is the baseline
 PIECE_CHARS = 1_000_000  # characters scored at once: arrays of 8 MB
 PIECE_PROBABILITIES = 500_000  # positions x vocabulary computed at once: arrays of 4 MB
-TABLE_PROBABILITIES = 200_000  # largest table, contexts x vocabulary, that is kept for the contexts of one length
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
@@ -284,34 +283,14 @@ class KneserNey:
     def _distributions(self, text: Ints, context: int) -> Floats:
         """Probabilities (N - context, V) of every character at positions ``context`` to N - 1."""
         probabilities: Floats = np.full((len(text) - context, self.vocab_size), 1 / self.vocab_size)
-        tables = self._tables[: self.order - 1]
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
         for n, grams in enumerate(self.orders[: len(text)]):
             first = max(n, context)  # the first position that has n characters before it
-            contexts, rows = ending[first - n : -1], probabilities[first - context :]
+            contexts = ending[first - n : -1]
             known = np.flatnonzero(contexts >= 0)
-            if n < len(tables):
-                rows[known] = tables[n][contexts[known]]
-            else:
-                grams.add_to(rows, known, contexts[known])
+            grams.add_to(probabilities[first - context :], known, contexts[known])
             ending = grams.find(ending[:-1], text[n:])
         return probabilities
-
-    @cached_property
-    def _tables(self) -> list[Floats]:
-        """Probabilities (C, V) after each context of the shorter lengths, up to TABLE_PROBABILITIES for each length."""
-        tables: list[Floats] = []
-        below: Floats = np.full((1, self.vocab_size), 1 / self.vocab_size)
-        suffixes = np.zeros(0, dtype=np.int64)  # ids of the contexts without their first character
-        for n, grams in enumerate(self._shorter):
-            if len(grams.backoff) * self.vocab_size > TABLE_PROBABILITIES:
-                break
-            table = below if n == 0 else tables[-1][suffixes]
-            grams.add_to(table, every := np.arange(len(table)), every)
-            contexts, last = np.divmod(grams.keys, self.vocab_size)
-            shorter = np.zeros_like(last) if n == 0 else self._shorter[n - 1].find(suffixes[contexts], last)
-            tables, suffixes = [*tables, table], shorter
-        return tables
 
 
 @dataclass(frozen=True)

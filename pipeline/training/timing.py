@@ -220,7 +220,7 @@ def generation_ms_per_char(
     """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ``rounds``.
 
     The models take turns (A B C A B C), so that other load on the machine affects all of them. One network is in memory
-    at a time: its function loads it again in each round. A first round, in which n-grams compute tables, is not timed.
+    at a time: its function loads it again in each round. A first round is not timed.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

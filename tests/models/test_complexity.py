@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from models.complexity import Twin, closed_form, measure, report_print_out
+from models.complexity import closed_form, measure, report_print_out
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 
@@ -58,15 +58,6 @@ def test_ptflops_measures_what_the_closed_form_says_and_the_model_has(config, vo
     counted = closed_form(config, vocab_size)
     assert measure(config, vocab_size) == counted
     assert counted.parameters == sum(parameter.numel() for parameter in LanguageModel(config, vocab_size).parameters())
-
-
-def test_the_twin_computes_what_the_torch_model_does():
-    model = LanguageModel(ModelConfig(hidden_size=16, num_layers=2), 10)
-    assert isinstance(model.core, nn.RNNBase)
-    twin = Twin(model.core, 10)
-    twin.output.load_state_dict(model.output.state_dict())
-    ids = torch.randint(10, (2, 5))
-    torch.testing.assert_close(twin(F.one_hot(ids, 10).float()), model(ids)[0])
 
 
 @pytest.mark.parametrize("call", [measure, report_print_out])
