@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.language_model import LanguageModel, with_row_lookup
-from models.recurrent import State
+from models.recurrent import State, parts_of, state_of
 
 ROW_CHARS = 256  # scored characters of a row
 CONTEXT_CHARS = 128  # unscored characters that a row reads before the scored ones
@@ -136,9 +136,7 @@ def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -
     at = later[:, None] - context + torch.arange(context)
     _, state = model(ids[at].long().to(model.output.weight.device))
     missing = len(starts) - len(later)
-    if isinstance(state, tuple):
-        return tuple(F.pad(part, (0, 0, missing, 0)) for part in state)
-    return F.pad(state, (0, 0, missing, 0))
+    return state_of(tuple(F.pad(part, (0, 0, missing, 0)) for part in parts_of(state)))
 
 
 class WindowScore(NamedTuple):

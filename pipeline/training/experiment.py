@@ -187,10 +187,9 @@ class Experiment(Callback):
         """Write the last checkpoint if the one before is SAVE_SECONDS old."""
         for callback in self.callbacks:
             callback.on_step(training)
-        if self.checkpoint_dir is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
+        if self.checkpoint_dir is not None and time.monotonic() - self.saved_at >= SAVE_SECONDS:
             self.before_checkpoint(training)
             self.keep(training)
-            training.leave_out(self.saved_at - began)
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
         self.before_checkpoint(training)

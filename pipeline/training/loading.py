@@ -25,7 +25,11 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     """
     tensors, facts = load_checkpoint(path)
     try:
-        _check_origin(facts)
+        corpus, train = facts["corpus"], facts["train"]
+        if not all(isinstance(corpus[name], str) for name in ("name", "source", "corpus_sha256")):
+            raise ValueError("its corpus has no name, source and digest")
+        if not isinstance(train["seed"], int) or train["preset"] not in get_args(PresetName):
+            raise ValueError(f"its seed is {train['seed']!r}, its preset {train['preset']!r}")
         vocabulary = _vocabulary(**facts["vocabulary"])
         weights = group("best", tensors) or group("model", tensors)
         model = _model(ModelConfig(**facts["model"]), len(vocabulary), weights, group("ngram", tensors))
@@ -36,24 +40,13 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     return model.eval(), vocabulary, facts
 
 
-def _check_origin(facts: Mapping[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError if the facts lack the corpus, the seed or the preset."""
-    corpus, train = facts["corpus"], facts["train"]
-    if not all(isinstance(corpus[name], str) for name in ("name", "source", "corpus_sha256")):
-        raise ValueError("its corpus has no name, source and digest")
-    if not isinstance(train["seed"], int) or train["preset"] not in get_args(PresetName):
-        raise ValueError(f"its seed is {train['seed']!r}, its preset {train['preset']!r}")
-
-
 def _vocabulary(alphabet: Any, symbols: Any) -> Vocabulary:
     """The vocabulary of a checkpoint's facts; ValueError if it is not one."""
     if alphabet not in ("letters", "raw") or not isinstance(symbols, list):
         raise ValueError(f"its alphabet is {alphabet!r}, its symbols a {type(symbols).__name__}")
-    wrong = [
-        s for s in symbols if s != UNKNOWN and (not isinstance(s, str) or len(s) != 1 or "\ud800" <= s <= "\udfff")
-    ]
-    if wrong:
-        raise ValueError(f"its vocabulary has {wrong[0]!r}, which is not one character")
+    for symbol in symbols:
+        if symbol != UNKNOWN and (not isinstance(symbol, str) or len(symbol) != 1 or "\ud800" <= symbol <= "\udfff"):
+            raise ValueError(f"its vocabulary has {symbol!r}, which is not one character")
     if len(set(symbols)) < len(symbols) or UNKNOWN not in symbols or len(symbols) < 2:
         raise ValueError(f"its vocabulary has {len(symbols)} symbols; they must differ, and one must be {UNKNOWN}")
     if alphabet == "letters" and tuple(symbols) != LETTERS:

@@ -15,7 +15,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import cos, isfinite, pi
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,14 +63,6 @@ class EpochPoint:
     train_perplexity_first_half: float | None = None
 
 
-class Validation(NamedTuple):
-    """Validation perplexity as the book averages it and pooled (equal for streams), logits times ``logit_scale``."""
-
-    perplexity: float
-    pooled: float
-    logit_scale: float
-
-
 @dataclass
 class PartialEpoch:
     """The state of an epoch between two of its steps.
@@ -104,25 +96,6 @@ class Callback:
 
 
 SILENT = Callback()
-
-
-# --- the learning rate ---------------------------------------------------------------------------------------------
-
-
-def cosine_share(step: int, total_steps: int) -> float:
-    """Share of the peak learning rate in a step (from 0): linear warm-up to 1, then half a period of a cosine.
-
-    The last of ``total_steps`` has FINAL_RATE_SHARE.
-    """
-    warm_up = min(WARM_UP_STEPS, max(1, total_steps // STEPS_PER_WARM_UP_STEP))
-    done = step + 1
-    if done <= warm_up:
-        return done / warm_up
-    fallen = min(1.0, (done - warm_up) / (total_steps - warm_up))
-    return FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + cos(pi * fallen))
-
-
-# --- the state of a training and its steps ---------------------------------------------------------------------------
 
 
 class Training:
@@ -176,17 +149,20 @@ class Training:
         """Seconds of training and validation until now."""
         return self.train_seconds + (0 if self._started is None else time.perf_counter() - self._started)
 
-    def leave_out(self, seconds: float) -> None:
-        """Exclude ``seconds`` that have just passed from the training time; may be called from ``on_step``."""
-        if self._started is not None:
-            self._started += seconds
-
     def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step (from 0) under the configuration's schedule."""
-        peak = self.config.learning_rate
+        """The learning rate of a step (from 0) under the configuration's schedule.
+
+        The schedule cosine is a linear warm-up to the peak, then half a period of a cosine; the last step has
+        FINAL_RATE_SHARE of the peak.
+        """
+        peak, total_steps, done = self.config.learning_rate, self.epochs * self.data.steps_per_epoch, step + 1
+        warm_up = min(WARM_UP_STEPS, max(1, total_steps // STEPS_PER_WARM_UP_STEP))
         if self.config.schedule == "constant":
             return peak
-        return peak * cosine_share(step, self.epochs * self.data.steps_per_epoch)
+        if done <= warm_up:
+            return peak * (done / warm_up)
+        fallen = min(1.0, (done - warm_up) / (total_steps - warm_up))
+        return peak * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + cos(pi * fallen)))
 
     def run_epoch(self, callback: Callback = SILENT) -> EpochPoint:
         """Train for an epoch (or the rest of it, or until the time limit), validate, and append a point to the history.
@@ -221,11 +197,11 @@ class Training:
             losses = [float(loss) for loss in part.losses]
             for loss in losses:
                 self._check(isfinite(loss), f"the loss is {loss} in epoch {epoch}")
-            validation = self.validate()
+            val_perplexity, val_pooled, logit_scale = self.validate()
         finally:
             self.train_seconds, self._started = self.seconds, None
-        learns = validation.perplexity < DIVERGED_TIMES * self.model.vocab_size  # not if it is NaN
-        self._check(learns, f"the validation perplexity is {validation.perplexity:.6g} after epoch {epoch}")
+        learns = val_perplexity < DIVERGED_TIMES * self.model.vocab_size  # not if it is NaN
+        self._check(learns, f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
 
         pooled = perplexity(sum(v * n for v, n in zip(losses, part.sizes, strict=True)) / sum(part.sizes))
         book = [perplexity(loss) for loss in losses] if self.config.preset == "report" else []
@@ -237,14 +213,14 @@ class Training:
             point = EpochPoint(
                 epoch=epoch,
                 train_perplexity=sum(book) / len(book) if book else pooled,
-                val_perplexity=validation.perplexity,
+                val_perplexity=val_perplexity,
                 train_perplexity_pooled=pooled,
-                val_perplexity_pooled=validation.pooled,
+                val_perplexity_pooled=val_pooled,
                 learning_rate=self.learning_rate_at(self.step - 1),  # of the last step done
                 gradient_norm=float(part.gradient_norm),
                 train_seconds=self.train_seconds,
                 train_chars=self.train_chars,
-                logit_scale=validation.logit_scale,
+                logit_scale=logit_scale,
                 train_perplexity_first_half=sum(first_half) / len(first_half) if book else None,
             )
             self.partial_epoch = None
@@ -287,18 +263,21 @@ class Training:
         part.losses.append(loss.detach())
         part.sizes.append(inputs.numel())
 
-    def validate(self) -> Validation:
-        """Score the validation text: windows in the training's precision, as the book does, streams in fp32."""
+    def validate(self) -> tuple[float, float, float]:
+        """Score the validation text: windows in the training's precision, as the book does, streams in fp32.
+
+        Returns the perplexity as the book averages it and pooled (equal for streams), and the factor of the logits.
+        """
         if isinstance(self.data, StreamData):
             if self.config.calibrate:
                 scale, costs = calibrate_logits(self.eval_model, self.data.val)
             else:
                 scale, costs = 1.0, text_costs(self.eval_model, self.data.val)
             value = perplexity(float(costs.sum()) / len(costs))
-            return Validation(value, value, scale)
+            return value, value, scale
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             score = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
-        return Validation(score.perplexity, score.pooled, 1.0)
+        return score.perplexity, score.pooled, 1.0
 
     def _check(self, is_fine: bool, problem: str) -> None:
         """Raise TrainingDivergedError unless ``is_fine``."""
@@ -361,7 +340,6 @@ class Training:
         self.optimizer.load_state_dict(optimizer)
         self.step = facts["step"]
         self.precision = facts["precision"]
-        self.model.kernel = self.eval_model.kernel = facts["kernel"]  # the two kernels round differently
         self.train_seconds = facts["train_seconds"]
         self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]

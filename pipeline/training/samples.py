@@ -57,11 +57,7 @@ def greedy_texts(model: LanguageModel, vocabulary: Vocabulary) -> dict[str, str]
 
 def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int) -> list[SampleText]:
     """The greedy continuations, and one longer text sampled at temperature 0.7 after the first prefix."""
-    prompts = prompts_for(vocabulary)
-    drawn = continuations(
-        model, vocabulary, prompts[:1], SAMPLED_CHARS, Decoding(method="sample", temperature=0.7, seed=seed)
-    )
-    return [
-        *(SampleText(prompt, "greedy", text) for prompt, text in greedy_texts(model, vocabulary).items()),
-        SampleText(prompts[0], "sample, temperature 0.7", drawn[0]),
-    ]
+    greedy = [SampleText(prompt, "greedy", text) for prompt, text in greedy_texts(model, vocabulary).items()]
+    first, decoding = greedy[0].prompt, Decoding(method="sample", temperature=0.7, seed=seed)
+    (drawn,) = continuations(model, vocabulary, [first], SAMPLED_CHARS, decoding)
+    return [*greedy, SampleText(first, "sample, temperature 0.7", drawn)]

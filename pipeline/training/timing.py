@@ -166,13 +166,7 @@ class Calibration:
         kinds: dict[tuple, list[Timing]] = defaultdict(list)
         for timing in timings:
             kinds[_kind(timing.model, timing.train)].append(timing)
-        self._lines = {  # coefficients of a step's and of a validation's seconds
-            kind: (
-                _fit(members, [each.step_seconds for each in members]),
-                _fit(members, [each.validation_seconds for each in members]),
-            )
-            for kind, members in kinds.items()
-        }
+        self._lines = {kind: _fit(members) for kind, members in kinds.items()}
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
         """Expected seconds of a training with all its epochs, including the test text, the samples and recording.
@@ -181,7 +175,7 @@ class Calibration:
         """
         kind, data = _kind(model, train), data_of(self._corpus, train)
         lines = [self._lines[kind]] if kind in self._lines else self._lines.values()
-        step, validation = np.max([[_columns(model) @ line for line in pair] for pair in lines], axis=0).tolist()
+        step, validation = np.max([pair @ _columns(model) for pair in lines], axis=0).tolist()
         epochs = number_of_epochs(train, data)
         training = epochs * (data.steps_per_epoch * step + validation) + _fitting_seconds(self._corpus, model, train)
         if train.max_seconds:
@@ -196,14 +190,16 @@ def _columns(model: ModelConfig) -> NDArray[np.float64]:
     return np.array([1, model.num_layers, _macs(model)], dtype=np.float64)
 
 
-def _fit(timings: Sequence[Timing], seconds: Sequence[float]) -> NDArray[np.float64]:
-    """The non-negative coefficients with the least squared relative error."""
+def _fit(timings: Sequence[Timing]) -> NDArray[np.float64]:
+    """Non-negative coefficients (2, 3) of a step's and a validation's seconds, of the least squared relative error."""
     from scipy.optimize import nnls  # imported here: takes 0.3 s, and workers do not need it
 
-    rows = np.array([_columns(timing.model) for timing in timings]) / np.array(seconds)[:, None]
-    scale = np.abs(rows).max(axis=0)
-    solution: NDArray[np.float64] = nnls(rows / scale, np.ones(len(rows)))[0] / scale
-    return solution
+    lines = []
+    for seconds in zip(*((timing.step_seconds, timing.validation_seconds) for timing in timings), strict=True):
+        rows = np.array([_columns(timing.model) for timing in timings]) / np.array(seconds)[:, None]
+        scale = np.abs(rows).max(axis=0)
+        lines.append(nnls(rows / scale, np.ones(len(rows)))[0] / scale)
+    return np.array(lines)
 
 
 def queue_seconds(seconds: Sequence[float], workers: int) -> float:
