@@ -25,15 +25,15 @@ from pipeline.search.front import (
     hypervolume_by_trial,
     picks,
 )
-from pipeline.search.space import Space
 from pipeline.search.study import attributes
 from pipeline.search.study.dashboard import attach_picture
 from pipeline.search.study.protocol import check_store
 from pipeline.search.study.samplers import draw
+from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
 from pipeline.search.summary import search_note
-from pipeline.stages.sweep import Sweep, models_of, workers_for
+from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.markdown import plain
 from pipeline.support.signals import defer_signals
@@ -46,6 +46,7 @@ from pipeline.tracking.registry import Claim, Owner, Registration, register_pick
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, leave_out_repeats, parent_run
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
+from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.timing import generation_ms_per_char, queue_seconds
 
@@ -100,9 +101,8 @@ def search(
             run.tags({f"latest.{option}": getattr(config, option) for option in recorded.LATEST_OPTIONS})
             run.yaml("space.yaml", space.as_texts())
             study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
-            corners = [study.configs_of(corner, config.seed) for corner in space.corners() if study.can_afford(corner)]
             sweep = _SearchSweep(study, "all" if take_aliases else "own" if quick else "free", say)
-            return sweep.run_all(run, workers_for(corpus, corners, config.workers), make_pool)
+            return sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
 
 
 class _SearchSweep(Sweep[SearchRun]):

@@ -53,16 +53,6 @@ def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterat
         yield recorded.ended_run(run_id) if run_id else None
 
 
-def workers_for(corpus: Corpus, configurations: Sequence[tuple[ModelConfig, TrainConfig]], workers: int | None) -> int:
-    """--workers, or as many as cores and memory allow; 0 if nothing is to be trained.
-
-    Raises InputError for a configuration that can't be trained.
-    """
-    at_once = min(workers or 1, len(configurations))
-    needed = [check_can_train(corpus, *each, at_once) for each in configurations]
-    return worker_count(workers, max(needed)) if needed else 0
-
-
 def _model(checkpoint: Path) -> LanguageModel:
     return load_model(checkpoint)[0]
 
@@ -122,8 +112,13 @@ class Sweep(ABC, Generic[Conclusion]):
         """Draw the conclusions and record them; ``seconds`` is the duration of the command until now."""
 
     def workers(self, workers: int | None) -> int:
-        """The number of workers for the trainings in ``waiting``; see ``workers_for``."""
-        return workers_for(self.corpus, [(task.model, task.train) for task in self.waiting], workers)
+        """--workers, or as many as cores and memory allow for the trainings in ``waiting``; 0 if there are none.
+
+        Raises InputError for a configuration that can't be trained.
+        """
+        at_once = min(workers or 1, len(self.waiting))
+        needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in self.waiting]
+        return worker_count(workers, max(needed)) if needed else 0
 
     def run_all(self, run: TrackedRun, workers: int, make_pool: MakePool) -> Conclusion:
         """Record the command, train in ``workers`` processes (0: nothing is missing), and conclude."""

@@ -18,9 +18,6 @@ PROTOCOL, IDENTITY, PARENT = "protocol", "identity", "mlflow_run_id"
 MLFLOW_STORE = "mlflow_store"  # identity of the MLflow store that has its runs
 CONFIRMED = "confirmed:"  # prefix of TRIAL:SEED, whose value is the result of a confirmation
 
-# user attributes of a study
-TEXT, SPACE, TRAINING = "text", "space", "training"
-
 # user attributes of a trial, beside the results of its training
 MODEL, SEED, SAMPLE_TEXT = "model", "seed", "sample_text"
 MLFLOW_RUN, RUN_ID = "mlflow_run", "run_id"  # URL and id of its run

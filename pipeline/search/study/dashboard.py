@@ -17,8 +17,8 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial
 
 from pipeline.config import SearchConfig
-from pipeline.search.space import Space
 from pipeline.search.study.protocol import OBJECTIVES, training_of
+from pipeline.search.study.space import Space
 from pipeline.support.markdown import plain, text_block
 from pipeline.tracking import store
 

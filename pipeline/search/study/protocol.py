@@ -9,22 +9,10 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.config import RECIPE, CorpusConfig, SearchConfig
 from pipeline.errors import InputError
-from pipeline.search.space import Space, protocol_of
 from pipeline.search.study import attributes
-from pipeline.search.study.attributes import (
-    FORMAT,
-    IDENTITY,
-    MLFLOW_STORE,
-    PARENT,
-    PROTOCOL,
-    RUN_ID,
-    SPACE,
-    STUDY_FORMAT,
-    TEXT,
-    TRAINING,
-)
+from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_url
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import store
@@ -40,8 +28,17 @@ def open_study(
 
     Raises InputError if the study has another format, space, text or budget, or was created by another program.
     """
-    text = {"corpus": corpus.label, "alphabet": corpus_config.alphabet, "corpus_sha256": corpus.corpus_sha256}
-    protocol = {**protocol_of(config, space), **text}
+    protocol = {  # what all trials share, so that their perplexities can be compared
+        "space": space.as_texts(),
+        "epochs": config.epochs,
+        "preset": config.preset,
+        **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
+        **({"on_top_of": config.on_top_of} if config.on_top_of != "nothing" else {}),
+        "recipe": RECIPE[config.preset],
+        "corpus": corpus.label,
+        "alphabet": corpus_config.alphabet,
+        "corpus_sha256": corpus.corpus_sha256,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         exists = config.study_name in optuna.get_all_study_names(storage)
@@ -52,30 +49,30 @@ def open_study(
             load_if_exists=True,
         )
         is_untouched = study.directions == DIRECTIONS and not study.get_trials(deepcopy=False)
-        if PROTOCOL in attributes.of_study(study) or not is_untouched:
+        if attributes.PROTOCOL in attributes.of_study(study) or not is_untouched:
             _check_same(study, config, protocol)
             return study
         # new, or its creator was killed: the protocol is therefore set last
         study.set_metric_names(OBJECTIVES)
-        for name, value in {TEXT: corpus.label, SPACE: space.as_line(), TRAINING: training_of(config)}.items():
+        for name, value in {"text": corpus.label, "space": space.as_line(), "training": training_of(config)}.items():
             study.set_user_attr(name, value)
-        attributes.set_of_study(study, FORMAT, STUDY_FORMAT)
-        attributes.set_of_study(study, IDENTITY, uuid4().hex)
-        attributes.set_of_study(study, PROTOCOL, protocol)
+        attributes.set_of_study(study, attributes.FORMAT, attributes.STUDY_FORMAT)
+        attributes.set_of_study(study, attributes.IDENTITY, uuid4().hex)
+        attributes.set_of_study(study, attributes.PROTOCOL, protocol)
     return study
 
 
 def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str, Any]) -> None:
     """Raise InputError if the study has another format or protocol, or none."""
     name, where, kept = config.study_name, store.shown(storage_url(config)), attributes.of_study(study)
-    if PROTOCOL not in kept or study.directions != DIRECTIONS:
+    if attributes.PROTOCOL not in kept or study.directions != DIRECTIONS:
         raise InputError(f"--study-name {name} of {where} is not a study of this search; give another name")
-    if kept.get(FORMAT, 1) != STUDY_FORMAT:
+    if kept.get(attributes.FORMAT, 1) != attributes.STUDY_FORMAT:
         raise InputError(
-            f"--study-name {name} of {where} has format {kept.get(FORMAT, 1)}, and this version reads format "
-            f"{STUDY_FORMAT}; give another name"
+            f"--study-name {name} of {where} has format {kept.get(attributes.FORMAT, 1)}, and this version reads "
+            f"format {attributes.STUDY_FORMAT}; give another name"
         )
-    then: Mapping[str, Any] = kept[PROTOCOL]
+    then: Mapping[str, Any] = kept[attributes.PROTOCOL]
     changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
     if changed not in ([], ["corpus"]):  # "corpus" alone: the same text under another name
         message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
@@ -97,10 +94,13 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_ru
     several experiments of a store may share a study.
     """
     kept = attributes.of_study(study)
-    if MLFLOW_STORE not in kept:
-        attributes.set_of_study(study, MLFLOW_STORE, identity)
-    elif kept[MLFLOW_STORE] != identity:
-        runs = [kept.get(PARENT), *(trial.user_attrs.get(RUN_ID) for trial in study.get_trials(deepcopy=False))]
+    if attributes.MLFLOW_STORE not in kept:
+        attributes.set_of_study(study, attributes.MLFLOW_STORE, identity)
+    elif kept[attributes.MLFLOW_STORE] != identity:
+        runs = [
+            kept.get(attributes.PARENT),
+            *(trial.user_attrs.get(attributes.RUN_ID) for trial in study.get_trials(deepcopy=False)),
+        ]
         if not any(has_run(run_id) for run_id in runs if run_id):
             raise InputError(
                 f"--study-name {config.study_name} of {store.shown(storage_url(config))} has its runs in another "

@@ -13,16 +13,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import STOPPED_BY_TIME, SearchConfig
 from pipeline.search.front import Candidate, Trial
-from pipeline.search.space import PARAMETERS, Space, shape_of
 from pipeline.search.study import attributes
-from pipeline.search.study.attributes import CONFIRMED, MACS, NGRAM_ENTRIES, REPEATS, RUN_ID, SEED, STOPPED
 from pipeline.search.study.protocol import OBJECTIVES
 from pipeline.search.study.samplers import is_over_budget
+from pipeline.search.study.space import PARAMETERS, Space, shape_of
 
 log = logging.getLogger(__name__)
 
 FEWEST_TO_RANK = 4  # complete trials needed to rank the parameters
-DIVERGED: Mapping[str, Any] = {RUN_ID: "", "val_perplexity": inf, "test_perplexity": inf}
+DIVERGED: Mapping[str, Any] = {attributes.RUN_ID: "", "val_perplexity": inf, "test_perplexity": inf}
 
 
 class Results:
@@ -32,14 +31,14 @@ class Results:
         self.study, self.config, self.space, self.vocab_size = study, config, space, vocab_size
         self.confirmations: dict[tuple[int, int], Mapping[str, Any] | None] = {}  # trial, seed -> run; None: diverged
         for key, run in attributes.of_study(study).items():
-            if key.startswith(CONFIRMED):
-                number, seed = key.removeprefix(CONFIRMED).split(":")
+            if key.startswith(attributes.CONFIRMED):
+                number, seed = key.removeprefix(attributes.CONFIRMED).split(":")
                 self.confirmations[int(number), int(seed)] = run
 
     def confirm(self, number: int, seed: int, run: Mapping[str, Any] | None) -> None:
         """Store the result of another seed of a trial's configuration; None if it diverged."""
         self.confirmations[number, seed] = run
-        attributes.set_of_study(self.study, f"{CONFIRMED}{number}:{seed}", run)
+        attributes.set_of_study(self.study, f"{attributes.CONFIRMED}{number}:{seed}", run)
 
     # --- trials ------------------------------------------------------------------------------------------------------
 
@@ -49,21 +48,25 @@ class Results:
 
     def complete(self) -> list[FrozenTrial]:
         """The trained trials, which count towards --trials: without repeats of earlier ones."""
-        return [trial for trial in self.trials(TrialState.COMPLETE) if not attributes.has(trial, REPEATS)]
+        return [trial for trial in self.trials(TrialState.COMPLETE) if not attributes.has(trial, attributes.REPEATS)]
 
     def failed(self) -> list[FrozenTrial]:
         """The trials whose training failed, without repeats and those over the budget."""
         failed = self.trials(TrialState.FAIL)
-        return [trial for trial in failed if not attributes.has(trial, REPEATS) and not is_over_budget(trial)]
+        return [
+            trial for trial in failed if not attributes.has(trial, attributes.REPEATS) and not is_over_budget(trial)
+        ]
 
     def counts(self) -> dict[str, int]:
         """The numbers of trials by outcome, and of confirmations."""
         complete = self.complete()
         return {
             "trials": len(complete),
-            "cut_short": sum(1 for t in complete if t.user_attrs.get(STOPPED, "").startswith(STOPPED_BY_TIME)),
+            "cut_short": sum(
+                1 for t in complete if t.user_attrs.get(attributes.STOPPED, "").startswith(STOPPED_BY_TIME)
+            ),
             "failed": len(self.failed()),
-            "repeated": sum(1 for trial in self.trials() if attributes.has(trial, REPEATS)),
+            "repeated": sum(1 for trial in self.trials() if attributes.has(trial, attributes.REPEATS)),
             "confirmations": len(self.confirmations),
         }
 
@@ -71,11 +74,11 @@ class Results:
         """The complete and the failed trials for figures."""
         plotted = []
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
-            if MACS not in trial.user_attrs:  # failed by hand
+            if attributes.MACS not in trial.user_attrs:  # failed by hand
                 continue
             model = shape_of(trial.params, self.space, self.config)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
-            plotted.append(Trial(model.cell, trial.user_attrs[MACS], value))
+            plotted.append(Trial(model.cell, trial.user_attrs[attributes.MACS], value))
         return plotted
 
     # --- candidates --------------------------------------------------------------------------------------------------
@@ -99,20 +102,22 @@ class Results:
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
-                    macs_per_char=first.user_attrs[MACS],
+                    macs_per_char=first.user_attrs[attributes.MACS],
                     parameters=first.user_attrs["parameters"],
-                    ngram_entries=first.user_attrs.get(NGRAM_ENTRIES, 0),
-                    run_ids=tuple(run[RUN_ID] for run in runs),
+                    ngram_entries=first.user_attrs.get(attributes.NGRAM_ENTRIES, 0),
+                    run_ids=tuple(run[attributes.RUN_ID] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),
-                    ms_per_char=tuple(times[run[RUN_ID]] for run in runs if run[RUN_ID] in times),
+                    ms_per_char=tuple(times[run[attributes.RUN_ID]] for run in runs if run[attributes.RUN_ID] in times),
                 )
             )
         return candidates
 
     def number_of(self, candidate: Candidate) -> int:
         """The number of a candidate's first trial."""
-        return next(trial.number for trial in self.complete() if trial.user_attrs[RUN_ID] == candidate.run_ids[0])
+        return next(
+            trial.number for trial in self.complete() if trial.user_attrs[attributes.RUN_ID] == candidate.run_ids[0]
+        )
 
     def by_configuration(self) -> list[list[FrozenTrial]]:
         """The complete trials, grouped by configuration."""
@@ -125,7 +130,7 @@ class Results:
         """The runs of one configuration by seed: its trials, then their confirmations."""
         runs: dict[int, Mapping[str, Any]] = {}
         for trial in trials:
-            runs.setdefault(trial.user_attrs[SEED], trial.user_attrs)
+            runs.setdefault(trial.user_attrs[attributes.SEED], trial.user_attrs)
         numbers = {trial.number for trial in trials}
         for (number, seed), run in self.confirmations.items():
             if number in numbers:
@@ -139,20 +144,16 @@ class Results:
         importances: dict[str, dict[str, float]] = {}
         if len(self.complete()) < FEWEST_TO_RANK:
             return importances
-        for index, name in enumerate(OBJECTIVES):
-            try:
-                importances[name] = self._importance(index)
-            except (ValueError, RuntimeError) as error:
-                log.warning("No parameter importance of %s: %s", name, error)
+        targets = (lambda trial: float(trial.values[0])), (lambda trial: float(trial.values[1]))
+        for name, target in zip(OBJECTIVES, targets, strict=True):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the evaluator is experimental, and leaves out fixed parameters
+                evaluator = FanovaImportanceEvaluator(seed=self.config.seed)
+                try:
+                    importances[name] = get_param_importances(self.study, evaluator=evaluator, target=target)
+                except (ValueError, RuntimeError) as error:
+                    log.warning("No parameter importance of %s: %s", name, error)
         return importances
-
-    def _importance(self, objective: int) -> dict[str, float]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the evaluator is experimental, and leaves out fixed parameters
-            evaluator = FanovaImportanceEvaluator(seed=self.config.seed)
-            return get_param_importances(
-                self.study, evaluator=evaluator, target=lambda trial: float(trial.values[objective])
-            )
 
 
 def key_of(parameters: Mapping[str, Any]) -> str:

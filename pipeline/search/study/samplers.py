@@ -1,4 +1,4 @@
-"""Build the sampler that --sampler names, and the Optuna distributions of a search space."""
+"""Build the sampler that --sampler names; list and draw the configurations of a search space."""
 
 from collections.abc import Callable, Iterator, Mapping
 from math import log10
@@ -6,16 +6,14 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from pipeline.config import SearchConfig
-from pipeline.search.known_cost.sampler import KnownCostSampler, range_of
+from pipeline.search.known_cost.sampler import KnownCostSampler
 from pipeline.search.known_cost.space import CandidateSpace
-from pipeline.search.space import LOG_PARAMETERS, PARAMETERS, Range, Space
 from pipeline.search.study import attributes
-from pipeline.search.study.attributes import FAILURE, REPEATS
+from pipeline.search.study.space import Space
 
 NSGA_POPULATION = 10  # with Optuna's default of 50, all of 40 trials would be of the first, random generation
 OVER_BUDGET = "over --budget-macs"  # prefix of the failure of a trial that was not trained
@@ -36,8 +34,8 @@ def build_sampler(
             lambda parameters: log10(macs(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
             worst=float(vocab_size),
-            ignore=lambda trial: attributes.has(trial, REPEATS) or is_over_budget(trial),
-            search_space=distributions(space),
+            ignore=lambda trial: attributes.has(trial, attributes.REPEATS) or is_over_budget(trial),
+            search_space=space.searched,
             seed=config.seed,
         )
         return known_cost
@@ -53,25 +51,12 @@ def build_sampler(
 
 def is_over_budget(trial: FrozenTrial) -> bool:
     """Whether a trial was not trained because it was over --budget-macs at that time."""
-    return str(trial.user_attrs.get(FAILURE, "")).startswith(OVER_BUDGET)
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Optuna's distributions of the searched parameters."""
-    by_name: dict[str, BaseDistribution] = {}
-    for name, values in space.searched.items():
-        if not isinstance(values, Range):
-            by_name[name] = CategoricalDistribution(values)
-        elif PARAMETERS[name] is int:
-            by_name[name] = IntDistribution(int(values.low), int(values.high), log=name in LOG_PARAMETERS)
-        else:
-            by_name[name] = FloatDistribution(values.low, values.high, log=name in LOG_PARAMETERS)
-    return by_name
+    return str(trial.user_attrs.get(attributes.FAILURE, "")).startswith(OVER_BUDGET)
 
 
 def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
     """List every configuration of a space; None if there are more than LARGEST_LISTED_SPACE, or infinitely many."""
-    points = _points_of(space)
+    points = CandidateSpace(space.searched)
     if points.size() > LARGEST_LISTED_SPACE:
         return None
     return ({**space.fixed, **points.external(point)} for point in points.enumerate())
@@ -80,11 +65,7 @@ def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
 def draw(space: Space, random: Random) -> dict[str, Any]:
     """Draw a configuration from the distribution of RandomSampler: log-uniform in hidden size and learning rate."""
     if not space.searched:
-        return dict(space.fixed)
-    points = _points_of(space)
+        return space.fixed
+    points = CandidateSpace(space.searched)
     (point,) = points.from_unit(np.array([[random.random() for _ in points.ranges]]))
     return {**space.fixed, **points.external(point)}
-
-
-def _points_of(space: Space) -> CandidateSpace:
-    return CandidateSpace({name: range_of(name, distribution) for name, distribution in distributions(space).items()})

@@ -8,9 +8,9 @@ same trial, with the same number and parameters.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import count, islice, product
+from itertools import count, islice
 from math import log10
 from pathlib import Path
 from random import Random
@@ -24,31 +24,11 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
-from pipeline.search.space import Space, configs_of, shape_of
 from pipeline.search.study import attributes, dashboard
-from pipeline.search.study.attributes import (
-    FAILURE,
-    KILLS,
-    MACS,
-    MLFLOW_RUN,
-    MODEL,
-    NGRAM_ENTRIES,
-    REPEATS,
-    RUN_ID,
-    SAMPLE_TEXT,
-    SEED,
-    STOPPED,
-)
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
-from pipeline.search.study.samplers import (
-    OVER_BUDGET,
-    build_sampler,
-    configurations,
-    distributions,
-    draw,
-    is_over_budget,
-)
+from pipeline.search.study.samplers import OVER_BUDGET, build_sampler, configurations, draw, is_over_budget
+from pipeline.search.study.space import Space, configs_of, shape_of
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.workers import KILLS_ALLOWED, Loss, Outcome
 from pipeline.text.corpus import Corpus
@@ -85,26 +65,20 @@ class Search:
         self.is_exhausted = False  # whether no new configuration is left to propose
         self._lost_confirmations: set[tuple[int, int]] = set()  # number and seed; left to the next command
         self._failures_in_a_row = 0  # since this command started
-        self._check_budget_and_memory()
+        corners = list(space.corners())
+        if not any(map(self.can_afford, corners)):
+            raise InputError(
+                f"--budget-macs {config.budget_macs:,} is less than the cheapest model of the space needs: "
+                f"{min(map(self.macs_per_char, corners)):,} MACs per character; raise it, or lower --hidden-size"
+            )
+        affordable = [self.configs_of(corner, config.seed) for corner in filter(self.can_afford, corners)]
+        self.largest_bytes = max(check_can_train(corpus, *each, config.workers or 1) for each in affordable)
         self.storage = open_storage(config)
         with storage_errors(config):
             self.study = open_study(self.storage, config, space, corpus, corpus_config)
             self.results = Results(self.study, config, space, self.vocab_size)
             done = len(self.results.trials())
             self.study.sampler = build_sampler(config, space, self.macs_per_char, self.vocab_size, done)
-
-    def _check_budget_and_memory(self) -> None:
-        """Raise InputError if no model is within --budget-macs, if the text is too short, or if memory is too small."""
-        corners = [(self.macs_per_char(corner), corner) for corner in self.space.corners()]
-        if not self.is_affordable(cheapest := min(macs for macs, _ in corners)):
-            raise InputError(
-                f"--budget-macs {self.config.budget_macs:,} is less than the cheapest model of the space needs: "
-                f"{cheapest:,} MACs per character; raise it, or lower --hidden-size"
-            )
-        workers = self.config.workers or 1  # auto: as many as fit into memory
-        for macs, corner in corners:
-            if self.is_affordable(macs):
-                check_can_train(self.corpus, *self.configs_of(corner, self.config.seed), workers)
 
     @property
     def parent(self) -> str | None:
@@ -117,7 +91,7 @@ class Search:
 
     def describe(self, link: str, conclusion: str) -> None:
         """Write the study's note and the link to its run for optuna-dashboard."""
-        self.study.set_user_attr(MLFLOW_RUN, link)
+        self.study.set_user_attr(attributes.MLFLOW_RUN, link)
         note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, conclusion)
         dashboard.write_study_note(self.study, note)
 
@@ -134,13 +108,9 @@ class Search:
         """The model and training configurations of these parameters with this seed."""
         return configs_of(parameters, self.space, self.config, seed, self.corpus.train_chars)
 
-    def is_affordable(self, macs: int) -> bool:
-        """Whether a model with this many MACs per character is within --budget-macs."""
-        return not self.config.budget_macs or macs <= self.config.budget_macs
-
     def can_afford(self, parameters: Mapping[str, Any]) -> bool:
         """Whether a configuration is within --budget-macs."""
-        return self.is_affordable(self.macs_per_char(parameters))
+        return not self.config.budget_macs or self.macs_per_char(parameters) <= self.config.budget_macs
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
@@ -153,20 +123,36 @@ class Search:
         """
         untrained = 0
         while len(self.results.complete()) + running < self.config.trials:
-            trial = self._ask(enqueue_new=self.config.sampler == "grid" or untrained >= UNTRAINED_IN_A_ROW)
-            if trial is None:
-                self.is_exhausted = True
-                return None
+            enqueues = self.config.sampler == "grid" or untrained >= UNTRAINED_IN_A_ROW
+            if enqueues and not self.results.trials(TrialState.WAITING):
+                if (new := self._untried()) is None:
+                    self.is_exhausted = True
+                    return None
+                self.study.enqueue_trial(new)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                trial = self.study.ask({**self.space.searched})
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
             model = shape_of(parameters, self.space, self.config).shape
-            for name, value in {MODEL: model, SEED: self.config.seed, MACS: macs}.items():
+            for name, value in {
+                attributes.MODEL: model,
+                attributes.SEED: self.config.seed,
+                attributes.MACS: macs,
+            }.items():
                 trial.set_user_attr(name, value)
-            if not self.is_affordable(macs):
+            if not self.can_afford(parameters):
                 self._fail(trial.number, f"{OVER_BUDGET}: {macs:,} MACs per character")
             elif (earlier := self._duplicate_of(trial)) is not None:
-                attributes.set_of_trial(self.study, trial.number, REPEATS, earlier.number)
-                self._tell_repeat(trial.number, earlier)
+                attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
+                if earlier.state == TrialState.COMPLETE:
+                    note = (
+                        f"The same configuration as trial {earlier.number}, whose values it has; nothing was trained."
+                    )
+                    dashboard.write_note(self.study, note, trial._trial_id)
+                    self.study.tell(trial, earlier.values)
+                else:
+                    self._fail(trial.number, f"the same configuration as trial {earlier.number}")
             else:
                 return Proposal(trial.number, *self.configs_of(parameters, self.config.seed))
             untrained += 1
@@ -178,29 +164,16 @@ class Search:
         Their seeds are the unused ones that follow the seed of the first trial.
         """
         lacking = []
-        by_run = {trials[0].user_attrs[RUN_ID]: trials for trials in self.results.by_configuration()}
+        by_run = {trials[0].user_attrs[attributes.RUN_ID]: trials for trials in self.results.by_configuration()}
         for member in members:
             trials = by_run[member.run_ids[0]]
             first = trials[0]
             lost = {seed for number, seed in self._lost_confirmations if number == first.number}
             done = lost | self.results.runs_by_seed(trials).keys()
-            unused = (seed for seed in count(first.user_attrs[SEED] + 1) if seed not in done)
+            unused = (seed for seed in count(first.user_attrs[attributes.SEED] + 1) if seed not in done)
             for seed in islice(unused, max(0, self.config.confirm_seeds - len(done))):
                 lacking.append(Proposal(first.number, *self.configs_of({**self.space.fixed, **first.params}, seed)))
         return lacking
-
-    def _ask(self, enqueue_new: bool) -> optuna.Trial | None:
-        """Ask Optuna for a trial: one in line, else a random untried one if ``enqueue_new``, else the sampler's.
-
-        None if ``enqueue_new`` and there is nothing new.
-        """
-        if enqueue_new and not self.results.trials(TrialState.WAITING):
-            if (parameters := self._untried()) is None:
-                return None
-            self.study.enqueue_trial(parameters)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return self.study.ask(distributions(self.space))
 
     def _untried(self) -> dict[str, Any] | None:
         """Draw searched parameters that are untried and within the budget; None if there are none.
@@ -214,13 +187,7 @@ class Search:
         def is_new(parameters: Mapping[str, Any]) -> bool:
             return key_of(parameters) not in tried and self.can_afford(parameters)
 
-        listed: Iterable[dict[str, Any]] | None
-        if self.config.sampler == "grid":
-            grid = self.space.grid()
-            points = product(*grid.values())
-            listed = [{**self.space.fixed, **dict(zip(grid, values, strict=True))} for values in points]
-        else:
-            listed = configurations(self.space)
+        listed = self.space.grid() if self.config.sampler == "grid" else configurations(self.space)
         if listed is None:
             chosen = next(filter(is_new, (draw(self.space, random) for _ in range(RANDOM_ATTEMPTS))), None)
         else:
@@ -230,8 +197,8 @@ class Search:
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
         """Whether a trial with --seed is complete, diverged, running or in line again, and not itself a repeat."""
-        is_repeat = attributes.has(trial, REPEATS)
-        return trial.user_attrs.get(SEED) == self.config.seed and not is_repeat and not is_over_budget(trial)
+        is_repeat = attributes.has(trial, attributes.REPEATS)
+        return trial.user_attrs.get(attributes.SEED) == self.config.seed and not is_repeat and not is_over_budget(trial)
 
     def _duplicate_of(self, trial: optuna.Trial) -> FrozenTrial | None:
         """The tried trial with the parameters of this one, if any."""
@@ -264,10 +231,11 @@ class Search:
             raise outcome
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= FAILURES_IN_A_ROW:  # further trials would likely fail too
+            reason = self.results.trials()[number].user_attrs[attributes.FAILURE]
             raise TmlmError(
                 f"the last {FAILURES_IN_A_ROW} trials have all failed, the last one (trial {number}) because: "
-                f"{self.results.trials()[number].user_attrs[FAILURE]}. Everything recorded is kept: run the same "
-                "command again to try other configurations, or search another space under another --study-name"
+                f"{reason}. Everything recorded is kept: run the same command again "
+                "to try other configurations, or search another space under another --study-name"
             )
 
     def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
@@ -289,39 +257,32 @@ class Search:
         trial_id = attributes.trial_id(self.study, number)
         for name, value in {
             **{name: result[name] for name in RESULT},
-            **({NGRAM_ENTRIES: entries} if entries else {}),
-            **({STOPPED: result[STOPPED]} if result[STOPPED] else {}),
-            SAMPLE_TEXT: dashboard.one_line(result["texts"][-1]),
-            MLFLOW_RUN: link,
-            RUN_ID: result[RUN_ID],
+            **({attributes.NGRAM_ENTRIES: entries} if entries else {}),
+            **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
+            attributes.SAMPLE_TEXT: dashboard.one_line(result["texts"][-1]),
+            attributes.MLFLOW_RUN: link,
+            attributes.RUN_ID: result[attributes.RUN_ID],
         }.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
         trial = self.storage.get_trial(trial_id)
-        dashboard.write_note(self.study, dashboard.trial_note(trial.user_attrs[MODEL], result, link), trial_id)
+        dashboard.write_note(
+            self.study, dashboard.trial_note(trial.user_attrs[attributes.MODEL], result, link), trial_id
+        )
         if curve is not None:
             dashboard.attach_to_trial(self.study, trial, curve)
-        self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result[MACS])])
-
-    def _tell_repeat(self, number: int, earlier: FrozenTrial) -> None:
-        """Tell the values of the earlier trial for one that repeats it; fail it if the earlier trial has none."""
-        if earlier.state == TrialState.COMPLETE:
-            note = f"The same configuration as trial {earlier.number}, whose values it has; nothing was trained."
-            dashboard.write_note(self.study, note, attributes.trial_id(self.study, number))
-            self.study.tell(number, earlier.values)
-        else:
-            self._fail(number, f"the same configuration as trial {earlier.number}")
+        self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result[attributes.MACS])])
 
     def _fail(self, number: int, reason: str) -> None:
         trial_id = attributes.trial_id(self.study, number)
-        self.storage.set_trial_user_attr(trial_id, FAILURE, reason)
+        self.storage.set_trial_user_attr(trial_id, attributes.FAILURE, reason)
         self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     # --- resume ------------------------------------------------------------------------------------------------------
 
     def count_kills(self, number: int, kills: float) -> float:
         """Add to the processes that a trial has killed, in all commands; returns their number."""
-        kills += attributes.of_trial(self.results.trials()[number]).get(KILLS, 0)
-        attributes.set_of_trial(self.study, number, KILLS, kills)
+        kills += attributes.of_trial(self.results.trials()[number]).get(attributes.KILLS, 0)
+        attributes.set_of_trial(self.study, number, attributes.KILLS, kills)
         return kills
 
     def put_back(self, kills: float = 0.0) -> list[int]:
@@ -334,7 +295,7 @@ class Search:
         for trial in running:
             given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             try:
-                for name, distribution in distributions(self.space).items():
+                for name, distribution in self.space.searched.items():
                     if name in given:
                         distribution.to_internal_repr(given[name])
             except ValueError as error:

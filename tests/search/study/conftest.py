@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from pipeline.config import CorpusConfig, SearchConfig
-from pipeline.search.space import Space
+from pipeline.search.study.space import Space
 from pipeline.search.study.storage import open_storage
 from pipeline.search.study.trials import Search
 from pipeline.text.corpus import Corpus, load_corpus

@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
-from pipeline.search.space import Space
 from pipeline.search.study.attributes import REPEATS, of_trial
+from pipeline.search.study.space import Space
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Proposal, Search
 from pipeline.support.workers import SHARED_KILLS, Loss
 from pipeline.text.corpus import load_corpus

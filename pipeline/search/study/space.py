@@ -1,4 +1,4 @@
-"""The search space, read from a file or from options. Imports neither Optuna nor torch.
+"""The search space, read from a file or from options, as Optuna's distributions.
 
 A parameter has a range LOW..HIGH, a choice A,B,C or a fixed value; one that is left out (auto) has the preset's value:
 
@@ -11,20 +11,21 @@ A parameter has a range LOW..HIGH, a choice A,B,C or a fixed value; one that is 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
-from math import prod
 from typing import Any
+
+import yaml
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.cells import CELLS
 from models.config import ConfigError, ModelConfig
-from pipeline.config import RECIPE, SearchConfig, TrainConfig, resolve
+from pipeline.config import SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError, option_name
+from pipeline.search.known_cost.space import Distribution
 from pipeline.support.files import read_small
 
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
 LARGEST_FILE = 100_000  # bytes of a space file
-MOST_CORNERS = 100_000  # limit of the combinations of outermost values, each of which is checked
-LONGEST_WORDS = 60  # characters of a value in a message
 GRID_FLOATS = 5  # --sampler grid: values of a range of floats
 GRID_INTS = 4  # --sampler grid: a longer range of integers is reduced to doublings if it is searched logarithmically
 
@@ -34,24 +35,10 @@ PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int} | dict.fromkey
 
 
 @dataclass(frozen=True)
-class Range:
-    """All values from low to high, both included."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.low}..{self.high}"
-
-
-Values = Range | tuple[Any, ...]  # a range, or a choice; a choice of one value is fixed
-
-
-@dataclass(frozen=True)
 class Space:
-    """The values that each parameter may take; a parameter with a single value is fixed."""
+    """The values that each parameter may take: a range, or a choice; a choice of one value is fixed."""
 
-    values: Mapping[str, Values]
+    values: Mapping[str, Distribution]
 
     @classmethod
     def of(cls, config: SearchConfig) -> "Space":
@@ -71,12 +58,6 @@ class Space:
             if name not in given:
                 raise InputError(f"{option_name(name)} is missing{source}; give a value, a choice or a range")
         space = cls(given)
-        corners = prod(2 if isinstance(values, Range) else len(values) for values in given.values())
-        if corners > MOST_CORNERS:
-            raise InputError(
-                f"the choices A,B,C{source} have {corners:,} combinations, at most {MOST_CORNERS:,} can be "
-                "checked; give a range LOW..HIGH in place of a long choice"
-            )
         try:
             for corner in space.corners():
                 resolve({**corner, "preset": config.preset, "on_top_of": config.on_top_of})
@@ -85,36 +66,35 @@ class Space:
         return space
 
     @property
-    def searched(self) -> dict[str, Values]:
+    def searched(self) -> dict[str, Distribution]:
         """The parameters with more than one value."""
-        return {name: values for name, values in self.values.items() if isinstance(values, Range) or len(values) > 1}
+        return {name: values for name, values in self.values.items() if not values.single()}
 
     @property
     def fixed(self) -> dict[str, Any]:
         """The parameters with a single value, and that value."""
-        return {
-            name: values[0]
-            for name, values in self.values.items()
-            if not isinstance(values, Range) and len(values) == 1
-        }
+        return {name: _ends(values)[0] for name, values in self.values.items() if values.single()}
 
     def corners(self) -> Iterator[dict[str, Any]]:
         """Every combination of the ends of the ranges and the values of the choices."""
-        ends = [
-            [PARAMETERS[name](values.low), PARAMETERS[name](values.high)] if isinstance(values, Range) else list(values)
-            for name, values in self.values.items()
-        ]
-        for chosen in product(*ends):
+        for chosen in product(*map(_ends, self.values.values())):
             yield dict(zip(self.values, chosen, strict=True))
 
-    def grid(self) -> dict[str, list[Any]]:
-        """The values of each searched parameter in a grid; see ``_grid``."""
-        return {name: _grid(name, values) for name, values in self.searched.items()}
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Every configuration of a grid.
+
+        A choice as given; all integers of a range, or doublings of its low end if it is long and logarithmic;
+        GRID_FLOATS floats, evenly spaced on the parameter's scale. Both ends are included.
+        """
+        for chosen in product(*map(_grid, self.values.values())):
+            yield dict(zip(self.values, chosen, strict=True))
 
     def as_texts(self) -> dict[str, str]:
         """The space in the notation of a file, by parameter."""
         return {
-            name: str(values) if isinstance(values, Range) else ",".join(map(str, values))
+            name: ",".join(map(str, values.choices))
+            if isinstance(values, CategoricalDistribution)
+            else f"{values.low}..{values.high}"
             for name, values in self.values.items()
         }
 
@@ -137,34 +117,8 @@ def configs_of(
     Other options follow from these and from ``train_chars``, the number of characters of training text, as they do for
     a single training.
     """
-    return resolve(
-        {
-            **space.fixed,
-            **parameters,
-            "preset": config.preset,
-            "on_top_of": config.on_top_of,
-            "epochs": config.epochs,
-            "max_seconds": config.max_seconds,
-            "seed": seed,
-            "sample_every": 0,
-        },
-        train_chars,
-    )
-
-
-def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
-    """The settings that all trials of a study share, so that their perplexities can be compared.
-
-    Settings at their defaults are left out.
-    """
-    return {
-        "space": space.as_texts(),
-        "epochs": config.epochs,
-        "preset": config.preset,
-        **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
-        **({"on_top_of": config.on_top_of} if config.on_top_of != "nothing" else {}),
-        "recipe": RECIPE[config.preset],
-    }
+    budget = {name: getattr(config, name) for name in ("preset", "on_top_of", "epochs", "max_seconds")}
+    return resolve({**space.fixed, **parameters, **budget, "seed": seed, "sample_every": 0}, train_chars)
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -172,71 +126,60 @@ def _read(path: str) -> dict[str, Any]:
 
     Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates.
     """
-    import yaml  # not at the top: every command imports this module for its options
-
     text = read_small(path, "--space", LARGEST_FILE)
     try:
         fields = yaml.BaseLoader(text).get_single_data()
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
     lines = fields.items() if isinstance(fields, dict) else ()
     choices = {name: values if isinstance(values, list) else [values] for name, values in lines}
     if not choices or not all(isinstance(value, str) for values in choices.values() for value in values):
         raise InputError(f"--space {path} must hold lines such as `hidden_size: 8..256`")
-    if unknown := [_shortened(str(name)) for name in choices if name not in PARAMETERS]:
+    if unknown := [str(name) for name in choices if name not in PARAMETERS]:
         raise InputError(
             f"--space {path} has {', '.join(unknown)}, which can't be searched; what can be: {', '.join(PARAMETERS)}"
         )
     return {name: ",".join(values) for name, values in choices.items()}
 
 
-def _values(name: str, text: Any, source: str) -> Values:
+def _values(name: str, text: Any, source: str) -> Distribution:
     """Parse the values of a parameter. Raises InputError for an invalid text."""
-    kind, words = PARAMETERS[name], str(text).strip()
-    allowed = f"some of {','.join(CELLS)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
+    kind, words, is_log = PARAMETERS[name], str(text).strip(), name in LOG_PARAMETERS
     low, dots, high = words.partition("..")
     try:
         if dots and kind is not str:
-            ends = Range(kind(low), kind(high))
-            if ends.low > ends.high:
-                allowed = f"LOW..HIGH, and this is reversed: write {high.strip()}..{low.strip()}"
+            ends = kind(low), kind(high)
+            if not ends[0] <= ends[1]:  # reversed, or nan
                 raise ValueError(words)
-            if not ends.low <= ends.high:  # nan
-                raise ValueError(words)
-            if name in LOG_PARAMETERS and not ends.low > 0:
-                raise ValueError(words)
-            return ends if ends.low < ends.high else (kind(low),)
+            if ends[0] < ends[1]:
+                return IntDistribution(*ends, log=is_log) if kind is int else FloatDistribution(*ends, log=is_log)
+            words = low
         chosen = tuple(dict.fromkeys(kind(word.strip()) for word in words.split(",")))
         if kind is str and not set(chosen) <= CELLS.keys():
             raise ValueError(words)
-        return chosen
+        return CategoricalDistribution(chosen)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{option_name(name)} is {_shortened(words)!r}{source}; it must be {allowed}") from error
+        allowed = f"some of {','.join(CELLS)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
+        raise InputError(f"{option_name(name)} is {words!r}{source}; it must be {allowed}") from error
 
 
-def _shortened(words: str) -> str:
-    """Truncate a text for a message."""
-    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
+def _ends(values: Distribution) -> list[Any]:
+    return list(values.choices) if isinstance(values, CategoricalDistribution) else [values.low, values.high]
 
 
-def _grid(name: str, values: Values) -> list[Any]:
-    """The values of a parameter in a grid.
-
-    A choice as given; all integers of a range, or doublings of its low end if it is long and logarithmic; GRID_FLOATS
-    floats, evenly spaced on the parameter's scale. Both ends are included.
-    """
-    if not isinstance(values, Range):
-        return list(values)
-    if PARAMETERS[name] is int:
-        whole = range(int(values.low), int(values.high) + 1)
-        if len(whole) <= GRID_INTS or name not in LOG_PARAMETERS:
+def _grid(values: Distribution) -> list[Any]:
+    if isinstance(values, CategoricalDistribution):
+        return list(values.choices)
+    if isinstance(values, IntDistribution):
+        whole = range(values.low, values.high + 1)
+        if len(whole) <= GRID_INTS or not values.log:
             return list(whole)
-        doubled = [int(values.low)]
+        doubled = [values.low]
         while 2 * doubled[-1] < values.high:
             doubled.append(2 * doubled[-1])
-        return [*doubled, int(values.high)]
+        return [*doubled, values.high]
     shares = [index / (GRID_FLOATS - 1) for index in range(GRID_FLOATS - 1)]
-    if name in LOG_PARAMETERS:
+    if values.log:
         inner = [values.low * (values.high / values.low) ** share for share in shares]
     else:
         inner = [values.low + (values.high - values.low) * share for share in shares]
