@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import pipeline.training.evaluation
-import pipeline.training.mixing
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.mixture import Mixture
@@ -16,7 +14,7 @@ from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import windows
 from pipeline.text.corpus import load_corpus
-from pipeline.training import evaluation
+from pipeline.training import evaluation, mixing
 from pipeline.training.evaluation import (
     CONTEXT_CHARS,
     ROW_CHARS,
@@ -95,15 +93,6 @@ def test_logits_that_are_too_large_are_scaled_back(factor, expected):
 
 
 @each_cell
-@pytest.mark.parametrize("length", [2, 31, 32, 33, 64, 65])
-def test_a_text_of_up_to_two_rows_is_scored_exactly_where_the_context_is_a_row(cell, length):
-    model, ids = small_model(cell), some_ids(length)
-    score = score_text(model, ids, row=32, context=32)
-    assert score.nats == pytest.approx(nats_in_one_go(model, ids), rel=1e-5)
-    assert score.characters == length - 1
-
-
-@each_cell
 @pytest.mark.parametrize(("row", "context"), [(10, 0), (10, 4), (10, 10)])
 def test_each_row_is_read_after_the_characters_before_it_and_no_others(cell, row, context):
     model, ids = small_model(cell), some_ids(95)
@@ -115,29 +104,21 @@ def test_each_row_is_read_after_the_characters_before_it_and_no_others(cell, row
     assert score_text(model, ids, row, context).nats == pytest.approx(nats, rel=1e-5)
 
 
-@each_cell
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_rows_read_in_several_calls_score_as_in_one(monkeypatch, cell, at_once):
-    model, ids = small_model(cell), some_ids(205)
-    together = score_text(model, ids, row=10, context=6)
-    monkeypatch.setattr(pipeline.training.evaluation, "ROWS_AT_ONCE", at_once)
-    calls: list[int] = []
+def test_a_large_vocabulary_is_read_in_fewer_rows_at_once(monkeypatch):
+    model, ids, calls = small_model(), some_ids(905), list[int]()
+    whole = score_text(model, ids, row=16, context=8)
     model.register_forward_pre_hook(lambda _, arguments: calls.append(len(arguments[0])))
-    in_parts = score_text(model, ids, row=10, context=6)
-    assert in_parts.nats == pytest.approx(together.nats)
-    assert in_parts.characters == together.characters
-    assert max(calls) <= at_once
+    monkeypatch.setattr(evaluation, "LOGITS_AT_ONCE", 16 * VOCAB * 5)
+    in_parts = score_text(model, ids, row=16, context=8)
+    assert in_parts.nats == pytest.approx(whole.nats)
+    assert in_parts.characters == whole.characters == 904
+    assert max(calls) == 5
 
 
-@pytest.mark.parametrize("length", [0, 1])
-def test_a_text_with_nothing_to_predict_is_refused(length):
-    with pytest.raises(ValueError, match=f"a text of {length} characters has nothing to predict; at least 2"):
-        score_text(small_model(), some_ids(length))
-
-
-def test_a_context_longer_than_a_row_is_refused():
-    with pytest.raises(ValueError, match="context"):
-        score_text(small_model(), some_ids(100), row=10, context=11)
+@pytest.mark.parametrize(("length", "context", "message"), [(1, 10, "nothing to predict"), (100, 11, "context")])
+def test_a_text_with_nothing_to_predict_and_a_context_longer_than_a_row_are_refused(length, context, message):
+    with pytest.raises(ValueError, match=message):
+        score_text(small_model(), some_ids(length), row=10, context=context)
 
 
 # --- mixtures --------------------------------------------------------------------------------------------------------
@@ -157,12 +138,11 @@ def test_the_ends_of_the_mixtures_are_the_scores_of_the_two_models():
         assert float(by_weight[0]) / 999 / log(2) == pytest.approx(counted, rel=1e-5)
 
 
-@pytest.mark.parametrize(("rows", "mixed"), [(1, 10**6), (2, 50 * VOCAB)])
-def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch, rows, mixed):
+def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch):
     model, ngram, ids = small_model(), some_counts(), some_ids(700)
     whole = costs_with_ngram(model, ngram, ids)[1]
-    monkeypatch.setattr(pipeline.training.evaluation, "ROWS_AT_ONCE", rows)
-    monkeypatch.setattr(pipeline.training.mixing, "MIXED_AT_ONCE", mixed)
+    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(mixing, "MIXED_AT_ONCE", 50 * VOCAB)
     torch.testing.assert_close(costs_with_ngram(model, ngram, ids)[1], whole)
     mixture = Mixture("geometric", 0.3)
     costs = costs_of_mixture(model, ngram, mixture, ids)
@@ -173,9 +153,8 @@ def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch, rows, m
 # --- windows ---------------------------------------------------------------------------------------------------------
 
 
-@each_cell
-def test_windows_are_scored_from_zeros_and_averaged_as_the_book_does(cell):
-    model = small_model(cell).eval()
+def test_windows_are_scored_from_zeros_and_averaged_as_the_book_does():
+    model = small_model().eval()
     inputs, targets = windows(some_ids(72), 12)  # 60 windows: batches of 25, 25 and 10
     losses = []
     for start in (0, 25, 50):
@@ -200,13 +179,6 @@ def test_block_means_are_of_about_50_characters_and_at_most_200(characters, bloc
 # --- units, and the model's mode -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("nats", "characters"), [(0.0, 5), (3.3, 1), (1000.0, 512)])
-def test_perplexity_is_two_to_the_bits_per_character(nats, characters):
-    score = TextScore(nats, characters)
-    assert score.perplexity == pytest.approx(2**score.bits_per_char)
-    assert score.bits_per_char == pytest.approx(nats / characters / log(2))
-
-
 def test_a_model_that_knows_nothing_has_the_vocabulary_as_its_perplexity():
     model = small_model()
     torch.nn.init.zeros_(model.output.weight)
@@ -216,41 +188,22 @@ def test_a_model_that_knows_nothing_has_the_vocabulary_as_its_perplexity():
     assert (score.perplexity, score.pooled) == pytest.approx((VOCAB, VOCAB))
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_scoring_leaves_the_model_in_its_mode_and_without_gradients(training):
-    model = small_model().train(training)
-    score_text(model, some_ids(50))
-    score_windows(model, *windows(some_ids(50), 12), 25)
-    assert model.training is training
-    assert all(module.training is training for module in model.modules())
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert not torch.is_inference_mode_enabled()
-
-
-def test_a_model_in_training_is_scored_without_dropout():
+def test_a_model_in_training_is_scored_without_dropout_and_left_in_training():
     torch.manual_seed(0)
     config = ModelConfig(hidden_size=8, num_layers=2, dropout=0.9, output_dropout=0.9, recurrent_dropout=0.9)
     model, ids = LanguageModel(config, VOCAB), some_ids(300)
     assert score_text(model.train(), ids) == score_text(model.eval(), ids)
     with_dropout, without = (score_windows(model.train(mode), *windows(ids, 12), 25) for mode in (True, False))
     assert with_dropout[:2] == without[:2]
+    score_text(model.train(), ids)
+    assert all(module.training for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_large_vocabulary_is_read_in_fewer_rows_at_once(monkeypatch):
-    model = small_model()
-    whole = score_text(model, some_ids(900), row=16, context=8)
-    sizes = []
-    model.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
-    monkeypatch.setattr("pipeline.training.evaluation.LOGITS_AT_ONCE", 16 * VOCAB * 5)
-    assert score_text(model, some_ids(900), row=16, context=8).nats == pytest.approx(whole.nats)
-    assert max(sizes) == 5
-
-
-@each_cell
-def test_a_large_vocabulary_is_scored_alike_however_its_characters_are_read(cell, monkeypatch):
-    model, ids = small_model(cell), torch.randint(0, VOCAB, (400,), generator=torch.Generator().manual_seed(1))
+def test_a_large_vocabulary_is_scored_alike_however_its_characters_are_read(monkeypatch):
+    model, ids = small_model(), torch.randint(0, VOCAB, (400,), generator=torch.Generator().manual_seed(1))
     as_it_is = score_text(model, ids)
-    monkeypatch.setattr(pipeline.training.evaluation, "LARGE_VOCABULARY", VOCAB)
+    monkeypatch.setattr(evaluation, "LARGE_VOCABULARY", VOCAB)
     looked_up = score_text(model, ids)
     assert looked_up.nats == pytest.approx(as_it_is.nats, rel=1e-6)
     assert looked_up.characters == as_it_is.characters

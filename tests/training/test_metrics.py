@@ -24,18 +24,13 @@ def test_pooled_curves_are_those_of_the_report_preset_alone():
 def test_final_metrics_have_sections_and_other_fields_are_left_out():
     figures = {name: float(number) for number, name in enumerate((*RESULT, *SIZE, *SPEED), start=1)}
     metrics = final_metrics({**figures, "macs_per_char": 1000, "run_id": "abc"})
+    sections = {"result": RESULT, "size": SIZE, "speed": SPEED}
     assert metrics == {
-        **{f"result/{name}": figures[name] for name in RESULT},
-        **{f"size/{name}": figures[name] for name in SIZE},
-        **{f"speed/{name}": figures[name] for name in SPEED},
+        **{f"{section}/{name}": figures[name] for section, names in sections.items() for name in names},
         "size/macs_per_char": 1000,
         "size/log10_macs_per_char": 3.0,
     }
-
-
-def test_sizes_are_those_of_the_reports_convention_and_of_the_trained_model():
-    size = closed_form(ModelConfig("lstm", 1, 128), 28)
-    assert size_metrics(size, 84_000) == {
+    assert size_metrics(closed_form(ModelConfig("lstm", 1, 128), 28), 84_000) == {
         "size/matmul_macs_per_char": 83_456,
         "size/report_parameters": 80_896,
         "size/report_macs": 84_148_224,

@@ -25,7 +25,6 @@ RESULT = {
 @pytest.mark.parametrize(
     ("val", "test", "sentence"),
     [
-        (3.6, 3.7, "ahead of the 7-gram on validation (3.600 against 3.655) and on test (3.700 against"),
         (3.6, 3.9, "ahead of the 7-gram on validation (3.600 against 3.655) and behind it on test (3.900"),
         (3.8, 3.9, "behind the 7-gram on validation (3.800 against 3.655) and on test (3.900 against"),
     ],
@@ -34,19 +33,22 @@ def test_the_verdict_turns_with_the_numbers(val, test, sentence):
     assert sentence in verdict({**RESULT, "val_perplexity_pooled": val, "test_perplexity": test})
 
 
-def test_what_ended_a_training_early_is_printed():
-    stopped = {**RESULT, "epochs": 30, "stopped": "--max-seconds 2"}
-    expected = "epoch 28 of 30, the best on validation; stopped early by --max-seconds 2. The network is"
-    assert expected in " ".join(training_text(stopped).split())
-    assert "best epoch 28 of 30; stopped early by --max-seconds 2\n" in pipeline_table("m", {}, stopped, "link")
-    assert "stopped" not in training_text(RESULT) + pipeline_table("m", {}, RESULT, "link")
+def test_the_tables_have_the_numbers_of_the_n_gram_the_network_and_both():
+    assert comparison_table(RESULT).splitlines()[2:5] == [
+        "| Kneser-Ney 7-gram | 3.655 | 3.723 | 1.896 |",
+        "| network | 3.790 | 3.900 | 1.963 |",
+        "| both (geometric, 55% network) | 3.412 | 3.487 | 1.802 |",
+    ]
+    text = pipeline_table("lstm-1x128", {"prepare": (0.3, True), "train": (33.3, False)}, RESULT, "the link")
+    for part in ("3.790", "3.655", "3.412", "1.802", "84,508", "85,788", "prepare reused, train 33.3 s", "the link"):
+        assert part in text
 
 
-def test_the_table_has_the_n_gram_the_network_and_both():
-    ngram, network, both = comparison_table(RESULT).splitlines()[2:5]
-    assert ngram == "| Kneser-Ney 7-gram | 3.655 | 3.723 | 1.896 |"
-    assert network == "| network | 3.790 | 3.900 | 1.963 |"
-    assert both == "| both (geometric, 55% network) | 3.412 | 3.487 | 1.802 |"
+def test_what_ended_a_training_early_and_the_substitute_text_are_named():
+    stopped = {**RESULT, "stopped": "--max-seconds 2"}
+    for text in (training_text, lambda result: pipeline_table("m", {}, result, "link")):
+        assert ("stopped early by --max-seconds 2" in text(stopped), "stopped" in text(RESULT)) == (True, False)
+    assert "FALLING BACK" in pipeline_table("m", {}, {**RESULT, "fallback": True}, "link")
 
 
 def test_the_baselines_are_listed_by_order_with_what_they_store():
@@ -58,38 +60,15 @@ def test_the_baselines_are_listed_by_order_with_what_they_store():
     })  # fmt: skip
     assert "| letter frequencies |  | 16.900 | 16.600 |" in table
     assert "| Kneser-Ney 7-gram | 178,596 | 3.655 | 3.723 |" in table
-    assert table.endswith("Networks are compared with the 7-gram, the best on validation.")
 
 
-def test_the_main_jobs_table_says_quality_cost_time_sample_and_the_link():
-    seconds = {"prepare": (0.3, True), "train": (33.3, False)}
-    text = pipeline_table("lstm-1x128", seconds, RESULT, "curves  http://127.0.0.1:5000/#/x")
-    for part in (
-        "3.790",
-        "3.655",
-        "3.412",
-        "1.802",
-        "84,508",
-        "85,788",
-        "prepare reused, train 33.3 s",
-        "it has been",
-        "#/x",
-    ):
-        assert part in text
-    assert "FALLING BACK" not in text
-
-
-def test_an_evaluation_without_an_n_gram_names_none():
+def test_an_evaluation_has_the_numbers_of_the_n_gram_and_the_mixture_if_there_are_any():
     result = {"perplexity": 4.0, "bits_per_char": 2.0, "characters": 1000, "unknown_characters": 3}
-    assert evaluation_text("other.txt", result) == (
-        "other.txt: perplexity 4.000, 2.000 bits per character over 1,000 characters; "
-        "3 characters are not in the model's vocabulary"
+    assert "perplexity 4.000, 2.000 bits per character over 1,000 characters; 3 " in evaluation_text(
+        "other.txt", result
     )
-
-
-def test_an_evaluation_names_the_n_gram_and_the_mixture():
-    result = {
-        "perplexity": 4.0, "bits_per_char": 2.0, "characters": 1000, "ngram_perplexity": 8.0,
-        "ngram_bits_per_char": 3.0, "ngram_order": 7, "mixture_perplexity": 2.0, "mixture_bits_per_char": 1.0,
+    result |= {
+        "ngram_perplexity": 8.0, "ngram_bits_per_char": 3.0, "ngram_order": 7, "mixture_perplexity": 2.0,
+        "mixture_bits_per_char": 1.0,
     }  # fmt: skip
-    assert evaluation_text("test", result).endswith("; Kneser-Ney 7-gram 8.000 (3.000); both together 2.000 (1.000)")
+    assert "7-gram 8.000 (3.000); both together 2.000 (1.000)" in evaluation_text("test", result)
