@@ -34,7 +34,7 @@ def chat(model: str, length: int, decoding: Decoding) -> None:
     The seed grows by one with each prompt: a repeated prompt gets another continuation, and a repeated session the same
     ones. For a prompt that the model can't read, prints the reason; if it was piped, raises ConfigError.
     """
-    trained = TrainedModel.for_command(model)
+    trained = TrainedModel.find(model)
     is_typed = sys.stdin.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # bytes that are not UTF-8 are refused like other unknown characters

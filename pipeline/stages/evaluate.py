@@ -1,7 +1,6 @@
 """The stage ``evaluate``: perplexity of a trained model on a split of its corpus or on another text."""
 
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of
-from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_file
+from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import recorded
+from pipeline.tracking.recorded import finished_trainings
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
 from pipeline.training.checkpoints import stored_digest
@@ -41,23 +41,14 @@ class TrainedModel:
 
     @classmethod
     def find(cls, model: str) -> "TrainedModel":
-        """Load ``model``: a run id, the path of a checkpoint, or a models:/ or runs:/ address. Raises InputError."""
+        """Load ``model``: a run id, the path of a checkpoint, or a models:/ or runs:/ address. Raises InputError.
+
+        From then on, this process computes with one thread.
+        """
+        torch.set_num_threads(1)
         path, run_id = recorded.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)
         return cls(network, vocabulary, facts, stored_digest(path), run_id)
-
-    @classmethod
-    def for_command(cls, model: str) -> "TrainedModel":
-        """Load ``model`` as ``find`` does, and let this process compute with one thread."""
-        torch.set_num_threads(1)
-        return cls.find(model)
-
-    def _is_of_our_run(self) -> bool:
-        """Whether it was loaded by run, or this store has a training on the text that its facts name."""
-        source, digest = (self.facts["corpus"][name] for name in ("source", "corpus_sha256"))
-        return self.run_id is not None or any(
-            run.tag("corpus.source") == source for run in recorded.finished_trainings(digest)
-        )
 
     @property
     def name(self) -> str:
@@ -83,11 +74,6 @@ class TrainedModel:
         tags = {"corpus": self.corpus_label, "corpus.sha256": self.facts["corpus"]["corpus_sha256"]}
         return {**tags, "trained_run": self.run_id} if self.run_id else tags
 
-    def mixture(self) -> Mixture | None:
-        """The mixture that its training chose; None for a checkpoint without a run, or a run without a mixture."""
-        result = recorded.read_json(self.run_id, recorded.RESULT_FILE) if self.run_id else {}
-        return Mixture(result["mixture_kind"], result["mixture_weight"]) if "mixture_weight" in result else None
-
     def corpus(self) -> Corpus:
         """Load the text that it was trained on, from the same source. Raises InputError if the text has changed.
 
@@ -95,7 +81,11 @@ class TrainedModel:
         without a run in this store that confirms it, only texts known by name are opened.
         """
         then = self.facts["corpus"]
-        if then["name"] not in KNOWN_TEXTS and not self._is_of_our_run():
+        if (
+            then["name"] not in KNOWN_TEXTS
+            and self.run_id is None
+            and then["source"] not in (run.tag("corpus.source") for run in finished_trainings(then["corpus_sha256"]))
+        ):
             raise InputError(
                 f"the checkpoint was trained on {then['name']}, which is not a known text, and belongs to no run in "
                 "this store: give the text to evaluate it on with --text FILE"
@@ -111,14 +101,24 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
     of the two, if the model's run has recorded one. Raises InputError or DataUnavailableError for a model or text that
     can't be read.
     """
-    trained = TrainedModel.for_command(model)
+    trained = TrainedModel.find(model)
     label = Path(text).name if text else split
-    file = _find_text(text) if text else None
+    try:
+        file = find_file(text, "--text") if text else None
+    except FileNotFoundError:
+        place = Path(text or "").expanduser().absolute()
+        raise InputError(f"--text {text}: there is no file {place}; give the path of a UTF-8 text file") from None
     digest = file.sha256() if file else ""
 
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
-        corpus = _corpus_to_compare(trained, needed=file is None)
+        corpus: Corpus | None = None
+        try:
+            corpus = trained.corpus()
+        except (DataUnavailableError, InputError) as error:
+            if file is None:
+                raise
+            log.warning("No n-gram model to compare with: %s", error)
         result: dict[str, Any] = {"trained_run": trained.run_id, "split": None if text else split, "text": text}
         if file is None:
             assert corpus is not None
@@ -131,42 +131,24 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
         tensor = torch.from_numpy(ids)
-        if corpus is None:
-            result |= _figures(TextScore.of(text_costs(trained.network, tensor)))
+        ngram = None if corpus is None else corpus.ngram(trained.preset)
+        if ngram is None:
+            costs = text_costs(trained.network, tensor)
         else:
-            ngram = corpus.ngram(trained.preset)
             costs, nats = costs_with_ngram(trained.network, ngram, tensor)
-            result |= _figures(TextScore.of(costs))
+        score = TextScore.of(costs)
+        result |= {"perplexity": score.perplexity, "bits_per_char": score.bits_per_char, "characters": len(costs)}
+        if ngram is not None:
             bits = predicted_bits_per_char(ngram, ids)
             result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits, "ngram_order": ngram.order}
-            if mixture := trained.mixture():
-                result |= _figures(TextScore(mixture.of(nats), len(costs)), "mixture_")
+            training = recorded.read_json(trained.run_id, recorded.RESULT_FILE) if trained.run_id else {}
+            if "mixture_weight" in training:  # of this n-gram and the model, as the training has chosen it
+                mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
+                score = TextScore(mixture.of(nats), len(costs))
+                result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}
         run.constants({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(plain(label), result))
         return result
 
     inputs = {**trained.keys, "split": split, "text": digest}
     return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
-
-
-def _figures(score: TextScore, prefix: str = "") -> dict[str, Any]:
-    figures = {f"{prefix}perplexity": score.perplexity, f"{prefix}bits_per_char": score.bits_per_char}
-    return figures if prefix else {**figures, "characters": score.characters}
-
-
-def _corpus_to_compare(trained: TrainedModel, needed: bool) -> Corpus | None:
-    try:
-        return trained.corpus()
-    except (DataUnavailableError, InputError) as error:
-        if needed:
-            raise
-        log.warning("No n-gram model to compare with: %s", error)
-        return None
-
-
-def _find_text(path: str) -> FoundText:
-    try:
-        return find_file(path, "--text")
-    except FileNotFoundError:
-        place = os.path.abspath(os.path.expanduser(path))
-        raise InputError(f"--text {path}: there is no file {place}; give the path of a UTF-8 text file") from None

@@ -14,7 +14,7 @@ from pipeline.training.summary import samples_table
 
 def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:
     """Record the text that a trained model generates from each prompt. Raises InputError or ConfigError."""
-    trained = TrainedModel.for_command(model)
+    trained = TrainedModel.find(model)
 
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params(
@@ -33,14 +33,14 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
 
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:
     """Generate a text from each prompt (None: from a default that the model can encode). Nothing is recorded."""
-    trained = TrainedModel.for_command(model)
+    trained = TrainedModel.find(model)
     chosen = prompts or prompts_for(trained.vocabulary)[:1]
     return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
 
 
 def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
     """Yield the prompt (None: a default that the model can encode), then each character as it is generated."""
-    return stream(TrainedModel.for_command(model), prompt, length, decoding)
+    return stream(TrainedModel.find(model), prompt, length, decoding)
 
 
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:

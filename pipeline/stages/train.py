@@ -31,7 +31,7 @@ from pipeline.tracking.step import (
     corpus_keys,
     corpus_options,
     corpus_tags,
-    dataset_of,
+    datasets_of,
     record_datasets,
     run_step,
     same_text,
@@ -233,9 +233,8 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     example, best = prompts_for(corpus.vocabulary)[0], Path(result.figures["checkpoint"])
     model_id = run.model(model.shape, best, example, result.best.epoch, {"corpus": corpus.label})
     metrics = final_metrics(result.figures) | size_metrics(result.complexity, result.figures["trained_parameters"])
-    datasets = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
-    measured = {key: datasets[split] for key in metrics if (split := split_of(key))}
-    run.constants(metrics, model_id, measured)
+    datasets = datasets_of(corpus, config.preset)
+    run.constants(metrics, model_id, {key: datasets[split] for key in metrics if (split := split_of(key))})
     run.note(training_note(corpus, model, config, result))
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -60,28 +60,17 @@ State = Literal["running", "finished", "stopped", "failed"]
 STATES: Mapping[str, State] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
 
 
-class Curves(Mapping[str, Mapping[int, float]]):
+class Curves(dict[str, Mapping[int, float]]):
     """The curves of a run, each read when it is first asked for: metric -> step -> value, {} if it was not recorded."""
 
-    def __init__(self, run_id: str, metrics: Iterable[str]) -> None:
-        self.run_id, self.metrics = run_id, tuple(metrics)
-        self._read: dict[str, Mapping[int, float]] = {}
+    def __init__(self, run: "RecordedRun") -> None:
+        self.run = run
 
-    def __getitem__(self, metric: str) -> Mapping[int, float]:
-        if metric not in self.metrics:
-            return {}
-        if metric not in self._read:
-            with store_errors():
-                points = MlflowClient().get_metric_history(self.run_id, metric)
-            points = sorted(points, key=lambda point: point.step)
-            self._read[metric] = {point.step: point.value for point in points}
-        return self._read[metric]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.metrics)
-
-    def __len__(self) -> int:
-        return len(self.metrics)
+    def __missing__(self, metric: str) -> Mapping[int, float]:
+        with store_errors():
+            points = MlflowClient().get_metric_history(self.run.id, metric) if metric in self.run.metrics else []
+        self[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
+        return self[metric]
 
 
 @dataclass(frozen=True)
@@ -142,7 +131,7 @@ class RecordedRun:
     @cached_property
     def curves(self) -> Mapping[str, Mapping[int, float]]:
         """Its curves: metric -> step (epoch) -> value; {} for a metric that it has not recorded."""
-        return Curves(self.id, self.metrics)
+        return Curves(self)
 
 
 @dataclass(frozen=True)
@@ -260,12 +249,16 @@ def ended_run(run_id: str) -> RecordedRun | None:
     run = find_run(run_id)
     if run is None or run.is_deleted:
         return None
-    if run.status == "RUNNING":
-        raise InputError(
-            f"{run.name} ({run_id}) is still running ({run.process}); stop it there, or, if that machine or container "
-            f"is gone: tmlm doctor --close {run_id}"
-        )
+    _refuse_running(run, f"{run.name} ({run_id})")
     return run
+
+
+def _refuse_running(run: RecordedRun, what: str) -> None:
+    if run.status == "RUNNING":
+        remedy = "stop it first"
+        if not is_of_this_machine(run.tags):
+            remedy = f"stop it there first, or, if that machine or container is gone: tmlm doctor --close {run.id}"
+        raise InputError(f"{what} is still running ({run.process}); {remedy}")
 
 
 def resumable_run(run_id: str) -> RecordedTraining:
@@ -280,11 +273,7 @@ def resumable_run(run_id: str) -> RecordedTraining:
     if not isinstance(run, RecordedTraining) or not run.configuration:
         child = f"; its training is {run.tag('trained_run')}" if run.tag("trained_run") else ""
         raise InputError(f"{what} is not a training that can be resumed{child}")
-    if run.status == "RUNNING":
-        remedy = "stop it first"
-        if not is_of_this_machine(run.tags):
-            remedy = f"stop it there first, or, if that machine or container is gone: tmlm doctor --close {run_id}"
-        raise InputError(f"{what} is still running ({run.process}); {remedy}")
+    _refuse_running(run, what)
     return run
 
 

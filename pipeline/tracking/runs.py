@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Concatenate, NamedTuple, TypeVar
 from typing import ParamSpec as Arguments
 
@@ -23,7 +24,7 @@ from pipeline.tracking.store import (
     checkpoint_folder,
     impatient,
     look,
-    resume_lock,
+    root,
     set_tags,
     setup,
     shown,
@@ -54,7 +55,7 @@ from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.program import UNDER_MLFLOW, command
-from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run, resumable_run
+from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 
 log = logging.getLogger(__name__)
@@ -71,13 +72,13 @@ UNDECIDED = (None, "auto", "")  # values of options that are empty or are resolv
 
 
 class Dataset(NamedTuple):
-    """The name of a dataset and a digest of its content (at most 36 characters, MLflow's limit)."""
+    """A dataset that runs read: its name, the digest of its content (at most 36 characters, MLflow's limit), its source
+    and its role, which is the name of its split."""
 
     name: str
     digest: str
-
-
-NO_DATASETS: Mapping[str, Dataset] = {}
+    source: str
+    role: str
 
 
 def rounded(value: float) -> float:
@@ -104,9 +105,8 @@ def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Conc
 class TrackedRun:
     """An MLflow run that this process records. Methods that record raise RecordingError if the store refuses."""
 
-    def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False, is_adopted: bool = False) -> None:
+    def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False) -> None:
         self.store = store
-        self.is_adopted = is_adopted  # started by ``mlflow run``
         self.id: str = run.info.run_id
         self.name = name
         self.artifact_uri: str = run.info.artifact_uri
@@ -183,7 +183,13 @@ class TrackedRun:
 
         Steps that a resumed run has already recorded are skipped.
         """
-        self._log({key: value for key, value in values.items() if step not in self._recorded(key)}, step)
+        now, metrics = int(1000 * time.time()), []
+        for key, value in values.items():
+            if self._is_resumed and key not in self._steps:
+                self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
+            if step not in self._steps.get(key, ()):
+                metrics.append(Metric(key, rounded(value), now, step))
+        self.client.log_batch(self.id, metrics=metrics)
 
     @recorded
     def curve(self, key: str, values: Mapping[int, float]) -> None:
@@ -196,7 +202,7 @@ class TrackedRun:
         self,
         values: Mapping[str, float],
         model_id: str | None = None,
-        datasets: Mapping[str, Dataset] = NO_DATASETS,
+        datasets: Mapping[str, Dataset | None] = MappingProxyType({}),
     ) -> None:
         """Log metrics that have one value, at step 0; the UI shows them as bars.
 
@@ -205,30 +211,12 @@ class TrackedRun:
         last value logged counts.
         """
         before = self.client.get_run(self.id).data.metrics if self._is_resumed and model_id is None else {}
-        new = {key: value for key, value in values.items() if before.get(key) != rounded(value)}
-        self._log(new, 0, model_id, datasets)
-
-    def _log(
-        self,
-        values: Mapping[str, float],
-        step: int,
-        model_id: str | None = None,
-        datasets: Mapping[str, Dataset] = NO_DATASETS,
-    ) -> None:
-        now = int(1000 * time.time())
-        metrics = [
-            Metric(key, rounded(value), now, step, model_id, *datasets.get(key, (None, None)))
-            for key, value in values.items()
-        ]
+        now, metrics = int(1000 * time.time()), []
+        for key, value in values.items():
+            if before.get(key) != rounded(value):
+                measured_on = data[:2] if (data := datasets.get(key)) else ()
+                metrics.append(Metric(key, rounded(value), now, 0, model_id, *measured_on))
         self.client.log_batch(self.id, metrics=metrics)
-
-    def _recorded(self, key: str) -> set[int]:
-        """The steps of a metric that a resumed run has already recorded."""
-        if not self._is_resumed:
-            return set()
-        if key not in self._steps:
-            self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
-        return self._steps[key]
 
     @recorded
     def text(self, path: str, text: str) -> None:
@@ -268,12 +256,15 @@ class TrackedRun:
         self.tags({NOTE: markdown})
 
     @recorded
-    def dataset(self, name: str, digest: str, source: str, context: str) -> None:
-        """Log a dataset that the run read: its name, the digest of its content, its source and its role."""
-        is_url = source.startswith("https://")
-        where = json.dumps({"url": source} if is_url else {"tags": {"source": source}})  # as MLflow's sources have it
-        dataset = DatasetEntity(name, digest, "http" if is_url else "code", where)
-        self.client.log_inputs(self.id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
+    def datasets(self, datasets: Iterable[Dataset]) -> None:
+        """Log datasets that the run read."""
+        inputs = []
+        for name, digest, source, role in datasets:
+            is_url = source.startswith("https://")
+            where = json.dumps({"url": source} if is_url else {"tags": {"source": source}})  # as MLflow's sources do
+            dataset = DatasetEntity(name, digest, "http" if is_url else "code", where)
+            inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, role)]))
+        self.client.log_inputs(self.id, inputs)
 
     @recorded
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
@@ -415,7 +406,7 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
         parent_run_id=parent,
         tags=recorded_tags(tags),
     )
-    run = TrackedRun(store, active, name, is_adopted=bool(adopted))
+    run = TrackedRun(store, active, name)
     if adopted:
         run.client.update_run(run.id, name=name)
     return run
@@ -423,8 +414,8 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
 
 def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> TrackedRun:
     """Reopen an ended run for this process. The reason why it ended moves to the tag "resumed"."""
-    with file_lock(resume_lock(), LOCK_SECONDS):  # so that a second command that resumes the run is refused
-        before = resumable_run(seen.id) if seen.stage == "train" else find_run(seen.id)
+    with file_lock(root() / "mlruns" / ".resume.lock", LOCK_SECONDS):  # a second command that resumes it is refused
+        before = find_run(seen.id)
         if before is None or before.ended_ms != seen.ended_ms or before.status == "RUNNING":
             raise InputError(f"{seen.id} ({seen.name}) has just been resumed by another command; try again")
         set_tags(seen.id, process_tags())  # first, so that others see which process records the run

@@ -145,15 +145,16 @@ def corpus_keys(corpus: Corpus) -> dict[str, Any]:
 
 def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: str | None = None) -> None:
     """Log each split of a text, or only the one named ``only``, as a dataset that the run read."""
-    for split in corpus.spans(preset):
-        if only in (None, split):
-            run.dataset(*dataset_of(corpus, preset, split), corpus.source, split)
+    run.datasets(data for split, data in datasets_of(corpus, preset).items() if only in (None, split))
 
 
-def dataset_of(corpus: Corpus, preset: PresetName, split: str) -> Dataset:
-    """The name and digest under which a split of a text is recorded."""
-    start, end = corpus.spans(preset)[split]
-    return Dataset(f"{corpus.label}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}"[:36])
+def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, Dataset]:
+    """The datasets as which the splits of a text are recorded."""
+    digest = corpus.corpus_sha256[:16]
+    return {
+        split: Dataset(f"{corpus.label}/{split}", f"{digest}-{start}-{end}"[:36], corpus.source, split)
+        for split, (start, end) in corpus.spans(preset).items()
+    }
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:

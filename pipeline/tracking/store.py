@@ -348,7 +348,8 @@ def _create() -> Experiment:
 def _chosen_experiment(database: Path | None) -> str:
     """Get or create the experiment that MLflow's environment variables name, by default ours; returns its id.
 
-    The artifacts of a new one are stored beside an SQLite database.
+    The artifacts of a new one are stored beside an SQLite database. Raises InputError for one whose artifacts only an
+    MLflow server can access, if the store is opened directly.
     """
     client = MlflowClient()
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
@@ -358,20 +359,16 @@ def _chosen_experiment(database: Path | None) -> str:
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
         location = None if database is None else location_of(database.parent / folder)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
-    _check_artifacts(client.get_experiment(experiment_id))
-    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE})
-    return str(experiment_id)
-
-
-def _check_artifacts(experiment: Experiment) -> None:
-    """Raise InputError if only an MLflow server can access the artifacts, and the store is opened directly."""
-    uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
+    experiment, uri = client.get_experiment(experiment_id), mlflow.get_tracking_uri()
+    location = experiment.artifact_location
     if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
         raise InputError(
             f"the experiment {experiment.name} of {shown(uri)} keeps its artifacts at {location}, where only its "
             "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
             "MLFLOW_EXPERIMENT_NAME to another experiment"
         )
+    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE})
+    return str(experiment_id)
 
 
 def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
@@ -392,13 +389,6 @@ def identity() -> str:
     with store_errors():
         experiment = MlflowClient().get_experiment(store.experiment_id)
     return f"{experiment.experiment_id}-{experiment.creation_time}"
-
-
-def resume_lock() -> Path:
-    """The lock file held while an ended run is reopened."""
-    folder = root() / "mlruns"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / ".resume.lock"
 
 
 def checkpoint_folder(run_id: str, artifact_uri: str) -> Path:

@@ -20,6 +20,7 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import runs
 from pipeline.tracking.logged_model import SIGNATURE
 from pipeline.tracking.names import bare_tags, recorded_tag
+from pipeline.tracking.runs import Dataset
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
 from tests.labs import PNG
@@ -203,7 +204,7 @@ def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():
 
 def test_a_dataset_belongs_to_the_run_that_logs_it_though_a_child_is_open(store):
     with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("train", "child", {}) as child:
-        parent.dataset("a text", "digest", "https://host/text", "train")
+        parent.datasets([Dataset("a text", "digest", "https://host/text", "train")])
     of_parent, of_child = (MlflowClient().get_run(run.id).inputs for run in (parent, child))
     assert of_parent is not None
     assert [each.dataset.name for each in of_parent.dataset_inputs] == ["a text"]
