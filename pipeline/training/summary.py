@@ -1,15 +1,13 @@
-"""Summaries of trainings and evaluations: what commands print (plain text), and the notes of runs (Markdown)."""
+"""Summaries of trainings and evaluations, as in the notes of runs (Markdown) and in what commands print."""
 
 from collections.abc import Mapping
 from math import log2
-from textwrap import indent
 from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
-from pipeline.support.markdown import markdown_table, plain, text_block, text_table
-from pipeline.support.terminal import wrapped
+from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
@@ -23,19 +21,22 @@ def ngram_label(result: Mapping[str, Any]) -> str:
     return f"{result['ngram_order']}-gram"
 
 
-def baseline_table(result: Mapping[str, Any], as_text: bool = False) -> str:
-    """The baselines' perplexities and sizes, and a sentence on the n-gram to compare with, in Markdown or as text."""
+def baselines(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
+    """Rows with the baselines' sizes and perplexities, and a sentence on the n-gram to compare with."""
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
     rows = [
         (label, stored, *(f"{scores[f'{name}{split}_perplexity']:.3f}" for split in ("val", "test")))
         for label, stored, scores, name in models
     ]
-    best = f"Networks are compared with the {ngram_label(result)}, the best on validation. "
-    best += fitted_on(result["baseline_characters"], result["train_characters"])
-    if as_text:
-        return f"{text_table(BASELINE_HEADS, rows)}\n\n{wrapped(best.rstrip())}"
-    return f"{markdown_table(BASELINE_HEADS, rows)}\n\n{best.rstrip()}"
+    best = f"Networks are compared with the {ngram_label(result)}, the best on validation."
+    return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
+
+
+def baseline_table(result: Mapping[str, Any]) -> str:
+    """The baselines as a Markdown table, and the sentence."""
+    rows, best = baselines(result)
+    return f"{markdown_table(BASELINE_HEADS, rows)}\n\n{best}"
 
 
 def fitted_on(sample: int, characters: int) -> str:
@@ -63,27 +64,11 @@ def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def comparison_table(result: Mapping[str, Any]) -> str:
     """The n-gram baseline, the network and both mixed as a Markdown table, and the best epoch."""
     heads = ("", "validation perplexity", "test perplexity", "test bits per character")
-    return f"{markdown_table(heads, compared(result))}\n\n{_best_epoch(result)}."
+    return f"{markdown_table(heads, compared(result))}\n\n{best_epoch(result)}."
 
 
-def comparison_text(result: Mapping[str, Any]) -> str:
-    """The n-gram baseline, the network and both mixed as plain text in columns, indented."""
-    heads = ("perplexity", "validation", "test", "bits per character (test)")
-    return indent(text_table(heads, compared(result)), "  ")
-
-
-def training_text(result: Mapping[str, Any]) -> str:
-    """What ``train`` prints about a training: comparison with the baseline, best epoch and verdict."""
-    words = f"{_best_epoch(result)}{_stopped(result)}. {verdict(result)}"
-    return f"{comparison_text(result)}\n\n{wrapped(words, indent='  ')}"
-
-
-def _best_epoch(result: Mapping[str, Any]) -> str:
+def best_epoch(result: Mapping[str, Any]) -> str:
     return f"The network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation"
-
-
-def _stopped(result: Mapping[str, Any]) -> str:
-    return f"; stopped early by {result['stopped']}" if result.get("stopped") else ""
 
 
 def sizes(result: Mapping[str, Any]) -> str:
@@ -174,22 +159,3 @@ def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], res
     stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
     parts = [f"{verdict(result)}\n\n{stand_in}{first}", comparison_table(result), "\n".join(lines), *others]
     return "\n\n".join(parts)
-
-
-def pipeline_table(
-    name: str, seconds: Mapping[str, tuple[float, bool]], result: Mapping[str, Any], further: str
-) -> str:
-    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and next steps.
-
-    ``seconds`` maps each stage to its time and whether it was reused; ``further`` is the text on next steps.
-    """
-    spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
-    stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
-    return (
-        f"{name} on {result['corpus']}{stand_in}\n\n{comparison_text(result)}\n\n"
-        f"{wrapped(verdict(result), indent='  ')}\n"
-        f"  {sizes(result)}; trained in "
-        f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}{_stopped(result)}\n"
-        f"  time: {spent}\n\n"
-        f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(further, "  ")
-    )

@@ -6,8 +6,6 @@ from pipeline.training.summary import (
     baseline_table,
     comparison_table,
     evaluation_text,
-    pipeline_table,
-    training_text,
     verdict,
 )
 
@@ -39,16 +37,6 @@ def test_the_tables_have_the_numbers_of_the_n_gram_the_network_and_both():
         "| network | 3.790 | 3.900 | 1.963 |",
         "| both (geometric, 55% network) | 3.412 | 3.487 | 1.802 |",
     ]
-    text = pipeline_table("lstm-1x128", {"prepare": (0.3, True), "train": (33.3, False)}, RESULT, "the link")
-    for part in ("3.790", "3.655", "3.412", "1.802", "84,508", "85,788", "prepare reused, train 33.3 s", "the link"):
-        assert part in text
-
-
-def test_what_ended_a_training_early_and_the_substitute_text_are_named():
-    stopped = {**RESULT, "stopped": "--max-seconds 2"}
-    for text in (training_text, lambda result: pipeline_table("m", {}, result, "link")):
-        assert ("stopped early by --max-seconds 2" in text(stopped), "stopped" in text(RESULT)) == (True, False)
-    assert "FALLING BACK" in pipeline_table("m", {}, {**RESULT, "fallback": True}, "link")
 
 
 def test_the_baselines_are_listed_by_order_with_what_they_store():

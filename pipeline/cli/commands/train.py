@@ -39,12 +39,12 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     unchanged.
     """
     corpus_config, others = checked(options)
+    from pipeline.cli import printed
     from pipeline.stages import main
     from pipeline.stages.bar import training_bar
     from pipeline.stages.train import Setting
     from pipeline.text.corpus import load_corpus
     from pipeline.tracking.ui import links
-    from pipeline.training import summary
     from pipeline.training.timing import configurations_for
 
     corpus = load_corpus(corpus_config)
@@ -53,7 +53,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id = done.result["trained_run"]
     further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
-    show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, further))
+    show(done.result, as_json, printed.pipeline_text(model_config.shape, seconds, done.result, further))
 
 
 @click.command(cls=LabCommand)
@@ -67,9 +67,9 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     Records the perplexities of the baselines: uniform, letter frequencies, and n-grams of orders 2 to 8.
     """
     corpus_config, others = checked(options)
+    from pipeline.cli import printed
     from pipeline.stages import prepare
     from pipeline.text.corpus import load_corpus
-    from pipeline.training import summary
 
     corpus = load_corpus(corpus_config, refresh=force)
     result = prepare.prepare(corpus, corpus_config, others["preset"]).result
@@ -81,7 +81,7 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
         f"corpus sha256 {result['corpus_sha256']}\n"
         f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
         f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
-        f"{summary.baseline_table(result, as_text=True)}\n\n"
+        f"{printed.baseline_text(result)}\n\n"
         f"run {result['run_id']}"
     )
     show(result, as_json, text)
@@ -127,13 +127,13 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
 
 def train_text(result: Mapping[str, Any]) -> str:
     """The text that ``train`` prints: perplexities beside the baselines', and the next commands."""
+    from pipeline.cli import printed
     from pipeline.tracking import program
     from pipeline.tracking.ui import links
-    from pipeline.training import summary
 
     run_id = result["run_id"]
     return (
-        f"{summary.training_text(result)}\n\n"
+        f"{printed.training_text(result)}\n\n"
         f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
         f"{links.shown('curves', links.link_to_curves(run_id))}"
     )

@@ -1,0 +1,50 @@
+"""What ``prepare``, ``train`` and ``pipeline`` print about their results."""
+
+from collections.abc import Mapping
+from textwrap import indent
+from typing import Any
+
+from pipeline.support.markdown import text_table
+from pipeline.support.terminal import wrapped
+from pipeline.text.corpus import FALLBACK_WARNING
+from pipeline.training.summary import BASELINE_HEADS, baselines, best_epoch, compared, sizes, verdict
+
+HEADS = ("perplexity", "validation", "test", "bits per character (test)")
+
+
+def baseline_text(result: Mapping[str, Any]) -> str:
+    """The baselines in columns, and a sentence on the n-gram to compare with."""
+    rows, best = baselines(result)
+    return f"{text_table(BASELINE_HEADS, rows)}\n\n{wrapped(best)}"
+
+
+def training_text(result: Mapping[str, Any]) -> str:
+    """A training: comparison with the baseline, best epoch and verdict."""
+    words = f"{best_epoch(result)}{_stopped(result)}. {verdict(result)}"
+    return f"{_comparison(result)}\n\n{wrapped(words, indent='  ')}"
+
+
+def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: Mapping[str, Any], further: str) -> str:
+    """The main job: comparison with the baseline, cost, time of each step, a sample and next steps.
+
+    ``seconds`` maps each stage to its time and whether it was reused; ``further`` is the text on next steps.
+    """
+    spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
+    stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
+    return (
+        f"{name} on {result['corpus']}{stand_in}\n\n{_comparison(result)}\n\n"
+        f"{wrapped(verdict(result), indent='  ')}\n"
+        f"  {sizes(result)}; trained in "
+        f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}{_stopped(result)}\n"
+        f"  time: {spent}\n\n"
+        f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(further, "  ")
+    )
+
+
+def _comparison(result: Mapping[str, Any]) -> str:
+    """The n-gram baseline, the network and both mixed, in columns."""
+    return indent(text_table(HEADS, compared(result)), "  ")
+
+
+def _stopped(result: Mapping[str, Any]) -> str:
+    return f"; stopped early by {result['stopped']}" if result.get("stopped") else ""
