@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -69,30 +68,22 @@ def open_pair(**tags: str) -> list[str]:
     return [parent, child]
 
 
-def assert_the_dead_alone_are_closed(pid: int, dead: list[str], alive: list[str], caplog: Any) -> None:
-    """``dead`` and ``alive``: a parent run and its child each."""
-    with runs_module.tracked_run("train", "next", {}):
-        pass
-    assert [status_of(run) for run in dead] == ["FAILED", "FAILED"]
-    assert [status_of(run) for run in alive] == ["RUNNING", "RUNNING"]
-    child = MlflowClient().get_run(dead[1])
-    assert child.data.tags["failure"] == (
-        f"its process is gone (pid {pid} on {socket.gethostname()}): killed, out of memory, or the machine went down"
-    )
-    (metric,) = MlflowClient().get_metric_history(dead[1], "x")
-    assert child.info.end_time == metric.timestamp, "not the time at which it was noticed"
-    (line,) = [record.getMessage() for record in caplog.records if "Closed" in record.getMessage()]
-    assert line.startswith("Closed 2 runs whose process is gone: ")
-    assert line.endswith(f"; resume it with: tmlm train --resume {dead[1]}")
-
-
 def test_of_two_processes_the_killed_ones_runs_are_closed_and_the_living_ones_are_not(store, sleeper, caplog):
     with subprocess.Popen(["sleep", "300"]) as killed:
         dead = open_pair(**tags_of(psutil.Process(killed.pid)))
         killed.kill()
     alive = open_pair(**tags_of(psutil.Process(sleeper.pid)))
     time.sleep(0.01)
-    assert_the_dead_alone_are_closed(killed.pid, dead, alive, caplog)
+    with runs_module.tracked_run("train", "next", {}):
+        pass
+    assert [status_of(run) for run in dead] == ["FAILED", "FAILED"]
+    assert [status_of(run) for run in alive] == ["RUNNING", "RUNNING"]
+    child = MlflowClient().get_run(dead[1])
+    assert child.data.tags["failure"].startswith(f"its process is gone (pid {killed.pid} on {socket.gethostname()})")
+    (metric,) = MlflowClient().get_metric_history(dead[1], "x")
+    assert child.info.end_time == metric.timestamp, "not the time at which it was noticed"
+    (line,) = [record.getMessage() for record in caplog.records if "Closed" in record.getMessage()]
+    assert line.endswith(f"; resume it with: tmlm train --resume {dead[1]}")
 
 
 def test_a_process_that_has_ended_but_is_not_waited_for_is_gone(store, sleeper):
@@ -105,38 +96,29 @@ def test_a_process_that_has_ended_but_is_not_waited_for_is_gone(store, sleeper):
     assert status_of(run) == "FAILED"
 
 
-def test_a_clock_that_was_set_closes_no_run_of_any_living_process(store, sleeper):
-    """First NTP synchronisation, resume of a virtual machine: the start by the clock is another one afterwards."""
-    run = open_run(**tags_of(psutil.Process(sleeper.pid), clock_moved_by=100))
-    liveness.close_dead_runs()
-    assert status_of(run) == "RUNNING"
-    assert [liveness.process_state(each) for each in liveness.running_runs()] == ["alive"]
-
-
-def test_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper):
-    tags = tags_of(psutil.Process(sleeper.pid))
-    run = open_run(**{**tags, "process.ticks": str(int(tags["process.ticks"]) - 1)})
-    liveness.close_dead_runs()
-    assert status_of(run) == "FAILED"
-
-
-def test_a_restart_of_the_machine_ends_its_processes(store, sleeper):
+def test_a_living_process_keeps_its_run_unless_its_id_was_given_to_another_or_the_machine_was_restarted(store, sleeper):
+    """A clock that was set since, as by the first NTP synchronisation, does not matter."""
+    now = tags_of(psutil.Process(sleeper.pid))
     before = f"{psutil.boot_time() - 100:.2f}"
-    tags = {**tags_of(psutil.Process(sleeper.pid)), "process.boot": "another", "process.started": before}
-    run = open_run(**tags)
+    status = {
+        open_run(**tags_of(psutil.Process(sleeper.pid), clock_moved_by=100)): "RUNNING",
+        open_run(**{**now, "process.ticks": str(int(now["process.ticks"]) - 1)}): "FAILED",
+        open_run(**{**now, "process.boot": "another", "process.started": before}): "FAILED",
+    }
     liveness.close_dead_runs()
-    assert status_of(run) == "FAILED"
+    assert {run: status_of(run) for run in status} == status
+    assert [liveness.process_state(each) for each in liveness.running_runs()] == ["alive"]
 
 
 # --- what can't be judged --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tag", ["process.host", "process.machine", "process.namespace"])
-def test_a_run_of_another_machine_or_container_is_never_judged(store, tag):
-    run = open_run(**{"process.pid": "999999999", tag: "another"})
+def test_a_run_of_another_machine_or_container_is_never_judged(store):
+    tags = ("process.host", "process.machine", "process.namespace")
+    others = [open_run(**{"process.pid": "999999999", tag: "another"}) for tag in tags]
     liveness.close_dead_runs()
-    assert status_of(run) == "RUNNING"
-    assert [liveness.process_state(each) for each in liveness.running_runs()] == ["remote"]
+    assert [status_of(run) for run in others] == ["RUNNING"] * 3
+    assert [liveness.process_state(each) for each in liveness.running_runs()] == ["remote"] * 3
 
 
 def test_a_run_that_somebody_has_gone_on_with_is_left_to_him(store, monkeypatch):

@@ -1,9 +1,10 @@
 """Links to the UI and the command that starts it: of our own store, another database and a tracking server."""
 
 import json
+import os
+import shlex
 import shutil
 import socket
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -38,76 +39,47 @@ def test_links_lead_to_the_servers_own_ui_on_the_side_that_has_trainings(trackin
 # --- what is printed works when it is pasted -------------------------------------------------------------------------
 
 
-class Shell:
-    """A shell that starts commands in a folder, and an environment whose ``tmlm`` prints what it was given."""
-
-    path = "/usr/bin:/bin"
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.patch = folder, monkeypatch
-        self.bin = folder / "my env" / "bin"
-        self.bin.mkdir(parents=True)
-        monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(self.bin))
-        monkeypatch.setattr(sys, "prefix", str(self.bin.parent))
-        monkeypatch.setattr(sys, "executable", str(self.bin / "python"))
-        for name in ("MAKELEVEL", "MLFLOW_RUN_ID", "VIRTUAL_ENV", "CONDA_PREFIX"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.chdir(folder)
-
-    def install(self, name: str = "tmlm") -> None:
-        script = self.bin / name
-        script.write_text('#!/bin/sh\necho "$MLFLOW_TRACKING_URI|$PYTHONPATH|$*"\n')
-        script.chmod(0o755)
-
-    def activate(self) -> None:
-        self.path = f"{self.bin}:{self.path}"
-        self.patch.setenv("VIRTUAL_ENV", str(self.bin.parent))
-        self.patch.setenv("PATH", self.path)
-
-    def make(self) -> None:
-        """What make gives to the commands that it starts."""
-        self.patch.setenv("MAKELEVEL", "1")
-        self.patch.setenv("PATH", f"{self.bin}:{self.path}")
-
-    def paste(self, command: str) -> str:
-        """What is printed when a person types it."""
-        environment = {"PATH": self.path}
-        words = ["/bin/sh", "-c", command]
-        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-
 @pytest.fixture
-def shell(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def script(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The script of an environment in a folder with a space, first on the PATH; no UI is running."""
     monkeypatch.setattr(links_module, "shows", lambda port, store: False)
-    return Shell(tmp_path, monkeypatch)
+    script = tmp_path / "my env" / "bin" / "tmlm"
+    script.parent.mkdir(parents=True)
+    script.touch(0o755)
+    monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(script.parent))
+    monkeypatch.setattr(sys, "prefix", str(script.parent.parent))
+    for name in ("MAKELEVEL", "MLFLOW_RUN_ID", "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    return script
 
 
-def test_under_make_the_shell_does_not_have_makes_path(shell):
-    shell.install()
-    shell.make()
+def test_the_shell_finds_the_script_of_an_activated_environment_and_has_not_makes_path(script, monkeypatch):
+    assert command() == "tmlm"
+    monkeypatch.setenv("MAKELEVEL", "1")
+    monkeypatch.delenv("VIRTUAL_ENV")
     assert command() == "'my env/bin/tmlm'"
-    assert shell.paste(f"{command()} ui") == "||ui"
+    script.unlink()
+    assert command() == f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m pipeline"
 
 
-def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch):
-    shell.install()
-    shell.make()
+def test_under_make_in_the_checkout_the_ui_is_a_target(script, store, monkeypatch):
+    monkeypatch.setenv("MAKELEVEL", "1")
     monkeypatch.chdir(store)
     assert links_module.how_to_start() == "start the UI with: make ui"
     assert "\nui: " in (ROOT / "Makefile").read_text()
 
 
-def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_database, monkeypatch, tmp_path):
+def test_another_file_than_our_store_is_named_as_a_shell_reads_it(script, empty_database, monkeypatch, tmp_path):
     """As after ``mlflow run CHECKOUT`` in another folder: MLflow names that folder's database to its child alone."""
     (tmp_path / "my folder").mkdir()
     shutil.copy(empty_database, tmp_path / "my folder" / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/my folder/other.db")
     setup.cache_clear()
-    shell.install()
-    shell.activate()
     start = links_module.how_to_start().removeprefix("start the UI with: ")
-    assert shell.paste(start) == f"sqlite:///{tmp_path}/my folder/other.db||ui"
+    assert shlex.split(start) == [f"MLFLOW_TRACKING_URI=sqlite:///{tmp_path}/my folder/other.db", "tmlm", "ui"]
 
 
 # --- the port that answers -------------------------------------------------------------------------------------------
