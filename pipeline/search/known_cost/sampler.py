@@ -50,37 +50,27 @@ BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # search within a tight budget: most rou
 
 @dataclass(frozen=True)
 class Candidates:
-    """Points of the space within the budget, with their costs."""
+    """Points of the space with their prices: the known objective, or its negative if that is maximised."""
 
     points: Array  # (N, parameters), Optuna's internal values
-    cost: Array  # (N,) the known objective
+    price: Array  # (N,)
 
-    def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
-        """Select candidates by boolean mask or index array."""
-        return Candidates(self.points[chosen], self.cost[chosen])
-
-    def point(self, i: int) -> Array:
+    def point(self, i: np.intp | int) -> Array:
         """The point of candidate ``i``."""
         point: Array = self.points[i]
         return point
 
+    def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
+        """Select candidates by boolean mask or index array."""
+        return Candidates(self.points[chosen], self.price[chosen])
+
+    def without(self, taken: set[tuple[float, ...]]) -> "Candidates":
+        """Leave out some points."""
+        return self.keep(np.array([tuple(point) not in taken for point in self.points], dtype=bool))
+
     def join(self, other: "Candidates") -> "Candidates":
         """Concatenate with other candidates."""
-        return Candidates(np.vstack([self.points, other.points]), np.concatenate([self.cost, other.cost]))
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Costs as prices, sign * cost (lower is better): the range within the budget and the reference price."""
-
-    sign: float
-    lowest: float
-    highest: float
-    limit: float  # highest of the whole space, not only within the budget: a candidate at the limit adds no area
-
-    def to_unit(self, cost: Array) -> Array:
-        """Scale costs to 0 for the cheapest candidate and 1 for the costliest one within the budget."""
-        return (self.sign * cost - self.lowest) / ((self.highest - self.lowest) or 1.0)
+        return Candidates(np.vstack([self.points, other.points]), np.concatenate([self.price, other.price]))
 
 
 @dataclass(frozen=True)
@@ -88,21 +78,21 @@ class History:
     """The observations of the study, one row per configuration."""
 
     points: Array  # (M, parameters)
-    cost: Array  # (M,)
+    price: Array  # (M,)
     losses: list[list[float]]  # values in the model's units, lower is better; empty: failed or running
     failed: NDArray[np.bool_]  # (M,)
 
-    def informative(self, prices: Prices | None) -> "History":
+    def informative(self, single: bool) -> "History":
         """Select at most MOST_POINTS finished observations, and all running ones.
 
-        Half of them are the closest to the front, or to the best value if ``prices`` is None; the others are spaced
+        Half of them are the closest to the front, or to the best value of a ``single`` objective; the others are spaced
         evenly over the rest, so that the model knows the regions that are not worth searching.
         """
         finished = self.failed | np.array([len(losses) > 0 for losses in self.losses])
         if finished.sum() <= MOST_POINTS:
             return self
         means = np.array([np.mean(losses) if losses else math.inf for losses in self.losses])
-        price = np.zeros(len(means)) if prices is None else prices.sign * self.cost
+        price = np.zeros(len(means)) if single else self.price
         order = np.lexsort((means, price))
         reached = np.empty(len(means))
         reached[order] = np.minimum.accumulate(means[order])
@@ -111,7 +101,7 @@ class History:
         near, rest = np.split(ranked, [MOST_POINTS // 2])
         others = np.sort(rest)[np.linspace(0, len(rest) - 1, MOST_POINTS - len(near)).astype(int)]
         chosen = np.sort(np.concatenate([near, others, np.flatnonzero(~finished)]))
-        return History(self.points[chosen], self.cost[chosen], [self.losses[i] for i in chosen], self.failed[chosen])
+        return History(self.points[chosen], self.price[chosen], [self.losses[i] for i in chosen], self.failed[chosen])
 
 
 @dataclass(frozen=True)
@@ -194,9 +184,11 @@ class KnownCostSampler(BaseSampler):
         self._ignore = ignore
         self._search_space = None if search_space is None else dict(search_space)
         self._n_startup_trials = n_startup_trials
-        self._seed = _fresh_seed() if seed is None else seed
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._lock = threading.Lock()
-        self._candidates_of: tuple[dict[str, Distribution], Candidates, Candidates] | None = None
+        self._candidates_of: tuple[Any, Candidates, Candidates] | None = (
+            None  # of the latest space, and within the budget
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -242,16 +234,14 @@ class KnownCostSampler(BaseSampler):
                 if other.number != trial.number and not (self._ignore is not None and self._ignore(other))
             ]
             generator = np.random.default_rng([self._seed, trial.number])
-            point, proposed_by = self._propose(objectives, space, others, fixed, generator)
+            point, proposed_by = _Proposal(self, objectives, space, fixed, generator).of(others)
             params = space.external(point)
             announcement = dict(zip(space.ranges, point.tolist(), strict=True))
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, proposed_by)
         return params
 
-    # --- observations ---
-
-    def _loss(self, value: float, sign: float) -> float:
+    def loss(self, value: float, sign: float) -> float:
         """Convert a value of the unknown objective to the model's units, in which lower is better."""
         if not self._log:
             return sign * value
@@ -261,7 +251,7 @@ class KnownCostSampler(BaseSampler):
             )
         return sign * math.log(value)
 
-    def _cost_of(self, params: dict[str, Any]) -> float:
+    def cost(self, params: dict[str, Any]) -> float:
         """Compute the cost of parameters. Raises ValueError if it can't be computed or is not finite."""
         try:
             value = float(self._cost(params))
@@ -275,22 +265,67 @@ class KnownCostSampler(BaseSampler):
             raise ValueError(f"the cost of {params} is {value}; it must be a finite number")
         return value
 
-    def _costs(self, space: CandidateSpace, points: Array) -> Array:
-        return np.array([self._cost_of(space.external(point)) for point in points])
 
-    def _history(self, space: CandidateSpace, trials: Sequence[FrozenTrial], objectives: Objectives) -> History:
+class _Proposal:
+    """The proposal of one trial, whose enqueued parameters are ``fixed``."""
+
+    def __init__(
+        self,
+        sampler: KnownCostSampler,
+        objectives: Objectives,
+        space: CandidateSpace,
+        fixed: Mapping[str, float],
+        generator: np.random.Generator,
+    ) -> None:
+        self.sampler, self.objectives, self.space, self.fixed = sampler, objectives, space, fixed
+        self.generator = generator
+        self.categorical = np.append(space.categorical(), False)  # of the model's inputs
+
+    def of(self, trials: Sequence[FrozenTrial]) -> tuple[Array, str]:
+        """Choose a point; returns it and what proposed it, for PROPOSED_BY."""
+        history = self._history(trials)
+        whole, candidates = self._candidates()
+        self.lowest, self.highest = float(np.min(candidates.price)), float(np.max(candidates.price))
+        limit = float(np.max(whole.price))  # of all, not only within the budget: a candidate at the limit adds no area
+        if self.fixed and len((agreeing := self._within_budget(self._priced(whole.points, self.fixed))).points):
+            candidates = agreeing
+        taken = {tuple(point) for point in history.points}
+        fresh = candidates.without(taken)
+        if not len(fresh.points):  # every configuration was tried: the next may repeat one
+            return candidates.point(self.generator.integers(len(candidates.points))), "random"
+        candidates = fresh
+        known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
+        if len(taken) < self.sampler._n_startup_trials or not known.any():
+            number = sum(trial.system_attrs.get(PROPOSED_BY) == "startup" for trial in trials)
+            return self._startup(number, history, candidates), "startup"
+        single = self.objectives.single
+        acquisition = self._acquisition(history.informative(single), None if single else limit)
+
+        scores = acquisition.quick(self._inputs(candidates), candidates.price)
+        if self.space.size() > LARGEST_ENUMERATION:  # the candidates are a sample: refine the best
+            tried = history.points[known]
+            for width in LOCAL_WIDTHS:
+                centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
+                near = self._within_budget(self._near(centres, width, self.fixed, self.generator)).without(taken)
+                candidates = candidates.join(near)
+                scores = np.concatenate([scores, acquisition.quick(self._inputs(near), near.price)])
+        candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
+        return candidates.point(np.argmax(acquisition.thorough(self._inputs(candidates), candidates.price))), "model"
+
+    def _history(self, trials: Sequence[FrozenTrial]) -> History:
         """Group the trials by configuration; a configuration has failed if it has no value and is not running."""
         rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
         pending: set[tuple[float, ...]] = set()
-        threshold = math.inf if self._worst is None else self._loss(self._worst, objectives.sign)
+        sampler, sign = self.sampler, self.objectives.sign
+        threshold = math.inf if sampler._worst is None else sampler.loss(sampler._worst, sign)
         for trial in trials:
-            point = point_of(space, trial)
+            point = point_of(self.space, trial)
             if point is None:
                 continue
             losses, failed = rows.setdefault(point, ([], False))
             if trial.state == TrialState.COMPLETE:
-                value = trial.values[objectives.unknown]
-                loss = self._loss(value, objectives.sign) if math.isfinite(value) else math.inf
+                value = trial.values[self.objectives.unknown]
+                loss = sampler.loss(value, sign) if math.isfinite(value) else math.inf
                 if loss < threshold:
                     losses.append(loss)
                 else:
@@ -300,131 +335,83 @@ class KnownCostSampler(BaseSampler):
             else:
                 pending.add(point)
             rows[point] = (losses, failed)
-        points = np.array(list(rows)).reshape(len(rows), len(space.ranges))
+        points = np.array(list(rows)).reshape(len(rows), len(self.space.ranges))
         failed_rows = [failed and not losses and point not in pending for point, (losses, failed) in rows.items()]
         return History(
-            points, self._costs(space, points), [row[0] for row in rows.values()], np.array(failed_rows, dtype=bool)
+            points, self._prices(points), [row[0] for row in rows.values()], np.array(failed_rows, dtype=bool)
         )
 
     # --- candidates ---
 
-    def _candidates(self, space: CandidateSpace) -> tuple[Candidates, Candidates]:
+    def _prices(self, points: Array) -> Array:
+        costs = [self.sampler.cost(self.space.external(point)) for point in points]
+        return self.objectives.known_sign * np.array(costs)
+
+    def _priced(self, points: Array, fixed: Mapping[str, float]) -> Candidates:
+        """Candidates without duplicates, with the fixed parameters in place."""
+        points = np.unique(self.space.pinned(points, fixed), axis=0)
+        return Candidates(points, self._prices(points))
+
+    def _within_budget(self, candidates: Candidates) -> Candidates:
+        limit = self.sampler._max_cost
+        return candidates if limit is None else candidates.keep(self._costs(candidates) <= limit)
+
+    def _costs(self, candidates: Candidates) -> Array:
+        return self.objectives.known_sign * candidates.price
+
+    def _candidates(self) -> tuple[Candidates, Candidates]:
         """All candidates of the space, and those within the budget. Raises ValueError if there are none of these."""
-        if self._candidates_of is None or self._candidates_of[0] != space.ranges:
-            if space.size() <= LARGEST_ENUMERATION:
-                points = space.enumerate()
-                candidates = Candidates(points, self._costs(space, points))
+        sampler, key = self.sampler, (dict(self.space.ranges), self.objectives.known_sign)
+        if sampler._candidates_of is None or sampler._candidates_of[0] != key:
+            if self.space.size() <= LARGEST_ENUMERATION:
+                points = self.space.enumerate()
+                candidates = Candidates(points, self._prices(points))
             else:
-                candidates = self._sampled(space)
+                candidates = self._sampled()
             within = self._within_budget(candidates)
             if len(within.points) == 0:
                 raise ValueError(
-                    f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of "
-                    f"{len(candidates.cost)} costs {candidates.cost.min():g}: raise max_cost or widen the search space"
+                    f"no configuration costs at most max_cost={sampler._max_cost:g}; the cheapest of "
+                    f"{len(candidates.price)} costs {self._costs(candidates).min():g}: raise max_cost or widen the "
+                    "search space"
                 )
-            self._candidates_of = (dict(space.ranges), candidates, within)
-        return self._candidates_of[1:]
+            sampler._candidates_of = (key, candidates, within)
+        return sampler._candidates_of[1:]
 
-    def _sampled(self, space: CandidateSpace) -> Candidates:
+    def _sampled(self) -> Candidates:
         """Sample Sobol points and, if few are within the budget, points around the cheapest ones."""
-        generator = np.random.default_rng(self._seed)
-        sobol = qmc.Sobol(len(space.ranges), seed=generator)
-        points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
-        candidates = Candidates(points, self._costs(space, points))
+        generator = np.random.default_rng(self.sampler._seed)
+        sobol = qmc.Sobol(len(self.space.ranges), seed=generator)
+        candidates = self._priced(self.space.from_unit(sobol.random(SOBOL_POINTS)), {})
         for _ in range(BUDGET_ROUNDS):
             if len(self._within_budget(candidates).points) >= BUDGET_POINTS:
                 break
-            cheapest = candidates.points[np.argsort(candidates.cost, kind="stable")[: 2 * LOCAL_CENTRES]]
+            cheapest = candidates.points[np.argsort(self._costs(candidates), kind="stable")[: 2 * LOCAL_CENTRES]]
             taken = {tuple(point) for point in candidates.points}
-            candidates = candidates.join(self._near(space, cheapest, LOCAL_WIDTHS[0], taken, generator, {}))
+            candidates = candidates.join(self._near(cheapest, LOCAL_WIDTHS[0], {}, generator).without(taken))
         return candidates
 
-    def _within_budget(self, candidates: Candidates) -> Candidates:
-        return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
-
-    def _agreeing(self, space: CandidateSpace, points: Array, fixed: Mapping[str, float]) -> Candidates:
-        """Candidates within the budget for a partially enqueued trial: ``points`` with its fixed values."""
-        points = np.unique(space.pinned(points, fixed), axis=0)
-        return self._within_budget(Candidates(points, self._costs(space, points)))
-
     def _near(
-        self,
-        space: CandidateSpace,
-        centres: Array,
-        width: float,
-        taken: set[tuple[float, ...]],
-        generator: np.random.Generator,
-        fixed: Mapping[str, float],
+        self, centres: Array, width: float, fixed: Mapping[str, float], generator: np.random.Generator
     ) -> Candidates:
         """Sample LOCAL_POINTS around each centre: some parameters move, numbers by about ``width`` of their range."""
         points = np.repeat(centres, LOCAL_POINTS, axis=0)
-        unit = space.to_unit(points)
+        unit = self.space.to_unit(points)
         moved = generator.random(unit.shape) < 0.5
         moved[np.arange(len(unit)), generator.integers(unit.shape[1], size=len(unit))] = True
         close = np.clip(unit + width * generator.standard_normal(unit.shape), 0, 1)
         anywhere = generator.random(unit.shape)
-        shifted = space.from_unit(np.where(space.categorical(), anywhere, close))
-        points = np.unique(space.pinned(np.where(moved, shifted, points), fixed), axis=0)
-        points = points[[tuple(point) not in taken for point in points]]
-        return Candidates(points, self._costs(space, points))
+        shifted = self.space.from_unit(np.where(self.space.categorical(), anywhere, close))
+        return self._priced(np.where(moved, shifted, points), fixed)
 
-    # --- the proposal ---
+    # --- the models ---
 
-    def _propose(
-        self,
-        objectives: Objectives,
-        space: CandidateSpace,
-        trials: Sequence[FrozenTrial],
-        fixed: Mapping[str, float],
-        generator: np.random.Generator,
-    ) -> tuple[Array, str]:
-        """Choose a point; returns it and what proposed it, for PROPOSED_BY."""
-        history = self._history(space, trials, objectives)
-        whole, candidates = self._candidates(space)
-        sign = objectives.known_sign
-        lowest, highest = np.sort(sign * candidates.cost)[[0, -1]]
-        prices = Prices(sign, float(lowest), float(highest), float(np.max(sign * whole.cost)))
-        if fixed and len((agreeing := self._agreeing(space, whole.points, fixed)).points):
-            candidates = agreeing
-        taken = {tuple(point) for point in history.points}
-        fresh = np.array([tuple(point) not in taken for point in candidates.points])
-        if not fresh.any():  # every configuration was tried: the next may repeat one
-            return candidates.point(int(generator.integers(len(candidates.points)))), "random"
-        candidates = candidates.keep(fresh)
-        known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
-        if len(taken) < self._n_startup_trials or not known.any():
-            number = sum(trial.system_attrs.get(PROPOSED_BY) == "startup" for trial in trials)
-            return self._startup(number, space, history, candidates, prices, generator), "startup"
-        fitted_to = history.informative(None if objectives.single else prices)
-        acquisition = self._acquisition(objectives, space, fitted_to, prices, generator)
+    def _inputs(self, some: Candidates | History) -> Array:
+        """Inputs (N, D) of the model: the parameters in unit coordinates, then the price, from 0 to 1 in the budget."""
+        price = (some.price - self.lowest) / ((self.highest - self.lowest) or 1.0)
+        return np.column_stack([self.space.to_unit(some.points), price])
 
-        def arguments(some: Candidates) -> tuple[Array, Array]:
-            return self._inputs(space, some.points, some.cost, prices), prices.sign * some.cost
-
-        scores = acquisition.quick(*arguments(candidates))
-        if space.size() > LARGEST_ENUMERATION:  # the candidates are a sample: refine the best
-            tried = history.points[known]
-            for width in LOCAL_WIDTHS:
-                centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
-                near = self._within_budget(self._near(space, centres, width, taken, generator, fixed))
-                candidates = candidates.join(near)
-                scores = np.concatenate([scores, acquisition.quick(*arguments(near))])
-        candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
-        return candidates.point(int(np.argmax(acquisition.thorough(*arguments(candidates))))), "model"
-
-    def _inputs(self, space: CandidateSpace, points: Array, cost: Array, prices: Prices) -> Array:
-        """Inputs (N, D) of the model: the parameters in unit coordinates, then the scaled cost."""
-        return np.column_stack([space.to_unit(points), prices.to_unit(cost)])
-
-    def _startup(
-        self,
-        number: int,
-        space: CandidateSpace,
-        history: History,
-        candidates: Candidates,
-        prices: Prices,
-        generator: np.random.Generator,
-    ) -> Array:
+    def _startup(self, number: int, history: History, candidates: Candidates) -> Array:
         """Choose startup point ``number``; startup points are spread over the costs, the cheapest first.
 
         The first is among those within CHEAPEST_PART of the lowest price. The others are chosen from the 1 / STRATA of
@@ -432,52 +419,37 @@ class KnownCostSampler(BaseSampler):
         ones and, by CENTRE_WEIGHT, near the middle of the numeric ranges is preferred: so it differs in categories
         rather than in numbers that the cost does not determine, for which the middle of a range is a reasonable start.
         """
-        inputs = self._inputs(space, candidates.points, candidates.cost, prices)
-        before = self._inputs(space, history.points, history.cost, prices)
-        categorical = np.append(space.categorical(), False)
-        extremeness = np.where(categorical, 0.0, (inputs - 0.5) ** 2)[:, :-1].sum(axis=1)
+        inputs, before = self._inputs(candidates), self._inputs(history)
+        extremeness = np.where(self.categorical, 0.0, (inputs - 0.5) ** 2)[:, :-1].sum(axis=1)
         target = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
         if target == 0:
             pool = np.flatnonzero(inputs[:, -1] <= inputs[:, -1].min() + CHEAPEST_PART)
-            return candidates.point(int(pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])]))
+            return candidates.point(pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])])
         pool = np.argsort(np.abs(inputs[:, -1] - target), kind="stable")[: max(1, len(inputs) // STRATA)]
-        distances = np.sqrt(squared_distances(inputs[pool], before, categorical).sum(axis=-1)).min(axis=1, initial=9.0)
-        tie = 1e-9 * generator.random(len(pool))
-        return candidates.point(int(pool[np.argmax(distances - CENTRE_WEIGHT * extremeness[pool] + tie)]))
+        squared = squared_distances(inputs[pool], before, self.categorical).sum(axis=-1)
+        distances = np.sqrt(squared).min(axis=1, initial=9.0)
+        tie = 1e-9 * self.generator.random(len(pool))
+        return candidates.point(pool[np.argmax(distances - CENTRE_WEIGHT * extremeness[pool] + tie)])
 
-    def _acquisition(
-        self,
-        objectives: Objectives,
-        space: CandidateSpace,
-        history: History,
-        prices: Prices,
-        generator: np.random.Generator,
-    ) -> Acquisition:
+    def _acquisition(self, history: History, price_limit: float | None) -> Acquisition:
         """Fit the models of the objective and of failures to the history."""
-        inputs = self._inputs(space, history.points, history.cost, prices)
-        categorical = np.append(space.categorical(), False)
+        inputs, price, failed = self._inputs(history), history.price, history.failed
         repeats = [len(losses) for losses in history.losses]
         y = np.array([loss for losses in history.losses for loss in losses])
-        sign = objectives.sign
-        worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
-        price, failed = prices.sign * history.cost, history.failed
-        decided = failed | (np.array(repeats) > 0)
-        usable = ~failed
+        worst = self.sampler._worst
+        decided, usable = failed | (np.array(repeats) > 0), ~failed
+        fitted = np.repeat(inputs, repeats, axis=0), winsorised(y, np.repeat(price, repeats))
         return Acquisition(
-            model=GaussianProcess(
-                np.repeat(inputs, repeats, axis=0), winsorised(y, np.repeat(price, repeats)), categorical
-            ),
+            model=GaussianProcess(*fitted, self.categorical),
             at=inputs[usable],
             price=price[usable],
-            worst=worst,
-            price_limit=None if objectives.single else prices.limit,
-            success=SuccessModel(inputs[decided], ~failed[decided], categorical) if failed.any() else None,
-            normals=generator.standard_normal((POSTERIOR_SAMPLES, int(usable.sum()))),
+            worst=y.max() + 0.1 * (np.ptp(y) or 1.0)
+            if worst is None
+            else self.sampler.loss(worst, self.objectives.sign),
+            price_limit=price_limit,
+            success=SuccessModel(inputs[decided], ~failed[decided], self.categorical) if failed.any() else None,
+            normals=self.generator.standard_normal((POSTERIOR_SAMPLES, int(usable.sum()))),
         )
-
-
-def _fresh_seed() -> int:
-    return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def range_of(name: str, distribution: BaseDistribution) -> Distribution:

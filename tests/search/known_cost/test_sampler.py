@@ -22,8 +22,7 @@ from optuna.trial import TrialState
 
 from pipeline.search.known_cost import gaussian_process
 from pipeline.search.known_cost import sampler as sampler_module
-from pipeline.search.known_cost import space as space_module
-from pipeline.search.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler, Prices
+from pipeline.search.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler
 
 DOCS = Path(__file__).parents[3] / "docs"
 UNIFORM = 28.0  # perplexity at which a trial has failed
@@ -56,10 +55,11 @@ class Recording(KnownCostSampler):
 
     proposers: list[str]
 
-    def _propose(self, *args: Any) -> Any:
-        point, proposed_by = super()._propose(*args)
-        self.proposers.append(proposed_by)
-        return point, proposed_by
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        params = super().sample_relative(study, trial, search_space)
+        if params:
+            self.proposers.append(study._storage.get_trial(trial._trial_id).system_attrs[PROPOSED_BY])
+        return params
 
 
 class OptunasSuite:
@@ -265,31 +265,11 @@ def test_regions_that_fail_are_avoided_whichever_way_trials_fail(state):
     assert sum(failures[12:]) <= 6  # all 12, if nothing is learnt from them
 
 
-def history_of(study: optuna.Study) -> sampler_module.History:
-    sampler = study.sampler
-    assert isinstance(sampler, KnownCostSampler)
-    objectives = sampler_module.Objectives.of(study.directions, 1)
-    return sampler._history(space_module.CandidateSpace(dict(SPACE)), study.trials, objectives)  # type: ignore[arg-type]
-
-
-class Watching(KnownCostSampler):
-    """Keeps what it knew when it was last asked."""
-
-    seen: sampler_module.History
-
-    def _history(self, *args: Any) -> sampler_module.History:
-        self.seen = super()._history(*args)
-        return self.seen
-
-
 def test_what_is_to_be_ignored_is_no_failure_no_second_measurement_and_not_closed_to_proposals():
-    def ignore(trial: optuna.trial.FrozenTrial) -> bool:
-        return "ignored" in trial.user_attrs
-
-    sampler = Watching(log_macs, worst=UNIFORM, search_space=SPACE, seed=0, ignore=ignore)
-    study, other = study_of(sampler), study_of(known_cost())
-    run(study, 3)
-    run(other, 3)
+    study = study_of(known_cost(ignore=lambda trial: "ignored" in trial.user_attrs))
+    other = study_of(known_cost())
+    run(study, 6)
+    run(other, 6)
     again = study.trials[1]
     kinds: list[dict[str, Any]] = [
         {"params": {"cell": "lstm", "num_layers": 2, "hidden_size": 99}, "state": TrialState.FAIL},
@@ -297,11 +277,8 @@ def test_what_is_to_be_ignored_is_no_failure_no_second_measurement_and_not_close
     ]
     for kind in kinds:
         study.add_trial(optuna.trial.create_trial(**kind, distributions=SPACE, user_attrs={"ignored": True}))
-    study.ask(SPACE)
-    expected = history_of(other)
-    assert sampler.seen.points.tolist() == expected.points.tolist()
-    assert sampler.seen.losses == expected.losses
-    assert not sampler.seen.failed.any()
+        other.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))  # without parameters: nothing to learn
+    assert study.ask(SPACE).params == other.ask(SPACE).params
 
 
 @pytest.mark.parametrize("space", [SPACE, RATED], ids=["finite", "continuous"])
@@ -384,12 +361,12 @@ def test_of_many_trials_the_model_is_fitted_to_those_near_the_front_and_to_some_
     monkeypatch.setattr(sampler_module, "MOST_POINTS", 8)
     on_front, running, failed = {1, 10, 20, 30}, {0, 39}, {2, 3, 4, 5}
     losses = [[] if i in running | failed else [10 - i / 10 if i in on_front else 20.0] for i in range(40)]
-    history, prices = observations(losses, failed), Prices(1.0, 0.0, 39.0, 39.0)
-    fitted_to = history.informative(prices)
-    chosen = set(fitted_to.cost.astype(int).tolist())
+    history = observations(losses, failed)
+    fitted_to = history.informative(single=False)
+    chosen = set(fitted_to.price.astype(int).tolist())
     assert on_front | running <= chosen
     assert len(chosen) == 8 + len(running)
     assert len(chosen & failed) == 1, "their part of the others"
     assert [losses[i] for i in sorted(chosen)] == fitted_to.losses
     monkeypatch.setattr(sampler_module, "MOST_POINTS", 38)
-    assert history.informative(prices) is history
+    assert history.informative(single=False) is history
