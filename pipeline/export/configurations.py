@@ -13,7 +13,6 @@ from pipeline.support.statistics import geometric_mean
 from pipeline.tracking.recorded import RecordedTraining
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
-
 SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # fields that the name of a shape contains
 
 

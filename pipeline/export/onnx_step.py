@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from models.language_model import LanguageModel, with_row_lookup
 
 EXTRA = ("onnx", "onnxscript")  # packages of the extra
-
 TOLERANCE = 1e-5  # largest absolute difference of a logit or a state from torch's
-
 CHECKED_STEPS = 8  # consecutive steps that are compared with torch
 
 HOW_TO_INSTALL = (

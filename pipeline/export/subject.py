@@ -20,7 +20,6 @@ from pipeline.tracking.recorded import (
 from pipeline.tracking.store import setup, shown
 
 Kind = Literal["training", "study", "experiment"]
-
 ORIGINS = ("trained_run", "resumed_run")  # tags of a pipeline, sample or resumption that name the run it is about
 
 

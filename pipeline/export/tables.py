@@ -12,7 +12,6 @@ from pipeline.export.commands import text_option
 from pipeline.tracking.recorded import RecordedTraining
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
-
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
 
 FIGURES = (

@@ -25,15 +25,10 @@ from pipeline.report.table import size_agrees
 from pipeline.support.wording import listed
 
 LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
-
 EPOCHS = (5, 10, 20, 50)  # epochs compared in addition to the last one that all curves have
-
 SMALLEST_SPREAD = 0.002  # standard deviation of the logarithm, at least: other hardware rounds differently
-
 KNOWN_ERRORS = {"gru-torch-1x128": "gru-scratch-1x32"}  # id -> the shape that the report's Figure 15 shows instead
-
 Split = Literal["train", "val"]
-
 CheckKind = Literal["printed", "trained", "train", "val"]  # a printed size, the size that was trained, a perplexity
 
 

@@ -19,13 +19,9 @@ from pipeline.support.statistics import estimate
 from pipeline.support.wording import counted, listed
 
 LEARNT = 0.9  # share of the perplexity of letter frequencies below which a network has learnt more than these
-
 LATER = 0.05  # the last epoch's perplexity matters if it is above the best by more than this share
-
 EIGHT = ("gru-torch-8x32", "lstm-torch-8x32")
-
 DEEP = ("lstm-torch-2x32", "gru-torch-2x32")
-
 THREE = ("rnn-torch-1x128", "lstm-torch-1x128", "gru-torch-1x128")
 
 

@@ -16,9 +16,7 @@ from pipeline.report.reproduction import JudgedTraining, Reproduction, TextFacts
 from pipeline.support.statistics import PairedComparison, Spread, paired, pooled_spread
 
 Reading = Literal["val", "windowed"]  # keys of TextFacts.block_costs
-
 BASELINE_ORDER = 4  # of the n-gram that a network has to beat; costs of blocks are recorded from it on
-
 BLOCKS_AT_ONCE = 2
 
 

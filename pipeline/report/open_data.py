@@ -39,14 +39,13 @@ def epochs_csv(reproduction: Reproduction) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for configuration in reproduction.configurations:
-        for role, runs in configuration.by_role.items():
-            for run in runs:
-                for epoch in range(1, run.epochs + 1):
-                    first_half = run.first_half if epoch == 1 else None
-                    seconds = run.seconds[epoch - 1] if run.seconds else None
-                    values = (*_after(run, epoch).values(), first_half, seconds)
-                    digits = ("" if value is None else f"{value:.6g}" for value in values)
-                    writer.writerow((configuration.id, role, run.seed, epoch, *digits))
+        for role, run in ((role, run) for role, runs in configuration.by_role.items() for run in runs):
+            for epoch in range(1, run.epochs + 1):
+                first_half = run.first_half if epoch == 1 else None
+                seconds = run.seconds[epoch - 1] if run.seconds else None
+                values = (*_after(run, epoch).values(), first_half, seconds)
+                digits = ("" if value is None else f"{value:.6g}" for value in values)
+                writer.writerow((configuration.id, role, run.seed, epoch, *digits))
     return text.getvalue()
 
 
@@ -58,25 +57,22 @@ def _after(run: JudgedTraining, epoch: int) -> dict[str, float | None]:
 
 def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> dict[str, Any]:
     """The reproduction as one JSON object: sizes, the values of every seed, verdicts, their tally, and checks."""
+    text = reproduction.text
     found = {
         "run_id": reproduction.run_id,
         "table": REPORT_NAME,
         "quick": reproduction.quick,
-        "corpus": reproduction.text.corpus,
+        "corpus": text.corpus,
         "configurations": list(map(_configuration, reproduction.configurations)),
         "ngrams": {
-            "val": {str(order): value for order, value in reproduction.text.val_perplexities.items()},
-            "val_windowed": {str(order): value for order, value in reproduction.text.windowed.items()},
+            name: {str(order): value for order, value in values.items()}
+            for name, values in (("val", text.val_perplexities), ("val_windowed", text.windowed))
         },
         "verdicts": {
             each.statement.id: {"verdict": each.word, **({"part": each.part} if each.word == IN_PART else {})}
             for each in verdicts
         },
-        "tally": {
-            "all": words_counted(verdicts),
-            "kind": tally(verdicts, "kind"),
-            "basis": tally(verdicts, "basis"),
-        },
+        "tally": {"all": words_counted(verdicts), **{by: tally(verdicts, by) for by in ("kind", "basis")}},
         "checks": [asdict(check) for check in checks],
     }
     return _finite(found)  # type: ignore[no-any-return]

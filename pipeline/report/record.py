@@ -17,9 +17,7 @@ STAGE = "reproduce"
 TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 
 STATEMENTS_FILE = "statements.json"  # the rows of --statements
-
 OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "statements": "", "quick": False}  # with their defaults
-
 CURVE_METRICS = {  # field of JudgedTraining -> metric
     "train": "perplexity/train",
     "val": "perplexity/val",
@@ -28,11 +26,8 @@ CURVE_METRICS = {  # field of JudgedTraining -> metric
 }
 
 FIRST_HALF_METRIC = "perplexity_first_half/train"
-
 SECONDS_METRIC = "training/seconds"
-
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
-
 Key = tuple[str, Shape, int]  # role, shape, seed
 
 

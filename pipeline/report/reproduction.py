@@ -15,7 +15,6 @@ from pipeline.report.table import DATA, Reported, protocol_epochs
 from pipeline.support.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
-
 PromptSplit = Literal["training", "validation", "neither"]
 
 

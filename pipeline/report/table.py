@@ -14,15 +14,10 @@ from pipeline.config import PresetName, TrainConfig, resolve
 from pipeline.errors import InputError
 
 DATA = Path(__file__).with_name("data")
-
 REPORT_NAME = "the coursework report"
-
 REPORT_SYMBOLS = 28
-
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
-
 SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
-
 UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 

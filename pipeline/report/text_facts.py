@@ -32,16 +32,17 @@ def text_facts(corpus: Corpus) -> TextFacts:
         "val": {order: costs_of(model, val) for order, model in models.items()},
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
     }
-    perplexities = {
-        text: {order: exp(each.mean()) for order, each in by_order.items()} for text, by_order in costs.items()
-    }
     unigram = 2 ** predicted_bits_per_char(letters, val)
+    perplexities = {
+        text: {1: unigram, **{order: exp(each.mean()) for order, each in by_order.items()}}
+        for text, by_order in costs.items()
+    }
     return TextFacts(
         corpus=corpus.label,
         corpus_sha256=corpus.corpus_sha256,
         vocab_size=symbols,
-        val_perplexities={1: unigram, **perplexities["val"]},
-        windowed={1: unigram, **perplexities["windowed"]},
+        val_perplexities=perplexities["val"],
+        windowed=perplexities["windowed"],
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in places_of(corpus, prompt)),
         train_unigram=2 ** predicted_bits_per_char(letters, train),
         block_costs={

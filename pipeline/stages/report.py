@@ -43,13 +43,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun
     held = checks(reproduction)
     data = result(reproduction, verdicts, held)
     files = {
-        **pages(
-            reproduction,
-            verdicts,
-            corrections(evidence),
-            held,
-            sensitivity(reproduction, reproduction.statements),
-        ),
+        **pages(reproduction, verdicts, corrections(evidence), held, sensitivity(evidence)),
         "epochs.csv": epochs_csv(reproduction),
         "result.json": json.dumps({**data, "report": "report.html"}, indent=1, ensure_ascii=False),
     }

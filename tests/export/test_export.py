@@ -90,12 +90,9 @@ def test_a_refusal_leaves_no_folder(trained, folder):
     assert (code, "--output" in err) == (2, True)
 
 
-def test_a_pipelines_run_stands_for_its_training(trained):
-    run_id = begun({"stage": "pipeline", "mlflow.tmlm.trained_run": trained.run_id})
-    assert subject_of(run_id).trainings[0].id == trained.run_id
-
-
-def test_an_experiment_has_its_finished_trainings(trained, folder):
+def test_a_pipelines_run_stands_for_its_training_and_an_experiment_for_the_finished_ones(trained, folder):
+    of_pipeline = begun({"stage": "pipeline", "mlflow.tmlm.trained_run": trained.run_id})
+    assert subject_of(of_pipeline).trainings[0].id == trained.run_id
     begun({"stage": "train"})
     result = export(experiment_name(), folder)
     assert (result["kind"], len(rows_of(folder / "runs.csv"))) == ("experiment", 1)

@@ -29,17 +29,9 @@ def of(subject: Subject) -> str:
     return page(subject, models, [("runs.csv", "one row for each training")])
 
 
-def alone(**changes: Any) -> Subject:
-    return Subject("training", str(changes.get("name", "lstm-1x8-s0")), (training(2, **changes),))
-
-
 def texts(html: str) -> str:
     """The visible words of a page."""
     return " ".join("".join(Page(html).texts.values()).split())
-
-
-def test_a_study_of_100_trials_is_under_2_mb():
-    assert len(of(study(100)).encode()) < 2_000_000
 
 
 RESULT = {**training().result, "texts": [HOSTILE], "stopped": HOSTILE}
@@ -50,7 +42,11 @@ WORDS: dict[str, Any] = {"name": HOSTILE, "corpus": HOSTILE, "result": RESULT, "
 
 @pytest.mark.parametrize(
     "subject",
-    [alone(**WORDS), study(2, HOSTILE, corpus=HOSTILE), Subject("experiment", HOSTILE, (training(**WORDS),))],
+    [
+        Subject("training", HOSTILE, (training(2, **WORDS),)),
+        study(2, HOSTILE, corpus=HOSTILE),
+        Subject("experiment", HOSTILE, (training(**WORDS),)),
+    ],
     ids=["training", "study", "experiment"],
 )
 def test_other_peoples_words_stay_words(subject):
@@ -61,13 +57,6 @@ def test_other_peoples_words_stay_words(subject):
     for figures in re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL):
         json.loads(figures)
     assert f"{HOSTILE} writes" in texts(html)
-
-
-def test_the_verdict_and_a_text_come_before_everything_else():
-    top = Page(of(alone())).texts[""]
-    assert "on time-machine" in top
-    assert "The network is behind the 7-gram on validation" in top
-    assert "writes" in top
 
 
 def test_trainings_on_different_characters_share_no_chart():

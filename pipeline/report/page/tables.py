@@ -19,11 +19,8 @@ from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 
 SPACE_SIGN = "\N{OPEN BOX}"  # replaces a space that would not be visible
-
 LARGEST_PERPLEXITY = 1e6  # a training above it has diverged; its configuration does not count in the spread
-
 SIGNS = dict(zip(WORDS, "✓◐△✗?", strict=True))
-
 STYLES = dict(zip(WORDS, ("holds", "part", "reason", "fails", "open"), strict=True))  # CSS classes
 
 

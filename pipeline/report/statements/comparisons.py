@@ -10,11 +10,8 @@ from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, Wor
 from pipeline.support.statistics import Estimate
 
 LEVEL = 0.05  # family-wise error rate, by Holm's correction over all comparisons of a kind
-
 MOST_SEEDS = 1000  # no larger number of needed seeds is given
-
 Judge = Callable[["Comparison"], Word]
-
 Combine = Callable[[Sequence[Word], int], Word]  # the words of the known comparisons, and the number of unknown ones
 
 

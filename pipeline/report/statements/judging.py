@@ -40,16 +40,15 @@ EVALUATORS: Mapping[Kind, Callable[[Statement, Evidence], Verdict]] = {
 
 def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
     """The evidence on the statements, with p values corrected over the comparisons of each kind."""
-    return Evidence(reproduction, statements, bounds or Bounds(), _evaluate).corrected()
+
+    def evaluate(statement: Statement, evidence: Evidence) -> Verdict:
+        return EVALUATORS[statement.kind](statement, evidence)
+
+    return Evidence(reproduction, statements, bounds or Bounds(), evaluate).corrected()
 
 
-def _evaluate(statement: Statement, evidence: Evidence) -> Verdict:
-    return EVALUATORS[statement.kind](statement, evidence)
-
-
-def sensitivity(reproduction: Reproduction, statements: Sequence[Statement]) -> Mapping[str, tuple[int, int]]:
+def sensitivity(evidence: Evidence) -> Mapping[str, tuple[int, int]]:
     """The numbers of verdicts that change at half and at twice each bound, by the bound's name."""
-    evidence = weigh(reproduction, statements)
 
     def changed(name: str, factor: float) -> int:
         others = evidence.corrected(evidence.bounds.scaled(name, factor)).verdicts

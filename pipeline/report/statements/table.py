@@ -37,13 +37,9 @@ Kind = Literal[
 ]  # fmt: skip
 
 Basis = Literal["report", "training"]
-
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
 BASES: tuple[Basis, ...] = get_args(Basis)
-
 CURVES = ("", "training", "validation", "training and validation", "not said")
-
 LARGEST_FILE = 1_000_000  # bytes
 
 
@@ -118,9 +114,7 @@ NEEDED = {  # relation -> the column that must not be empty
 }
 
 COLUMNS = tuple(field.name for field in fields(Statement))
-
 REQUIRED_COLUMNS = ("id", "kind", "configurations", "statement")
-
 LISTS = ("figures", "configurations", "reasons")  # columns whose items are separated by semicolons
 
 
@@ -168,15 +162,15 @@ def _statement(cells: Mapping[str, str]) -> Statement:
             raise ValueError(f"{column} is {cells[column]!r}; for {cells['kind']} it must match {pattern}")
     lists = {name: tuple(filter(None, map(str.strip, cells[name].split(";")))) for name in LISTS}
     statement = Statement(**{**cells, **lists})  # type: ignore[arg-type]  # checked above
-    needed = ["id", "statement", *filter(None, [NEEDED.get(statement.relation)])]
-    if statement.kind == "caption" and "=" in statement.relation:
-        needed.append("figures")
+    relation, least = statement.relation, form.least
+    needed = ["id", "statement", *filter(None, [NEEDED.get(relation)])]
+    if statement.kind == "caption" and "=" in relation:
+        needed, least = [*needed, "figures"], int(relation.startswith("figure="))
     if empty := [column for column in needed if not cells[column]]:
-        raise ValueError(f"{empty[0]} is empty; {statement.relation or statement.kind} needs it")
+        raise ValueError(f"{empty[0]} is empty; {relation or statement.kind} needs it")
     known = {row.id for row in report_rows()}
     if strange := [id for id in statement.configurations if id not in known]:
         raise ValueError(f"configurations has {strange[0]!r}; the table has {', '.join(sorted(known))}")
-    least = form.least or int(statement.relation.startswith("figure="))
     if len(statement.configurations) < least:
         raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
     return statement

@@ -50,9 +50,7 @@ from pipeline.report.statements.verdicts import (
 from pipeline.support.wording import listed
 
 Gaps = Sequence[float]  # after each epoch
-
 STARTS = {"training": FIRST_HALF, "validation": FIRST_VAL}  # the first points that d2l draws
-
 ENDS = {"training": LAST_TRAIN, "validation": LAST_VAL}
 
 

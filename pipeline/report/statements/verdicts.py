@@ -9,7 +9,6 @@ from pipeline.report.statements.table import Statement
 from pipeline.support.wording import listed
 
 Word = Literal["reproduced", "in part", "conclusion right, reason wrong", "not reproduced", "open"]
-
 WORDS: tuple[Word, ...] = get_args(Word)
 
 HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = WORDS
@@ -98,7 +97,7 @@ def words_counted(verdicts: Iterable[Verdict]) -> Mapping[Word, int]:
     return {word: counts[word] for word in WORDS}
 
 
-def tally(verdicts: Sequence[Verdict], by: Literal["kind", "basis"]) -> Mapping[str, Mapping[Word, int]]:
+def tally(verdicts: Sequence[Verdict], by: str) -> Mapping[str, Mapping[Word, int]]:
     """The number of each word, by kind of statement or by what decides it."""
     groups = dict.fromkeys(getattr(verdict.statement, by) for verdict in verdicts)
     return {

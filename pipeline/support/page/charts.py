@@ -29,11 +29,8 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 20, 244  # of the explorer's ch
 
 # candidates for the ticks of each decade of a logarithmic scale, from few to many
 DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])
-
 Shape = Literal["circle", "square", "triangle", "diamond", "cross"]
-
 SHAPES: Mapping[str, Shape] = {"rnn": "circle", "gru": "square", "lstm": "triangle"}  # cell -> mark; else a diamond
-
 Point = tuple[float, float]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.evidence import Bounds
-from pipeline.report.statements.judging import sensitivity
+from pipeline.report.statements.judging import sensitivity, weigh
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import judged, runs, statement, untrained
 from tests.report.reproductions import reproduction
@@ -131,5 +131,5 @@ def test_a_verdict_follows_its_bound():
     found, said = gaps(*(0.9,) * 10), statement(f"{GRU}-gap-early", relation="never-considerable")
     words = [judged(found, said, Bounds().scaled("considerable_gap", factor)).word for factor in (1, 0.5)]
     assert words == [HOLDS, FAILS]
-    changed = sensitivity(gaps(0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9), [statement(f"{GRU}-gap-onset")])
+    changed = sensitivity(weigh(gaps(0, *9 * [0.9]), [statement(f"{GRU}-gap-onset")]))
     assert (changed["visible_gap"], changed["seconds"]) == ((0, 1), (0, 0))
