@@ -10,7 +10,7 @@ from pipeline.export.configurations import Configuration, by_text, configuration
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.subject import Subject
 from pipeline.support.page import document as doc
-from pipeline.support.page.charts import explorer, shapes_of, undominated
+from pipeline.support.page.charts import explorer, undominated
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, rounded
@@ -31,8 +31,8 @@ CURVES = (
 
 COSTS = (
     "Left: validation at the best epoch against the multiply-accumulate operations (MACs) that one generated character "
-    "takes; small dots are seeds, marks their means ({shapes}), ringed if a search recommends them. The line is the "
-    "front: nothing costs less and is better. Right: "
+    "takes; small dots are seeds, marks their means (circle RNN, square GRU, triangle LSTM), ringed if a search "
+    "recommends them. The line is the front: nothing costs less and is better. Right: "
 )
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "")
@@ -181,8 +181,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         caption, front_title = CURVES, ""
         if len(configurations) > 1:
             front_title = "validation perplexity at the best epoch"
-            shapes = shapes_of(each.model["cell"] for each in configurations)
-            caption = COSTS.format(shapes=shapes) + CURVES[0].lower() + CURVES[1:]
+            caption = COSTS + CURVES[0].lower() + CURVES[1:]
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
         charts = explorer(

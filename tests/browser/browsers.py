@@ -12,8 +12,6 @@ from typing import Any
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
-HOW = "`make browser` installs Playwright and, where it can, Chromium"
-
 
 class NoBrowserError(Exception):
     """There is no browser to test with."""
@@ -25,7 +23,7 @@ def launched(playwright: Any) -> Any:
     for path in (playwright.chromium.executable_path, *filter(None, found)):
         if Path(path).is_file():
             return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-    raise NoBrowserError(f"neither Playwright's own Chromium nor another one on the PATH: {HOW}")
+    raise NoBrowserError("neither Playwright's own Chromium nor another one on the PATH; `make browser` installs one")
 
 
 def _why_none_starts() -> str:
@@ -41,21 +39,16 @@ def _why_none_starts() -> str:
 
 
 def _install() -> None:
-    """Install Playwright's own Chromium or, as root on a machine with apt-get, the distribution's."""
-    of_playwright = [sys.executable, "-m", "playwright"]
-    of_machine = ["apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium"]
-    is_root = os.geteuid() == 0
+    """Install Playwright's own Chromium, as root with what it needs, or else the distribution's."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "20000"}
 
-    def does(words: list[str]) -> bool:
+    def does(*words: str) -> bool:
         return not subprocess.run(words, env=environment, stdout=sys.stderr, check=False, timeout=600).returncode
 
-    if does([*of_playwright, "install", "chromium"]):
-        if is_root:
-            does([*of_playwright, "install-deps", "chromium"])
-    elif is_root and shutil.which("apt-get"):
-        does(["apt-get", "update", "-q"])
-        does(of_machine)
+    needs = ["--with-deps"] if os.geteuid() == 0 else []
+    if not does(sys.executable, "-m", "playwright", "install", *needs, "chromium") and shutil.which("apt-get"):
+        does("apt-get", "update", "-q")
+        does("apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from tests.browser.browsers import HOW, NoBrowserError, launched
+from tests.browser.browsers import NoBrowserError, launched
 from tests.checkout import ROOT, ask, free_port
 from tests.cli.commands import run
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, Page
 
 TINY = ("--hidden-size", "8", "--epochs", "2", "--batch-size", "32")
 
@@ -32,20 +32,11 @@ MLFLOWS_OWN = ("/static-files/", "/ajax-api/2.0/mlflow/users/current")  # where 
 
 @dataclass
 class Opened:
-    """The page, its errors with the address that each comes from, and the addresses that it requested."""
+    """The page, the errors in its console that no script of MLflow has caused, and the addresses that it requested."""
 
     page: "Page"
-    errors: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)
-
-    @property
-    def our_errors(self) -> list[tuple[str, str]]:
-        """The errors in the console that no script of MLflow has caused."""
-        return [(text, address) for text, address in self.errors if not any(own in address for own in MLFLOWS_OWN)]
-
-    def unfold(self) -> None:
-        """Open all sections that can be folded."""
-        self.page.evaluate("document.querySelectorAll('details').forEach(section => { section.open = true })")
 
     def wait_for(self, *texts: str) -> None:
         """Wait until each text is on the page."""
@@ -77,7 +68,7 @@ def browser() -> "Iterator[Browser]":
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        missing(f"Playwright is not installed: {HOW}")
+        missing("Playwright is not installed; `make browser` installs it")
     with sync_playwright() as playwright:
         try:
             running = launched(playwright)
@@ -97,12 +88,12 @@ def visit(browser: "Browser") -> Iterator[Visit]:
         contexts.append(context)
         opened = Opened(context.new_page())
 
-        def hear(message: "ConsoleMessage") -> None:
-            if message.type == "error":
-                opened.errors.append((message.text, message.location["url"]))
+        def hear(kind: str, text: str, address: str) -> None:
+            if kind == "error" and not any(own in address for own in MLFLOWS_OWN):
+                opened.errors.append(f"{text} ({address})")
 
-        opened.page.on("console", hear)
-        opened.page.on("pageerror", lambda error: opened.errors.append((str(error), error.stack or "")))
+        opened.page.on("console", lambda message: hear(message.type, message.text, message.location["url"]))
+        opened.page.on("pageerror", lambda error: hear("error", str(error), error.stack or ""))
         opened.page.on("request", lambda request: opened.requested.append(request.url))
         opened.page.set_default_timeout(PATIENCE_MS)
         opened.page.goto(address, wait_until="domcontentloaded")
@@ -120,6 +111,11 @@ def lab(
     """Two seeds of a tiny model, a search of three trials, and the pages of both; only where there is a browser."""
     from tests import labs
 
+    def said(*words: str) -> str:
+        code, out, err = run(*words)
+        assert code == 0, err
+        return out
+
     folder = tmp_path_factory.mktemp("browser")
     text = ("--corpus", str(small_text))
     commands = {
@@ -131,13 +127,6 @@ def lab(
     }
     with labs.store_at(labs.new_store(folder / "lab", empty_database)) as home, _ui(home) as address:
         yield Lab(address, {name: said(*words) for name, words in commands.items()}, folder)
-
-
-def said(*words: str) -> str:
-    """What a command that succeeds prints."""
-    code, out, err = run(*words)
-    assert code == 0, err
-    return out
 
 
 @contextmanager

@@ -23,6 +23,9 @@ COLLISIONS = """() => [...document.querySelectorAll("svg.chart")].flatMap(svg =>
 })"""
 
 
+UNFOLD = "document.querySelectorAll('details').forEach(section => { section.open = true })"
+
+
 @pytest.fixture(params=["training", "study", "report"])
 def page_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A page's file."""
@@ -38,7 +41,7 @@ def page_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_page_fits_its_window_in_the_readers_colours_and_requests_nothing(page_file, visit: Visit, width, colours):
     opened = visit(page_file.as_uri(), width, colours)
     opened.page.wait_for_load_state("load")
-    opened.unfold()
+    opened.page.evaluate(UNFOLD)
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert opened.page.evaluate(wide) == 0
     assert opened.page.evaluate(COLLISIONS) == []
@@ -53,7 +56,7 @@ def test_a_page_fits_its_window_in_the_readers_colours_and_requests_nothing(page
 
 def test_pointing_at_the_curves_shows_the_figures_of_an_epoch(page_file, visit: Visit):
     opened = visit(page_file.as_uri())
-    opened.unfold()
+    opened.page.evaluate(UNFOLD)
     readout = opened.page.locator(".explorer .readout").first
     assert "Point at" in readout.inner_text()
     opened.page.locator(".explorer svg.curves").first.hover()

@@ -31,15 +31,6 @@ def test_ptflops_measures_what_the_report_prints_for_every_shape():
         assert (cost.report_parameters, cost.report_macs) == expected
 
 
-def test_globs_choose_rows_in_the_tables_order():
-    assert [row.id for row in chosen_rows("lstm-torch-2x32, gru-torch-2x*")] == [
-        "gru-torch-2x32",
-        "lstm-torch-2x32",
-        "gru-torch-2x128",
-    ]
-    assert chosen_rows("*") == report_rows()
-
-
 @pytest.mark.parametrize("only", ["gru-9x9", "gru-torch-2x32,nothing", "", " , "])
 def test_a_glob_that_names_nothing_is_refused_with_the_ids(only):
     with pytest.raises(InputError, match=r"--only .* is no configuration of the coursework report; it has gru-scratch"):

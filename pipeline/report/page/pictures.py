@@ -19,10 +19,10 @@ from pipeline.support.wording import rounded
 CAPTION = (
     "Perplexity per character under the report's protocol, pooled: exp of the mean cross-entropy over all characters "
     "of the split, as for the n-grams. The book's average, which the tables have, is the mean over batches of exp of "
-    "the loss and a little higher. Left: validation at the best epoch; small dots are seeds, marks their means "
-    "({shapes}). Right: thin lines are seeds, thick ones their means, grey ones the validation of the others; crosses "
-    "are as reported, for the first and the last epoch. Dashed levels: n-grams fitted on the same training characters, "
-    "which read each window of 32 validation characters on its own, as the networks do."
+    "the loss and a little higher. Left: validation at the best epoch; small dots are seeds, marks their means (circle "
+    "RNN, square GRU, triangle LSTM). Right: thin lines are seeds, thick ones their means, grey ones the validation of "
+    "the others; crosses are as reported, for the first and the last epoch. Dashed levels: n-grams fitted on the same "
+    "training characters, which read each window of 32 validation characters on its own, as the networks do."
 )
 
 
@@ -67,7 +67,7 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
         {f"{name} {rounded(known[order])}": known[order] for order, name in names.items()},
         front="validation perplexity at the best epoch, pooled",
         curves="perplexity, pooled: validation solid, training dashed",
-        caption=CAPTION.format(shapes=charts.shapes_of(each.cell for each in series)),
+        caption=CAPTION,
     )
 
 

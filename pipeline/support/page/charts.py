@@ -126,9 +126,9 @@ class Axes:
         parts += [text(0, 11, y_title), text((left + self.x.end) / 2, bottom + 30, x_title, "middle")]
         return "".join(parts)
 
-    def level(self, value: float, name: str = "") -> str:
+    def level(self, value: float, name: str) -> str:
         """A dashed line from edge to edge."""
-        return path([(self.x.start, self.y(value)), (self.x.end, self.y(value))], "level", name and f"n-gram: {name}")
+        return path([(self.x.start, self.y(value)), (self.x.end, self.y(value))], "level", f"n-gram: {name}")
 
     def end_label(self, words: str, end: Point, y: float) -> str:
         """A label at height y to the right of the plot, with a line to it from the end of a curve in user units."""
@@ -157,12 +157,6 @@ def undominated(points: Sequence[Point]) -> list[int]:
         if not best or points[number][1] < points[best[-1]][1]:
             best.append(number)
     return best
-
-
-def shapes_of(cells: Iterable[str]) -> str:
-    """The marks of these cells as a caption lists them: circle RNN, square GRU."""
-    shown = set(cells)
-    return ", ".join(f"{shape} {cell.upper()}" for cell, shape in SHAPES.items() if cell in shown)
 
 
 # --- rows of values --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.statistics import holm
 from tests.report.alterations import runs
-from tests.report.reproductions import ENDS, cut, reproduction
+from tests.report.reproductions import ENDS, reproduction
 
 WITH, WITHOUT = "gru-torch-2x32", "gru-torch-2x128"  # d2l's seeds reach the last epoch for the first only
 
@@ -58,10 +58,3 @@ def test_p_values_are_corrected_over_the_comparisons_of_a_kind_and_no_others():
     assert len(made.verdicts) == 2
     assert [each.adjusted_p for each in seen["best"]] == holm([each.p for each in seen["best"]])
     assert [each.adjusted_p for each in seen["gap-order"]] == [each.p for each in seen["gap-order"]]
-
-
-def test_trainings_that_are_not_whole_or_of_a_quick_check_do_not_count():
-    short = runs(WITH, lambda run: cut(run, 12))(reproduction())
-    assert evidence(short).missing(WITH) == "gru-torch-2x32 is not trained to the end: 12 of 100 epochs."
-    assert evidence(short).missing(WITHOUT) == ""
-    assert "A quick reproduction trains for a few epochs only" in evidence(reproduction(quick=True)).missing(WITH)

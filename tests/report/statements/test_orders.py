@@ -99,28 +99,7 @@ def test_an_order_of_an_untrained_configuration_is_open():
 
 # --- reasons ---------------------------------------------------------------------------------------------------------
 
-REASONS = ("lstm-scratch-best-time", "rnn-torch-1x128-end")  # the first holds, the second does not
-
 
 def test_a_reason_that_is_a_wrong_statement_makes_the_reason_wrong():
     found = ends(gru_torch_2x32=(4.1, 6.4), lstm_torch_2x32=(6.6, 7.4))(reproduction())
     assert judged(found, "deep-2x32-lstm-unsuited").word == WRONG_REASON
-
-
-def test_the_best_is_open_while_a_reason_is():
-    wanted = said("best", "best", reasons=(f"{LARGE}-end",))
-    assert judged(untrained(LARGE)(ended((3.0, 6.0))), wanted).word == OPEN
-
-
-@pytest.mark.parametrize(
-    ("relation", "word", "part"), [("by-each-reason", IN_PART, REASONS[0]), ("by-all-reasons", FAILS, "")]
-)
-def test_what_rests_on_reasons_alone(relation, word, part):
-    verdict = judged(reproduction(), statement("lstm-scratch-best", relation=relation, reasons=REASONS))
-    assert (verdict.word, verdict.part) == (word, part)
-
-
-def test_the_most_accurate_width_is_the_best_of_each_cell():
-    found = ended((3.0, 6.0), (17.0, 18.0))
-    verdict = judged(found, said("most-accurate", "best", DEEP, LSTM, "lstm-torch-8x32"))
-    assert (verdict.word, verdict.part) == (IN_PART, "of the GRUs")

@@ -31,9 +31,7 @@ def sizes(id: str, parameters: float, macs: float):
     [
         ("rnn-torch-1x128-parameters", "22 k", FAILS),
         ("rnn-torch-1x128-parameters", "20 k", HOLDS),
-        ("rnn-torch-1x128-macs", "20.8 MMac", HOLDS),
         ("rnn-torch-1x128-macs", "20.85 MMac", FAILS),
-        ("print-out-15", "5.95 k; 6.32 MMac", HOLDS),
         ("print-out-15", "5.95 k; 6.33 MMac", IN_PART),
         ("print-out-15", "5.96 k; 6.33 MMac", FAILS),
     ],
@@ -80,17 +78,13 @@ def test_considerably_less_has_a_bound_for_both_sizes(parameters, macs, word, pa
     [
         ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 63.9, HOLDS, ""),
         ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 64.1, FAILS, ""),
-        ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 61.9, FAILS, ""),
         ("gru-scratch-1x32-seconds", "gru-scratch-1x32", None, OPEN, "its transcript"),
         (DEEP, "gru-torch-2x128", 150.0, IN_PART, "shorter, but not slightly"),
         (DEEP, "gru-torch-2x128", 185.0, HOLDS, ""),
         (DEEP, "gru-torch-2x128", 191.88, FAILS, ""),
-        (DEEP, "gru-torch-2x128", 204.67, FAILS, ""),
         ("gru-scratch-1x128-time-against-earlier", "gru-scratch-1x32", 50.0, IN_PART, "against gru-scratch-1x8"),
         ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 77.45, HOLDS, ""),
-        ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 90.0, FAILS, ""),
         ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 85.0, IN_PART, "against lstm-scratch-1x32"),
-        ("lstm-scratch-best-time", "lstm-scratch-1x128", 77.45, HOLDS, ""),
         ("lstm-scratch-best-time", "lstm-scratch-1x128", 300.0, FAILS, ""),
     ],
 )
@@ -111,14 +105,10 @@ POINTER = "lstm-scratch-1x1024-figure-pointer"
     [
         (SIGNPOST, HOLDS),
         (replace(SIGNPOST, configurations=SIGNPOST.configurations[::-1]), FAILS),
-        (statement("figure-pointers"), HOLDS),
         (statement("figure-pointers", figures=("2", "99")), FAILS),
         (statement(POINTER), FAILS),
         (statement(POINTER, relation="figure=9"), HOLDS),
-        (statement("signpost-22-29-sizes"), HOLDS),
-        (statement("caption-24"), HOLDS),
         (statement("caption-24", figures=("99",)), OPEN),
-        (statement("caption-1"), HOLDS),
     ],
 )
 def test_a_caption_is_held_to_what_the_figures_show(wanted, word):
