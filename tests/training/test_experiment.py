@@ -208,7 +208,8 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
     assert result.best.epoch == best_epoch
     assert result.test == after[best_epoch - 1]
     assert all(result.test != score for epoch, score in enumerate(after, 1) if epoch != best_epoch)
-    assert score_text(load_model(tmp_path / BEST_CHECKPOINT)[0], ids_of(corpus, "test")) == result.test
+    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
+        assert score_text(load_model(tmp_path / name)[0], ids_of(corpus, "test")) == result.test
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
@@ -224,6 +225,9 @@ def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_p
     assert [point.epoch for point in heard.points] == [3]
     assert [point.epoch for point in again.history] == [1, 2, 3]
     assert again.test == result.test
+    once_more = Heard()  # what is done is not trained again
+    assert experiment(corpus, once_more, tmp_path).history == again.history
+    assert once_more.points == []
 
 
 def test_a_long_epoch_is_saved_now_and_then(corpus, tmp_path, monkeypatch, done):
@@ -241,21 +245,6 @@ def test_a_long_epoch_is_saved_now_and_then(corpus, tmp_path, monkeypatch, done)
     assert result.test == done[0].test
 
 
-def test_an_experiment_that_is_found_done_is_not_trained_again(corpus, done):
-    result, _, folder = done
-    heard = Heard()
-    again = experiment(corpus, heard, folder)
-    assert heard.points == []
-    assert again.test == result.test
-    assert again.history == result.history
-
-
-def test_the_model_of_the_last_checkpoint_is_the_best_so_far(corpus, tmp_path):
-    model_config, train_config = resolve(OPTIONS)
-    result = run_experiment(corpus, model_config, train_config, Heard(None, says([4.0, 5.0, 6.0])), tmp_path)
-    assert score_text(load_model(tmp_path / LAST_CHECKPOINT)[0], ids_of(corpus, "test")) == result.test
-
-
 def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch(corpus, tmp_path):
     options: dict[str, Any] = {"on_top_of": "ngram", "epochs": 2, "batch_size": 4}
     whole = experiment(corpus, **options)
@@ -269,16 +258,13 @@ def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch
     assert again.test == whole.test
 
 
-def test_the_last_checkpoint_of_a_training_on_top_of_an_ngram_says_where_its_model_is(on_top):
-    with pytest.raises(InputError, match=r"its n-gram is in best\.safetensors beside it"):
-        load_model(Path(on_top.figures["checkpoint"]).parent / LAST_CHECKPOINT)
-
-
 def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
     plain, figures = done[0].figures, on_top.figures
     assert plain["stored_numbers"] == plain["parameters"]
     assert figures["stored_numbers"] == figures["parameters"] + on_top.model.ngram.entries
     assert on_top.model.ngram.entries > figures["ngram_entries"]  # its order is higher than that of the bar
+    with pytest.raises(InputError, match=r"its n-gram is in best\.safetensors beside it"):
+        load_model(Path(figures["checkpoint"]).parent / LAST_CHECKPOINT)
     assert (
         figures["parameters"] == plain["parameters"] + 2 * (OPTIONS["hidden_size"] + 1) == figures["trained_parameters"]
     )

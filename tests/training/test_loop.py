@@ -218,24 +218,15 @@ def test_the_running_average_follows_its_ramp_up_to_its_decay():
     assert not equal(weights(training), expected)
 
 
-def test_the_average_is_what_validation_judges():
-    averaged, plain = (start(STREAM | {"average": decay, "calibrate": False}) for decay in (0.9, 0.0))
-    assert averaged.eval_model is averaged.average
-    assert averaged.eval_model is not averaged.model
-    assert plain.eval_model is plain.model
-    averaged.run_epoch()
+def test_validation_judges_the_average_and_calibrates_its_logits():
     val = a_text(300, seed=1)
-    assert averaged.history[0].val_perplexity == perplexity_of(averaged.eval_model, val)
-    assert averaged.history[0].val_perplexity != perplexity_of(averaged.model, val)
-
-
-def test_a_calibrated_validation_is_that_of_the_model_with_its_logits_scaled():
-    as_it_is, calibrated = start(STREAM | {"calibrate": False}), start(STREAM)
-    plain, scaled = as_it_is.run_epoch(), calibrated.run_epoch()
-    assert scaled.val_perplexity < plain.val_perplexity
-    calibrated.eval_model.scale_logits(scaled.logit_scale)
-    val = a_text(300, seed=1)
-    assert perplexity_of(calibrated.eval_model, val) == pytest.approx(scaled.val_perplexity, rel=1e-6)
+    plain, scaled = (start(STREAM | {"average": 0.9, "calibrate": calibrate}) for calibrate in (False, True))
+    as_it_is, calibrated = plain.run_epoch(), scaled.run_epoch()
+    assert plain.eval_model is plain.average
+    assert as_it_is.val_perplexity == perplexity_of(plain.eval_model, val) != perplexity_of(plain.model, val)
+    assert calibrated.val_perplexity < as_it_is.val_perplexity
+    scaled.eval_model.scale_logits(calibrated.logit_scale)
+    assert perplexity_of(scaled.eval_model, val) == pytest.approx(calibrated.val_perplexity, rel=1e-6)
 
 
 # --- when it ends ----------------------------------------------------------------------------------------------------
@@ -255,13 +246,9 @@ def test_patience_counts_the_epochs_since_the_best():
     assert (training.best.epoch, len(training.history), training.stopped) == (4, 6, "--patience 2")
 
 
-def a_clock_that_moves_at_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = iter(range(10**6))
-    monkeypatch.setattr(pipeline.training.loop, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
-
-
 def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeypatch):
-    a_clock_that_moves_at_every_look(monkeypatch)
+    looks = iter(range(10**6))  # a clock that moves at every look
+    monkeypatch.setattr(pipeline.training.loop, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
     monkeypatch.setattr(pipeline.training.loop, "STEPS_BETWEEN_CHECKS", 2)
     training = start(STREAM | {"batch_size": 2, "max_seconds": 4.0})
     calls = Calls()
@@ -273,13 +260,9 @@ def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeyp
     assert 1 < points[0].val_perplexity < VOCAB + 1
     assert calls.steps == training.step == 8 < training.data.steps_per_epoch
     assert points[0].train_chars == 8 * 2 * 16
-
-
-def test_time_that_is_up_after_the_last_epoch_stopped_nothing(monkeypatch):
-    a_clock_that_moves_at_every_look(monkeypatch)
-    training = start(STREAM | {"batch_size": 64, "epochs": 1, "max_seconds": 1.0})
-    fit(training)
-    assert training.stopped == ""
+    whole = start(STREAM | {"batch_size": 64, "epochs": 1, "max_seconds": 1.0})
+    fit(whole)
+    assert whole.stopped == ""  # after the last epoch there was nothing to stop
 
 
 def test_a_loss_that_is_no_number_ends_with_the_reason_and_the_history_before_it():
@@ -384,26 +367,16 @@ def test_a_text_too_short_for_its_streams_is_refused_naming_the_options():
         start(STREAM, train=a_text(8))
 
 
-def a_long_text(monkeypatch: pytest.MonkeyPatch, passes: float) -> StreamData:
-    """A text of so many passes; the ids say where in it they stand."""
+def test_a_long_text_is_walked_through_a_pass_an_epoch(monkeypatch):
     monkeypatch.setattr(pipeline.text.batches, "PASS_CHARS", 2000)
     config = TrainConfig(batch_size=4, sequence_length=8)
-    return StreamData(torch.arange(int(2000 * passes)), a_text(300), config)
-
-
-def characters_read(data: StreamData, epochs: int) -> list[Tensor]:
-    return [
-        torch.cat([inputs.flatten() for inputs, _ in data.batches(epoch, torch.Generator().manual_seed(epoch))])
-        for epoch in range(1, epochs + 1)
-    ]
-
-
-def test_a_long_text_is_walked_through_a_pass_an_epoch(monkeypatch):
-    passes = 1.5
-    data = a_long_text(monkeypatch, passes)
+    data = StreamData(torch.arange(3000), a_text(300), config)  # ids that say where in the text they stand
     assert data.chars_per_epoch == 1996  # (2000 - 1) // 4 rows of 4
-    all_read = characters_read(data, 8)
-    assert len(torch.cat(all_read).unique()) > 0.98 * 2000 * passes  # up to the offsets, and the ends that fill no row
+    all_read = [
+        torch.cat([inputs.flatten() for inputs, _ in data.batches(epoch, torch.Generator().manual_seed(epoch))])
+        for epoch in range(1, 9)
+    ]
+    assert len(torch.cat(all_read).unique()) > 0.98 * 3000  # up to the offsets, and the ends that fill no row
     for read in all_read:
         assert 2000 - 8 - 4 <= len(read) <= 2000
         assert len(read.unique()) == len(read)

@@ -28,9 +28,6 @@ def test_a_continuation_starts_with_its_normalised_prompt(model):
     texts = continuations(model, LETTER_VOCABULARY, ["It HAS", "the"], 7, Decoding(method="greedy"))
     assert [text.startswith(start) for text, start in zip(texts, ("it has", "the"), strict=True)] == [True, True]
     assert [len(text) for text in texts] == [len("it has") + 7, len("the") + 7]
-
-
-def test_a_prompt_without_a_known_character_is_refused(model):
     with pytest.raises(ConfigError, match="prompt"):
         continuations(model, LETTER_VOCABULARY, [""], 3, Decoding(method="greedy"))
 
