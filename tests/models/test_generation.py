@@ -124,14 +124,12 @@ def test_forbidden_characters_are_never_produced(decoding):
         assert set(text) <= {1, 2, 3, 5}
 
 
-@pytest.mark.parametrize("decoding", WAYS)
-@pytest.mark.parametrize("training", [True, False])
-def test_a_model_is_as_it_was_at_every_step(decoding, training):
-    model = tiny_model().train(training)
+@pytest.mark.parametrize("decoding", [GREEDY, WAYS[-1]])
+def test_a_model_is_as_it_was_at_every_step(decoding):
+    model = tiny_model().train()
     for _ in generate(model, PROMPTS, 4, decoding):
-        assert model.training is training
+        assert model.training
         assert not torch.is_inference_mode_enabled()
-    assert model.training is training
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

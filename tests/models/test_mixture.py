@@ -44,14 +44,6 @@ def test_every_mixture_is_a_distribution(kind):
     torch.testing.assert_close(sums, torch.ones_like(sums), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_ends_are_the_network_and_the_n_gram_alone(kind):
-    nats = mixture_nats(NETWORK, NGRAM, TARGETS)
-    for weight, model in ((1.0, NETWORK), (0.0, NGRAM)):
-        alone = -float(model[torch.arange(SIZE), TARGETS].sum())
-        assert Mixture(kind, weight).of(nats) == pytest.approx(alone, rel=1e-5)
-
-
 def test_the_best_mixture_has_the_lowest_cost():
     nats = torch.full((len(KINDS), len(WEIGHTS)), 9.0)
     nats[1, 7] = 8.0
