@@ -118,13 +118,13 @@ class Training:
         self.average = deepcopy(self.model) if config.average else None
         self.data = data_for(train, val, config, prior)
         self.epochs = number_of_epochs(config, self.data)
-        self.optimizer: Optimizer
-        if config.optimizer == "sgd":
-            self.optimizer = without_dynamo(SGD)(self.model.parameters(), lr=config.learning_rate)
-        else:
-            rates: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        kind: type[Optimizer] = SGD
+        options: dict[str, Any] = {}
+        if config.optimizer == "adamw":
             is_fused = self.device.type in ("cpu", "cuda")
-            self.optimizer = without_dynamo(AdamW)(self.model.parameters(), betas=(0.9, 0.99), fused=is_fused, **rates)
+            kind, options = AdamW, {"betas": (0.9, 0.99), "weight_decay": config.weight_decay, "fused": is_fused}
+        optimizer: Optimizer = without_dynamo(kind)(self.model.parameters(), lr=config.learning_rate, **options)
+        self.optimizer = optimizer
         self.step = 0
         self.train_seconds = 0.0
         self.train_chars = 0

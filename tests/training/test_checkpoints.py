@@ -1,7 +1,6 @@
 """A checkpoint comes back as it was written, whole, or not at all; and never through pickle."""
 
 import json
-import os
 import pickle
 from dataclasses import asdict
 from pathlib import Path
@@ -147,27 +146,6 @@ def test_a_pickle_is_refused_unopened(tmp_path, monkeypatch):
 def test_a_file_that_is_not_there_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="can't be read: No such"):
         load_checkpoint(tmp_path / name)
-
-
-# --- how it is written -----------------------------------------------------------------------------------------------
-
-
-def test_a_write_that_breaks_off_leaves_the_old_file_whole_and_nothing_beside_it(checkpoint, monkeypatch):
-    def interrupted(*arguments: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(checkpoint, {"other": torch.ones(5)}, {})
-    monkeypatch.undo()
-    assert_same(load_checkpoint(checkpoint)[0], some_tensors())
-    assert list(checkpoint.parent.iterdir()) == [checkpoint]
-
-
-def test_facts_that_json_cannot_hold_leave_the_old_file_whole(checkpoint):
-    with pytest.raises(TypeError):
-        save_checkpoint(checkpoint, some_tensors(), {"path": Path()})
-    assert load_checkpoint(checkpoint)[1] == FACTS
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
