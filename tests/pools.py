@@ -20,16 +20,12 @@ class Inline:
         """Nothing is left running."""
 
     @property
-    def slots(self) -> dict[str, int]:
-        return {"": self.count}
-
-    @property
     def idle(self) -> int:
         return int(self._task is None)
 
     @property
-    def running(self) -> list[tuple[int, Any]]:
-        return [] if self._task is None else [(0, self._task)]
+    def running(self) -> int:
+        return int(self._task is not None)
 
     def submit(self, task: Any) -> None:
         self._task = task
@@ -43,5 +39,5 @@ class Inline:
     def done(self, task: Any) -> list[Event]:
         """Do a task; returns its events."""
         said: list[Event] = []
-        value = do(task, lambda share: said.append(Event("message", task, share, 0)))
-        return [*said, Event("done", task, value, 0)]
+        value = do(task, lambda share: said.append(Event("message", task, share)))
+        return [*said, Event("done", task, value)]

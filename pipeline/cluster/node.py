@@ -28,8 +28,8 @@ def do_pickled(task: bytes, report: Report) -> bytes:
 def on_node(task: bytes, topic: str, key: str) -> bytes:
     """Do one task in a thread of dask's worker; its messages go to ``topic``.
 
-    Returns the pickled kind and value of the event that ended it, the value's cause (of an exception) and the pid; or
-    b"" if it was stopped because it was cancelled or because this node is closing.
+    Returns the pickled kind and value of the event that ended it and the value's cause (of an exception); or b"" if it
+    was stopped because it was cancelled or because this node is closing.
     """
     from distributed import get_worker
 
@@ -43,7 +43,7 @@ def on_node(task: bytes, topic: str, key: str) -> bytes:
         for event in pool.events(POLL_SECONDS):
             if event.kind != "message":
                 cause = getattr(event.value, "__cause__", None)  # which pickle leaves out
-                return pickle.dumps((event.kind, event.value, cause, event.pid))
+                return pickle.dumps((event.kind, event.value, cause))
             if time.monotonic() - reported_at >= REPORT_SECONDS:
                 reported_at = time.monotonic()
                 node.log_event(topic, (key, event.value))

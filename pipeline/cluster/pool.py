@@ -8,7 +8,6 @@ import logging
 import os
 import pickle
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -87,7 +86,7 @@ class DaskPool:
         self._nodes: dict[str, Node] = {}  # nodes that may get tasks, by address, as last listed
         self._listed_at = -inf
         self._wait_for_a_node()
-        self.count = sum(self.slots.values())
+        self.count = sum(node.slots for node in self._nodes.values())
 
     def __enter__(self) -> Self:
         return self
@@ -102,17 +101,8 @@ class DaskPool:
         self._close()
 
     @property
-    def slots(self) -> dict[str, int]:
-        """How many tasks run at once on each node, by host."""
-        slots: dict[str, int] = defaultdict(int)
-        for node in self._nodes.values():
-            slots[node.host] += node.slots
-        return slots
-
-    @property
-    def running(self) -> list[tuple[int, Any]]:
-        """The running tasks; the process ids of other machines are not known."""
-        return [(0, running.task) for running in self._running.values()]
+    def running(self) -> int:
+        return len(self._running)
 
     @property
     def idle(self) -> int:
@@ -161,7 +151,7 @@ class DaskPool:
 
     def _event(self, key: str, message: Any) -> Event:
         if message is not None:
-            return Event("message", self._running[key].task, message, 0)
+            return Event("message", self._running[key].task, message)
         return self._end(self._running.pop(key))
 
     def _end(self, running: _Running) -> Event:
@@ -178,14 +168,14 @@ class DaskPool:
             return self._refuse(running, f"{type(error).__name__}: {error}")
         if not answer:
             return _lost(running, f"the node {host} has stopped it")
-        kind, value, cause, pid = pickle.loads(answer)
+        kind, value, cause = pickle.loads(answer)
         if kind == "failed" and isinstance(value, UnfitNodeError):
             return self._refuse(running, str(value))
         if isinstance(value, Exception):
             value.__cause__ = cause
         if kind == "lost":
             return _lost(running, f"{value.reason}, on {host}", value.kills)
-        return Event(kind, task, pickle.loads(value) if kind == "done" else value, pid, host)
+        return Event(kind, task, pickle.loads(value) if kind == "done" else value, host)
 
     def _refuse(self, running: _Running, reason: str) -> Event:
         """Give a node no more tasks."""
@@ -253,4 +243,4 @@ class DaskPool:
 
 
 def _lost(running: _Running, reason: str, kills: float = 0) -> Event:
-    return Event("lost", running.task, Loss(reason, kills), 0, running.host)
+    return Event("lost", running.task, Loss(reason, kills), running.host)

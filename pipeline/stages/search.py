@@ -168,11 +168,11 @@ class _SearchSweep(Sweep[SearchRun]):
         def next_task() -> TrainingTask | None:
             if search.is_exhausted or (limit and time.monotonic() - self.began >= limit):
                 return None
-            proposal = search.next_task(len(self.pool.running))
+            proposal = search.next_task(self.pool.running)
             return None if proposal is None else self._task("trial", proposal)
 
         def seconds_ahead() -> float:
-            left = self.config.trials - self._done - len(self.pool.running)
+            left = self.config.trials - self._done - self.pool.running
             return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
         self.bar.phase()

@@ -192,7 +192,7 @@ class Sweep(ABC, Generic[Conclusion]):
         total = done + len(waiting)
 
         def next_task() -> TrainingTask | None:
-            ended = total - len(waiting) - len(self.pool.running)
+            ended = total - len(waiting) - self.pool.running
             self.bar.figures(trainings=f"{ended}/{total}")
             return waiting.pop(0) if waiting else None
 

@@ -13,7 +13,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
@@ -27,9 +28,8 @@ from pipeline.support import signals
 from pipeline.support.signals import defer_signals
 
 STOP_SECONDS = 2.0  # from a worker's first signal to its forced exit
-KILL_SECONDS = (
-    STOP_SECONDS + signals.CLOSING_SECONDS + 0.2
-)  # until the parent kills it; below the parent's own deadline
+# until the parent kills it; below the parent's own deadline
+KILL_SECONDS = STOP_SECONDS + signals.CLOSING_SECONDS + 0.2
 EXIT_SECONDS = 1.0  # from the end of a worker's connection to the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
 KILLS_ALLOWED = 1  # a task that has killed more processes than this is not retried
@@ -57,7 +57,6 @@ class Event:
     kind: EventKind
     task: Any
     value: Any
-    pid: int
     node: str = ""
 
 
@@ -72,14 +71,36 @@ class Loss:
     reason: str
     kills: float = 1
 
-    @classmethod
-    def of_process(cls, pid: int, exit_code: int | None) -> Self:
-        """The loss of a process; the exit code is as in subprocess: -9 after SIGKILL."""
-        return cls(f"its process (pid {pid}) is gone, exit code {exit_code}")
-
 
 Outcome = Any | Exception | Loss
 """How a task ended: its result, the exception that it raised, or its loss."""
+
+
+class Pool(AbstractContextManager["Pool"], Protocol):
+    """Does up to ``count`` tasks at once; implemented by ``Workers``, by a cluster and by tests."""
+
+    count: int
+
+    @property
+    def running(self) -> int:
+        """The number of tasks that are running."""
+
+    @property
+    def idle(self) -> int:
+        """The number of tasks that may be submitted now."""
+
+    def submit(self, task: Any) -> None:
+        """Start a task. Raises RuntimeError if none may be submitted."""
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+        """Events since the last call, in order for each task.
+
+        Waits for the first event for at most ``timeout_seconds`` (None: no limit), and not at all if no task is
+        running. May return [] before the timeout.
+        """
+
+
+MakePool = Callable[[int], Pool]
 
 
 @dataclass
@@ -88,21 +109,26 @@ class _Worker:
 
     process: SpawnProcess
     connection: Connection
-    pid: int
     task: tuple[Any] | None = None
+
+    def send(self, job: bytes) -> bool:
+        """Send a job; False if the worker is dead."""
+        try:
+            self.connection.send_bytes(job)
+        except OSError:
+            return False
+        return True
 
 
 class Workers:
-    """Up to ``count`` processes that do ``work``; a context manager.
+    """Up to ``count`` processes that do ``work``: a ``Pool``.
 
     Leaving the block waits for running tasks. Leaving it by an exception (including Ctrl-C and SIGTERM) sends the
     workers SIGTERM and kills those that are alive KILL_SECONDS later. Afterwards no process is left, and ``events``
-    returns the remaining events. Raises ValueError if ``count`` is below 1.
+    returns the remaining events.
     """
 
     def __init__(self, work: Work, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"the number of workers is {count}; it must be at least 1")
         self.count = count
         self._work = work
         self._workers: list[_Worker] = []
@@ -117,25 +143,19 @@ class Workers:
         try:
             if kind is None:
                 for worker in self._workers:
-                    self._send(worker, b"")  # ends the worker after its task
-                self._listen_to_all()
+                    worker.send(b"")  # ends the worker after its task
+                while self._workers:
+                    self._listen(None)
         finally:
             self.stop()
 
     @property
-    def slots(self) -> Mapping[str, int]:
-        """The number of tasks that run at once on each machine; here, only this one."""
-        return {"": self.count}
-
-    @property
-    def running(self) -> list[tuple[int, Any]]:
-        """Process id and task of each busy worker."""
-        return [(worker.pid, worker.task[0]) for worker in self._workers if worker.task is not None]
+    def running(self) -> int:
+        return sum(worker.task is not None for worker in self._workers)
 
     @property
     def idle(self) -> int:
-        """The number of tasks that may be submitted now."""
-        return self.count - len(self.running)
+        return self.count - self.running
 
     def submit(self, task: Any) -> None:
         """Give a task to an idle worker, starting a process if needed. Raises RuntimeError if all are busy."""
@@ -144,21 +164,16 @@ class Workers:
         job = pickle.dumps((self._work, task))
         with defer_signals():
             for worker in [idle for idle in self._workers if idle.task is None]:
-                if self._send(worker, job):
+                if worker.send(job):
                     worker.task = (task,)
                     return
                 self._remove(worker)
-            worker = self._start_worker()
+            worker = _start_worker()
             self._workers.append(worker)
             worker.task = (task,)  # even if the worker has died already: the task is then lost
-            self._send(worker, job)
+            worker.send(job)
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
-        """Events since the last call, in order for each worker.
-
-        Waits for the first event for at most ``timeout_seconds`` (None: no limit), and not at all if no task is
-        running. May return [] before the timeout if an idle worker died.
-        """
         if not self._events and self.running:
             self._listen(timeout_seconds)
         events, self._events = self._events, []
@@ -173,71 +188,32 @@ class Workers:
             self._listen(left)
         for worker in self._workers:
             worker.process.kill()
-        self._listen_to_all()
-
-    # --- the parent's side of a worker ---------------------------------------------------------------------------
-
-    @staticmethod
-    def _start_worker() -> _Worker:
-        """Start a process that blocks signals until it handles them, and does not import the program's main module.
-
-        ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``.
-        """
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        resource_tracker.ensure_running()  # otherwise spawn starts it, which unblocks signals
-        mask, main = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS), sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            process.start()
-        finally:
-            sys.modules["__main__"] = main
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()  # so that the end of the worker is the end of the connection
-        assert process.pid is not None
-        return _Worker(process, ours, process.pid)
-
-    @staticmethod
-    def _send(worker: _Worker, job: bytes) -> bool:
-        """Send a job to a worker; False if the worker is dead."""
-        try:
-            worker.connection.send_bytes(job)
-        except OSError:
-            return False
-        return True
-
-    def _listen_to_all(self) -> None:
-        """Receive messages until all workers have ended."""
         while self._workers:
             self._listen(None)
 
     def _listen(self, timeout_seconds: float | None) -> None:
-        """Wait until a worker sends a message or ends, then receive the messages of all."""
-        handles = [handle for worker in self._workers for handle in (worker.connection, worker.process.sentinel)]
-        ready = wait(handles, timeout_seconds)
+        """Wait until a worker sends a message or ends, then receive the messages of all; remove those that ended."""
+        ends = [end for each in self._workers for end in (each.connection, each.process.sentinel)]
+        ready = wait(ends, timeout_seconds)
         with defer_signals():
             for worker in self._workers.copy():
-                if worker.connection in ready or worker.process.sentinel in ready:
-                    self._receive(worker)
-
-    def _receive(self, worker: _Worker) -> None:
-        """Receive a worker's messages, and remove it if it has ended."""
-        gone = not worker.process.is_alive()
-        try:
-            while worker.connection.poll():
-                kind, value = pickle.loads(worker.connection.recv_bytes())
-                assert worker.task is not None
-                if kind == "failed":
-                    value, trace = value
-                    value.__cause__ = RemoteError(f"\n{trace}")
-                self._events.append(Event(kind, worker.task[0], value, worker.pid))
-                if kind != "message":
-                    worker.task = None
-        except (EOFError, OSError):  # a killed worker's last message may be truncated
-            gone = True
-        if gone:
-            self._remove(worker)
+                if worker.connection not in ready and worker.process.sentinel not in ready:
+                    continue
+                gone = not worker.process.is_alive()
+                try:
+                    while worker.connection.poll():
+                        kind, value = pickle.loads(worker.connection.recv_bytes())
+                        assert worker.task is not None
+                        if kind == "failed":
+                            value, trace = value
+                            value.__cause__ = RemoteError(f"\n{trace}")
+                        self._events.append(Event(kind, worker.task[0], value))
+                        if kind != "message":
+                            worker.task = None
+                except (EOFError, OSError):  # a killed worker's last message may be truncated
+                    gone = True
+                if gone:
+                    self._remove(worker)
 
     def _remove(self, worker: _Worker) -> None:
         """Remove a worker that is dead or unusable; its task, if any, is lost."""
@@ -246,11 +222,31 @@ class Workers:
             worker.process.kill()
             worker.process.join()
         if worker.task is not None:
-            loss = Loss.of_process(worker.pid, worker.process.exitcode)
-            self._events.append(Event("lost", worker.task[0], loss, worker.pid))
+            reason = f"its process (pid {worker.process.pid}) is gone, exit code {worker.process.exitcode}"
+            self._events.append(Event("lost", worker.task[0], Loss(reason)))
         worker.connection.close()
         worker.process.close()
         self._workers.remove(worker)
+
+
+def _start_worker() -> _Worker:
+    """Start a process that blocks signals until it handles them, and does not import the program's main module.
+
+    ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``.
+    """
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    resource_tracker.ensure_running()  # otherwise spawn starts it, which unblocks signals
+    mask, main = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS), sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    theirs.close()  # so that the end of the worker is the end of the connection
+    return _Worker(process, ours)
 
 
 # --- in the worker process -------------------------------------------------------------------------------------------
@@ -276,23 +272,16 @@ def _serve(connection: Connection) -> None:
 
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # pending signals are raised here
-        while job := _next_job(connection):
-            try:
-                work, task = pickle.loads(job)
-                send("done", work(task, partial(send, "message")))
-            except Exception as error:
-                send("failed", _picklable(error))
+        with suppress(EOFError, OSError):  # the end of the connection
+            while job := connection.recv_bytes():
+                try:
+                    work, task = pickle.loads(job)
+                    send("done", work(task, partial(send, "message")))
+                except Exception as error:
+                    send("failed", _picklable(error))
         signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)  # the process is exiting: nothing is left to stop
     except KeyboardInterrupt:
         sys.exit(signals.exit_code(signal.SIGINT))
-
-
-def _next_job(connection: Connection) -> bytes:
-    """The next job; b"" at the end of the connection."""
-    try:
-        return connection.recv_bytes()
-    except (EOFError, OSError):
-        return b""
 
 
 def _picklable(error: Exception) -> tuple[Exception, str]:
@@ -303,37 +292,3 @@ def _picklable(error: Exception) -> tuple[Exception, str]:
     except Exception:  # pickling runs the exception's own code, which may raise anything
         error = RemoteError(f"{type(error).__name__}: {error}")
     return error, text
-
-
-# --- any pool --------------------------------------------------------------------------------------------------------
-
-
-class Pool(Protocol):
-    """The interface of ``Workers``, which a cluster and tests implement too.
-
-    ``count`` is the number of tasks that run at once, ``slots`` that on each machine ("" is this one).
-    """
-
-    count: int
-
-    @property
-    def slots(self) -> Mapping[str, int]: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    @property
-    def idle(self) -> int: ...
-
-    @property
-    def running(self) -> list[tuple[int, Any]]: ...
-
-    def submit(self, task: Any) -> None: ...
-
-    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
-
-
-MakePool = Callable[[int], Pool]

@@ -55,7 +55,7 @@ class AtOnce(Inline):
         self.times.append((time.process_time(), time.monotonic()))
         if len(self.times) > self._trials + 1:
             raise EnoughError
-        return [Event("done", task, made_up(task.model, task.train, self._run_id), 0)]
+        return [Event("done", task, made_up(task.model, task.train, self._run_id))]
 
     def ms_per_trial(self) -> list[float]:
         """Milliseconds of CPU and of the clock."""

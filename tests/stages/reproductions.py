@@ -25,7 +25,7 @@ class NotTraining(Inline):
 
     def done(self, task: Any) -> list[Event]:
         if isinstance(task, TrainingTask):
-            return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
+            return [Event("failed", task, TrainingDivergedError("not trained here"))]
         return super().done(task)
 
 

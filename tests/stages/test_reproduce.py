@@ -48,7 +48,7 @@ def pool_with(given: list[TrainingTask], ends: Ends = lambda task: None) -> Call
 
 
 def not_trained(task: TrainingTask) -> list[Event]:
-    return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
+    return [Event("failed", task, TrainingDivergedError("not trained here"))]
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_what_is_to_be_trained(store, given):
 
 def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out(store, given):
     def dies(task: TrainingTask) -> list[Event] | None:
-        return [Event("lost", task, Loss("the process died"), 4711)] if task.model.cell == "gru" else None
+        return [Event("lost", task, Loss("the process died"))] if task.model.cell == "gru" else None
 
     done = reproduce(TWO, quick=True, make_pool=pool_with(given, dies))
     assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
@@ -247,7 +247,7 @@ def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_eac
         try:
             do(task, lambda share: None)
         except TrainingDivergedError as error:
-            return [Event("failed", task, error, 0)]
+            return [Event("failed", task, error)]
         raise AssertionError("it did not diverge")
 
     make = pool_with(given, diverges)

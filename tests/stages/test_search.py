@@ -294,7 +294,7 @@ class Diverging(Inline):
     def done(self, task: Any) -> list[Event]:
         if isinstance(task, TimingTask):
             return super().done(task)
-        return [Event("failed", task, TrainingDivergedError("the loss is nan in epoch 1"), 1)]
+        return [Event("failed", task, TrainingDivergedError("the loss is nan in epoch 1"))]
 
 
 def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, small_text, monkeypatch):
@@ -314,7 +314,7 @@ class LosingOnce(Inline):
     def done(self, task: Any) -> list[Event]:
         if isinstance(task, TrainingTask) and task.key not in self.lost:
             self.lost.append(task.key)
-            return [Event("lost", task, Loss.of_process(1, -9), 1)]
+            return [Event("lost", task, Loss("its process is gone"))]
         return super().done(task)
 
 
@@ -333,7 +333,9 @@ class Losing(Inline):
     """Loses every process that times some steps."""
 
     def done(self, task: Any) -> list[Event]:
-        return [Event("lost", task, Loss.of_process(1, -9), 1)] if isinstance(task, TimingTask) else super().done(task)
+        return (
+            [Event("lost", task, Loss("its process is gone"))] if isinstance(task, TimingTask) else super().done(task)
+        )
 
 
 @pytest.mark.slow

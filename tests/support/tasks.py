@@ -4,6 +4,7 @@ A spawned process imports the module of its work: this one is kept free of pytes
 """
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -25,25 +26,22 @@ def do(task: Any, report: Report) -> Any:
     match verb:
         case "square":
             return argument**2
+        case "pid":
+            return os.getpid()
         case "environment":
-            return os.environ.get(argument)
+            os.write(1, b"hello")
+            return [os.environ.get(name) for name in argument]
         case "tell":
             for number in range(argument):
                 report(number)
+            return bytes(10_000_000)  # of which the parent's pipe holds 64 KiB
         case "fail":
-            raise argument
-        case "fail awkwardly":
-            raise AwkwardError(1, 2)
+            raise AwkwardError(1, 2) if argument is None else argument
         case "hold":
             return lambda: None  # does not pickle
-        case "print":
-            os.write(1, argument)
         case "sleep":
             report(os.getpid())
             time.sleep(argument)
-        case "write":  # so many bytes, of which the parent's pipe holds 64 KiB
-            report(os.getpid())
-            return bytes(argument)
         case "stubborn":
             with signals.defer_signals():
                 report(os.getpid())
@@ -57,22 +55,16 @@ def do(task: Any, report: Report) -> Any:
                 time.sleep(seconds)
                 Path(path).write_text(str(signals.signal_of(stop)))
                 raise
+        case "done and gone":
+            report("first")
+            return _Bomb()
     return None
-
-
-def done_and_gone(task: Any, report: Report) -> Any:
-    """A result whose very last byte is sent before the process dies."""
-    report("first")
-    report("second")
-    return _Bomb()
 
 
 class _Bomb:
     """Pickles to a number; the process ends right after the message that has it is sent."""
 
     def __reduce__(self) -> Any:
-        import threading
-
         threading.Timer(0.2, os._exit, (7,)).start()
         return int, ("42",)
 
