@@ -8,7 +8,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from math import inf
@@ -94,9 +94,8 @@ class DaskPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for running in self._running.values():
-            self._cancel(running)
         if self._running:
+            self._cancel(self._running)
             time.sleep(STOPPING_SECONDS)
         self._close()
 
@@ -150,12 +149,10 @@ class DaskPool:
         return found
 
     def _event(self, key: str, message: Any) -> Event:
+        """The event for a message of a task, or (None) for its end."""
         if message is not None:
             return Event("message", self._running[key].task, message)
-        return self._end(self._running.pop(key))
-
-    def _end(self, running: _Running) -> Event:
-        """The event for the end of a task whose future is done."""
+        running = self._running.pop(key)
         task, _, host, future = running
         try:
             answer = future.result(timeout=POLL_SECONDS)
@@ -187,16 +184,16 @@ class DaskPool:
 
     def _lose_tasks_of_gone_nodes(self) -> list[Event]:
         """Cancel the running tasks of nodes that are no longer listed, and report them as lost."""
-        gone = {key: running for key, running in self._running.items() if running.address not in self._nodes}
-        for key, running in gone.items():
-            del self._running[key]
-            self._cancel(running)
-        return [_lost(running, f"the node {running.host} is gone", SHARED_KILLS) for running in gone.values()]
+        gone = [key for key, running in self._running.items() if running.address not in self._nodes]
+        self._cancel(gone)
+        lost = [self._running.pop(key) for key in gone]
+        return [_lost(running, f"the node {running.host} is gone", SHARED_KILLS) for running in lost]
 
-    def _cancel(self, running: _Running) -> None:
-        """Cancel a task, unless the connection to the scheduler is lost: dask would raise."""
+    def _cancel(self, keys: Iterable[str]) -> None:
+        """Cancel tasks, unless the connection to the scheduler is lost: dask would raise."""
         if self._client is not None and self._client.status == "running":
-            running.future.cancel()
+            for key in keys:
+                self._running[key].future.cancel()
 
     def _free(self) -> dict[str, int]:
         """Free slots by the address of a node."""
