@@ -130,7 +130,7 @@ def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resume
     class Dying(Inline):
         def done(self, task: Any) -> list[Event]:
             return (
-                [Event("lost", task, Loss("its process is gone"))]
+                [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
                 if isinstance(task, TrainingTask)
                 else super().done(task)
             )

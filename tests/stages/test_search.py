@@ -314,7 +314,7 @@ class LosingOnce(Inline):
     def done(self, task: Any) -> list[Event]:
         if isinstance(task, TrainingTask) and task.key not in self.lost:
             self.lost.append(task.key)
-            return [Event("lost", task, Loss("its process is gone"))]
+            return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
         return super().done(task)
 
 
@@ -334,7 +334,9 @@ class Losing(Inline):
 
     def done(self, task: Any) -> list[Event]:
         return (
-            [Event("lost", task, Loss("its process is gone"))] if isinstance(task, TimingTask) else super().done(task)
+            [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
+            if isinstance(task, TimingTask)
+            else super().done(task)
         )
 
 
