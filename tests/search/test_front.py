@@ -19,7 +19,7 @@ from pipeline.search.front import (
     picks,
 )
 from pipeline.support.statistics import Estimate
-from tests.search.candidates import ALL, WORSE, candidate
+from tests.search.candidates import ALL, candidate
 
 REFERENCE = (28.0, 1_000_000.0)
 UNIFORM, _ = REFERENCE
@@ -32,11 +32,6 @@ def ends(of: Estimate | FrontEstimate | None) -> tuple[float, float]:
     assert low is not None
     assert high is not None
     return low, high
-
-
-def width(of: Estimate | FrontEstimate | None) -> float:
-    low, high = ends(of)
-    return high - low
 
 
 def chance(point) -> float:
@@ -136,13 +131,6 @@ def test_many_single_runs_near_the_front_do_not_raise_the_interval_of_the_hyperv
     assert among == pytest.approx(alone, abs=0.3)
 
 
-def test_nothing_finished_is_an_empty_front():
-    evaluated = evaluate_front([], REFERENCE)
-    assert evaluated.points == evaluated.front == ()
-    assert evaluated.hypervolume == 0
-    assert picks(evaluated) == {}
-
-
 perplexities = st.lists(st.floats(1, 28), min_size=1, max_size=3)
 
 
@@ -195,24 +183,11 @@ def test_the_sentences_have_the_numbers():
     assert best.endswith("has the lowest validation perplexity of 5 configurations.")
 
 
-def test_one_configuration_is_all_three_picks():
-    chosen = picks(evaluate_front([WORSE], REFERENCE))
-    assert {pick.run_id for pick in chosen.values()} == {"worse-s0"}
-    assert "is the best, and nothing smaller is within 5 % of it." in chosen["small"].sentence
-    assert "is the knee: the front has no other." in chosen["knee"].sentence
-    assert "lowest validation perplexity of one configuration." in chosen["best"].sentence
-
-
 # --- fronts of two objectives ----------------------------------------------------------------------------------------
 
 CORNER = (10.0, 10.0)
 coordinate = st.integers(0, 12).map(float)  # few values, so that many are equal, and some beyond the reference
 points_of = st.lists(st.tuples(coordinate, coordinate), max_size=12)
-
-
-def on_front(points):
-    """front_mask of points (x, y), as a list."""
-    return front_mask([x for x, _ in points], [y for _, y in points]).tolist()
 
 
 def dominates(one, other):
@@ -222,17 +197,13 @@ def dominates(one, other):
 @given(points_of)
 def test_the_front_is_what_nothing_dominates(points):
     expected = [not any(dominates(other, point) for other in points) for point in points]
-    assert on_front(points) == expected
+    assert front_mask([x for x, _ in points], [y for _, y in points]).tolist() == expected
 
 
 @given(points_of)
 def test_the_hypervolume_is_the_number_of_unit_squares_that_a_point_dominates(points):
     squares = sum(any(x <= i and y <= j for x, y in points) for i in range(10) for j in range(10))
     assert hypervolume(points, CORNER) == pytest.approx(squares)
-
-
-def knee_point(points):
-    return points[knee(points)]
 
 
 def test_many_draws_of_y_at_once_are_as_one_by_one():
@@ -247,17 +218,3 @@ def test_many_draws_of_y_at_once_are_as_one_by_one():
 
 def test_the_knee_is_the_point_furthest_below_the_chord():
     assert knee([(0, 10), (1, 4), (2, 2), (5, 1), (10, 0)]) == 2  # sums of the scaled coordinates: 1, .5, .4, .6, 1
-
-
-def test_a_front_without_points_has_neither_members_nor_knee():
-    assert on_front([]) == []
-    with pytest.raises(ValueError, match="without points"):
-        knee([])
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_numbers_that_are_not_finite_are_refused(bad):
-    with pytest.raises(ValueError, match="finite"):
-        hypervolume([(1, bad)], CORNER)
-    with pytest.raises(ValueError, match="finite"):
-        front_mask([1], [bad])

@@ -38,16 +38,6 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert note.endswith("40 trials complete, 2 failed.")
 
 
-def test_a_search_of_which_nothing_finished_says_so():
-    evaluated, chosen = searched()
-    for text in (
-        search_note(evaluated, chosen, {}, {"trials complete": 0, "failed": 3}, str),
-        search_table("s", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}, "link"),
-    ):
-        assert "No trial has finished, so there is no front." in text
-        assert "0 trials complete, 3 failed" in text
-
-
 def test_the_searchs_table_has_aligned_columns_the_picks_and_the_link():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
     link = "front  http://127.0.0.1:5000/#/x\n(how to start)"

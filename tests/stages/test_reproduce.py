@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.cli import doctor
 from pipeline.config import ReproduceConfig
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.report import checks
@@ -20,9 +19,7 @@ from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
-from pipeline.tracking import store as store_module
 from pipeline.tracking.names import bare_tags
-from pipeline.tracking.store import setup
 from pipeline.training.loop import Training
 from tests.pools import Inline
 from tests.stages.reproductions import ONE, SAID, TWO, trainings
@@ -199,36 +196,19 @@ def stopped_halfway(count: int) -> Inline:
 
 
 @pytest.mark.slow
-def test_what_was_stopped_goes_on_in_its_own_run(store, pool, four_epochs):
+@pytest.mark.parametrize("has_checkpoints", [True, False])
+def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(
+    store, pool, four_epochs, has_checkpoints
+):
     with pytest.raises(KeyboardInterrupt):
         reproduce(ONE, quick=True, make_pool=stopped_halfway)
     (begun,) = trainings(recorded.latest_run({"stage": "reproduce"}) or "").values()
+    if not has_checkpoints:
+        shutil.rmtree(recorded.artifact_path(begun.id, "checkpoints"))
     done = reproduce(ONE, quick=True, make_pool=pool)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
-    assert (run.run_id, run.epochs, run.is_whole) == (begun.id, 4, True)
+    assert (run.run_id == begun.id, run.epochs, run.is_whole) == (has_checkpoints, 4, True)
     assert run.val[0] == begun.curves["perplexity/val"][1]
-
-
-@pytest.mark.slow
-def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, pool, caplog, four_epochs):
-    with pytest.raises(KeyboardInterrupt):
-        reproduce(ONE, quick=True, make_pool=stopped_halfway)
-    (begun,) = trainings(recorded.latest_run({"stage": "reproduce"}) or "").values()
-    shutil.rmtree(recorded.artifact_path(begun.id, "checkpoints"))
-    done = reproduce(ONE, quick=True, make_pool=pool)
-    (run,) = done.reproduction["gru-scratch-1x8"].runs
-    assert run.run_id != begun.id
-    assert run.epochs == 4
-    assert "has lost its checkpoints" in caplog.text
-
-
-@pytest.mark.slow
-def test_after_a_reproduction_was_deleted_another_one_has_trainings_of_its_own(own, given, pool):
-    MlflowClient().delete_run(own.reproduction.run_id)
-    again = reproduce(ONE, quick=True, make_pool=pool)
-    assert again.reproduction.run_id != own.reproduction.run_id
-    assert [run.epochs for run in again.reproduction["gru-scratch-1x8"].runs] == [1]
-    assert len(given) == 1
 
 
 def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store, tmp_path, given, pool, monkeypatch):
@@ -293,20 +273,3 @@ def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, lab
         assert str(lab) not in text
         assert "/home/" not in text
     assert done.result["report"] == str(done.folder / "report.html")  # what the command prints
-
-
-@pytest.mark.slow
-def test_a_moved_checkout_is_repaired_first_and_nothing_is_trained_twice(own, tmp_path, given, pool, monkeypatch):
-    home = store_module.root()
-    moved = home.rename(home.with_name("moved"))
-    monkeypatch.setattr(store_module, "root", lambda: moved)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # set by the command for what it calls
-    setup.cache_clear()
-    for command in (lambda: reproduce(ONE, quick=True, make_pool=pool), lambda: rewrite_report("")):
-        with pytest.raises(InputError, match=r"moved or copied.*; run `tmlm doctor --repair` first"):
-            command()
-    assert given == []
-    doctor.repair()
-    again = reproduce(ONE, quick=True, make_pool=pool)
-    assert given == []
-    assert again.reproduction["gru-scratch-1x8"].runs == own.reproduction["gru-scratch-1x8"].runs

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import optuna
 import pytest
 import yaml
@@ -18,22 +17,21 @@ from optuna.trial import TrialState
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.cli.main import cli
-from pipeline.cli.recommend import recommended, sentence
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_trial
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.tasks import TimingTask, TrainingTask, do
-from pipeline.support.wording import UNKNOWN_DURATION
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
+from pipeline.tracking.registry import Registration
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import memory
 from pipeline.training.timing import generation_ms_per_char
-from tests.labs import make_artifacts_plain
+from tests.labs import leave_out_the_served_model, make_artifacts_plain
 from tests.pools import Inline
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
@@ -115,26 +113,22 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
     for run in runs:
         assert [point.step for point in MlflowClient().get_metric_history(run.info.run_id, "perplexity/val")] == [1, 2]
         assert recorded.artifact_path(run.info.run_id, CURVES_PLOT).is_file()
-    of_trials = {trial.user_attrs["run_id"] for trial in study.trials}
-    assert of_trials == {run.info.run_id for run in runs if bare_tags(run.data.tags).get("role", "") == "trial"}
-
-
-def test_the_models_of_the_front_are_timed_and_no_others(searched):
+    metrics = {run.info.run_id: run.data.metrics for run, role in zip(runs, roles, strict=True) if role == "trial"}
+    assert {trial.user_attrs["run_id"] for trial in study.trials} == metrics.keys()
+    for trial in study.trials:
+        assert trial.state == TrialState.COMPLETE
+        expected = metrics[trial.user_attrs["run_id"]]["result/val_perplexity"]
+        assert trial.values[0] == pytest.approx(expected, rel=1e-5)
+        shape = ModelConfig(trial.params["cell"], 1, trial.params["hidden_size"])
+        assert 10 ** trial.values[1] == pytest.approx(closed_form(shape, 28).macs_per_char)
     for point in searched.evaluated.points:
         assert len(point.candidate.ms_per_char) == (len(point.candidate.run_ids) if point.on_front else 0)
     assert len(searched.evaluated.front) < len(searched.evaluated.points)
 
 
-def test_values_are_those_of_the_runs(searched, study):
-    for trial in study.trials:
-        assert trial.state == TrialState.COMPLETE
-        recorded = MlflowClient().get_run(trial.user_attrs["run_id"]).data.metrics
-        assert trial.values[0] == pytest.approx(recorded["result/val_perplexity"], rel=1e-5)
-        shape = ModelConfig(trial.params["cell"], 1, trial.params["hidden_size"])
-        assert 10 ** trial.values[1] == pytest.approx(closed_form(shape, 28).macs_per_char)
-
-
-def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
+def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab):
+    assert said[0].startswith("4 trials and the confirmations of their front: ")
+    assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
     client = MlflowClient()
     run = client.get_run(searched.run_id)
     pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
@@ -145,14 +139,10 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
     assert yaml.safe_load(recorded.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
     assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 4
-
-
-def test_the_page_has_what_was_found_after_each_trial_as_curves(searched):
-    history = MlflowClient().get_metric_history(searched.run_id, "progress/best_val_perplexity")
+    history = client.get_metric_history(searched.run_id, "progress/best_val_perplexity")
     assert [metric.step for metric in history] == [1, 2, 3, 4]
     assert [metric.value for metric in history] == sorted((metric.value for metric in history), reverse=True)
-    areas = MlflowClient().get_metric_history(searched.run_id, "progress/hypervolume")
-    assert areas[-1].value > 0
+    assert client.get_metric_history(searched.run_id, "progress/hypervolume")[-1].value > 0
 
 
 def test_the_picks_are_registered_under_their_aliases(searched):
@@ -161,14 +151,6 @@ def test_the_picks_are_registered_under_their_aliases(searched):
         assert searched.result["picks"][name]["aliases"] == [name, f"search-{name}"]
         version = client.get_model_version_by_alias("time-machine-lm", name)
         assert version.run_id == searched.picks[name].run_id
-        model = mlflow.pyfunc.load_model(f"models:/time-machine-lm@{name}")
-        assert model.predict(["it"], params={"length": 3}) is not None
-
-
-def test_before_the_first_trial_it_says_how_long_and_where(searched, said, lab):
-    assert said[0].startswith("4 trials and the confirmations of their front: ")
-    assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
-    assert f"viewStateShareKey=search-{searched.run_id[:8]}" in said[0]
 
 
 def test_every_column_of_an_exported_front_is_a_figure_of_its_members(searched):
@@ -199,22 +181,7 @@ def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small
     assert again.run_id == searched.run_id
     assert Counting.given == 0
     assert len(trainings(searched)) == 4 + searched.result["confirmations"]
-    assert (
-        again.evaluated.front == pytest.approx(searched.evaluated.front)
-        or again.result["front"] == searched.result["front"]
-    )
-
-
-def test_a_recommendation_is_the_best_for_its_macs_of_the_finished_runs(searched):
-    every = {point.candidate.name: point for point in searched.evaluated.points}
-    limit = sorted(point.candidate.macs_per_char for point in every.values())[1]
-    found = recommended("auto", limit, None)
-    affordable = [p for p in every.values() if p.candidate.macs_per_char <= limit]
-    best = min(affordable, key=lambda point: point.val.mean)
-    assert (found["cell"], found["hidden_size"]) == (best.candidate.cell, best.candidate.hidden_size)
-    assert found["val_perplexity"] == pytest.approx(best.val.mean, rel=1e-5)
-    assert found["run_id"] in best.candidate.run_ids
-    assert f"{found['macs_per_char']:,} MACs per character" in sentence(found)
+    assert again.result["front"] == searched.result["front"]
 
 
 # --- each in a store of its own ---------------------------------------------------------------------------------------
@@ -251,18 +218,6 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
     task = TrainingTask("trial", 0, CorpusConfig(str(small_text)), model, train, "study", "parent", tags)
     with pytest.raises(InputError, match="has changed since the training was started"):
         do(task, lambda share: None)
-
-
-@pytest.mark.slow
-def test_more_trials_later_train_the_rest_alone(store, small_text):
-    def searched_with(trials: int) -> list[optuna.trial.FrozenTrial]:
-        config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4,6", "trials": trials}, confirm_seeds=1)
-        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
-        return optuna.load_study(study_name="search", storage=f"sqlite:///{store}/mlruns/optuna.db").trials
-
-    first, more = searched_with(1), searched_with(2)
-    assert len(more) == 2
-    assert more[:1] == first
 
 
 @pytest.mark.parametrize(
@@ -318,7 +273,10 @@ class LosingOnce(Inline):
         return super().done(task)
 
 
-def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, small_text):
+def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, small_text, monkeypatch):
+    leave_out_the_served_model(monkeypatch)
+    registered = {name: Registration("1", (), {}) for name in ("small", "knee", "best")}
+    monkeypatch.setattr("pipeline.stages.search.register_picks", lambda *details: registered)
     pool = LosingOnce(1)
     pool.lost = []
     config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
@@ -327,37 +285,6 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{store}/mlruns/optuna.db")
     assert [of_trial(trial)["kills"] for trial in study.trials] == [1]
-
-
-class Losing(Inline):
-    """Loses every process that times some steps."""
-
-    def done(self, task: Any) -> list[Event]:
-        return (
-            [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
-            if isinstance(task, TimingTask)
-            else super().done(task)
-        )
-
-
-@pytest.mark.slow
-def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store, small_text):
-    said: list[str] = []
-    config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=1)
-    done = search(config, CorpusConfig(str(small_text)), say=said.append, make_pool=Losing)
-    assert UNKNOWN_DURATION in said[0]
-    assert done.counts["trials"] == 1
-
-
-@pytest.mark.slow
-def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(store, small_text, caplog):
-    config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
-    done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
-    confirmation = done.evaluated.front[0].candidate.run_ids[1]
-    recorded.artifact_path(confirmation, "checkpoints/best.safetensors").unlink()
-    again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
-    assert f"The model of run {confirmation} can't be loaded" in caplog.text
-    assert len(again.evaluated.front[0].candidate.ms_per_char) == 1
 
 
 def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anything_is_changed(

@@ -289,18 +289,10 @@ class Search:
         """Put the running trials, which no process trains any more, in line again; returns their numbers.
 
         ``kills`` is counted for each of them: SHARED_KILLS if their command was killed. One that has killed too many
-        processes, or has a value that the space does not have, fails.
+        processes fails.
         """
         running = self.results.trials(TrialState.RUNNING)
         for trial in running:
-            given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            try:
-                for name, distribution in self.space.searched.items():
-                    if name in given:
-                        distribution.to_internal_repr(given[name])
-            except ValueError as error:
-                self._fail(trial.number, str(error))
-                continue
             if kills and self.count_kills(trial.number, kills) > KILLS_ALLOWED:
                 self._fail(trial.number, "its search was killed too often, so it is not tried again")
             else:

@@ -334,7 +334,6 @@ def test_one_objective_is_minimised_within_the_budget():
     ("options", "message"),
     [
         ({"known_objective": 2}, "known_objective is 2"),
-        ({"n_startup_trials": 0}, "n_startup_trials is 0"),
         ({"worst": 0.0}, "worst is 0.0"),
     ],
 )

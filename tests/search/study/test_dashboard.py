@@ -67,19 +67,3 @@ def test_a_picture_that_a_person_has_deleted_is_attached_again(study):
     kept = study._storage.get_study_system_attrs(study._study_id)
     attached = [json.loads(value) for name, value in kept.items() if name.startswith("artifacts:")]
     assert [artifact["filename"] for artifact in attached if artifact] == ["pareto.png"]
-
-
-@pytest.mark.parametrize(("text", "line"), [("it\nhas ", "it has"), ("时间" * 60, "时间" * 40 + "...")])
-def test_an_attribute_has_a_line_of_the_text(text, line):
-    assert dashboard.one_line(text) == line
-
-
-def test_the_note_of_a_study_says_what_is_searched_and_where_the_runs_are(begin):
-    search = begin(budget_macs=5000)
-    search.describe("http://ui/run", "**The outcome.**")
-    note = search.storage.get_study_system_attrs(search.study._study_id)["dashboard:note_str:0"]
-    assert note.startswith("**The outcome.**\n\n### The search\n\n- **text**: topics\n")
-    assert "hidden\\_size 4..8, at most 5,000 MACs per character\n" in note
-    assert "- **validation perplexity** (minimised): " in note
-    assert "; 28 = guessing, 1 = certain\n" in note
-    assert "[in MLflow](http://ui/run)" in note

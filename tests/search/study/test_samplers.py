@@ -27,13 +27,6 @@ def test_a_space_that_is_continuous_or_too_large_is_not_listed():
     assert configurations(space_of(hidden_size="1..100000")) is None
 
 
-def test_a_space_of_one_configuration_has_that_one():
-    one = {"cell": "lstm", "num_layers": 1, "hidden_size": 4}
-    found = space_of(cell="lstm", num_layers="1", hidden_size="4")
-    assert list(configurations(found) or []) == [one]
-    assert draw(found, Random(0)) == one
-
-
 @given(st.integers(0, 2**32))
 def test_what_is_drawn_lies_in_the_space(seed: int):
     found = space_of(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")

@@ -4,11 +4,10 @@ from contextlib import ExitStack
 
 import optuna
 import pytest
-from optuna.exceptions import StorageInternalError
 
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
-from pipeline.search.study.storage import open_storage, storage_errors, study_lock, with_storage
+from pipeline.search.study.storage import open_storage, study_lock, with_storage
 from tests.databases import standing_in
 
 
@@ -67,10 +66,3 @@ def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(
         begin(storage="firebird://here/no-such-driver")
     with pytest.raises((RecordingError, InputError), match=r"TMLM_STORAGE|no SQLAlchemy address"):
         begin(storage="postgresql://user:secret@127.0.0.1:1/no-such-server")
-
-
-def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(begin):
-    search = begin()
-    said = r"the study can't be kept in .*optuna.db: disk I/O error; see TMLM_STORAGE"
-    with pytest.raises(RecordingError, match=said), storage_errors(search.config):
-        raise StorageInternalError("disk I/O error")
