@@ -23,9 +23,7 @@ from pipeline.support.machine import public_version
 from pipeline.tracking.relocation import location_of
 
 SERVED_MODULE = "pipeline.tracking.served_model"
-
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what SERVED_MODULE needs
-
 SERVED_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
 
 SIGNATURE = ModelSignature(  # prompts in, texts out, and the options of `tmlm sample`

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "mlflow.tmlm."
-
 VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
 
 

@@ -32,21 +32,13 @@ from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 
 FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
-
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
-
 RESULT_FILE = "result.json"  # artifact with a step's result
-
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
-
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")  # of a search, which may change
-
 SHORT_ID = 8  # characters of a run id that lists show
-
 PAGE = 200  # runs in one request
-
 NAMED_RUNS = 5  # of the candidates that an ambiguous prefix names
-
 FORMS = "a run id, the first 4 or more characters of one, or latest"  # for messages
 
 ROW = (  # of ``RecordedTraining.row``

@@ -23,7 +23,6 @@ from pipeline.support.markdown import markdown_table, plain
 from pipeline.tracking.recorded import RecordedRun, find_run
 
 REGISTERED_MODEL = "time-machine-lm"
-
 LONGEST_ALIAS, LONGEST_DESCRIPTION = 255, 5000  # characters, MLflow's limits
 
 # own: only aliases that begin with the study's name; free: also the picks' names that belong to no other study;

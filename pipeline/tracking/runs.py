@@ -61,13 +61,9 @@ from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 log = logging.getLogger(__name__)
 
 P = Arguments("P")
-
 T = TypeVar("T")
-
 FINAL = ("result/", "size/", "speed/")  # beginnings of the names of metrics that are not curves
-
 SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints
-
 UNDECIDED = (None, "auto", "")  # values of options that are empty or are resolved later
 
 
@@ -345,7 +341,10 @@ def tracked_run(
         with defer_signals(), store_errors(), quiet_warnings():
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
-                save_views(store, tags["corpus"], digest)
+                from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view
+
+                wanted = views.all_texts(), *views.of_text(tags["corpus"], digest)
+                tag_experiment(store.experiment_id, dict(view.tag for view in wanted))
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
@@ -356,7 +355,12 @@ def tracked_run(
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
-        elif run and stage == "train" and "study" not in tags and _may_be_resumed(error):
+        elif (  # once the disk or the store works again
+            run
+            and (stage == "train" and "study" not in tags)
+            and isinstance(error, OSError | RecordingError)
+            and not isinstance(error, StoreGoneError)
+        ):
             error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
     finally:
@@ -370,25 +374,12 @@ def tracked_run(
                 mlflow.end_run(RunStatus.to_string(status))
 
 
-def save_views(store: Store, corpus: str, corpus_sha256: str) -> None:
-    """Store the views of a text, which MLflow's UI opens by links."""
-    from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view
-
-    wanted = views.all_texts(), *views.of_text(corpus, corpus_sha256)
-    tag_experiment(store.experiment_id, dict(view.tag for view in wanted))
-
-
 def is_in_a_hurry(error: BaseException) -> bool:
     """Whether not to wait for a server after this error: the process must exit soon, or a wait has just failed.
 
     The latter includes ClusterError, since the scheduler and the tracking server of a cluster are on one machine.
     """
     return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError | ClusterError)
-
-
-def _may_be_resumed(error: BaseException) -> bool:
-    """Whether a training that ended with this error can be resumed once the disk or the store works again."""
-    return isinstance(error, OSError | RecordingError) and not isinstance(error, StoreGoneError)
 
 
 _open: list[TrackedRun] = []  # of this process, parents first

@@ -19,11 +19,8 @@ from pipeline.training.loading import load_model
 from pipeline.training.samples import continuation_in_pieces, continuations
 
 LONGEST = 10_000  # characters of a prompt, and of its continuation
-
 MANY = 1_000  # prompts per request
-
 MOST = 200_000  # characters read, and characters generated, per request: the server answers one request at a time
-
 WIDEST = 50_000_000  # numbers in memory at each step (prompts x beams x symbols or units)
 
 

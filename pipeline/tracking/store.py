@@ -43,11 +43,8 @@ EXPERIMENT_NOTE = (
 )
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
-
 CREATE_ATTEMPTS = 20  # one per second
-
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
-
 SILENT_SECONDS = 10  # without an answer, until a warning is logged
 
 SETTINGS = {  # of MLflow, unless the user has set them
@@ -58,15 +55,10 @@ SETTINGS = {  # of MLflow, unless the user has set them
 }
 
 LOG_LEVELS = {"alembic": logging.WARNING, "mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
-
 _SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
-
 REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
-
 REASON_CHARS = 300
-
 ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
-
 PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 ADVICE = {  # pattern of the error message -> what to do; the first match counts

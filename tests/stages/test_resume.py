@@ -7,7 +7,8 @@ differs between configurations (the layers, the masks, the state that is carried
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,47 +110,41 @@ def small_text(small_text, tmp_path_factory) -> Path:
     return path
 
 
-RecordedStore = tuple[Path, str]  # a store, and the id of the run in it
-Recorder = Callable[[Callable[[], str]], RecordedStore]
+Stores = Callable[[str], tuple[Path, str]]  # the name of a run in RUNS -> a store with that run alone, and the run's id
 
 
 @pytest.fixture(scope="module")
-def record_store(tmp_path_factory, empty_database) -> Recorder:
-    """A function that makes a run in a new store, artifacts as in the tests, to be copied for each of them."""
+def stores(tmp_path_factory, empty_database, small_text) -> Stores:
+    """Records each run of RUNS once, artifacts as in the tests."""
 
-    def record(make: Callable[[], str]) -> RecordedStore:
+    @cache
+    def store_of(name: str) -> tuple[Path, str]:
         home = new_store(tmp_path_factory.mktemp("recorded") / "lab", empty_database)
         with store_at(home), pytest.MonkeyPatch.context() as patch:
             make_artifacts_plain(patch)
             leave_out_the_served_model(patch)
-            return home, make()
+            return home, RUNS[name](small_text)
 
-    return record
-
-
-def copied(recorded: RecordedStore, target: Path) -> str:
-    """Copy the store to where the test records, and return the id of its run."""
-    home, run_id = recorded
-    copy_store(home, target)
-    setup()
-    return run_id
+    return store_of
 
 
-@pytest.fixture(scope="module")
-def finished_store(record_store: Recorder, small_text: Path) -> RecordedStore:
-    return record_store(lambda: train(small_text, TINY).run_id)
+def copy_of(name: str) -> Any:
+    """A fixture: the id of a run of RUNS, in a store of the test's own."""
 
+    @pytest.fixture(name=name)
+    def copied(no_store: Path, stores: Stores) -> str:
+        home, run_id = stores(name)
+        copy_store(home, no_store)
+        setup()
+        return run_id
 
-@pytest.fixture
-def finished(no_store: Path, finished_store: RecordedStore) -> str:
-    """The id of a run of TINY to which nothing happened."""
-    return copied(finished_store, no_store)
+    return copied
 
 
 @pytest.fixture(scope="module")
-def expected(finished_store: RecordedStore) -> Outcome:
+def expected(stores: Stores) -> Outcome:
     """The outcome of TINY when nothing happens."""
-    home, run_id = finished_store
+    home, run_id = stores("finished")
     with store_at(home):
         setup()
         return outcome(run_id)
@@ -186,14 +181,10 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before its configuration is an artifact": lambda patch: patch.setattr(
         runs.TrackedRun, "yaml", dying_at(1, runs.TrackedRun.yaml)
     ),
-    "in the first epoch": lambda patch: patch.setattr(Training, "train_step", dying_at(2, Training.train_step)),
     "in a later epoch": lambda patch: patch.setattr(Training, "train_step", dying_at(40, Training.train_step)),
     "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
         experiment.Experiment, "_write_best", dying_at(2, experiment.Experiment._write_best)
-    ),
-    "between the figures and the sample texts": lambda patch: patch.setattr(
-        runs.TrackedRun, "text", dying_at(3, runs.TrackedRun.text)
     ),
     "between training and its pictures": lambda patch: patch.setattr(
         figures, "perplexity_curves", dying_at(1, figures.perplexity_curves)
@@ -220,8 +211,8 @@ def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyP
 
 
 SLOW_MOMENTS = (
-    "in the first epoch", "in a later epoch", "while a checkpoint is written", "while its model is logged",
-    "between the figures and the sample texts", "between training and its pictures",
+    "in a later epoch", "while a checkpoint is written", "while its model is logged",
+    "between training and its pictures",
 )  # fmt: skip
 SLOW_CONFIGURATIONS = ("rnn, output dropped", "report, gru, 2 layers", "report, lstm, scratch")
 
@@ -230,48 +221,14 @@ def some_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
-@pytest.fixture(scope="module")
-def stopped_store(record_store: Recorder, small_text: Path) -> RecordedStore:
-    return record_store(lambda: killed(small_text, TINY, stop_in_an_epoch))
-
-
-@pytest.fixture
-def stopped(no_store: Path, stopped_store: RecordedStore) -> str:
-    """The id of a run of TINY that Ctrl-C stopped in an epoch."""
-    return copied(stopped_store, no_store)
-
-
-@pytest.fixture(scope="module")
-def cut_store(record_store: Recorder, small_text: Path) -> RecordedStore:
-    return record_store(lambda: killed(small_text, TINY, kill_between_checkpoint_and_figures))
-
-
-@pytest.fixture
-def cut(no_store: Path, cut_store: RecordedStore) -> str:
-    """The id of a run of TINY that was killed between a checkpoint and its figures."""
-    return copied(cut_store, no_store)
-
-
-@pytest.fixture(scope="module")
-def timed_out_store(record_store: Recorder, small_text: Path) -> RecordedStore:
-    return record_store(lambda: train(small_text, {**TINY, "max_seconds": 1e-6}).run_id)
-
-
-@pytest.fixture
-def timed_out(no_store: Path, timed_out_store: RecordedStore) -> str:
-    """The id of a run of TINY that --max-seconds ended in its first epoch."""
-    return copied(timed_out_store, no_store)
-
-
-@pytest.fixture(scope="module")
-def two_epochs_store(record_store: Recorder, small_text: Path) -> RecordedStore:
-    return record_store(lambda: train(small_text, TWO_EPOCHS).run_id)
-
-
-@pytest.fixture
-def two_epochs(no_store: Path, two_epochs_store: RecordedStore) -> str:
-    """The id of a finished run at a constant learning rate, which may be resumed with more epochs."""
-    return copied(two_epochs_store, no_store)
+RUNS: dict[str, Callable[[Path], str]] = {
+    "finished": lambda text: train(text, TINY).run_id,
+    "stopped": lambda text: killed(text, TINY, stop_in_an_epoch),
+    "cut": lambda text: killed(text, TINY, kill_between_checkpoint_and_figures),
+    "timed_out": lambda text: train(text, {**TINY, "max_seconds": 1e-6}).run_id,
+    "two_epochs": lambda text: train(text, TWO_EPOCHS).run_id,
+}
+finished, stopped, cut, timed_out, two_epochs = map(copy_of, RUNS)
 
 
 @pytest.mark.parametrize("moment", some_slow(MOMENTS, SLOW_MOMENTS))
@@ -322,13 +279,16 @@ def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name
 
 
 def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
-    """Also where options are given as the run has them, which is no change."""
+    """Also where options are given as the run has them, or as auto or None, which is no change."""
+    kept = MlflowClient().get_run(stopped).data.tags[recorded_tag("config")]
     for moment in (stop_in_an_epoch, kill_between_checkpoint_and_figures, MOMENTS["while a checkpoint is written"]):
         be_killed(moment, lambda: train_stage.resume(stopped, {}))
-    train_stage.resume(stopped, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
+    given = {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)}
+    train_stage.resume(stopped, {**given, "batch_size": None, "max_seconds": None, "device": "auto"})
     assert_same(stopped, expected)
-    kept = bare_tags(MlflowClient().get_run(stopped).data.tags).get("resumed", "")
-    assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
+    tags = bare_tags(MlflowClient().get_run(stopped).data.tags)
+    assert (tags["config"], "resumed.epochs" in tags) == (kept, True)
+    assert tags["resumed"].startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
     folder = recorded.artifact_path(stopped, "checkpoints")
     assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
 
@@ -450,18 +410,6 @@ def test_another_configuration_is_refused_naming_the_option(stopped, option, val
         train_stage.resume(stopped, {option: value})
 
 
-def test_auto_is_as_the_run_was_begun(store, small_text):
-    options = {**TINY, "batch_size": 48, "max_seconds": 500.0, "device": "cpu"}
-    run_id = killed(small_text, options, stop_in_an_epoch)
-    config = resolve(options)[1]
-    fields = [*asdict(config), "hidden_size", "corpus", "alphabet"]
-    train_stage.resume(run_id, dict.fromkeys(fields, "auto") | dict.fromkeys(fields[::2]))
-    kept = json.loads(MlflowClient().get_run(run_id).data.tags[recorded_tag("config")])
-    assert kept["train"] == asdict(config)
-    assert len(MlflowClient().get_metric_history(run_id, "perplexity/val")) == TINY["epochs"]
-    assert not [tag for tag in bare_tags(MlflowClient().get_run(run_id).data.tags) if tag.startswith("resumed.")]
-
-
 def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):
     with runs.tracked_run("pipeline", "pipeline-lstm", {"trained_run": "1" * 32}) as run:
         pass
@@ -497,7 +445,7 @@ def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(c
 def test_a_training_whose_file_has_changed_goes_on_with_the_text_of_the_cache(store, small_text, tmp_path, caplog):
     text = tmp_path / "changing.txt"
     text.write_bytes(small_text.read_bytes())
-    run_id = killed(text, TINY, MOMENTS["in the first epoch"])
+    run_id = killed(text, TINY, stop_in_an_epoch)
     trained_on = load_corpus(CorpusConfig(str(text)))
     text.write_text("Another text. " * 2000)
     assert train_stage.resume(run_id, {}).result["corpus_sha256"] == trained_on.corpus_sha256
@@ -519,11 +467,8 @@ def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resume
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
     assert train_stage.resume(stopped, {}).run_id == stopped
     run = MlflowClient().get_run(begun)
-    assert (run.info.status, run.data.tags["stage"], bare_tags(run.data.tags).get("trained_run", "")) == (
-        "FINISHED",
-        "resume",
-        stopped,
-    )
+    tags = bare_tags(run.data.tags)
+    assert (run.info.status, tags["stage"], tags["trained_run"]) == ("FINISHED", "resume", stopped)
     assert "result/val_perplexity" in run.data.metrics
     assert MlflowClient().get_run(stopped).info.status == "FINISHED"
     assert "mlflow.parentRunId" not in MlflowClient().get_run(stopped).data.tags

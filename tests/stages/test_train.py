@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline.config import CorpusConfig, TrainConfig, resolve
-from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.errors import TrainingDivergedError
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import write_texts
 from pipeline.stages.train import Recorder, train
@@ -28,7 +28,6 @@ from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.experiment import Experiment
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
-from pipeline.training.timing import configurations_for
 from tests.labs import TINY
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -189,15 +188,6 @@ def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(tr
     assert datasets["size/macs_per_char"] is None
     digests = {data.dataset.name: data.dataset.digest for data in inputs.dataset_inputs}
     assert {m.dataset_digest for m in metrics if m.dataset_name == "topics/val"} == {digests["topics/val"]}
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [({"device": "mps"}, "--device mps is not available"), ({"hidden_size": 10**6}, "GB of memory")],
-)
-def test_what_can_not_be_trained_here_is_refused_before_a_run_is_started(small_text, options, says):
-    with pytest.raises(InputError, match=says):
-        configurations_for(load_corpus(CorpusConfig(str(small_text))), {**TINY, **options})
 
 
 def lose(checkpoint: Path) -> None:

@@ -90,24 +90,16 @@ def test_a_run_that_another_machine_has_resumed_is_not_ended_by_this_process(sto
         pass
 
 
-def test_a_run_says_what_made_it(store):
-    with runs.tracked_run("train", "lstm-1x8-s0", {"corpus": "topics"}) as run:
+def test_a_run_says_what_made_it_and_one_inside_another_is_its_child(store):
+    of_text = {"corpus": "topics"}
+    with runs.tracked_run("pipeline", "p", {}) as parent, runs.tracked_run("train", "lstm-1x8-s0", of_text) as run:
         pass
     recorded = MlflowClient().get_run(run.id)
-    assert recorded.info.run_name == "lstm-1x8-s0"
-    assert recorded.data.tags["stage"] == "train"
-    assert recorded.data.tags["corpus"] == "topics"
     tags = bare_tags(recorded.data.tags)
-    assert tags["process.pid"] == str(os.getpid())
+    assert (recorded.info.run_name, tags["stage"], tags["corpus"]) == ("lstm-1x8-s0", "train", "topics")
+    assert (tags["process.pid"], tags["mlflow.parentRunId"]) == (str(os.getpid()), parent.id)
     assert float(tags["process.started"]) > 0
     assert tags["git.dirty"] in ("true", "false")
-
-
-def test_a_run_inside_another_is_its_child(store):
-    with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("train", "child", {}) as child:
-        pass
-    tags = MlflowClient().get_run(child.id).data.tags
-    assert tags["mlflow.parentRunId"] == parent.id
 
 
 def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store, monkeypatch):
@@ -158,17 +150,11 @@ def id_of(**options: Any) -> str:
     return config.config_id(model, train, "digest of the text")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"seed": 7}, {"threads": 4}, {"device": "cpu"}, {"max_seconds": 60.0}],
-)
-def test_configurations_that_compute_the_same_but_for_the_seed_share_their_id(options):
-    assert id_of(**options) == id_of()
-
-
-@pytest.mark.parametrize("options", [{"epochs": 7}, {"hidden_size": 9}, {"learning_rate": 0.5}, {"preset": "report"}])
-def test_configurations_that_compute_something_else_do_not(options):
-    assert id_of(**options) != id_of()
+def test_configurations_that_compute_the_same_but_for_the_seed_share_their_id():
+    same = {"seed": 7}, {"threads": 4}, {"device": "cpu"}, {"max_seconds": 60.0}
+    others = {"epochs": 7}, {"hidden_size": 9}, {"learning_rate": 0.5}, {"preset": "report"}
+    assert {id_of(**options) for options in same} == {id_of()}
+    assert len({id_of(), *(id_of(**options) for options in others)}) == 5
 
 
 def test_a_run_whose_database_was_deleted_is_not_called_finished(store):

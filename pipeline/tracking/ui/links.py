@@ -7,7 +7,7 @@ import http.client
 import json
 import os
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pipeline.errors import InputError
@@ -16,9 +16,7 @@ from pipeline.tracking.store import Store, client, setup, sqlite_file, without_c
 from pipeline.tracking.ui import views
 
 HOST, PORT = "127.0.0.1", 5000
-
 UI_SECONDS = 2  # timeout of a request to a UI on this machine
-
 TRAINING_SIDE = "workflowType=machine_learning"  # the UI's side for training; its first page shows generative AI
 
 
@@ -54,7 +52,13 @@ def address() -> str:
     If none is running, the address that ``tmlm ui`` would use.
     """
     store = setup()
-    return server_address(store.uri) or f"http://{HOST}:{running_port(store) or next_port()}"
+    if server := server_address(store.uri):
+        return server
+    port = running_port(store)
+    if port is None:
+        with suppress(InputError):  # no free port: `tmlm ui` reports it
+            port = free_port(PORT)
+    return f"http://{HOST}:{port or PORT}"
 
 
 def is_running(store: Store) -> bool:
@@ -91,14 +95,6 @@ def running_port(store: Store) -> int | None:
     note = port_note(store)
     noted = note.read_text().split() if note is not None and note.is_file() else []
     return next((port for port in [*map(int, noted), PORT] if shows(port, store)), None)
-
-
-def next_port() -> int:
-    """The port that ``tmlm ui`` would use now."""
-    try:
-        return free_port(PORT)
-    except InputError:  # no free port: `tmlm ui` reports it
-        return PORT
 
 
 def port_note(store: Store) -> Path | None:

@@ -38,7 +38,6 @@ TAG_PREFIX = "mlflow.sharedViewState."
 Kind = Literal["models", "seeds", "compute", "search"]
 
 ALL_TEXTS = "models"  # key of the view of all texts
-
 CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value does not change between commands
 
 METRICS = (  # all that a training records
@@ -50,7 +49,6 @@ METRICS = (  # all that a training records
 )
 
 PERPLEXITY = "result/val_perplexity"
-
 SHAPE = ("cell", "num_layers", "hidden_size")
 
 COLUMNS = {  # of the table, with their widths in pixels
