@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil, floor, log10
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,9 @@ from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from pipeline.support.drawing import LabelPlaces, si
-from pipeline.support.statistics import Estimate
+
+if TYPE_CHECKING:  # it imports SciPy, which a training's pictures do not need
+    from pipeline.support.statistics import Estimate
 
 __all__ = ["Axes", "Figure"]  # for annotations elsewhere
 
@@ -118,7 +120,7 @@ def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], labe
         scatter(axes, of_cell[cell], marker, color=colour, markersize=5, alpha=0.55, mew=0, label=label.format(cell))
 
 
-def mean_with_interval(axes: Axes, cell: str, x: float, value: Estimate, **style: Any) -> None:
+def mean_with_interval(axes: Axes, cell: str, x: float, value: "Estimate", **style: Any) -> None:
     """Draw a mean in the style of its cell, with a bar for its interval if it has one."""
     colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
     bar = None
