@@ -74,7 +74,7 @@ class LanguageModel(nn.Module):
         names = [name for name, _ in self.core.named_parameters()]
         self._recurrent_weights = [name for name in names if "weight_hh" in name or "from_state.weight" in name]
         self.output = nn.Linear(config.hidden_size, vocab_size)
-        self._kernel: Kernel = "torch"
+        self.kernel: Kernel = "torch"  # set by ``use_kernel``
         if config.initialisation == "normal":
             for parameter in self.parameters():
                 if parameter.dim() > 1:
@@ -137,20 +137,15 @@ class LanguageModel(nn.Module):
         """A new model of the same class and vocabulary with another configuration."""
         return LanguageModel(config, self.vocab_size)
 
-    @property
-    def kernel(self) -> Kernel:
-        """What computes torch.nn's GRU and RNN layers: torch.nn ("torch") or ``models.by_hand`` ("by-hand").
+    def use_kernel(self, kernel: Kernel) -> None:
+        """Compute torch.nn's GRU and RNN layers by torch.nn ("torch") or ``models.by_hand`` ("by-hand").
 
-        It stays "torch" for a model without such layers.
+        ``kernel`` stays "torch" for a model without such layers.
         """
-        return self._kernel
-
-    @kernel.setter
-    def kernel(self, kernel: Kernel) -> None:
         layers = [module for module in self.modules() if isinstance(module, by_hand.ByHand)]
         for layer in layers:
             layer.by_hand = kernel == "by-hand"
-        self._kernel = kernel if layers else "torch"
+        self.kernel = kernel if layers else "torch"
 
 
 def with_row_lookup(model: LanguageModel) -> LanguageModel:

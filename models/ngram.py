@@ -315,25 +315,15 @@ class Baselines:
     ngram_order: int
     ngrams: tuple[NGramScore, ...]
 
-    def of_order(self, order: int) -> NGramScore:
-        """The score of the n-gram model of this order."""
-        return next(score for score in self.ngrams if score.order == order)
-
     @property
-    def ngram_bits_per_char(self) -> float:
-        return self.of_order(self.ngram_order).bits_per_char
-
-    @property
-    def ngram_entries(self) -> int:
-        return self.of_order(self.ngram_order).entries
+    def ngram(self) -> NGramScore:
+        """The score of the n-gram model of the best order."""
+        return next(score for score in self.ngrams if score.order == self.ngram_order)
 
     def perplexities(self) -> dict[str, float]:
         """Perplexities of the best n-gram and the unigram model, by their labels in figures."""
-        labelled = {
-            f"{self.ngram_order}-gram": self.ngram_bits_per_char,
-            "letter frequencies": self.unigram_bits_per_char,
-        }
-        return {label: 2**bits for label, bits in labelled.items()}
+        unigram, ngram = 2**self.unigram_bits_per_char, 2**self.ngram.bits_per_char
+        return {f"{self.ngram_order}-gram": ngram, "letter frequencies": unigram}
 
 
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:

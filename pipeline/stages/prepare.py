@@ -34,9 +34,9 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         for split, baseline in baselines.items():
             result[f"uniform_{split}_perplexity"] = 2**baseline.uniform_bits_per_char
             result[f"unigram_{split}_perplexity"] = 2**baseline.unigram_bits_per_char
-            result[f"ngram_{split}_perplexity"] = 2**baseline.ngram_bits_per_char
+            result[f"ngram_{split}_perplexity"] = 2**baseline.ngram.bits_per_char
         run.constants({f"corpus/{name}": value for name, value in result.items() if isinstance(value, int)})
-        result |= {"ngram_order": baselines["val"].ngram_order, "ngram_entries": baselines["val"].ngram_entries}
+        result |= {"ngram_order": baselines["val"].ngram_order, "ngram_entries": baselines["val"].ngram.entries}
         run.constants({f"baseline/{name}": value for name, value in result.items() if name.startswith(BASELINES)})
         result["ngrams"] = [
             {

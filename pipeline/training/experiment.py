@@ -137,12 +137,13 @@ class Experiment(Callback):
                 f"{path} was trained by recipe {recipe}, and this version trains by recipe {ours['recipe']}; "
                 "start a new training"
             )
-        may_change = dict.fromkeys(MAY_CHANGE)
-        for name in ("model", "train", "vocabulary"):
-            if found[name] | may_change != ours[name] | may_change:
-                raise InputError(f"{path} is of another {name} configuration; give another folder")
-        if found["corpus"]["corpus_sha256"] != ours["corpus"]["corpus_sha256"]:
-            raise InputError(f"{path} was trained on another text; give another folder")
+        theirs, own = (
+            {name: facts[name] | dict.fromkeys(MAY_CHANGE) for name in ("model", "train", "vocabulary")}
+            | {"text": facts["corpus"]["corpus_sha256"]}
+            for facts in (found, ours)
+        )
+        if other := [name for name in own if theirs[name] != own[name]]:
+            raise InputError(f"{path} is of a training with another {' and '.join(other)}; give another folder")
         planned, done = found["state"]["epochs"], len(found["state"]["history"])
         if training.epochs != planned and training.config.schedule != "constant":
             raise InputError(
@@ -250,10 +251,10 @@ class Experiment(Callback):
             "val_perplexity_pooled": training.best.val_perplexity_pooled,
             "test_perplexity": test.perplexity,
             "test_bits_per_char": test.bits_per_char,
-            "ngram_val_perplexity": 2 ** baselines["val"].ngram_bits_per_char,
-            "ngram_test_perplexity": 2 ** baselines["test"].ngram_bits_per_char,
+            "ngram_val_perplexity": 2 ** baselines["val"].ngram.bits_per_char,
+            "ngram_test_perplexity": 2 ** baselines["test"].ngram.bits_per_char,
             "ngram_order": baselines["val"].ngram_order,
-            "ngram_entries": baselines["val"].ngram_entries,
+            "ngram_entries": baselines["val"].ngram.entries,
             "mixture_val_perplexity": mixed.val.perplexity,
             "mixture_test_perplexity": mixed.test.perplexity,
             "mixture_kind": mixture.kind,

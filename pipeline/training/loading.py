@@ -68,14 +68,7 @@ def _model(
     if config.on_top_of == "ngram" and not ngram:
         raise ValueError(f"its n-gram is in {BEST_CHECKPOINT} beside it")
     model = language_model(config, vocab_size, Ngram.from_tensors(ngram, vocab_size) if ngram else None)
-    expected = model.state_dict()
-    if expected.keys() != weights.keys():
-        raise ValueError(f"its tensors are {', '.join(weights)}, not {', '.join(expected)}")
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
-            given, wanted = (f"{t.dtype} {tuple(t.shape)}" for t in (tensor, expected[name]))
-            raise ValueError(f"{name} is {given}, not {wanted} as its configuration and vocabulary say")
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} has values that are not finite")
-    model.load_state_dict(weights)
+    model.load_state_dict(weights)  # raises RuntimeError for other names or shapes
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise ValueError("it has values that are not finite")
     return model

@@ -114,7 +114,7 @@ class Training:
         self.precision = choose_precision(config.precision, self.device, model.config, config.batch_size)
         self.threads = config.threads or 1
         self.model = model.to(self.device)
-        self.model.kernel = choose_kernel(self.device, self.precision, model.config, config.preset)
+        self.model.use_kernel(choose_kernel(self.device, self.precision, model.config, config.preset))
         self.average = deepcopy(self.model) if config.average else None
         self.data = data_for(train, val, config, prior)
         self.epochs = number_of_epochs(config, self.data)

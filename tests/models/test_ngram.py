@@ -152,9 +152,9 @@ def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
     long, short = markov_text(seed=1), np.random.default_rng(0).integers(0, VOCAB_SIZE - 1, 3000)
     scores = baselines(markov_text(), {"val": long, "test": short}, VOCAB_SIZE)
     assert scores["val"].ngram_order == scores["test"].ngram_order == 3  # what decides is two before
-    assert scores["val"].ngram_bits_per_char == min(score.bits_per_char for score in scores["val"].ngrams)
-    assert scores["test"].ngram_bits_per_char > min(score.bits_per_char for score in scores["test"].ngrams)
-    assert scores["val"].ngram_entries == model_of_order(3).entries
+    assert scores["val"].ngram.bits_per_char == min(score.bits_per_char for score in scores["val"].ngrams)
+    assert scores["test"].ngram.bits_per_char > min(score.bits_per_char for score in scores["test"].ngrams)
+    assert scores["val"].ngram.entries == model_of_order(3).entries
 
 
 @pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE, order=6)])

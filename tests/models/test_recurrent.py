@@ -76,7 +76,7 @@ def test_outputs_states_and_gradients_agree_with_torch(cell, layers):
 
 def passed_through(model: LanguageModel, kernel: Kernel) -> list[Tensor | None]:
     """Logits, last state, and the gradients of the first state and of all parameters."""
-    model.kernel = kernel
+    model.use_kernel(kernel)
     model.zero_grad()
     torch.manual_seed(1)
     ids = torch.randint(VOCAB, (BATCH, 8))

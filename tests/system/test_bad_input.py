@@ -173,7 +173,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Lab, Path], Any], str]] = {
     "pipe": (lambda lab, path: os.mkfifo(path), "nor a file"),
     "symbols of two characters": (with_symbols(*LIST[:-1], "zz"), "has 'zz', which is not one character"),
     "10^9 units": (with_model(hidden_size=10**9), "parameters; there are"),
-    "another cell": (with_model(cell="gru"), "as its configuration and vocabulary say"),
+    "another cell": (with_model(cell="gru"), "holds no model that this version can build"),
     "a size in words": (with_model(hidden_size="8"), "holds no model that this version can build"),
     "weights that are no numbers": (with_tensors(lambda t: t * float("nan")), "has values that are not finite"),
 }

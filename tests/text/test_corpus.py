@@ -189,8 +189,8 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
     assert (last.train_chars, len(last.baseline_text("stream"))) == (2000, 2000)
     assert last.limited(0) == corpus
     whole, part = corpus.baselines("stream"), last.baselines("stream")
-    assert part["val"].ngram_bits_per_char > whole["val"].ngram_bits_per_char
-    assert last.ngram("stream").entries == part["val"].ngram_entries
+    assert part["val"].ngram.bits_per_char > whole["val"].ngram.bits_per_char
+    assert last.ngram("stream").entries == part["val"].ngram.entries
     with pytest.raises(InputError, match=f"--train-chars 99,999 is more than the {corpus.train_chars:,} training"):
         corpus.limited(99_999)
 
@@ -198,8 +198,8 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
 def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, corpus, monkeypatch):
     bars, val = corpus.baselines("stream"), corpus.split("stream", "val")
     ngram = KneserNey(corpus.split("stream", "train"), 28, bars["val"].ngram_order)
-    assert bars["val"].ngram_bits_per_char == pytest.approx(-ngram.log2_probabilities(val)[1:].mean())
-    assert predicted_bits_per_char(corpus.ngram("stream"), val) == bars["val"].ngram_bits_per_char
+    assert bars["val"].ngram.bits_per_char == pytest.approx(-ngram.log2_probabilities(val)[1:].mean())
+    assert predicted_bits_per_char(corpus.ngram("stream"), val) == bars["val"].ngram.bits_per_char
     for name in ("baselines", "KneserNey"):
         monkeypatch.setattr(corpus_module, name, lambda *a: pytest.fail("fitted a second time"))
     again = load_corpus(CorpusConfig(str(text_file)))
