@@ -15,21 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.support.statistics import COVERAGE, Estimate, Floats, estimate, geometric_mean, pooled_spread
 
 
-def _finite(values: ArrayLike) -> Floats:
-    """Convert to an array; ValueError for an infinite value or nan."""
-    array = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError("the points of a front must be finite")
-    return array
-
-
 def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
     """Mask of the points on the front: x (N,), y (..., N) -> (..., N).
 
     A point is dominated by another that is no greater in either objective and less in one. Equal points don't dominate
     each other: both are on the front, or neither is.
     """
-    x, y = _finite(x), _finite(y)
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not x.size:
         return np.zeros(y.shape, dtype=np.bool_)
     order = np.argsort(x, kind="stable")
@@ -49,7 +41,7 @@ def dominated_area(x: ArrayLike, y: ArrayLike, reference: tuple[float, float]) -
     The hypervolume of two objectives (Zitzler & Thiele 1998, doi:10.1007/BFb0056872), computed exactly: the sum of one
     rectangle for each step of the lowest y so far. Points beyond the reference add nothing.
     """
-    x, y = _finite(x), _finite(y)
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     order = np.argsort(x, kind="stable")
     x = np.minimum(x[order], reference[0])
     height = np.maximum(reference[1] - np.minimum.accumulate(y[..., order], axis=-1), 0.0)
@@ -59,7 +51,7 @@ def dominated_area(x: ArrayLike, y: ArrayLike, reference: tuple[float, float]) -
 
 def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
     """The area that the points (N, 2) dominate within the reference point; 0 without points."""
-    points = _finite(points).reshape(-1, 2)
+    points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     return float(dominated_area(points[:, 0], points[:, 1], reference))
 
 
@@ -68,11 +60,9 @@ def knee(points: ArrayLike) -> int:
 
     Distances are taken after both coordinates are scaled to [0, 1] between the ends (Das 1999, doi:10.1007/BF01195985;
     Satopaa et al. 2011, "Finding a 'Kneedle' in a Haystack", doi:10.1109/ICDCSW.2011.20). If no point lies below the
-    chord, as in a front of two, the knee is the end with the lower x. Raises ValueError without points.
+    chord, as in a front of two, the knee is the end with the lower x.
     """
-    points = _finite(points).reshape(-1, 2)
-    if not len(points):
-        raise ValueError("a front without points has no knee")
+    points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     span = np.ptp(points, axis=0)
     scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1.0)
     below = np.round(1.0 - scaled.sum(axis=1), 12)  # rounded, as both ends lie on the chord exactly
@@ -181,31 +171,10 @@ class FrontEstimate:
     seed_deviation: float | None
     degrees_of_freedom: int
 
-    @property
-    def is_noisy(self) -> bool:
-        """Whether seeds differ so much that the hypervolume's interval is too narrow and lies too high."""
-        return self.seed_deviation is not None and self.seed_deviation > NOISY
-
     @cached_property
     def front(self) -> tuple[FrontPoint, ...]:
         """The points on the front, by the means."""
         return tuple(point for point in self.points if point.on_front)
-
-
-# --- estimates over seeds --------------------------------------------------------------------------------------------
-
-
-def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:
-    """Draw (draws, N) from the posterior of the true means, under the prior p(mean, deviation) ~ 1 / deviation.
-
-    deviation'^2 = deviation^2 degrees / chi^2(degrees);  mean'_i ~ Normal(mean_i, deviation'^2 / size_i)
-    (Gelman et al., Bayesian Data Analysis, section 3.2, with a deviation that all groups share)
-    """
-    rng = np.random.default_rng(seed)
-    deviations = deviation * np.sqrt(degrees / rng.chisquare(degrees, draws))
-    standard_errors = deviations[:, None] / np.sqrt([len(group) for group in groups])
-    means: Floats = np.array([group.mean() for group in groups])
-    return means + standard_errors * rng.standard_normal((draws, len(groups)))
 
 
 def evaluate_front(
@@ -214,7 +183,11 @@ def evaluate_front(
     """Evaluate the candidates: means, intervals, probabilities and hypervolume. Deterministic for a given seed.
 
     ``reference`` is (the uniform perplexity, the largest MACs per character of the space); larger perplexities count as
-    the uniform one.
+    the uniform one. Probabilities and the interval of the hypervolume are from draws of the true means' posterior under
+    the prior p(mean, deviation) ~ 1 / deviation (Gelman et al., Bayesian Data Analysis, section 3.2, with a deviation
+    that all candidates share):
+
+    deviation'^2 = deviation^2 degrees / chi^2(degrees);  mean'_i ~ Normal(mean_i, deviation'^2 / size_i)
     """
     candidates = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
     if not candidates:
@@ -231,7 +204,11 @@ def evaluate_front(
     probabilities: list[float | None] = [None] * len(candidates)
     low = high = None
     if spread.deviation is not None:
-        drawn = _draws(logs, spread.deviation, spread.degrees_of_freedom, draws, seed)
+        rng, degrees = np.random.default_rng(seed), spread.degrees_of_freedom
+        deviations = spread.deviation * np.sqrt(degrees / rng.chisquare(degrees, draws))
+        standard_errors = deviations[:, None] / np.sqrt([len(group) for group in logs])
+        drawn = np.array([group.mean() for group in logs])
+        drawn = drawn + standard_errors * rng.standard_normal((draws, len(logs)))
         probabilities = front_mask(macs, drawn).mean(axis=0).tolist()
         # only the front's members: the luckiest of many candidates with one run would enlarge the area of each draw
         areas = dominated_area(macs[on_front], np.exp(np.clip(drawn[:, on_front], 0.0, cap)), corner)
@@ -255,13 +232,9 @@ def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]
 
     ``reference`` is (perplexity, MACs per character).
     """
-    areas, front, corner = [], np.empty((0, 2)), (log10(reference[1]), reference[0])
-    for trial in trials:
-        if trial.val_perplexity is not None and trial.val_perplexity < reference[0]:
-            front = np.vstack([front, (log10(trial.macs_per_char), trial.val_perplexity)])
-            front = front[front_mask(*front.T)]
-        areas.append(hypervolume(front, corner))
-    return areas
+    points = [(log10(trial.macs_per_char), trial.val_perplexity or reference[0]) for trial in trials]
+    corner = (log10(reference[1]), reference[0])
+    return [hypervolume(points[: number + 1], corner) for number in range(len(points))]
 
 
 # --- picks -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from textwrap import indent
 
-from pipeline.search.front import FrontEstimate, FrontPoint, Pick
+from pipeline.search.front import NOISY, FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.tracking.registry import Registration
@@ -48,7 +48,11 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     hypervolume = (
         f"Hypervolume {evaluated.hypervolume:.2f}{between}, in perplexity times decades of MACs within "
         f"perplexity {perplexity:g} and {macs:,.0f} MACs per character."
-        + (f" This interval is too narrow and lies too high: {luck}." if evaluated.is_noisy else "")
+        + (
+            f" This interval is too narrow and lies too high: {luck}."
+            if (evaluated.seed_deviation or 0) > NOISY
+            else ""
+        )
     )
     return [spread, *chances, hypervolume]
 
