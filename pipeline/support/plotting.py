@@ -64,29 +64,22 @@ def plain_number(value: float) -> str:
 
 def log_y(axes: Axes, values: Sequence[float]) -> None:
     """Make y logarithmic, with limits around the values and plain numbers at 1, 1.5, 2, 3, ... or some of these."""
-    low, high = min(values) / 1.12, max(values) * 1.12
-    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 500 * low else (1,)
     axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    _number_ticks(axes.yaxis, low, high, steps, plain_number)
+    axes.set_ylim(min(values) / 1.12, max(values) * 1.12)
+    _number_ticks(axes.yaxis, (20, 500), plain_number)
 
 
-def log_x(axes: Axes, values: Sequence[float], number: Callable[[float], str] = si, is_narrow: bool = False) -> None:
-    """Make x logarithmic, with limits around the values and ticks at 1, 2, 5, ... formatted by ``number``.
-
-    With ``is_narrow``, there are fewer ticks.
-    """
-    low, high = min(values) / 1.4, max(values) * 1.4
-    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 5000 * low else (1,)
-    if is_narrow:
-        steps = (1, 2, 5) if high < 100 * low else (1,)
+def log_x(axes: Axes, values: Sequence[float], is_narrow: bool = False) -> None:
+    """Make x logarithmic, with limits around the values and ticks at 1, 2, 5, ..., of which ``is_narrow`` has fewer."""
     axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    _number_ticks(axes.xaxis, low, high, steps, number)
+    axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
+    _number_ticks(axes.xaxis, (0, 100) if is_narrow else (20, 5000), si)
 
 
-def _number_ticks(axis: Axis, low: float, high: float, steps: Sequence[float], number: Callable[[float], str]) -> None:
-    """Set ticks at these steps of each decade between low and high."""
+def _number_ticks(axis: Axis, spans: tuple[float, float], number: Callable[[float], str]) -> None:
+    """Set ticks at 1, 1.5, 2, ... of each decade if the ends' ratio is below the first span, fewer below the second."""
+    low, high = axis.get_view_interval()
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < spans[0] * low else (1, 2, 5) if high < spans[1] * low else (1,)
     ticks = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1) for step in steps]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_minor_locator(NullLocator())

@@ -10,16 +10,13 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from itertools import dropwhile
 from pathlib import Path
 from uuid import getnode
 
 import psutil
 
 START_TOLERANCE_SECONDS = 2.0  # start times are computed from the clock, which may be adjusted
-START_FIELD = 22  # starttime in /proc/PID/stat, as proc(5) numbers the fields
 MULTICAST = 1 << 40  # set in an address that getnode() has made up, another one in each process
-AFTER_NAME = 3  # the first field after the program's name, which may contain spaces and parentheses
 
 
 def process_tags() -> dict[str, str]:
@@ -44,13 +41,7 @@ def is_of_this_machine(tags: Mapping[str, str]) -> bool:
     here = process_tags()
     if any(tags.get(key) != here[key] for key in ("process.host", "process.machine", "process.namespace")):
         return False
-    boot = _boot()
-    if boot is None or tags.get("process.boot", boot) == boot:
-        return True
-    try:
-        return float(tags["process.started"]) < psutil.boot_time()
-    except (KeyError, ValueError):
-        return False
+    return tags.get("process.boot") == _boot() or float(tags["process.started"]) < psutil.boot_time()
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:
@@ -74,10 +65,9 @@ def is_gone(tags: Mapping[str, str]) -> bool:
 
 def start_ticks(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; None where the system does not report it."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return int(fields[START_FIELD - AFTER_NAME])
-    except (OSError, IndexError, ValueError):
+    try:  # proc(5): field 22, starttime; the second one, the program's name, may contain spaces and parentheses
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[22 - 3])
+    except OSError:
         return None
 
 
@@ -87,20 +77,14 @@ def folder_of_mlflow_run() -> str | None:
     That process is the nearest ancestor without MLFLOW_RUN_ID above one that has it. None if neither this process nor
     an ancestor has it, or if this can't be determined.
     """
-    try:
-        processes = dropwhile(lambda process: not _has_run(process), [psutil.Process(), *psutil.Process().parents()])
-        caller = next(dropwhile(_has_run, processes), None)
-        return None if caller is None else caller.cwd()
-    except psutil.Error:
-        return None
-
-
-def _has_run(process: psutil.Process) -> bool:
-    """Whether a process was started with MLFLOW_RUN_ID; False for a process of another user."""
-    try:
-        return "MLFLOW_RUN_ID" in process.environ()
-    except psutil.AccessDenied:
-        return False
+    with suppress(psutil.Error):  # among them AccessDenied, to a process of another user
+        is_below = False
+        for process in [psutil.Process(), *psutil.Process().parents()]:
+            has_run = "MLFLOW_RUN_ID" in process.environ()
+            if is_below and not has_run:
+                return process.cwd()
+            is_below = is_below or has_run
+    return None
 
 
 @cache

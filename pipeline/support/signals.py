@@ -3,8 +3,8 @@
 After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread, either at
 once or at the end of a ``defer_signals`` block. A watcher thread, which a long computation does not block, forces the
 exit at a second Ctrl-C, or DEADLINE_SECONDS after the first signal (sooner in a worker, whose parent waits for it);
-functions registered with ``on_forced_exit`` are called first. Without ``install``, as in a notebook, Python's defaults
-apply.
+the function registered with ``on_forced_exit`` is called first. Without ``install``, as in a notebook, Python's
+defaults apply.
 """
 
 import gc
@@ -20,14 +20,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; below 5 together with CLOSING_SECONDS
-CLOSING_SECONDS = 1.0  # for the functions registered with on_forced_exit
+CLOSING_SECONDS = 1.0  # for the function registered with on_forced_exit
 SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one that was delivered twice, by the shell and the process group
 POLL_SECONDS = 0.2  # between two checks of the deadline and of the parent process
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _depth = 0  # nesting of defer_signals blocks
 _deferred: BaseException | None = None  # raised on leaving the outermost block
-_closers: list[Callable[[str], None]] = []
+_closer: Callable[[str], None] | None = None
 _deadline_seconds: float | None = DEADLINE_SECONDS  # None: no forced exit
 _stopping = False  # a signal has arrived
 
@@ -67,7 +67,8 @@ def defer_signals() -> Iterator[None]:
 
 def on_forced_exit(closer: Callable[[str], None]) -> None:
     """Register a function to call with the signal's name before a forced exit."""
-    _closers.append(closer)
+    global _closer
+    _closer = closer
 
 
 def disable_deadline() -> None:
@@ -135,13 +136,10 @@ def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None) -
 
 
 def _force_exit(signum: int) -> None:
-    """Call the registered functions, for at most CLOSING_SECONDS, and exit; only a worker prints no message."""
-    closing = [threading.Thread(target=closer, args=(name_of(signum),), daemon=True) for closer in _closers]
-    for thread in closing:
-        thread.start()
-    until = time.monotonic() + CLOSING_SECONDS
-    for thread in closing:
-        thread.join(max(0.0, until - time.monotonic()))
+    """Call the registered function, for at most CLOSING_SECONDS, and exit; only a worker prints no message."""
+    closing = threading.Thread(target=_closer, args=(name_of(signum),), daemon=True)
+    closing.start()
+    closing.join(CLOSING_SECONDS)
     process = sys.modules.get("multiprocessing.process")  # imported in every worker
     if process is None or process.parent_process() is None:
         sys.stderr.write(f"Stopped by {name_of(signum)}.\n")

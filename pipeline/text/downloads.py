@@ -1,7 +1,6 @@
 """Downloads over https into the cache: written atomically, bounded in time, and checked against a known digest."""
 
 import hashlib
-import logging
 import os
 import re
 import time
@@ -17,11 +16,8 @@ from pipeline.support.files import atomic_write, file_lock, leftovers
 if TYPE_CHECKING:
     import requests
 
-log = logging.getLogger(__name__)
-
 CONNECT_SECONDS, PART_SECONDS = 3.0, 10.0  # until a server is connected, and until its next bytes arrive
 TOTAL_SECONDS = 1200.0
-NOTICE_SECONDS = 5.0  # until a slow download is first logged; each further interval is twice the time so far
 PART_BYTES = 1024
 
 
@@ -47,15 +43,10 @@ def public(address: str) -> str:
     return f"{scheme}://{re.split(r'[?#]', rest, maxsplit=1)[0].rpartition('@')[2]}"
 
 
-def kept_downloads(address: str) -> list[Path]:
-    """Files downloaded from addresses whose ``public`` form is this one, the latest first."""
-    files = (cache_dir() / "downloads").glob(f"{_digest(address)}-*.txt")
-    return sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
-
-
 def kept_file(url: str) -> Path:
-    """The cache file of a user's address; its name begins with the digest of the public address."""
-    return cache_dir() / "downloads" / f"{_digest(public(url))}-{_digest(url)}.txt"
+    """The cache file of a user's address."""
+    digests = (hashlib.sha256(address.encode()).hexdigest()[:16] for address in (public(url), url))
+    return cache_dir() / "downloads" / f"{'-'.join(digests)}.txt"
 
 
 def download(url: str, online: bool, file: str = "", known_sha256: str = "", refresh: bool = False) -> Path:
@@ -74,13 +65,18 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     if not is_valid:
         raise InputError(f"--corpus {shown} is not an https address; give https://HOST/PATH, or a file")
     kept = cache_dir() / "downloads" / file if file else kept_file(url)
-    if _is_kept(kept, known_sha256) and not refresh:
+
+    def is_kept() -> bool:
+        digests = ("", hashlib.sha256(kept.read_bytes()).hexdigest()) if kept.is_file() else ()
+        return known_sha256 in digests and not refresh
+
+    if is_kept():
         return kept
     if not online or os.environ.get("TMLM_OFFLINE"):
         raise DataUnavailableError(f"{shown}: not downloaded ({'TMLM_OFFLINE is set' if online else 'offline'})")
     try:
         with file_lock(kept.with_suffix(".lock")):  # only one of several processes downloads it
-            if _is_kept(kept, known_sha256) and not refresh:
+            if is_kept():
                 return kept
             for part in leftovers(kept):
                 part.unlink()
@@ -93,24 +89,13 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     return kept
 
 
-def _is_kept(file: Path, known_sha256: str) -> bool:
-    """Whether a file is there, with the digest if that is known."""
-    return file.is_file() and known_sha256 in ("", hashlib.sha256(file.read_bytes()).hexdigest())
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def fetch(url: str, file: BinaryIO) -> str:
     """Download an address to an open file; returns the digest. Raises DataUnavailableError with the reason."""
     import requests
 
     shown, digest, received = public(url), hashlib.sha256(), 0
-    started = time.monotonic()
-    notice_seconds = NOTICE_SECONDS
+    started, limits = time.monotonic(), (CONNECT_SECONDS, PART_SECONDS)
     try:
-        limits = (CONNECT_SECONDS, PART_SECONDS)
         with requests.get(url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
             response.raise_for_status()
             response.raw.enforce_content_length = True  # urllib3 before 2 mistakes a broken connection for the end
@@ -118,12 +103,8 @@ def fetch(url: str, file: BinaryIO) -> str:
                 file.write(part)
                 digest.update(part)
                 received += len(part)
-                seconds = time.monotonic() - started
-                if seconds > TOTAL_SECONDS:
+                if (seconds := time.monotonic() - started) > TOTAL_SECONDS:
                     raise DataUnavailableError(f"{shown}: given up after {received:,} bytes in {seconds:.0f} s")
-                if seconds > notice_seconds:
-                    log.warning("downloading %s: %s bytes in %.0f s", shown, f"{received:,}", seconds)
-                    notice_seconds = 3 * seconds
     except requests.HTTPError as error:
         raise DataUnavailableError(f"{shown}: HTTP status {error.response.status_code}") from error
     except requests.exceptions.SSLError as error:

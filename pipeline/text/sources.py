@@ -16,11 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.config import Alphabet
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.processes import folder_of_mlflow_run
 from pipeline.text.downloads import cache_dir, download, is_address, public
-from pipeline.text.vocabulary import normalised
 
 PIECE_SIZE = 1_000_000  # bytes or characters that are read at once
 FALLBACK = "python-docs"
@@ -30,28 +28,19 @@ FALLBACK = "python-docs"
 class PublishedText:
     """A text that is downloaded when it is first used, and recognised by its digest.
 
-    ``file`` is its name in $TMLM_DATA_DIR and in the cache. ``normalised_sha256`` is the digest of the text normalised
-    to ``alphabet``: it also recognises a copy with other line breaks.
+    ``file`` is its name in $TMLM_DATA_DIR and in the cache.
     """
 
     title: str
     file: str
     sha256: str
-    alphabet: Alphabet
-    normalised_sha256: str
     addresses: tuple[str, ...]
 
-    def is_in(self, text: "FoundText", sha256: str) -> bool:
-        """Whether a found text, whose bytes have the digest ``sha256``, is this one."""
+    def is_in(self, file: Path, sha256: str) -> bool:
+        """Whether a file, whose bytes have the digest ``sha256``, is this text, maybe with line breaks of Windows."""
         if sha256 == self.sha256:
             return True
-        digest = hashlib.sha256()
-        try:
-            for piece in normalised(text.pieces(sha256), self.alphabet):
-                digest.update(piece.encode())
-        except InputError:  # not a text
-            return False
-        return digest.hexdigest() == self.normalised_sha256
+        return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest() == self.sha256
 
 
 PUBLISHED_TEXTS = {
@@ -59,20 +48,16 @@ PUBLISHED_TEXTS = {
         title="The Time Machine",
         file="timemachine.txt",
         sha256="8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
-        alphabet="letters",
-        normalised_sha256="9f258eadf409c46591c5c61d72c087cb825faf419c9f87ceb580f0eacb30c506",
         addresses=(
             "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
             "https://d2l-data.s3.amazonaws.com/timemachine.txt",
             "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
         ),
     ),
-    "tiny-shakespeare": PublishedText(  # 1,115,394 bytes, ASCII with LF: normalising to raw does not change it
+    "tiny-shakespeare": PublishedText(
         title="Tiny Shakespeare",
         file="tinyshakespeare.txt",
         sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        alphabet="raw",
-        normalised_sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
         addresses=(
             "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
         ),
@@ -221,7 +206,7 @@ def _published_text(name: str, online: bool) -> FoundText:
         except InputError as error:
             tried.append(str(error))
         else:
-            if published.is_in(text, sha256):
+            if published.is_in(path, sha256):
                 return text
             tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {published.sha256[:8]}...)")
     for url in published.addresses:

@@ -18,7 +18,7 @@ from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
-from pipeline.text.downloads import kept_downloads, public
+from pipeline.text.downloads import public
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.liveness import close_nested, process_state
@@ -164,10 +164,6 @@ def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) ->
     """
     if (kept := kept_corpus(name, source, alphabet, corpus_sha256)) is not None:
         return kept
-    for file in kept_downloads(source):  # the recorded address may lack the credentials for a download
-        corpus = load_corpus(CorpusConfig(str(file), alphabet))
-        if corpus.corpus_sha256 == corpus_sha256:
-            return replace(corpus, name=name, source=source)
     corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
     if corpus.corpus_sha256 != corpus_sha256:
         raise InputError(
