@@ -4,6 +4,7 @@ A process that imports the copy may have modules called ``models`` or ``pipeline
 """
 
 import ast
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def copy_as_package(module: str, folder: Path) -> Path:
     return package
 
 
+@cache
 def _files_behind(module: str) -> list[Path]:
     """The files of a module, of what it imports, and of their packages, in alphabetical order."""
     files: set[Path] = set()
@@ -43,6 +45,7 @@ def _files_behind(module: str) -> list[Path]:
     return sorted(files | packages)
 
 
+@cache
 def _renamed(source: str, package: str) -> str:
     """Rewrite ``from models... import`` and ``from pipeline... import`` to import from the package."""
     lines = source.splitlines(keepends=True)
