@@ -15,12 +15,6 @@ def _no_keys(monkeypatch, tmp_path):
     monkeypatch.setenv("TMLM_CLUSTER_KEYS", str(tmp_path / "keys"))
 
 
-@pytest.fixture
-def _installed(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
-
-
-@pytest.mark.usefixtures("_installed")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -38,7 +32,6 @@ def test_what_is_not_safe_is_refused_with_exit_code_2(words, message):
     assert message in error
 
 
-@pytest.mark.usefixtures("_installed")
 def test_a_store_other_than_the_clusters_is_refused_with_what_to_set_as_under_mlflow_run(monkeypatch):
     pool = SimpleNamespace(mlflow_address=lambda address: "http://127.0.0.1:5000")
     monkeypatch.setattr(pipeline.cluster, "pool", pool, raising=False)  # the real one imports dask
@@ -64,24 +57,15 @@ def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
     assert (code, "already" in error) == (2, True)
 
 
-@pytest.fixture
-def given(_installed, monkeypatch, tmp_path):
-    """What ``cluster serve`` would start: commands and environment."""
-    from pipeline.cluster import processes
-    from pipeline.tracking import store
-
+def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(monkeypatch, tmp_path):
     given: dict[str, Any] = {}
 
     def supervise(commands, environment, say):
         given.update(commands=commands, environment=environment)
         return 0
 
-    monkeypatch.setattr(processes, "supervise", supervise)
-    monkeypatch.setattr(store, "root", lambda: tmp_path)
-    return given
-
-
-def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(given, monkeypatch):
+    monkeypatch.setattr("pipeline.cluster.processes.supervise", supervise)
+    monkeypatch.setattr("pipeline.tracking.store.root", lambda: tmp_path)
     monkeypatch.setenv("TMLM_CLUSTER_STORE", "postgresql://u:secret@host/db")
     code, printed, error = run("cluster", "serve", "--host", "127.0.0.1")
     assert code == 0

@@ -24,14 +24,12 @@ COST = closed_form(SHAPE, VOCABULARY)
 
 def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset: str = "stream") -> RecordedTraining:
     """A training of SHAPE; without a perplexity, one that diverged."""
-    params = {"preset": preset, "seed": str(seed), "cell": "gru", "num_layers": "1", "hidden_size": "8"}
+    sizes = {"cell": "gru", "num_layers": "1", "hidden_size": "8", "embedding_size": "0"}
+    params = {"preset": preset, "seed": str(seed), **sizes}
     tags = {"corpus": "my-book", "corpus.sha256": "a", "config_id": config_id}
-    metrics = {}
-    if val_perplexity is not None:
-        metrics = {"size/macs_per_char": float(COST.macs_per_char), "size/parameters": float(COST.parameters)}
-        metrics["result/val_perplexity"] = val_perplexity
-    run_id = f"{config_id}-{seed}" if metrics else f"{config_id}-{seed}-diverged"
-    params["embedding_size"] = "0"
+    metrics = {"size/macs_per_char": float(COST.macs_per_char), "size/parameters": float(COST.parameters)}
+    metrics = {} if val_perplexity is None else {**metrics, "result/val_perplexity": val_perplexity}
+    run_id = f"{config_id}-{seed}" + "-diverged" * (not metrics)
     return made_up_training(run_id, "gru-1x8", ended_ms=seed, params=params, metrics=metrics, tags=tags)
 
 
@@ -40,14 +38,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Has the store hold these runs, from the first that ended to the last; those without a result diverged."""
 
     def record(*runs: RecordedTraining) -> None:
-        def finished() -> list[RecordedTraining]:
-            return sorted((run for run in runs if run.metrics), key=lambda run: -(run.ended_ms or 0))
-
-        def diverged(digest: str) -> list[RecordedTraining]:
-            return [run for run in runs if run.corpus_sha256 == digest and not run.metrics]
-
-        monkeypatch.setattr("pipeline.tracking.recorded.finished_trainings", finished)
-        monkeypatch.setattr("pipeline.tracking.recorded.diverged_trainings", diverged)
+        finished = sorted((run for run in runs if run.metrics), key=lambda run: -(run.ended_ms or 0))
+        diverged = [run for run in runs if not run.metrics]
+        monkeypatch.setattr("pipeline.tracking.recorded.finished_trainings", lambda: finished)
+        monkeypatch.setattr("pipeline.tracking.recorded.diverged_trainings", lambda digest: diverged)
 
     return record
 

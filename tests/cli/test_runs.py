@@ -37,12 +37,6 @@ def test_runs_says_that_there_are_none_or_more(store, monkeypatch):
     assert json.loads(run("runs", "--json")[1]) == {"runs": []}
 
 
-def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):
-    (training,) = listed_trainings()
-    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search, limit: [training] * limit)
-    assert run("runs", "--limit", "2")[1].splitlines()[3:] == ["(the last 2; more with --limit)"]
-
-
 def test_the_table_fits_into_the_terminal(trained, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     now = int(1000 * time.time())

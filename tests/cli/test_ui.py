@@ -12,7 +12,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import psutil
@@ -47,7 +47,7 @@ def secret_database(
         yield SECRET
 
 
-class Server:
+class Server(AbstractContextManager["Server"]):
     """Stands in for the process of the UI, which ends at once."""
 
     command: list[str]
@@ -56,16 +56,12 @@ class Server:
     def __init__(self, command: list[str], env: dict[str, str], start_new_session: bool) -> None:
         Server.command, Server.env = command, env
 
-    def __enter__(self) -> "Server":
-        return self
-
     def __exit__(self, *what: object) -> None: ...
 
     def poll(self) -> int:
         return 0
 
-    def wait(self) -> int:
-        return 0
+    wait = poll
 
 
 def said(*words: str, code: int = 0) -> str:
@@ -126,9 +122,7 @@ def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
 
 def test_no_second_ui_is_started_for_a_server(monkeypatch):
     monkeypatch.setattr(ui, "setup", lambda: Store("https://u:secret@server:8080/mlflow/", "7", None))
-    monkeypatch.setattr(subprocess, "Popen", None)
-    address = "https://server:8080/mlflow"
-    with pytest.raises(InputError, match=f"tracking server, which has its own UI: open {address}, or unset"):
+    with pytest.raises(InputError, match="which has its own UI: open https://server:8080/mlflow, or unset"):
         ui.serve(5000, None, print)
 
 
@@ -154,12 +148,6 @@ VIEW = f"/#/experiments/0/runs?{SIDE}&viewStateShareKey="
 
 
 @pytest.fixture
-def no_ui(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store of which no UI is running."""
-    monkeypatch.setattr(links_module, "shows", lambda port, store: False)
-
-
-@pytest.fixture
 def opened(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A UI answers on every port and there is a browser; gives the addresses that it is opened at."""
     addresses: list[str] = []
@@ -175,8 +163,7 @@ def recorded(stage: str, **tags: str) -> str:
         return run.id
 
 
-@pytest.mark.usefixtures("no_ui")
-def test_what_is_named_opens_at_its_page_its_curves_or_its_view():
+def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
     def path_to(what: str) -> str:
         return "/#" + ui.link_to(what).partition("/#")[2]
 
