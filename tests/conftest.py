@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,10 +59,14 @@ def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
+    from mlflow.store.db import utils
+
     folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
         patch.setattr("pipeline.tracking.store.root", lambda: folder)
+        # constant, and read anew from seventy migrations for each store
+        patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
         yield folder
 
 
