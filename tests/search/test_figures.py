@@ -85,7 +85,7 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
 
 
 def test_no_label_covers_another_or_leaves_the_axes(drawn):
-    trials, evaluated, chosen = study(40)
+    trials, evaluated, chosen = study(24)
     figures.pareto_front(trials, evaluated, chosen, NGRAMS, BARS, "a search")
     figures.perplexity_against_time(evaluated, chosen, "a search")
     for figure in drawn:

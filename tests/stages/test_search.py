@@ -56,7 +56,6 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     brief = partial(generation_ms_per_char, chars=2, rounds=1)
     patch.setattr("pipeline.stages.search.generation_ms_per_char", brief)
     patch.setattr("pipeline.search.study.results.FEWEST_TO_RANK", 1000)
-    patch.setattr("pipeline.search.figures.write_labels", lambda *labels, **options: None)
 
 
 @pytest.fixture

@@ -342,6 +342,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
         KnownCostSampler(log_macs, **options)
 
 
+@pytest.mark.slow
 def test_the_example_in_the_docs_runs(capsys):
     runpy.run_path(str(DOCS / "known_cost_example.py"), run_name="__main__")
     assert "coefficients: mean absolute error" in capsys.readouterr().out
