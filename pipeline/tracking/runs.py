@@ -349,6 +349,7 @@ def tracked_run(
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
         yield run
+        run.check_is_recorded()
         status = RunStatus.FINISHED
     except BaseException as error:
         failure = without_passwords(f"{type(error).__name__}: {error}")
@@ -420,21 +421,15 @@ def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> Track
 
 def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
     """End the active run with its status and the reason. Raises RecordingError if FINISHED can't be recorded."""
-    gone: StoreGoneError | None = None
-    if status == RunStatus.FINISHED:
-        try:
-            run.check_is_recorded()
-        except StoreGoneError as error:
-            gone, status, failure = error, RunStatus.FAILED, f"{type(error).__name__}: {error}"
     try:
         with impatient() if in_a_hurry else warn_if_silent(run.store.uri):
-            is_ours = True
+            is_elsewhere = False
             try:
-                is_ours = not _is_resumed_elsewhere(run)
-                if failure and is_ours:
+                is_elsewhere = _is_resumed_elsewhere(run)
+                if failure and not is_elsewhere:
                     set_tags(run.id, {"failure": failure[:4000]})
             finally:
-                if is_ours:
+                if not is_elsewhere:
                     mlflow.end_run(RunStatus.to_string(status))
                 else:  # the other process ends it, or has; MLflow has no public call that only forgets the active run
                     fluent._active_run_stack.get().pop()
@@ -444,8 +439,6 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
         if status == RunStatus.FINISHED:
             raise RecordingError(reason) from error
         log.warning("%s", reason)  # the error that ended the run is re-raised
-    if gone is not None:
-        raise gone
 
 
 def _is_resumed_elsewhere(run: TrackedRun) -> bool:
@@ -458,12 +451,10 @@ def _close_by_force(signal: str) -> None:
     """End all open runs as KILLED, from another thread while the main thread is busy."""
     killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(_open):
-        if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has ended it in the meantime
-            continue
-        if _is_resumed_elsewhere(run):
-            continue
-        set_tags(run.id, {"failure": f"stopped by {signal}"})
-        run.client.set_terminated(run.id, killed)
+        has_ended = run.client.get_run(run.id).info.status != "RUNNING"  # by the main thread in the meantime
+        if not has_ended and not _is_resumed_elsewhere(run):
+            set_tags(run.id, {"failure": f"stopped by {signal}"})
+            run.client.set_terminated(run.id, killed)
 
 
 signals.on_forced_exit(_close_by_force)

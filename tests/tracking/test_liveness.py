@@ -178,20 +178,15 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
         assert status_of(run) == "RUNNING"
 
 
-def test_doctor_repair_closes_the_dead_and_nothing_else(store):
-    dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(), open_run()
-    (said,) = doctor.repair()
-    assert said.split()[1] == dead
-    assert [status_of(run) for run in (dead, left, alive)] == ["FAILED", "RUNNING", "RUNNING"]
+def test_doctor_repair_closes_the_dead_on_all_pages_and_nothing_else(store, monkeypatch):
+    monkeypatch.setattr("pipeline.tracking.recorded.PAGE", 2)
+    dead = [open_run(**{"process.pid": "999999999"}) for _ in range(3)]
+    left, alive = begun_by_mlflow_run(), open_run()
+    assert {said.split()[1] for said in doctor.repair()} == set(dead)
+    assert [status_of(run) for run in (*dead, left, alive)] == ["FAILED"] * 3 + ["RUNNING"] * 2
     assert doctor.repair() == ["nothing to repair"]
     doctor.close(left)
     assert status_of(left) == "FAILED"
-
-
-def test_more_runs_than_one_page_holds_are_looked_at(store, monkeypatch):
-    monkeypatch.setattr("pipeline.tracking.recorded.PAGE", 2)
-    dead = [open_run(**{"process.pid": "999999999"}) for _ in range(5)]
-    assert {run.id for run in liveness.close_dead_runs()} == set(dead)
 
 
 def test_a_run_of_a_container_that_is_gone_is_closed_by_hand_and_then_resumed_or_not(store):

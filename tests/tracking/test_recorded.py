@@ -108,19 +108,12 @@ def test_a_study_of_any_name_can_be_asked_for(store, name):
 
 def test_a_training_is_a_row_with_its_shape_figures_and_cost(trained, small_text):
     (row,) = [training.row() for training in listed_trainings()]
-    result = trained.result
-    expected = {
-        "run_id": trained.run_id,
-        "corpus": small_text.stem,
-        "state": "finished",
-        "cell": "lstm",
-        "num_layers": 1,
-    }
-    expected |= {"hidden_size": 8, "seed": 0, "preset": "stream", "corpus_sha256": result["corpus_sha256"]}
-    expected |= {name: result[name] for name in ("macs_per_char", "parameters")}
+    expected = {name: trained.result[name] for name in ("corpus_sha256", "macs_per_char", "parameters")}
+    expected |= {"run_id": trained.run_id, "corpus": small_text.stem, "state": "finished", "cell": "lstm"}
+    expected |= {"num_layers": 1, "hidden_size": 8, "seed": 0, "preset": "stream"}
     assert expected.items() <= row.items()
     for name in ("val_perplexity", "test_perplexity", "train_seconds"):
-        assert row[name] == pytest.approx(result[name], rel=1e-4)
+        assert row[name] == pytest.approx(trained.result[name], rel=1e-4)
     assert row["ended_ms"] > row["started_ms"]
 
 

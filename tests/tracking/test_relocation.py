@@ -86,15 +86,6 @@ def test_what_is_not_found_is_left_and_said(moved):
     assert MlflowClient().get_run(run_id).info.artifact_uri.startswith(str(old))
 
 
-def test_an_experiment_that_was_put_elsewhere_on_purpose_stays_there(store, tmp_path):
-    setup()
-    elsewhere = MlflowClient().create_experiment("elsewhere", f"{tmp_path}/mlruns/mine")
-    setup.cache_clear()
-    setup()
-    assert doctor.repair() == ["nothing to repair"]
-    assert MlflowClient().get_experiment(elsewhere).artifact_location == f"{tmp_path}/mlruns/mine"
-
-
 @pytest.mark.slow
 def test_a_checkout_that_was_moved_goes_on_in_its_new_place(tmp_path):
     """Through the commands: what is refused before the repair, and what works after it."""

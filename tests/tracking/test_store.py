@@ -129,13 +129,6 @@ def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(sto
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-@pytest.mark.parametrize("uri", ["bogus://x", "file:///tmp/no-longer-supported"])
-def test_a_store_that_can_not_be_used_is_refused_in_words(store, monkeypatch, uri):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(InputError, match="MLFLOW_TRACKING_URI"):
-        setup()
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
