@@ -21,11 +21,7 @@ import click
 
 PLACES = {  # the function that is called at each moment
     "step": "pipeline.training.experiment:Experiment.on_step",
-    "checkpoint": "pipeline.training.experiment:Experiment.keep",
-    "best checkpoint": "pipeline.training.experiment:Experiment._write_best",
     "figures": "pipeline.tracking.runs:TrackedRun.metrics",
-    "texts": "pipeline.tracking.runs:TrackedRun.text",
-    "picture": "pipeline.tracking.runs:TrackedRun.picture",
     "model": "pipeline.tracking.runs:TrackedRun.model",
     "result": "pipeline.tracking.runs:TrackedRun.json",
     "half a checkpoint": "os.fsync",
@@ -33,8 +29,6 @@ PLACES = {  # the function that is called at each moment
     "submitted": "pipeline.support.workers:Workers.submit",
     "asked": "optuna:Trial.set_user_attr",
     "taken": "pipeline.search.study.trials:Search.take",
-    "told": "optuna:Study.tell",
-    "judged": "pipeline.stages.search.evaluate_front",
     "registered": "pipeline.tracking.registry.register",
 }
 WORK = "pipeline.stages.tasks.do"  # the function that a worker runs

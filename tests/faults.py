@@ -79,18 +79,24 @@ class Fault:
 
 
 FAULTS = [
-    *(Fault("train", "kill", *moment) for moment in [
-        ("step", 40), ("half a checkpoint", 20), ("best checkpoint", 2), ("figures", 9), ("texts", 4), ("picture", 2),
-        ("model", 1), ("result", 2),
-    ]),
-    *(Fault("train", "full", *moment) for moment in [("checkpoint", 9), ("picture", 2), ("figures", 9)]),
-    *(Fault("search", "kill", *moment) for moment in [
-        ("asked", 6), ("taken", 4), ("told", 4), ("judged", 1), ("registered", 1), ("trial/figures", 2),
-        ("trial/model", 1), ("confirmation/step", 5), ("confirmation/result", 1),
-    ]),
-    *(Fault(command, name) for command in COMMANDS for name in ("SIGKILL", "SIGINT", "SIGTERM")),
-    *(Fault(command, name, under_mlflow=True) for command in ("pipeline", "search") for name in ("SIGKILL", "SIGINT")),
-]  # fmt: skip
+    Fault("train", "kill", "step", 30),
+    Fault("train", "kill", "half a checkpoint", 11),
+    Fault("train", "full", "figures", 4),
+    Fault("train", "kill", "result"),
+    Fault("train", "SIGINT"),
+    Fault("pipeline", "kill", "figures", 4),
+    Fault("pipeline", "kill", "model"),
+    Fault("pipeline", "SIGINT", under_mlflow=True),
+    Fault("pipeline", "SIGKILL", under_mlflow=True),
+    Fault("search", "kill", "asked", 6),
+    Fault("search", "kill", "trial/figures", 2),
+    Fault("search", "kill", "registered"),
+    Fault("search", "SIGTERM"),
+    Fault("reproduce", "kill", "submitted", 4),
+    Fault("reproduce", "SIGINT"),
+    Fault("reproduce", "SIGKILL"),
+    Fault("reproduce", "kill", "result"),
+]
 
 
 class LostError(Exception):

@@ -17,7 +17,6 @@ import pytest
 from tests.checkout import Checkout
 
 HEAD = "10.77.0.1"
-TURN_SECONDS = 0.1  # in each of which a machine that is slowed down runs for a while
 
 
 def missing() -> str:

@@ -74,13 +74,6 @@ class Cluster:
             time.sleep(0.5)
         raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.read_text()}")
 
-    def wait_for_finished(self, count: int, seconds: float = 300) -> None:
-        """Wait until so many trainings are finished."""
-        until = time.monotonic() + seconds
-        while sum(run["status"] == "FINISHED" for run in self.trainings()) < count:
-            assert time.monotonic() < until, self.head.log.read_text()
-            time.sleep(0.5)
-
     def check_complete(self, search: subprocess.Popen, trials: int = TRIALS) -> list[dict]:
         """The search ends well: as many finished trainings as trials, each once, and nothing RUNNING."""
         logs = [machine.log for machine in self.machines.values() if machine.log.exists()]

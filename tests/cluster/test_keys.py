@@ -29,13 +29,8 @@ def test_the_folder_is_given_by_option_or_variable(monkeypatch, tmp_path):
     ("text", "message"),
     [
         ("10.0.0.1:8786", "not the address of a scheduler; give tls://HOST:PORT"),
-        ("tls://:8786", "not the address of a scheduler"),
         ("tls://10.0.0.1:port", "not the address of a scheduler"),
-        (
-            "tcp://10.0.0.1:8786",
-            "without TLS, which is allowed on the loopback interface only; give tls://10.0.0.1:8786",
-        ),
-        ("tcp://head:8786", "without TLS"),
+        ("tcp://10.0.0.1:8786", "without TLS, which is allowed on the loopback interface only"),
         ("tls://10.0.0.1:8786", "needs keys, and .* has none; .*TMLM_CLUSTER_KEYS"),
     ],
 )
@@ -51,13 +46,7 @@ def test_an_address_is_read_as_it_is_shown(keys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("host", "message"),
-    [
-        ("0.0.0.0", "every interface"),
-        ("::", "every interface"),
-        ("head", "not an IP"),
-        ("10.0.0.1", "needs keys"),
-    ],
+    ("host", "message"), [("0.0.0.0", "every interface"), ("head", "not an IP"), ("10.0.0.1", "needs keys")]
 )
 def test_a_host_that_is_not_one_interface_or_has_no_keys_is_refused(host, message, tmp_path):
     with pytest.raises(InputError, match=message):

@@ -1,11 +1,7 @@
 """Copies of this project's code under another name: they import nothing of the original."""
 
 import ast
-from pathlib import Path
 
-import pytest
-
-from pipeline.support import code_copy
 from pipeline.support.code_copy import copy_as_package
 
 
@@ -22,14 +18,3 @@ def test_a_copy_imports_its_own_modules_and_none_of_this_project(tmp_path):
     assert not {name for name in imported if name.split(".")[0] in ("models", "pipeline")}
     ours = [tmp_path.joinpath(*name.split(".")) for name in imported if name.startswith(package.name)]
     assert all(path.is_dir() or path.with_suffix(".py").is_file() for path in ours)
-
-
-def test_the_name_of_a_copy_depends_on_what_was_copied(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(code_copy, "ROOT", tmp_path)
-    monkeypatch.setattr(code_copy, "_files_behind", lambda module: [Path("models/one.py")])
-    (tmp_path / "models").mkdir()
-    names = []
-    for source in ("x = 1\n", "x = 1\n", "x = 2\n"):
-        (tmp_path / "models" / "one.py").write_text(source)
-        names.append(copy_as_package("models.one", tmp_path / "copies").name)
-    assert names[0] == names[1] != names[2]

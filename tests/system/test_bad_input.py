@@ -147,10 +147,6 @@ def with_facts(lab: Lab, path: Path, **changed: Any) -> None:
     save_checkpoint(path, tensors, {**facts, **changed})
 
 
-def with_symbols(*symbols: Any) -> Callable[[Lab, Path], None]:
-    return lambda lab, path: with_facts(lab, path, vocabulary={"alphabet": "raw", "symbols": list(symbols)})
-
-
 def with_model(**changed: Any) -> Callable[[Lab, Path], None]:
     return lambda lab, path: with_facts(lab, path, model={**load_checkpoint(lab.checkpoint)[1]["model"], **changed})
 
@@ -167,11 +163,9 @@ def claim(lab: Lab, path: Path) -> None:
     path.write_bytes((2**60).to_bytes(8, "little") + lab.checkpoint.read_bytes()[8:])
 
 
-LIST = [" ", "<unk>", *"abcdefghijklmnopqrstuvwxyz"]
 CHECKPOINTS: dict[str, tuple[Callable[[Lab, Path], Any], str]] = {
     "claims 2**60 bytes": (claim, "is not a checkpoint of this project"),
     "pipe": (lambda lab, path: os.mkfifo(path), "nor a file"),
-    "symbols of two characters": (with_symbols(*LIST[:-1], "zz"), "has 'zz', which is not one character"),
     "10^9 units": (with_model(hidden_size=10**9), "parameters; there are"),
     "another cell": (with_model(cell="gru"), "holds no model that this version can build"),
     "a size in words": (with_model(hidden_size="8"), "holds no model that this version can build"),

@@ -20,7 +20,6 @@ from sqlalchemy.engine import Engine
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import runs
-from pipeline.tracking import store as store_module
 from pipeline.tracking.store import setup
 from tests.limits import SLACK
 
@@ -30,11 +29,6 @@ def schema(database: Path, revision: str) -> None:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
 
 
-def make_directory(database: Path) -> None:
-    database.unlink()
-    database.mkdir()
-
-
 def corrupt(database: Path) -> None:
     data = bytearray(database.read_bytes())
     data[4096:] = os.urandom(len(data) - 4096)
@@ -42,7 +36,6 @@ def corrupt(database: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {  # what is done to it, its address, what is said
-    "a directory": (make_directory, "sqlite:///{}", "is a directory; move it away"),
     "a text": (lambda path: path.write_text("a text " * 1000), "sqlite:///{}", "file is not a database; move it away"),
     "corrupt": (corrupt, "sqlite:///{}", "malformed; restore a backup"),
     "of another MLflow": (
@@ -118,15 +111,6 @@ def impatient_sqlite() -> Iterator[None]:
     event.listen(Engine, "before_cursor_execute", wait_less, retval=True)
     yield
     event.remove(Engine, "before_cursor_execute", wait_less)
-
-
-def test_a_store_that_stays_locked_says_so_in_the_end(store, monkeypatch, empty_database, tmp_path):
-    monkeypatch.setattr(store_module, "LOCK_SECONDS", 1)
-    database = tmp_path / "other.db"
-    shutil.copyfile(empty_database, database)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
-    with locked(database, 60), pytest.raises(RecordingError, match=r"database is locked; another process holds it"):
-        setup()
 
 
 def test_a_run_in_a_store_that_stays_locked_says_so_in_the_end(store, impatient_sqlite):

@@ -7,27 +7,8 @@ from pkgutil import resolve_name
 import pytest
 
 from tests.fault_points import PLACES, WORK
-from tests.faults import Fault, Known, Lab, inject, learn
+from tests.faults import FAULTS, Known, Lab, inject, learn
 
-FAULTS = [
-    Fault("train", "kill", "step", 30),
-    Fault("train", "kill", "half a checkpoint", 11),
-    Fault("train", "full", "figures", 4),
-    Fault("train", "kill", "result"),
-    Fault("train", "SIGINT"),
-    Fault("pipeline", "kill", "figures", 4),
-    Fault("pipeline", "kill", "model"),
-    Fault("pipeline", "SIGINT", under_mlflow=True),
-    Fault("pipeline", "SIGKILL", under_mlflow=True),
-    Fault("search", "kill", "asked", 6),
-    Fault("search", "kill", "trial/figures", 2),
-    Fault("search", "kill", "registered"),
-    Fault("search", "SIGTERM"),
-    Fault("reproduce", "kill", "submitted", 4),
-    Fault("reproduce", "SIGINT"),
-    Fault("reproduce", "SIGKILL"),
-    Fault("reproduce", "kill", "result"),
-]
 IN_CI = ("train: kill at step", "search: kill at trial/figures")
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import pytest
@@ -67,15 +66,6 @@ def test_a_server_that_is_gone_for_good_is_told_soon_and_ends_the_run_in_bounded
     assert re.fullmatch(r"then resume it with: \S*tmlm train --resume \w+", note)
     assert "has not answered for 1 seconds; retrying for about two minutes" in caplog.text
     assert f"the end of a run can't be recorded in {mlflow_server.url()}" in caplog.text
-
-
-def test_a_server_that_comes_back_in_time_costs_nothing(mlflow_server, short_outages):
-    with runs.tracked_run("train", "a run", {}) as run:
-        mlflow_server.refuse("log-batch", status=503)
-        Timer(1.0, mlflow_server.refuse, ("log-batch", "nothing")).start()
-        run.constants({"x": 1.0})
-    recorded = MlflowClient().get_run(run.id)
-    assert (recorded.data.metrics, recorded.info.status) == ({"x": 1.0}, "FINISHED")
 
 
 # --- checkpoints that are uploaded -----------------------------------------------------------------------------------
@@ -142,9 +132,6 @@ def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_
     second = run_step("prepare", "a step", {}, {}, work, reuse=True)
     assert not second.reused
     assert f"the training {first.run_id} is repeated: its artifacts can't be read" in caplog.text
-
-
-# --- what is said ----------------------------------------------------------------------------------------------------
 
 
 # --- a checkout that is moved ----------------------------------------------------------------------------------------

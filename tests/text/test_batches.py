@@ -50,10 +50,6 @@ def test_a_text_without_a_window_is_refused_naming_the_option(length):
         windows(a_text(length), 32)
 
 
-def test_a_text_of_one_window_has_one():
-    assert windows(a_text(33), 32)[0].shape == (1, 32)
-
-
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 

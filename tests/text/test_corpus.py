@@ -1,8 +1,6 @@
 """Prepared texts: what is cached and prepared again, what is refused, splits and baselines."""
 
 import hashlib
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,24 +119,6 @@ def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limi
     with file_size_limit(10), pytest.raises(InputError, match="can't be written: "):
         corpus.baselines("stream")
     assert corpus.baselines("stream")
-
-
-def test_what_a_killed_process_left_is_removed(text_file, corpus):
-    (corpus.folder / ".ids.bin.4567").write_bytes(b"half")
-    (corpus.folder / "ids.bin").unlink()
-    load_corpus(CorpusConfig(str(text_file)))
-    assert parts() == []
-
-
-@pytest.mark.slow
-def test_several_processes_may_prepare_one_text_at_once(text_file):
-    text_file.write_text(TEXT * 100, encoding="utf-8")
-    script = "import sys; from pipeline.text.corpus import *; print(load_corpus(CorpusConfig(sys.argv[1])).ids.sum())"
-    command = [sys.executable, "-c", script, str(text_file)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
-    outputs = [process.communicate(timeout=120) for process in processes]
-    expected = load_corpus(CorpusConfig(str(text_file)))
-    assert outputs == [(f"{expected.ids.sum()}\n".encode(), b"")] * 4
 
 
 # --- splits and baselines --------------------------------------------------------------------------------------------

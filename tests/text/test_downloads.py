@@ -174,15 +174,6 @@ def test_failed_download_keeps_nothing_and_tells_no_secret(server, path, reason)
     assert time.monotonic() - started < 5 * SLACK
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(server, monkeypatch):
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    done = prepare(server.url("/good.txt"))
-    assert done.exit_code == 3
-    assert "no secure connection" in done.stderr
-    assert "REQUESTS_CA_BUNDLE" in done.stderr
-    assert server.asked == kept() == []
-
-
 @pytest.mark.parametrize(
     "url", ["http://localhost/a.txt", "HTTP://localhost/", "https://", "https://[", "https://a:x/"]
 )
@@ -222,11 +213,3 @@ def test_several_who_want_the_same_ask_once(server):
         files = set(pool.map(lambda _: download(server.url("/good.txt"), online=True), range(4)))
     assert len(files) == 1
     assert server.asked == ["/good.txt"]
-
-
-def test_the_part_of_a_killed_download_is_removed(server):
-    file = downloads.kept_file(server.url("/good.txt"))
-    file.parent.mkdir(parents=True)
-    (file.parent / f".{file.name}.{'0' * 32}").write_bytes(b"half")
-    assert download(server.url("/good.txt"), online=True) == file
-    assert kept() == [file.name]

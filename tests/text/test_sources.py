@@ -18,7 +18,7 @@ from pipeline.errors import DataUnavailableError, InputError, TmlmError
 from pipeline.text import downloads, sources
 from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import KNOWN_TEXTS, PUBLISHED_TEXTS, FoundText, find_file, find_text
+from pipeline.text.sources import KNOWN_TEXTS, PUBLISHED_TEXTS, FoundText, find_text
 from pipeline.text.vocabulary import UNKNOWN
 from pipeline.tracking.step import same_text
 
@@ -70,15 +70,6 @@ def test_a_file_is_looked_for_in_three_folders(tmp_path, monkeypatch):
     for folder in (caller, data, here):
         (folder / "b.txt").write_text(TEXT, encoding="utf-8")
         assert find_text("b.txt").source == str(folder / "b.txt"), "a path that is valid from any folder"
-
-
-def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
-    (tmp_path / "going.txt").write_text("text")
-    found = find_file(str(tmp_path / "going.txt"))
-    digest = found.sha256()
-    (tmp_path / "going.txt").unlink()
-    with pytest.raises(InputError, match=r"going.txt can't be read: No such file"):
-        list(found.pieces(digest))
 
 
 @pytest.mark.parametrize("name", [*KNOWN_TEXTS, "auto"])

@@ -21,12 +21,6 @@ NASTY = (
 NASTY_TEXTS = st.text(st.one_of(st.sampled_from(NASTY), st.characters(exclude_categories=["Cs"])), max_size=40)
 
 
-def test_letters_has_the_books_28_symbols_with_unk_between_space_and_a():
-    assert len(LETTERS) == 28
-    assert LETTERS[:3] == (" ", UNKNOWN, "a")
-    assert LETTERS[-1] == "z"
-
-
 def test_every_run_of_other_characters_becomes_one_space():
     assert normalise("The Time-Traveller\r\n  (for so_it) é3x!", "letters") == "the time traveller for so it x "
     assert normalise("a\ud800b", "letters") == "a b"
