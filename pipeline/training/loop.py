@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 
 from models.language_model import LanguageModel, detach
-from models.recurrent import State
+from models.recurrent import State, parts_of, state_of
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
@@ -35,7 +35,6 @@ from pipeline.training.hardware import choose_device, choose_kernel, choose_prec
 WARM_UP_STEPS = 50
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
 FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule
-STEPS_BETWEEN_CHECKS = 20  # checks of the loss (is it finite?) and of the time limit
 DIVERGED_TIMES = 100  # a validation perplexity of so many times the uniform distribution's counts as divergence
 
 
@@ -72,7 +71,7 @@ class PartialEpoch:
     from a checkpoint, to be restored before the next step, else None.
     """
 
-    losses: list[Tensor] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     gradient_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
     state: State | None = None
@@ -185,26 +184,22 @@ class Training:
         self._started = time.perf_counter()
         try:
             for batch in islice(batches, len(part.losses), None):
+                if cut_short := bool(part.losses) and self._time_is_up():
+                    break
                 with defer_signals():
                     self.is_whole = False
                     self.train_step(part, *batch)
                     self.is_whole = True
+                self._check(isfinite(loss := part.losses[-1]), f"the loss is {loss} in epoch {epoch}")
                 callback.on_step(self)
-                if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
-                    self._check(isfinite(loss := float(part.losses[-1])), f"the loss is {loss} in epoch {epoch}")
-                    if cut_short := self._time_is_up():
-                        break
-            losses = [float(loss) for loss in part.losses]
-            for loss in losses:
-                self._check(isfinite(loss), f"the loss is {loss} in epoch {epoch}")
             val_perplexity, val_pooled, logit_scale = self.validate()
         finally:
             self.train_seconds, self._started = self.seconds, None
         learns = val_perplexity < DIVERGED_TIMES * self.model.vocab_size  # not if it is NaN
         self._check(learns, f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
 
-        pooled = perplexity(sum(v * n for v, n in zip(losses, part.sizes, strict=True)) / sum(part.sizes))
-        book = [perplexity(loss) for loss in losses] if self.config.preset == "report" else []
+        pooled = perplexity(sum(v * n for v, n in zip(part.losses, part.sizes, strict=True)) / sum(part.sizes))
+        book = [perplexity(loss) for loss in part.losses] if self.config.preset == "report" else []
         first_half = book[: max(1, self.data.steps_per_epoch // 2)]
         with defer_signals():
             self.train_chars += sum(part.sizes)
@@ -260,7 +255,7 @@ class Training:
                 for mean, parameter in zip(self.average.parameters(), parameters, strict=True):
                     mean.lerp_(parameter, 1 - decay)
         part.state = detach(state) if self.data.carries_state else None  # truncated backpropagation through time
-        part.losses.append(loss.detach())
+        part.losses.append(loss.item())
         part.sizes.append(inputs.numel())
 
     def validate(self) -> tuple[float, float, float]:
@@ -316,10 +311,9 @@ class Training:
         }
         if (part := self.partial_epoch) is not None and part.losses:
             rng = self._rng_module().get_rng_state() if part.dropout_rng is None else part.dropout_rng
-            parts = {"losses": torch.stack(part.losses), "gradient_norm": part.gradient_norm, "masks_rng": rng}
+            parts = {"losses": torch.tensor(part.losses), "gradient_norm": part.gradient_norm, "masks_rng": rng}
             if part.state is not None:
-                states = part.state if isinstance(part.state, tuple) else (part.state,)
-                parts |= {f"state.{index}": each for index, each in enumerate(states)}
+                parts |= {f"state.{index}": each for index, each in enumerate(parts_of(part.state))}
             tensors |= flatten("under_way", parts)
             facts["under_way"] = {"sizes": part.sizes}
         return tensors, facts
@@ -352,10 +346,10 @@ class Training:
             parts = group("under_way", tensors)
             states = [tensor.to(self.device) for _, tensor in sorted(group("state", parts).items())]
             self.partial_epoch = PartialEpoch(
-                losses=list(parts["losses"].to(self.device)),
+                losses=parts["losses"].tolist(),
                 sizes=list(facts["under_way"]["sizes"]),
                 gradient_norm=parts["gradient_norm"].to(self.device),
-                state=states[0] if len(states) == 1 else tuple(states) or None,
+                state=state_of(tuple(states)) if states else None,
                 dropout_rng=parts["masks_rng"],
             )
 

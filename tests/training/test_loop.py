@@ -249,12 +249,11 @@ def test_patience_counts_the_epochs_since_the_best():
 def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeypatch):
     looks = iter(range(10**6))  # a clock that moves at every look
     monkeypatch.setattr(pipeline.training.loop, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
-    monkeypatch.setattr(pipeline.training.loop, "STEPS_BETWEEN_CHECKS", 2)
-    training = start(STREAM | {"batch_size": 2, "max_seconds": 4.0})
+    training = start(STREAM | {"batch_size": 2, "max_seconds": 8.0})
     calls = Calls()
     fit(training, calls)
     points = calls.points
-    assert training.stopped == "--max-seconds 4"
+    assert training.stopped == "--max-seconds 8"
     assert training.history == points
     assert training.best is points[0]
     assert 1 < points[0].val_perplexity < VOCAB + 1
