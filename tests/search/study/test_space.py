@@ -32,19 +32,14 @@ def test_a_space_written_out_is_read_back(tmp_path: Path):
     assert space(space=str(tmp_path / "space.yaml")) == found
 
 
-def test_what_is_not_in_the_space_is_as_the_preset_says_for_each_cell():
-    config = SearchConfig()
-    rates = {
-        cell: configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, space(), config, 0, 10**5)[1].learning_rate
-        for cell in ("rnn", "lstm")
-    }
+def test_a_trial_has_the_budget_and_the_seed_that_it_is_given_and_the_rest_as_the_preset_says_for_its_cell():
+    config, rates = SearchConfig(epochs=4, max_seconds=9.0), {}
+    for cell in ("rnn", "lstm"):
+        shape = {"cell": cell, "num_layers": 1, "hidden_size": 8}
+        model, train = configs_of(shape, space(), config, 5, 10**5)
+        assert (model.shape, train.epochs, train.max_seconds, train.seed) == (f"{cell}-1x8", 4, 9.0, 5)
+        rates[cell] = train.learning_rate
     assert rates == {"rnn": 0.015, "lstm": 0.03}
-
-
-def test_a_trial_has_the_budget_and_the_seed_that_it_is_given():
-    config = SearchConfig(epochs=4, max_seconds=9.0)
-    model, train = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 5, 10**5)
-    assert (model.shape, train.epochs, train.max_seconds, train.seed) == ("gru-2x8", 4, 9.0, 5)
 
 
 def values_of_grid(**options: Any) -> dict[str, list[Any]]:
