@@ -3,34 +3,26 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 from pipeline.answer.findings import CountedModel, Findings, Network
 from pipeline.support import plotting
-from pipeline.support.plotting import Axes, Line, add_axes, log_x, log_y, new_figure, write_labels
+from pipeline.support.plotting import Line, add_axes, log_x, log_y, new_figure, write_labels
 from pipeline.support.statistics import Estimate
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.8, 200  # in inches; shown 700 pixels wide in a README, 8 points are 11 pixels
 TEXT_SIZE = 8
 
 
-class Style(NamedTuple):
-    """How a series is drawn, in colours that the colour-blind can tell apart (Okabe and Ito, Tol)."""
-
-    colour: str
-    marker: str
-    line: str
-
-
-NETWORK, NGRAM = Style("#0072b2", "o", "-"), Style("#d55e00", "s", "--")
-MIXED, ON_TOP = Style("#009e73", "^", "-."), Style("#aa4499", "D", ":")
+# colour, marker and line of a series; the colour-blind can tell the colours apart (Okabe and Ito, Tol)
+NETWORK, NGRAM = ("#0072b2", "o", "-"), ("#d55e00", "s", "--")
+MIXED, ON_TOP = ("#009e73", "^", "-."), ("#aa4499", "D", ":")
 
 
 @dataclass(frozen=True)
 class Series:
     """A line through means with their intervals; ``labels`` are beside its points, "" for no label."""
 
-    style: Style
+    style: tuple[str, str, str]
     points: Sequence[tuple[float, Estimate]]
     labels: Sequence[str]
 
@@ -44,36 +36,11 @@ def _exact(value: float) -> Estimate:
     return Estimate(value, None, None)
 
 
-def _draw(axes: Axes, series: Sequence[Series]) -> None:
-    """Draw all series, and label their points."""
-    lines: list[Line] = []
-    for each in series:
-        colour, marker, line = each.style
-        axes.plot(*zip(*each.means, strict=True), line, color=colour, linewidth=1.3, zorder=2.5)
-        lines += pairwise(each.means)
-        for x, value in each.points:
-            bar = None
-            if value.low is not None and value.high is not None:
-                bar = [[value.mean - value.low], [value.high - value.mean]]
-                lines.append(((x, value.low), (x, value.high)))
-            axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, markersize=4.5, capsize=2, zorder=4)
-    labels = [
-        (text, *point, each.style.colour)
-        for each in series
-        for text, point in zip(each.labels, each.means, strict=True)
-        if text
-    ]
-    labels.sort(key=lambda label: -len(label[0]))  # long ones name a series
-    dots = [point for each in series for point in each.means]
-    named, colours = [label[:3] for label in labels], [label[3] for label in labels]
-    write_labels(axes, named, dots, lines, keep=len(named), colours=colours)
-
-
 def learning_curves(findings: Findings) -> list[Series]:
     """The best n-gram, the default network and both mixed, against the characters of the training text."""
     networks = findings.family("text")
 
-    def series(style: Style, mean: Callable[[Network], Estimate], name: str, at: int) -> Series:
+    def series(style: tuple[str, str, str], mean: Callable[[Network], Estimate], name: str, at: int) -> Series:
         labels = [name if number == at else "" for number in range(len(networks))]
         return Series(style, [(each.text_chars, mean(each)) for each in networks], labels)
 
@@ -92,7 +59,7 @@ def _by_cost(
 ) -> list[Series]:
     """N-grams of all orders, the networks ``alone``, and those on top of an n-gram, against a cost."""
 
-    def series(style: Style, networks: Sequence[Network], partner: str = "") -> Series:
+    def series(style: tuple[str, str, str], networks: Sequence[Network], partner: str = "") -> Series:
         points = [(of_network(each), findings.mean(each)) for each in networks]
         sizes = ["" if each.name == networks[0].name else each.name.rpartition("x")[2] for each in networks[1:]]
         return Series(style, points, [networks[0].name + partner, *sizes])
@@ -119,8 +86,30 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
         heights = [height for _, value in every for height in (value.mean, value.low, value.high) if height is not None]
         log_x(axes, [x for x, _ in every], is_narrow=True)
         log_y(axes, heights)
-    for axes, (_, _, series) in zip(figure.axes, panels, strict=True):
-        _draw(axes, series)
+    for axes, (_, _, series) in zip(figure.axes, panels, strict=True):  # labels are placed in the final scales
+        lines: list[Line] = []
+        for each in series:
+            colour, marker, line = each.style
+            axes.plot(*zip(*each.means, strict=True), line, color=colour, linewidth=1.3, zorder=2.5)
+            lines += pairwise(each.means)
+            for x, value in each.points:
+                bar = None
+                if value.low is not None and value.high is not None:
+                    bar = [[value.mean - value.low], [value.high - value.mean]]
+                    lines.append(((x, value.low), (x, value.high)))
+                axes.errorbar(
+                    [x], [value.mean], yerr=bar, fmt=marker, color=colour, markersize=4.5, capsize=2, zorder=4
+                )
+        labels = [
+            (text, *point, each.style[0])
+            for each in series
+            for text, point in zip(each.labels, each.means, strict=True)
+            if text
+        ]
+        labels.sort(key=lambda label: -len(label[0]))  # long ones name a series
+        dots = [point for each in series for point in each.means]
+        named, colours = [label[:3] for label in labels], [label[3] for label in labels]
+        write_labels(axes, named, dots, lines, keep=len(named), colours=colours)
     return plotting.png(figure, shades=16)
 
 

@@ -321,20 +321,14 @@ def _link_and_curve(outcome: Outcome) -> tuple[str, Path | None]:
 
 
 def _row(point: FrontPoint) -> dict[str, Any]:
-    member = point.candidate
+    """A member of the front in the result."""
+    shown = ("name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "ngram_entries")
     return {
-        "name": member.name,
-        "cell": member.cell,
-        "num_layers": member.num_layers,
-        "hidden_size": member.hidden_size,
-        "macs_per_char": member.macs_per_char,
-        "parameters": member.parameters,
-        "ngram_entries": member.ngram_entries,
-        "stored_numbers": member.stored_numbers,
+        **{name: getattr(point.candidate, name) for name in (*shown, "stored_numbers")},
         "val_perplexity": point.val.mean,
         "val_perplexity_low": point.val.low,
         "val_perplexity_high": point.val.high,
         "test_perplexity": point.test.mean if point.test else None,
         "probability": point.probability,
-        "run_ids": [run_id for run_id in member.run_ids if run_id],
+        "run_ids": [run_id for run_id in point.candidate.run_ids if run_id],
     }

@@ -47,14 +47,8 @@ def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[N
     try:
         yield
     except refusals as error:
-        where = store.shown(storage_url(config))
-        raise RecordingError(
-            f"the study can't be kept in {where}: {_first_line(error)}; see {STORAGE_VARIABLE}"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error.__cause__ or error).strip().splitlines()[0]
+        where, reason = store.shown(storage_url(config)), str(error.__cause__ or error).strip().splitlines()[0]
+        raise RecordingError(f"the study can't be kept in {where}: {reason}; see {STORAGE_VARIABLE}") from error
 
 
 def open_storage(config: SearchConfig) -> RDBStorage:
