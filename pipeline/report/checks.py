@@ -116,8 +116,8 @@ def _perplexity_check(
     reproduction: Reproduction, configuration: Configuration, run: JudgedTraining, split: Split
 ) -> Check:
     """Compare a training's curve with the bands of its configuration."""
-    id, planned = configuration.id, run.epochs_planned
-    name, what = f"{id} seed {run.seed} {split}", "training" if split == "train" else "validation"
+    id, planned, what = configuration.id, run.epochs_planned, "training" if split == "train" else "validation"
+    name = f"{id} seed {run.seed} {split}"
     curves = [getattr(each, split) for each in d2l_trainings(configuration.reported)]
     epochs = compared_epochs(curves, run.epochs)
     if not epochs:

@@ -64,12 +64,9 @@ def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
     """The shell command for the options that decide what is trained or compared, with files by name."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-e", stage]
     for name, default in OPTIONS.items():
-        value = options.get(name, default)
-        if value != default:
-            words += [
-                "-P",
-                f"{name}={Path(value).name if name == 'statements' else 'true' if value is True else value}",
-            ]
+        if (value := options.get(name, default)) != default:
+            value = Path(value).name if name == "statements" else "true" if value is True else value
+            words += ["-P", f"{name}={value}"]
     return shlex.join(words)
 
 
@@ -87,15 +84,13 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     statements = recorded.read_json(run_id, STATEMENTS_FILE).get("rows", [])
     environment = recorded.read_yaml(run_id, "environment.yaml")
     names = ("python", "platform", "machine", "cpu_count")
-    machine = {name: environment[name] for name in names if name in environment}
+    shown = {name: environment[name] for name in names if name in environment} | environment.get("packages", {})
     return Reproduction(
         run_id=run_id,
         quick=run.tag("reproduction.quick") == "true",
         text=facts,
         configurations=tuple(_configuration(row, trainings, facts.vocab_size) for row in report_rows()),
-        environment={
-            name.replace("_", " "): str(value) for name, value in {**machine, **environment.get("packages", {})}.items()
-        },
+        environment={name.replace("_", " "): str(value) for name, value in shown.items()},
         commands=tuple(dict.fromkeys(map(command_of, recorded_commands(run_id)))),
         statements=tuple(Statement(**{**row, **{name: tuple(row[name]) for name in LISTS}}) for row in statements)
         or report_statements(),

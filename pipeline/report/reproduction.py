@@ -12,7 +12,7 @@ from typing import Literal
 from models.complexity import Complexity
 from pipeline.report.statements.table import Statement
 from pipeline.report.table import DATA, Reported, protocol_epochs
-from pipeline.support.statistics import estimate
+from pipeline.support.statistics import geometric_mean
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
 PromptSplit = Literal["training", "validation", "neither"]
@@ -137,11 +137,11 @@ class Configuration:
     @property
     def mean_best_val(self) -> float:
         """The mean over the seeds of the best validation perplexity; needs a complete training."""
-        return estimate([run.best_val for run in self.whole]).mean
+        return geometric_mean([run.best_val for run in self.whole])
 
     def last(self, curve: Curve) -> float:
         """The mean over the seeds of the perplexity after the last epoch; needs a complete training."""
-        return estimate([getattr(run, curve)[-1] for run in self.whole]).mean
+        return geometric_mean([getattr(run, curve)[-1] for run in self.whole])
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
     longest, letters = KneserNey(train, symbols, max(BASELINE_ORDERS)), Unigram(train, symbols)
     models = {order: longest.of_order(order) for order in BASELINE_ORDERS}
     costs = {
-        "val": {order: costs_of(model, val) for order, model in models.items()},
+        "val": {order: -log(2) * model.log2_probabilities(val)[1:] for order, model in models.items()},
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
     }
     unigram = 2 ** predicted_bits_per_char(letters, val)
@@ -55,11 +55,6 @@ def text_facts(corpus: Corpus) -> TextFacts:
         },
         words=words_of(corpus),
     )
-
-
-def costs_of(model: KneserNey, ids: NDArray[np.integer]) -> Costs:
-    """Cost in nats (N - 1,) of each character of ids (N,), except the first, given the characters before it."""
-    return -log(2) * model.log2_probabilities(ids)[1:]
 
 
 def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Costs:

@@ -92,10 +92,6 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a configuration has more or fewer parameters and MACs than others, by the shapes of the table."""
     first, *others = statement.configurations
     own, relation = evidence.reproduction[first].complexity, statement.relation
-    if relation == "less-than-itself":
-        because = f"By its print-out this is {first}, with {exact(own)}, which is compared with itself."
-        captioned = f"Read by the caption it is {others[0]} ({exact(evidence.reproduction[others[0]].complexity)})."
-        return Verdict(statement, FAILS, f"{because} {captioned}")
     words: list[Word] = []
     shown = []
     for other in others:

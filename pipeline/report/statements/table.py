@@ -85,7 +85,7 @@ FORMS: Mapping[Kind, Form] = {
     ),
     "print-out": Form(r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}", f"{SIZE}; {SIZE}"),
     "size": Form("parameters|macs|units", SIZE),
-    "size-order": Form("more|less|considerably-more|considerably-less|less-than-itself", least=2),
+    "size-order": Form("more|less|considerably-more|considerably-less", least=2),
     "seconds": Form("took", NUMBER),
     "time-order": Form(
         "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some", least=2
