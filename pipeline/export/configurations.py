@@ -7,7 +7,6 @@ from typing import Any
 
 from models.config import ModelConfig
 from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME
-from pipeline.support.drawing import drawable
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
 from pipeline.tracking.recorded import RecordedTraining
@@ -38,7 +37,7 @@ class Configuration:
 
     def _perplexities(self) -> list[float]:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
-        return drawable([each.result["val_perplexity_pooled"] for each in self.trainings])
+        return [each.result["val_perplexity_pooled"] for each in self.trainings]
 
     @property
     def run_ids(self) -> set[str]:
@@ -50,7 +49,7 @@ class Configuration:
         for split in ("train", "val"):  # pooled over the characters as an n-gram's, where the protocol has another mean
             pooled, own = f"perplexity_pooled/{split}", f"perplexity/{split}"
             recorded = [each.curves.get(pooled) or each.curves[own] for each in self.trainings]
-            curves[split] = [drawable([points[epoch] for epoch in sorted(points)]) for points in recorded]
+            curves[split] = [[points[epoch] for epoch in sorted(points)] for points in recorded]
         size = f"{self.model['num_layers']}x{self.model['hidden_size']}"
         on_top = "+ngram" if self.model.get("on_top_of", "nothing") != "nothing" else ""
         text = " ".join(str(self.trainings[0].result["texts"][-1]).split())[:LONGEST_TEXT]

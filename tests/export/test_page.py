@@ -70,6 +70,11 @@ def test_trainings_on_different_characters_share_no_chart():
     assert html.count('<figure class="explorer') == 3
 
 
+def test_every_seed_of_a_configuration_is_in_the_table():
+    rows = [cells for where, cells in Page(of(study(2))).rows if where == "trainings"]
+    assert sorted(cells[1].strip() for cells in rows) == ["0", "0", "1", "seed"]
+
+
 def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     first = training(0)
     train = {**first.configuration["train"], "learning_rate": 0.5}

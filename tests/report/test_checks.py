@@ -5,17 +5,12 @@ from itertools import product
 from math import exp, log, sqrt
 
 import pytest
-import torch
 
 from models.language_model import LanguageModel
-from pipeline.config import CorpusConfig
 from pipeline.report import checks
 from pipeline.report.checks import LEVEL, Split, band, compared_epochs, counts_in_words, refusal, shape_parameters
 from pipeline.report.reproduction import JudgedTraining, Reproduction, d2l_trainings
-from pipeline.report.table import chosen_rows, configurations_of, report_rows
-from pipeline.stages.reproduce import QUICK_EPOCHS
-from pipeline.text.corpus import load_corpus
-from pipeline.training.loop import Training
+from pipeline.report.table import configurations_of, report_rows
 from tests.report.reproductions import TEXT, reproduction, training
 
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -122,31 +117,3 @@ def test_what_is_met_compared_early_or_blind_is_counted_and_named():
     assert "gru-torch-8x32 6 of 100" in earlier
     assert blind.endswith("gru-torch-2x128, gru-torch-8x32, lstm-torch-2x128 and lstm-torch-8x32.")
     assert {check.is_met for check in made if check.configuration == "lstm-scratch-1x1024"} == {None}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("id", "factor", "is_met"),
-    [
-        ("lstm-scratch-1x8", 1, True),
-        ("lstm-scratch-1x8", 0.5, False),
-        ("lstm-scratch-1x8", 2, False),
-        ("gru-torch-2x32", 0.5, False),  # what others miss, the first lines of checks.py say
-    ],
-)
-def test_a_wrong_learning_rate_falls_outside_and_the_right_one_inside(book, id, factor, is_met):
-    corpus = load_corpus(CorpusConfig(str(book)))
-    (row,) = chosen_rows(id)
-    model, config = configurations_of(row, 11)
-    config = replace(config, learning_rate=factor * config.learning_rate)
-    ids, spans = torch.from_numpy(corpus.ids), corpus.spans("report")
-    torch.manual_seed(11)
-    trained = Training(
-        LanguageModel(model, len(corpus.vocabulary)), ids[slice(*spans["train"])], ids[slice(*spans["val"])], config
-    )
-    while len(trained.history) < QUICK_EPOCHS:
-        trained.run_epoch()
-    train, val = ([getattr(point, f"{split}_perplexity") for point in trained.history] for split in SPLITS)
-    made = perplexities_of(id, train, val, QUICK_EPOCHS)
-    assert all(check.is_met for check in made) is is_met
-    assert bool(refusal(made)) is not is_met

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
-from pipeline.support.drawing import drawable
 from pipeline.support.page import charts
 from pipeline.support.page.charts import Row, Series, Shape
 from pipeline.support.page.document import Drawing, Explorer, Span
@@ -33,7 +32,7 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
         return None
     ranked = sorted(trained, key=lambda each: each.mean_best_val)
     widest = max(trained, key=lambda each: each.last("val") - each.last("train"))
-    best = {each.id: drawable([run.best_val_pooled for run in each.whole]) for each in trained}
+    best = {each.id: [run.best_val_pooled for run in each.whole] for each in trained}
     points = [(each.complexity.macs_per_char, geometric_mean(best[each.id])) for each in trained]
     front = {trained[number].id for number in charts.undominated(points)}
     series = []
@@ -51,8 +50,8 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
                 seeds=[run.seed for run in runs],
                 best=best[each.id],
                 best_epochs=[run.best_epoch for run in runs],
-                train=[drawable(run.train_pooled) for run in runs],
-                val=[drawable(run.val_pooled) for run in runs],
+                train=[run.train_pooled for run in runs],
+                val=[run.val_pooled for run in runs],
                 is_shown=each in (ranked[0], widest, ranked[-1]),
                 on_front=each.id in front,
                 reported=[(epoch, value) for epoch, value in ends if value is not None],

@@ -19,7 +19,6 @@ from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 
 SPACE_SIGN = "\N{OPEN BOX}"  # replaces a space that would not be visible
-LARGEST_PERPLEXITY = 1e6  # a training above it has diverged; its configuration does not count in the spread
 SIGNS = dict(zip(WORDS, "✓◐△✗?", strict=True))
 STYLES = dict(zip(WORDS, ("holds", "part", "reason", "fails", "open"), strict=True))  # CSS classes
 
@@ -148,7 +147,7 @@ def perplexity_table(reproduction: Reproduction) -> Table:
     rows, degrees = [[_head(each), _runs(each)] for each in reproduction.configurations], set()
     for head, values in columns:
         found = [[value for value in values(each) if value is not None] for each in reproduction.configurations]
-        spread = pooled_spread([np.log(group) for group in found if group], cap=np.log(LARGEST_PERPLEXITY))
+        spread = pooled_spread([np.log(group) for group in found if group])
         degrees.add(spread.degrees_of_freedom)
         for row, group in zip(rows, found, strict=True):
             if not group:

@@ -1,7 +1,6 @@
 """The charts of the report's page: they are drawn from the recorded trainings, and the script gets the same figures."""
 
 import json
-import re
 from dataclasses import replace
 
 import pytest
@@ -39,12 +38,8 @@ def test_an_unfinished_training_is_not_drawn():
     assert ("GRU 1x8</text>" in drawn.front, "GRU 2x32" in drawn.front) == (True, False)
 
 
-def test_an_exploded_training_is_drawn_at_the_edge_and_an_unfinished_one_says_so():
+def test_an_unfinished_training_says_so():
     shown = configuration("gru-torch-2x32", 1)
-    exploded = replace(shown, runs=(replace(shown.runs[0], val=(float("inf"),) * 100),))
     started = replace(shown, runs=(cut(shown.runs[0], 1),))
-    for each, words in ((exploded, ""), (started, "1 of 100 epochs"), (replace(shown, runs=()), "not run")):
-        found = replace(reproduction(), configurations=(each,))
-        drawn = answer_picture(found).elements
-        assert words in drawn
-        assert not re.search("inf|nan", drawn)
+    for each, words in ((started, "1 of 100 epochs"), (replace(shown, runs=()), "not run")):
+        assert words in answer_picture(replace(reproduction(), configurations=(each,))).elements

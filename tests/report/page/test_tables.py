@@ -7,7 +7,7 @@ import pytest
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.table import report_rows
 from pipeline.support.page.document import NOTHING
-from tests.report.page.pages import of_few, page, rendered, with_runs
+from tests.report.page.pages import of_few, page, rendered
 from tests.report.reproductions import reproduction
 from tests.support.page.parsed import Page
 
@@ -54,10 +54,3 @@ def test_spaces_that_would_not_be_seen_are_shown():
         assert "it has" + 20 * "␣" in text
         assert "a␣␣b c" in text
         assert "␣ is a space that would not be seen." in text
-
-
-def test_a_run_that_exploded_is_shown_without_digits():
-    found = of_few("gru-torch-2x32", seeds=1)
-    (run,) = found.configurations[0].runs
-    exploded = replace(run, train=(float("inf"),) * run.epochs, val=(1e300,) * run.epochs)
-    assert "over a million" in rendered(with_runs(found, "gru-torch-2x32", (exploded,)))["report.html"]
