@@ -4,6 +4,7 @@ A process that imports the copy may have modules called ``models`` or ``pipeline
 """
 
 import ast
+import re
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +24,8 @@ def copy_as_package(module: str, folder: Path) -> Path:
     package = folder / f"tmlm_{digest[:12]}"
     for file, source in sources.items():
         (package / file).parent.mkdir(parents=True, exist_ok=True)
-        (package / file).write_text(_renamed(source, package.name), encoding="utf-8")
+        renamed = re.sub(rf"^( *from )({'|'.join(OURS)})\b", rf"\1{package.name}.\2", source, flags=re.MULTILINE)
+        (package / file).write_text(renamed, encoding="utf-8")
     (package / "__init__.py").write_text(f'"""A copy of what {module} of time-machine-lm needs."""\n', encoding="utf-8")
     return package
 
@@ -43,14 +45,3 @@ def _files_behind(module: str) -> list[Path]:
                 waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     packages = {parent / "__init__.py" for file in files for parent in file.parents if parent.parts}
     return sorted(files | packages)
-
-
-@cache
-def _renamed(source: str, package: str) -> str:
-    """Rewrite ``from models... import`` and ``from pipeline... import`` to import from the package."""
-    lines = source.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
-            line = lines[node.lineno - 1]
-            lines[node.lineno - 1] = line.replace(f"from {node.module}", f"from {package}.{node.module}", 1)
-    return "".join(lines)

@@ -79,25 +79,14 @@ def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
 
 def memory_of_this_machine() -> int:
     """Bytes of memory that this process may use: the machine's, or fewer under a cgroup limit."""
-    total: int = psutil.virtual_memory().total
-    return min(total, memory_limit() or total)
-
-
-def memory_limit() -> int | None:
-    """The cgroup limit in bytes, shared by all processes of the group; None without a limit."""
-    return min((int(text) for text in _limits("memory.max") if text.isdigit()), default=None)
-
-
-def cpu_limit() -> int | None:
-    """The cgroup CPU quota in cores, rounded up; None without a quota."""
-    quotas = [text.split() for text in _limits("cpu.max")]  # microseconds (or "max") in each period of microseconds
-    return min((ceil(int(quota) / int(period)) for quota, period in quotas if quota != "max"), default=None)
+    return min([psutil.virtual_memory().total, *(int(text) for text in _limits("memory.max") if text.isdigit())])
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its CPU affinity, or fewer under a quota."""
+    """Cores that this process may use: its CPU affinity, or fewer under a cgroup quota, rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, cpu_limit() or cores)
+    quotas = [text.split() for text in _limits("cpu.max")]  # microseconds (or "max") in each period of microseconds
+    return min([cores, *(ceil(int(quota) / int(period)) for quota, period in quotas if quota != "max")])
 
 
 def _limits(name: str) -> Iterator[str]:

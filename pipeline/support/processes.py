@@ -50,15 +50,14 @@ def is_gone(tags: Mapping[str, str]) -> bool:
         pid, boot = int(tags["process.pid"]), _boot()
         if boot is not None and tags["process.boot"] != boot:
             return True
-        try:
-            process = psutil.Process(pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-            if boot is not None:
-                return (ticks := start_ticks(pid)) is not None and ticks != int(tags["process.ticks"])
-            return abs(process.create_time() - float(tags["process.started"])) > START_TOLERANCE_SECONDS
-        except psutil.NoSuchProcess:
-            return not psutil.pid_exists(pid)  # /proc may hide the processes of other users
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        if boot is not None:
+            return (ticks := start_ticks(pid)) is not None and ticks != int(tags["process.ticks"])
+        return abs(process.create_time() - float(tags["process.started"])) > START_TOLERANCE_SECONDS
+    except psutil.NoSuchProcess:
+        return not psutil.pid_exists(pid)  # /proc may hide the processes of other users
     except (KeyError, ValueError, OverflowError, psutil.Error):
         return False
 

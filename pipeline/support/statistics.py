@@ -147,12 +147,11 @@ class PairedComparison:
     @property
     def verdict(self) -> Side:
         """Whether the first model is ahead or behind; open if an interval includes zero or there is none."""
-        intervals = [each for each in (self.over_seeds, self.over_text) if each.low is not None]
-        if intervals and all(each.high is not None and each.high < 0 for each in intervals):
-            return "ahead"
-        if intervals and all(each.low is not None and each.low > 0 for each in intervals):
-            return "behind"
-        return "open"
+        both = (self.over_seeds, self.over_text)
+        ends = [(each.low, each.high) for each in both if each.low is not None and each.high is not None]
+        if not ends or not (all(low > 0 for low, _ in ends) or all(high < 0 for _, high in ends)):
+            return "open"
+        return "behind" if ends[0][0] > 0 else "ahead"
 
 
 def paired(differences: Floats, block: int, spread: Spread | None = None) -> PairedComparison:

@@ -60,16 +60,14 @@ def _words(characters: Iterable[str], width: int) -> Iterator[str]:
     """Split into single spaces, single wide characters, and words of at most ``width`` characters."""
     word = ""
     for character in characters:
-        if character.isspace() or _is_wide(character):
-            if word:
-                yield word
-            yield character
+        is_apart = character.isspace() or _is_wide(character)
+        if word and (is_apart or len(word) == width):
+            yield word
             word = ""
+        if is_apart:
+            yield character
         else:
             word += character
-            if len(word) == width:
-                yield word
-                word = ""
     if word:
         yield word
 
