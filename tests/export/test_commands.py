@@ -9,7 +9,7 @@ import pytest
 from models.config import ModelConfig
 from pipeline.cli.main import cli
 from pipeline.config import SearchConfig, TrainConfig, resolve
-from pipeline.export.commands import search_command, text_option, train_command
+from pipeline.export.commands import search_command, train_command
 from pipeline.tracking.recorded import RecordedTraining
 from tests.export.made_up import training
 from tests.made_up import made_up_run
@@ -68,8 +68,3 @@ def test_a_study_is_repeated_with_every_option_that_is_not_its_default():
     names = {field.name for field in fields(SearchConfig)}
     config = SearchConfig(**{name: value for name, value in given.items() if name in names})
     assert config == SearchConfig(study_name="it's", trials=12)
-
-
-def test_a_file_is_named_without_its_folder():
-    text = {"name": "novel", "source": "/home/somebody/secret/novel.txt"}
-    assert text_option(training(configuration={**training().configuration, "text": text})) == "novel.txt"

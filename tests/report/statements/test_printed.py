@@ -5,22 +5,12 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
-from tests.report.alterations import each, judged, row, statement
+from tests.report.alterations import judged, row, statement
 from tests.report.reproductions import reproduction
 
 FOUND = reproduction(seeds=1)
 
 DEEP = "gru-torch-2x128-time-against-gru-2x32"
-
-
-def sizes(id: str, parameters: float, macs: float):
-    """Another complexity, in shares of that of the LSTM 2x32."""
-    lstm = FOUND["lstm-torch-2x32"].complexity
-    numbers = {
-        "report_parameters": int(parameters * lstm.report_parameters),
-        "report_macs": int(macs * lstm.report_macs),
-    }
-    return each(lambda one: replace(one, complexity=replace(one.complexity, **numbers)), id)
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -53,21 +43,6 @@ def test_a_size_is_judged_to_its_last_digit(id, value, word):
 def test_a_print_out_of_another_shape_decides(id, alone, with_print_out):
     assert judged(FOUND, id).word == alone
     assert judged(FOUND, id, among=["print-out-15"]).word == with_print_out
-
-
-@pytest.mark.parametrize(
-    ("parameters", "macs", "word", "part"),
-    [
-        (0.5, 0.5, HOLDS, ""),
-        (0.8, 0.8, HOLDS, ""),
-        (0.9, 0.5, IN_PART, "less, but not considerably"),
-        (1.1, 1.1, FAILS, ""),
-        (0.5, 2.0, FAILS, ""),
-    ],
-)
-def test_considerably_less_has_a_bound_for_both_sizes(parameters, macs, word, part):
-    verdict = judged(sizes("gru-torch-2x32", parameters, macs)(FOUND), "deep-2x32-size")
-    assert (verdict.word, verdict.part) == (word, part)
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
