@@ -13,21 +13,16 @@ from tests.made_up import made_up_run, made_up_training
 
 VOCAB_SIZE, EPOCHS = 28, 20
 
-TAGS = {
-    "corpus": "corpus", "corpus_sha256": "corpus.sha256", "study": "study", "role": "role",
-    "commit": "git.commit", "is_dirty": "git.dirty",
-}  # fmt: skip
 
-
-def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: Any) -> RecordedTraining:
+def training(number: int = 0, seed: int = 0, corpus: str = "time-machine", **changes: Any) -> RecordedTraining:
     """A finished training of a shape of its own for each number; ``changes`` are fields of it."""
-    cell = ("rnn", "gru", "lstm")[number % 3]
-    model, train = resolve({"cell": cell, "hidden_size": 8 + 4 * number, "epochs": epochs, "seed": seed})
+    cell, sha256 = ("rnn", "gru", "lstm")[number % 3], f"{corpus:.8}".encode().hex().ljust(64, "0")
+    model, train = resolve({"cell": cell, "hidden_size": 8 + 4 * number, "epochs": EPOCHS, "seed": seed})
     size, last = closed_form(model, VOCAB_SIZE), 4 + 4 / (1 + number) + 0.01 * seed
-    val = {epoch: last + (24 - last) * exp(-6 * epoch / epochs) for epoch in range(1, epochs + 1)}
+    val = {epoch: last + (24 - last) * exp(-6 * epoch / EPOCHS) for epoch in range(1, EPOCHS + 1)}
     figures = {
-        "val_perplexity": val[epochs],
-        "val_perplexity_pooled": val[epochs],
+        "val_perplexity": val[EPOCHS],
+        "val_perplexity_pooled": val[EPOCHS],
         "test_perplexity": last + 0.1,
         "test_bits_per_char": 2.0,
         "ngram_val_perplexity": 3.66,
@@ -37,8 +32,8 @@ def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: An
         "mixture_test_perplexity": 3.7,
         "mixture_kind": "geometric",
         "mixture_weight": 0.1,
-        "best_epoch": epochs,
-        "epochs": epochs,
+        "best_epoch": EPOCHS,
+        "epochs": EPOCHS,
         "stopped": "",
         "train_seconds": 12.3,
         "device": "cpu",
@@ -47,25 +42,24 @@ def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: An
         "macs_per_char": size.macs_per_char,
         "texts": ["it has the the"],
     }
+    configuration = {
+        "corpus": {"corpus": "auto", "alphabet": "letters"},
+        "model": asdict(model),
+        "train": asdict(train),
+        "recipe": RECIPE["stream"],
+        "text": {"name": "time-machine", "source": "https://example.org/timemachine.txt", "train_chars": 156_000},
+    }
+    configuration = changes.pop("configuration", configuration)
+    own_id = config_id(ModelConfig(**configuration["model"]), TrainConfig(**configuration["train"]), sha256)
     fields: dict[str, Any] = {
         "id": f"{number:028x}{seed:04x}",
         "name": f"{model.shape}-s{seed}",
-        "tags": {"corpus": "time-machine", "corpus.sha256": "9f258ead" + 56 * "0"},
-        "configuration": {
-            "corpus": {"corpus": "auto", "alphabet": "letters"},
-            "model": asdict(model),
-            "train": asdict(train),
-            "recipe": RECIPE["stream"],
-            "text": {"name": "time-machine", "source": "https://example.org/timemachine.txt", "train_chars": 156_000},
-        },
+        "tags": {"corpus": corpus, "corpus.sha256": sha256, "config_id": own_id},
+        "configuration": configuration,
         "curves": {"perplexity/train": {epoch: 0.95 * value for epoch, value in val.items()}, "perplexity/val": val},
         "result": figures,
     }
-    fields["tags"] |= {tag: changes.pop(name) for name, tag in TAGS.items() if name in changes}
-    fields |= changes
-    kept = fields["configuration"]
-    own_id = config_id(ModelConfig(**kept["model"]), TrainConfig(**kept["train"]), "9f258ead")
-    return made_up_training(**{**fields, "tags": {**fields["tags"], "config_id": own_id}})
+    return made_up_training(**{**fields, **changes})
 
 
 def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:

@@ -60,7 +60,7 @@ def test_other_peoples_words_stay_words(subject):
 
 
 def test_trainings_on_different_characters_share_no_chart():
-    other = training(1, corpus="novel", corpus_sha256="1" * 64)
+    other = training(1, corpus="novel")
     report = training(0)
     train = {**report.configuration["train"], "preset": "report"}
     report = training(0, configuration={**report.configuration, "train": train})
