@@ -88,8 +88,24 @@ def text_costs(
     test checks it). Arithmetic is in fp32, whatever the training's. Raises ValueError for fewer than 2 characters, and
     for a context longer than a row.
     """
+    if not 0 <= context <= row:
+        raise ValueError(f"a context of {context} characters does not fit before a row of {row}; at most {row} do")
+    predicted = len(ids) - 1
+    if predicted < 1:
+        raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
+    device, costs = model.output.weight.device, []
+    rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (row * model.vocab_size)))
     with evaluation_mode(model):
-        return torch.cat([cost(*piece).cpu() for piece in _logits_of(model, ids, row, context)], dim=-1).double()
+        if model.vocab_size >= LARGE_VOCABULARY:
+            model = with_row_lookup(model)
+        for starts in torch.arange(0, predicted, row).split(rows):
+            state = _state_at(model, ids, starts, context)
+            at = (starts[:, None] + torch.arange(row)).clamp(max=predicted - 1)
+            logits, _ = model(ids[at].long().to(device), state)
+            first, last = int(starts[0]), min(int(starts[-1]) + row, predicted)
+            targets = ids[first + 1 : last + 1].long().to(device)
+            costs.append(cost(logits.flatten(0, 1)[: last - first], targets).cpu())
+    return torch.cat(costs, dim=-1).double()
 
 
 def calibrate_logits(model: LanguageModel, ids: Tensor) -> tuple[float, Tensor]:
@@ -104,25 +120,6 @@ def calibrate_logits(model: LanguageModel, ids: Tensor) -> tuple[float, Tensor]:
     return min(
         zip(LOGIT_SCALES, text_costs(model, ids, at_each_scale), strict=True), key=lambda scaled: float(scaled[1].sum())
     )
-
-
-def _logits_of(model: LanguageModel, ids: Tensor, row: int, context: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits (n, V) and targets (n,) of all predicted characters, in order. Raises as ``text_costs`` does."""
-    if not 0 <= context <= row:
-        raise ValueError(f"a context of {context} characters does not fit before a row of {row}; at most {row} do")
-    predicted = len(ids) - 1
-    if predicted < 1:
-        raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
-    if model.vocab_size >= LARGE_VOCABULARY:
-        model = with_row_lookup(model)
-    device = model.output.weight.device
-    rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (row * model.vocab_size)))
-    for starts in torch.arange(0, predicted, row).split(rows):
-        state = _state_at(model, ids, starts, context)
-        at = (starts[:, None] + torch.arange(row)).clamp(max=predicted - 1)
-        logits, _ = model(ids[at].long().to(device), state)
-        first, last = int(starts[0]), min(int(starts[-1]) + row, predicted)
-        yield logits.flatten(0, 1)[: last - first], ids[first + 1 : last + 1].long().to(device)
 
 
 def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -> State | None:

@@ -85,10 +85,10 @@ def test_a_trained_model_is_scored_within_a_thousandth_of_one_reading(trained):
 @pytest.mark.parametrize(("factor", "expected"), [(1.25, 0.8), (1.0, 1.0)])
 def test_logits_that_are_too_large_are_scaled_back(factor, expected):
     model = small_model()
-    logits = model(some_ids(2000)[None, :-1].long())[0][0]
+    logits = model(some_ids(2000)[None, :-1].long())[0][0].detach()
     drawn = torch.distributions.Categorical(logits=logits).sample()  # what the model predicts, with its own confidence
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "_logits_of", lambda *_: [(logits * factor, drawn)])
+        patch.setattr(evaluation, "text_costs", lambda model, ids, cost: cost(logits * factor, drawn))
         assert calibrate_logits(model, some_ids(2000))[0] == expected
 
 
