@@ -36,7 +36,7 @@ from tests.pools import Inline
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
-    "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "learning_rate": "0.005", "epochs": 2, "trials": 4
+    "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.005", "epochs": 2, "trials": 3
 }  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def trainings(searched: SearchRun) -> list[Run]:
 def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
     runs = trainings(searched)
     roles = [bare_tags(run.data.tags).get("role", "") for run in runs]
-    assert roles.count("trial") == 4
+    assert roles.count("trial") == 3
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert all(point.seeds == 2 for point in searched.evaluated.front)
@@ -126,7 +126,7 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
 
 
 def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab):
-    assert said[0].startswith("4 trials and the confirmations of their front: ")
+    assert said[0].startswith("3 trials and the confirmations of their front: ")
     assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
     client = MlflowClient()
     run = client.get_run(searched.run_id)
@@ -135,11 +135,11 @@ def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(sea
     assert "MACs per character" in run.data.tags["mlflow.note.content"]
     assert json.loads(recorded.read_text(searched.run_id, "result.json")) == searched.result
     assert all(name.isidentifier() for name in searched.result)
-    assert yaml.safe_load(recorded.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
+    assert yaml.safe_load(recorded.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,9"
     assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
-    assert run.data.metrics["search/trials"] == 4
+    assert run.data.metrics["search/trials"] == 3
     history = client.get_metric_history(searched.run_id, "progress/best_val_perplexity")
-    assert [metric.step for metric in history] == [1, 2, 3, 4]
+    assert [metric.step for metric in history] == [1, 2, 3]
     assert [metric.value for metric in history] == sorted((metric.value for metric in history), reverse=True)
     assert client.get_metric_history(searched.run_id, "progress/hypervolume")[-1].value > 0
 
@@ -179,7 +179,7 @@ def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small
     again = search(config, CorpusConfig(str(small_text)), make_pool=Counting)
     assert again.run_id == searched.run_id
     assert Counting.given == 0
-    assert len(trainings(searched)) == 4 + searched.result["confirmations"]
+    assert len(trainings(searched)) == 3 + searched.result["confirmations"]
     assert again.result["front"] == searched.result["front"]
 
 
@@ -222,7 +222,6 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "free"),
         (["--quick"], "own"),
         (["--quick", "--take-aliases"], "all"),
     ],
