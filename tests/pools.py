@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from pipeline.stages.tasks import do
+from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.workers import Event
 
 
@@ -41,3 +41,13 @@ class Inline:
         said: list[Event] = []
         value = do(task, lambda share: said.append(Event("message", task, share)))
         return [*said, Event("done", task, value)]
+
+
+class Counting(Inline):
+    """Counts the trainings that all pools of this kind are given."""
+
+    given = 0
+
+    def submit(self, task: Any) -> None:
+        super().submit(task)
+        Counting.given += isinstance(task, TrainingTask)

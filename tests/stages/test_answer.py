@@ -19,19 +19,9 @@ from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
 from pipeline.training.timing import generation_ms_per_char
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Inline
+from tests.pools import Counting, Inline
 
 BRIEF = AnswerConfig(seeds=1, minutes=0.001)  # one pass of each
-
-
-class Counting(Inline):
-    """How many trainings were submitted, of all pools."""
-
-    given = 0
-
-    def submit(self, task: Any) -> None:
-        super().submit(task)
-        Counting.given += isinstance(task, TrainingTask)
 
 
 def make_brief(patch: pytest.MonkeyPatch) -> None:

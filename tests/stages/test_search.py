@@ -10,7 +10,6 @@ import optuna
 import pytest
 import yaml
 from click.testing import CliRunner
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
@@ -25,29 +24,18 @@ from pipeline.stages.search import SearchRun, search
 from pipeline.stages.tasks import TimingTask, TrainingTask, do
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
-from pipeline.tracking.names import bare_tags
 from pipeline.tracking.registry import Registration
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import memory
 from pipeline.training.timing import generation_ms_per_char
-from tests.labs import leave_out_the_served_model, make_artifacts_plain
-from tests.pools import Inline
+from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.pools import Counting, Inline
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
     "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.005", "epochs": 2, "trials": 3
 }  # fmt: skip
-
-
-class Counting(Inline):
-    """An inline pool that counts the trainings it is given."""
-
-    given = 0
-
-    def submit(self, task: Any) -> None:
-        super().submit(task)
-        Counting.given += isinstance(task, TrainingTask)
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
@@ -66,17 +54,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
     """A store that the tests of this module share, since a search takes seconds."""
-    home = tmp_path_factory.mktemp("lab")
-    (home / "mlruns").mkdir()
-    shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.tracking.store.root", lambda: home)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # of whoever was here before
+    home = new_store(tmp_path_factory.mktemp("search") / "lab", empty_database)
+    with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         shorten(patch)
-        setup.cache_clear()
         yield home
-        setup.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -95,24 +77,16 @@ def study(searched: SearchRun, lab: Path) -> optuna.Study:
     return optuna.load_study(study_name="search", storage=f"sqlite:///{lab}/mlruns/optuna.db")
 
 
-def trainings(searched: SearchRun) -> list[Run]:
-    client = MlflowClient()
-    (experiment,) = {client.get_run(searched.run_id).info.experiment_id}
-    query = f"tags.`mlflow.parentRunId` = '{searched.run_id}'"
-    return list(client.search_runs([experiment], query))
-
-
 def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
-    runs = trainings(searched)
-    roles = [bare_tags(run.data.tags).get("role", "") for run in runs]
+    runs = recorded.nested_trainings(searched.run_id)
+    roles = [run.tags["role"] for run in runs]
     assert roles.count("trial") == 3
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
-    assert {run.info.status for run in runs} == {"FINISHED"}
     assert all(point.seeds == 2 for point in searched.evaluated.front)
     for run in runs:
-        assert [point.step for point in MlflowClient().get_metric_history(run.info.run_id, "perplexity/val")] == [1, 2]
-        assert recorded.artifact_path(run.info.run_id, CURVES_PLOT).is_file()
-    metrics = {run.info.run_id: run.data.metrics for run, role in zip(runs, roles, strict=True) if role == "trial"}
+        assert (run.state, list(run.curves["perplexity/val"])) == ("finished", [1, 2])
+        assert recorded.artifact_path(run.id, CURVES_PLOT).is_file()
+    metrics = {run.id: run.metrics for run in runs if run.tags["role"] == "trial"}
     assert {trial.user_attrs["run_id"] for trial in study.trials} == metrics.keys()
     for trial in study.trials:
         assert trial.state == TrialState.COMPLETE
@@ -179,7 +153,7 @@ def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small
     again = search(config, CorpusConfig(str(small_text)), make_pool=Counting)
     assert again.run_id == searched.run_id
     assert Counting.given == 0
-    assert len(trainings(searched)) == 3 + searched.result["confirmations"]
+    assert len(recorded.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
     assert again.result["front"] == searched.result["front"]
 
 
