@@ -317,35 +317,6 @@ def trials_of(lab: Lab, study: str) -> list[StudyTrial]:
         ]
 
 
-@dataclass
-class StudyRun:
-    """A run of a study as MLflow's database has it, of stage search, train or, under ``mlflow run``, resume."""
-
-    id: str
-    stage: str
-    status: str
-    parent: str
-    config_id: str
-    seed: str
-    failure: str
-
-
-def study_runs(lab: Lab, study: str) -> list[StudyRun]:
-    """The runs of a study, oldest first."""
-
-    def tag(name: str) -> str:
-        return f"coalesce((SELECT value FROM tags t WHERE t.run_uuid=r.run_uuid AND t.key='{name}'), '')"
-
-    rows = lab.checkout.query(
-        f"SELECT r.run_uuid, {tag('stage')}, r.status, {tag('mlflow.parentRunId')}, {tag('config_id')}, "
-        "coalesce((SELECT value FROM params p WHERE p.run_uuid=r.run_uuid AND p.key='seed'), ''), "
-        f"{tag('failure')} FROM runs r JOIN tags s USING (run_uuid) "
-        "WHERE s.key='study' AND s.value=? ORDER BY start_time",
-        study,
-    )
-    return [StudyRun(*row) for row in rows]
-
-
 def counted(trials: list[StudyTrial]) -> list[StudyTrial]:
     """The trials that a search counts: complete, and not a repeat of an earlier one."""
     return [trial for trial in trials if trial.state == "COMPLETE" and "repeats" not in trial.attributes]
@@ -353,28 +324,32 @@ def counted(trials: list[StudyTrial]) -> list[StudyTrial]:
 
 def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int = 2) -> None:
     """Check a search that has ended, whatever faults it had; raises LostError."""
-    all_trials, runs = trials_of(lab, study), study_runs(lab, study)
+    all_trials = trials_of(lab, study)
+    runs = [run for run in lab.checkout.runs() if run["tags"].get("study") == study]
     complete = counted(all_trials)
     demand(len(complete) == trials, f"{len(complete)} trials, not {trials}: {all_trials}")
     open_trials = [trial for trial in all_trials if trial.state in ("RUNNING", "WAITING")]
     demand(not open_trials, f"not ended: {open_trials}")
     configurations = [tuple(sorted(trial.parameters.items())) for trial in complete]
     demand(len(set(configurations)) == len(complete), f"a configuration is there twice: {configurations}")
-    demand(not [run for run in runs if run.status == "RUNNING"], f"RUNNING: {runs}")
-    parents = [run for run in runs if run.stage == "search"]
-    demand([run.status for run in parents] == ["FINISHED"], f"not one finished search: {parents}")
-    finished = [run for run in runs if run.stage == "train" and run.status == "FINISHED"]
-    demand({run.parent for run in finished} == {parents[0].id}, f"not nested in {parents[0].id}: {finished}")
-    trained = [(run.config_id, run.seed) for run in finished]
+    demand(not [run for run in runs if run["status"] == "RUNNING"], f"RUNNING: {runs}")
+    parents = [run for run in runs if run["tags"]["stage"] == "search"]
+    demand([run["status"] for run in parents] == ["FINISHED"], f"not one finished search: {parents}")
+    finished = [run for run in runs if run["tags"]["stage"] == "train" and run["status"] == "FINISHED"]
+    demand(
+        {run["tags"]["mlflow.parentRunId"] for run in finished} == {parents[0]["id"]},
+        f"not nested in {parents[0]['id']}: {finished}",
+    )
+    trained = [(run["tags"]["config_id"], run["params"]["seed"]) for run in finished]
     demand(len(set(trained)) == len(trained), f"trained twice: {finished}")
     of_trials = {trial.attributes["run_id"] for trial in complete}
-    demand(of_trials <= {run.id for run in finished}, f"trials without a finished run: {of_trials} of {finished}")
-    result = json.loads((lab.artifacts(parents[0].id) / "result.json").read_text())
+    demand(of_trials <= {run["id"] for run in finished}, f"trials without a finished run: {of_trials} of {finished}")
+    result = json.loads((lab.artifacts(parents[0]["id"]) / "result.json").read_text())
     for member in result["front"]:
         demand(len(set(member["run_ids"])) == seeds, f"not {seeds} runs of each member: {result['front']}")
     for run in finished:
-        value = json.loads((lab.artifacts(run.id) / "result.json").read_text())["val_perplexity"]
-        elsewhere, same = lab.perplexities.setdefault((run.config_id, run.seed), (study, value))
+        value = json.loads((lab.artifacts(run["id"]) / "result.json").read_text())["val_perplexity"]
+        elsewhere, same = lab.perplexities.setdefault((run["tags"]["config_id"], run["params"]["seed"]), (study, value))
         demand(value == same, f"{run}: validation perplexity {value}, but {same} in {elsewhere}")
 
 

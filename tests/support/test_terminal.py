@@ -4,14 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.support.terminal import columns_of, in_lines, side_by_side, wrapped
-
-
-def test_a_paragraph_fits_into_the_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "50")
-    lines = wrapped("word " * 40, indent="  ", further="    ").splitlines()
-    assert max(map(len, lines)) <= 50
-    assert [line[:5] for line in lines[:2]] == ["  wor", "    w"]
+from pipeline.support.terminal import columns_of, in_lines, side_by_side
 
 
 @pytest.mark.parametrize(

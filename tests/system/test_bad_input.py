@@ -17,16 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
-from models.config import ConfigError, ModelConfig
-from models.decoding import Decoding
-from models.language_model import LanguageModel
+from models.config import ModelConfig
 from pipeline.cli.main import cli
 from pipeline.cli.options import checked, option_fields
 from pipeline.config import TrainConfig, resolve
-from pipeline.text.vocabulary import LETTERS, Vocabulary
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from pipeline.training.samples import continuations
 from tests.labs import TrainedStore, store_at
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,32 +177,6 @@ def test_checkpoint_that_is_none_of_ours_is_refused_in_one_message(lab, tmp_path
     message = refusal("sample", str(path))
     assert says in message
     assert str(path) in message
-
-
-# --- prompts ---------------------------------------------------------------------------------------------------------
-
-characters = st.text(st.characters(codec=None), max_size=30)  # every code point, lone surrogates and NUL included
-
-
-@given(prompt=characters)
-def test_any_prompt_is_gone_on_from_or_refused_in_words(tiny_model, prompt):
-    model, vocabulary = tiny_model
-    try:
-        (text,) = continuations(model, vocabulary, [prompt], 3, Decoding(method="greedy"))
-    except ConfigError as error:
-        reason = str(error)
-        reason.encode()  # in characters that can be written
-    else:
-        reason = "prompt"
-        assert text == vocabulary.decode(vocabulary.encode_prompt(prompt)) + text[-3:]
-    assert reason.startswith("prompt")
-
-
-@pytest.fixture(scope="module", params=["letters", "raw"])
-def tiny_model(request: pytest.FixtureRequest) -> tuple[LanguageModel, Vocabulary]:
-    alphabet = request.param
-    vocabulary = Vocabulary("letters", LETTERS) if alphabet == "letters" else Vocabulary.of("it has\0 é\x1b\n", "raw")
-    return LanguageModel(ModelConfig(hidden_size=4), len(vocabulary)).eval(), vocabulary
 
 
 # --- what the system refuses -----------------------------------------------------------------------------------------

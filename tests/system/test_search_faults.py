@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults import SEARCH, Ended, Lab, check_search, counted, study_runs, trials_of
+from tests.faults import SEARCH, Ended, Lab, check_search, counted, trials_of
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def test_a_worker_that_is_killed_costs_its_trial_a_moment_and_the_search_goes_on
     (run,) = [run for run in lab.checkout.runs() if run["id"] == lost.attributes["run_id"]]
     assert "killed, out of memory" in run["tags"]["resumed"]  # its own run was gone on with, from its checkpoint
     assert run["tags"]["trial"] == str(lost.number)
-    assert {run.status for run in study_runs(lab, "once")} == {"FINISHED"}
+    assert {run["status"] for run in lab.checkout.runs()} == {"FINISHED"}
 
 
 def test_a_configuration_that_kills_its_process_twice_is_left_alone(lab):

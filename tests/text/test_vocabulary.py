@@ -85,3 +85,16 @@ def test_prompt_without_a_letter_is_refused(prompt):
 def test_prompt_with_unseen_characters_is_refused_and_they_are_named():
     with pytest.raises(ConfigError, match=r"^prompt 'it häs Z'.*'Z' \(U\+005A\), 'ä' \(U\+00E4\)"):
         Vocabulary.of(["it has"], "raw").encode_prompt("it häs Z")
+
+
+@given(st.text(st.characters(codec=None), max_size=30))  # every code point, lone surrogates and NUL included
+def test_any_prompt_is_encoded_or_refused_in_words(prompt):
+    for vocabulary in (LETTER_VOCABULARY, Vocabulary.of(["it has\0 é\x1b\n"], "raw")):
+        try:
+            ids = vocabulary.encode_prompt(prompt)
+        except ConfigError as error:
+            reason = str(error).encode()  # in characters that can be written
+        else:
+            reason = b"prompt"
+            assert vocabulary.decode(ids) == normalise(prompt, vocabulary.alphabet)
+        assert reason.startswith(b"prompt")
