@@ -348,19 +348,6 @@ def test_epochs_are_what_the_budget_pays_for():
     assert start(STREAM | {"epochs": 7, "budget_chars": 1}).epochs == 7
 
 
-@pytest.mark.parametrize("recipe", [STREAM, REPORT], ids=["stream", "report"])
-def test_characters_and_steps_are_counted_as_they_were_read(recipe):
-    training = start(recipe | {"epochs": 2})
-    calls, read = Calls(), list[int]()
-    training.model.register_forward_pre_hook(
-        lambda module, arguments: read.append(arguments[0].numel()) if module.training else None
-    )
-    fit(training, calls)
-    assert calls.steps == training.step == len(read)
-    assert training.history[-1].train_chars == sum(read)
-    assert sum(read) == pytest.approx(2 * training.data.chars_per_epoch, rel=0.05)
-
-
 def test_a_text_too_short_for_its_streams_is_refused_naming_the_options():
     with pytest.raises(InputError, match=r"8 training characters .* lower --batch-size"):
         start(STREAM, train=a_text(8))
