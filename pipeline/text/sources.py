@@ -11,9 +11,10 @@ import io
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from pipeline.errors import DataUnavailableError, InputError
@@ -85,20 +86,28 @@ class FoundText:
         """Size in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
-    def _open(self) -> io.BytesIO | io.BufferedReader:
-        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """Open the text within the block. Raises InputError if it can't be read, or decoded."""
+        try:
+            with io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb") as file:
+                yield file
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self.option} {self.source} is not UTF-8 text ({error.reason}: 0x{error.object[error.start]:02x}); "
+                "convert it (iconv -t UTF-8) and try again"
+            ) from None
+        except OSError as error:
+            raise InputError(f"{self.option} {self.source} can't be read: {error.strerror}") from None
 
     def sha256(self) -> str:
         """Digest of the bytes. Raises InputError for an unreadable file, and at the first NUL byte."""
         digest = hashlib.sha256()
-        try:
-            with self._open() as file:
-                while data := file.read(PIECE_SIZE):
-                    if b"\0" in data:
-                        raise InputError(f"{self.option} {self.source} has NUL bytes; give a UTF-8 text file")
-                    digest.update(data)
-        except OSError as error:
-            raise InputError(f"{self.option} {self.source} can't be read: {error.strerror}") from None
+        with self._opened() as file:
+            while data := file.read(PIECE_SIZE):
+                if b"\0" in data:
+                    raise InputError(f"{self.option} {self.source} has NUL bytes; give a UTF-8 text file")
+                digest.update(data)
         return digest.hexdigest()
 
     def pieces(self, sha256: str) -> Iterator[str]:
@@ -107,17 +116,9 @@ class FoundText:
         Raises InputError for a file that is not UTF-8 text, and at the end unless ``sha256`` is the digest of the
         file: it has then changed, and what was made of the pieces must be discarded.
         """
-        try:
-            with io.TextIOWrapper(self._open(), encoding="utf-8-sig") as file:
-                while lines := file.readlines(PIECE_SIZE):
-                    yield "".join(lines)
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{self.option} {self.source} is not UTF-8 text ({error.reason}: 0x{error.object[error.start]:02x}); "
-                "convert it (iconv -t UTF-8) and try again"
-            ) from None
-        except OSError as error:
-            raise InputError(f"{self.option} {self.source} can't be read: {error.strerror}") from None
+        with self._opened() as opened, io.TextIOWrapper(opened, encoding="utf-8-sig") as file:
+            while lines := file.readlines(PIECE_SIZE):
+                yield "".join(lines)
         if self.sha256() != sha256:
             raise InputError(f"{self.option} {self.source} has changed while it was read; try again")
 
