@@ -23,7 +23,7 @@ from pipeline.stages.tasks import Role, TimingTask, TrainingTask, close_lost
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import Progress
-from pipeline.support.wording import UNKNOWN_DURATION, expected_duration
+from pipeline.support.wording import counted
 from pipeline.support.workers import KILLS_ALLOWED, WAIT_SECONDS, MakePool, Outcome, Pool
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, store
@@ -162,10 +162,11 @@ class Sweep(ABC, Generic[Conclusion]):
 
     def announce(self, what: str, minutes: float, where: str) -> None:
         """Tell the user what will be trained, how many minutes are expected, and where it is recorded."""
-        duration = UNKNOWN_DURATION
+        duration = "unknown duration (every process that timed steps was lost)"
         if self._calibration:
             self.minutes_expected = minutes
-            duration = expected_duration(minutes, self.pool.count)
+            about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+            duration = f"{about} with {counted(self.pool.count, 'worker')} (estimated by timing some steps)"
         self.say(f"{what}: {duration}\n{where}")
 
     # --- the trainings -----------------------------------------------------------------------------------------------

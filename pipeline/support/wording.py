@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from math import isfinite
 
-UNKNOWN_DURATION = "unknown duration (every process that timed steps was lost)"
-
 
 def counted(number: int, what: str) -> str:
     """A number with its noun: 1 seed, 3 seeds."""
@@ -27,12 +25,6 @@ def span(numbers: Sequence[int]) -> str:
     """The range of the numbers: 3 to 12, or 3 if all are equal."""
     low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low} to {high}"
-
-
-def expected_duration(minutes: float, workers: int) -> str:
-    """An estimate before the work starts: about 5 min with 2 workers (estimated by timing some steps)."""
-    about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
-    return f"{about} with {counted(workers, 'worker')} (estimated by timing some steps)"
 
 
 def measured_duration(seconds: float, minutes_expected: float | None) -> str:
