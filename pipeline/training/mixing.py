@@ -14,6 +14,7 @@ from models.mixture import KINDS, WEIGHTS, Mixture, mixture_costs
 from models.ngram import KneserNey
 from models.on_top_of_ngram import Ngram
 from pipeline.training.evaluation import TextScore, cross_entropies, text_costs
+from pipeline.training.loop import without_dynamo
 
 MIXED_AT_ONCE = 200_000  # probabilities of each model at once: they stay in the processor's cache
 CALIBRATED_NUMBERS = 4_000_000  # log-probabilities (characters x vocabulary) of one piece when an n-gram is calibrated
@@ -69,7 +70,7 @@ def calibrate_ngram(ngram: Ngram, ids: Tensor) -> Tensor:
     """
     log_p, features, targets = next(_calibration_pieces(ngram, ids))
     weights = F.one_hot(torch.tensor(0), features.shape[1]).float().requires_grad_()  # p' = p
-    optimizer = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
+    optimizer = without_dynamo(torch.optim.LBFGS)([weights], max_iter=50, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
