@@ -164,10 +164,6 @@ def test_the_logged_model_answers_prompts_by_its_signature(trained):
     assert served.metadata.signature == SIGNATURE
     texts = served.predict(["it has", "of the"], params={"length": 12, "method": "greedy"})
     assert texts == write_texts(trained.run_id, ["it has", "of the"], 12, Decoding(method="greedy"))
-    with pytest.raises(mlflow.MlflowException, match=r"temperature is 0\.0"):
-        served.predict(["it has"], params={"temperature": 0.0})
-    with pytest.raises(mlflow.MlflowException, match="empty"):
-        served.predict([""])
 
 
 def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(trained):
