@@ -10,12 +10,13 @@ from pathlib import Path
 
 from models.complexity import Complexity, closed_form
 from models.config import Implementation, ModelConfig
-from pipeline.config import PresetName, TrainConfig, resolve
+from pipeline.config import TEXT_CHARS, TrainConfig, resolve
 from pipeline.errors import InputError
 
 DATA = Path(__file__).with_name("data")
 REPORT_NAME = "the coursework report"
 REPORT_SYMBOLS = 28
+PRESETS = {"report": "report", "same-text": "report-text", "stream": "stream"}  # role of a training -> its preset
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
@@ -120,19 +121,17 @@ def chosen_rows(only: str) -> tuple[Reported, ...]:
     return tuple(row for row in rows if any(fnmatchcase(row.id, pattern) for pattern in patterns))
 
 
-def configurations_of(row: Reported, seed: int, precision: str = "fp32") -> tuple[ModelConfig, TrainConfig]:
-    """The configurations that train a row by the report's protocol."""
-    return resolve({"preset": "report", **row.model, "seed": seed, "precision": precision})
-
-
-def own_configurations_of(
-    row: Reported, preset: PresetName, seed: int, train_chars: int
+def configurations_of(
+    row: Reported, seed: int, role: str = "report", precision: str = "fp32", train_chars: int = TEXT_CHARS
 ) -> tuple[ModelConfig, TrainConfig]:
-    """The configurations that train the shape of a row in torch.nn by another preset.
+    """The configurations that train a row by the report's protocol, or its shape in torch.nn by our recipe of a role.
 
-    ``train_chars`` is the number of characters of the training text, on which defaults of the preset depend.
+    ``train_chars`` is the number of characters of the training text, on which defaults of our recipe depend.
     """
-    return resolve({"preset": preset, **row.model, "implementation": "torch", "seed": seed}, train_chars)
+    options = {"preset": PRESETS[role], **row.model, "seed": seed}
+    if role == "report":
+        return resolve({**options, "precision": precision})
+    return resolve({**options, "implementation": "torch"}, train_chars)
 
 
 @cache

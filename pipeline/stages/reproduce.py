@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from pipeline.config import RECIPE, CorpusConfig, PresetName, ReproduceConfig
+from pipeline.config import RECIPE, CorpusConfig, ReproduceConfig
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
 from pipeline.report.checks import refusal
 from pipeline.report.page.summary import reproduction_note
@@ -31,7 +31,6 @@ from pipeline.report.table import (
     Reported,
     chosen_rows,
     configurations_of,
-    own_configurations_of,
     report_rows,
 )
 from pipeline.report.text_facts import text_facts
@@ -48,8 +47,6 @@ from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, step_ke
 log = logging.getLogger(__name__)
 
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
-
-OWN_RECIPE: dict[Role, PresetName] = {"same-text": "report-text", "stream": "stream"}  # role -> preset
 
 COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
     "reproduced": "reproduction/statements_reproduced",
@@ -141,11 +138,7 @@ class _Reproduction(Sweep[ReproductionRun]):
         self._failures: list[str] = []
         found = by_key(recorded.nested_trainings(earlier.id)) if earlier else {}
         for role, row, seed in _planned(rows, config.seeds, quick):
-            model, train = (
-                configurations_of(row, seed, config.precision)
-                if role == "report"
-                else own_configurations_of(row, OWN_RECIPE[role], seed, corpus.train_chars)
-            )
+            model, train = configurations_of(row, seed, role, config.precision, corpus.train_chars)
             before = found.get((role, shape_of(asdict(model)), seed))
             failure = before.tag("failure") if before else ""
             if failure.startswith(TrainingDivergedError.__name__):  # and would again

@@ -15,7 +15,7 @@ from pipeline.report.record import (
     by_key,
     command_of,
 )
-from pipeline.report.table import configurations_of, own_configurations_of, report_rows
+from pipeline.report.table import configurations_of, report_rows
 from pipeline.tracking.recorded import RecordedTraining
 from tests.made_up import made_up_training
 from tests.report.reproductions import TEXT
@@ -25,7 +25,7 @@ ROW = report_rows()[0]
 
 def recorded(role: str, first_half: Sequence[float] = (), status: str = "KILLED") -> RecordedTraining:
     """A training of the table's first row, after two epochs."""
-    model, train = configurations_of(ROW, 0) if role == "report" else own_configurations_of(ROW, "report-text", 0, 10)
+    model, train = configurations_of(ROW, 0, role, train_chars=10)
     curves = {key: {1: 9.0, 2: 8.0} for key in [*CURVE_METRICS.values(), SECONDS_METRIC]}
     return made_up_training(
         role,
