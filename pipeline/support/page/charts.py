@@ -258,6 +258,7 @@ def explorer(
     ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``front`` and ``curves`` are the titles
     of the y axes; without the first, there is no chart of costs. ``anchor`` is the id of the element.
     """
+    series = sorted(series, key=lambda each: not each.is_shown)  # the page has six colours, in this order
     return Explorer(
         anchor=anchor,
         front=_front(series, levels, front, f"{anchor}-front") if front else "",
@@ -295,7 +296,7 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
     for start, end in pairwise(line):
         places.block(start, end, 1.5)
 
-    for number, each in enumerate(series):
+    for number, each in reversed([*enumerate(series)]):  # those in colour are drawn last
         x, y = axes.x(each.cost), axes.y(each.mean)
         places.block((x, y), (x, y), 8 if each.picks else 5)
         data = f'data-number="{number}" data-x="{x}" data-y="{y}"'
