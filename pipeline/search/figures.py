@@ -30,6 +30,7 @@ from pipeline.support.plotting import (
     whole_numbers,
     write_labels,
 )
+from pipeline.support.wording import span
 
 
 def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
@@ -61,29 +62,23 @@ def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
     return list(pairwise(corners))
 
 
-def front_title(about: str, trials: Sequence[Trial], evaluated: FrontEstimate) -> str:
-    """The title of the Pareto front: ``about`` (study and text), the split, and the numbers of trials and seeds."""
-    seeds = sorted({point.seeds for point in evaluated.front})
-    shown = f"{about}\nvalidation split, {len(trials)} trials"
-    if not seeds:
-        return shown
-    return f"{shown}; seeds for each configuration on the front: {' to '.join(map(str, {seeds[0]: 0, seeds[-1]: 0}))}"
-
-
 def pareto_front(
     trials: Sequence[Trial],
     evaluated: FrontEstimate,
     chosen: Mapping[str, Pick],
     ngrams: Sequence[NGramScore],
     bars: Mapping[str, float],
-    title: str,
+    about: str,
 ) -> bytes:
     """Draw trials and the front: validation perplexity against MACs per character and stored numbers, on log scales.
 
-    ``chosen`` are the picks, which the labels name. ``bars`` maps labels to perplexities of n-gram models, drawn as
-    horizontal lines; ``ngrams`` are drawn against the numbers that they store. A failed trial is a cross at the upper
-    edge.
+    ``about`` names study and text, ``chosen`` are the picks, which the labels name. ``bars`` maps labels to
+    perplexities of n-gram models, drawn as horizontal lines; ``ngrams`` are drawn against the numbers that they store.
+    A failed trial is a cross at the upper edge.
     """
+    title, seeds = f"{about}\nvalidation split, {len(trials)} trials", [point.seeds for point in evaluated.front]
+    if seeds:
+        title += f"; seeds for each configuration on the front: {span(seeds)}"
     figure = new_figure(14.6, 6.3)
     axes = add_axes(figure, title, 121)
     done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
@@ -184,10 +179,7 @@ def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick]
     """Draw mean validation perplexity against milliseconds per character (median of the runs), on log scales."""
     figure = new_figure(8, 5)
     axes = add_axes(figure, title)
-    timed = {
-        id(point): median(point.candidate.ms_per_char) for point in evaluated.points if point.candidate.ms_per_char
-    }
-    points = [(timed[id(point)], point) for point in evaluated.points if id(point) in timed]
+    points = [(median(point.candidate.ms_per_char), point) for point in evaluated.points if point.candidate.ms_per_char]
     axes.set(xlabel="milliseconds per character, measured", ylabel="validation perplexity per character")
     if not points:
         say(axes, "no time was measured")
@@ -195,9 +187,10 @@ def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick]
     log_x(axes, [x for x, _ in points])
     log_y(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
     scatter_by_cell(axes, [(point.candidate.cell, x, point.val.mean) for x, point in points])
-    _members(axes, [(x, point) for x, point in points if point.on_front])
+    front = [(x, point) for x, point in points if point.on_front]
+    _members(axes, front)
     legend_below(figure, [axes], 3)
-    front = [point for _, point in points if point.on_front]
-    labels = [(text, timed[id(point)], point.val.mean) for text, point in _named(front, chosen)]
+    named = _named([point for _, point in front], chosen)
+    labels = [(text, median(point.candidate.ms_per_char), point.val.mean) for text, point in named]
     write_labels(axes, labels, [(x, point.val.mean) for x, point in points], [], keep=len(chosen))
     return plotting.png(figure)
