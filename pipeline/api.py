@@ -99,9 +99,6 @@ def _corpus_config(given: dict[str, Any]) -> CorpusConfig:
     return CorpusConfig(**{f.name: given.pop(f.name) for f in fields(CorpusConfig) if f.name in given})
 
 
-# --- training and loading --------------------------------------------------------------------------------------------
-
-
 @_settings_kept()
 def train(
     corpus: Text = "auto",
@@ -205,8 +202,7 @@ class Model:
     @property
     def val_perplexity(self) -> float | None:
         """Perplexity per character of the validation text, at the best epoch."""
-        perplexity: float | None = self.result.get("val_perplexity", self._trained.facts.get("val_perplexity"))
-        return perplexity
+        return {**self._trained.facts, **self.result}.get("val_perplexity")
 
     @property
     def test_perplexity(self) -> float | None:
@@ -235,8 +231,7 @@ class Model:
         Raises InputError for a model that was not loaded by its run.
         """
         curves = recorded.run_of(self._own_run("history")).curves
-        columns = {column: dict(curves[metric]) for column, metric in CURVES.items()}
-        return pd.DataFrame(columns).rename_axis(index="epoch")
+        return pd.DataFrame({column: dict(curves[metric]) for column, metric in CURVES.items()}).rename_axis("epoch")
 
     def plot(self) -> "Picture":
         """The recorded picture of the perplexity curves. Raises InputError as ``history`` does."""
@@ -333,9 +328,6 @@ def _picture(run_id: str, path: str) -> Picture:
     return Picture(recorded.artifact_path(run_id, path).read_bytes())
 
 
-# --- searching -------------------------------------------------------------------------------------------------------
-
-
 @_settings_kept()
 def search(
     corpus: Text = "auto",
@@ -415,9 +407,6 @@ class Search:
     def plot(self) -> Picture:
         """The recorded picture of the front: perplexity against MACs per character."""
         return _picture(self.run_id, "plots/pareto.png")
-
-
-# --- runs ------------------------------------------------------------------------------------------------------------
 
 
 @_settings_kept()
