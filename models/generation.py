@@ -65,11 +65,8 @@ def complete(
     forbidden: Sequence[int] = (),
 ) -> list[list[int]]:
     """The continuation of each prompt as a list of ``length`` ids; arguments and errors as for ``generate``."""
-    texts: list[list[int]] = [[] for _ in prompts]
-    for ids in generate(model, prompts, length, decoding, forbidden):
-        for text, next_id in zip(texts, ids, strict=True):
-            text.append(next_id)
-    return texts
+    steps = list(generate(model, prompts, length, decoding, forbidden))
+    return [[ids[number] for ids in steps] for number in range(len(prompts))]
 
 
 def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Tensor) -> tuple[Tensor, State]:

@@ -88,16 +88,20 @@ class LanguageModel(nn.Module):
         parts = range(CELLS[config.cell].state_parts)
         return state_of(tuple(new_zeros(config.num_layers, batch_size, config.hidden_size) for _ in parts))
 
-    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character."""
-        hidden, state = self.hidden_states(ids, self.initial_state(ids.shape[0]) if state is None else state)
-        return self.logits(hidden), state
+    def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
+        """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character.
+
+        ``prior`` is only for a model on top of an n-gram.
+        """
+        _, logits, state = self.own_and_combined(ids, state, prior)
+        return logits, state
 
     def own_and_combined(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
         """Logits of the network alone and of the whole model, here the same, and the new state; as ``forward``."""
-        logits, state = self(ids, state)
+        hidden, state = self.hidden_states(ids, self.initial_state(ids.shape[0]) if state is None else state)
+        logits = self.logits(hidden)
         return logits, logits, state
 
     def hidden_states(self, ids: Tensor, state: State) -> tuple[Tensor, State]:

@@ -170,18 +170,13 @@ class NgramLanguageModel(LanguageModel):
         latest = torch.zeros(1, batch_size, self.ngram.order - 1, dtype=torch.int64, device=self.output.weight.device)
         return (*parts_of(hidden), latest)
 
-    def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
-        """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character.
-
-        ``prior`` (B, T, V) replaces the n-gram's log-probabilities in training: the n-gram was fitted on that text.
-        """
-        _, logits, state = self.own_and_combined(ids, state, prior)
-        return logits, state
-
     def own_and_combined(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Logits (B, T, V) of the network alone and of the model, and the new state; arguments as for ``forward``."""
+        """Logits (B, T, V) of the network alone and of the model, and the new state; arguments as for ``forward``.
+
+        ``prior`` (B, T, V) replaces the n-gram's log-probabilities in training: the n-gram was fitted on that text.
+        """
         *parts, latest = self.initial_state(len(ids)) if state is None else state
         hidden, after = self.hidden_states(ids, state_of(tuple(parts)))
         text = torch.cat([latest[0], ids + 1], dim=1)
