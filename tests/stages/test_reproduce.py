@@ -13,6 +13,7 @@ from pipeline.config import ReproduceConfig
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.report import checks
 from pipeline.report.record import recorded_commands, recorded_reproduction
+from pipeline.report.reproduction import JudgedTraining
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import ChecksNotMetError, reproduce
 from pipeline.stages.tasks import TrainingTask, do
@@ -122,8 +123,8 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
 
 
 def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch):
-    curves = {"train": [[3.0], [3.01], [3.02]], "val": [[3.0], [3.01], [3.02]]}
-    monkeypatch.setattr(checks, "d2l_curves", lambda: {"gru-scratch-1x8": curves})
+    theirs = [JudgedTraining("", seed, 50, (ends,), (ends,)) for seed, ends in enumerate((3.0, 3.01, 3.02))]
+    monkeypatch.setattr(checks, "d2l_trainings", lambda row: theirs if row.id == "gru-scratch-1x8" else ())
     with pytest.raises(CheckFailedError, match=r"--check is not met by 2 of .*gru-scratch-1x8, seed 0: ") as raised:
         reproduce(ONE, quick=True, check=True, make_pool=Inline)
     assert raised.value.exit_code == 4
