@@ -31,11 +31,10 @@ import time
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -50,12 +49,9 @@ KNOWN_COST = Path(sys.modules[KnownCostSampler.__module__].__file__ or "").paren
 TRIALS = (10, 20, 30)
 SAMPLERS = ("random", "nsga2", "tpe", "tpe-multivariate", "gp", "botorch", "known-cost")
 WORKERS = (1, 2, 8)
-STUDY = ("surface", "sampler", "start", "workers", "seed")
-COLUMNS = ("table", "made_by", *STUDY, *(f"after_{trials}" for trials in TRIALS), "cpu_seconds")
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One study: a sampler with its first trials, so many trials at a time, and a seed."""
 
     surface: str
@@ -63,6 +59,9 @@ class Run:
     start: str
     workers: int
     seed: int
+
+
+COLUMNS = ("table", "made_by", *Run._fields, *(f"after_{trials}" for trials in TRIALS), "cpu_seconds")
 
 
 def make_sampler(run: Run, surface: Surface) -> BaseSampler:
@@ -179,10 +178,10 @@ def run_of(row: Mapping[str, str]) -> Run:
     return Run(row["surface"], row["sampler"], row["start"], int(row["workers"]), int(row["seed"]))
 
 
-def order(row: Mapping[str, str]) -> tuple[int, int, str, int, int]:
+def order(row: Mapping[str, str]) -> tuple[int, int, Run]:
     """Where a row stands: by surface, sampler, start, workers, seed."""
     run = run_of(row)
-    return NAMES.index(run.surface), SAMPLERS.index(run.sampler), run.start, run.workers, run.seed
+    return NAMES.index(run.surface), SAMPLERS.index(run.sampler), run
 
 
 def page(rows: Sequence[Mapping[str, str]]) -> str:
@@ -209,7 +208,7 @@ def complete(path: Path, rows: list[dict[str, str]], runs: list[Run], processes:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         for count, (run, scores, seconds) in enumerate(pool.imap_unordered(measure, waiting), 1):
             row = {"table": digest(TABLES[run.surface]), "made_by": versions[run.sampler]}
-            row |= {name: str(getattr(run, name)) for name in STUDY}
+            row |= dict(zip(Run._fields, map(str, run), strict=True))
             row |= {f"after_{n}": f"{score:.5f}" for n, score in scores.items()}
             row["cpu_seconds"] = f"{seconds:.1f}"
             writer.writerow(row)

@@ -115,10 +115,6 @@ class Training:
     grid: bool
     perplexity: float
 
-    @property
-    def learnt(self) -> bool:
-        return self.perplexity < LEARNT_BELOW
-
 
 def read_trainings(table: Path = TRAININGS) -> list[Training]:
     """All trainings of the table, by the perplexity after their last pass."""
@@ -169,7 +165,7 @@ def _failing_features(points: Points) -> Array:
 def fit(trainings: Sequence[Training], space: dict[str, BaseDistribution]) -> "Synthetic":
     """Ridge regression of log perplexity where trainings learnt; logistic regression (Newton's method) of whether."""
     points = scaled([vars(training) for training in trainings])
-    learnt = np.array([training.learnt for training in trainings])
+    learnt = np.array([training.perplexity < LEARNT_BELOW for training in trainings])
     log_perplexity = np.log([training.perplexity for training in trainings])
     features = _healthy_features(points)[learnt]
     penalty = RIDGE * np.eye(features.shape[1])
