@@ -116,7 +116,7 @@ class _SearchSweep(Sweep[SearchRun]):
         super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
         self.search, self.claim, self.config, self.results = study, claim, config, study.results
         self.preset = config.preset
-        self.study = attributes.of_study(study.study)[attributes.IDENTITY]
+        self.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
         self._mean_seconds = 1.0  # of a training; replaced by the estimate
         self._done = 0  # complete trials

@@ -77,7 +77,7 @@ class Sweep(ABC, Generic[Conclusion]):
     preset: PresetName  # whose splits the run records as its datasets
     last_phase: ClassVar[str]  # the name of the phase after the last training, and its expected duration
     closing_seconds: ClassVar[float]
-    study = ""  # only trainings of this study are resumed or reused; "": only those nested in the run
+    study_id = ""  # only trainings of this study are resumed or reused; "": only those nested in the run
 
     run: TrackedRun
     bar: Progress
@@ -209,7 +209,7 @@ class Sweep(ABC, Generic[Conclusion]):
         running: dict[tuple[str, int, int], tuple[float, float]] = {}  # expected seconds, and the share that is done
         while True:
             while self.pool.idle and (task := lost.pop(0) if lost else next_task()) is not None:
-                self.pool.submit(replace(task, parent=self.run.id, study=self.study or self.run.id))
+                self.pool.submit(replace(task, parent=self.run.id, study=self.study_id or self.run.id))
                 running[task.key] = (self.expected_seconds(task.model, task.train), 0.0)
             if not self.pool.running:
                 return

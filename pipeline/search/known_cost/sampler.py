@@ -104,24 +104,11 @@ class History:
         return History(self.points[chosen], self.price[chosen], [self.losses[i] for i in chosen], self.failed[chosen])
 
 
-@dataclass(frozen=True)
-class Objectives:
-    """The index of the unknown objective, and the signs that turn both objectives into minimisation."""
-
-    unknown: int
-    sign: float
-    known_sign: float
-    single: bool
-
-    @classmethod
-    def of(cls, directions: Sequence[StudyDirection], known_objective: int) -> "Objectives":
-        """The objectives of a study with one or two directions. Raises ValueError for more."""
-        if len(directions) > 2:
-            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(directions)}")
-        signs = [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in directions]
-        if len(signs) == 1:
-            return cls(0, signs[0], 1.0, single=True)
-        return cls(1 - known_objective, signs[1 - known_objective], signs[known_objective], single=False)
+def _signs(study: Study) -> list[float]:
+    """The signs that turn one or two objectives into minimisation. Raises ValueError for more."""
+    if len(study.directions) > 2:
+        raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(study.directions)}")
+    return [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in study.directions]
 
 
 class KnownCostSampler(BaseSampler):
@@ -199,7 +186,7 @@ class KnownCostSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The given search space, or the intersection of the finished trials' search spaces."""
-        Objectives.of(study.directions, self._known_objective)
+        _signs(study)  # refuses a third objective
         if self._search_space is not None:
             return self._search_space
         return dict(sorted(intersection_search_space(study.get_trials(deepcopy=False)).items()))
@@ -218,7 +205,6 @@ class KnownCostSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose all parameters of the trial together."""
-        objectives = Objectives.of(study.directions, self._known_objective)
         enqueued = trial.system_attrs.get("fixed_params", {})
         if not search_space or all(name in enqueued for name in search_space):
             return {}
@@ -233,8 +219,7 @@ class KnownCostSampler(BaseSampler):
                 for other in trials
                 if other.number != trial.number and not (self._ignore is not None and self._ignore(other))
             ]
-            generator = np.random.default_rng([self._seed, trial.number])
-            point, proposed_by = _Proposal(self, objectives, space, fixed, generator).of(others)
+            point, proposed_by = _Proposal(self, _signs(study), space, fixed, trial.number).of(others)
             params = space.external(point)
             announcement = dict(zip(space.ranges, point.tolist(), strict=True))
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
@@ -267,18 +252,21 @@ class KnownCostSampler(BaseSampler):
 
 
 class _Proposal:
-    """The proposal of one trial, whose enqueued parameters are ``fixed``."""
+    """The proposal of a trial; ``signs`` are those of the study's objectives, ``fixed`` the enqueued parameters."""
 
     def __init__(
         self,
         sampler: KnownCostSampler,
-        objectives: Objectives,
+        signs: Sequence[float],
         space: CandidateSpace,
         fixed: Mapping[str, float],
-        generator: np.random.Generator,
+        number: int,
     ) -> None:
-        self.sampler, self.objectives, self.space, self.fixed = sampler, objectives, space, fixed
-        self.generator = generator
+        self.sampler, self.space, self.fixed = sampler, space, fixed
+        self.single = len(signs) == 1
+        self.unknown = 0 if self.single else 1 - sampler._known_objective
+        self.sign, self.known_sign = signs[self.unknown], 1.0 if self.single else signs[sampler._known_objective]
+        self.generator = np.random.default_rng([sampler._seed, number])
         self.categorical = np.append(space.categorical(), False)  # of the model's inputs
 
     def of(self, trials: Sequence[FrozenTrial]) -> tuple[Array, str]:
@@ -298,8 +286,7 @@ class _Proposal:
         if len(taken) < self.sampler._n_startup_trials or not known.any():
             number = sum(trial.system_attrs.get(PROPOSED_BY) == "startup" for trial in trials)
             return self._startup(number, history, candidates), "startup"
-        single = self.objectives.single
-        acquisition = self._acquisition(history.informative(single), None if single else limit)
+        acquisition = self._acquisition(history.informative(self.single), None if self.single else limit)
 
         scores = acquisition.quick(self._inputs(candidates), candidates.price)
         if self.space.size() > LARGEST_ENUMERATION:  # the candidates are a sample: refine the best
@@ -316,16 +303,16 @@ class _Proposal:
         """Group the trials by configuration; a configuration has failed if it has no value and is not running."""
         rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
         pending: set[tuple[float, ...]] = set()
-        sampler, sign = self.sampler, self.objectives.sign
-        threshold = math.inf if sampler._worst is None else sampler.loss(sampler._worst, sign)
+        sampler = self.sampler
+        threshold = math.inf if sampler._worst is None else sampler.loss(sampler._worst, self.sign)
         for trial in trials:
             point = point_of(self.space, trial)
             if point is None:
                 continue
             losses, failed = rows.setdefault(point, ([], False))
             if trial.state == TrialState.COMPLETE:
-                value = trial.values[self.objectives.unknown]
-                loss = sampler.loss(value, sign) if math.isfinite(value) else math.inf
+                value = trial.values[self.unknown]
+                loss = sampler.loss(value, self.sign) if math.isfinite(value) else math.inf
                 if loss < threshold:
                     losses.append(loss)
                 else:
@@ -345,7 +332,7 @@ class _Proposal:
 
     def _prices(self, points: Array) -> Array:
         costs = [self.sampler.cost(self.space.external(point)) for point in points]
-        return self.objectives.known_sign * np.array(costs)
+        return self.known_sign * np.array(costs)
 
     def _priced(self, points: Array, fixed: Mapping[str, float]) -> Candidates:
         """Candidates without duplicates, with the fixed parameters in place."""
@@ -357,11 +344,11 @@ class _Proposal:
         return candidates if limit is None else candidates.keep(self._costs(candidates) <= limit)
 
     def _costs(self, candidates: Candidates) -> Array:
-        return self.objectives.known_sign * candidates.price
+        return self.known_sign * candidates.price
 
     def _candidates(self) -> tuple[Candidates, Candidates]:
         """All candidates of the space, and those within the budget. Raises ValueError if there are none of these."""
-        sampler, key = self.sampler, (dict(self.space.ranges), self.objectives.known_sign)
+        sampler, key = self.sampler, (dict(self.space.ranges), self.known_sign)
         if sampler._candidates_of is None or sampler._candidates_of[0] != key:
             if self.space.size() <= LARGEST_ENUMERATION:
                 points = self.space.enumerate()
@@ -443,9 +430,7 @@ class _Proposal:
             model=GaussianProcess(*fitted, self.categorical),
             at=inputs[usable],
             price=price[usable],
-            worst=y.max() + 0.1 * (np.ptp(y) or 1.0)
-            if worst is None
-            else self.sampler.loss(worst, self.objectives.sign),
+            worst=y.max() + 0.1 * (np.ptp(y) or 1.0) if worst is None else self.sampler.loss(worst, self.sign),
             price_limit=price_limit,
             success=SuccessModel(inputs[decided], ~failed[decided], self.categorical) if failed.any() else None,
             normals=self.generator.standard_normal((POSTERIOR_SAMPLES, int(usable.sum()))),
