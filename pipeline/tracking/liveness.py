@@ -50,11 +50,14 @@ def running_runs(*conditions: str) -> Iterator[RecordedRun]:
 
 def close_dead_runs() -> list[RecordedRun]:
     """Close this machine's runs whose process is gone, both parents and children; returns them."""
-    here = list(running_runs(has_tag("process.host", process_tags()["process.host"])))
-    dead = [run for run in here if process_state(run) == "dead" and _is_as_it_was(run)]
-    for run in dead:
-        _close(run, f"{described(run)}: killed, out of memory, or the machine went down")
-    return dead
+    closed = []
+    for run in list(running_runs(has_tag("process.host", process_tags()["process.host"]))):
+        if process_state(run) == "dead":
+            now = find_run(run.id)  # another command may have closed or resumed it
+            if now and now.status == "RUNNING" and all(now.tag(key) == run.tag(key) for key in IDENTITY):
+                _close(run, f"{described(run)}: killed, out of memory, or the machine went down")
+                closed.append(run)
+    return closed
 
 
 def close_by_hand(run_id: str) -> RecordedRun:
@@ -76,12 +79,6 @@ def close_nested(parent: str, is_lost: Callable[[RecordedTraining], bool], reaso
     for run in list(running_runs(has_tag("mlflow.parentRunId", parent), has_tag("stage", "train"))):
         if isinstance(run, RecordedTraining) and is_lost(run):
             _close(run, reason)
-
-
-def _is_as_it_was(dead: RecordedRun) -> bool:
-    """Whether a run has been neither closed nor resumed since it was read."""
-    now = find_run(dead.id)
-    return now is not None and now.status == "RUNNING" and all(now.tag(key) == dead.tag(key) for key in IDENTITY)
 
 
 def _close(run: RecordedRun, reason: str) -> None:

@@ -20,7 +20,6 @@ from pipeline.tracking.store import (
     REFUSALS,
     Store,
     StoreGoneError,
-    check_is_there,
     checkpoint_folder,
     impatient,
     look,
@@ -118,8 +117,16 @@ class TrackedRun:
         return checkpoint_folder(self.id, self.artifact_uri)
 
     def check_is_recorded(self) -> None:
-        """Raise StoreGoneError if the database file was deleted, moved or replaced since the run was opened."""
-        check_is_there(self.store, self.id)
+        """Raise StoreGoneError if the database file was deleted, moved or replaced since the run was opened.
+
+        SQLite keeps writing to the file that it opened, even if that was deleted, and the run would be lost.
+        """
+        if not self.store.is_there:
+            raise StoreGoneError(
+                f"the store {shown(self.store.uri)} was deleted, moved or replaced while the run {self.id} was being "
+                "recorded, and the run is not in the present one. If the checkout was moved: run `tmlm doctor "
+                f"--repair` in its new place, then `tmlm train --resume {self.id}`; otherwise start again"
+            )
 
     @property
     def has_remote_artifacts(self) -> bool:
@@ -277,7 +284,7 @@ class TrackedRun:
     @recorded
     def model(self, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
         """Log the model of a checkpoint that was written after ``epoch``; returns the model's id."""
-        with quiet_warnings():
+        with warnings.catch_warnings(action="ignore"):  # MLflow's
             return log_model(self.id, name, checkpoint, example, epoch, tags)
 
 
@@ -306,14 +313,6 @@ def begun_run(run_id: str) -> RecordedRun:
 
 
 @contextmanager
-def quiet_warnings() -> Iterator[None]:
-    """Silence MLflow's Python warnings within the block."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
 def tracked_run(
     stage: str, name: str, tags: Mapping[str, Any], resumed: RecordedRun | None = None, parent: str | None = None
 ) -> Iterator[TrackedRun]:
@@ -338,7 +337,7 @@ def tracked_run(
     before = mlflow.active_run()
     status, failure, in_a_hurry = RunStatus.FAILED, "", False
     try:
-        with defer_signals(), store_errors(), quiet_warnings():
+        with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
                 from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view

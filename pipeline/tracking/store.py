@@ -87,6 +87,11 @@ class Store:
     database: Path | None
     file: tuple[int, int] | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether its SQLite file is still the one at its path; True for any other store."""
+        return self.file is None or _inode(sqlite_file(self.uri)) == self.file
+
 
 def root() -> Path:
     """The folder that contains mlruns/: that of our MLproject if it is writable, else the working folder."""
@@ -181,20 +186,6 @@ def _inode(file: Path | None) -> tuple[int, int] | None:
 
 class StoreGoneError(RecordingError):
     """The database file was deleted, moved or replaced after it was opened."""
-
-
-def check_is_there(store: Store, run_id: str) -> None:
-    """Raise StoreGoneError if the database in which ``run_id`` is being recorded is no longer the file at its path.
-
-    SQLite keeps writing to the file that it opened, even if that was deleted, and the run would be lost.
-    """
-    file = sqlite_file(store.uri)
-    if store.file is not None and _inode(file) != store.file:
-        raise StoreGoneError(
-            f"the store {file} was deleted, moved or replaced while the run {run_id} was being recorded, and the run "
-            "is not in the present one. If the checkout was moved: run `tmlm doctor --repair` in its new place, then "
-            f"`tmlm train --resume {run_id}`; otherwise start again"
-        )
 
 
 def address() -> str:
