@@ -7,7 +7,6 @@ from pathlib import Path
 
 import mlflow
 import pytest
-import torch
 import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -24,7 +23,6 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.logged_model import SIGNATURE
 from pipeline.tracking.names import bare_tags
-from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.experiment import Experiment
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
@@ -97,15 +95,6 @@ def test_the_result_has_the_flat_keys_that_json_promises(trained):
         assert not isinstance(result[key], dict | list), key
     assert result["test_bits_per_char"] == pytest.approx(math.log2(result["test_perplexity"]))
     assert json.loads(recorded.read_text(result["run_id"], "result.json")) == result
-
-
-def test_the_checkpoint_that_is_named_gives_the_perplexity_that_is_reported(trained, small_text):
-    result = trained.result
-    model, _, _ = load_model(Path(result["checkpoint"]))
-    corpus = load_corpus(CorpusConfig(str(small_text)))
-    for split in ("val", "test"):
-        score = TextScore.of(text_costs(model, torch.from_numpy(corpus.split("stream", split))))
-        assert score.perplexity == pytest.approx(result[f"{split}_perplexity"], rel=1e-6)
 
 
 def test_the_reports_preset_records_the_pooled_perplexity_beside_the_books(store):

@@ -102,17 +102,18 @@ def test_a_run_says_what_made_it_and_one_inside_another_is_its_child(store):
     assert tags["git.dirty"] in ("true", "false")
 
 
-def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store, monkeypatch):
+def test_parameters_are_recorded_once_they_are_known_and_left_as_mlflow_run_has_logged_them(store, monkeypatch):
     """`-P learning_rate=1e-3` is logged by the parent process as '1e-3'; logging 0.001 over it would raise."""
     setup()
     first = MlflowClient().create_run("0")
     MlflowClient().log_param(first.info.run_id, "learning_rate", "1e-3")
     monkeypatch.setenv("MLFLOW_RUN_ID", first.info.run_id)
     with runs.tracked_run("train", "adopted", {}) as run:
-        run.params({"learning_rate": 0.001, "hidden_size": 32})
+        run.params({"learning_rate": 0.001, "hidden_size": 32, "epochs": None, "device": "auto"})
+        run.params({"hidden_size": 64, "epochs": 5, "device": "cpu"})  # the first is decided, the others are only now
     assert run.id == first.info.run_id
     recorded = MlflowClient().get_run(run.id)
-    assert recorded.data.params == {"learning_rate": "1e-3", "hidden_size": "32"}
+    assert recorded.data.params == {"learning_rate": "1e-3", "hidden_size": "32", "epochs": "5", "device": "cpu"}
     assert recorded.info.run_name == run.name == "adopted", "pictures are titled by it"
     assert "MLFLOW_RUN_ID" not in os.environ, "a nested run must not adopt it again"
 
@@ -125,13 +126,6 @@ def test_metrics_are_rounded_counts_are_not_and_both_are_in_the_database_when_th
             ("perplexity/val", 3.14159, 2),
             ("size/parameters", 12_345_678, 0),
         ]
-
-
-def test_undecided_parameters_are_left_out_until_they_are_known(store):
-    with runs.tracked_run("train", "a run", {}) as run:
-        run.params({"epochs": None, "device": "auto", "seed": 0})
-        run.params({"epochs": 5, "device": "cpu", "seed": 1})
-    assert MlflowClient().get_run(run.id).data.params == {"epochs": "5", "device": "cpu", "seed": "0"}
 
 
 def test_a_picture_with_a_step_is_an_artifact_and_an_image_among_the_charts(store):
