@@ -81,6 +81,7 @@ class TestBasic(OptunasSuite, BasicSamplerTestCase):
     pass
 
 
+@pytest.mark.slow
 class TestRelative(OptunasSuite, RelativeSamplerTestCase):
     @pytest.fixture(autouse=True)
     def _the_model_proposes(self, proposers: list[str]) -> Iterator[None]:
