@@ -20,14 +20,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
+import optuna
 import psutil
 import torch
+from optuna.trial import FrozenTrial
 
 from pipeline.search.study.attributes import PREFIX
 from pipeline.training.checkpoints import load_checkpoint
@@ -277,49 +278,19 @@ def learn(lab: Lab, command: str, known: Known) -> None:
 # --- what a search has recorded ---------------------------------------------------------------------------------------
 
 
-@dataclass
-class StudyTrial:
-    """A trial as Optuna's database has it."""
-
-    number: int
-    state: str
-    parameters: dict[str, float]  # the index for a choice
-    attributes: dict[str, Any]
+def trials_of(lab: Lab, study: str) -> list[FrozenTrial]:
+    """The trials of a study, by number."""
+    return optuna.load_study(study_name=study, storage=f"sqlite:///{lab.checkout.folder}/mlruns/optuna.db").trials
 
 
-def trials_of(lab: Lab, study: str) -> list[StudyTrial]:
-    """The trials of a study, by number; empty if the study does not exist yet."""
-    path = lab.checkout.folder / "mlruns" / "optuna.db"  # created here if it is missing
-    with closing(sqlite3.connect(path, timeout=60)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name='trial_user_attributes'").fetchall():
-            return []
-
-        def about(table: str, key: str, value: str, trial_id: int) -> dict[str, Any]:
-            return dict(connection.execute(f"SELECT {key}, {value} FROM {table} WHERE trial_id=?", (trial_id,)))
-
-        rows = connection.execute(
-            "SELECT trial_id, number, state FROM trials JOIN studies USING (study_id) WHERE study_name=? "
-            "ORDER BY number",
-            (study,),
-        ).fetchall()
-        return [
-            StudyTrial(
-                number,
-                state,
-                about("trial_params", "param_name", "param_value", trial_id),
-                {
-                    key.removeprefix(PREFIX): json.loads(value)
-                    for kind in ("user", "system")
-                    for key, value in about(f"trial_{kind}_attributes", "key", "value_json", trial_id).items()
-                },
-            )
-            for trial_id, number, state in rows
-        ]
+def attributes(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's attributes of users and of the system, by their bare names."""
+    return {name.removeprefix(PREFIX): value for name, value in (trial.user_attrs | trial.system_attrs).items()}
 
 
-def counted(trials: list[StudyTrial]) -> list[StudyTrial]:
+def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that a search counts: complete, and not a repeat of an earlier one."""
-    return [trial for trial in trials if trial.state == "COMPLETE" and "repeats" not in trial.attributes]
+    return [trial for trial in trials if trial.state.name == "COMPLETE" and "repeats" not in attributes(trial)]
 
 
 def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int = 2) -> None:
@@ -328,9 +299,9 @@ def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int =
     runs = [run for run in lab.checkout.runs() if run["tags"].get("study") == study]
     complete = counted(all_trials)
     demand(len(complete) == trials, f"{len(complete)} trials, not {trials}: {all_trials}")
-    open_trials = [trial for trial in all_trials if trial.state in ("RUNNING", "WAITING")]
+    open_trials = [trial for trial in all_trials if not trial.state.is_finished()]
     demand(not open_trials, f"not ended: {open_trials}")
-    configurations = [tuple(sorted(trial.parameters.items())) for trial in complete]
+    configurations = [tuple(sorted(trial.params.items())) for trial in complete]
     demand(len(set(configurations)) == len(complete), f"a configuration is there twice: {configurations}")
     demand(not [run for run in runs if run["status"] == "RUNNING"], f"RUNNING: {runs}")
     parents = [run for run in runs if run["tags"]["stage"] == "search"]
@@ -342,7 +313,7 @@ def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int =
     )
     trained = [(run["tags"]["config_id"], run["params"]["seed"]) for run in finished]
     demand(len(set(trained)) == len(trained), f"trained twice: {finished}")
-    of_trials = {trial.attributes["run_id"] for trial in complete}
+    of_trials = {attributes(trial)["run_id"] for trial in complete}
     demand(of_trials <= {run["id"] for run in finished}, f"trials without a finished run: {of_trials} of {finished}")
     result = json.loads((lab.artifacts(parents[0]["id"]) / "result.json").read_text())
     for member in result["front"]:
