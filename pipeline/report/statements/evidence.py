@@ -160,7 +160,6 @@ class Evidence:
         self._asked: dict[Key, float | None] = {}
         self._adjusted: dict[Key, float] = {}
         self._spreads: dict[Measure, Spread] = {}
-        self._compared: dict[tuple[str, str, str], Comparison] = {}
 
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
         """Copy this evidence with p values corrected by Holm's method over each kind, under these or other bounds."""
@@ -261,27 +260,24 @@ class Evidence:
 
     def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
         """Compare a measure of two configurations, which must both have values, for a statement of this kind."""
-        ids = (first, second, measure.name)
-        if ids not in self._compared:
-            one, other = self._scaled(first, measure), self._scaled(second, measure)
-            found = difference(one, other, self.spread(measure))
-            mean, low, high = (
-                expm1(x) if x is not None and measure.logarithmic else x for x in (found.mean, found.low, found.high)
-            )
-            assert mean is not None
-            self._compared[ids] = Comparison(
-                first=first,
-                second=second,
-                means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
-                difference=Estimate(mean, low, high),
-                relative=measure.logarithmic,
-                seeds=(len(one), len(other)),
-                p=found.p,
-                adjusted_p=found.p,
-            )
-        comparison, key = self._compared[ids], (kind, min(first, second), max(first, second), measure.name)
-        self._asked[key] = comparison.p
-        return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
+        one, other = self._scaled(first, measure), self._scaled(second, measure)
+        found = difference(one, other, self.spread(measure))
+        key = (kind, min(first, second), max(first, second), measure.name)
+        self._asked[key] = found.p
+        mean, low, high = (
+            expm1(x) if x is not None and measure.logarithmic else x for x in (found.mean, found.low, found.high)
+        )
+        assert mean is not None
+        return Comparison(
+            first=first,
+            second=second,
+            means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
+            difference=Estimate(mean, low, high),
+            relative=measure.logarithmic,
+            seeds=(len(one), len(other)),
+            p=found.p,
+            adjusted_p=self._adjusted.get(key, found.p),
+        )
 
     def compared(
         self,
