@@ -58,6 +58,7 @@ def pages(
 ) -> dict[str, str]:
     """Render the whole report as files, by path; sections without content are left out."""
     answer, banner = answer_picture(reproduction), sentences.banner(reproduction)
+    overview = tables.overview_table(reproduction, verdicts)
     texts = [tables.baseline_table(reproduction.text), tables.texts_table(reproduction)]
     bounds: list[Block] = [tables.bounds_table(sensitivity), Paragraph(BOUNDS)]
     last = [*_reproducibility(reproduction, verdicts, checks)]
@@ -70,9 +71,7 @@ def pages(
         ],
         chart=answer,
         sections=[
-            Section(
-                "What was reproduced", [Paragraph(ABOUT), tables.overview_table(reproduction, verdicts)], "reproduced"
-            ),
+            Section("What was reproduced", [Paragraph(ABOUT), overview], "reproduced"),
             Section("What was not", [*_not_reproduced(verdicts)], "not-reproduced"),
             Section("What is corrected", [*_corrected(corrections)], "corrected", is_open=False),
             Section("Every statement, by kind", [*_statements(verdicts)], "statements", is_open=False),

@@ -125,12 +125,9 @@ FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: r
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
 LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
 BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
-
 BEST_POOLED = Measure(
-    "pooled validation perplexity at the best epoch",
-    lambda run: run.best_val_pooled if run.val_pooled else None,
+    "pooled validation perplexity at the best epoch", lambda run: run.best_val_pooled if run.val_pooled else None
 )
-
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
 # --- the evidence ----------------------------------------------------------------------------------------------------

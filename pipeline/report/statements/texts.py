@@ -219,8 +219,5 @@ def _same(statement: Statement, evidence: Evidence) -> Verdict:
         equal = len(equal_prompts(theirs, evidence.row(id).samples))
         word: Word = HOLDS if theirs and equal == len(theirs) else IN_PART if equal else FAILS
         parts.append(Part(f"{equal} of {len(theirs)} texts of {id}", word))
-    return each_of(
-        statement,
-        parts,
-        f"By the report's own transcripts equal are {listed([each.name for each in parts])}.",
-    )
+    because = f"By the report's own transcripts equal are {listed([each.name for each in parts])}."
+    return each_of(statement, parts, because)

@@ -237,13 +237,9 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
         cells: dict[str, list[str]] = {}
         for id in statement.configurations:
             cells.setdefault(evidence.row(id).cell, []).append(id)
-        return each_of(
-            statement,
-            [
-                evidence.compared(f"of the {cell.upper()}s", BEST_VAL, statement, in_order(-1), ids=ids)
-                for cell, ids in cells.items()
-            ],
-        )
+        first_of = [(f"of the {cell.upper()}s", ids) for cell, ids in cells.items()]
+        parts = [evidence.compared(name, BEST_VAL, statement, in_order(-1), ids=ids) for name, ids in first_of]
+        return each_of(statement, parts)
     if relation in ("by-each-reason", "by-all-reasons"):
         verdict = each_of(statement, given)
         fails = relation == "by-all-reasons" and any(reason.word == FAILS for reason in given)
