@@ -1,6 +1,7 @@
 """Pareto fronts: as counted by the definitions; intervals by hand, probabilities in known cases, and the picks."""
 
 from math import exp, inf, log, log10, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.search.front import (
     FrontEstimate,
+    FrontPoint,
     Trial,
     dominated_area,
     evaluate_front,
@@ -18,25 +20,19 @@ from pipeline.search.front import (
     knee,
     picks,
 )
-from pipeline.support.statistics import Estimate
 from tests.search.candidates import ALL, candidate
 
 REFERENCE = (28.0, 1_000_000.0)
 UNIFORM, _ = REFERENCE
 
 
-def ends(of: Estimate | FrontEstimate | None) -> tuple[float, float]:
-    """Both ends of an interval that is there."""
-    assert of is not None
-    low, high = (of.hypervolume_low, of.hypervolume_high) if isinstance(of, FrontEstimate) else (of.low, of.high)
-    assert low is not None
-    assert high is not None
-    return low, high
+def ends(of: Any) -> Any:
+    """Both ends of an interval."""
+    return (of.hypervolume_low, of.hypervolume_high) if isinstance(of, FrontEstimate) else (of.low, of.high)
 
 
-def chance(point) -> float:
-    assert point.probability is not None
-    return float(point.probability)
+def chance(point: FrontPoint) -> Any:
+    return point.probability
 
 
 # --- means and intervals ---------------------------------------------------------------------------------------------
