@@ -402,8 +402,12 @@ def latest_run(tags: Mapping[str, str]) -> str | None:
     """Id of the most recently started run with these tags, given by their bare names; None if there is none."""
     if any("'" in value and '"' in value for value in tags.values()):  # MLflow can't be asked for it
         return None
-    run = next(search_runs(*(has_tag(name, value) for name, value in tags.items()), order="start_time DESC"), None)
-    return None if run is None else run.id
+    run = _latest(*(has_tag(name, value) for name, value in tags.items()))
+    return run.id if run else None
+
+
+def _latest(*conditions: str) -> RecordedRun | None:
+    return next(search_runs(*conditions, order="start_time DESC"), None)
 
 
 def searches() -> dict[str, str]:
@@ -428,16 +432,15 @@ def experiment_of(reference: str) -> tuple[str, str] | None:
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step; None if there is none or its result is gone."""
-    finished = "attributes.status = 'FINISHED'"
-    run = next(search_runs(has_tag("step_key", step_key), finished, order="start_time DESC"), None)
-    return (run.id, dict(run.result)) if run is not None and run.result else None
+    run = _latest(has_tag("step_key", step_key), "attributes.status = 'FINISHED'")
+    return (run.id, dict(run.result)) if run and run.result else None
 
 
 def stopped_step(step_key: str) -> str | None:
     """Id of the latest interrupted training with this step key; None if there is none."""
     ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
-    run = next(trainings(has_tag("step_key", step_key), *ended, order="start_time DESC"), None)
-    return None if run is None else run.id
+    run = _latest(has_tag("stage", "train"), has_tag("step_key", step_key), *ended)
+    return run.id if run else None
 
 
 # --- artifacts --------------------------------------------------------------------------------------------------------
