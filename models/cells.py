@@ -26,7 +26,7 @@ class Cell:
     """
 
     gates: ClassVar[int]
-    elementwise_macs: ClassVar[int]  # per unit and step: gates and activations, as ptflops counts them
+    elementwise_macs: ClassVar[int]  # per unit and step: sums and products of gates, as ptflops counts them
     learning_rates: ClassVar[tuple[float, float]]  # peak, of the preset stream: of a small model, of a larger one
     recurrent_dropout: ClassVar[tuple[float, float]] = (0.0, 0.0)  # smallest and largest that the preset stream chooses
     state_parts: ClassVar[int] = 1

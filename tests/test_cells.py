@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from models import cells
 from models.cells import CELLS, Cell
 from models.complexity import closed_form, measure, report_print_out
 from models.config import ConfigError, ModelConfig
@@ -114,8 +115,13 @@ def test_the_class_says_all_that_is_asked_of_a_cell(cell):
     missing = [name for name in Cell.__annotations__ if not hasattr(declared, name)]
     assert not missing, f"{declared.__name__} in models/cells.py lacks {', '.join(missing)}"
     assert declared.step is not Cell.step, f"{declared.__name__} lacks step"
-    assert min(declared.gates, declared.state_parts, *declared.learning_rates) > 0
+    assert min(declared.gates, declared.elementwise_macs, declared.state_parts, *declared.learning_rates) > 0
     assert 0 <= declared.recurrent_dropout[0] <= declared.recurrent_dropout[1] < 1
+
+
+def test_every_class_of_the_module_is_listed():
+    classes = {each for each in vars(cells).values() if isinstance(each, type) and issubclass(each, Cell)} - {Cell}
+    assert classes <= set(CELLS.values()), "a class of models/cells.py is missing from CELLS"
 
 
 def test_a_step_keeps_the_shape_of_the_state_and_its_first_part_is_the_output(layer):
@@ -204,7 +210,8 @@ def test_the_formulas_count_what_is_built_what_is_computed_and_what_ptflops_meas
 ):
     model = build(cell, implementation=implementation, embedding_size=embedding_size)
     counted = closed_form(model.config, VOCAB)
-    assert counted.parameters == sum(parameter.numel() for parameter in model.parameters())
+    built = sum(parameter.numel() for parameter in model.parameters())
+    assert counted.parameters == built, f"{CELLS[cell].__name__}.parameters counts another number than its layers have"
     x = torch.zeros(1, 1, embedding_size or VOCAB)
     assert counted.matmul_macs_per_char == products(lambda: model.output(model.core(x, model.initial_state(1))[0]))
     assert measure(model.config, VOCAB) == counted

@@ -46,7 +46,8 @@ class EpochPoint:
     preset, both perplexities are the book's (mean over batches of exp of the batch's loss) and the pooled ones are exp
     of the mean loss; under any other preset, the two are equal. ``val_perplexity`` is that of the model with its logits
     multiplied by ``logit_scale``. ``train_perplexity_first_half`` is the book's over the first half of the epoch's
-    batches, since the book plots two points per epoch; None under other presets.
+    batches, since the book plots two points per epoch; None under other presets. ``gradient_norm`` and
+    ``learning_rate`` are those of the last step.
     """
 
     epoch: int
@@ -270,7 +271,7 @@ class Training:
                 scale, costs = 1.0, text_costs(self.eval_model, self.data.val)
             value = perplexity(float(costs.sum()) / len(costs))
             return value, value, scale
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             score = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
         return score.perplexity, score.pooled, 1.0
 
