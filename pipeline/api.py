@@ -58,7 +58,7 @@ CURVES = {  # columns of a model's history -> the metrics of its run
     "train_seconds": "training/seconds",
 }
 
-WITH_BAR = train_stage.Setting(progress=training_bar)
+WITH_BAR = train_stage.TrainingContext(progress=training_bar)
 
 Text = str | os.PathLike[str]
 
@@ -131,7 +131,7 @@ def train(
     corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
     text = load_corpus(corpus_config)
-    step = train_stage.train(text, corpus_config, *configurations_for(text, given), setting=WITH_BAR)
+    step = train_stage.train(text, corpus_config, *configurations_for(text, given), context=WITH_BAR)
     return load(step.run_id)
 
 

@@ -11,7 +11,7 @@ from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, 
 from pipeline.errors import option_name
 from pipeline.text.downloads import is_address, public
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking.recorded import RecordedRun, RecordedTraining, search_options
+from pipeline.tracking.recorded import LATEST_OPTIONS, RecordedRun, RecordedTraining
 
 
 def text_option(training: RecordedTraining) -> str:
@@ -54,6 +54,12 @@ def search_command(search: RecordedRun, training: RecordedTraining) -> str:
         if recorded.get(field.name, "") not in ("", str(field.default))
     }
     return _command("search", {"study_name": search.study, **_text_options(training), **own})
+
+
+def search_options(search: RecordedRun) -> dict[str, str]:
+    """The options of a search's latest command: MLflow's parameters keep those of the first one."""
+    latest = {name: search.tag(f"latest.{name}") for name in LATEST_OPTIONS}
+    return {**search.params, **{name: value for name, value in latest.items() if value}}
 
 
 def _text_options(training: RecordedTraining) -> dict[str, Any]:

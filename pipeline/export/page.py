@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import RECIPE
-from pipeline.export.commands import search_command, text_option, train_command
+from pipeline.export.commands import search_command, search_options, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.subject import Subject
@@ -14,7 +14,7 @@ from pipeline.support.page.charts import explorer, undominated
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, rounded
-from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml, search_options
+from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml
 from pipeline.training.summary import compared, ngram_label, sizes, verdict
 
 SHOWN = 3  # configurations that are coloured at first

@@ -10,14 +10,15 @@ from pipeline.tracking.recorded import (
     NoSuchRunError,
     RecordedRun,
     RecordedTraining,
-    experiment_of,
+    has_tag,
+    nested_trainings,
     run_id_of,
     run_of,
-    searches,
-    trainings_of_experiment,
-    trainings_of_search,
+    search_runs,
+    training_of,
+    trainings,
 )
-from pipeline.tracking.store import setup, shown
+from pipeline.tracking.store import client, setup, shown, store_errors
 
 Kind = Literal["training", "study", "experiment"]
 ORIGINS = ("trained_run", "resumed_run")  # tags of a pipeline, sample or resumption that name the run it is about
@@ -53,10 +54,15 @@ def subject_of(reference: str) -> Subject:
         run_id = run_id_of(reference)
     except NoSuchRunError:
         run_id = ""
-    studies, experiment = searches(), experiment_of(reference)
+    studies: dict[str, str] = {}  # name -> id of the study's latest run
+    for run in search_runs(has_tag("stage", "search"), order="start_time DESC"):
+        studies.setdefault(run.study, run.id)
+    with store_errors():
+        experiments = {name: each for each in client().search_experiments() for name in (each.name, each.experiment_id)}
+    experiment = experiments.get(reference)
     meant = [f"the run {run_id}"] if run_id else []
     meant += [f"the study of the run {studies[reference]}"] if reference in studies else []
-    meant += [f"the experiment {experiment[0]}"] if experiment else []
+    meant += [f"the experiment {experiment.experiment_id}"] if experiment else []
     if len(meant) > 1:
         raise InputError(f"{reference} names {listed(meant)}; give a run's whole id, or an experiment's other name")
     if run_id:
@@ -64,10 +70,11 @@ def subject_of(reference: str) -> Subject:
     if reference in studies:
         return _study(run_of(studies[reference]))
     if experiment:
-        id, name = experiment
-        if not (trainings := tuple(trainings_of_experiment(id))):
-            raise InputError(f"the experiment {name} ({id}) has no finished training")
-        return Subject("experiment", name, trainings)
+        finished = "attributes.status = 'FINISHED'"
+        found = trainings(finished, order="start_time ASC", experiments=[experiment.experiment_id])
+        if not (exported := tuple(training for training in found if training.result)):
+            raise InputError(f"the experiment {experiment.name} ({experiment.experiment_id}) has no finished training")
+        return Subject("experiment", experiment.name, exported)
     known = f" (studies here: {', '.join(sorted(studies))})" if studies else ""
     where = shown(setup().uri)
     raise InputError(f"{reference} is no run, study or experiment of {where}{known}; `tmlm runs` lists the runs")
@@ -93,7 +100,11 @@ def _of_run(run_id: str) -> Subject:
 
 
 def _study(search: RecordedRun) -> Subject:
-    subject = Subject("study", search.study, tuple(trainings_of_search(search)), search)
+    nested = [training for training in nested_trainings(search.id) if training.configuration]
+    known = {training.id for training in nested}
+    members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
+    earlier = [training_of(member) for member in members if member not in known]  # of an earlier run of the study
+    subject = Subject("study", search.study, (*nested, *earlier), search)
     if not search.result or not subject.finished:
         again = f"tmlm search --study-name {search.study}"
         raise InputError(f"the study {search.study} has no result yet; the same command again finishes it: {again}")

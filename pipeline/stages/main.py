@@ -15,7 +15,7 @@ from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
-from pipeline.stages.train import ALONE, Setting, run_name, train
+from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
@@ -41,11 +41,11 @@ def pipeline(
     model: ModelConfig,
     config: TrainConfig,
     force: bool = False,
-    setting: Setting = ALONE,
+    context: TrainingContext = ALONE,
 ) -> PipelineRun:
     """Prepare, train, evaluate and sample in one parent run; with ``force``, without reusing earlier results.
 
-    ``setting`` is that of the training. Raises what the four stages raise.
+    ``context`` is that of the training. Raises what the four stages raise.
     """
     reuse, corpus = not force, corpus.limited(config.train_chars)
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
@@ -55,7 +55,7 @@ def pipeline(
         times = [time.perf_counter()]
         prepared = prepare(corpus, corpus_config, config.preset, reuse)
         times.append(time.perf_counter())
-        trained = train(corpus, corpus_config, model, config, reuse, setting)
+        trained = train(corpus, corpus_config, model, config, reuse, context)
         times.append(time.perf_counter())
         evaluated = evaluate(trained.run_id, "test", reuse=reuse)
         times.append(time.perf_counter())

@@ -89,7 +89,7 @@ def search(
     with study_lock(config), storage_errors(config):
         close_the_dead(store.setup())
         study = Search(config, space, corpus, corpus_config)
-        check_store(study.study, config, store.identity(), recorded.has_run)
+        check_store(study.study, config, store.identity(), recorded.find_run)
         earlier = recorded.ended_run(study.parent) if study.parent else None
         if left := study.put_back(SHARED_KILLS):  # no other command is running, or its run would be
             say(f"Resuming trials whose process died: {', '.join(map(str, left))}")

@@ -10,7 +10,7 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import InputError
 from pipeline.stages.bar import Share
-from pipeline.stages.train import Setting, train
+from pipeline.stages.train import TrainingContext, train
 from pipeline.support.workers import Event, Workers
 from pipeline.text.corpus import Corpus, load_corpus, pinned
 from pipeline.text.downloads import public
@@ -77,8 +77,8 @@ def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict
             f"the text {public(task.corpus.corpus)} has changed since the training was started "
             f"(sha256 {corpus.corpus_sha256[:8]}..., then {expected_sha256[:8]}...); restore the earlier one"
         )
-    setting = Setting(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
-    return train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting).result
+    context = TrainingContext(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
+    return train(corpus, task.corpus, task.model, task.train, reuse=True, context=context).result
 
 
 def close_lost(event: Event) -> None:

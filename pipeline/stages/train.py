@@ -67,7 +67,7 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrainingContext:
     """The context of a training; by default, it is on its own and shows no progress.
 
     study: the study that it belongs to; only runs of this study are reused. parent: id of the parent run.
@@ -80,7 +80,7 @@ class Setting:
     progress: Callable[[str], AbstractContextManager[Callback]] = lambda name: nullcontext(SILENT)
 
 
-ALONE = Setting()
+ALONE = TrainingContext()
 
 
 def train(
@@ -89,7 +89,7 @@ def train(
     model: ModelConfig,
     config: TrainConfig,
     reuse: bool = False,
-    setting: Setting = ALONE,
+    context: TrainingContext = ALONE,
 ) -> Step:
     """Train one model in its own run.
 
@@ -97,20 +97,20 @@ def train(
     curves, final metrics, configuration, environment, plots, sample texts, both checkpoints, and the model for serving.
     Raises InputError, TrainingDivergedError, and RecordingError if the store refuses.
     """
-    extra = {"study": setting.study} if setting.study else {}
-    inputs, tags = _identity(corpus, corpus_config, model, config, extra, setting)
+    extra = {"study": context.study} if context.study else {}
+    inputs, tags = _identity(corpus, corpus_config, model, config, extra, context)
 
     def resume_stopped(key: str) -> Step | None:
         if stopped := recorded.stopped_step(key):
             try:
-                return resume(stopped, {}, setting)
+                return resume(stopped, {}, context)
             except InputError as error:  # another process may have resumed it meanwhile
                 log.warning("%s: starting over", error)
         return None
 
-    work = partial(_train, partial(Experiment, corpus, model, config), corpus_config, setting)
+    work = partial(_train, partial(Experiment, corpus, model, config), corpus_config, context)
     name = run_name(corpus, model, config)
-    return run_step("train", name, inputs, tags, work, reuse, go_on=resume_stopped, parent=setting.parent)
+    return run_step("train", name, inputs, tags, work, reuse, go_on=resume_stopped, parent=context.parent)
 
 
 def _identity(
@@ -119,7 +119,7 @@ def _identity(
     model: ModelConfig,
     config: TrainConfig,
     extra: Mapping[str, str],
-    setting: Setting,
+    context: TrainingContext,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The inputs of a training's step key, and the tags of its run, "config" of which ``resume`` reads.
 
@@ -132,7 +132,7 @@ def _identity(
     inputs["train"] = {name: value for name, value in asdict(config).items() if name not in NO_INPUTS}
     return inputs, {
         **corpus_tags(corpus),
-        **setting.tags,
+        **context.tags,
         "config": json.dumps({"corpus": corpus_options(corpus_config), **options, "text": text}),
         "config_id": config_id(model, config, corpus.corpus_sha256),
     }
@@ -178,7 +178,7 @@ class Recorder(Callback):
 
 
 def _train(
-    experiment_in: Callable[[Path], Experiment], corpus_config: CorpusConfig, setting: Setting, run: TrackedRun
+    experiment_in: Callable[[Path], Experiment], corpus_config: CorpusConfig, context: TrainingContext, run: TrackedRun
 ) -> dict[str, Any]:
     """Train an experiment from its current state to its end, record it, and return the flat result.
 
@@ -195,12 +195,12 @@ def _train(
     run.yaml("config.yaml", {"corpus": text, "model": asdict(model), "train": asdict(config)})
     record_datasets(run, corpus, config.preset)
 
-    with setting.progress(run.name) as progress:
+    with context.progress(run.name) as progress:
         try:
             recorder = Recorder(run, experiment, {**text, **asdict(model), **asdict(config)})
             result = experiment.run(recorder, progress)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a study resumes by itself
+            if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
                 resume_command = f"{command()} train --resume {run.id}"
                 log.warning("The epochs trained so far are kept. Resume with: %s", resume_command)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
@@ -208,7 +208,7 @@ def _train(
     run.send_checkpoints()
     if stopped := result.figures["stopped"]:
         run.tags({"stopped": stopped})
-    if protocol := protocol_of(corpus.train_chars, model, config, stopped, bool(setting.study)):
+    if protocol := protocol_of(corpus.train_chars, model, config, stopped, bool(context.study)):
         run.tags({"protocol": protocol})
     _record_result(run, corpus, model, config, result)
     run.forget_checkpoints()
@@ -238,7 +238,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.note(training_note(corpus, model, config, result))
 
 
-def resume(reference: str, changes: Mapping[str, Any], setting: Setting = ALONE) -> Step:
+def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step:
     """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
 
     ``reference`` is as ``run_id_of`` takes it. ``changes`` are options by field name: None or "auto" keeps the run's
@@ -275,19 +275,19 @@ def resume(reference: str, changes: Mapping[str, Any], setting: Setting = ALONE)
 
     extra = {name: started[name] for name in ("study", "mixed") if started.get(name)}
     key = run.tag("step_key")
-    if key != step_key("train", _identity(corpus, corpus_config, model, config, extra, setting)[0]):
+    if key != step_key("train", _identity(corpus, corpus_config, model, config, extra, context)[0]):
         log.warning("torch changed after %s was started; it may not be bit-identical", run.name)
         extra["mixed"] = key
     elif run.tag("stopped").startswith(STOPPED_BY_TIME):
         extra["mixed"] = key  # the epoch that the time limit cut short stays short
-    inputs, tags = _identity(corpus, corpus_config, model, changed, extra, setting)
+    inputs, tags = _identity(corpus, corpus_config, model, changed, extra, context)
 
     def work(resumed: TrackedRun) -> dict[str, Any]:
         log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, done)
         if not training.done:
             _keep_outcome(resumed)
         resumed.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
-        return _train(lambda folder: experiment, corpus_config, setting, resumed)
+        return _train(lambda folder: experiment, corpus_config, context, resumed)
 
     return run_step("train", run.name, inputs, tags, work, reuse=False, resumed=run)
 

@@ -173,7 +173,7 @@ class RecordedTraining(RecordedRun):
         return dict(zip(ROW, values, strict=True))
 
 
-def _recorded(run: Run) -> RecordedRun:
+def _read(run: Run) -> RecordedRun:
     info, tags = run.info, bare_tags(run.data.tags)
     kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
     return kind(
@@ -197,16 +197,11 @@ def find_run(run_id: str) -> RecordedRun | None:
     """Read a run, deleted or not; None if the store has no such run. Raises as ``store_errors`` does."""
     with store_errors():
         try:
-            return _recorded(MlflowClient().get_run(run_id))
+            return _read(MlflowClient().get_run(run_id))
         except MlflowException as error:
             if error.error_code not in NO_SUCH_RUN:
                 raise
             return None
-
-
-def has_run(run_id: str) -> bool:
-    """Whether the store has such a run, deleted or not. Raises as ``store_errors`` does."""
-    return find_run(run_id) is not None
 
 
 def run_of(run_id: str) -> RecordedRun:
@@ -321,7 +316,7 @@ def search_runs(
     while True:
         with store_errors():
             page = MlflowClient().search_runs(list(experiments), query, 1, PAGE, [f"attributes.{order}"], token)
-        for run in map(_recorded, page):
+        for run in map(_read, page):
             if not run.stage or run.tag("format") == str(FORMAT):
                 yield run
         if not (token := page.token):
@@ -378,26 +373,6 @@ def nested_trainings(parent: str) -> list[RecordedTraining]:
     return list(trainings(has_tag("mlflow.parentRunId", parent), order="start_time ASC"))
 
 
-def trainings_of_experiment(experiment_id: str) -> list[RecordedTraining]:
-    """The finished trainings of an experiment that have a result, in the order in which they started."""
-    finished = trainings("attributes.status = 'FINISHED'", order="start_time ASC", experiments=[experiment_id])
-    return [training for training in finished if training.result]
-
-
-def trainings_of_search(search: RecordedRun) -> list[RecordedTraining]:
-    """The trainings of a search's front and those nested in its run, in the order in which they started."""
-    nested = [training for training in nested_trainings(search.id) if training.configuration]
-    known = {training.id for training in nested}
-    members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
-    return nested + [training_of(member) for member in members if member not in known]  # of an earlier run of the study
-
-
-def search_options(search: RecordedRun) -> dict[str, str]:
-    """The options of a search's latest command: MLflow's parameters keep those of the first one."""
-    latest = {name: search.tag(f"latest.{name}") for name in LATEST_OPTIONS}
-    return {**search.params, **{name: value for name, value in latest.items() if value}}
-
-
 def latest_run(tags: Mapping[str, str]) -> str | None:
     """Id of the most recently started run with these tags, given by their bare names; None if there is none."""
     if any("'" in value and '"' in value for value in tags.values()):  # MLflow can't be asked for it
@@ -408,26 +383,6 @@ def latest_run(tags: Mapping[str, str]) -> str | None:
 
 def _latest(*conditions: str) -> RecordedRun | None:
     return next(search_runs(*conditions, order="start_time DESC"), None)
-
-
-def searches() -> dict[str, str]:
-    """The studies of the store: name -> id of the study's latest run."""
-    found: dict[str, str] = {}
-    for run in search_runs(has_tag("stage", "search"), order="start_time DESC"):
-        found.setdefault(run.study, run.id)
-    return found
-
-
-def experiment_of(reference: str) -> tuple[str, str] | None:
-    """Id and name of an MLflow experiment, given either; None if there is none."""
-    setup()
-    client = MlflowClient()
-    with store_errors():
-        experiment = client.get_experiment_by_name(reference)
-        if experiment is None and reference.isascii() and reference.isdigit():
-            with suppress(MlflowException):
-                experiment = client.get_experiment(reference)
-    return None if experiment is None else (str(experiment.experiment_id), str(experiment.name))
 
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:

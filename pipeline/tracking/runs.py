@@ -81,7 +81,7 @@ def rounded(value: float) -> float:
     return float(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
-def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
+def records(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
     """Decorate a method that records: errors of the store or its disk become RecordingError."""
 
     def wrapper(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -137,7 +137,7 @@ class TrackedRun:
         """The address of an artifact, without a password."""
         return without_passwords(f"{self.artifact_uri}/{path}")
 
-    @recorded
+    @records
     def send_checkpoints(self) -> None:
         """Upload the checkpoints to an artifact store that is not a folder of this machine."""
         if self.has_remote_artifacts and self.checkpoint_dir.is_dir():
@@ -164,7 +164,7 @@ class TrackedRun:
         if self.has_remote_artifacts:
             shutil.rmtree(self.checkpoint_dir.parent, ignore_errors=True)
 
-    @recorded
+    @records
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, except those already logged, as by ``mlflow run``: MLflow does not allow changing them.
 
@@ -175,12 +175,12 @@ class TrackedRun:
         self._params |= new
         self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])
 
-    @recorded
+    @records
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags by their bare names."""
         set_tags(self.id, values)
 
-    @recorded
+    @records
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log one step of curves in one synchronous call.
 
@@ -194,13 +194,13 @@ class TrackedRun:
                 metrics.append(Metric(key, rounded(value), now, step))
         self.client.log_batch(self.id, metrics=metrics)
 
-    @recorded
+    @records
     def curve(self, key: str, values: Mapping[int, float]) -> None:
         """Log a whole curve: step -> value."""
         now = int(1000 * time.time())
         self.client.log_batch(self.id, metrics=[Metric(key, value, now, step) for step, value in values.items()])
 
-    @recorded
+    @records
     def constants(
         self,
         values: Mapping[str, float],
@@ -221,7 +221,7 @@ class TrackedRun:
                 metrics.append(Metric(key, rounded(value), now, 0, model_id, *measured_on))
         self.client.log_batch(self.id, metrics=metrics)
 
-    @recorded
+    @records
     def text(self, path: str, text: str) -> None:
         """Log a text as an artifact."""
         self.client.log_text(self.id, text, path)
@@ -234,12 +234,12 @@ class TrackedRun:
         """Log values as a JSON artifact."""
         self.text(path, json.dumps(values, indent=1, ensure_ascii=False))
 
-    @recorded
+    @records
     def file(self, file: Path, folder: str) -> None:
         """Log a file as an artifact in a folder of the run's artifacts."""
         self.client.log_artifact(self.id, str(file), folder)
 
-    @recorded
+    @records
     def picture(self, path: str, png: bytes, step: int | None = None) -> None:
         """Log a PNG as an artifact and, with a step, also as an image among the charts of the run's page.
 
@@ -258,7 +258,7 @@ class TrackedRun:
         """Set the description on the run's page in the UI."""
         self.tags({NOTE: markdown})
 
-    @recorded
+    @records
     def datasets(self, datasets: Iterable[Dataset]) -> None:
         """Log datasets that the run read."""
         inputs = []
@@ -269,19 +269,19 @@ class TrackedRun:
             inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, role)]))
         self.client.log_inputs(self.id, inputs)
 
-    @recorded
+    @records
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
         """Copy those of the run's artifacts that exist into another folder of its artifacts, before an overwrite."""
         for path in filter(self.has, paths):
             self.client.log_artifact(self.id, str(artifact_path(self.id, path)), str(Path(folder) / Path(path).parent))
 
-    @recorded
+    @records
     def has(self, path: str) -> bool:
         """Whether the run has this artifact."""
         folder = str(Path(path).parent)
         return path in {file.path for file in self.client.list_artifacts(self.id, "" if folder == "." else folder)}
 
-    @recorded
+    @records
     def model(self, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
         """Log the model of a checkpoint that was written after ``epoch``; returns the model's id."""
         with warnings.catch_warnings(action="ignore"):  # MLflow's
@@ -442,8 +442,8 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
 
 def _is_resumed_elsewhere(run: TrackedRun) -> bool:
     """Whether another process has resumed the run, because this one's machine was cut off and assumed to be gone."""
-    recorded, own = find_run(run.id), process_tags()
-    return recorded is not None and any(recorded.tags.get(name, own.get(name)) != own.get(name) for name in IDENTITY)
+    now, own = find_run(run.id), process_tags()
+    return now is not None and any(now.tags.get(name, own.get(name)) != own.get(name) for name in IDENTITY)
 
 
 def _close_by_force(signal: str) -> None:

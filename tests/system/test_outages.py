@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import RecordingError
-from pipeline.stages.train import Recorder, Setting, train
+from pipeline.stages.train import Recorder, TrainingContext, train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
 from pipeline.tracking import store as store_module
@@ -146,7 +146,8 @@ def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_w
 
     config = CorpusConfig(str(small_text))
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
+    moving = TrainingContext(progress=lambda name: nullcontext(Mover()))
     with pytest.raises(RecordingError, match=r"`tmlm doctor --repair` in its new place, then `tmlm train --resume"):
-        train(load_corpus(config), config, model, recipe, setting=Setting(progress=lambda name: nullcontext(Mover())))
+        train(load_corpus(config), config, model, recipe, context=moving)
     assert not (store / "mlruns" / "0").exists()
     assert list((store / "moved").rglob("last.safetensors"))

@@ -42,14 +42,15 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.cli import printed
     from pipeline.stages import main
     from pipeline.stages.bar import training_bar
-    from pipeline.stages.train import Setting
+    from pipeline.stages.train import TrainingContext
     from pipeline.text.corpus import load_corpus
     from pipeline.tracking.ui import links
     from pipeline.training.timing import configurations_for
 
     corpus = load_corpus(corpus_config)
     model_config, train_config = configurations_for(corpus, others)
-    done = main.pipeline(corpus, corpus_config, model_config, train_config, force, Setting(progress=training_bar))
+    context = TrainingContext(progress=training_bar)
+    done = main.pipeline(corpus, corpus_config, model_config, train_config, force, context)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id = done.result["trained_run"]
     further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
@@ -109,19 +110,19 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     from pipeline.stages import train
     from pipeline.stages.bar import training_bar
 
-    setting = train.Setting(progress=training_bar)
+    context = train.TrainingContext(progress=training_bar)
     if resume is not None:
         changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
         if UNDER_MLFLOW not in os.environ:  # mlflow run passes every option that MLproject lists
             changes = {name: options[name] for name in options if is_given(name)}
-        result = train.resume(resume, changes, setting).result
+        result = train.resume(resume, changes, context).result
     else:
         from pipeline.text.corpus import load_corpus
         from pipeline.training.timing import configurations_for
 
         corpus = load_corpus(corpus_config)
         configs = configurations_for(corpus, others)
-        result = train.train(corpus, corpus_config, *configs, setting=setting).result
+        result = train.train(corpus, corpus_config, *configs, context=context).result
     show(result, as_json, "" if as_json else train_text(result))
 
 

@@ -87,7 +87,7 @@ def _plain(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
 
 
-def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_run: Callable[[str], bool]) -> None:
+def check_store(study: optuna.Study, config: SearchConfig, identity: str, find_run: Callable[[str], object]) -> None:
     """Raise InputError if the study's runs are in another MLflow store; record ``identity`` in a new study.
 
     ``identity`` is that of the MLflow store in use. A study is also accepted if this store has one of its runs, as
@@ -101,7 +101,7 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_ru
             kept.get(attributes.PARENT),
             *(trial.user_attrs.get(attributes.RUN_ID) for trial in study.get_trials(deepcopy=False)),
         ]
-        if not any(has_run(run_id) for run_id in runs if run_id):
+        if not any(find_run(run_id) for run_id in runs if run_id):
             raise InputError(
                 f"--study-name {config.study_name} of {store.shown(storage_url(config))} has its runs in another "
                 f"MLflow store than {store.shown(store.address())}, and one search can't use both; set "
