@@ -12,7 +12,7 @@ from string import Formatter
 from pipeline.report.counting import BASELINE_ORDER, Reading, same_text_against_counting
 from pipeline.report.reproduction import JudgedTraining, whole
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, words_counted
 from pipeline.report.table import DATA
 from pipeline.support.statistics import estimate

@@ -8,7 +8,8 @@ from typing import Any
 from models.complexity import measure
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
-from pipeline.report.statements.table import LISTS, Statement, report_statements
+from pipeline.report.statements.kinds import LISTS, report_statements
+from pipeline.report.statements.verdicts import Statement
 from pipeline.report.table import Reported, configurations_of, report_rows
 from pipeline.tracking import recorded
 

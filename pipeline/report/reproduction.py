@@ -10,7 +10,7 @@ from functools import cache
 from typing import Literal
 
 from models.complexity import Complexity
-from pipeline.report.statements.table import Statement
+from pipeline.report.statements.verdicts import Statement
 from pipeline.report.table import DATA, Reported, protocol_epochs
 from pipeline.support.statistics import geometric_mean
 

@@ -14,8 +14,7 @@ from pipeline.report.open_data import epochs_csv, result
 from pipeline.report.page.page import pages
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.judging import sensitivity, weigh
-from pipeline.report.statements.table import read_statements
+from pipeline.report.statements.kinds import read_statements, sensitivity, weigh
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.support.files import write_atomically
 from pipeline.tracking import recorded, runs, store

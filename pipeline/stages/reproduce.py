@@ -24,7 +24,7 @@ from pipeline.report.record import (
     recorded_reproduction,
     shape_of,
 )
-from pipeline.report.statements.table import read_statements
+from pipeline.report.statements.kinds import read_statements
 from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import (
     REPORT_NAME,

@@ -6,9 +6,8 @@ from typing import Any
 
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
 from pipeline.report.statements.evidence import Bounds
-from pipeline.report.statements.judging import weigh
-from pipeline.report.statements.table import Statement, report_statements
-from pipeline.report.statements.verdicts import Verdict
+from pipeline.report.statements.kinds import report_statements, weigh
+from pipeline.report.statements.verdicts import Statement, Verdict
 from tests.report.reproductions import ENDS, cut, reproduction
 
 Alter = Callable[[Reproduction], Reproduction]

@@ -10,8 +10,7 @@ from models.config import ModelConfig
 from pipeline.config import REPORT_PROMPTS, resolve
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.judging import weigh
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.table import REPORT_SYMBOLS, Reported, report_rows
 
 TEXT = TextFacts(

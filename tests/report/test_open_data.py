@@ -19,8 +19,7 @@ from pipeline.report.open_data import COLUMNS, CURVES, epochs_csv, result
 from pipeline.report.page.tables import perplexity_table
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
 from pipeline.report.statements.evidence import BEST_VAL, Bounds, Evidence
-from pipeline.report.statements.judging import weigh
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import OPEN, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, report_rows
 from pipeline.report.text_facts import places_of, words_of

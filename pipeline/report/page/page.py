@@ -9,7 +9,7 @@ from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Reproduction, d2l_trainings
-from pipeline.report.statements.table import Kind
+from pipeline.report.statements.kinds import KINDS
 from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import svg_file
@@ -23,25 +23,6 @@ ABOUT = (
     "The report is a coursework of 2023 that trains 17 character-level recurrent networks on H. G. Wells's The Time "
     "Machine in the style of the d2l.ai book. This page is for students who want to know what such numbers prove."
 )
-
-KIND_TITLES: Mapping[Kind, str] = {
-    "start": "Where the perplexities start",
-    "end": "Where the perplexities end",
-    "gap": "Generalisation gaps",
-    "gap-onset": "The epoch from which there is a gap",
-    "gap-order": "Gaps compared",
-    "generalises": "Which model generalises better",
-    "perplexity-order": "Perplexities compared",
-    "best": "The best models",
-    "texts": "Generated texts",
-    "texts-order": "Texts compared",
-    "size": "Parameters and MACs",
-    "size-order": "Sizes compared",
-    "print-out": "Print-outs",
-    "seconds": "Training times",
-    "time-order": "Times compared",
-    "caption": "Captions and references to figures",
-}
 
 BOUNDS = (
     "Intervals are Student's, from the spread over seeds pooled over configurations; differences are Welch's, with "
@@ -110,11 +91,11 @@ def _corrected(corrections: Mapping[str, Mapping[str, str]]) -> Iterator[Block]:
 
 
 def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:
-    for kind, title in KIND_TITLES.items():
-        if found := [each for each in verdicts if each.statement.kind == kind]:
+    for name, kind in KINDS.items():
+        if found := [each for each in verdicts if each.statement.kind == name]:
             counts = [tables.chip(word, f"{number}") for word, number in words_counted(found).items() if number]
             table = tables.statements_table(found)
-            yield Section(title, [table], f"kind-{kind}", is_open=False, summary=counts)
+            yield Section(kind.title, [table], f"kind-{name}", is_open=False, summary=counts)
 
 
 def _configurations(reproduction: Reproduction) -> Iterator[Block]:

@@ -11,7 +11,7 @@ from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts, whole
 from pipeline.report.statements import evidence
-from pipeline.report.statements.table import BASES, Kind
+from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.verdicts import WORDS, Verdict, Word, words_counted
 from pipeline.support.page import document as doc
 from pipeline.support.page.document import Cell, Span, Table
@@ -64,7 +64,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
     """Starts, levels, texts and print-outs as reported and as reproduced, one row per configuration."""
     judged = {(v.statement.kind, v.statement.configurations[:1]): v for v in verdicts}
 
-    def verdict(kind: Kind, configuration: Configuration) -> Cell:
+    def verdict(kind: str, configuration: Configuration) -> Cell:
         found = judged.get((kind, (configuration.id,)))
         return Cell(chip(found.word, href=f"#{statement_anchor(found.statement.id)}")) if found else Cell()
 

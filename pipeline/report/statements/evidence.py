@@ -24,8 +24,7 @@ import numpy as np
 
 from pipeline.report.reproduction import JudgedTraining, Reproduction, d2l_trainings, whole
 from pipeline.report.statements.comparisons import Combine, Comparison, Judge, with_all
-from pipeline.report.statements.table import Statement
-from pipeline.report.statements.verdicts import OPEN, Part, Verdict
+from pipeline.report.statements.verdicts import OPEN, Part, Statement, Verdict
 from pipeline.report.table import Reported, protocol_epochs
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 from pipeline.support.wording import counted, listed
@@ -42,7 +41,7 @@ def bound(value: float, sentence: str) -> Any:
 class Bounds:
     """The tolerances of words that the report does not define, each with the sentence that the page prints for it.
 
-    ``judging.sensitivity`` counts the verdicts that depend on a bound, by judging again at half and at twice each.
+    ``kinds.sensitivity`` counts the verdicts that depend on a bound, by judging again at half and at twice each.
     """
 
     level_units: float = bound(0.5, "A perplexity is “about” a number if it is within {} of it.")

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from models.complexity import Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements.evidence import Bounds, Evidence
-from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import (
     FAILS,
     HOLDS,
@@ -17,6 +16,7 @@ from pipeline.report.statements.verdicts import (
     OPEN,
     WRONG_REASON,
     Part,
+    Statement,
     Verdict,
     Word,
     all_of,

@@ -10,13 +10,13 @@ from statistics import fmean
 
 from pipeline.report.reproduction import TextFacts
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import (
     FAILS,
     HOLDS,
     IN_PART,
     OPEN,
     Part,
+    Statement,
     Verdict,
     Word,
     concluded,

@@ -34,7 +34,6 @@ from pipeline.report.statements.evidence import (
     Evidence,
     Measure,
 )
-from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import (
     FAILS,
     HOLDS,
@@ -42,6 +41,7 @@ from pipeline.report.statements.verdicts import (
     OPEN,
     WRONG_REASON,
     Part,
+    Statement,
     Verdict,
     concluded,
     each_of,

@@ -1,17 +1,41 @@
-"""Verdicts on statements, each one of five words, from the parts of a statement; and their tallies."""
+"""Statements, the verdicts on them, each one of five words, from the parts of a statement; and their tallies."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pipeline.report.statements.table import Statement
 from pipeline.support.wording import listed
 
 Word = Literal["reproduced", "in part", "conclusion right, reason wrong", "not reproduced", "open"]
 WORDS: tuple[Word, ...] = get_args(Word)
 
 HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = WORDS
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of a report, in our words.
+
+    ``configurations`` are ids: the first is the subject, which is compared with the others. ``basis`` is "report" if
+    the report's own numbers, texts, print-outs and captions (or a count of operations) decide the statement, and
+    "training" if a training does. ``reading`` says how an ambiguous word is read, ``contradiction`` what the report
+    says elsewhere; the page shows both. ``reasons`` are the ids of the statements that the report gives as reasons for
+    this one. ``curve`` is "" if the statement is not about a curve.
+    """
+
+    id: str
+    figures: tuple[str, ...]
+    kind: str
+    configurations: tuple[str, ...]
+    statement: str
+    value: str = ""
+    curve: str = ""
+    relation: str = ""
+    basis: str = "training"
+    reading: str = ""
+    contradiction: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pipeline.report.checks import Check
 from pipeline.report.page.page import pages
 from pipeline.report.reproduction import JudgedTraining, Reproduction
 from pipeline.report.statements.evidence import sentences
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import WORDS, Verdict
 from tests.report.reproductions import reproduction
 from tests.support.page.parsed import Page

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.kinds import report_statements
 from pipeline.report.table import report_rows
 from tests.report.page.pages import CORRECTIONS, VERDICTS, full, of_few, page, rendered, with_runs
 from tests.report.reproductions import cut

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.evidence import Bounds
-from pipeline.report.statements.judging import sensitivity, weigh
+from pipeline.report.statements.kinds import sensitivity, weigh
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import judged, runs, statement, untrained
 from tests.report.reproductions import reproduction

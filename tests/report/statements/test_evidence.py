@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.report.reproduction import d2l_trainings
 from pipeline.report.statements.evidence import LAST_GAP, LAST_TRAIN, LAST_VAL, Bounds, Evidence
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.statistics import holm
 from tests.report.alterations import runs

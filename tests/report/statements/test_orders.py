@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.statements.judging import weigh
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import ends, judged, statement, untrained
 from tests.report.reproductions import reproduction

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.report.statements.table import BASES, read_statements, report_statements
+from pipeline.report.statements.kinds import BASES, read_statements, report_statements
 from pipeline.report.table import report_rows
 
 HEAD = "id,kind,configurations,statement,value,relation,figures,reasons"

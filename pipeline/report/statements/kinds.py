@@ -1,6 +1,8 @@
-"""Read the statements of a report, one row each, from data/statements.csv or the file of ``--statements``.
+"""The kinds of statements: their titles on the page, what they may claim, and what judges them; read and judge all.
 
-``relation`` is the claim in machine-readable form; FORMS has those of each kind. What their names do not say:
+Statements are read from data/statements.csv or the file of ``--statements``, one row each.
+
+``relation`` is the claim in machine-readable form; KINDS has those of each kind. What their names do not say:
 
     caption      in-order (the figures show the configurations, in this order); figures (each is of one of the table);
                  figure=5 (that one shows the first); sizes (of each are printed); book (the lines are text of the book)
@@ -19,91 +21,78 @@
 
 import csv
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from re import fullmatch
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from pipeline.errors import InputError
+from pipeline.report.reproduction import Reproduction
+from pipeline.report.statements import printed, texts, trained
+from pipeline.report.statements.evidence import Bounds, Evidence
+from pipeline.report.statements.verdicts import Statement, Verdict
 from pipeline.report.table import DATA, SIZE, report_rows
 from pipeline.support.files import read_small
 
-Kind = Literal[
-    "start", "end", "gap", "gap-onset", "gap-order", "generalises", "perplexity-order", "best", "texts", "texts-order",
-    "size", "size-order", "print-out", "seconds", "time-order", "caption",
-]  # fmt: skip
-
-Basis = Literal["report", "training"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-BASES: tuple[Basis, ...] = get_args(Basis)
+BASES = ("training", "report")  # what decides a statement
 CURVES = ("", "training", "validation", "training and validation", "not said")
 LARGEST_FILE = 1_000_000  # bytes
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement of a report, in our words.
-
-    ``configurations`` are ids: the first is the subject, which is compared with the others. ``basis`` is "report" if
-    the report's own numbers, texts, print-outs and captions (or a count of operations) decide the statement, and
-    "training" if a training does. ``reading`` says how an ambiguous word is read, ``contradiction`` what the report
-    says elsewhere; the page shows both. ``reasons`` are the ids of the statements that the report gives as reasons for
-    this one. ``curve`` is one of CURVES, "" if the statement is not about a curve.
-    """
-
-    id: str
-    figures: tuple[str, ...]
-    kind: Kind
-    configurations: tuple[str, ...]
-    statement: str
-    value: str = ""
-    curve: str = ""
-    relation: str = ""
-    basis: Basis = "training"
-    reading: str = ""
-    contradiction: str = ""
-    reasons: tuple[str, ...] = ()
-
-
 NUMBER = r"\d+(\.\d+)?"
+GAPS = (
+    "not-visible-at-first|not-considerable-at-first|never-visible|never-considerable|visible-at-last|"
+    "considerable-at-last|constant|overfitting|grows-throughout|grows-slightly"
+)
+TIMES = "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some"
+SHOWN = r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+"
 
 
-class Form(NamedTuple):
-    """What a statement of a kind may hold: patterns of relation and value, and the least number of configurations."""
+class Kind(NamedTuple):
+    """A kind of statement; ``relation`` and ``value`` are patterns, ``least`` is the least number of configurations."""
 
+    title: str
+    judge: Callable[[Statement, Evidence], Verdict]
     relation: str
     value: str = ".*"
     least: int = 1
 
 
-FORMS: Mapping[Kind, Form] = {
-    "caption": Form(
-        r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+", least=0
+KINDS: Mapping[str, Kind] = {  # in the order of the page
+    "start": Kind("Where the perplexities start", trained.judge_level, "about", NUMBER),
+    "end": Kind("Where the perplexities end", trained.judge_level, "about", NUMBER),
+    "gap": Kind("Generalisation gaps", trained.judge_gap, GAPS, f"({NUMBER})?"),
+    "gap-onset": Kind(
+        "The epoch from which there is a gap", trained.judge_gap_onset, "from|from-slightly", r"[1-9]\d*"
     ),
-    "print-out": Form(r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}", f"{SIZE}; {SIZE}"),
-    "size": Form("parameters|macs|units", SIZE),
-    "size-order": Form("more|less|considerably-more|considerably-less", least=2),
-    "seconds": Form("took", NUMBER),
-    "time-order": Form(
-        "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some", least=2
+    "gap-order": Kind("Gaps compared", trained.judge_order, "smaller|considerably-larger", least=2),
+    "generalises": Kind(
+        "Which model generalises better", trained.judge_best, "better|alike|better-unseen|worse-unseen", least=2
     ),
-    "start": Form("about", NUMBER),
-    "end": Form("about", NUMBER),
-    "gap": Form(
-        "not-visible-at-first|not-considerable-at-first|never-visible|never-considerable|visible-at-last|"
-        "considerable-at-last|constant|overfitting|grows-throughout|grows-slightly",
-        f"({NUMBER})?",
+    "perplexity-order": Kind(
+        "Perplexities compared", trained.judge_order, "lower|higher|far-higher|higher-than-some|among-lowest", least=2
     ),
-    "gap-onset": Form("from|from-slightly", r"[1-9]\d*"),
-    "gap-order": Form("smaller|considerably-larger", least=2),
-    "perplexity-order": Form("lower|higher|far-higher|higher-than-some|among-lowest", least=2),
-    "generalises": Form("better|alike|better-unseen|worse-unseen", least=2),
-    "best": Form("best|not-better|best-by-gap|most-accurate|by-each-reason|by-all-reasons", least=2),
-    "texts": Form("prompts|transcript|sense|no-sense|sentences|close|not-close"),
-    "texts-order": Form("same|closest|less-sense|alike-without-sense", least=2),
+    "best": Kind(
+        "The best models",
+        trained.judge_best,
+        "best|not-better|best-by-gap|most-accurate|by-each-reason|by-all-reasons",
+        least=2,
+    ),
+    "texts": Kind("Generated texts", texts.judge_texts, "prompts|transcript|sense|no-sense|sentences|close|not-close"),
+    "texts-order": Kind(
+        "Texts compared", texts.judge_texts_order, "same|closest|less-sense|alike-without-sense", least=2
+    ),
+    "size": Kind("Parameters and MACs", printed.judge_size, "parameters|macs|units", SIZE),
+    "size-order": Kind(
+        "Sizes compared", printed.judge_size_order, "more|less|considerably-more|considerably-less", least=2
+    ),
+    "print-out": Kind(
+        "Print-outs", printed.judge_print_out, r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}", f"{SIZE}; {SIZE}"
+    ),
+    "seconds": Kind("Training times", printed.judge_seconds, "took", NUMBER),
+    "time-order": Kind("Times compared", printed.judge_time_order, TIMES, least=2),
+    "caption": Kind("Captions and references to figures", printed.judge_caption, SHOWN, least=0),
 }
 
 NEEDED = {  # relation -> the column that must not be empty
@@ -153,16 +142,16 @@ def read_statements(path: Path) -> tuple[Statement, ...]:
 def _statement(cells: Mapping[str, str]) -> Statement:
     """Parse one row. Raises ValueError, naming the column, for an invalid value."""
     cells = {**cells, "basis": cells["basis"] or "training"}
-    for column, allowed in (("kind", KINDS), ("basis", BASES), ("curve", CURVES)):
+    for column, allowed in (("kind", [*KINDS]), ("basis", BASES), ("curve", CURVES)):
         if cells[column] not in allowed:
             raise ValueError(f"{column} is {cells[column]!r}; it must be one of {', '.join(filter(None, allowed))}")
-    form = FORMS[cells["kind"]]  # type: ignore[index]  # checked above
-    for column, pattern in (("relation", form.relation), ("value", form.value)):
+    kind = KINDS[cells["kind"]]
+    for column, pattern in (("relation", kind.relation), ("value", kind.value)):
         if not fullmatch(pattern, cells[column]):
             raise ValueError(f"{column} is {cells[column]!r}; for {cells['kind']} it must match {pattern}")
     lists = {name: tuple(filter(None, map(str.strip, cells[name].split(";")))) for name in LISTS}
     statement = Statement(**{**cells, **lists})  # type: ignore[arg-type]  # checked above
-    relation, least = statement.relation, form.least
+    relation, least = statement.relation, kind.least
     needed = ["id", "statement", *filter(None, [NEEDED.get(relation)])]
     if statement.kind == "caption" and "=" in relation:
         needed, least = [*needed, "figures"], int(relation.startswith("figure="))
@@ -174,3 +163,22 @@ def _statement(cells: Mapping[str, str]) -> Statement:
     if len(statement.configurations) < least:
         raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
     return statement
+
+
+def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
+    """The evidence on the statements, with p values corrected over the comparisons of each kind."""
+
+    def evaluate(statement: Statement, evidence: Evidence) -> Verdict:
+        return KINDS[statement.kind].judge(statement, evidence)
+
+    return Evidence(reproduction, statements, bounds or Bounds(), evaluate).corrected()
+
+
+def sensitivity(evidence: Evidence) -> Mapping[str, tuple[int, int]]:
+    """The numbers of verdicts that change at half and at twice each bound, by the bound's name."""
+
+    def changed(name: str, factor: float) -> int:
+        others = evidence.corrected(evidence.bounds.scaled(name, factor)).verdicts
+        return sum(other.word != verdict.word for other, verdict in zip(others, evidence.verdicts, strict=True))
+
+    return {bound.name: (changed(bound.name, 0.5), changed(bound.name, 2.0)) for bound in fields(Bounds)}
