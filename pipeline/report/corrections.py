@@ -9,7 +9,7 @@ follows from the report itself, by its table and the formulas of models.complexi
 import csv
 from string import Formatter
 
-from pipeline.report.counting import BASELINE_ORDER, Reading, same_text_against_counting
+from pipeline.report.counting import BASELINE_ORDER, Reading, against_counting
 from pipeline.report.reproduction import JudgedTraining, whole
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
 from pipeline.report.statements.kinds import report_statements
@@ -115,7 +115,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         known["winners"] = f"{ahead or 'None'} of the {len(means)} {verb} a {BASELINE_ORDER}-gram ({bar:.2f})"
 
     def beside(reading: Reading, *orders: int) -> str:
-        compared = [same_text_against_counting(reproduction, THREE[1], reading, order) for order in orders]
+        compared = [against_counting(reproduction, THREE[1], "same-text", reading, order) for order in orders]
         shown = "; ".join(str(each) for each in compared if each is not None)
         return f" ({shown})" if shown else ""
 

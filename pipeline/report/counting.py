@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.report.reproduction import JudgedTraining, Reproduction, TextFacts, whole
-from pipeline.support.statistics import PairedComparison, Spread, paired, pooled_spread
+from pipeline.report.reproduction import Configuration, Reproduction, whole
+from pipeline.support.statistics import PairedComparison, paired, pooled_spread
 
 Reading = Literal["val", "windowed"]  # keys of TextFacts.block_costs
 BASELINE_ORDER = 4  # of the n-gram that a network has to beat; costs of blocks are recorded from it on
@@ -45,33 +45,22 @@ class AgainstCounting:
 
 
 def against_counting(
-    runs: Sequence[JudgedTraining], text: TextFacts, reading: Reading, order: int, spread: Spread | None = None
+    reproduction: Reproduction, id: str, role: str, reading: Reading, order: int
 ) -> AgainstCounting | None:
-    """Compare the trainings of a configuration with an n-gram; None if the record lacks the costs of either.
+    """Compare the complete trainings of a configuration in a role with an n-gram; None if either has no costs.
 
-    ``spread`` is of the mean cost over seeds; by default, it is estimated from these trainings.
+    The spread over seeds is that of these trainings; by our recipe, it is pooled over all shapes.
     """
-    ours, bar = _costs(runs, reading), text.block_costs.get(reading, {}).get(order)
+
+    def costs(configuration: Configuration) -> list[Sequence[float]]:
+        runs = whole(configuration.by_role[role])
+        return [run.block_costs[reading] for run in runs if reading in run.block_costs]
+
+    ours, bar, spread = costs(reproduction[id]), reproduction.text.block_costs.get(reading, {}).get(order), None
     if not ours or bar is None:
         return None
+    if role == "same-text":
+        shapes = {each.reported.shape: each for each in reproduction.configurations}.values()
+        spread = pooled_spread([np.mean(of_shape, axis=1) for of_shape in map(costs, shapes) if of_shape])
     comparison = paired(np.array(ours) - np.array(bar), BLOCKS_AT_ONCE, spread)
     return AgainstCounting(float(np.exp(np.mean(ours))), order, float(np.exp(np.mean(bar))), comparison)
-
-
-def _costs(runs: Sequence[JudgedTraining], reading: Reading) -> list[Sequence[float]]:
-    """The mean costs of blocks, of each training that has them."""
-    return [run.block_costs[reading] for run in runs if reading in run.block_costs]
-
-
-def same_text_against_counting(
-    reproduction: Reproduction, id: str, reading: Reading, order: int
-) -> AgainstCounting | None:
-    """Compare a shape trained by our recipe on the report's characters with an n-gram fitted on them.
-
-    The spread over seeds is pooled over all shapes.
-    """
-    shapes = {each.reported.shape: each for each in reproduction.configurations}.values()
-    costs = [_costs(whole(each.same_text), reading) for each in shapes]
-    spread = pooled_spread([np.mean(of_shape, axis=1) for of_shape in costs if of_shape])
-    runs = whole(reproduction[id].same_text)
-    return against_counting(runs, reproduction.text, reading, order, spread if spread.deviation is not None else None)

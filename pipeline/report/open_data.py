@@ -9,9 +9,9 @@ of the role: only those of the same role, split and average can be compared.
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite
 from typing import Any
 
 from pipeline.report.checks import Check
@@ -64,10 +64,7 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "quick": reproduction.quick,
         "corpus": text.corpus,
         "configurations": list(map(_configuration, reproduction.configurations)),
-        "ngrams": {
-            name: {str(order): value for order, value in values.items()}
-            for name, values in (("val", text.val_perplexities), ("val_windowed", text.windowed))
-        },
+        "ngrams": {"val": text.val_perplexities, "val_windowed": text.windowed},
         "verdicts": {
             each.statement.id: {"verdict": each.word, **({"part": each.part} if each.word == IN_PART else {})}
             for each in verdicts
@@ -75,7 +72,8 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "tally": {"all": words_counted(verdicts), **{by: tally(verdicts, by) for by in ("kind", "basis")}},
         "checks": [asdict(check) for check in checks],
     }
-    return _finite(found)  # type: ignore[no-any-return]
+    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda infinity: None)  # which JSON lacks
+    return plain
 
 
 def _configuration(configuration: Configuration) -> dict[str, Any]:
@@ -113,12 +111,3 @@ def _training(role: str, run: JudgedTraining) -> dict[str, Any]:
         "trained_parameters": run.trained_parameters,
         "texts": dict(run.texts),
     }
-
-
-def _finite(value: Any) -> Any:
-    """Replace infinity, which JSON lacks, by None."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return list(map(_finite, value))
-    return None if isinstance(value, float) and not isfinite(value) else value

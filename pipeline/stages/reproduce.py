@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from pipeline.config import RECIPE, CorpusConfig, ReproduceConfig
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
 from pipeline.report.checks import refusal
-from pipeline.report.page.summary import reproduction_note
+from pipeline.report.page.sentences import reproduction_note
 from pipeline.report.record import (
     COMMANDS_FILE,
     STAGE,

@@ -51,11 +51,6 @@ def same_text(*windowed: float, val: float = 4.8) -> Alter:
     )
 
 
-def text(**changes: Any) -> Alter:
-    """Other facts of the text."""
-    return lambda found: replace(found, text=replace(found.text, **changes))
-
-
 TRAINED = ends(gru_torch_8x32=(5.0, 6.0), lstm_torch_8x32=(5.0, 6.0))  # networks of eight layers that have learnt
 
 

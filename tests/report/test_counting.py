@@ -6,11 +6,9 @@ from math import log
 import numpy as np
 import pytest
 
-from pipeline.report.counting import (
-    against_counting,
-    same_text_against_counting,
-)
+from pipeline.report.counting import against_counting
 from pipeline.report.reproduction import JudgedTraining
+from tests.report.alterations import each
 from tests.report.reproductions import TEXT, reproduction
 
 LSTM = "lstm-torch-1x128"
@@ -38,20 +36,17 @@ def trained(*perplexities: float, noise: float = 0.05, text: str = "windowed") -
     ],
 )
 def test_a_network_is_ahead_or_behind_only_outside_both_the_seeds_and_the_texts_interval(perplexities, noise, words):
-    found = against_counting(trained(*perplexities, noise=noise), FACTS, "windowed", 4)
+    runs = trained(*perplexities, noise=noise)
+    done = each(lambda one: replace(one, runs=runs), LSTM)(replace(reproduction(), text=FACTS))
+    found = against_counting(done, LSTM, "report", "windowed", 4)
     assert str(found).startswith(words), str(found)
 
 
 def test_one_seed_has_an_interval_by_the_spread_of_other_shapes():
     (alone,), (first, second) = trained(5.05), trained(5.0, 5.1)
-    done = replace(reproduction(seeds=0), text=FACTS)
-
-    def with_same_text(one):
-        others = {"gru-torch-2x32": (first, second), LSTM: (alone,)}
-        return replace(one, same_text=tuple(others.get(one.id, ())))
-
-    done = replace(done, configurations=tuple(map(with_same_text, done.configurations)))
-    found = same_text_against_counting(done, LSTM, "windowed", 4)
+    others = {"gru-torch-2x32": (first, second), LSTM: (alone,)}
+    done = each(lambda one: replace(one, same_text=others.get(one.id, ())))(replace(reproduction(0), text=FACTS))
+    found = against_counting(done, LSTM, "same-text", "windowed", 4)
     assert found is not None
     spread = np.std([np.mean(run.block_costs["windowed"]) for run in (first, second)], ddof=1)
     assert found.comparison.over_seeds.half == pytest.approx(12.706 * spread, rel=1e-3)  # t of one degree of freedom

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import CorpusConfig
+from pipeline.config import REPORT_PROMPTS, CorpusConfig
 from pipeline.stages.report import ReproductionRun
 from pipeline.stages.reproduce import reproduce
 from pipeline.text.corpus import Corpus, load_corpus
@@ -19,9 +19,11 @@ Kept = tuple[Path, ReproductionRun]  # a store, and the reproduction in it
 
 
 @pytest.fixture(scope="session")
-def corpus(small_text: Path) -> Corpus:
-    """A short text in place of the book."""
-    return load_corpus(CorpusConfig(str(small_text)))
+def corpus(small_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A short text in place of the book, with the prompts that the report takes from the book."""
+    path = tmp_path_factory.mktemp("text") / small_text.name
+    path.write_text(f"{small_text.read_text()} {' and '.join(REPORT_PROMPTS)} and")
+    return load_corpus(CorpusConfig(str(path)))
 
 
 @pytest.fixture

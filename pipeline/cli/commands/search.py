@@ -122,10 +122,10 @@ def report(run_id: str, statements: str, as_json: bool) -> None:
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     """Print the result of ``reproduce`` or ``report``."""
-    from pipeline.report.page import summary as page_summary
+    from pipeline.report.page.sentences import reproduction_table
     from pipeline.tracking.ui import links
 
     page = str(done.folder / "report.html")
     link = links.shown("run", links.link_to_run(done.reproduction.run_id))
-    table = page_summary.reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
+    table = reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
     show(done.result, as_json, table)

@@ -1,12 +1,14 @@
-"""Compose the sentences of the report's page: the question, its answer, what was reproduced and what is missing."""
+"""Compose the sentences of the report's page, the text that commands print, and the description of the run."""
 
 from collections.abc import Sequence
 from math import log
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
-from pipeline.report.counting import BASELINE_ORDER, against_counting, same_text_against_counting
+from pipeline.report.checks import Check, counts_in_words
+from pipeline.report.counting import BASELINE_ORDER, against_counting
 from pipeline.report.reproduction import Configuration, Curve, Reproduction
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
+from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded, span
 
@@ -28,6 +30,8 @@ SOURCES = (
     "S. F. Chen, J. Goodman: An empirical study of smoothing techniques for language modeling. Technical report "
     "TR-10-98, Harvard University, 1998; Computer Speech and Language 13 (1999), pages 359-394.",
 )
+
+HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
 
 
 def banner(reproduction: Reproduction) -> str:
@@ -71,7 +75,7 @@ def best_pooled(configuration: Configuration) -> float:
 
 def _counting_sentence(reproduction: Reproduction, best: Configuration, count: int) -> list[str]:
     """Compare the best of so many networks with an n-gram; if it loses, name the best shape by another recipe."""
-    compared = against_counting(best.whole, reproduction.text, "windowed", BASELINE_ORDER)
+    compared = against_counting(reproduction, best.id, "report", "windowed", BASELINE_ORDER)
     if compared is None:
         return []
     networks = counted(count, "network")
@@ -85,7 +89,7 @@ def _counting_sentence(reproduction: Reproduction, best: Configuration, count: i
     others = [
         (other.perplexity, other.comparison.verdict, configuration.id)
         for configuration in reproduction.configurations
-        if (other := same_text_against_counting(reproduction, configuration.id, "windowed", BASELINE_ORDER))
+        if (other := against_counting(reproduction, configuration.id, "same-text", "windowed", BASELINE_ORDER))
     ]
     if compared.comparison.verdict == "behind" and others:
         value, side, id = min(others)
@@ -113,3 +117,44 @@ def limitations(reproduction: Reproduction) -> list[str]:
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
         *(f"Not trained to the end ({progress}): {listed(which)}." for progress, which in missing.items()),
     ]
+
+
+# --- what commands print, and the run's description ------------------------------------------------------------------
+
+
+def _rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for each in reproduction.configurations:
+        reported = "" if each.reported.perplexity_end is None else f"{each.reported.perplexity_end:g}"
+        if not each.whole:
+            rows.append((each.id, reported, "", "", "", each.progress))
+            continue
+        means = (each.last("train"), each.last("val"), each.mean_best_val)
+        trained = f"{counted(len(each.whole), 'seed')}, {span([run.epochs for run in each.whole])} epochs"
+        rows.append((each.id, reported, *(f"{mean:.2f}" for mean in means), trained))
+    return rows
+
+
+def _counts(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> list[str]:
+    quick = ["A quick check of a few epochs: no reproduction."] if reproduction.quick else []
+    words = "; ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
+    judged = [f"{counted(len(verdicts), 'statement')}: {words}."] if verdicts else []
+    return [*quick, *judged, *counts_in_words(checks)]
+
+
+def reproduction_note(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> str:
+    """The Markdown description of a reproduction's run: its configurations, verdicts and checks."""
+    table = markdown_table(HEADS, ([plain(cell) for cell in row] for row in _rows(reproduction)))
+    where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
+    return "\n\n".join([*map(plain, _counts(reproduction, verdicts, checks)), table, where])
+
+
+def reproduction_table(
+    reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check], page: str, link: str
+) -> str:
+    """The text that `tmlm reproduce` and `tmlm report` print at the end."""
+    table = text_table(HEADS, _rows(reproduction), left=(0, len(HEADS) - 1))
+    failed = [f"  {check.said}" for check in checks if check.is_met is False]
+    said = "\n".join([*_counts(reproduction, verdicts, checks), *failed])
+    title = "the coursework report, perplexity as reported and as reproduced"
+    return f"{title}\n\n{table}\n\n{said}\n\nreport  {page}\n{link}"

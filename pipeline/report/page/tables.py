@@ -247,11 +247,8 @@ def texts_table(reproduction: Reproduction) -> Table:
     places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first of each prompt
     rows: list[list[Cell | str]] = [["the book", ""]]
     for prompt in REPORT_PROMPTS:
-        if place := places.get(prompt):
-            where = f"{place.split} text, character {place.position:,}"
-            rows[0].append(Cell(_sample(prompt + place.continuation), [where]))
-        else:
-            rows[0].append(Cell(notes=["not in it"]))
+        where = f"{places[prompt].split} text, character {places[prompt].position:,}"
+        rows[0].append(Cell(_sample(prompt + places[prompt].continuation), [where]))
     for each in reproduction.configurations:
         run, equal = next((run for run in each.whole if run.texts), None), equal_texts(each)
         for head, source, texts in (

@@ -16,7 +16,7 @@ Perplexities. All are of the protocol's text and split, averaged as in the book 
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from math import expm1, isfinite
 from typing import Any
 
@@ -81,10 +81,6 @@ class Bounds:
     sentence_share: float = bound(0.9, "Texts look like sentences if both of these shares are at least {}.")
     seconds: float = bound(1.0, "A time in prose agrees with its transcript if it is within {} s of it.")
     last_digit: float = bound(0.5, "A size agrees if it is within this part of the last digit that is given: {}.")
-
-    def scaled(self, name: str, factor: float) -> "Bounds":
-        """Copy these bounds with one of them multiplied by ``factor``."""
-        return replace(self, **{name: factor * getattr(self, name)})
 
     def about(self, target: float) -> tuple[float, float]:
         """The range [low, high] of perplexities that are about the target."""

@@ -22,7 +22,7 @@ Statements are read from data/statements.csv or the file of ``--statements``, on
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -178,7 +178,8 @@ def sensitivity(evidence: Evidence) -> Mapping[str, tuple[int, int]]:
     """The numbers of verdicts that change at half and at twice each bound, by the bound's name."""
 
     def changed(name: str, factor: float) -> int:
-        others = evidence.corrected(evidence.bounds.scaled(name, factor)).verdicts
+        bounds = replace(evidence.bounds, **{name: factor * getattr(evidence.bounds, name)})
+        others = evidence.corrected(bounds).verdicts
         return sum(other.word != verdict.word for other, verdict in zip(others, evidence.verdicts, strict=True))
 
     return {bound.name: (changed(bound.name, 0.5), changed(bound.name, 2.0)) for bound in fields(Bounds)}

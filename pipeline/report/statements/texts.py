@@ -66,18 +66,14 @@ def edit_distance(first: str, second: str) -> int:
     return previous[-1]
 
 
-def edits_to_book(texts: Texts, facts: TextFacts) -> float | None:
-    """Mean edits per character between texts and the book's continuations; None if the book has none of the prompts.
-
-    If a prompt occurs several times, the nearest continuation counts.
-    """
+def edits_to_book(texts: Texts, facts: TextFacts) -> float:
+    """Mean edits per character between texts and the book's nearest continuations of their prompts."""
     shares = []
     for prompt, text in texts:
         places = [place.continuation for place in facts.prompts if place.prompt == prompt]
         written = text.removeprefix(prompt)
-        if places and written:
-            shares.append(min(edit_distance(written, place) / max(len(written), len(place)) for place in places))
-    return fmean(shares) if shares else None
+        shares.append(min(edit_distance(written, place) / max(len(written), len(place)) for place in places))
+    return fmean(shares)
 
 
 def our_texts(id: str, evidence: Evidence) -> Texts:
@@ -92,9 +88,7 @@ def equal_prompts(texts: Texts, others: Texts) -> list[str]:
 
 
 def _unmeasured(statement: Statement, evidence: Evidence, *ids: str) -> Verdict:
-    """The open verdict on texts that can't be measured."""
-    if all(our_texts(id, evidence) for id in ids):
-        return Verdict(statement, OPEN, "The text has none of the prompts.", part="a text that has the prompts")
+    """The open verdict on texts that are not recorded."""
     verdict = evidence.lacking(statement, *ids)
     return replace(verdict, because=verdict.because or "Our trainings have recorded no texts.")
 
@@ -128,14 +122,12 @@ def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _measured(relation: str, texts: Texts, evidence: Evidence) -> tuple[bool | None, str]:
-    """Whether texts are as the relation says, None if that is unknown, and their measure in words."""
+    """Whether texts are as the relation says, None without texts, and their measure in words."""
     bounds, facts = evidence.bounds, evidence.reproduction.text
     if not texts:
         return None, "none is shown"
     if relation in ("close", "not-close"):
         edits = edits_to_book(texts, facts)
-        if edits is None:
-            return None, "the text has none of its prompts"
         return (edits <= bounds.close_edits) == (relation == "close"), f"{edits:.2f} edits per character"
     limit = bounds.sentence_share if relation == "sentences" else bounds.sense_share
     return (min(sense(texts, facts.words)) >= limit) == (relation != "no-sense"), _sense_shown(texts, facts)
@@ -187,7 +179,7 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
         return _same(statement, evidence)
     texts = {id: our_texts(id, evidence) for id in statement.configurations}
     if statement.relation == "closest":
-        edits = {id: number for id, each in texts.items() if (number := edits_to_book(each, facts)) is not None}
+        edits = {id: edits_to_book(each, facts) for id, each in texts.items() if each}
         shown = listed([f"{number:.2f} ({id})" for id, number in edits.items()])
         because = f"Edits per character to the book: {shown}."
         if first in edits and any(edits[id] <= edits[first] for id in others if id in edits):

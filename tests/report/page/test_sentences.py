@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.page.sentences import (
-    answer,
-)
-from tests.report.page.pages import VERDICTS, of_few
-from tests.report.reproductions import reproduction
+from pipeline.report.checks import checks
+from pipeline.report.page.sentences import answer, reproduction_note, reproduction_table
+from tests.report.page.pages import VERDICTS, of_few, with_runs
+from tests.report.reproductions import cut, reproduction
 
 FOUND = reproduction()
 
@@ -53,3 +52,21 @@ def test_the_recipe_is_blamed_where_another_one_does_not_lose(shift, is_named):
     sentence = answer(with_costs(0.1, shift), ())[-1]
     assert "by another recipe the shape of gru-torch-2x32 reaches" in sentence
     assert ("it is the recipe that loses and not the network" in sentence) == is_named
+
+
+def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
+    made = of_few("gru-torch-2x32", "rnn-torch-1x128", "lstm-torch-2x32", seeds=2)
+    made = with_runs(made, "rnn-torch-1x128", ())
+    made = with_runs(made, "lstm-torch-2x32", (cut(made["lstm-torch-2x32"].runs[0], 12),))
+    held = checks(made)
+    note, printed = reproduction_note(made, (), held), reproduction_table(made, (), held, "report.html", "link")
+    best = min(made["gru-torch-2x32"].runs[0].val)
+    for text in (note, printed):
+        rows = {line.strip("| ").split()[0]: line for line in text.splitlines() if "torch-" in line}
+        assert "2 seeds, 100 epochs" in rows["gru-torch-2x32"]
+        assert f"{best * 1.005:.1f}" in rows["gru-torch-2x32"]
+        assert "not run" in rows["rnn-torch-1x128"]
+        assert "12 of 100 epochs" in rows["lstm-torch-2x32"]
+        assert "quick check" not in text
+        assert "statements" not in text
+    assert printed.splitlines()[-2:] == ["report  report.html", "link"]

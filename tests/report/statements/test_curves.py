@@ -126,7 +126,7 @@ def test_overfitting_is_a_validation_perplexity_that_rises_while_training_falls(
 
 def test_a_verdict_follows_its_bound():
     found, said = gaps(*(0.9,) * 10), statement(f"{GRU}-gap-early", relation="never-considerable")
-    words = [judged(found, said, Bounds().scaled("considerable_gap", factor)).word for factor in (1, 0.5)]
+    words = [judged(found, said, Bounds(considerable_gap=gap)).word for gap in (1, 0.5)]
     assert words == [HOLDS, FAILS]
     changed = sensitivity(weigh(gaps(0, *9 * [0.9]), [statement(f"{GRU}-gap-onset")]))
     assert (changed["visible_gap"], changed["seconds"]) == ((0, 1), (0, 0))
