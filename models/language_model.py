@@ -3,6 +3,7 @@
 Shapes: B batch, T time steps, V vocabulary, L layers, H hidden size.
 """
 
+from copy import copy
 from dataclasses import replace
 
 import torch
@@ -93,10 +94,10 @@ class LanguageModel(nn.Module):
 
         ``prior`` is only for a model on top of an n-gram.
         """
-        _, logits, state = self.own_and_combined(ids, state, prior)
+        _, logits, state = self.network_and_model_logits(ids, state, prior)
         return logits, state
 
-    def own_and_combined(
+    def network_and_model_logits(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
         """Logits of the network alone and of the whole model, here the same, and the new state; as ``forward``."""
@@ -137,10 +138,6 @@ class LanguageModel(nn.Module):
         for parameter in self.output.parameters():
             parameter.mul_(factor)
 
-    def like(self, config: ModelConfig) -> "LanguageModel":
-        """A new model of the same class and vocabulary with another configuration."""
-        return LanguageModel(config, self.vocab_size)
-
     def use_kernel(self, kernel: Kernel) -> None:
         """Compute torch.nn's GRU and RNN layers by torch.nn ("torch") or ``models.by_hand`` ("by-hand").
 
@@ -160,11 +157,10 @@ def with_row_lookup(model: LanguageModel) -> LanguageModel:
     """
     if model.embedding is not None or not model.config.by_torch:
         return model
-    config = replace(model.config, implementation="scratch", equations="torch")
-    twin = model.like(config).to(model.output.weight.device)
-    assert isinstance(twin.core, Recurrent)
-    twin.core.load_torch(model.core)
-    for name, layer in model.named_children():
-        if name != "core":
-            setattr(twin, name, layer)
+    config = model.config
+    core = Recurrent(config.cell, model.vocab_size, config.hidden_size, config.num_layers, residual=config.residual)
+    core.load_torch(model.core)
+    twin = copy(model)
+    twin._modules = model._modules | {"core": core.to(model.output.weight.device)}
+    twin.config = replace(config, implementation="scratch")
     return twin.eval()

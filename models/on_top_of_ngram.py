@@ -170,7 +170,7 @@ class NgramLanguageModel(LanguageModel):
         latest = torch.zeros(1, batch_size, self.ngram.order - 1, dtype=torch.int64, device=self.output.weight.device)
         return (*parts_of(hidden), latest)
 
-    def own_and_combined(
+    def network_and_model_logits(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
         """Logits (B, T, V) of the network alone and of the model, and the new state; arguments as for ``forward``.
@@ -193,10 +193,6 @@ class NgramLanguageModel(LanguageModel):
         """Multiply all logits from now on by a factor, by scaling the weights of the two gates."""
         for parameter in self.gates.parameters():
             parameter.mul_(factor)
-
-    def like(self, config: ModelConfig) -> LanguageModel:
-        """A new model on top of the same n-gram with another configuration."""
-        return NgramLanguageModel(config, self.vocab_size, self.ngram)
 
 
 def language_model(config: ModelConfig, vocab_size: int, ngram: Ngram | None) -> LanguageModel:

@@ -31,6 +31,7 @@ from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.export.export import export
 from pipeline.stages.complexity import complexity
 from pipeline.stages.search import SearchRun, search
+from pipeline.text.batches import data_for
 from pipeline.tracking.registry import Registration
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
@@ -262,7 +263,7 @@ def test_a_training_that_was_stopped_and_saved_is_resumed_bit_for_bit(cell, impl
 
     def start(seed: int) -> Training:
         torch.manual_seed(seed)
-        return Training(LanguageModel(model_config, VOCAB), text(0), text(1), config)
+        return Training(LanguageModel(model_config, VOCAB), data_for(text(0), text(1), config), config)
 
     whole, first, second = start(0), start(0), start(7)
     fit(whole)

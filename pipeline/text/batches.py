@@ -4,12 +4,16 @@ Shapes: B batch (rows), T time steps, N windows.
 """
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.text.corpus import Corpus
 
 Prior = Callable[[int, int], Tensor]
 """(start, end) -> an n-gram model's log-probabilities (end - start, V) at these positions of the training text."""
@@ -114,6 +118,13 @@ class StreamData:
 def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
     """Training and validation ids (N,) as the preset reads them. Raises InputError for a text that is too short."""
     return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
+
+
+def data_of(corpus: "Corpus", config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
+    """The training and validation data of a configuration. Raises InputError for a text that is too short."""
+    corpus = corpus.limited(config.train_chars)
+    train, val = (torch.from_numpy(corpus.split(config.preset, split)) for split in ("train", "val"))
+    return data_for(train, val, config, prior)
 
 
 def number_of_epochs(config: TrainConfig, data: WindowData | StreamData) -> int:

@@ -19,7 +19,7 @@ from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, conti
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
-from pipeline.text.batches import windows
+from pipeline.text.batches import data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows
@@ -30,7 +30,6 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
 ORDERS_MORE = 2  # added to the best n-gram's order for a network on top: the network corrects its overconfidence
-MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class Experiment(Callback):
     As the Callback of its training, it keeps the best weights so far and writes two checkpoints: last.safetensors holds
     the whole state, including the best weights, after the last reported epoch or later; best.safetensors holds the best
     weights with all that is needed to use them. Nothing is written before ``run``. Raises InputError for a text that is
-    too short, a device that this machine lacks, and a folder whose checkpoint is damaged, is of another training or
-    can't be resumed with this configuration.
+    too short, a device that this machine lacks, and a checkpoint that is damaged or can't be resumed with this
+    configuration; that it is of the same text and options is checked by the stage, which reads them from the run.
     """
 
     def __init__(
@@ -100,13 +99,11 @@ class Experiment(Callback):
     ) -> None:
         self.corpus = corpus = corpus.limited(train_config.train_chars)
         self.model_config, self.train_config, self.checkpoint_dir = model_config, train_config, checkpoint_dir
-        ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
-        train, self._val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
         prior = cross_fitted(corpus, train_config) if model_config.on_top_of == "ngram" else None
         ngram = Ngram.of(prior.ngram) if prior else None
         torch.manual_seed(train_config.seed)
         model = language_model(model_config, len(corpus.vocabulary), ngram)
-        self.training = Training(model, train, self._val, train_config, prior=prior)
+        self.training = Training(model, data_of(corpus, train_config, prior), train_config)
         self.callbacks: tuple[Callback, ...] = ()
         self.best_weights: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
@@ -121,7 +118,7 @@ class Experiment(Callback):
         if checkpoint_dir is not None and (last := checkpoint_dir / LAST_CHECKPOINT).is_file():
             tensors, found = load_checkpoint(last)
             try:
-                self._check_same(last, found)
+                self._check_epochs(found["state"])
                 self.training.load_state_dict(tensors, found["state"])
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise InputError(
@@ -129,22 +126,9 @@ class Experiment(Callback):
                 ) from error
             self.best_weights = group("best", tensors)
 
-    def _check_same(self, path: Path, found: Mapping[str, Any]) -> None:
-        """Raise InputError if a checkpoint's facts are of another training, or for a number of epochs that can't be."""
-        training, ours = self.training, self.facts
-        if (recipe := found["recipe"]) != ours["recipe"]:
-            raise InputError(
-                f"{path} was trained by recipe {recipe}, and this version trains by recipe {ours['recipe']}; "
-                "start a new training"
-            )
-        theirs, own = (
-            {name: facts[name] | dict.fromkeys(MAY_CHANGE) for name in ("model", "train", "vocabulary")}
-            | {"text": facts["corpus"]["corpus_sha256"]}
-            for facts in (found, ours)
-        )
-        if other := [name for name in own if theirs[name] != own[name]]:
-            raise InputError(f"{path} is of a training with another {' and '.join(other)}; give another folder")
-        planned, done = found["state"]["epochs"], len(found["state"]["history"])
+    def _check_epochs(self, state: Mapping[str, Any]) -> None:
+        """Raise InputError for a number of epochs with which a checkpoint's training can't be resumed."""
+        training, planned, done = self.training, state["epochs"], len(state["history"])
         if training.epochs != planned and training.config.schedule != "constant":
             raise InputError(
                 f"--epochs {training.epochs} is not possible: the learning rate schedule of this training was planned "
@@ -237,12 +221,11 @@ class Experiment(Callback):
         model.load_state_dict(self.best_weights)
 
         costs, nats = {}, {}
-        for split, ids in (("val", self._val), ("test", self._test)):
-            costs[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids)
+        ids = {split: torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test")}
+        for split in ids:
+            costs[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids[split])
         mixture, test = best_mixture(nats["val"]), TextScore.of(costs["test"])
-        mixed = MixtureScore(
-            mixture, *(TextScore(mixture.of(nats[split]), len(costs[split])) for split in ("val", "test"))
-        )
+        mixed = MixtureScore(mixture, *(TextScore(mixture.of(nats[split]), len(costs[split])) for split in ids))
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
         ngram = model.ngram if isinstance(model, NgramLanguageModel) else None
@@ -276,12 +259,12 @@ class Experiment(Callback):
             "device": str(training.device),
         }
         if preset in ON_REPORTS_TEXT:
-            costs["windowed"] = score_windows(model, *windows(self._val, WINDOW_LENGTH), WINDOWS_AT_ONCE).costs
+            costs["windowed"] = score_windows(model, *windows(ids["val"], WINDOW_LENGTH), WINDOWS_AT_ONCE).costs
             figures["val_perplexity_windowed"] = perplexity(float(costs["windowed"].mean()))
         if ngram is not None:
-            figures["on_top_of_order"], weights = ngram.order, calibrate_ngram(ngram, self._val)
-            for split, ids in (("val", self._val), ("test", self._test)):
-                score = score_calibrated_ngram(ngram, weights, ids)
+            figures["on_top_of_order"], weights = ngram.order, calibrate_ngram(ngram, ids["val"])
+            for split in ids:
+                score = score_calibrated_ngram(ngram, weights, ids[split])
                 figures[f"calibrated_ngram_{split}_perplexity"] = score.perplexity
         block_costs = {name: block_means(each) for name, each in costs.items()}
         history, best = training.history, training.best

@@ -27,7 +27,7 @@ from models.recurrent import State, parts_of, state_of
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
-from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
+from pipeline.text.batches import StreamData, WindowData, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
 from pipeline.training.evaluation import calibrate_logits, perplexity, score_windows, text_costs
 from pipeline.training.hardware import choose_device, choose_kernel, choose_precision, keep_freed_memory
@@ -101,23 +101,19 @@ SILENT = Callback()
 class Training:
     """The state of a training: ``run_epoch`` advances it, ``state_dict`` and ``load_state_dict`` save and restore it.
 
-    ``train`` and ``val`` are the ids (N,) of the two splits. ``prior`` is for a model on top of an n-gram. One thread
-    is the default: layers of this size gain nothing from a second, whose core another program may occupy. Raises
-    InputError for a text that is too short, and for a device that this machine lacks.
+    One thread is the default: layers of this size gain nothing from a second, whose core another program may occupy.
+    Raises InputError for a device that this machine lacks.
     """
 
-    def __init__(
-        self, model: LanguageModel, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None
-    ) -> None:
-        self.config = config
+    def __init__(self, model: LanguageModel, data: WindowData | StreamData, config: TrainConfig) -> None:
+        self.config, self.data = config, data
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device, model.config, config.batch_size)
         self.threads = config.threads or 1
         self.model = model.to(self.device)
         self.model.use_kernel(choose_kernel(self.device, self.precision, model.config, config.preset))
         self.average = deepcopy(self.model) if config.average else None
-        self.data = data_for(train, val, config, prior)
-        self.epochs = number_of_epochs(config, self.data)
+        self.epochs = number_of_epochs(config, data)
         kind: type[Optimizer] = SGD
         options: dict[str, Any] = {}
         if config.optimizer == "adamw":
@@ -235,7 +231,7 @@ class Training:
         """
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            own, logits, state = self.model.own_and_combined(
+            own, logits, state = self.model.network_and_model_logits(
                 inputs, part.state, *(each.to(self.device) for each in prior)
             )
         loss = optimized = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())

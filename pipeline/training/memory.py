@@ -1,13 +1,11 @@
 """Whether trainings fit into this machine's memory: one upper estimate, by a formula."""
 
-import torch
-
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
-from pipeline.text.batches import StreamData, WindowData, data_for
+from pipeline.text.batches import data_of
 from pipeline.text.corpus import BASELINE_CHARS, Corpus
 from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 from pipeline.training.hardware import choose_device
@@ -53,13 +51,6 @@ def worker_count(workers: int | None, largest_training: int = 0) -> int:
     ``largest_training`` is the memory of the largest training in bytes.
     """
     return workers if workers is not None else min(usable_cores(), most_workers(largest_training))
-
-
-def data_of(corpus: Corpus, config: TrainConfig) -> WindowData | StreamData:
-    """The training and validation data of a configuration. Raises InputError for a text that is too short."""
-    corpus = corpus.limited(config.train_chars)
-    train, val = (torch.from_numpy(corpus.split(config.preset, split)) for split in ("train", "val"))
-    return data_for(train, val, config)
 
 
 def check_can_train(corpus: Corpus, model: ModelConfig, config: TrainConfig, workers: int = 1) -> int:

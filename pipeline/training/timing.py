@@ -28,11 +28,11 @@ from models.language_model import LanguageModel
 from models.ngram import BASELINE_ORDERS, KneserNey
 from models.on_top_of_ngram import Ngram, language_model
 from pipeline.config import TrainConfig, resolve
-from pipeline.text.batches import number_of_epochs
+from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import keep_freed_memory
 from pipeline.training.loop import PartialEpoch, Training
-from pipeline.training.memory import check_can_train, data_of
+from pipeline.training.memory import check_can_train
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
@@ -95,16 +95,15 @@ def time_training(
     Times steps for ``timed_seconds``, at least TIMED_STEPS of them, or a single one if that takes LONG_SECONDS. Changes
     torch's threads and the allocator for the whole process.
     """
-    corpus = corpus.limited(train.train_chars)
-    train_ids, val_ids = (torch.from_numpy(corpus.split(train.preset, split)) for split in ("train", "val"))
     symbols, ngram, prior = len(corpus.vocabulary), None, None
     if model.on_top_of == "ngram":  # fitted on a part of the text, with zeros as prior: a step takes as long
-        ngram = Ngram.of(KneserNey(train_ids[:FITTED_CHARS].numpy(), symbols, max(BASELINE_ORDERS)))
+        text = corpus.limited(train.train_chars).split(train.preset, "train")[:FITTED_CHARS]
+        ngram = Ngram.of(KneserNey(text, symbols, max(BASELINE_ORDERS)))
 
         def prior(start: int, end: int) -> torch.Tensor:
             return torch.zeros(1, symbols, dtype=torch.float16).expand(end - start, symbols)
 
-    training = Training(language_model(model, symbols, ngram), train_ids, val_ids, train, prior=prior)
+    training = Training(language_model(model, symbols, ngram), data_of(corpus, train, prior), train)
     keep_freed_memory()
     torch.set_num_threads(training.threads)
 

@@ -35,7 +35,7 @@ from models.language_model import LanguageModel
 from pipeline.config import WINDOW_LENGTH, CorpusConfig, PresetName, resolve
 from pipeline.support.files import write_atomically
 from pipeline.support.machine import environment
-from pipeline.text.batches import windows
+from pipeline.text.batches import data_for, data_of, windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import run_experiment
@@ -87,8 +87,7 @@ def our_training(shape: Shape) -> Training:
     precision = "bf16" if has_bf16(torch.device("cpu")) else "fp32"
     options = {"preset": "report", "cell": cell, "num_layers": layers, "hidden_size": size, "precision": precision}
     model, config = resolve({**options, "device": "cpu"})
-    train, val = (split_of(text(), split) for split in ("train", "val"))
-    return Training(LanguageModel(model, len(text().vocabulary)), train, val, config)
+    return Training(LanguageModel(model, len(text().vocabulary)), data_of(text(), config), config)
 
 
 class EachStep(Callback):
@@ -139,7 +138,7 @@ def our_quality() -> tuple[float, float]:
     shape = {"cell": "lstm", "num_layers": 1, "hidden_size": 128}
     model, config = resolve({**shape, "device": "cpu", "epochs": OUR_EPOCHS}, len(train))
     torch.manual_seed(config.seed)
-    training = Training(LanguageModel(model, len(text().vocabulary)), train, val, config)
+    training = Training(LanguageModel(model, len(text().vocabulary)), data_for(train, val, config), config)
     seconds = cpu_seconds(lambda: [training.run_epoch() for _ in range(OUR_EPOCHS)])
     inputs, targets = windows(val, WINDOW_LENGTH)
     return seconds, score_windows(training.eval_model, inputs, targets, BATCH_SIZE)[0]

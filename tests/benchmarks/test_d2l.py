@@ -5,6 +5,7 @@ import torch
 
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, resolve
+from pipeline.text.batches import data_of
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.loop import Callback, Training
 
@@ -27,20 +28,14 @@ def data(text) -> Data:
 
 
 def test_the_windows_are_d2ls(text, data):
-    spans, ids = text.spans("report"), torch.from_numpy(text.ids)
-    training = Training(
-        LanguageModel(resolve({"preset": "report"})[0], len(text.vocabulary)),
-        ids[slice(*spans["train"])],
-        ids[slice(*spans["val"])],
-        resolve({"preset": "report"})[1],
-    )
+    ours = data_of(text, resolve({"preset": "report"})[1])
     assert data.vocab.idx_to_token == list(text.vocabulary.symbols)
-    for ours, theirs in (
-        (training.data.train, slice(0, data.num_train)),
-        (training.data.val, slice(data.num_train, data.num_train + data.num_val)),
+    for windows, theirs in (
+        (ours.train, slice(0, data.num_train)),
+        (ours.val, slice(data.num_train, data.num_train + data.num_val)),
     ):
-        assert torch.equal(ours[0].long(), data.X[theirs])
-        assert torch.equal(ours[1].long(), data.Y[theirs])
+        assert torch.equal(windows[0].long(), data.X[theirs])
+        assert torch.equal(windows[1].long(), data.Y[theirs])
 
 
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-5), (torch.float32, 1e-3)], ids=["fp64", "fp32"])
@@ -65,8 +60,7 @@ def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
     model_config, config = resolve({"preset": "report", **shape})
     torch.manual_seed(0)
     model = LanguageModel(model_config, len(text.vocabulary)).to(dtype)
-    ids, spans = torch.from_numpy(text.ids), text.spans("report")
-    training = Training(model, ids[slice(*spans["train"])], ids[slice(*spans["val"])], config)
+    training = Training(model, data_of(text, config), config)
     curves = Curves()
     theirs = build(model_config, len(text.vocabulary), config.learning_rate, curves, dtype)
     take_weights(theirs, model)

@@ -12,7 +12,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig, resolve
-from pipeline.text.batches import windows
+from pipeline.text.batches import data_for, windows
 from pipeline.text.corpus import load_corpus
 from pipeline.training import evaluation, mixing
 from pipeline.training.evaluation import (
@@ -67,7 +67,8 @@ def trained() -> tuple[LanguageModel, Tensor]:
         {"hidden_size": 48, "budget_chars": 400_000, "batch_size": 32, "device": "cpu", "precision": "fp32"}
     )
     torch.manual_seed(0)
-    training = Training(LanguageModel(model_config, 28), ids[:200_000], ids[200_000:202_000], train_config)
+    data = data_for(ids[:200_000], ids[200_000:202_000], train_config)
+    training = Training(LanguageModel(model_config, 28), data, train_config)
     fit(training)
     return training.eval_model, ids[202_000:222_000]
 

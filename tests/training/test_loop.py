@@ -21,7 +21,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.text.batches import StreamData
+from pipeline.text.batches import StreamData, data_for
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.hardware import choose_device, choose_kernel, choose_precision
@@ -59,7 +59,8 @@ def start(
     torch.manual_seed(first_weights)
     model = LanguageModel(model_config, VOCAB)
     train = a_text(1000) if train is None else train
-    return Training(model, train, a_text(300, seed=1) if val is None else val, train_config)
+    data = data_for(train, a_text(300, seed=1) if val is None else val, train_config)
+    return Training(model, data, train_config)
 
 
 class Calls(Callback):
@@ -423,10 +424,11 @@ def test_a_training_does_without_torchs_compiler_which_takes_a_second_to_import(
         "import sys, torch\n"
         "from models.language_model import LanguageModel\n"
         "from pipeline.config import resolve\n"
+        "from pipeline.text.batches import data_for\n"
         "from pipeline.training.loop import Training, fit\n"
         f"model, config = resolve(dict(hidden_size=8, epochs=1, device='cpu', optimizer='{optimizer}'))\n"
         "ids = torch.randint(12, (2000,))\n"
-        "training = Training(LanguageModel(model, 12), ids, ids[:300], config)\n"
+        "training = Training(LanguageModel(model, 12), data_for(ids, ids[:300], config), config)\n"
         "fit(training)\n"
         "training.load_state_dict(*training.state_dict())\n"
         "sys.exit('torch._dynamo' in sys.modules)\n"

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.ngram import KneserNey
 from pipeline.config import CorpusConfig, TrainConfig, resolve
+from pipeline.text.batches import data_of
 from pipeline.text.corpus import load_corpus
 from pipeline.training import timing as timing_module
 from pipeline.training.loop import Training
@@ -89,8 +89,7 @@ def test_the_smallest_the_median_and_the_largest_of_each_cell_are_timed_the_cost
 @pytest.mark.parametrize("options", [{"epochs": 3}, {"budget_chars": 1}, {"preset": "report", "epochs": 2}], ids=str)
 def test_the_steps_that_are_counted_are_those_that_a_training_makes(corpus, options, monkeypatch):
     model, train = configuration(**options)
-    train_ids, val_ids = (torch.from_numpy(corpus.split(train.preset, split)) for split in ("train", "val"))
-    training = Training(LanguageModel(model, len(corpus.vocabulary)), train_ids, val_ids, train)
+    training = Training(LanguageModel(model, len(corpus.vocabulary)), data_of(corpus, train), train)
     monkeypatch.setattr(timing_module, "EPOCH_SECONDS", 1000.0)
     training_seconds = training.epochs * (training.data.steps_per_epoch * 0.5 + 10.0 + 1000.0)
     reading = timing_module.READINGS * 10.0 * len(corpus.split(train.preset, "test")) / training.data.val_chars

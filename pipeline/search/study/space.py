@@ -129,7 +129,7 @@ def _read(path: str) -> dict[str, Any]:
     text = read_small(path, "--space", LARGEST_FILE)
     try:
         fields = yaml.BaseLoader(text).get_single_data()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
     lines = fields.items() if isinstance(fields, dict) else ()
     choices = {name: values if isinstance(values, list) else [values] for name, values in lines}
