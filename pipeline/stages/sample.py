@@ -38,13 +38,8 @@ def write_texts(model: str, prompts: list[str] | None, length: int, decoding: De
     return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
 
 
-def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """Yield the prompt (None: a default that the model can encode), then each character as it is generated."""
-    return stream(TrainedModel.find(model), prompt, length, decoding)
-
-
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """Yield the prompt, then each character that a loaded model generates.
+    """Yield the prompt (None: a default that the model can encode), then each character as it is generated.
 
     Raises ConfigError, before the first piece, for a prompt or a length that is not allowed.
     """

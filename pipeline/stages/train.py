@@ -285,8 +285,10 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
 
     def work(resumed: TrackedRun) -> dict[str, Any]:
         log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, done)
-        if not training.done:
-            _keep_outcome(resumed)
+        if not training.done and resumed.has(recorded.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
+            earlier = f"earlier/epoch-{recorded.read_json(resumed.id, recorded.RESULT_FILE)['epochs']:04d}"
+            if not resumed.has(f"{earlier}/{recorded.RESULT_FILE}"):
+                resumed.keep_copies(OUTCOME, earlier)
         resumed.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
         return _train(lambda folder: experiment, corpus_config, context, resumed)
 
@@ -301,14 +303,6 @@ def _why_done(training: Training) -> str:
         return f"it was stopped by {training.stopped}; start a new training with another value"
     more = "give more --epochs" if training.config.schedule == "constant" else "start a new training with more --epochs"
     return f"epoch {len(training.history)} was the last one; {more}"
-
-
-def _keep_outcome(run: TrackedRun) -> None:
-    """Copy the outcome of a finished training before it is continued; result.json last, to mark the copy complete."""
-    if run.has(recorded.RESULT_FILE):
-        folder = f"earlier/epoch-{recorded.read_json(run.id, recorded.RESULT_FILE)['epochs']:04d}"
-        if not run.has(f"{folder}/{recorded.RESULT_FILE}"):
-            run.keep_copies(OUTCOME, folder)
 
 
 def _changed(

@@ -32,7 +32,9 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)  # so that the rename survives a power failure
+        os.close(folder)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and not error.filename:  # a failed write does not name its file
@@ -94,14 +96,3 @@ def read_small(path: str | Path, option: str, most_bytes: int) -> str:
     if len(data) > most_bytes:
         raise InputError(f"{option} {path} has more than {most_bytes:,} bytes; give a smaller file")
     return text
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a rename in it survives a power failure; no-op where folders can't be opened (Windows)."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,7 +23,7 @@ DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; below 5 toge
 CLOSING_SECONDS = 1.0  # for the function registered with on_forced_exit
 SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one that was delivered twice, by the shell and the process group
 POLL_SECONDS = 0.2  # between two checks of the deadline and of the parent process
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 _depth = 0  # nesting of defer_signals blocks
 _deferred: BaseException | None = None  # raised on leaving the outermost block

@@ -1,11 +1,15 @@
 """Log a trained model in its run, so that MLflow can load and serve it."""
 
+import ast
 import importlib
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 # first: it sets the environment that MLflow reads when it is imported
@@ -18,10 +22,11 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from models.decoding import DEFAULT_LENGTH, Decoding
-from pipeline.support.code_copy import copy_as_package
+from pipeline.support.files import ROOT
 from pipeline.support.machine import public_version
 from pipeline.tracking.relocation import location_of
 
+OURS = ("models", "pipeline")  # the packages of which a logged model has copies
 SERVED_MODULE = "pipeline.tracking.served_model"
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what SERVED_MODULE needs
 SERVED_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
@@ -84,3 +89,37 @@ def importable(package: Path) -> Iterator[None]:
             # MLflow names the module of a model's file code_model_...
             if name.partition(".")[0] == package.name or name.startswith("code_model_"):
                 del sys.modules[name]
+
+
+def copy_as_package(module: str, folder: Path) -> Path:
+    """Copy a module and all modules of this project that it imports; returns the folder of the new package.
+
+    The package's name is tmlm_ and a digest of what was copied, and imports among the modules are rewritten
+    accordingly: a process that imports it may have modules ``models`` or ``pipeline`` of another project or version.
+    """
+    sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in _files_behind(module)}
+    digest = sha256("\0".join(f"{file}\0{source}" for file, source in sources.items()).encode()).hexdigest()
+    package = folder / f"tmlm_{digest[:12]}"
+    for file, source in sources.items():
+        (package / file).parent.mkdir(parents=True, exist_ok=True)
+        renamed = re.sub(rf"^( *from )({'|'.join(OURS)})\b", rf"\1{package.name}.\2", source, flags=re.MULTILINE)
+        (package / file).write_text(renamed, encoding="utf-8")
+    (package / "__init__.py").write_text(f'"""A copy of what {module} of time-machine-lm needs."""\n', encoding="utf-8")
+    return package
+
+
+@cache
+def _files_behind(module: str) -> list[Path]:
+    """The files of a module, of what it imports, and of their packages, in alphabetical order."""
+    files: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        file = Path(*waiting.pop().split(".")).with_suffix(".py")
+        if file in files or file.parts[0] not in OURS or not (ROOT / file).is_file():
+            continue
+        files.add(file)
+        for node in ast.walk(ast.parse((ROOT / file).read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    packages = {parent / "__init__.py" for file in files for parent in file.parents if parent.parts}
+    return sorted(files | packages)

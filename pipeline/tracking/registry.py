@@ -7,7 +7,7 @@ pick, unless it belongs to another study, and one that begins with the name of t
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 # first: it sets the environment that MLflow reads when it is imported
@@ -40,18 +40,14 @@ INTRODUCTION = (  # our description begins with it; one that does not is a user'
 
 @dataclass(frozen=True)
 class Owner:
-    """The owner of an alias: a study, and the text that it searches on."""
+    """The owner of an alias: a study, and the text that it searches on, whatever the text's name."""
 
     study: str
-    corpus: str
+    corpus: str = field(compare=False)
     corpus_sha256: str
 
     def __str__(self) -> str:
         return f"study {self.study} on {self.corpus}"
-
-    def has_same_models(self, other: "Owner") -> bool:
-        """Whether both are the same study of the same text, whatever the text's name."""
-        return (self.study, self.corpus_sha256) == (other.study, other.corpus_sha256)
 
     def aliases(self, pick: str) -> tuple[str, str]:
         """The two aliases of a pick: PICK and STUDY-PICK."""
@@ -124,7 +120,7 @@ def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str
             theirs = Owner(run.study, run.corpus, run.corpus_sha256) if run is not None and run.study else None
             if theirs is None:
                 others[alias] = f"version {versions[alias]}, a model of no study"
-            elif not theirs.has_same_models(owner):
+            elif theirs != owner:
                 others[alias] = str(theirs)
     return others
 

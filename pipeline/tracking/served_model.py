@@ -62,18 +62,17 @@ class TextGenerator(PythonModel):
             yield from continuation_in_pieces(self.language_model, self.vocabulary, model_input, length, decoding)
 
     def _checked(self, prompts: list[Any], params: Mapping[str, Any]) -> tuple[int, Decoding]:
-        """The requested length and decoding. Raises ValueError for invalid values, and for too much work."""
+        """The requested length and decoding.
+
+        Raises ValueError for prompts that are not strings, invalid values, and more work than a request may ask for.
+        """
         options = {"length": DEFAULT_LENGTH, **params}
         for name, value in options.items():
             if value is None:
                 raise ValueError(f"{name} is null; leave it out, or give a value")
         length = int(options.pop("length"))
         decoding = Decoding(**options)
-        self._check_work(prompts, length, decoding.beam_width if decoding.method == "beam" else 1)
-        return length, decoding
-
-    def _check_work(self, prompts: list[Any], length: int, beams: int) -> None:
-        """Raise ValueError for prompts that are not strings, and for more work than one request may ask for."""
+        beams = decoding.beam_width if decoding.method == "beam" else 1
         if not all(isinstance(prompt, str) for prompt in prompts):
             raise ValueError("a prompt is not a text; give strings")
         if not 0 <= length <= LONGEST:
@@ -93,6 +92,7 @@ class TextGenerator(PythonModel):
             raise ValueError(
                 f"{len(prompts):,} prompts x {beams:,} beams x {width:,} are {held:,}; at most {WIDEST:,} are"
             )
+        return length, decoding
 
 
 mlflow.models.set_model(TextGenerator())

@@ -6,7 +6,8 @@ from mlflow.tracking import MlflowClient
 
 from models.decoding import Decoding
 from models.generation import complete
-from pipeline.stages.sample import sample, stream_text, write_texts
+from pipeline.stages.evaluate import TrainedModel
+from pipeline.stages.sample import sample, stream, write_texts
 from pipeline.tracking.names import bare_tags
 from pipeline.training.loading import load_model
 from tests.cli.commands import run
@@ -14,7 +15,7 @@ from tests.cli.commands import run
 
 def test_streaming_writes_what_sampling_returns(trained):
     decoding = Decoding(temperature=0.5, seed=3)
-    pieces = list(stream_text(trained.run_id, "It has", 30, decoding))
+    pieces = list(stream(TrainedModel.find(trained.run_id), "It has", 30, decoding))
     assert pieces[0] == "it has"
     assert len(pieces) == 31
     assert ["".join(pieces)] == write_texts(trained.run_id, ["It has"], 30, decoding)

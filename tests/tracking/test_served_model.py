@@ -36,7 +36,7 @@ def model(folder: Path) -> Any:
 
 def limits(model: Any) -> dict[str, Any]:
     """The names of the module that MLflow has loaded the model from."""
-    names: dict[str, Any] = type(model.unwrap_python_model())._check_work.__globals__
+    names: dict[str, Any] = type(model.unwrap_python_model())._checked.__globals__
     return names
 
 

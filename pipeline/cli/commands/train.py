@@ -186,12 +186,13 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
     decoding = Decoding(**options)
     from pipeline.cli.chat import write
     from pipeline.stages import sample
+    from pipeline.stages.evaluate import TrainedModel
 
     chosen = list(prompts) if is_given("prompts") else None  # not every alphabet has the letters of the default
     if UNDER_MLFLOW in os.environ:
         result = sample.sample(model, list(prompts), length, decoding).result
     elif sys.stdout.isatty() and len(prompts) == 1 and not as_json:
-        write(sample.stream_text(model, chosen[0] if chosen else None, length, decoding))
+        write(sample.stream(TrainedModel.find(model), chosen[0] if chosen else None, length, decoding))
         return
     else:
         result = {"texts": sample.write_texts(model, chosen, length, decoding)}

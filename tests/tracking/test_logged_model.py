@@ -2,7 +2,7 @@
 
 import ast
 
-from pipeline.support.code_copy import copy_as_package
+from pipeline.tracking.logged_model import copy_as_package
 
 
 def test_a_copy_imports_its_own_modules_and_none_of_this_project(tmp_path):
