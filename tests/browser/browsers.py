@@ -26,33 +26,31 @@ def launched(playwright: Any) -> Any:
     raise NoBrowserError("neither Playwright's own Chromium nor another one on the PATH; `make browser` installs one")
 
 
-def _why_none_starts() -> str:
-    """The reason why no browser starts; "" if one does."""
+def starts() -> bool:
+    """Whether a browser starts."""
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
         try:
             launched(playwright).close()
         except (NoBrowserError, Error) as error:
-            return str(error)
-    return ""
+            sys.stderr.write(f"{error}\n")
+            return False
+    return True
 
 
-def _install() -> None:
+def install() -> None:
     """Install Playwright's own Chromium, as root with what it needs, or else the distribution's."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "20000"}
-
-    def does(*words: str) -> bool:
-        return not subprocess.run(words, env=environment, stdout=sys.stderr, check=False, timeout=600).returncode
-
     needs = ["--with-deps"] if os.geteuid() == 0 else []
-    if not does(sys.executable, "-m", "playwright", "install", *needs, "chromium") and shutil.which("apt-get"):
-        does("apt-get", "update", "-q")
-        does("apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium")
+    environment = {**os.environ, "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "20000"}
+    words = [sys.executable, "-m", "playwright", "install", *needs, "chromium"]
+    if subprocess.run(words, env=environment, stdout=sys.stderr, check=False).returncode and shutil.which("apt-get"):
+        for rest in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", "-q", *rest], stdout=sys.stderr, check=False)
 
 
 if __name__ == "__main__":
-    if _why_none_starts():
-        _install()
-    if reason := _why_none_starts():
-        sys.exit(f"No browser: the tests in tests/browser will be skipped.\n{reason}")
+    if not starts():
+        install()
+        if not starts():
+            sys.exit("No browser: the tests in tests/browser will be skipped.")

@@ -19,14 +19,10 @@ from tests.cli.commands import run
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-TINY = ("--hidden-size", "8", "--epochs", "2", "--batch-size", "32")
-
-SPACE = ("--trials", "3", "--epochs", "1", "--cell", "lstm", "--num-layers", "1", "--hidden-size", "4..8")
-
+TINY = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "32"]
+SPACE = ["--trials", "3", "--epochs", "1", "--cell", "lstm", "--num-layers", "1", "--hidden-size", "4..8"]
 SEARCH = ("search", "--study-name", "shapes", "--confirm-seeds", "1", "--workers", "1", *SPACE)
-
 PATIENCE_MS = 60_000  # a busy machine is no error
-
 MLFLOWS_OWN = ("/static-files/", "/ajax-api/2.0/mlflow/users/current")  # where MLflow's own messages come from
 
 
@@ -39,7 +35,6 @@ class Opened:
     requested: list[str] = field(default_factory=list)
 
     def wait_for(self, *texts: str) -> None:
-        """Wait until each text is on the page."""
         for text in texts:
             self.page.get_by_text(text).first.wait_for()
 
@@ -67,15 +62,11 @@ def browser() -> "Iterator[Browser]":
     missing = pytest.fail if os.environ.get("TMLM_REQUIRE_BROWSER") else pytest.skip
     try:
         from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("Playwright is not installed; `make browser` installs it")
-    with sync_playwright() as playwright:
-        try:
-            running = launched(playwright)
-        except NoBrowserError as error:
-            missing(str(error))
-        yield running
-        running.close()
+
+        with sync_playwright() as playwright, launched(playwright) as running:
+            yield running
+    except (ImportError, NoBrowserError) as error:
+        missing(f"no browser, which `make browser` installs: {error}")
 
 
 @pytest.fixture
@@ -88,12 +79,12 @@ def visit(browser: "Browser") -> Iterator[Visit]:
         contexts.append(context)
         opened = Opened(context.new_page())
 
-        def hear(kind: str, text: str, address: str) -> None:
-            if kind == "error" and not any(own in address for own in MLFLOWS_OWN):
+        def hear(text: str, address: str) -> None:
+            if not any(own in address for own in MLFLOWS_OWN):
                 opened.errors.append(f"{text} ({address})")
 
-        opened.page.on("console", lambda message: hear(message.type, message.text, message.location["url"]))
-        opened.page.on("pageerror", lambda error: hear("error", str(error), error.stack or ""))
+        opened.page.on("console", lambda said: hear(said.text, said.location["url"]) if said.type == "error" else None)
+        opened.page.on("pageerror", lambda error: hear(str(error), error.stack or ""))
         opened.page.on("request", lambda request: opened.requested.append(request.url))
         opened.page.set_default_timeout(PATIENCE_MS)
         opened.page.goto(address, wait_until="domcontentloaded")

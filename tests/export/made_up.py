@@ -21,27 +21,13 @@ def training(number: int = 0, seed: int = 0, corpus: str = "time-machine", **cha
     size, last = closed_form(model, VOCAB_SIZE), 4 + 4 / (1 + number) + 0.01 * seed
     val = {epoch: last + (24 - last) * exp(-6 * epoch / EPOCHS) for epoch in range(1, EPOCHS + 1)}
     figures = {
-        "val_perplexity": val[EPOCHS],
-        "val_perplexity_pooled": val[EPOCHS],
-        "test_perplexity": last + 0.1,
-        "test_bits_per_char": 2.0,
-        "ngram_val_perplexity": 3.66,
-        "ngram_test_perplexity": 3.72,
-        "ngram_order": 7,
-        "mixture_val_perplexity": 3.6,
-        "mixture_test_perplexity": 3.7,
-        "mixture_kind": "geometric",
-        "mixture_weight": 0.1,
-        "best_epoch": EPOCHS,
-        "epochs": EPOCHS,
-        "stopped": "",
-        "train_seconds": 12.3,
-        "device": "cpu",
-        "parameters": size.parameters,
-        "stored_numbers": size.parameters,
-        "macs_per_char": size.macs_per_char,
+        "val_perplexity": val[EPOCHS], "val_perplexity_pooled": val[EPOCHS], "test_perplexity": last + 0.1,
+        "ngram_val_perplexity": 3.66, "ngram_test_perplexity": 3.72, "ngram_order": 7,
+        "mixture_val_perplexity": 3.6, "mixture_test_perplexity": 3.7, "mixture_kind": "mean", "mixture_weight": 0.1,
+        "best_epoch": EPOCHS, "epochs": EPOCHS, "stopped": "", "train_seconds": 12.3, "device": "cpu",
+        "parameters": size.parameters, "stored_numbers": size.parameters, "macs_per_char": size.macs_per_char,
         "texts": ["it has the the"],
-    }
+    }  # fmt: skip
     configuration = {
         "corpus": {"corpus": "auto", "alphabet": "letters"},
         "model": asdict(model),
@@ -67,18 +53,9 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
     trainings = tuple(training(number, **changes) for number in range(trials))
     again = training(trials - 1, seed=1, **changes)
     members = [(each,) for each in trainings[:-1]] + [(trainings[-1], again)]
+    unknown = dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "probability"))
     front = [
-        {
-            "name": runs[0].name.removesuffix("-s0"),
-            "macs_per_char": runs[0].result["macs_per_char"],
-            "parameters": runs[0].result["parameters"],
-            "val_perplexity": runs[0].result["val_perplexity"],
-            "val_perplexity_low": None,
-            "val_perplexity_high": None,
-            "test_perplexity": runs[0].result["test_perplexity"],
-            "probability": None,
-            "run_ids": [run.id for run in runs],
-        }
+        {**runs[0].result, **unknown, "name": runs[0].name.removesuffix("-s0"), "run_ids": [run.id for run in runs]}
         for runs in members
     ]
     sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
