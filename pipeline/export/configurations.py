@@ -1,9 +1,7 @@
 """Group trainings by text and configuration, and make the charts' series of a configuration."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from models.config import ModelConfig
 from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME
@@ -23,19 +21,11 @@ class Configuration:
     trainings: tuple[RecordedTraining, ...]
 
     @property
-    def model(self) -> Mapping[str, Any]:
-        model: Mapping[str, Any] = self.trainings[0].configuration["model"]
-        return model
-
-    @property
     def macs_per_char(self) -> int:
         return int(self.trainings[0].result["macs_per_char"])
 
-    @cached_property
-    def mean(self) -> float:
-        return geometric_mean(self._perplexities())
-
-    def _perplexities(self) -> list[float]:
+    @property
+    def perplexities(self) -> list[float]:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
         return [each.result["val_perplexity_pooled"] for each in self.trainings]
 
@@ -43,31 +33,31 @@ class Configuration:
     def run_ids(self) -> set[str]:
         return {each.id for each in self.trainings}
 
-    def series(self, is_shown: bool, on_front: bool, picks: Sequence[str] = ()) -> Series:
+    def series(self, is_shown: bool, on_front: bool, picks: Sequence[str]) -> Series:
         """The series of the configuration in the charts."""
-        curves = {}
+        first, curves = self.trainings[0], {}
         for split in ("train", "val"):  # pooled over the characters as an n-gram's, where the protocol has another mean
             pooled, own = f"perplexity_pooled/{split}", f"perplexity/{split}"
             recorded = [each.curves.get(pooled) or each.curves[own] for each in self.trainings]
             curves[split] = [[points[epoch] for epoch in sorted(points)] for points in recorded]
-        size = f"{self.model['num_layers']}x{self.model['hidden_size']}"
-        on_top = "+ngram" if self.model.get("on_top_of", "nothing") != "nothing" else ""
-        text = " ".join(str(self.trainings[0].result["texts"][-1]).split())[:LONGEST_TEXT]
+        model = first.configuration["model"]
+        on_top = "+ngram" if model["on_top_of"] != "nothing" else ""
+        text = " ".join(str(first.result["texts"][-1]).split())[:LONGEST_TEXT]
         return Series(
             name=self.name,
-            shape=f"{self.model['cell'].upper()} {size}{on_top}",
-            cell=self.model["cell"],
+            shape=f"{model['cell'].upper()} {model['num_layers']}x{model['hidden_size']}{on_top}",
+            cell=model["cell"],
             cost=self.macs_per_char,
             epochs_planned=max(len(line) for lines in curves.values() for line in lines),
             seeds=[each.seed for each in self.trainings],
-            best=self._perplexities(),
+            best=self.perplexities,
             best_epochs=[each.result["best_epoch"] for each in self.trainings],
             train=curves["train"],
             val=curves["val"],
             is_shown=is_shown,
             on_front=on_front,
             picks=picks,
-            remarks=[f"seed {self.trainings[0].seed} writes “{text}”"],
+            remarks=[f"seed {first.seed} writes “{text}”"],
         )
 
 
@@ -91,7 +81,7 @@ def configurations_of(trainings: Sequence[RecordedTraining]) -> list[Configurati
     members = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in groups.values()]
     names = _names([group[0] for group in members])
     found = [Configuration(name, group) for name, group in zip(names, members, strict=True)]
-    return sorted(found, key=lambda each: each.mean)
+    return sorted(found, key=lambda each: geometric_mean(each.perplexities))
 
 
 def _names(firsts: Sequence[RecordedTraining]) -> list[str]:

@@ -13,6 +13,7 @@ from pipeline.support.page import document as doc
 from pipeline.support.page.charts import explorer, undominated
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
+from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml
 from pipeline.training.summary import compared, ngram_label, sizes, verdict
@@ -201,7 +202,7 @@ def _front_members(subject: Subject, configurations: Sequence[Configuration]) ->
     if subject.search:
         members = {run_id for member in subject.search.result["front"] for run_id in member["run_ids"]}
         return {each.name for each in configurations if each.run_ids & members}
-    points = [(float(each.macs_per_char), each.mean) for each in configurations]
+    points = [(float(each.macs_per_char), geometric_mean(each.perplexities)) for each in configurations]
     return {configurations[number].name for number in undominated(points)}
 
 

@@ -59,25 +59,22 @@ def subject_of(reference: str) -> Subject:
         studies.setdefault(run.study, run.id)
     with store_errors():
         experiments = {name: each for each in client().search_experiments() for name in (each.name, each.experiment_id)}
-    experiment = experiments.get(reference)
-    meant = [f"the run {run_id}"] if run_id else []
-    meant += [f"the study of the run {studies[reference]}"] if reference in studies else []
-    meant += [f"the experiment {experiment.experiment_id}"] if experiment else []
+    study, experiment = studies.get(reference), experiments.get(reference)
+    named = (("run", run_id), ("study of the run", study), ("experiment", experiment and experiment.experiment_id))
+    meant = [f"the {what} {id}" for what, id in named if id]
     if len(meant) > 1:
         raise InputError(f"{reference} names {listed(meant)}; give a run's whole id, or an experiment's other name")
-    if run_id:
-        return _of_run(run_id)
-    if reference in studies:
-        return _study(run_of(studies[reference]))
-    if experiment:
-        finished = "attributes.status = 'FINISHED'"
-        found = trainings(finished, order="start_time ASC", experiments=[experiment.experiment_id])
-        if not (exported := tuple(training for training in found if training.result)):
-            raise InputError(f"the experiment {experiment.name} ({experiment.experiment_id}) has no finished training")
-        return Subject("experiment", experiment.name, exported)
-    known = f" (studies here: {', '.join(sorted(studies))})" if studies else ""
-    where = shown(setup().uri)
-    raise InputError(f"{reference} is no run, study or experiment of {where}{known}; `tmlm runs` lists the runs")
+    if run_id or study:
+        return _of_run(run_id or str(study))
+    if experiment is None:
+        known = f" (studies here: {', '.join(sorted(studies))})" if studies else ""
+        where = shown(setup().uri)
+        raise InputError(f"{reference} is no run, study or experiment of {where}{known}; `tmlm runs` lists the runs")
+    finished = "attributes.status = 'FINISHED'"
+    found = trainings(finished, order="start_time ASC", experiments=[experiment.experiment_id])
+    if not (exported := tuple(training for training in found if training.result)):
+        raise InputError(f"the experiment {experiment.name} ({experiment.experiment_id}) has no finished training")
+    return Subject("experiment", experiment.name, exported)
 
 
 def _of_run(run_id: str) -> Subject:
