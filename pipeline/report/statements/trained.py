@@ -14,15 +14,6 @@ from itertools import pairwise
 from statistics import fmean
 
 from pipeline.report.reproduction import JudgedTraining
-from pipeline.report.statements.comparisons import (
-    Combine,
-    Judge,
-    alike_within,
-    in_order,
-    with_all,
-    with_all_but_one,
-    with_some,
-)
 from pipeline.report.statements.evidence import (
     BEST_VAL,
     FIRST_HALF,
@@ -31,8 +22,12 @@ from pipeline.report.statements.evidence import (
     LAST_TRAIN,
     LAST_VAL,
     Bounds,
+    Combine,
+    Comparison,
     Evidence,
+    Judge,
     Measure,
+    with_all,
 )
 from pipeline.report.statements.verdicts import (
     FAILS,
@@ -43,6 +38,7 @@ from pipeline.report.statements.verdicts import (
     Part,
     Statement,
     Verdict,
+    Word,
     concluded,
     each_of,
     holds_if,
@@ -196,6 +192,47 @@ def onset(run: JudgedTraining, visible: float) -> int:
 
 
 # --- comparisons -----------------------------------------------------------------------------------------------------
+
+
+def in_order(sign: int, share: float = 0.0) -> Judge:
+    """Whether the first is significantly lower (sign -1) or higher (1) than the second.
+
+    With a share, it must be higher by at least that share of the second; IN_PART if by less.
+    """
+
+    def judge(comparison: Comparison) -> Word:
+        if comparison.sign != sign:
+            return FAILS if comparison.sign else OPEN
+        mean, other = comparison.means
+        return IN_PART if share and mean < (1 + share) * other else HOLDS
+
+    return judge
+
+
+def alike_within(most: float) -> Judge:
+    """Whether the difference is at most ``most``; open if it is larger but not significant."""
+
+    def judge(comparison: Comparison) -> Word:
+        if abs(comparison.difference.mean) <= most:
+            return HOLDS
+        return FAILS if comparison.sign else OPEN
+
+    return judge
+
+
+def with_some(words: Sequence[Word], unknown: int) -> Word:
+    """The comparison with one of the others has to hold."""
+    if HOLDS in words:
+        return HOLDS
+    return OPEN if unknown or OPEN in words else FAILS
+
+
+def with_all_but_one(words: Sequence[Word], unknown: int) -> Word:
+    """At most one of the others is on the wrong side; what is too close to call is not."""
+    wrong = words.count(FAILS)
+    if wrong > 1:
+        return FAILS
+    return HOLDS if words and wrong + unknown <= 1 else OPEN
 
 
 def judge_order(statement: Statement, evidence: Evidence) -> Verdict:

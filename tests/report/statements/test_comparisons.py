@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.statements.comparisons import Comparison, with_all, with_all_but_one, with_some
-from pipeline.report.statements.evidence import Bounds
+from pipeline.report.statements.evidence import Bounds, Comparison, with_all
 from pipeline.report.statements.printed import ratio_word
+from pipeline.report.statements.trained import with_all_but_one, with_some
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN
 from pipeline.support.statistics import Estimate
 
