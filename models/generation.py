@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.config import check_range
 from models.decoding import Decoding
-from models.language_model import LanguageModel, select
+from models.language_model import LanguageModel
 from models.recurrent import State, parts_of, state_of
 
 
@@ -31,24 +31,14 @@ def generate(
 ) -> Iterator[list[int]]:
     """Yield, ``length`` times, the next character id of every prompt, as soon as it is known.
 
-    A prompt is any iterable of ids, such as a list, an array or a tensor. Beam search yields nothing before its search
-    is complete. ``forbidden`` ids are never generated; their probability is distributed over the others in proportion.
-    A model in training mode is run in evaluation mode and is back in training mode at every yield.
+    A prompt is any iterable of at least one id, such as a list, an array or a tensor. Beam search yields nothing before
+    its search is complete. ``forbidden`` ids are never generated; their probability is distributed over the others in
+    proportion. A model in training mode is run in evaluation mode and is back in training mode at every yield.
 
-    Raises ValueError, when it is called, for a negative length, an empty prompt, ids outside of the vocabulary, or if
-    all ids are forbidden.
+    Raises ConfigError, when it is called, for a negative length.
     """
     check_range("length", length, low=0)
     starts = [[int(i) for i in prompt] for prompt in prompts]
-    for index, start in enumerate(starts):
-        if not start:
-            raise ValueError(f"prompt {index + 1} of {len(starts)} is empty; give it at least one character")
-    for ids, what in [*((start, "a prompt") for start in starts), (forbidden, "forbidden")]:
-        outside = [i for i in ids if not 0 <= i < model.vocab_size]
-        if outside:
-            raise ValueError(f"{what} has the id {outside[0]}; the model's vocabulary is 0 to {model.vocab_size - 1}")
-    if len(set(forbidden)) == model.vocab_size:
-        raise ValueError(f"all {model.vocab_size} characters are forbidden; leave at least one")
     if not starts:
         return iter(())
     penalty = torch.zeros(model.vocab_size)
@@ -167,7 +157,8 @@ def _beam_search(
         steps.append((parents, ids))
         if step < length - 1:
             rows = torch.arange(num_prompts)[:, None] * num_beams + parents
-            state = select(state, rows.flatten().to(model.output.weight.device))
+            chosen = rows.flatten().to(model.output.weight.device)
+            state = state_of(tuple(part[:, chosen] for part in parts_of(state)))
             logits, state = _forward(model, ids.reshape(-1, 1), state, penalty)
     beam = scores.argmax(dim=1, keepdim=True)
     text: list[Tensor] = []

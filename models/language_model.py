@@ -22,11 +22,6 @@ def detach(state: State) -> State:
     return state_of(tuple(part.detach() for part in parts_of(state)))
 
 
-def select(state: State, rows: Tensor) -> State:
-    """Select rows of the batch by their indices (N,), which may repeat: state (L, B, H) -> (L, N, H)."""
-    return state_of(tuple(part[:, rows] for part in parts_of(state)))
-
-
 def drop_weights(weight: Tensor, probability: float) -> Tensor:
     """DropConnect (Wan et al. 2013): zero each weight with a probability and rescale the others.
 

@@ -26,12 +26,8 @@ class Mixture:
     kind: MixtureKind
     weight: float
 
-    def of(self, nats: Tensor) -> float:
-        """This mixture's entry in the total costs (2, W) of all mixtures."""
-        return float(self.of_each(nats))
-
-    def of_each(self, costs: Tensor) -> Tensor:
-        """This mixture's costs (N,) in the result (2, N, W) of ``mixture_costs``."""
+    def of(self, costs: Tensor) -> Tensor:
+        """This mixture's costs in the costs (2, ..., W) under all mixtures: (...)."""
         return costs[KINDS.index(self.kind), ..., WEIGHTS.index(self.weight)]
 
 

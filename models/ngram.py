@@ -25,19 +25,9 @@ PIECE_PROBABILITIES = 500_000  # positions x vocabulary computed at once: arrays
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
-def as_ids(ids: ArrayLike, vocab_size: int) -> Ints:
-    """Validate a text (N,) of ids and convert it to int64, which holds all sums and products below.
-
-    Raises ValueError for another shape or dtype, and for ids outside of the vocabulary.
-    """
-    array = np.asarray(ids)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(f"a text is a one-dimensional array of integers, not {array.ndim} dimensions of {array.dtype}")
-    if array.size and (int(array.min()) < 0 or int(array.max()) >= vocab_size):
-        raise ValueError(
-            f"the text holds ids {array.min()} to {array.max()}; a vocabulary of {vocab_size} has 0 to {vocab_size - 1}"
-        )
-    return array.astype(np.int64)
+def as_ids(ids: ArrayLike) -> Ints:
+    """A text (N,) in int64, which holds all sums and products below."""
+    return np.asarray(ids).astype(np.int64)
 
 
 class Unigram:
@@ -50,12 +40,12 @@ class Unigram:
 
     def __init__(self, ids: ArrayLike, vocab_size: int) -> None:
         self.vocab_size = vocab_size
-        counts = np.bincount(as_ids(ids, vocab_size), minlength=vocab_size) + 1
+        counts = np.bincount(as_ids(ids), minlength=vocab_size) + 1
         self._log2: Floats = np.log2(counts / counts.sum())
 
     def log2_probabilities(self, ids: ArrayLike) -> Floats:
         """ids (N,) -> log2 probability of each character (N,)."""
-        return self._log2[as_ids(ids, self.vocab_size)]
+        return self._log2[as_ids(ids)]
 
 
 def discounts(counts: Ints) -> Floats:
@@ -115,7 +105,7 @@ class NGrams:
 
 def ngrams_of(ids: ArrayLike, vocab_size: int, longest: int) -> Iterator[NGrams]:
     """Yield the n-grams of a text, of lengths 1 to ``longest`` in turn."""
-    text = as_ids(ids, vocab_size)
+    text = as_ids(ids)
     shorter: Ints = np.zeros(len(text) + 1, dtype=np.int64)  # one empty n-gram everywhere
     for n in range(1, longest + 1):
         keys, ranks, counts = ranked(shorter[:-1] * vocab_size + text[n - 1 :])
@@ -183,8 +173,6 @@ class KneserNey:
     """
 
     def __init__(self, ids: ArrayLike, vocab_size: int, order: int) -> None:
-        if order < 1:
-            raise ValueError(f"order is {order}; it must be at least 1 (letter frequencies)")
         self._fit(vocab_size, ngrams_of(ids, vocab_size, order))
 
     @classmethod
@@ -225,11 +213,8 @@ class KneserNey:
     def of_order(self, order: int) -> "KneserNey":
         """The model of this or a lower order fitted on the same text; it shares the arrays.
 
-        Only the highest order is counted differently, so a fitted model contains those of all lower orders. Raises
-        ValueError for an order that it does not contain.
+        Only the highest order is counted differently, so a fitted model contains those of all lower orders.
         """
-        if not 1 <= order <= self.order:
-            raise ValueError(f"order is {order}; this {self.order}-gram has the models of orders 1 to {self.order}")
         model = copy(self)
         model._shorter, model._longest = self._shorter[: order - 1], self._longest[:order]
         return model
@@ -254,7 +239,7 @@ class KneserNey:
 
     def log2_probabilities(self, ids: ArrayLike) -> Floats:
         """ids (N,) -> log2 p (N,) of each character given the order - 1 characters (or fewer) before it in ``ids``."""
-        text = as_ids(ids, self.vocab_size)
+        text = as_ids(ids)
         probabilities: Floats = np.full(len(text), 1 / self.vocab_size)
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
         for n, grams in enumerate(self.orders[: len(text)]):
@@ -271,7 +256,7 @@ class KneserNey:
 
         Those at position i are given the order - 1 characters (or fewer) before i in ``ids``.
         """
-        text = as_ids(ids, self.vocab_size)
+        text = as_ids(ids)
         result = np.empty((max(0, len(text) - context), self.vocab_size), dtype=np.float32)
         rows = max(1, PIECE_PROBABILITIES // self.vocab_size)
         for start in range(context, len(text), rows):
@@ -329,11 +314,8 @@ class Baselines:
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
     """Mean bits per character over all characters but the first, which is only context, as for a network.
 
-    The text is scored in pieces, each with its preceding context, so that memory does not grow with its length. Raises
-    ValueError for fewer than two characters.
+    The text is scored in pieces, each with its preceding context, so that memory does not grow with its length.
     """
-    if len(ids) < 2:
-        raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
     total = 0.0
     for start in range(1, len(ids), PIECE_CHARS):
         context = min(start, model.order - 1)

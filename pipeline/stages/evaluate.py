@@ -144,7 +144,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             training = recorded.read_json(trained.run_id, recorded.RESULT_FILE) if trained.run_id else {}
             if "mixture_weight" in training:  # of this n-gram and the model, as the training has chosen it
                 mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
-                score = TextScore(mixture.of(nats), len(costs))
+                score = TextScore(float(mixture.of(nats)), len(costs))
                 result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}
         run.constants({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(plain(label), result))

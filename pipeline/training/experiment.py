@@ -225,7 +225,7 @@ class Experiment(Callback):
         for split in ids:
             costs[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids[split])
         mixture, test = best_mixture(nats["val"]), TextScore.of(costs["test"])
-        mixed = MixtureScore(mixture, *(TextScore(mixture.of(nats[split]), len(costs[split])) for split in ids))
+        mixed = MixtureScore(mixture, *(TextScore(float(mixture.of(nats[split])), len(costs[split])) for split in ids))
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
         ngram = model.ngram if isinstance(model, NgramLanguageModel) else None

@@ -57,7 +57,7 @@ def costs_of_mixture(model: LanguageModel, ngram: KneserNey, mixture: Mixture, i
     """Cost in nats (N - 1,) of each character of ``ids`` (N,) but the first under a mixture of two models."""
     mixed = _WithNgram(ngram, ids)
     return text_costs(
-        model, ids, lambda logits, targets: torch.cat([mixture.of_each(each) for each in mixed(logits, targets)])
+        model, ids, lambda logits, targets: torch.cat([mixture.of(each) for each in mixed(logits, targets)])
     )
 
 

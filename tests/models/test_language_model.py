@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 import models.language_model
 from models.config import ModelConfig
-from models.language_model import LanguageModel, detach, drop_weights, select, with_row_lookup
-from models.recurrent import Recurrent, State, parts_of
+from models.language_model import LanguageModel, detach, drop_weights, with_row_lookup
+from models.recurrent import Recurrent, parts_of
 
 VOCAB = 11
 
@@ -67,15 +67,6 @@ def test_no_gradient_passes_a_detached_state(implementation):
     assert all(part.grad is None for part in parts_of(state))
     model(some_ids(), state)[0].sum().backward()
     assert all(part.grad is not None for part in parts_of(state))
-
-
-@each_cell
-def test_selected_rows_go_on_as_they_would_have(cell):
-    model = build(cell=cell)
-    state: State = model(some_ids())[1]
-    rows = torch.tensor([2, 0, 2])
-    ids = some_ids()[:1].expand(3, -1)
-    torch.testing.assert_close(model(ids, select(state, rows))[0], model(ids, state)[0][rows])
 
 
 @each_implementation

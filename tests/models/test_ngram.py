@@ -165,22 +165,6 @@ def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_cha
     assert predicted_bits_per_char(model, text) == pytest.approx(-model.log2_probabilities(text)[1:].mean())
 
 
-def test_ids_outside_of_the_vocabulary_are_refused():
-    with pytest.raises(ValueError, match="ids 0 to 6; a vocabulary of 6 has 0 to 5"):
-        KneserNey([0, 6], 6, order=2)
-    with pytest.raises(ValueError, match="ids -1 to 2"):
-        model_of_order(2).log2_probabilities([2, -1])
-
-
-def test_what_is_no_text_is_refused():
-    with pytest.raises(ValueError, match="one-dimensional array of integers, not 1 dimensions of float64"):
-        Unigram([0.5], 6)
-    with pytest.raises(ValueError, match="1 characters has nothing to predict"):
-        predicted_bits_per_char(model_of_order(1), np.array([1]))
-    with pytest.raises(ValueError, match="order is 0; it must be at least 1"):
-        KneserNey([1, 2], 6, order=0)
-
-
 @pytest.fixture(scope="module")
 def splits(book: Path) -> dict[str, np.ndarray]:
     """The Time Machine as the report reads it: 28 symbols, split 90 / 5 / 5."""
