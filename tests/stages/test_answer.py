@@ -71,11 +71,8 @@ def test_every_training_is_a_finished_run_nested_in_the_answers(done):
     assert (run.info.status, run.data.tags["stage"], run.data.params["minutes"]) == ("FINISHED", "answer", "0.001")
 
 
-def test_the_estimate_is_said_before_it_starts(done, said):
+def test_the_run_has_the_sentences_the_pictures_and_the_figures(done, said):
     assert said[0].startswith("5 trainings: less than a minute with ")
-
-
-def test_the_run_has_the_sentences_the_pictures_and_the_figures(done):
     run = MlflowClient().get_run(done.run_id)
     assert recorded.read_json(done.run_id, recorded.RESULT_FILE) == done.result
     assert list(done.result["sentences"]) == ["alone", "with_counting", "below"]

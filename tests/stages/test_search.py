@@ -9,13 +9,11 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.export.tables import FRONT
@@ -193,26 +191,14 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
         do(task, lambda share: None)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--quick"], "own"),
-        (["--quick", "--take-aliases"], "all"),
-    ],
-)
-def test_a_quick_search_claims_no_alias_that_another_search_may_have(
-    arguments, expected, store, monkeypatch, small_text
-):
-    asked = []
-
+@pytest.mark.parametrize(("take_aliases", "claim"), [(False, "own"), (True, "all")])
+def test_a_quick_search_claims_no_alias_of_another_unless_asked_to(store, monkeypatch, small_text, take_aliases, claim):
     def refuse(study: Any, claim: str, say: Any) -> None:
-        asked.append(claim)
-        raise InputError("enough")
+        raise InputError(f"claims {claim}")
 
     monkeypatch.setattr("pipeline.stages.search._SearchSweep", refuse)
-    result = CliRunner().invoke(cli, ["search", "--corpus", str(small_text), *arguments])
-    assert "enough" in result.output
-    assert asked == [expected]
+    with pytest.raises(InputError, match=f"claims {claim}"):
+        search(SearchConfig(), CorpusConfig(str(small_text)), quick=True, take_aliases=take_aliases)
 
 
 class Diverging(Inline):

@@ -3,27 +3,21 @@
 import json
 import math
 import shutil
-from pathlib import Path
 
-import mlflow
 import pytest
 import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
-from models.decoding import Decoding
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.stages.prepare import prepare
-from pipeline.stages.sample import write_texts
 from pipeline.stages.train import Recorder, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.logged_model import SIGNATURE
 from pipeline.tracking.names import bare_tags
-from pipeline.training.experiment import Experiment
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
 from tests.labs import TINY
@@ -145,16 +139,6 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch
     assert not any(b"pa55" in content for content in files)
 
 
-def test_the_logged_model_answers_prompts_by_its_signature(trained):
-    outputs = mlflow_run(trained.run_id).outputs
-    assert outputs is not None
-    (model,) = outputs.model_outputs
-    served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
-    assert served.metadata.signature == SIGNATURE
-    texts = served.predict(["it has", "of the"], params={"length": 12, "method": "greedy"})
-    assert texts == write_texts(trained.run_id, ["it has", "of the"], 12, Decoding(method="greedy"))
-
-
 def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(trained):
     experiment = mlflow_run(trained.run_id).info.experiment_id
     order = [{"field_name": "metrics.result/val_perplexity", "dataset_name": "topics/val"}]
@@ -173,31 +157,3 @@ def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(tr
     assert datasets["size/macs_per_char"] is None
     digests = {data.dataset.name: data.dataset.digest for data in inputs.dataset_inputs}
     assert {m.dataset_digest for m in metrics if m.dataset_name == "topics/val"} == {digests["topics/val"]}
-
-
-def lose(checkpoint: Path) -> None:
-    checkpoint.unlink()
-
-
-def damage(checkpoint: Path) -> None:
-    data = bytearray(checkpoint.read_bytes())
-    data[-1] ^= 1
-    checkpoint.write_bytes(data)
-
-
-class TrainedAnewError(Exception):
-    pass
-
-
-def test_a_training_whose_checkpoint_is_gone_or_damaged_is_done_again(trained, small_text, monkeypatch):
-    def begin(*arguments: object) -> None:
-        raise TrainedAnewError
-
-    monkeypatch.setattr(Experiment, "run", begin)
-    config = CorpusConfig(str(small_text))
-    task = (load_corpus(config), config, *resolve(TINY))
-    assert train(*task, reuse=True).run_id == trained.run_id
-    for spoil in (damage, lose):
-        spoil(Path(trained.result["checkpoint"]))
-        with pytest.raises(TrainedAnewError):
-            train(*task, reuse=True)

@@ -78,9 +78,10 @@ def test_a_run_that_is_reopened_or_ends_leaves_no_training_running_that_could_no
         assert statuses() == ["FAILED", "FAILED", "RUNNING"]
 
 
-def test_a_training_whose_checkpoint_is_damaged_is_not_reused(store, tmp_path, caplog):
+@pytest.mark.parametrize("name", ["best", "another"])
+def test_a_training_whose_checkpoint_is_damaged_or_gone_is_not_reused(store, caplog, name):
     def work(run: Any) -> dict[str, Any]:
-        run.text("checkpoints/best.safetensors", "damaged")
+        run.text(f"checkpoints/{name}.safetensors", "damaged")
         return {"checkpoint": "best.safetensors"}
 
     first = run_step("train", "a training", {}, {}, work, reuse=True)
