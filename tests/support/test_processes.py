@@ -60,7 +60,7 @@ def test_a_process_is_gone_once_it_has_ended(sleeper):
     assert not is_gone(process_tags())
     tags = tags_of(sleeper)
     assert not is_gone(tags)
-    if start_ticks(sleeper.pid) is not None:  # Linux: a clock that was set since, as by NTP, does not matter
+    if processes.start_ticks(sleeper.pid) is not None:  # Linux: a clock that was set since, as by NTP, does not matter
         assert not is_gone({**tags, "process.started": f"{float(tags['process.started']) - 100}"})
     sleeper.kill()
     psutil.wait_procs([psutil.Process(sleeper.pid)], timeout=5)
