@@ -85,22 +85,15 @@ def test_a_search_that_is_stopped_or_killed_stops_on_the_nodes_and_goes_on_with_
     cluster.check_complete(cluster.search())
 
 
-def test_a_scheduler_that_is_killed_comes_back_and_the_search_goes_on(cluster):
+@pytest.mark.parametrize(("words", "name"), [("dask scheduler", "scheduler"), ("mlflow server", "MLflow server")])
+def test_a_server_that_is_killed_comes_back_and_the_search_goes_on(cluster, words, name):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
-    assert cluster.head.kill("dask scheduler")
+    assert cluster.head.kill(words)
     cluster.check_complete(search)
     said = cluster.head.log.read_text()
-    assert "The scheduler has exited with code -9; restarting it" in said
+    assert f"The {name} has exited with code -9; restarting it" in said
     assert "/distributed/" not in said  # no traceback of dask's; MLflow logs its own of requests that were cut
-
-
-def test_a_mlflow_server_that_is_killed_comes_back_and_nothing_is_lost(cluster):
-    search = cluster.search()
-    cluster.wait_for(is_running_on("n1"))
-    assert cluster.head.kill("mlflow server")
-    cluster.check_complete(search)
-    assert "The MLflow server has exited with code -9; restarting it" in cluster.head.log.read_text()
 
 
 def test_an_mlflow_server_that_is_away_for_30_seconds_loses_nothing(cluster):

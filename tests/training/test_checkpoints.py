@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -59,20 +57,6 @@ def test_tensors_and_facts_come_back_bit_for_bit(tmp_path, checkpoint):
     all_kinds = {f"{dtype} {shape}": (torch.randn(shape) * 100).to(dtype) for dtype in DTYPES for shape in shapes}
     save_checkpoint(tmp_path / "new" / "folder" / "all", all_kinds, {})
     assert_same(load_checkpoint(tmp_path / "new" / "folder" / "all")[0], all_kinds)
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=10,
-)
-
-
-@given(facts=st.dictionaries(st.text(), json_values, max_size=4))
-def test_any_facts_that_json_can_hold_come_back(tmp_path_factory, facts):
-    path = tmp_path_factory.getbasetemp() / "facts.safetensors"
-    save_checkpoint(path, {"t": torch.zeros(1)}, facts)
-    assert load_checkpoint(path)[1] == facts
 
 
 def test_the_digest_is_that_of_names_types_shapes_and_bytes_whatever_their_order(tmp_path):

@@ -2,12 +2,7 @@
 
 import pytest
 
-from pipeline.training.summary import (
-    baseline_table,
-    comparison_table,
-    evaluation_text,
-    verdict,
-)
+from pipeline.training.summary import comparison_table, evaluation_text, verdict
 
 RESULT = {
     "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,
@@ -37,17 +32,6 @@ def test_the_tables_have_the_numbers_of_the_n_gram_the_network_and_both():
         "| network | 3.790 | 3.900 | 1.963 |",
         "| both (geometric, 55% network) | 3.412 | 3.487 | 1.802 |",
     ]
-
-
-def test_the_baselines_are_listed_by_order_with_what_they_store():
-    table = baseline_table({
-        "uniform_val_perplexity": 28.0, "uniform_test_perplexity": 28.0,
-        "unigram_val_perplexity": 16.9, "unigram_test_perplexity": 16.6, "ngram_order": 7,
-        "ngrams": [{"order": 7, "entries": 178_596, "val_perplexity": 3.655, "test_perplexity": 3.723}],
-        "baseline_characters": 156_085, "train_characters": 156_085,
-    })  # fmt: skip
-    assert "| letter frequencies |  | 16.900 | 16.600 |" in table
-    assert "| Kneser-Ney 7-gram | 178,596 | 3.655 | 3.723 |" in table
 
 
 def test_an_evaluation_has_the_numbers_of_the_n_gram_and_the_mixture_if_there_are_any():

@@ -13,15 +13,6 @@ from pipeline.search.study.protocol import check_store
 from tests.search.study.studies import train_all
 
 
-def test_a_study_of_another_recipe_is_not_continued(begin):
-    study = begin().study
-    protocol = of_study(study)[PROTOCOL]
-    assert protocol["recipe"] == RECIPE["stream"]
-    set_of_study(study, PROTOCOL, {**protocol, "recipe": 99})
-    with pytest.raises(InputError, match="recipe was 99, now 3"):
-        begin()
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -42,6 +33,17 @@ def test_a_study_goes_on_only_as_it_was_begun(begin, options, said):
 def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
     train_all(begin(trials=2))
     assert len(train_all(begin(trials=4, sampler="tpe", seed=3, workers=1, confirm_seeds=1))) == 2
+
+
+def test_a_study_of_another_recipe_or_format_is_not_continued(begin):
+    study = begin().study
+    protocol = of_study(study)[PROTOCOL]
+    set_of_study(study, PROTOCOL, {**protocol, "recipe": 99})
+    with pytest.raises(InputError, match=f"recipe was 99, now {RECIPE['stream']}"):
+        begin()
+    set_of_study(study, FORMAT, 99)
+    with pytest.raises(InputError, match=f"has format 99, and this version reads format {STUDY_FORMAT};"):
+        begin()
 
 
 def test_a_study_goes_on_with_the_same_text_by_another_name(begin):
@@ -76,12 +78,6 @@ def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin_on_disk
     assert len(train_all(begin_on_disk(trials=2))) == 2
     with pytest.raises(InputError, match="was started with other options"):
         begin_on_disk(epochs=3)
-
-
-def test_a_study_of_another_format_is_refused_in_a_sentence_with_both(begin):
-    set_of_study(begin().study, FORMAT, 99)
-    with pytest.raises(InputError, match=f"has format 99, and this version reads format {STUDY_FORMAT};"):
-        begin()
 
 
 def test_a_study_is_of_the_mlflow_store_in_which_it_was_begun(begin):

@@ -14,15 +14,7 @@ from pipeline.search.study.space import Space
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Proposal, Search
 from pipeline.support.workers import SHARED_KILLS, Loss
 from pipeline.text.corpus import load_corpus
-from pipeline.training import memory
 from tests.search.study.studies import macs_per_char, perplexity, result_of, shapes, train_all
-
-
-def test_more_workers_than_the_memory_holds_are_refused(begin, monkeypatch):
-    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10**9)
-    begin(workers=1)
-    with pytest.raises(InputError, match=r"in 16 workers at once needs about 5 GB of memory; .* lower --workers to 3$"):
-        begin(workers=16)
 
 
 def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_the_text(begin):
