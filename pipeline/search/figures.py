@@ -35,15 +35,14 @@ from pipeline.support.wording import span
 
 def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
     """The front's members with their labels, such as "lstm 1x64 (knee)", picks first."""
-    names = {
-        point.candidate.name: [name for name, pick in chosen.items() if pick.point.candidate == point.candidate]
-        for point in front
-    }
-    ordered = sorted(front, key=lambda point: not names[point.candidate.name])
-    return [
-        (point.candidate.label + (f" ({', '.join(picked)})" if (picked := names[point.candidate.name]) else ""), point)
-        for point in ordered
-    ]
+    picked, others = [], []
+    for point in front:
+        names = ", ".join(name for name, pick in chosen.items() if pick.point.candidate == point.candidate)
+        if names:
+            picked.append((f"{point.candidate.label} ({names})", point))
+        else:
+            others.append((point.candidate.label, point))
+    return [*picked, *others]
 
 
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:

@@ -85,9 +85,13 @@ class BoTorchSampler(BaseSampler):
         if trial.number < len(self.start) or len(finished) < 2:  # the spread of one value is no scale
             return self.space.external(self.start[trial.number % len(self.start)])
         running = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if t.number < trial.number]
-        observed = np.array([self.space.internal(t.params) for t in finished])
-        pending = np.array([self.space.internal(t.params) for t in running]).reshape(len(running), observed.shape[1])
+        observed = np.array([self.internal(t.params) for t in finished])
+        pending = np.array([self.internal(t.params) for t in running]).reshape(len(running), observed.shape[1])
         return self.space.external(self.best(observed, np.array([t.values for t in finished]), pending, trial.number))
+
+    def internal(self, params: dict[str, Any]) -> Array:
+        """Convert the parameters of an objective to a point."""
+        return np.array([range_.to_internal_repr(params[name]) for name, range_ in self.space.ranges.items()])
 
     def encoded(self, points: Array) -> Tensor:
         """Inputs of the model (N, D): numbers in [0, 1], categories as indicators."""

@@ -53,10 +53,6 @@ class CandidateSpace:
             for (name, range_), x in zip(self.ranges.items(), point, strict=True)
         }
 
-    def internal(self, params: Mapping[str, Any]) -> Array:
-        """Convert the parameters of an objective to a point."""
-        return np.array([range_.to_internal_repr(params[name]) for name, range_ in self.ranges.items()])
-
     def pinned(self, points: Array, fixed: Mapping[str, float]) -> Array:
         """Replace the ``fixed`` parameters, given as Optuna's internal values, in points (N, D)."""
         points = points.copy()

@@ -52,21 +52,18 @@ class Results:
 
     def failed(self) -> list[FrozenTrial]:
         """The trials whose training failed, without repeats and those over the budget."""
-        failed = self.trials(TrialState.FAIL)
-        return [
-            trial for trial in failed if not attributes.has(trial, attributes.REPEATS) and not is_over_budget(trial)
-        ]
+        tried = [trial for trial in self.trials(TrialState.FAIL) if not is_over_budget(trial)]
+        return [trial for trial in tried if not attributes.has(trial, attributes.REPEATS)]
 
     def counts(self) -> dict[str, int]:
         """The numbers of trials by outcome, and of confirmations."""
         complete = self.complete()
+        reasons = [trial.user_attrs.get(attributes.STOPPED, "") for trial in complete]
         return {
             "trials": len(complete),
-            "cut_short": sum(
-                1 for t in complete if t.user_attrs.get(attributes.STOPPED, "").startswith(STOPPED_BY_TIME)
-            ),
+            "cut_short": sum(reason.startswith(STOPPED_BY_TIME) for reason in reasons),
             "failed": len(self.failed()),
-            "repeated": sum(1 for trial in self.trials() if attributes.has(trial, attributes.REPEATS)),
+            "repeated": sum(attributes.has(trial, attributes.REPEATS) for trial in self.trials()),
             "confirmations": len(self.confirmations),
         }
 

@@ -135,12 +135,9 @@ class Search:
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
             model = shape_of(parameters, self.space, self.config).shape
-            for name, value in {
-                attributes.MODEL: model,
-                attributes.SEED: self.config.seed,
-                attributes.MACS: macs,
-            }.items():
-                trial.set_user_attr(name, value)
+            trial.set_user_attr(attributes.MODEL, model)
+            trial.set_user_attr(attributes.SEED, self.config.seed)
+            trial.set_user_attr(attributes.MACS, macs)
             if not self.can_afford(parameters):
                 self._fail(trial.number, f"{OVER_BUDGET}: {macs:,} MACs per character")
             elif (earlier := self._duplicate_of(trial)) is not None:
@@ -202,11 +199,8 @@ class Search:
 
     def _duplicate_of(self, trial: optuna.Trial) -> FrozenTrial | None:
         """The tried trial with the parameters of this one, if any."""
-        parameters = trial.params
-        for other in self.results.trials():
-            if other.params == parameters and other.number != trial.number and self._is_tried(other):
-                return other
-        return None
+        others = (each for each in self.results.trials() if each.params == trial.params and self._is_tried(each))
+        return next((other for other in others if other.number != trial.number), None)
 
     # --- tell --------------------------------------------------------------------------------------------------------
 
