@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(checkout: Checkout, *words: str) -> Iterator[None]:
-    """Run a server in the copy within the block, and stop it with its children."""
+def server(folder: Path, environment: Mapping[str, str], *words: str) -> Iterator[None]:
+    """Run a server in a folder within the block, and stop it with its children."""
     process = subprocess.Popen(
         words,
-        cwd=checkout.folder,
-        env=checkout.environment,
+        cwd=folder,
+        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from tests.browser.browsers import NoBrowserError, launched
-from tests.checkout import ROOT, ask, free_port
+from tests.checkout import ROOT, ask, free_port, server
 from tests.cli.commands import run
 
 if TYPE_CHECKING:
@@ -128,13 +127,6 @@ def _ui(home: Path) -> Iterator[str]:
     setup()
     port = free_port()
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlruns/mlflow.db", "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
-    with (
-        (home / "ui.log").open("w") as log,
-        subprocess.Popen(words, env=environment, stdout=log, stderr=log) as process,
-    ):
-        try:
-            ask(f"http://127.0.0.1:{port}/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with server(home, environment, sys.executable, "-m", "pipeline", "ui", "--port", str(port)):
+        ask(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"

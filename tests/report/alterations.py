@@ -37,6 +37,11 @@ def runs(id: str, change: Callable[[JudgedTraining], JudgedTraining]) -> Alter:
     return each(lambda one: replace(one, runs=tuple(map(change, one.runs))), id)
 
 
+def with_runs(found: Reproduction, id: str, new: tuple[JudgedTraining, ...]) -> Reproduction:
+    """The reproduction with these trainings of a configuration."""
+    return each(lambda one: replace(one, runs=new), id)(found)
+
+
 def untrained(id: str) -> Alter:
     """Trainings that end after two epochs."""
     return runs(id, lambda run: cut(run, 2))

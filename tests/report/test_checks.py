@@ -9,8 +9,9 @@ import pytest
 from models.language_model import LanguageModel
 from pipeline.report import checks
 from pipeline.report.checks import LEVEL, Split, band, compared_epochs, counts_in_words, refusal, shape_parameters
-from pipeline.report.reproduction import JudgedTraining, Reproduction, d2l_trainings
+from pipeline.report.reproduction import JudgedTraining, d2l_trainings
 from pipeline.report.table import configurations_of, report_rows
+from tests.report.alterations import each, with_runs
 from tests.report.reproductions import TEXT, reproduction, training
 
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -64,16 +65,11 @@ def test_an_epoch_outside_is_seen_wherever_it_is_and_the_chance_is_shared_among_
 # --- what is compared with them --------------------------------------------------------------------------------------
 
 
-def with_run(found: Reproduction, id: str, run: JudgedTraining) -> Reproduction:
-    changed = [replace(each, runs=(run,)) if each.id == id else each for each in found.configurations]
-    return replace(found, configurations=tuple(changed))
-
-
 def perplexities_of(id: str, train: list[float], val: list[float], planned: int = 50) -> list[checks.Check]:
     """The checks of the perplexities of one training with these curves."""
     found = reproduction(seeds=0)
     run = replace(training(found[id].reported, 6.0, 7.0), train=tuple(train), val=tuple(val), epochs_planned=planned)
-    return [check for check in checks.checks(with_run(found, id, run)) if check.kind in SPLITS]
+    return [check for check in checks.checks(with_runs(found, id, (run,))) if check.kind in SPLITS]
 
 
 @pytest.mark.parametrize(
@@ -82,13 +78,9 @@ def perplexities_of(id: str, train: list[float], val: list[float], planned: int 
 )
 def test_another_complexity_is_refused(changed, named):
     found = reproduction(seeds=0)
-    wrong = [
-        replace(each, complexity=replace(each.complexity, report_macs=each.complexity.report_macs + 10_000))
-        if each.id == changed
-        else each
-        for each in found.configurations
-    ]
-    said = refusal(checks.checks(replace(found, configurations=tuple(wrong))))
+    size = found[changed].complexity
+    wrong = each(lambda one: replace(one, complexity=replace(size, report_macs=size.report_macs + 10_000)), changed)
+    said = refusal(checks.checks(wrong(found)))
     assert said.startswith("--check is not met by 1 of 18 figures: ")
     assert named in said
 
@@ -103,7 +95,8 @@ def test_a_shapes_parameters_are_those_of_the_model_that_is_trained():
 def test_what_was_trained_is_compared_with_its_shape_where_no_size_is_printed(parameters, is_met):
     found = reproduction(seeds=0)
     run = replace(training(found["gru-scratch-1x32"].reported, 5.7, 6.7), trained_parameters=parameters)
-    (size,) = [check for check in checks.checks(with_run(found, "gru-scratch-1x32", run)) if check.kind == "trained"]
+    found = with_runs(found, "gru-scratch-1x32", (run,))
+    (size,) = [check for check in checks.checks(found) if check.kind == "trained"]
     assert (size.is_met, size.said.partition(": ")[2]) == (
         is_met,
         f"{parameters:,} parameters trained, 6,780 by its shape",

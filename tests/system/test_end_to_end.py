@@ -82,7 +82,7 @@ def test_the_logged_model_is_served(checkout, trained):
     port = free_port()
     model = f"runs:/{trained['id']}/gru-1x8"
     words = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
-    with server(checkout, *words):
+    with server(checkout.folder, checkout.environment, *words):
         assert ask(f"http://127.0.0.1:{port}/ping")[0] == 200
         url = f"http://127.0.0.1:{port}/invocations"
         status, body = ask(url, {"inputs": ["it has", "the"], "params": {"length": 20, "method": "greedy"}})
@@ -101,7 +101,7 @@ def test_the_ui_first_and_a_run_after_it_keep_their_artifacts(tmp_path):
     """A bare `mlflow ui` in a fresh checkout makes experiment 0 with a location that only its server can write."""
     checkout = Checkout(tmp_path)
     port = free_port()
-    with server(checkout, "mlflow", "ui", "--port", str(port), "--workers", "1"):
+    with server(checkout.folder, checkout.environment, "mlflow", "ui", "--port", str(port), "--workers", "1"):
         ask(f"http://127.0.0.1:{port}/health")
     checkout.mlflow_run(*TINY)
     assert (Path(checkout.last("train")["artifacts"]) / "plots" / "perplexity.png").is_file()

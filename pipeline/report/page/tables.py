@@ -224,11 +224,10 @@ def cost_table(reproduction: Reproduction) -> Table:
 
 def baseline_table(text: TextFacts) -> Table:
     """Perplexities of the n-gram baselines, by order."""
-    columns = (text.val_perplexities, text.windowed)
     rows = [
         (
             "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram",
-            *(rounded(values[order]) if order in values else doc.NOTHING for values in columns),
+            *(rounded(values[order]) for values in (text.val_perplexities, text.windowed)),
         )
         for order in sorted(text.val_perplexities)
     ]

@@ -6,7 +6,7 @@ from functools import cache
 
 from pipeline.report.checks import Check
 from pipeline.report.page.page import pages
-from pipeline.report.reproduction import JudgedTraining, Reproduction
+from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.evidence import sentences
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import WORDS, Verdict
@@ -53,8 +53,3 @@ def of_few(*ids: str, **changes) -> Reproduction:
     """A reproduction of these configurations alone."""
     found = reproduction(**changes)
     return replace(found, configurations=tuple(found[id] for id in ids))
-
-
-def with_runs(found: Reproduction, id: str, runs: tuple[JudgedTraining, ...]) -> Reproduction:
-    changed = [replace(each, runs=runs) if each.id == id else each for each in found.configurations]
-    return replace(found, configurations=tuple(changed))

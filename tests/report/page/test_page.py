@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.table import report_rows
-from tests.report.page.pages import CORRECTIONS, VERDICTS, full, of_few, page, rendered, with_runs
+from tests.report.alterations import with_runs
+from tests.report.page.pages import CORRECTIONS, VERDICTS, full, of_few, page, rendered
 from tests.report.reproductions import cut
 from tests.support.page.parsed import Page
 

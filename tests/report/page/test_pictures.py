@@ -8,7 +8,8 @@ import pytest
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Configuration
 from pipeline.support.statistics import geometric_mean
-from tests.report.page.pages import of_few, with_runs
+from tests.report.alterations import with_runs
+from tests.report.page.pages import of_few
 from tests.report.reproductions import ENDS, cut, reproduction
 
 TWO = ("gru-torch-2x32", "lstm-torch-2x32")

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.report.checks import checks
 from pipeline.report.page.sentences import answer, reproduction_note, reproduction_table
-from tests.report.page.pages import VERDICTS, of_few, with_runs
+from tests.report.alterations import with_runs
+from tests.report.page.pages import VERDICTS, of_few
 from tests.report.reproductions import cut, reproduction
 
 FOUND = reproduction()
