@@ -139,6 +139,11 @@ class Configuration:
         """The mean over the seeds of the best validation perplexity; needs a complete training."""
         return geometric_mean([run.best_val for run in self.whole])
 
+    @property
+    def mean_best_pooled(self) -> float:
+        """The mean over the seeds of the pooled validation perplexity at the best epoch; needs a complete training."""
+        return geometric_mean([run.best_val_pooled for run in self.whole])
+
     def last(self, curve: Curve) -> float:
         """The mean over the seeds of the perplexity after the last epoch; needs a complete training."""
         return geometric_mean([getattr(run, curve)[-1] for run in self.whole])

@@ -12,7 +12,6 @@ from pipeline.report.reproduction import Reproduction
 from pipeline.support.page import charts
 from pipeline.support.page.charts import Row, Series, Shape
 from pipeline.support.page.document import Drawing, Explorer, Span
-from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import rounded
 
 CAPTION = (
@@ -32,8 +31,7 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
         return None
     ranked = sorted(trained, key=lambda each: each.mean_best_val)
     widest = max(trained, key=lambda each: each.last("val") - each.last("train"))
-    best = {each.id: [run.best_val_pooled for run in each.whole] for each in trained}
-    points = [(each.complexity.macs_per_char, geometric_mean(best[each.id])) for each in trained]
+    points = [(each.complexity.macs_per_char, each.mean_best_pooled) for each in trained]
     front = {trained[number].id for number in charts.undominated(points)}
     series = []
     for each in trained:
@@ -48,7 +46,7 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
                 cost=each.complexity.macs_per_char,
                 epochs_planned=planned,
                 seeds=[run.seed for run in runs],
-                best=best[each.id],
+                best=[run.best_val_pooled for run in runs],
                 best_epochs=[run.best_epoch for run in runs],
                 train=[run.train_pooled for run in runs],
                 val=[run.val_pooled for run in runs],

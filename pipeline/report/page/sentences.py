@@ -9,7 +9,6 @@ from pipeline.report.counting import BASELINE_ORDER, against_counting
 from pipeline.report.reproduction import Configuration, Curve, Reproduction
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
 from pipeline.support.markdown import markdown_table, plain, text_table
-from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded, span
 
 PROTOCOL = (
@@ -64,13 +63,8 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
             f"{rounded(worst.mean_best_val)}, epoch {epochs})."
         )
     if whole:
-        sentences += _counting_sentence(reproduction, min(whole, key=best_pooled), len(whole))
+        sentences += _counting_sentence(reproduction, min(whole, key=lambda each: each.mean_best_pooled), len(whole))
     return sentences
-
-
-def best_pooled(configuration: Configuration) -> float:
-    """The mean over seeds of the validation perplexity at the best epoch, pooled as those of n-grams are."""
-    return geometric_mean([run.best_val_pooled for run in configuration.whole])
 
 
 def _counting_sentence(reproduction: Reproduction, best: Configuration, count: int) -> list[str]:
@@ -85,7 +79,7 @@ def _counting_sentence(reproduction: Reproduction, best: Configuration, count: i
         "open": f"The best of {networks} is level with a {BASELINE_ORDER}-gram",
     }[compared.comparison.verdict]
     bar = rounded(reproduction.text.windowed[BASELINE_ORDER])
-    sentence = f"{opening} that counts the same characters ({rounded(best_pooled(best))} against {bar})"
+    sentence = f"{opening} that counts the same characters ({rounded(best.mean_best_pooled)} against {bar})"
     others = [
         (other.perplexity, other.comparison.verdict, configuration.id)
         for configuration in reproduction.configurations
