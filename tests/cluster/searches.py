@@ -19,24 +19,17 @@ SPACE = ["--cell", "lstm", "--num-layers", "1", "--hidden-size", "32..48"]
 
 
 class Cluster:
-    """A head that serves, and its first nodes, n1 and n2, with so many workers each."""
+    """A head that serves, and its first nodes, n1 and n2, with one worker each."""
 
-    def __init__(self, machines: dict[str, Machine], workers: int = 1) -> None:
+    def __init__(self, machines: dict[str, Machine]) -> None:
         self.machines = machines
         self.head = machines["head"]
-        self.serve()
-        for name in ("n1", "n2"):
-            machines[name].tmlm("node", ADDRESS, "--workers", str(workers))
-
-    def serve(self) -> None:
-        """Start the head's processes, and wait until MLflow's server listens."""
         self.served = self.head.tmlm("cluster", "serve", "--host", HEAD)
-        self.wait_for_mlflow()
-
-    def wait_for_mlflow(self) -> None:
         until = time.monotonic() + 120
-        while f"{HEAD}:5000" not in self.head.listening() and time.monotonic() < until:
+        while f"{HEAD}:5000" not in self.head.listening() and time.monotonic() < until:  # MLflow's server
             time.sleep(0.5)
+        for name in ("n1", "n2"):
+            machines[name].tmlm("node", ADDRESS, "--workers", "1")
 
     def search(self, *more: str, on: str = "head") -> subprocess.Popen:
         (self.machines[on].checkout.folder / "text.txt").write_text(text())

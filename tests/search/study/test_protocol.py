@@ -32,6 +32,7 @@ def test_a_study_goes_on_only_as_it_was_begun(begin, options, said):
 
 def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
     train_all(begin(trials=2))
+    assert train_all(begin(trials=2)) == []
     assert len(train_all(begin(trials=4, sampler="tpe", seed=3, workers=1, confirm_seeds=1))) == 2
 
 

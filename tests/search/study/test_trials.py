@@ -25,14 +25,6 @@ def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_the_text(begin)
     assert task.model != resolve(shape)[0]
 
 
-def test_trials_are_how_many_are_complete_in_total(begin):
-    assert len(train_all(begin())) == 8
-    assert train_all(begin()) == []
-    more = begin(trials=11)
-    assert len(train_all(more)) == 3
-    assert len(more.results.complete()) == 11
-
-
 @pytest.mark.parametrize(
     "sampler",
     ["known-cost", "random", "grid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gp", "tpe", "nsga2"))],
