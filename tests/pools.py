@@ -1,7 +1,9 @@
 """A pool of workers in this process, for tests of code that submits to one."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
+from pipeline.errors import TrainingDivergedError
 from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.workers import Event
 
@@ -43,11 +45,22 @@ class Inline:
         return [*said, Event("done", task, value)]
 
 
-class Counting(Inline):
-    """Counts the trainings that all pools of this kind are given."""
+def pool_with(
+    given: list[TrainingTask], ends: Callable[[TrainingTask], list[Event] | None] = lambda task: None
+) -> Callable[[int], Inline]:
+    """Pools that list the trainings submitted; ``ends`` returns the events of a training that is not to be done."""
 
-    given = 0
+    class Listing(Inline):
+        def done(self, task: Any) -> list[Event]:
+            if not isinstance(task, TrainingTask):
+                return super().done(task)
+            given.append(task)
+            events = ends(task)
+            return super().done(task) if events is None else events
 
-    def submit(self, task: Any) -> None:
-        super().submit(task)
-        Counting.given += isinstance(task, TrainingTask)
+    return Listing
+
+
+def not_trained(task: TrainingTask) -> list[Event]:
+    """The end of a training for which there is no time."""
+    return [Event("failed", task, TrainingDivergedError("not trained here"))]

@@ -58,8 +58,7 @@ _loaded = cache(load_corpus)
 
 def _corpus_of_task(config: CorpusConfig) -> Corpus:
     """The text of a task: the one that a cluster's node has pinned for it, else it is loaded, once in a process."""
-    corpus = pinned(config)
-    return _loaded(config) if corpus is None else corpus
+    return pinned(config) or _loaded(config)
 
 
 def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:

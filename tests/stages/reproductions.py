@@ -6,27 +6,14 @@ from typing import Any
 import pytest
 
 from pipeline.config import ReproduceConfig
-from pipeline.errors import TrainingDivergedError
-from pipeline.stages.tasks import TrainingTask
-from pipeline.support.workers import Event
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
 from tests.labs import leave_out_the_served_model, make_artifacts_plain
-from tests.pools import Inline
 from tests.report.page.pages import SENSITIVITY
 
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
 ONE = replace(TWO, only="gru-scratch-1x8")
 SAID = "id,kind,configurations,statement,value,relation"
-
-
-class NotTraining(Inline):
-    """It has no time for trainings."""
-
-    def done(self, task: Any) -> list[Event]:
-        if isinstance(task, TrainingTask):
-            return [Event("failed", task, TrainingDivergedError("not trained here"))]
-        return super().done(task)
 
 
 def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:

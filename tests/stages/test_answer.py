@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from math import log2
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -19,7 +18,7 @@ from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
 from pipeline.training.timing import generation_ms_per_char
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Counting, Inline
+from tests.pools import Inline, pool_with
 
 BRIEF = AnswerConfig(seeds=1, minutes=0.001)  # one pass of each
 
@@ -94,12 +93,12 @@ def test_differences_to_the_ngram_are_those_of_the_recorded_perplexities(done):
 
 
 def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, corpus_config):
-    Counting.given = 0
-    again = answer(BRIEF, corpus_config, make_pool=Counting)
-    assert (again.run_id, Counting.given) == (done.run_id, 0)
+    given: list[TrainingTask] = []
+    again = answer(BRIEF, corpus_config, make_pool=pool_with(given))
+    assert (again.run_id, given) == (done.run_id, [])
     assert again.sentences.keys() == done.sentences.keys()
-    more = answer(replace(BRIEF, seeds=2), corpus_config, make_pool=Counting)
-    assert (more.run_id, Counting.given) == (done.run_id, 5)
+    more = answer(replace(BRIEF, seeds=2), corpus_config, make_pool=pool_with(given))
+    assert (more.run_id, len(given)) == (done.run_id, 5)
     assert [len(each.test) for each in more.findings.trained] == [2] * 5
     assert more.findings.default.test[0] == done.findings.default.test[0]
 
@@ -107,20 +106,15 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, c
 def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
     (run,) = done.result["networks"][-1]["trainings"]
     recorded.artifact_path(run["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
-    Counting.given = 0
-    again = answer(BRIEF, corpus_config, make_pool=Counting)
-    assert Counting.given == 1
+    given: list[TrainingTask] = []
+    again = answer(BRIEF, corpus_config, make_pool=pool_with(given))
+    assert len(given) == 1
     assert again.findings.largest_on_top.test == done.findings.largest_on_top.test
 
 
 def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resumed(lab, corpus_config):
-    class Dying(Inline):
-        def done(self, task: Any) -> list[Event]:
-            return (
-                [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
-                if isinstance(task, TrainingTask)
-                else super().done(task)
-            )
+    def dies(task: TrainingTask) -> list[Event]:
+        return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
 
     with pytest.raises(TmlmError, match=r"is lost: its process \(pid 1\) .* 2 times; run the same command again"):
-        answer(AnswerConfig(seeds=1, minutes=0.002), corpus_config, make_pool=Dying)
+        answer(AnswerConfig(seeds=1, minutes=0.002), corpus_config, make_pool=pool_with([], dies))

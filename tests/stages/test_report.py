@@ -7,7 +7,8 @@ from pipeline.report.record import recorded_reproduction
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import reproduce
 from pipeline.tracking import recorded
-from tests.stages.reproductions import ONE, SAID, NotTraining
+from tests.pools import not_trained, pool_with
+from tests.stages.reproductions import ONE, SAID
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
 
@@ -45,8 +46,8 @@ def test_a_report_on_nothing_is_refused(store):
 @pytest.mark.slow
 def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
     assert rewrite_report("").reproduction.run_id == own.reproduction.run_id
-    whole = reproduce(ONE, make_pool=NotTraining)
-    reproduce(ONE, quick=True, make_pool=NotTraining)
+    whole = reproduce(ONE, make_pool=pool_with([], not_trained))
+    reproduce(ONE, quick=True, make_pool=pool_with([], not_trained))
     assert rewrite_report("").reproduction.run_id == whole.reproduction.run_id
 
 

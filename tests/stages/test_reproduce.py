@@ -22,31 +22,10 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
 from pipeline.training.loop import Training
-from tests.pools import Inline
+from tests.pools import Inline, not_trained, pool_with
 from tests.stages.reproductions import ONE, SAID, TWO, trainings
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
-
-
-Ends = Callable[[TrainingTask], list[Event] | None]
-
-
-def pool_with(given: list[TrainingTask], ends: Ends = lambda task: None) -> Callable[[int], Inline]:
-    """Pools that list the trainings submitted; ``ends`` returns the events of a training that is not to be done."""
-
-    class Listing(Inline):
-        def done(self, task: Any) -> list[Event]:
-            if not isinstance(task, TrainingTask):
-                return super().done(task)
-            given.append(task)
-            events = ends(task)
-            return super().done(task) if events is None else events
-
-    return Listing
-
-
-def not_trained(task: TrainingTask) -> list[Event]:
-    return [Event("failed", task, TrainingDivergedError("not trained here"))]
 
 
 @pytest.fixture

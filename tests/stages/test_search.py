@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
-from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
+from pipeline.errors import InputError, RecordingError, TmlmError
 from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_trial
 from pipeline.stages.search import SearchRun, search
-from pipeline.stages.tasks import TimingTask, TrainingTask, do
+from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
 from pipeline.tracking.registry import Registration
@@ -28,7 +28,7 @@ from pipeline.tracking.store import setup
 from pipeline.training import memory
 from pipeline.training.timing import generation_ms_per_char
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Counting, Inline
+from tests.pools import Inline, not_trained, pool_with
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
@@ -146,11 +146,11 @@ def test_the_dashboard_shows_the_picks_and_the_pictures_of_the_study(searched, s
 
 
 def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small_text):
-    Counting.given = 0
+    given: list[TrainingTask] = []
     config = SearchConfig(**TINY, confirm_seeds=2)
-    again = search(config, CorpusConfig(str(small_text)), make_pool=Counting)
+    again = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given))
     assert again.run_id == searched.run_id
-    assert Counting.given == 0
+    assert given == []
     assert len(recorded.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
     assert again.result["front"] == searched.result["front"]
 
@@ -201,45 +201,28 @@ def test_a_quick_search_claims_no_alias_of_another_unless_asked_to(store, monkey
         search(SearchConfig(), CorpusConfig(str(small_text)), quick=True, take_aliases=take_aliases)
 
 
-class Diverging(Inline):
-    """Has every training diverge."""
-
-    def done(self, task: Any) -> list[Event]:
-        if isinstance(task, TimingTask):
-            return super().done(task)
-        return [Event("failed", task, TrainingDivergedError("the loss is nan in epoch 1"))]
-
-
 def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, small_text, monkeypatch):
     monkeypatch.setattr("pipeline.search.study.trials.FAILURES_IN_A_ROW", 3)
     with pytest.raises(TmlmError, match="the last 3 trials have all failed"):
-        search(SearchConfig(**TINY), CorpusConfig(str(small_text)), make_pool=Diverging)
+        search(SearchConfig(**TINY), CorpusConfig(str(small_text)), make_pool=pool_with([], not_trained))
     run = recorded.run_of(str(recorded.latest_run({"stage": "search"})))
     assert run.state == "failed"
-    assert "the loss is nan in epoch 1" in run.tags["failure"]
-
-
-class LosingOnce(Inline):
-    """Loses the process of each training once, as it starts."""
-
-    lost: list[tuple[str, int, int]]
-
-    def done(self, task: Any) -> list[Event]:
-        if isinstance(task, TrainingTask) and task.key not in self.lost:
-            self.lost.append(task.key)
-            return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
-        return super().done(task)
+    assert "not trained here" in run.tags["failure"]
 
 
 def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, small_text, monkeypatch):
     leave_out_the_served_model(monkeypatch)
     registered = {name: Registration("1", (), {}) for name in ("small", "knee", "best")}
     monkeypatch.setattr("pipeline.stages.search.register_picks", lambda *details: registered)
-    pool = LosingOnce(1)
-    pool.lost = []
+    given: list[TrainingTask] = []
+
+    def dies_once(task: TrainingTask) -> list[Event] | None:
+        is_first = [each.key for each in given].count(task.key) == 1
+        return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))] if is_first else None
+
     config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
-    done = search(config, CorpusConfig(str(small_text)), make_pool=lambda count: pool)
-    assert [role for role, _, _ in pool.lost] == ["trial", "confirmation"]
+    done = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given, dies_once))
+    assert [task.role for task in given] == ["trial", "trial", "confirmation", "confirmation"]
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{store}/mlruns/optuna.db")
     assert [of_trial(trial)["kills"] for trial in study.trials] == [1]
