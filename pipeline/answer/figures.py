@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from pipeline.answer.findings import CountedModel, Findings, Network
 from pipeline.support import plotting
-from pipeline.support.plotting import Line, add_axes, log_x, log_y, new_figure, write_labels
+from pipeline.support.plotting import Line, add_axes, log_x, log_y, mean_with_interval, new_figure, write_labels
 from pipeline.support.statistics import Estimate
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.8, 200  # in inches; shown 700 pixels wide in a README, 8 points are 11 pixels
@@ -31,26 +31,6 @@ class Series:
         return [(x, value.mean) for x, value in self.points]
 
 
-def _exact(value: float) -> Estimate:
-    """An estimate without an interval, for n-grams, which have no seeds."""
-    return Estimate(value, None, None)
-
-
-def learning_curves(findings: Findings) -> list[Series]:
-    """The best n-gram, the default network and both mixed, against the characters of the training text."""
-    networks = findings.family("text")
-
-    def series(style: tuple[str, str, str], mean: Callable[[Network], Estimate], name: str, at: int) -> Series:
-        labels = [name if number == at else "" for number in range(len(networks))]
-        return Series(style, [(each.text_chars, mean(each)) for each in networks], labels)
-
-    return [
-        series(NGRAM, lambda each: _exact(each.ngram_test), "best n-gram", max(0, len(networks) - 2)),
-        series(NETWORK, findings.mean, findings.default.name, 0),
-        series(MIXED, lambda each: findings.mean(each, mixed=True), "both, mixed", len(networks) // 2),
-    ]
-
-
 def _by_cost(
     findings: Findings,
     alone: Sequence[Network],
@@ -65,7 +45,7 @@ def _by_cost(
         return Series(style, points, [networks[0].name + partner, *sizes])
 
     first, *others = findings.counted
-    counted = [(of_ngram(each), _exact(each.test_perplexity)) for each in findings.counted]
+    counted = [(of_ngram(each), Estimate(each.test_perplexity)) for each in findings.counted]
     return [
         Series(NGRAM, counted, [f"{first.order}-gram", *(str(each.order) for each in others)]),
         series(NETWORK, alone),
@@ -83,7 +63,7 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
         if number == 1:
             axes.set_ylabel("test perplexity per character", fontsize=TEXT_SIZE)
         every = [point for each in series for point in each.points]
-        heights = [height for _, value in every for height in (value.mean, value.low, value.high) if height is not None]
+        heights = [height for _, value in every for height in (value.mean, *(value.ends or ()))]
         log_x(axes, [x for x, _ in every], is_narrow=True)
         log_y(axes, heights)
     for axes, (_, _, series) in zip(figure.axes, panels, strict=True):  # labels are placed in the final scales
@@ -93,13 +73,9 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
             axes.plot(*zip(*each.means, strict=True), line, color=colour, linewidth=1.3, zorder=2.5)
             lines += pairwise(each.means)
             for x, value in each.points:
-                bar = None
-                if value.low is not None and value.high is not None:
-                    bar = [[value.mean - value.low], [value.high - value.mean]]
-                    lines.append(((x, value.low), (x, value.high)))
-                axes.errorbar(
-                    [x], [value.mean], yerr=bar, fmt=marker, color=colour, markersize=4.5, capsize=2, zorder=4
-                )
+                mean_with_interval(axes, (colour, marker), x, value, markersize=4.5, capsize=2, zorder=4)
+                if value.ends:
+                    lines.append(((x, value.ends[0]), (x, value.ends[1])))
         labels = [
             (text, *point, each.style[0])
             for each in series
@@ -115,10 +91,21 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
 
 def answer_picture(findings: Findings) -> bytes:
     """Draw test perplexity against the training characters, and against the numbers stored."""
+    texts = findings.family("text")
+
+    def curve(style: tuple[str, str, str], mean: Callable[[Network], Estimate], name: str, at: int) -> Series:
+        labels = [name if number == at else "" for number in range(len(texts))]
+        return Series(style, [(each.text_chars, mean(each)) for each in texts], labels)
+
+    curves = [
+        curve(NGRAM, lambda each: Estimate(each.ngram_test), "best n-gram", max(0, len(texts) - 2)),
+        curve(NETWORK, findings.mean, findings.default.name, 0),
+        curve(MIXED, lambda each: findings.mean(each, mixed=True), "both, mixed", len(texts) // 2),
+    ]
     stored = _by_cost(findings, findings.by_size, lambda each: each.entries, lambda each: each.stored_numbers)
     return _picture(
         [
-            ("How much text there is", f"training characters of {findings.text}", learning_curves(findings)),
+            ("How much text there is", f"training characters of {findings.text}", curves),
             ("How much is stored", "numbers stored: parameters, n-grams", stored),
         ]
     )

@@ -76,8 +76,8 @@ def _example(findings: Findings, networks: Sequence[Network], limit: float) -> s
     if not ngrams:
         return ""
     network, ngram = smaller[-1], min(ngrams, key=lambda each: each.val_perplexity)
-    mean, bar = findings.mean(network), ngram.test_perplexity
-    is_close = mean.low is not None and mean.high is not None and mean.low <= bar <= mean.high
+    ends, bar = findings.mean(network).ends, ngram.test_perplexity
+    is_close = ends is not None and ends[0] <= bar <= ends[1]
     return (
         f" The {network.name} has {_mean(findings, network)} with {network.stored_numbers:,} numbers, the "
         f"{ngram.order}-gram {bar:.2f} with {ngram.entries:,}{': too close to call' if is_close else ''}."
@@ -104,8 +104,7 @@ def _mean(findings: Findings, network: Network, mixed: bool = False) -> str:
 def _intervals(comparison: PairedComparison) -> dict[str, tuple[float, float]]:
     """The known 95 % intervals of a difference in bits per character, by their source."""
     named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
-    known = {name: (each.low, each.high) for name, each in named.items()}
-    return {name: (low, high) for name, (low, high) in known.items() if low is not None and high is not None}
+    return {name: each.ends for name, each in named.items() if each.ends}
 
 
 def _difference(comparison: PairedComparison) -> str:

@@ -35,9 +35,9 @@ class AgainstCounting:
     def __str__(self) -> str:
         """Format as "level with the 4-gram's 5.17: -1.4 %, -4.9 to +2.2 by seeds, -3.3 to +0.6 by the text"."""
         intervals = [
-            f", {100 * expm1(each.low):+.1f} to {100 * expm1(each.high):+.1f} by {name}"
+            f", {100 * expm1(each.ends[0]):+.1f} to {100 * expm1(each.ends[1]):+.1f} by {name}"
             for name, each in (("seeds", self.comparison.over_seeds), ("the text", self.comparison.over_text))
-            if each.low is not None and each.high is not None
+            if each.ends
         ]
         change = f"{100 * expm1(self.comparison.over_text.mean):+.1f} %"
         side = {"ahead": "ahead of", "behind": "behind", "open": "level with"}[self.comparison.verdict]

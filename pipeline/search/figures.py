@@ -10,7 +10,9 @@ from pipeline.support import plotting
 from pipeline.support.drawing import LARGEST
 from pipeline.support.plotting import (
     BAR,
+    CELL_STYLES,
     FAINT,
+    OTHER_STYLE,
     TRAIN,
     VAL,
     Axes,
@@ -48,7 +50,8 @@ def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tupl
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
     """Draw means over seeds with their intervals as large markers, at the given x."""
     for x, point in points:
-        mean_with_interval(axes, point.candidate.cell, x, point.val, markeredgecolor="black", zorder=5)
+        style = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
+        mean_with_interval(axes, style, x, point.val, markeredgecolor="black", zorder=5)
 
 
 def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:

@@ -113,13 +113,11 @@ def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], labe
         scatter(axes, of_cell[cell], marker, color=colour, markersize=5, alpha=0.55, mew=0, label=label.format(cell))
 
 
-def mean_with_interval(axes: Axes, cell: str, x: float, value: "Estimate", **style: Any) -> None:
-    """Draw a mean in the style of its cell, with a bar for its interval if it has one."""
-    colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
-    bar = None
-    if value.low is not None and value.high is not None:
-        bar = [[value.mean - value.low], [value.high - value.mean]]
-    axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, capsize=3, markersize=6, **style)
+def mean_with_interval(axes: Axes, style: tuple[str, str], x: float, value: "Estimate", **options: Any) -> None:
+    """Draw a mean in this colour and with this marker, with a bar for its interval if it has one."""
+    colour, marker = style
+    bar = [[value.mean - value.ends[0]], [value.ends[1] - value.mean]] if value.ends else None
+    axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, **{"capsize": 3, "markersize": 6, **options})
 
 
 def from_edge_to_edge(axes: Axes, heights: Iterable[float]) -> list[Line]:

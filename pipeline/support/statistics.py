@@ -26,17 +26,22 @@ class Estimate:
     """A mean over seeds or a text with its 95 % confidence interval; None where no spread is known."""
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
 
     def __str__(self) -> str:
         """Format as 4.61 ± 0.05, the mean and half the width of the interval."""
-        return f"{self.mean:.2f}" if self.low is None or self.high is None else f"{self.mean:.2f} ± {self.half:.2f}"
+        return f"{self.mean:.2f} ± {self.half:.2f}" if self.ends else f"{self.mean:.2f}"
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends of the interval; None without one."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def half(self) -> float:
         """Half the width of the interval; 0 without one."""
-        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
+        return (self.ends[1] - self.ends[0]) / 2 if self.ends else 0.0
 
 
 class Spread(NamedTuple):
@@ -70,7 +75,7 @@ def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Sprea
     mean = geometric_mean(values) if logarithmic else fmean(values)
     spread = spread or pooled_spread([np.log(values) if logarithmic else np.asarray(values, float)])
     if spread.deviation is None:
-        return Estimate(mean, None, None)
+        return Estimate(mean)
     quantile = float(stdtrit(spread.degrees_of_freedom, (1 + COVERAGE) / 2))
     half = quantile * spread.deviation / len(values) ** 0.5
     if not logarithmic:
@@ -128,7 +133,7 @@ def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estima
     """
     starts = np.arange(0, len(values), block)
     if len(starts) < 2:
-        return Estimate(float(values.mean()), None, None)
+        return Estimate(float(values.mean()))
     sums, sizes = np.add.reduceat(values, starts), np.diff(np.append(starts, len(values)))
     random = np.random.default_rng(0)
     drawn = (random.integers(len(starts), size=len(starts)) for _ in range(resamples))
@@ -147,8 +152,7 @@ class PairedComparison:
     @property
     def verdict(self) -> Side:
         """Whether the first model is ahead or behind; open if an interval includes zero or there is none."""
-        both = (self.over_seeds, self.over_text)
-        ends = [(each.low, each.high) for each in both if each.low is not None and each.high is not None]
+        ends = [each.ends for each in (self.over_seeds, self.over_text) if each.ends]
         if not ends or not (all(low > 0 for low, _ in ends) or all(high < 0 for _, high in ends)):
             return "open"
         return "behind" if ends[0][0] > 0 else "ahead"

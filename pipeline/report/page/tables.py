@@ -154,8 +154,7 @@ def perplexity_table(reproduction: Reproduction) -> Table:
                 row.append(Cell())
                 continue
             mean = estimate(group, spread=spread)
-            known = mean.low is not None and mean.high is not None
-            interval = [f"{rounded(mean.low or 0)} to {rounded(mean.high or 0)}"] if known else []
+            interval = [f"{rounded(mean.ends[0])} to {rounded(mean.ends[1])}"] if mean.ends else []
             row.append(Cell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
     freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
     return Table(
