@@ -45,10 +45,11 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
     address = _address(cluster)
     from pipeline.cluster import pool, texts
     from pipeline.stages.tasks import do
-    from pipeline.tracking.store import masked, without_credentials
+    from pipeline.text.downloads import public
+    from pipeline.tracking.store import masked
 
     store, tracking_uri = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
-    if tracking_uri and without_credentials(tracking_uri).rstrip("/") != store:
+    if tracking_uri and public(tracking_uri).rstrip("/") != store:
         raise InputError(
             f"MLFLOW_TRACKING_URI is {masked(tracking_uri)}, but the cluster records in {store}: run the command again "
             f"with MLFLOW_TRACKING_URI={store}"

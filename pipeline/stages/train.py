@@ -102,9 +102,9 @@ def train(
     inputs, tags = _identity(corpus, corpus_config, model, config, extra, context)
 
     def resume_stopped(key: str) -> Step | None:
-        if stopped := recorded.stopped_step(key):
+        if stopped := recorded.stopped_training(key):
             try:
-                return resume(stopped, {}, context)
+                return resume(stopped.id, {}, context)
             except InputError as error:  # another process may have resumed it meanwhile
                 log.warning("%s: starting over", error)
         return None

@@ -385,17 +385,15 @@ def _latest(*conditions: str) -> RecordedRun | None:
     return next(search_runs(*conditions, order="start_time DESC"), None)
 
 
-def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
-    """Run id and result of the latest finished run of a step; None if there is none or its result is gone."""
-    run = _latest(has_tag("step_key", step_key), "attributes.status = 'FINISHED'")
-    return (run.id, dict(run.result)) if run and run.result else None
+def finished_step(step_key: str) -> RecordedRun | None:
+    """The latest finished run of a step; None if there is none."""
+    return _latest(has_tag("step_key", step_key), "attributes.status = 'FINISHED'")
 
 
-def stopped_step(step_key: str) -> str | None:
-    """Id of the latest interrupted training with this step key; None if there is none."""
+def stopped_training(step_key: str) -> RecordedRun | None:
+    """The latest interrupted training with this step key; None if there is none."""
     ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
-    run = _latest(has_tag("stage", "train"), has_tag("step_key", step_key), *ended)
-    return run.id if run else None
+    return _latest(has_tag("stage", "train"), has_tag("step_key", step_key), *ended)
 
 
 # --- artifacts --------------------------------------------------------------------------------------------------------

@@ -66,9 +66,8 @@ def run_step(
     """
     key = step_key(stage, inputs)
     if reuse:
-        found = recorded.finished_step(key)
-        if found and (result := _reusable(*found)):
-            return Step(stage, found[0], result, reused=True)
+        if (found := recorded.finished_step(key)) and (result := _reusable(found)):
+            return Step(stage, found.id, result, reused=True)
         if step := go_on(key):
             return step
     with runs.tracked_run(stage, name, {**tags, "step_key": key}, resumed, parent) as run:
@@ -96,24 +95,24 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
                 client().set_terminated(run.id, "FAILED", run.ended_ms)
 
 
-def _reusable(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
+def _reusable(run: RecordedRun) -> dict[str, Any] | None:
     """A step's result with the present path of its checkpoint.
 
-    None if an artifact that later steps need (checkpoint, curves) is missing or damaged.
+    None if the result, or an artifact that later steps need (checkpoint, curves), is missing or damaged.
     """
-    if result.get("checkpoint") is None:
-        return dict(result)
+    if run.result.get("checkpoint") is None:
+        return dict(run.result) or None
     try:
-        checkpoint = artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
+        checkpoint = artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
         load_checkpoint(checkpoint)
-        has_curves = artifact_path(run_id, CURVES_PLOT).is_file()
+        has_curves = artifact_path(run.id, CURVES_PLOT).is_file()
     except InputError as error:
-        log.warning("the training %s is repeated: %s", run_id, error)
+        log.warning("the training %s is repeated: %s", run.id, error)
         return None
     except REFUSALS as error:  # deleted artifacts, or an unreachable artifact store
-        log.warning("the training %s is repeated: its artifacts can't be read: %s", run_id, store_reason(error))
+        log.warning("the training %s is repeated: its artifacts can't be read: %s", run.id, store_reason(error))
         return None
-    return {**result, "checkpoint": str(checkpoint)} if has_curves else None
+    return {**run.result, "checkpoint": str(checkpoint)} if has_curves else None
 
 
 @contextmanager

@@ -232,11 +232,6 @@ def without_passwords(text: str) -> str:
     return _SECRET_PARAMETER.sub(r"\1***", addresses.sub(lambda match: masked(match[0]), text))
 
 
-def without_credentials(uri: str) -> str:
-    """An http address without user name and password."""
-    return re.sub(r"//[^/\s]*@", "//", uri)
-
-
 # --- errors of the store ----------------------------------------------------------------------------------------------
 
 

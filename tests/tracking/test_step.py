@@ -34,7 +34,10 @@ def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(sto
     assert (first.reused, again.reused, again.run_id) == (False, True, first.run_id)
     assert again.result == first.result == recorded.read_json(first.run_id, recorded.RESULT_FILE)
     assert step({"corpus": "y"}).run_id != first.run_id
-    assert step({"corpus": "x"}, reuse=False).run_id != first.run_id
+    latest = step({"corpus": "x"}, reuse=False)
+    assert latest.run_id != first.run_id
+    (store / "mlruns" / "0" / latest.run_id / "artifacts" / recorded.RESULT_FILE).unlink()
+    assert not step({"corpus": "x"}).reused
 
 
 def test_of_two_finished_runs_of_one_training_the_one_that_is_counted_stays_finished(store):

@@ -11,8 +11,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.text.downloads import is_address, public
 from pipeline.tracking.program import UNDER_MAKE, command
-from pipeline.tracking.store import Store, client, setup, sqlite_file, without_credentials
+from pipeline.tracking.store import Store, client, setup, sqlite_file
 from pipeline.tracking.ui import views
 
 HOST, PORT = "127.0.0.1", 5000
@@ -87,7 +88,7 @@ def how_to_start() -> str:
 
 def server_address(uri: str) -> str:
     """The address of a tracking server without user name and password; "" for any other store."""
-    return without_credentials(uri).rstrip("/") if uri.startswith(("http://", "https://")) else ""
+    return public(uri).rstrip("/") if is_address(uri) else ""
 
 
 def running_port(store: Store) -> int | None:
