@@ -141,12 +141,10 @@ def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title:
     else:
         say(axes, "no finished trial")
     if evaluated.points:
-        low, high = evaluated.hypervolume_low, evaluated.hypervolume_high
-        value, between, bars = evaluated.hypervolume, "", None
-        if low is not None and high is not None:
-            between, bars = f" ({low:.2f} to {high:.2f})", [[max(value - low, 0)], [max(high - value, 0)]]
-        label = f"judged on means {value:.2f}{between}"
-        axes.errorbar([len(areas) + 1], [value], yerr=bars, color=VAL, marker="o", capsize=4, label=label)
+        value = evaluated.hypervolume
+        between = f" ({value.ends[0]:.2f} to {value.ends[1]:.2f})" if value.ends else ""
+        label = f"judged on means {value.mean:.2f}{between}"
+        mean_with_interval(axes, (VAL, "o"), len(areas) + 1, value, capsize=4, label=label)
     axes.set(xlabel="trials", ylabel="hypervolume\nperplexity x decades of MACs")
     whole_numbers(axes)
     legend_below(figure, [axes], 2)

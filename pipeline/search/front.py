@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.support.statistics import COVERAGE, Estimate, Floats, estimate, geometric_mean, pooled_spread
+from pipeline.support.statistics import COVERAGE, Estimate, Floats, Spread, estimate, geometric_mean, pooled_spread
 
 
 def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
@@ -159,17 +159,14 @@ class FrontEstimate:
     ``reference`` is (perplexity, MACs per character). ``hypervolume`` is that of the means, in perplexity times decades
     of MACs. Its 95 % interval, None if no candidate has several seeds, covers the spread among seeds but not the
     selection of the members by these same runs, which favours lucky ones: in 100 simulated searches it contained the
-    true area 92 times where seeds differ by 0.75 %, 85 times at 1.5 % and 53 times at 3 %. ``seed_deviation`` is the
-    standard deviation of log perplexity among the seeds of one configuration, pooled over the candidates.
+    true area 92 times where seeds differ by 0.75 %, 85 times at 1.5 % and 53 times at 3 %. ``spread`` is that of log
+    perplexity among the seeds of one configuration, pooled over the candidates.
     """
 
     points: tuple[FrontPoint, ...]
     reference: tuple[float, float]
-    hypervolume: float
-    hypervolume_low: float | None
-    hypervolume_high: float | None
-    seed_deviation: float | None
-    degrees_of_freedom: int
+    hypervolume: Estimate
+    spread: Spread
 
     @cached_property
     def front(self) -> tuple[FrontPoint, ...]:
@@ -191,7 +188,7 @@ def evaluate_front(
     """
     candidates = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
     if not candidates:
-        return FrontEstimate((), reference, 0.0, None, None, None, 0)
+        return FrontEstimate((), reference, Estimate(0.0), Spread(None, 0))
     cap = log(reference[0])
     val = [[min(value, reference[0]) for value in c.val_perplexities] for c in candidates]
     test = [[min(value, reference[0]) for value in c.test_perplexities] for c in candidates]
@@ -223,8 +220,8 @@ def evaluate_front(
         )
         for i, candidate in enumerate(candidates)
     )
-    area = float(dominated_area(macs, means, corner))
-    return FrontEstimate(points, reference, area, low, high, *spread)
+    area = Estimate(float(dominated_area(macs, means, corner)), low, high)
+    return FrontEstimate(points, reference, area, spread)
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:

@@ -28,10 +28,11 @@ def _front_row(point: FrontPoint) -> tuple[str, ...]:
 def _facts(evaluated: FrontEstimate) -> list[str]:
     """Sentences on how intervals are computed, on candidates with a chance of the front, and on the hypervolume."""
     spread = "No configuration was trained with a second seed, so there is no interval and no probability."
-    if evaluated.seed_deviation is not None:
+    deviation, degrees = evaluated.spread
+    if deviation is not None:
         spread = (
             "± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all that have "
-            f"several ({100 * evaluated.seed_deviation:.2g} % of perplexity, {evaluated.degrees_of_freedom} degrees of "
+            f"several ({100 * deviation:.2g} % of perplexity, {degrees} degrees of "
             "freedom)."
         )
 
@@ -41,18 +42,13 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     more = f" and {len(nearly) - 5} more" if len(nearly) > 5 else ""
     chances = [f"Not on the front by the means, but with a chance of it: {named}{more}."] if nearly else []
 
-    low, high = evaluated.hypervolume_low, evaluated.hypervolume_high
-    between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    between = f" ({ends[0]:.2f} to {ends[1]:.2f})" if (ends := evaluated.hypervolume.ends) else ""
     perplexity, macs = evaluated.reference
     luck = "where seeds differ by so much, lucky runs are among those that decide who is on the front"
     hypervolume = (
-        f"Hypervolume {evaluated.hypervolume:.2f}{between}, in perplexity times decades of MACs within "
+        f"Hypervolume {evaluated.hypervolume.mean:.2f}{between}, in perplexity times decades of MACs within "
         f"perplexity {perplexity:g} and {macs:,.0f} MACs per character."
-        + (
-            f" This interval is too narrow and lies too high: {luck}."
-            if (evaluated.seed_deviation or 0) > NOISY
-            else ""
-        )
+        + (f" This interval is too narrow and lies too high: {luck}." if (deviation or 0) > NOISY else "")
     )
     return [spread, *chances, hypervolume]
 

@@ -249,9 +249,9 @@ class _SearchSweep(Sweep[SearchRun]):
             **counts,
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
-            "hypervolume": evaluated.hypervolume,
-            "hypervolume_low": evaluated.hypervolume_low,
-            "hypervolume_high": evaluated.hypervolume_high,
+            "hypervolume": evaluated.hypervolume.mean,
+            "hypervolume_low": evaluated.hypervolume.low,
+            "hypervolume_high": evaluated.hypervolume.high,
             "front": [_row(point) for point in evaluated.front],
             "picks": {
                 name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
@@ -259,7 +259,7 @@ class _SearchSweep(Sweep[SearchRun]):
             },
         }
         metrics = {f"search/{name}": float(count) for name, count in counts.items()}
-        metrics["search/hypervolume"] = evaluated.hypervolume
+        metrics["search/hypervolume"] = evaluated.hypervolume.mean
         sample = ""  # the longest text of the best model
         if chosen:
             best = chosen["best"].point

@@ -116,7 +116,7 @@ def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], labe
 def mean_with_interval(axes: Axes, style: tuple[str, str], x: float, value: "Estimate", **options: Any) -> None:
     """Draw a mean in this colour and with this marker, with a bar for its interval if it has one."""
     colour, marker = style
-    bar = [[value.mean - value.ends[0]], [value.ends[1] - value.mean]] if value.ends else None
+    bar = [[max(0.0, value.mean - value.ends[0])], [max(0.0, value.ends[1] - value.mean)]] if value.ends else None
     axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, **{"capsize": 3, "markersize": 6, **options})
 
 

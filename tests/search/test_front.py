@@ -1,7 +1,6 @@
 """Pareto fronts: as counted by the definitions; intervals by hand, probabilities in known cases, and the picks."""
 
 from math import exp, inf, log, log10, sqrt
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.search.front import (
-    FrontEstimate,
     Trial,
     dominated_area,
     evaluate_front,
@@ -25,11 +23,6 @@ REFERENCE = (28.0, 1_000_000.0)
 UNIFORM, _ = REFERENCE
 
 
-def ends(of: Any) -> Any:
-    """Both ends of an interval."""
-    return (of.hypervolume_low, of.hypervolume_high) if isinstance(of, FrontEstimate) else (of.low, of.high)
-
-
 # --- means and intervals ---------------------------------------------------------------------------------------------
 
 
@@ -38,27 +31,28 @@ def test_the_interval_is_students_t_with_the_pooled_deviation_of_the_logarithm()
     evaluated = evaluate_front([candidate("a", 100, *one), candidate("b", 50, *two)], REFERENCE)
     squares = sum((log(v) - np.mean(np.log(values))) ** 2 for values in (one, two) for v in values)
     deviation = sqrt(squares / 3)
-    assert evaluated.degrees_of_freedom == 3
-    assert evaluated.seed_deviation == pytest.approx(deviation)
+    assert evaluated.spread.degrees_of_freedom == 3
+    assert evaluated.spread.deviation == pytest.approx(deviation)
     t = 3.182446305284263  # 97.5 % of Student's t with 3 degrees of freedom, of the printed tables
     mean = (4.0 * 4.2 * 4.4) ** (1 / 3)
     val = evaluated.points[1].val
     assert val.mean == pytest.approx(mean)
     factor = exp(t * deviation / sqrt(3))
-    assert ends(val) == pytest.approx((mean / factor, mean * factor))
+    assert val.ends == pytest.approx((mean / factor, mean * factor))
 
 
 def test_who_has_one_run_borrows_the_spread_of_the_others():
     evaluated = evaluate_front([candidate("a", 100, 4.0, 4.2), candidate("b", 50, 8.0)], REFERENCE)
     single, double = evaluated.points
     assert single.val.mean == 8.0
-    (low, high), (low_of_two, high_of_two) = ends(single.val), ends(double.val)
+    (low, high), (low_of_two, high_of_two) = single.val.ends or (0, 0), double.val.ends or (0, 0)
     assert log(high / low) == pytest.approx(sqrt(2) * log(high_of_two / low_of_two))
 
 
 def test_without_a_second_seed_there_is_no_interval_and_no_probability():
     evaluated = evaluate_front([candidate("a", 100, 4.0), candidate("b", 50, 8.0)], REFERENCE)
-    assert evaluated.seed_deviation is evaluated.hypervolume_low is evaluated.hypervolume_high is None
+    assert evaluated.spread.deviation is None
+    assert evaluated.hypervolume.ends is None
     for point in evaluated.points:
         assert point.probability is point.val.low is point.val.high is None
         assert str(point.val) == f"{point.val.mean:.2f}"
@@ -69,7 +63,7 @@ def test_a_diverged_run_counts_as_uniform_and_does_not_widen_the_intervals_of_ot
     steady = candidate("steady", 100, 4.0, 4.1)
     diverged = candidate("diverged", 200, 4.0, inf)
     alone, beside = evaluate_front([steady], REFERENCE), evaluate_front([steady, diverged], REFERENCE)
-    assert beside.seed_deviation == alone.seed_deviation
+    assert beside.spread == alone.spread
     assert beside.points[1].val.mean == pytest.approx(sqrt(4.0 * UNIFORM))
     assert not beside.points[1].on_front
 
@@ -104,22 +98,23 @@ def test_the_probability_is_that_of_students_t():
 
 def test_the_hypervolume_is_in_perplexity_times_decades_within_the_reference():
     evaluated = evaluate_front([candidate("a", 10_000, 8.0), candidate("b", 100_000, 3.0)], REFERENCE)
-    assert evaluated.hypervolume == pytest.approx(1 * (28 - 8) + 1 * (28 - 3))
-    assert evaluate_front([candidate("a", 2_000_000, 8.0), candidate("b", 10, 30.0)], REFERENCE).hypervolume == 0
+    assert evaluated.hypervolume.mean == pytest.approx(1 * (28 - 8) + 1 * (28 - 3))
+    assert evaluate_front([candidate("a", 2_000_000, 8.0), candidate("b", 10, 30.0)], REFERENCE).hypervolume.mean == 0
 
 
 def test_the_interval_of_a_lone_candidates_hypervolume_is_that_of_its_mean():
     evaluated = evaluate_front([candidate("a", 100_000, 8.0, 8.1, 8.2)], REFERENCE, draws=200_000)
     (point,) = evaluated.points
-    low, high = ends(point.val)
-    assert ends(evaluated) == pytest.approx((28 - high, 28 - low), abs=0.01)
+    assert point.val.ends is not None
+    low, high = point.val.ends
+    assert evaluated.hypervolume.ends == pytest.approx((28 - high, 28 - low), abs=0.01)
 
 
 def test_many_single_runs_near_the_front_do_not_raise_the_interval_of_the_hypervolume():
     front = [candidate("a", 10_000, 8.0, 8.3, 8.6)]
     near = [candidate(f"near-{i}", 10_000 + i, 8.4) for i in range(30)]
-    alone, among = ends(evaluate_front(front, REFERENCE)), ends(evaluate_front([*front, *near], REFERENCE))
-    assert among == pytest.approx(alone, abs=0.3)
+    alone, among = evaluate_front(front, REFERENCE), evaluate_front([*front, *near], REFERENCE)
+    assert among.hypervolume.ends == pytest.approx(alone.hypervolume.ends, abs=0.3)
 
 
 perplexities = st.lists(st.floats(1, 28), min_size=1, max_size=3)
@@ -132,7 +127,7 @@ def test_whatever_the_runs_nothing_is_nan_and_the_picks_are_on_the_front(drawn):
     assert "nan" not in repr(evaluated)
     assert any(point.on_front for point in evaluated.points)
     points = [(log10(c.macs_per_char), c.mean_val_perplexity) for c in candidates]
-    assert evaluated.hypervolume == pytest.approx(hypervolume(points, (log10(REFERENCE[1]), REFERENCE[0])))
+    assert evaluated.hypervolume.mean == pytest.approx(hypervolume(points, (log10(REFERENCE[1]), REFERENCE[0])))
     for point in evaluated.points:
         assert point.probability is None or 0 <= point.probability <= 1
     for pick in picks(evaluated).values():

@@ -108,7 +108,7 @@ def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(sea
     assert json.loads(recorded.read_text(searched.run_id, "result.json")) == searched.result
     assert all(name.isidentifier() for name in searched.result)
     assert yaml.safe_load(recorded.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,9"
-    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
+    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume.mean, rel=1e-5)
     assert run.data.metrics["search/trials"] == 3
     history = client.get_metric_history(searched.run_id, "progress/best_val_perplexity")
     assert [metric.step for metric in history] == [1, 2, 3]
