@@ -205,11 +205,11 @@ def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_eac
 
     make = pool_with(given, diverges)
 
-    def not_a_number(training: Training, loss: Any, epoch: int) -> None:
-        raise TrainingDivergedError(f"the loss is nan in epoch {epoch}: no number")
+    def not_a_number(training: Training, *callback: Any) -> None:
+        raise TrainingDivergedError("the loss is nan in epoch 1: no number")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_check_finite", not_a_number)
+        patch.setattr(Training, "run_epoch", not_a_number)
         with pytest.raises(ChecksNotMetError) as first:
             reproduce(ONE, quick=True, check=True, make_pool=make)
     with pytest.raises(ChecksNotMetError) as second:
