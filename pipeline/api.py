@@ -230,8 +230,8 @@ class Model:
 
         Raises InputError for a model that was not loaded by its run.
         """
-        curves = recorded.run_of(self._own_run("history")).curves
-        return pd.DataFrame({column: dict(curves[metric]) for column, metric in CURVES.items()}).rename_axis("epoch")
+        run = recorded.run_of(self._own_run("history"))
+        return pd.DataFrame({column: dict(run.curve(metric)) for column, metric in CURVES.items()}).rename_axis("epoch")
 
     def plot(self) -> "Picture":
         """The recorded picture of the perplexity curves. Raises InputError as ``history`` does."""

@@ -38,7 +38,7 @@ class Configuration:
         first, curves = self.trainings[0], {}
         for split in ("train", "val"):  # pooled over the characters as an n-gram's, where the protocol has another mean
             pooled, own = f"perplexity_pooled/{split}", f"perplexity/{split}"
-            recorded = [each.curves.get(pooled) or each.curves[own] for each in self.trainings]
+            recorded = [each.curve(pooled) or each.curve(own) for each in self.trainings]
             curves[split] = [[points[epoch] for epoch in sorted(points)] for points in recorded]
         model = first.configuration["model"]
         on_top = "+ngram" if model["on_top_of"] != "nothing" else ""

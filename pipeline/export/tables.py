@@ -31,7 +31,7 @@ def curves_csv(trainings: Iterable[RecordedTraining]) -> str:
     """One row for each training and epoch, with perplexities averaged by the protocol of the training."""
     rows = []
     for training in trainings:
-        train, val = (training.curves[f"perplexity/{split}"] for split in ("train", "val"))
+        train, val = (training.curve(f"perplexity/{split}") for split in ("train", "val"))
         for epoch in sorted({*train, *val}):
             rows.append((training.id, training.seed, epoch, train.get(epoch), val.get(epoch)))
     return _csv(("run", "seed", "epoch", "train_perplexity", "val_perplexity"), rows)

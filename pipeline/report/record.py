@@ -52,7 +52,7 @@ def by_key(trainings: Iterable[recorded.RecordedTraining]) -> dict[Key, recorded
 
 def epochs_of(training: recorded.RecordedTraining) -> int:
     """The number of epochs that a training has recorded."""
-    return len(training.curves[CURVE_METRICS["val"]])
+    return len(training.curve(CURVE_METRICS["val"]))
 
 
 def recorded_commands(run_id: str) -> list[dict[str, Any]]:
@@ -130,9 +130,9 @@ def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTrain
 
 def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     """What is judged of a nested run; without a planned number of epochs, one that finished by itself is complete."""
-    curves = {name: tuple(training.curves[metric].values()) for name, metric in CURVE_METRICS.items()}
+    curves = {name: tuple(training.curve(metric).values()) for name, metric in CURVE_METRICS.items()}
     curves |= {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
-    seconds, first_half = (tuple(training.curves[name].values()) for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
+    seconds, first_half = (tuple(training.curve(name).values()) for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
     epochs, config, result = len(curves["val"]), training.configuration["train"], training.result
     costs = recorded.read_json(training.id, recorded.COSTS_FILE) if result else {}
     return JudgedTraining(

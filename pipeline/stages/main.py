@@ -79,7 +79,7 @@ def pipeline(
         training = recorded.run_of(trained.run_id)
         run.params(training.params)
         for name in (TRAIN_CURVE, VAL_CURVE):
-            run.curve(name, training.curves[name])
+            run.curve(name, training.curve(name))
         run.constants(final_metrics(result))
         run.tags({"trained_run": trained.run_id})
         run.json(recorded.RESULT_FILE, result)

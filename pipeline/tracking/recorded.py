@@ -52,19 +52,6 @@ State = Literal["running", "finished", "stopped", "failed"]
 STATES: Mapping[str, State] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
 
 
-class Curves(dict[str, Mapping[int, float]]):
-    """The curves of a run, each read when it is first asked for: metric -> step -> value, {} if it was not recorded."""
-
-    def __init__(self, run: "RecordedRun") -> None:
-        self.run = run
-
-    def __missing__(self, metric: str) -> Mapping[int, float]:
-        with store_errors():
-            points = MlflowClient().get_metric_history(self.run.id, metric) if metric in self.run.metrics else []
-        self[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
-        return self[metric]
-
-
 @dataclass(frozen=True)
 class RecordedRun:
     """A run as it was recorded; curves and artifacts are read when they are asked for. Tags have their bare names."""
@@ -121,9 +108,17 @@ class RecordedRun:
         return read_json(self.id, RESULT_FILE) if self.status == "FINISHED" else {}
 
     @cached_property
-    def curves(self) -> Mapping[str, Mapping[int, float]]:
-        """Its curves: metric -> step (epoch) -> value; {} for a metric that it has not recorded."""
-        return Curves(self)
+    def curves(self) -> dict[str, Mapping[int, float]]:
+        """The curves that ``curve`` has read."""
+        return {}
+
+    def curve(self, metric: str) -> Mapping[int, float]:
+        """A curve, read when it is first asked for: step (epoch) -> value, {} for a metric that it has not recorded."""
+        if metric not in self.curves:
+            with store_errors():
+                points = MlflowClient().get_metric_history(self.id, metric) if metric in self.metrics else []
+            self.curves[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
+        return self.curves[metric]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from safetensors.numpy import load_file
 
 from pipeline.errors import InputError
 from pipeline.export import tables
+from pipeline.export.configurations import configurations_of
 from pipeline.export.export import export
 from pipeline.export.subject import subject_of
-from pipeline.tracking.recorded import FORMAT
+from pipeline.tracking.recorded import FORMAT, training_of
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
@@ -57,6 +58,15 @@ def test_the_tables_have_each_epoch_and_every_option(trained, folder):
     assert len(set(heads)) == len(heads), "a reader would rename a column"
     assert set(tables.FIGURES) <= set(trained.result)
     assert row["requested_epochs"] == row["epochs"] == str(trained.result["epochs"])
+
+
+def test_the_explorer_shows_pooled_perplexities_where_they_are_recorded_beside_the_reports(trained):
+    for epoch in (1, 2):
+        MlflowClient().log_metric(trained.run_id, "perplexity_pooled/val", 10.0 - epoch, step=epoch)
+    (configuration,) = configurations_of([training_of(trained.run_id)])
+    series = configuration.series(is_shown=True, on_front=True, picks=())
+    assert series.val == [[9.0, 8.0]]
+    assert len(series.train[0]) == 2
 
 
 def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text):

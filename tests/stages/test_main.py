@@ -65,7 +65,7 @@ def test_the_parents_page_has_what_the_training_has(first):
     assert {"result/val_perplexity", "size/log10_macs_per_char", "speed/train_seconds"} <= parent.metrics.keys()
     for curve in (TRAIN_CURVE, VAL_CURVE):
         of_parent, of_training = (
-            recorded.run_of(first.result[name]).curves[curve] for name in ("run_id", "trained_run")
+            recorded.run_of(first.result[name]).curve(curve) for name in ("run_id", "trained_run")
         )
         assert of_parent == of_training
         assert len(of_training) == 2

@@ -43,7 +43,7 @@ def test_each_training_is_a_finished_run_nested_in_the_reproductions(done):
     found = trainings(done.reproduction.run_id)
     assert set(found) == {"gru-scratch-1x8", "lstm-scratch-1x8"}
     for each in found.values():
-        assert (each.state, len(each.curves["perplexity/val"])) == ("finished", 1)
+        assert (each.state, len(each.curve("perplexity/val"))) == ("finished", 1)
         assert each.configuration["train"]["preset"] == "report"
     parent = MlflowClient().get_run(done.reproduction.run_id)
     assert (parent.info.status, parent.data.tags["stage"]) == ("FINISHED", "reproduce")
@@ -56,7 +56,7 @@ def test_what_the_runs_came_to_is_put_together_from_the_record(done):
     (recorded,) = (
         each for each in trainings(done.reproduction.run_id).values() if each.tags["configuration"] == found.id
     )
-    assert run.val == tuple(recorded.curves["perplexity/val"].values())
+    assert run.val == tuple(recorded.curve("perplexity/val").values())
     assert (run.epochs, run.epochs_planned, run.is_whole, run.seed) == (1, 1, True, 0)
     assert run.train_pooled != run.train
     assert [prompt for prompt, _ in run.texts] == ["it has", "proceeded the", "staring hard"]
@@ -181,7 +181,7 @@ def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(
     done = reproduce(ONE, quick=True, make_pool=pool)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert (run.run_id == begun.id, run.epochs, run.is_whole) == (has_checkpoints, 4, True)
-    assert run.val[0] == begun.curves["perplexity/val"][1]
+    assert run.val[0] == begun.curve("perplexity/val")[1]
 
 
 def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store, tmp_path, given, pool, monkeypatch):

@@ -82,7 +82,7 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
     assert all(point.seeds == 2 for point in searched.evaluated.front)
     for run in runs:
-        assert (run.state, list(run.curves["perplexity/val"])) == ("finished", [1, 2])
+        assert (run.state, list(run.curve("perplexity/val"))) == ("finished", [1, 2])
         assert recorded.artifact_path(run.id, CURVES_PLOT).is_file()
     metrics = {run.id: run.metrics for run in runs if run.tags["role"] == "trial"}
     assert {trial.user_attrs["run_id"] for trial in study.trials} == metrics.keys()

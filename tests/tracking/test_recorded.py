@@ -47,11 +47,11 @@ def test_the_ui_hides_all_tags_but_those_that_people_filter_by(store):
 def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monkeypatch):
     training = training_of(trained.run_id)
     assert training.result == trained.result
-    assert list(training.curves["perplexity/val"].values()) == pytest.approx(trained.result["val_perplexities"], 1e-5)
-    assert training.curves["no/such/metric"] == {}
+    assert list(training.curve("perplexity/val").values()) == pytest.approx(trained.result["val_perplexities"], 1e-5)
+    assert training.curve("no/such/metric") == {}
     assert (training.seed, training.preset, training.configuration["model"]["hidden_size"]) == (0, "stream", 8)
     monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *words: pytest.fail("it was read before"))
-    assert len(training.curves["perplexity/val"]) == 2
+    assert len(training.curve("perplexity/val")) == 2
 
 
 def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):
