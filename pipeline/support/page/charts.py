@@ -7,7 +7,7 @@ placed so that they neither collide nor leave the chart.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 from math import ceil, floor, log, log10
@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from pipeline.support.drawing import LabelPlaces, si
+from pipeline.support.drawing import LabelPlaces, drawable, si
 from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.page.rendering import shared
 from pipeline.support.statistics import geometric_mean
@@ -259,6 +259,7 @@ def explorer(
     of the y axes; without the first, there is no chart of costs. ``anchor`` is the id of the element.
     """
     series = sorted(series, key=lambda each: not each.is_shown)  # the page has six colours, in this order
+    series = [replace(each, train=[drawable(curve) for curve in each.train]) for each in series]  # one may overflow
     return Explorer(
         anchor=anchor,
         front=_front(series, levels, front, f"{anchor}-front") if front else "",
@@ -322,7 +323,8 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
 def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
     """Training and validation perplexity by epoch: seeds, means, reported values, levels.
 
-    The script spreads the labels in the column on the right.
+    The labels in the column on the right are spread for the curves that are shown at first, the first ones; the script
+    spreads them again when others are chosen.
     """
     longest = max(each.epochs_planned for each in series)
     drawn = [value for each in series for curve in (*each.train, *each.val) for value in curve]
@@ -335,7 +337,9 @@ def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str,
     ]
 
     ends = axes.at([(longest, value) for value in levels.values()] + [(len(val), val[-1]) for _, val in means])
-    labels = [axes.end_label(name, end, end[1]) for name, end in zip(names, ends, strict=True)]
+    heights, count = [y for _, y in ends], len(levels) + sum(each.is_shown for each in series)
+    heights[:count] = spread(heights[:count], TOP, BOTTOM)
+    labels = [axes.end_label(*each) for each in zip(names, ends, heights, strict=True)]
 
     parts = [axes.drawn("epoch", y_title, "{:g}".format), *labels[: len(levels)]]
     parts += [axes.level(value, name) for name, value in levels.items()]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -44,6 +45,19 @@ def test_the_picks_of_a_front_are_ringed_and_named():
     assert html.count('class="pick"') == 2
     assert "RNN 1x0 (small)</text>" in html
     assert "RNN 1x16 (knee, best)</text>" in html
+
+
+def test_a_training_perplexity_that_overflowed_is_drawn_at_the_edge_of_a_finite_axis():
+    drawn = explorer([series(0, train=[[float("inf"), 5.0]]), series(1)], {}, *WORDING)
+    assert not re.search("inf|nan", drawn.curves, re.IGNORECASE)
+    assert "Infinity" not in drawn.data, "no browser reads it"
+    assert json.loads(drawn.data)[0]["train"] == [[1e6, 5.0]]
+
+
+def test_the_labels_of_curves_are_spread_before_any_script_runs():
+    drawn = explorer([series(0, is_shown=True), series(1), series(2, is_shown=True)], {"4-gram": 8.0}, *WORDING)
+    heights = sorted(float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="name">', drawn.curves)[:3])
+    assert min(after - before for before, after in pairwise(heights)) >= 11.9
 
 
 def test_other_peoples_words_stay_words():
