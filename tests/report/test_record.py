@@ -6,6 +6,7 @@ from json import dumps, loads
 
 import pytest
 
+from pipeline.config import ReproduceConfig
 from pipeline.report.record import (
     CURVE_METRICS,
     FIRST_HALF_METRIC,
@@ -42,7 +43,7 @@ def recorded(role: str, first_half: Sequence[float] = (), status: str = "KILLED"
     ("options", "words"),
     [
         ({}, ""),
-        ({"only": "*", "seeds": 1, "workers": 2, "statements": "", "quick": False, "check": True}, ""),
+        ({**asdict(ReproduceConfig(workers=2)), "quick": False, "check": True}, ""),
         ({"only": "*x8,*x32", "seeds": 3, "quick": True}, " -P 'only=*x8,*x32' -P seeds=3 -P quick=true"),
         ({"only": "*x1024", "precision": "bf16"}, " -P 'only=*x1024' -P precision=bf16"),
         ({"statements": "/home/someone/their words.csv"}, " -P 'statements=their words.csv'"),
