@@ -42,11 +42,12 @@ def starts() -> bool:
 def install() -> None:
     """Install Playwright's own Chromium, as root with what it needs, or else the distribution's."""
     needs = ["--with-deps"] if os.geteuid() == 0 else []
-    environment = {**os.environ, "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "20000"}
+    settings = {"DEBIAN_FRONTEND": "noninteractive", "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "20000"}
+    environment = {**os.environ, **settings}
     words = [sys.executable, "-m", "playwright", "install", *needs, "chromium"]
     if subprocess.run(words, env=environment, stdout=sys.stderr, check=False).returncode and shutil.which("apt-get"):
         for rest in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-q", *rest], stdout=sys.stderr, check=False)
+            subprocess.run(["apt-get", "-q", *rest], env=environment, stdout=sys.stderr, check=False)
 
 
 if __name__ == "__main__":
