@@ -109,7 +109,7 @@ def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Ro
     planned: list[tuple[Role, Reported, int]]
     planned = [("report", row, seed) for seed in range(seeds) for row in largest_first]
     if not quick:
-        shapes = {(row.cell, row.num_layers, row.hidden_size): row for row in reversed(rows)}  # the first of each
+        shapes = {row.shape: row for row in reversed(rows)}  # the first of each
         smallest_first = sorted(shapes.values(), key=lambda row: row.macs_per_char)
         planned += [("same-text", row, seed) for seed in range(seeds) for row in smallest_first]  # a short text
         planned += [("stream", row, 0) for row in smallest_first]
