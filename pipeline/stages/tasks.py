@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RecordingError
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support.workers import Event, Workers
 from pipeline.text.corpus import Corpus, load_corpus, pinned
 from pipeline.text.downloads import public
-from pipeline.tracking import liveness
-from pipeline.tracking.store import store_errors
+from pipeline.tracking import liveness, store
 from pipeline.training.timing import Timing, time_training
 
 Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer"]
@@ -81,15 +80,18 @@ def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict
 
 
 def close_lost(event: Event) -> None:
-    """End the run of a training that was lost, here or on a node. Raises as ``store_errors`` does."""
-    task = event.task
+    """End the run of a training that was lost, here or on a node. Raises RecordingError if the store refuses."""
+    task, loss = event.task, event.value
     configuration = {"model": asdict(task.model), "train": asdict(task.train)}
-    with store_errors():
+    try:
         liveness.close_dead_runs()
         if event.node:
             liveness.close_nested(
-                task.parent, lambda run: configuration.items() <= run.configuration.items(), event.value.reason
+                task.parent, lambda run: configuration.items() <= run.configuration.items(), loss.reason
             )
+    except store.REFUSALS as error:
+        reason = store.store_reason(error)
+        raise RecordingError(f"a training was lost ({loss.reason}), and its end can't be recorded: {reason}") from error
 
 
 def train_in_processes(count: int) -> Workers:

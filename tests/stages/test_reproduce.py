@@ -4,19 +4,21 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from errno import ENOSPC
 from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import ReproduceConfig
-from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
+from models.config import ModelConfig
+from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig
+from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, RecordingError, TrainingDivergedError
 from pipeline.report import checks
 from pipeline.report.record import recorded_commands, recorded_reproduction
 from pipeline.report.reproduction import JudgedTraining
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import ChecksNotMetError, reproduce
-from pipeline.stages.tasks import TrainingTask, do
+from pipeline.stages.tasks import TrainingTask, close_lost, do
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
@@ -99,6 +101,28 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
     assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
     assert len(done.reproduction["lstm-scratch-1x8"].runs) == 1
     assert done.result["failed"] == ["gru-scratch-1x8, seed 0: the process died; it was lost before"]
+
+
+def test_where_every_process_that_times_steps_is_lost_the_trainings_begin_without_an_estimate(store):
+    class Losing(Inline):
+        def done(self, task: Any) -> list[Event]:
+            return super().done(task) if isinstance(task, TrainingTask) else [Event("lost", task, Loss("it died"))]
+
+    said: list[str] = []
+    done = reproduce(ONE, quick=True, say=said.append, make_pool=Losing)
+    assert said[0].startswith("1 training by the report's protocol: unknown duration ")
+    assert (done.result["minutes_expected"], len(done.reproduction["gru-scratch-1x8"].runs)) == (None, 1)
+
+
+def test_a_lost_training_whose_end_can_not_be_recorded_is_no_wrong_input(store, monkeypatch):
+    def refuse() -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    task = TrainingTask("report", 0, CorpusConfig("time-machine"), ModelConfig(), TrainConfig())
+    monkeypatch.setattr("pipeline.tracking.liveness.client", refuse)
+    with pytest.raises(RecordingError, match=r"a training was lost \(it died\), .*No space left on device") as refused:
+        close_lost(Event("lost", task, Loss("it died")))
+    assert refused.value.exit_code == 1
 
 
 def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch):
