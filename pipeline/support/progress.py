@@ -54,7 +54,7 @@ class Progress(tqdm):
     def phase(self, name: str = "") -> None:
         """Show the name of a phase in place of the work's name; its remaining time is not known yet."""
         self._left = "?"
-        self.set_description_str(name or self._name, refresh=self.delay == 0)
+        self.set_description_str(name or self._name, refresh=not self.disable and self.delay == 0)
 
     def figures(self, **values: str) -> None:
         """Set the values to show beside the share."""
