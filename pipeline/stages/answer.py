@@ -23,6 +23,7 @@ from pipeline.config import RECIPE, AnswerConfig, CorpusConfig
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
+from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Loss, MakePool, Outcome
@@ -31,6 +32,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
 from pipeline.training.evaluation import text_costs
+from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_of_mixture
 from pipeline.training.timing import generation_ms_per_char
 
@@ -239,10 +241,9 @@ class _Answer(Sweep[AnswerRun]):
     def _compare(self, results: Sequence[Mapping[str, Any]], is_mixed: bool = False) -> PairedComparison:
         """Compare networks, or their mixtures, with the best n-gram, character by character on the test text."""
         ngram, test = self.corpus.ngram("stream"), self.corpus.split("stream", "test")
-        ids, models = torch.from_numpy(test), models_of(result["run_id"] for result in results)
-        bits = []
+        ids, bits = torch.from_numpy(test), []
         for result in results:
-            model = models[result["run_id"]]()
+            model, _, _ = load_model(recorded.artifact_path(result["run_id"], f"checkpoints/{BEST_CHECKPOINT}"))
             mixture = Mixture(result["mixture_kind"], result["mixture_weight"])
             costs = costs_of_mixture(model, ngram, mixture, ids) if is_mixed else text_costs(model, ids)
             bits.append(np.asarray(costs / np.log(2)))

@@ -1,6 +1,6 @@
 """The answer as a tracked run: what it trains, what it records, and what a second command takes over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import log2
@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import AnswerConfig, CorpusConfig
-from pipeline.errors import TmlmError
+from pipeline.errors import InputError, TmlmError
 from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.tasks import TrainingTask
 from pipeline.support.files import BEST_CHECKPOINT
@@ -101,6 +101,21 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, c
     assert (more.run_id, len(given)) == (done.run_id, 5)
     assert [len(each.test) for each in more.findings.trained] == [2] * 5
     assert more.findings.default.test[0] == done.findings.default.test[0]
+
+
+def test_a_model_that_is_deleted_while_the_answer_is_computed_is_named(done, corpus_config, monkeypatch):
+    path = recorded.artifact_path(done.result["networks"][-1]["trainings"][0]["run_id"], "checkpoints")
+    aside = path.with_name("aside")
+
+    def delete(models: Sequence[object]) -> list[float]:
+        if path.exists():
+            path.rename(aside)
+        return [1.0] * len(models)
+
+    monkeypatch.setattr("pipeline.stages.answer.generation_ms_per_char", delete)
+    with pytest.raises(InputError, match=str(path)):
+        answer(BRIEF, corpus_config, make_pool=Inline)
+    aside.rename(path)
 
 
 def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
