@@ -34,7 +34,7 @@ def pair():
 
 def test_results_come_back_with_their_tasks_from_processes_that_are_used_again(pair):
     pids = set()
-    for _ in range(2):
+    for _ in range(3):  # of two processes
         for task in (("square", 3), ("pid", None)):
             pair.submit(task)
         assert (pair.idle, pair.running) == (0, 2)
