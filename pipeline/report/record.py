@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,13 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
         return {int(order): value for order, value in values.items()}
 
     facts = {
+        **kept,
         **{name: by_order(kept[name]) for name in ("val_perplexities", "windowed")},
         "block_costs": {text: by_order(costs) for text, costs in kept["block_costs"].items()},
         "prompts": tuple(PromptInText(**each) for each in kept["prompts"]),
         "words": tuple(kept["words"]),
     }
-    return TextFacts(**{**kept, **facts})
+    return TextFacts(**{field.name: facts[field.name] for field in fields(TextFacts)})  # earlier records have more
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:
