@@ -20,6 +20,7 @@ from pipeline.report.record import (
     STATEMENTS_FILE,
     TEXT_FILE,
     by_key,
+    epochs_of,
     recorded_commands,
     recorded_reproduction,
     shape_of,
@@ -145,6 +146,8 @@ class _Reproduction(Sweep[ReproductionRun]):
                 self._leave_out(row, seed, failure.partition(": ")[2])
             elif before is None or before.state != "finished":
                 train = replace(train, epochs=QUICK_EPOCHS) if quick else train
+                if before is not None and epochs_of(before):  # it goes on as it began
+                    train = replace(train, precision=before.configuration["train"]["precision"])
                 self.waiting.append(self.task(role, report_rows().index(row), model, train, {"configuration": row.id}))
 
     def train(self) -> None:

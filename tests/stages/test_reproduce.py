@@ -202,7 +202,7 @@ def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(
     (begun,) = trainings(recorded.latest_run({"stage": "reproduce"}) or "").values()
     if not has_checkpoints:
         shutil.rmtree(recorded.artifact_path(begun.id, "checkpoints"))
-    done = reproduce(ONE, quick=True, make_pool=pool)
+    done = reproduce(replace(ONE, precision="bf16"), quick=True, make_pool=pool)  # which is that of new trainings
     (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert (run.run_id == begun.id, run.epochs, run.is_whole) == (has_checkpoints, 4, True)
     assert run.val[0] == begun.curve("perplexity/val")[1]
