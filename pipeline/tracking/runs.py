@@ -328,7 +328,8 @@ def tracked_run(
         with tracked_run("resume", f"resume-{name}", reference) as begun:
             with tracked_run(stage, name, tags, resumed) as reopened:
                 yield reopened
-            metrics = begun.client.get_run(resumed.id).data.metrics
+            with store_errors():
+                metrics = begun.client.get_run(resumed.id).data.metrics
             begun.constants({key: value for key, value in metrics.items() if key.startswith(FINAL)})
             begun.note(f"Resumed {plain(name)} ({resumed.id}).")
         return
