@@ -37,7 +37,7 @@ from pipeline.tracking.step import (
     same_text,
     step_key,
 )
-from pipeline.training.experiment import Experiment, Result, steps_kept
+from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
 from pipeline.training.loop import SILENT, Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
@@ -45,7 +45,6 @@ from pipeline.training.summary import complexity_text, samples_table, training_n
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
 OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs

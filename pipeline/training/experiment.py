@@ -30,6 +30,7 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
 ORDERS_MORE = 2  # added to the best n-gram's order for a network on top: the network corrects its overconfidence
+MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ def steps_kept(folder: Path) -> int:
     return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
 
 
+def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the facts of a checkpoint and of the training that resumes it have in common."""
+    options = {name: value for name, value in facts["train"].items() if name not in MAY_CHANGE}
+    return facts["corpus"]["corpus_sha256"], facts["vocabulary"], facts["model"], options, facts["recipe"]
+
+
 def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
     """The n-gram for a network on top, with its cross-fitted log-probabilities of the training text."""
     spans = corpus.baseline_spans(config.preset)
@@ -86,8 +93,8 @@ class Experiment(Callback):
     As the Callback of its training, it keeps the best weights so far and writes two checkpoints: last.safetensors holds
     the whole state, including the best weights, after the last reported epoch or later; best.safetensors holds the best
     weights with all that is needed to use them. Nothing is written before ``run``. Raises InputError for a text that is
-    too short, a device that this machine lacks, and a checkpoint that is damaged or can't be resumed with this
-    configuration; that it is of the same text and options is checked by the stage, which reads them from the run.
+    too short, a device that this machine lacks, and a checkpoint that is damaged, of another training, or can't be
+    resumed with this number of epochs.
     """
 
     def __init__(
@@ -118,6 +125,8 @@ class Experiment(Callback):
         if checkpoint_dir is not None and (last := checkpoint_dir / LAST_CHECKPOINT).is_file():
             tensors, found = load_checkpoint(last)
             try:
+                if _identity(found) != _identity(self.facts):
+                    raise InputError(f"{last} is of another training (text, options or recipe); restore this one's")
                 self._check_epochs(found["state"])
                 self.training.load_state_dict(tensors, found["state"])
             except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_windows, text_costs
-from pipeline.training.experiment import ORDERS_MORE, Result, run_experiment
+from pipeline.training.experiment import ORDERS_MORE, Experiment, Result, run_experiment
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram, score_calibrated_ngram
@@ -223,6 +224,14 @@ def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_p
     once_more = Heard()  # what is done is not trained again
     assert experiment(corpus, once_more, tmp_path).history == again.history
     assert once_more.points == []
+
+
+def test_a_checkpoint_of_another_training_is_refused(corpus, tmp_path, done):
+    shutil.copy(done[2] / LAST_CHECKPOINT, tmp_path)
+    other = write_text(tmp_path, 4900)
+    for text, options in ((corpus, {"learning_rate": 0.5}), (corpus, {"seed": 1}), (other, {})):
+        with pytest.raises(InputError, match=r"last\.safetensors is of another training"):
+            Experiment(text, *resolve(OPTIONS | options), tmp_path)
 
 
 def test_a_long_epoch_is_saved_now_and_then(corpus, tmp_path, monkeypatch, done):
