@@ -69,6 +69,6 @@ def _model(
         raise ValueError(f"its n-gram is in {BEST_CHECKPOINT} beside it")
     model = language_model(config, vocab_size, Ngram.from_tensors(ngram, vocab_size) if ngram else None)
     model.load_state_dict(weights)  # raises RuntimeError for other names or shapes
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise ValueError("it has values that are not finite")
     return model

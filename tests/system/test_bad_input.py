@@ -166,6 +166,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Lab, Path], Any], str]] = {
     "another cell": (with_model(cell="gru"), "holds no model that this version can build"),
     "a size in words": (with_model(hidden_size="8"), "holds no model that this version can build"),
     "weights that are no numbers": (with_tensors(lambda t: t * float("nan")), "has values that are not finite"),
+    "weights too large for fp32": (with_tensors(lambda t: t.double() * 1e300), "has values that are not finite"),
 }
 
 
