@@ -11,6 +11,7 @@ A parameter has a range LOW..HIGH, a choice A,B,C or a fixed value; one that is 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
+from math import prod
 from typing import Any
 
 import yaml
@@ -26,6 +27,7 @@ from pipeline.support.files import read_small
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
 LARGEST_FILE = 100_000  # bytes of a space file
+MOST_CORNERS = 100_000  # combinations of outermost values, each of which is checked
 GRID_FLOATS = 5  # --sampler grid: values of a range of floats
 GRID_INTS = 4  # --sampler grid: a longer range of integers is reduced to doublings if it is searched logarithmically
 
@@ -58,6 +60,11 @@ class Space:
             if name not in given:
                 raise InputError(f"{option_name(name)} is missing{source}; give a value, a choice or a range")
         space = cls(given)
+        if (corners := prod(len(_ends(values)) for values in given.values())) > MOST_CORNERS:
+            raise InputError(
+                f"the choices A,B,C{source} have {corners:,} combinations, at most {MOST_CORNERS:,} can be checked; "
+                "give a range LOW..HIGH in place of a long choice"
+            )
         try:
             for corner in space.corners():
                 resolve({**corner, "preset": config.preset, "on_top_of": config.on_top_of})
