@@ -283,10 +283,17 @@ class Search:
         """Put the running trials, which no process trains any more, in line again; returns their numbers.
 
         ``kills`` is counted for each of them: SHARED_KILLS if their command was killed. One that has killed too many
-        processes fails.
+        processes, or was put in line with a value that the space does not have, fails.
         """
         running = self.results.trials(TrialState.RUNNING)
         for trial in running:
+            try:
+                for name, value in trial.system_attrs.get("fixed_params", {}).items():
+                    if name in self.space.searched:
+                        self.space.searched[name].to_internal_repr(value)
+            except ValueError as error:  # it would end each command in turn
+                self._fail(trial.number, str(error))
+                continue
             if kills and self.count_kills(trial.number, kills) > KILLS_ALLOWED:
                 self._fail(trial.number, "its search was killed too often, so it is not tried again")
             else:
