@@ -182,6 +182,7 @@ class Experiment(Callback):
         for callback in self.callbacks:
             callback.on_step(training)
         if self.checkpoint_dir is not None and time.monotonic() - self.saved_at >= SAVE_SECONDS:
+            training.checked_losses(1)  # a diverged training must not replace the checkpoint
             self.before_checkpoint(training)
             self.keep(training)
 

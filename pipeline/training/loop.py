@@ -35,6 +35,7 @@ from pipeline.training.hardware import choose_device, choose_kernel, choose_prec
 WARM_UP_STEPS = 50
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
 FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule
+STEPS_BETWEEN_CHECKS = 20  # of the loss: to read it waits for a GPU
 DIVERGED_TIMES = 100  # a validation perplexity of so many times the uniform distribution's counts as divergence
 
 
@@ -72,7 +73,7 @@ class PartialEpoch:
     from a checkpoint, to be restored before the next step, else None.
     """
 
-    losses: list[float] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     gradient_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
     state: State | None = None
@@ -187,16 +188,18 @@ class Training:
                     self.is_whole = False
                     self.train_step(part, *batch)
                     self.is_whole = True
-                self._check(isfinite(loss := part.losses[-1]), f"the loss is {loss} in epoch {epoch}")
+                if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
+                    self.checked_losses(1)
                 callback.on_step(self)
+            losses = self.checked_losses()
             val_perplexity, val_pooled, logit_scale = self.validate()
         finally:
             self.train_seconds, self._started = self.seconds, None
         learns = val_perplexity < DIVERGED_TIMES * self.model.vocab_size  # not if it is NaN
         self._check(learns, f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
 
-        pooled = perplexity(sum(v * n for v, n in zip(part.losses, part.sizes, strict=True)) / sum(part.sizes))
-        book = [perplexity(loss) for loss in part.losses] if self.config.preset == "report" else []
+        pooled = perplexity(sum(v * n for v, n in zip(losses, part.sizes, strict=True)) / sum(part.sizes))
+        book = [perplexity(loss) for loss in losses] if self.config.preset == "report" else []
         first_half = book[: max(1, self.data.steps_per_epoch // 2)]
         with defer_signals():
             self.train_chars += sum(part.sizes)
@@ -252,7 +255,7 @@ class Training:
                 for mean, parameter in zip(self.average.parameters(), parameters, strict=True):
                     mean.lerp_(parameter, 1 - decay)
         part.state = detach(state) if self.data.carries_state else None  # truncated backpropagation through time
-        part.losses.append(loss.item())
+        part.losses.append(loss.detach())
         part.sizes.append(inputs.numel())
 
     def validate(self) -> tuple[float, float, float]:
@@ -270,6 +273,17 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             score = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
         return score.perplexity, score.pooled, 1.0
+
+    def checked_losses(self, latest: int = 0) -> list[float]:
+        """The losses of this epoch so far, or the ``latest`` ones. Raises TrainingDivergedError unless all are finite.
+
+        Waits until the device has done all steps.
+        """
+        assert self.partial_epoch is not None
+        losses: list[float] = torch.stack(self.partial_epoch.losses[-latest:]).tolist()
+        for loss in losses:
+            self._check(isfinite(loss), f"the loss is {loss} in epoch {len(self.history) + 1}")
+        return losses
 
     def _check(self, is_fine: bool, problem: str) -> None:
         """Raise TrainingDivergedError unless ``is_fine``."""
@@ -308,7 +322,7 @@ class Training:
         }
         if (part := self.partial_epoch) is not None and part.losses:
             rng = self._rng_module().get_rng_state() if part.dropout_rng is None else part.dropout_rng
-            parts = {"losses": torch.tensor(part.losses), "gradient_norm": part.gradient_norm, "masks_rng": rng}
+            parts = {"losses": torch.stack(part.losses), "gradient_norm": part.gradient_norm, "masks_rng": rng}
             if part.state is not None:
                 parts |= {f"state.{index}": each for index, each in enumerate(parts_of(part.state))}
             tensors |= flatten("under_way", parts)
@@ -343,7 +357,7 @@ class Training:
             parts = group("under_way", tensors)
             states = [tensor.to(self.device) for _, tensor in sorted(group("state", parts).items())]
             self.partial_epoch = PartialEpoch(
-                losses=parts["losses"].tolist(),
+                losses=list(parts["losses"].to(self.device)),
                 sizes=list(facts["under_way"]["sizes"]),
                 gradient_norm=parts["gradient_norm"].to(self.device),
                 state=state_of(tuple(states)) if states else None,

@@ -84,7 +84,7 @@ def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
         class NoteLoss(Callback):
             def on_step(self, training: Training, seen: list[float] = ours) -> None:
                 assert training.partial_epoch is not None
-                seen.append(training.partial_epoch.losses[-1])
+                seen.append(float(training.partial_epoch.losses[-1]))
 
         point = training.run_epoch(NoteLoss())
         losses += ours

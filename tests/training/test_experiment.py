@@ -14,7 +14,7 @@ from torch import Tensor
 from models.language_model import LanguageModel
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig, resolve
-from pipeline.errors import InputError
+from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
@@ -247,6 +247,18 @@ def test_a_long_epoch_is_saved_now_and_then(corpus, tmp_path, monkeypatch, done)
     result = experiment(corpus, folder=tmp_path)
     assert len(saved) > 20
     assert result.test == done[0].test
+
+
+def test_a_loss_that_is_no_number_reaches_no_checkpoint(corpus, tmp_path, monkeypatch):
+    class Poison(Callback):
+        def on_step(self, training: Training) -> None:
+            if training.step == 3:
+                torch.nn.init.constant_(training.model.output.bias, float("nan"))
+
+    monkeypatch.setattr(experiment_module, "SAVE_SECONDS", 0.0)
+    with pytest.raises(TrainingDivergedError):
+        Experiment(corpus, *resolve(OPTIONS), tmp_path).run(Poison())
+    assert load_checkpoint(tmp_path / LAST_CHECKPOINT)[0]["under_way.losses"].isfinite().tolist() == [True] * 3
 
 
 def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch(corpus, tmp_path):

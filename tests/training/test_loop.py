@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import pipeline.text.batches
 import pipeline.training.hardware
@@ -30,6 +31,7 @@ from pipeline.training.loop import (
     WARM_UP_STEPS,
     Callback,
     EpochPoint,
+    PartialEpoch,
     Training,
     fit,
 )
@@ -282,6 +284,23 @@ def test_a_loss_that_is_no_number_ends_with_the_reason_and_the_history_before_it
     with pytest.raises(TrainingDivergedError, match="the validation perplexity is nan after epoch 2; lower --learning"):
         fit(training)
     assert len(training.history) == 1
+
+
+@pytest.mark.parametrize("recipe", FEW_STEPS.values(), ids=FEW_STEPS)
+def test_a_step_reads_no_number_which_would_wait_for_a_gpu(recipe):
+    read: list[str] = []
+
+    class Reads(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            read.extend([str(func)] if "_local_scalar_dense" in str(func) else [])
+            return func(*args, **(kwargs or {}))
+
+    training, part = start(recipe | {"average": 0.9}), PartialEpoch()
+    for batch in training.data.batches(1, torch.Generator()):
+        with Reads():
+            training.train_step(part, *batch)
+    assert read == []
+    assert len(part.losses) > 1
 
 
 # --- it can be gone on with ------------------------------------------------------------------------------------------
