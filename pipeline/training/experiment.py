@@ -120,7 +120,6 @@ class Experiment(Callback):
             "model": asdict(model_config),
             "train": asdict(train_config),
             "recipe": RECIPE[train_config.preset],
-            **({"ngram_order": ngram.order} if ngram else {}),
         }
         if checkpoint_dir is not None and (last := checkpoint_dir / LAST_CHECKPOINT).is_file():
             tensors, found = load_checkpoint(last)

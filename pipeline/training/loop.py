@@ -312,7 +312,6 @@ class Training:
             "step": self.step,
             "epochs": self.epochs,
             "precision": self.precision,
-            "kernel": self.model.kernel,
             "train_seconds": self.seconds,
             "train_chars": self.train_chars,
             "history": [asdict(point) for point in self.history],
