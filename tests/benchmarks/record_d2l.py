@@ -32,11 +32,12 @@ import torch
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, resolve
-from pipeline.support.files import file_lock, write_atomically
+from pipeline.support.files import ROOT, file_lock, write_atomically
 from pipeline.text.corpus import load_corpus
 
 DATA = Path(__file__).parents[2] / "pipeline" / "report" / "data"
 TABLE = DATA / "d2l_curves.csv"
+LOCK = ROOT / "mlruns" / "d2l_curves.lock"  # not beside the table: it stays, and git would list it
 COLUMNS = ("id", "seed", "epochs", "cpu_seconds", "train_perplexities", "val_perplexities")
 
 
@@ -51,7 +52,7 @@ def rows() -> dict[tuple[str, int], dict[str, str]]:
 def keep(row: dict[str, str]) -> None:
     """Add a training in its place, unless there is one of the same seed that is as long."""
     key = row["id"], int(row["seed"])
-    with file_lock(Path(f"{TABLE}.lock")):
+    with file_lock(LOCK):
         kept = rows()
         if key in kept and int(kept[key]["epochs"]) >= int(row["epochs"]):
             return
