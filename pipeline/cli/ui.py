@@ -83,8 +83,8 @@ def saved_views(store: Store) -> list[tuple[str, str]]:
     for tag, value in tags.items():
         if tag.startswith(views.TAG_PREFIX):
             name, key = json.loads(value)["name"], tag.removeprefix(views.TAG_PREFIX)
-            kind = key.partition("-")[0]
-            found.append((kinds.index(kind) if kind in kinds else len(kinds), name, key))
+            kind, dash, _ = key.partition("-")  # no dash: the view of all texts
+            found.append((kinds.index(kind) if dash and kind in kinds else len(kinds), name, key))
     return [(name, key) for _, name, key in sorted(found)]
 
 

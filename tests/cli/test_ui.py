@@ -186,6 +186,17 @@ def test_a_running_ui_is_used_and_the_address_printed(opened, monkeypatch):
     assert opened == [address]
 
 
+def test_a_ui_that_is_started_prints_its_views_by_kind_when_it_answers(store, opened, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    monkeypatch.setattr(Server, "poll", lambda server: None)
+    recorded("train")
+    printed = said("ui")
+    port = (store / "mlruns" / ".ui-port").read_text()
+    assert f"  Models of topics\n    http://127.0.0.1:{port}{VIEW}models-{DIGEST[:8]}&" in printed
+    names = ["Models of topics", "Seeds on topics", "Equal compute on topics", "Models of all texts"]
+    assert re.findall(r"^  (\w.*)$", printed, re.M) == names
+
+
 @pytest.mark.slow
 def test_ctrl_c_stops_the_ui_and_its_server_without_a_traceback(tmp_path):
     port = free_port()
