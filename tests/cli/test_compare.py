@@ -31,3 +31,5 @@ def test_compare_as_json_has_a_pair_for_each_difference(store):
     assert result["options"] == {"cell": ["gru", "lstm"]}
     assert result["figures"]["perplexity/val"] == [9.0, 9.0]
     assert result["warning"] == ""
+    other = json.loads(run("compare", recorded(preset="report"), first, "--json")[1])["warning"]
+    assert other.startswith("The presets report and stream validate on different characters: only the test")

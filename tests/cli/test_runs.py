@@ -31,10 +31,16 @@ def test_runs_lists_a_training_with_its_perplexities_and_cost(trained, monkeypat
     assert row[7] == "ok"
 
 
-def test_runs_says_that_there_are_none_or_more(store, monkeypatch):
+def test_runs_says_that_there_are_none(store):
     assert run("runs") == (0, "no training is recorded\n", "")
     assert run("runs", "--search", "gru")[1] == "no training is recorded with these words\n"
     assert json.loads(run("runs", "--json")[1]) == {"runs": []}
+
+
+def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):
+    (training,) = listed_trainings()
+    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search, limit: [training] * limit)
+    assert run("runs", "--limit", "2")[1].splitlines()[3:] == ["(the last 2; more with --limit)"]
 
 
 def test_the_table_fits_into_the_terminal(trained, monkeypatch):

@@ -160,6 +160,11 @@ def test_a_document_names_options_that_exist_and_its_links_lead_somewhere(path):
             assert not heading or heading in heads, target
 
 
+def test_each_command_is_in_the_documents():
+    documents = "".join(path.read_text() for path in DOCUMENTS)
+    assert [name for name in cli.commands if f"tmlm {name}" not in documents] == []
+
+
 def test_the_containers_run_commands_with_options_that_exist():
     for path in ROOT.glob("docs/cluster/*.yaml"):
         commands = re.findall(r"venv/bin/tmlm\b([^;\n]+)", re.sub(r'[][,"]', " ", path.read_text()))
