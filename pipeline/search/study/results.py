@@ -8,7 +8,6 @@ from math import inf
 from typing import Any
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import STOPPED_BY_TIME, SearchConfig
@@ -141,13 +140,15 @@ class Results:
         importances: dict[str, dict[str, float]] = {}
         if len(self.complete()) < FEWEST_TO_RANK:
             return importances
+        from optuna import importance  # imports scikit-learn, which takes half a second or more
+
         targets = (lambda trial: float(trial.values[0])), (lambda trial: float(trial.values[1]))
         for name, target in zip(OBJECTIVES, targets, strict=True):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the evaluator is experimental, and leaves out fixed parameters
-                evaluator = FanovaImportanceEvaluator(seed=self.config.seed)
+                evaluator = importance.FanovaImportanceEvaluator(seed=self.config.seed)
                 try:
-                    importances[name] = get_param_importances(self.study, evaluator=evaluator, target=target)
+                    importances[name] = importance.get_param_importances(self.study, evaluator=evaluator, target=target)
                 except (ValueError, RuntimeError) as error:
                     log.warning("No parameter importance of %s: %s", name, error)
         return importances
