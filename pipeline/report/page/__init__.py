@@ -1,1 +1,1 @@
-"""The report as a page: sentences, tables, pictures and templates."""
+"""The report as a page: sentences, tables and charts as plain data."""
