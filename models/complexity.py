@@ -7,9 +7,10 @@ closed form. With L layers of hidden size h and input size i (h above the first 
     macs_per_char        = sum over layers of Cell.macs_per_char(i, h)  +  (h + 1) V, as ptflops counts
     matmul_macs_per_char = sum over layers of Cell.weights(i, h)  +  h V, the matrix products alone
 
-Residual connections add no parameters and no MACs. A model on top of an n-gram has two gates as further outputs: V + 2
-in place of V in (h + 1) V and h V; the n-gram itself adds lookups but no MACs. The report counts the recurrent layers
-alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
+Residual connections add no parameters and no MACs. A model on top of n-grams of K orders has the gates as further
+outputs, V + 1 + K in place of V in (h + 1) V and h V, and the n-gram model's gate; n-grams add lookups, no MACs. The
+report counts the recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not
+thread-safe.
 """
 
 import io
@@ -21,6 +22,7 @@ from torch import nn
 
 from models.cells import CELLS
 from models.config import ModelConfig
+from models.gated_ngrams import GATE_UNITS, LONGEST, SEEN
 
 REPORT_CHARS = 1024  # characters for which the report counts MACs
 
@@ -48,20 +50,25 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
         count(input_size, hidden) + above * count(hidden, hidden)
         for count in (cell.parameters, cell.macs_per_char, cell.weights)
     )
-    outputs = _outputs(config, vocab_size)
-    head = (hidden + 1) * outputs
+    heads = [(hidden, _outputs(config, vocab_size)), *_gate(config)]
+    head = sum((size + 1) * outputs for size, outputs in heads)
     return Complexity(
         parameters=parameters + head + vocab_size * config.embedding_size,
         macs_per_char=macs + head,
-        matmul_macs_per_char=weights + hidden * outputs,
+        matmul_macs_per_char=weights + sum(size * outputs for size, outputs in heads),
         report_parameters=parameters,
         report_macs=REPORT_CHARS * macs,
     )
 
 
 def _outputs(config: ModelConfig, vocab_size: int) -> int:
-    """Size of the output layer: the logits, and the two gates of a model on top of an n-gram."""
-    return vocab_size + 2 * (config.on_top_of == "ngram")
+    """Size of the output layer: the logits, and the gates of a model on top of n-grams."""
+    return vocab_size + (1 + LONGEST) * (config.on_top_of == "ngram")
+
+
+def _gate(config: ModelConfig) -> list[tuple[int, int]]:
+    """Inputs and outputs of the linear layers of an n-gram model's gate, of a model on top of it."""
+    return [(SEEN * LONGEST, GATE_UNITS), (GATE_UNITS, LONGEST)] if config.on_top_of == "ngram" else []
 
 
 def _probe(module: nn.Module, inputs: tuple[int, int], printed: bool = False) -> tuple[int, int, str]:
@@ -99,11 +106,11 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
         return counted
     input_size = config.embedding_size or vocab_size
     macs, parameters, _ = _probe(_layers(config, input_size), (1, input_size))
-    output = nn.Linear(config.hidden_size, _outputs(config, vocab_size))
-    output_macs, output_parameters, _ = _probe(output, (1, config.hidden_size))
+    heads = [(config.hidden_size, _outputs(config, vocab_size)), *_gate(config)]
+    probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in heads]
     return Complexity(
-        parameters=parameters + output_parameters + vocab_size * config.embedding_size,
-        macs_per_char=macs + output_macs,
+        parameters=parameters + sum(probe[1] for probe in probes) + vocab_size * config.embedding_size,
+        macs_per_char=macs + sum(probe[0] for probe in probes),
         matmul_macs_per_char=counted.matmul_macs_per_char,
         report_parameters=parameters,
         report_macs=REPORT_CHARS * macs,

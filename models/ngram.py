@@ -9,7 +9,6 @@ Scores are in bits per character; perplexity is ``2 ** bits_per_char``.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import log2
 from typing import Any
 
@@ -21,7 +20,6 @@ Floats = NDArray[np.float64]
 
 BASELINE_ORDERS = range(2, 9)  # the best of them on validation is the baseline
 PIECE_CHARS = 1_000_000  # characters scored at once: arrays of 8 MB
-PIECE_PROBABILITIES = 500_000  # positions x vocabulary computed at once: arrays of 4 MB
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
@@ -130,12 +128,6 @@ class _Order:
     shares: Floats
     backoff: Floats
 
-    @cached_property
-    def ends(self) -> Ints:
-        """End (C + 1,) of each context's n-grams in ``keys``, and a last 0: ``ends[context - 1]`` is the start."""
-        counts = np.bincount(self.keys // self.vocab_size, minlength=len(self.backoff))
-        return np.append(np.cumsum(counts), 0)
-
     def find(self, contexts: Ints, last: Ints) -> Ints:
         """Ids (N,) of the n-grams with these contexts and last characters; -1 for one that is not in training."""
         if not len(self.keys):
@@ -143,16 +135,6 @@ class _Order:
         wanted = contexts * self.vocab_size + last  # negative, so never found, for context -1
         ids = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[ids] == wanted, ids, -1)
-
-    def add_to(self, lower: Floats, rows: Ints, contexts: Ints) -> None:
-        """Turn distributions of the next lower order into those of this order, in place.
-
-        ``rows`` (R,) are the rows of ``lower`` (N, V) to change; ``contexts`` (R,) are their contexts, all in training.
-        """
-        lower[rows] *= self.backoff[contexts][:, None]
-        followers = self.ends[contexts] - self.ends[contexts - 1]  # a context's n-grams are adjacent
-        ngrams = np.arange(followers.sum()) + np.repeat(self.ends[contexts] - np.cumsum(followers), followers)
-        lower[np.repeat(rows, followers), self.keys[ngrams] % self.vocab_size] += self.shares[ngrams]
 
 
 class KneserNey:
@@ -181,34 +163,63 @@ class KneserNey:
 
         Takes a tenth of the time of a new fit.
         """
+        return cls._of(vocab_size, (grams.without(start, end) for grams in ngrams))
+
+    @classmethod
+    def from_counts(cls, vocab_size: int, keys: Sequence[Ints], counts: Sequence[Ints]) -> "KneserNey":
+        """The model with these n-grams: sorted keys (G,) and occurrences (G,) of each order, the shortest first.
+
+        Raises ValueError unless they are those of a text.
+        """
+
+        def ngrams() -> Iterator[NGrams]:
+            shorter = _Order(vocab_size, np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(1))
+            suffixes: Ints = np.zeros(0, dtype=np.int64)  # of the next lower order
+            for n, (own, occurring) in enumerate(zip(keys, counts, strict=True), start=1):
+                contexts, last = own // vocab_size, own % vocab_size
+                is_sorted = len(own) == len(occurring) > 0 and (np.diff(own) > 0).all() and (occurring > 0).all()
+                if not is_sorted or contexts[0] < 0 or contexts[-1] >= max(1, len(suffixes)):
+                    raise ValueError(f"its {n}-grams are not sorted, or have contexts or counts that do not exist")
+                suffixes = shorter.find(suffixes[contexts], last) if n > 1 else np.zeros(len(own), dtype=np.int64)
+                if suffixes.min() < 0:
+                    raise ValueError(f"its {n}-grams have suffixes that do not exist")
+                yield NGrams(n, own, suffixes, occurring, np.zeros(0, dtype=np.int32))
+                shorter = _Order(vocab_size, own, np.zeros(0), np.zeros(0))
+
+        return cls._of(vocab_size, ngrams())
+
+    @classmethod
+    def _of(cls, vocab_size: int, ngrams: Iterable["NGrams"]) -> "KneserNey":
         model = cls.__new__(cls)
-        model._fit(vocab_size, (grams.without(start, end) for grams in ngrams))
+        model._fit(vocab_size, ngrams)
         return model
 
     def _fit(self, vocab_size: int, ngrams: Iterable["NGrams"]) -> None:
         """Compute the tables from the n-grams of all orders, the shortest first."""
         self.vocab_size = vocab_size
-        self._shorter: list[_Order] = []  # of each order but the highest, from continuation counts
-        self._longest: list[_Order] = []  # of each order as the highest of a model, from occurrences
+        self.shorter: list[_Order] = []  # of each order but the highest, from continuation counts
+        self.longest: list[_Order] = []  # of each order as the highest of a model, from occurrences
+        self.counts: list[Ints] = []  # occurrences of the n-grams of each order
         keys: Ints = np.zeros(0, dtype=np.int64)  # of the next lower order
         num_contexts = 1
         for longer in ngrams:
             if longer.length > 1:
                 counts = np.bincount(longer.suffixes[longer.counts > 0], minlength=len(keys))
-                self._shorter.append(self._discounted(keys, counts, num_contexts))
+                self.shorter.append(self._discounted(keys, counts, num_contexts))
                 num_contexts = len(keys)
-            self._longest.append(self._discounted(longer.keys, longer.counts, num_contexts))
+            self.longest.append(self._discounted(longer.keys, longer.counts, num_contexts))
+            self.counts.append(longer.counts)
             keys = longer.keys
 
     @property
     def order(self) -> int:
         """The length of the longest n-grams."""
-        return len(self._longest)
+        return len(self.longest)
 
     @property
     def entries(self) -> int:
         """The number of stored n-grams, of all orders."""
-        return sum(len(grams.keys) for grams in self._longest)
+        return sum(len(grams.keys) for grams in self.longest)
 
     def of_order(self, order: int) -> "KneserNey":
         """The model of this or a lower order fitted on the same text; it shares the arrays.
@@ -216,13 +227,17 @@ class KneserNey:
         Only the highest order is counted differently, so a fitted model contains those of all lower orders.
         """
         model = copy(self)
-        model._shorter, model._longest = self._shorter[: order - 1], self._longest[:order]
+        model.shorter, model.longest, model.counts = (
+            self.shorter[: order - 1],
+            self.longest[:order],
+            self.counts[:order],
+        )
         return model
 
     @property
     def orders(self) -> list[_Order]:
         """The n-grams of each order, the shortest first."""
-        return [*self._shorter, self._longest[-1]]
+        return [*self.shorter, self.longest[-1]]
 
     def _discounted(self, keys: Ints, counts: Ints, num_contexts: int) -> _Order:
         contexts = keys // self.vocab_size
@@ -251,36 +266,10 @@ class KneserNey:
             ending = ngrams
         return np.log2(probabilities)
 
-    def log_probabilities_of_all(self, ids: ArrayLike, context: int = 0) -> NDArray[np.float32]:
-        """ids (N,) -> natural log-probabilities (N - context, V) of every character at positions ``context`` to N - 1.
-
-        Those at position i are given the order - 1 characters (or fewer) before i in ``ids``.
-        """
-        text = as_ids(ids)
-        result = np.empty((max(0, len(text) - context), self.vocab_size), dtype=np.float32)
-        rows = max(1, PIECE_PROBABILITIES // self.vocab_size)
-        for start in range(context, len(text), rows):
-            before = min(start, self.order - 1)
-            distributions = self._distributions(text[start - before : start + rows], before)
-            np.log(distributions, out=result[start - context : start - context + rows], casting="same_kind")
-        return result
-
-    def _distributions(self, text: Ints, context: int) -> Floats:
-        """Probabilities (N - context, V) of every character at positions ``context`` to N - 1."""
-        probabilities: Floats = np.full((len(text) - context, self.vocab_size), 1 / self.vocab_size)
-        ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
-        for n, grams in enumerate(self.orders[: len(text)]):
-            first = max(n, context)  # the first position that has n characters before it
-            contexts = ending[first - n : -1]
-            known = np.flatnonzero(contexts >= 0)
-            grams.add_to(probabilities[first - context :], known, contexts[known])
-            ending = grams.find(ending[:-1], text[n:])
-        return probabilities
-
 
 @dataclass(frozen=True)
 class NGramScore:
-    """Score of the n-gram model of one order on a held-out text; ``entries`` is its number of stored n-grams."""
+    """Score of an n-gram model on a held-out text: its largest order, and its number of stored n-grams, ``entries``."""
 
     order: int
     entries: int
@@ -291,24 +280,36 @@ class NGramScore:
 class Baselines:
     """Bits per character of the baselines on one held-out text.
 
-    ``ngrams`` has a score for each of BASELINE_ORDERS. ``ngram_order`` is the best of these on validation: the n-gram
-    that networks are compared with.
+    ``singles`` has a score for each of BASELINE_ORDERS, of which ``best_order`` is the best on validation. ``gated`` is
+    that of the orders combined by a gate, if they were.
     """
 
     uniform_bits_per_char: float
     unigram_bits_per_char: float
-    ngram_order: int
-    ngrams: tuple[NGramScore, ...]
+    best_order: int
+    singles: tuple[NGramScore, ...]
+    gated: NGramScore | None = None
+
+    @property
+    def single(self) -> NGramScore:
+        """The score of the n-gram model of the best single order."""
+        return next(score for score in self.singles if score.order == self.best_order)
 
     @property
     def ngram(self) -> NGramScore:
-        """The score of the n-gram model of the best order."""
-        return next(score for score in self.ngrams if score.order == self.ngram_order)
+        """The score of the n-gram model that networks are compared with."""
+        return self.gated or self.single
 
     def perplexities(self) -> dict[str, float]:
-        """Perplexities of the best n-gram and the unigram model, by their labels in figures."""
-        unigram, ngram = 2**self.unigram_bits_per_char, 2**self.ngram.bits_per_char
-        return {f"{self.ngram_order}-gram": ngram, "letter frequencies": unigram}
+        """Perplexities of the n-gram models and the unigram model on this text, by their labels in figures."""
+        scores = {ngram_label(each.order, self.best_order): each for each in (self.ngram, self.single)}
+        models = {label: 2**each.bits_per_char for label, each in scores.items()}
+        return {**models, "letter frequencies": 2**self.unigram_bits_per_char}
+
+
+def ngram_label(order: int | None, single_order: int | None) -> str:
+    """The name of an n-gram model in tables and figures, from its largest order and the best single order."""
+    return f"{order}-gram" if order == single_order else f"n-grams, 1 to {order}"
 
 
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:

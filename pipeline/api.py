@@ -33,6 +33,7 @@ from models.complexity import Complexity, measure
 from models.config import ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
+from models.ngram import ngram_label
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.stages import evaluate as evaluate_stage
@@ -271,7 +272,7 @@ class Model:
 
         Example:
             >>> api.load().evaluate("val")
-            Evaluation of lstm-1x16-s0 on the val split of python-docs: perplexity ... (8-gram ..., both ...), ...
+            Evaluation of lstm-1x16-s0 on the val split of python-docs: perplexity ... (n-grams, 1 to 10 ..., ...), ...
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
@@ -292,12 +293,17 @@ class Evaluation:
     characters: int  # that were predicted
     run_id: str  # of the evaluation's run
     unknown_characters: int = 0  # of the text file, which are not in the model's alphabet
-    ngram_order: int | None = None  # of the best on validation; None if the training's text can't be read
+    ngram_order: int | None = None  # of the longest n-grams; None if the training's text can't be read
+    single_ngram_order: int | None = None  # of the best single order on validation
     ngram_perplexity: float | None = None
     mixture_perplexity: float | None = None  # None if the training's run is not known
 
     def __repr__(self) -> str:
-        beside = [f"{self.ngram_order}-gram {self.ngram_perplexity:.2f}"] if self.ngram_perplexity else []
+        beside = (
+            [f"{ngram_label(self.ngram_order, self.single_ngram_order)} {self.ngram_perplexity:.2f}"]
+            if self.ngram_perplexity
+            else []
+        )
         beside += [f"both {self.mixture_perplexity:.2f}"] if self.mixture_perplexity else []
         compared = f" ({', '.join(beside)})" if beside else ""
         return (

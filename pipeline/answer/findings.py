@@ -22,9 +22,10 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class CountedModel:
-    """The n-gram model of one order; ``entries`` is the number of n-grams that it stores."""
+    """An n-gram model: of one order, or of all orders up to ``order``; ``entries`` is the number of its n-grams."""
 
     order: int
+    name: str
     entries: int
     val_perplexity: float
     test_perplexity: float
@@ -53,7 +54,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Findings:
-    """All measurements on a text; ``order`` is that of the best n-gram on validation.
+    """All measurements on a text; ``order`` is the largest of the n-gram model that networks are compared with.
 
     ``alone``, ``mixed`` and ``on_top`` compare the default network, its mixture and the largest network on top of an
     n-gram with the best n-gram, in bits per character.
@@ -74,7 +75,7 @@ class Findings:
 
     @property
     def ngram(self) -> CountedModel:
-        """The best n-gram."""
+        """The n-gram model that networks are compared with."""
         return next(each for each in self.counted if each.order == self.order)
 
     def family(self, *families: Family) -> list[Network]:

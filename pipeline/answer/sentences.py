@@ -29,7 +29,7 @@ def alone(findings: Findings) -> str:
     }[findings.alone.verdict]
     return (
         f"Alone: the {network.name}, trained for {_seconds(network.train_seconds)}, has a test perplexity of "
-        f"{_mean(findings, network)}; the {ngram.order}-gram, fitted in {_seconds(ngram.fit_seconds)}, has "
+        f"{_mean(findings, network)}; the {ngram.name}, fitted in {_seconds(ngram.fit_seconds)}, has "
         f"{ngram.test_perplexity:.2f}. The network's is {_difference(findings.alone)}: {conclusion}."
     )
 
@@ -38,8 +38,8 @@ def with_counting(findings: Findings) -> str:
     """Compare the mixture, and the largest network on top of an n-gram, with the best n-gram."""
     mixed, on_top = findings.default, findings.largest_on_top
     return (
-        f"With counting: mixed with the {findings.order}-gram, the network reaches {_mean(findings, mixed, True)}, "
-        f"{_difference(findings.mixed)} than the n-gram alone{_unless_ahead(findings.mixed)}; the {on_top.name}, "
+        f"With counting: mixed with the {findings.ngram.name}, the network reaches {_mean(findings, mixed, True)}, "
+        f"{_difference(findings.mixed)} than these alone{_unless_ahead(findings.mixed)}; the {on_top.name}, "
         f"trained on top of an n-gram for {_seconds(on_top.train_seconds)}, reaches {_mean(findings, on_top)}, "
         f"{_difference(findings.on_top)}{_unless_ahead(findings.on_top)}."
     )
@@ -80,7 +80,7 @@ def _example(findings: Findings, networks: Sequence[Network], limit: float) -> s
     is_close = ends is not None and ends[0] <= bar <= ends[1]
     return (
         f" The {network.name} has {_mean(findings, network)} with {network.stored_numbers:,} numbers, the "
-        f"{ngram.order}-gram {bar:.2f} with {ngram.entries:,}{': too close to call' if is_close else ''}."
+        f"{ngram.name} {bar:.2f} with {ngram.entries:,}{': too close to call' if is_close else ''}."
     )
 
 
@@ -135,7 +135,7 @@ def _rows(findings: Findings) -> list[tuple[str, ...]]:
     """The rows of the table: the n-grams by order, then the networks."""
     rows: list[tuple[str, ...]] = [
         (
-            f"{each.order}-gram",
+            each.name,
             f"{each.entries:,}",
             "",
             f"{each.fit_seconds:.2f}",

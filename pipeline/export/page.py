@@ -16,7 +16,7 @@ from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml
-from pipeline.training.summary import compared, ngram_label, sizes, verdict
+from pipeline.training.summary import compared, ngram_name, sizes, verdict
 
 SHOWN = 3  # configurations that are coloured at first
 
@@ -187,7 +187,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         ngram = best.result["ngram_val_perplexity"]
         charts = explorer(
             series,
-            {f"{ngram_label(best.result)} {rounded(ngram)}": ngram},
+            {f"{ngram_name(best.result)} {rounded(ngram)}": ngram},
             front_title,
             "perplexity by epoch",
             f"{perplexity} {caption}",

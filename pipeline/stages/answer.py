@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.gated_ngrams import NGramModel, NGramTables, fit_gate
 from models.mixture import Mixture
-from models.ngram import KneserNey
+from models.ngram import KneserNey, ngram_label
 from pipeline.answer import figures
 from pipeline.answer.findings import BLOCK_CHARS, CountedModel, Findings, Network
 from pipeline.answer.plan import planned
@@ -147,7 +148,7 @@ class _Answer(Sweep[AnswerRun]):
         on_top = max(number for number, each in enumerate(self.plan) if each.family == "on top")
         findings = Findings(
             text=self.corpus.label,
-            order=self.corpus.baselines("stream")["val"].ngram_order,
+            order=self.corpus.baselines("stream")["val"].ngram.order,
             counted=self._counted(),
             trained=self._trained(results),
             alone=self._compare(results[default]),
@@ -199,18 +200,22 @@ class _Answer(Sweep[AnswerRun]):
         return AnswerRun(self.run.id, findings, sentences, result)
 
     def _counted(self) -> tuple[CountedModel, ...]:
-        """Fit and time the n-grams of all orders."""
+        """Fit and time the n-grams of each order, and all orders together."""
         text, symbols = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        scores = (self.corpus.baselines("stream")[split].ngrams for split in ("val", "test"))
+        baselines = self.corpus.baselines("stream")
         KneserNey(text, symbols, 1)  # not timed: reads the text into memory
         counted = []
-        for val, test in zip(*scores, strict=True):
+        for val, test in zip(
+            *([*baselines[split].singles, baselines[split].ngram] for split in ("val", "test")), strict=True
+        ):
             began = time.perf_counter()
-            ngram = KneserNey(text, symbols, val.order)
+            tables = NGramTables(KneserNey(text, symbols, val.order))
+            ngram = NGramModel(tables, fit_gate(text, tables) if val == baselines["val"].gated else None)
             seconds = time.perf_counter() - began
             perplexities = 2**val.bits_per_char, 2**test.bits_per_char
             (ms_per_char,) = generation_ms_per_char([ngram])
-            counted.append(CountedModel(val.order, val.entries, *perplexities, seconds, ms_per_char))
+            name = ngram_label(val.order, val.order if ngram.gate is None else 0)
+            counted.append(CountedModel(val.order, name, val.entries, *perplexities, seconds, ms_per_char))
         return tuple(counted)
 
     def _trained(self, results: Results) -> tuple[Network, ...]:
@@ -247,4 +252,4 @@ class _Answer(Sweep[AnswerRun]):
             mixture = Mixture(result["mixture_kind"], result["mixture_weight"])
             costs = costs_of_mixture(model, ngram, mixture, ids) if is_mixed else text_costs(model, ids)
             bits.append(np.asarray(costs / np.log(2)))
-        return paired(np.array(bits) + ngram.log2_probabilities(test)[1:], BLOCK_CHARS)
+        return paired(np.array(bits) - np.asarray(ngram.costs(test) / np.log(2)), BLOCK_CHARS)

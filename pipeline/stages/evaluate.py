@@ -9,7 +9,6 @@ import torch
 
 from models.language_model import LanguageModel
 from models.mixture import Mixture
-from models.ngram import predicted_bits_per_char
 from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
@@ -132,6 +131,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
         tensor = torch.from_numpy(ids)
         ngram = None if corpus is None else corpus.ngram(trained.preset)
+        single_order = None if corpus is None else corpus.baselines(trained.preset)["val"].best_order
         if ngram is None:
             costs = text_costs(trained.network, tensor)
         else:
@@ -139,8 +139,9 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
         score = TextScore.of(costs)
         result |= {"perplexity": score.perplexity, "bits_per_char": score.bits_per_char, "characters": len(costs)}
         if ngram is not None:
-            bits = predicted_bits_per_char(ngram, ids)
-            result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits, "ngram_order": ngram.order}
+            alone = TextScore(float(Mixture("linear", 0.0).of(nats)), len(costs))
+            result |= {"ngram_perplexity": alone.perplexity, "ngram_bits_per_char": alone.bits_per_char}
+            result |= {"ngram_order": ngram.order, "single_ngram_order": single_order}
             training = recorded.read_json(trained.run_id, recorded.RESULT_FILE) if trained.run_id else {}
             if "mixture_weight" in training:  # of this n-gram and the model, as the training has chosen it
                 mixture = Mixture(training["mixture_kind"], training["mixture_weight"])

@@ -10,7 +10,7 @@ from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, corpus_options, corpus_tags, record_datasets, run_step
 from pipeline.training.summary import baseline_table
 
-BASELINES = ("uniform_", "unigram_", "ngram_")  # prefixes of the figures' names
+BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 
 
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
@@ -35,8 +35,10 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             result[f"uniform_{split}_perplexity"] = 2**baseline.uniform_bits_per_char
             result[f"unigram_{split}_perplexity"] = 2**baseline.unigram_bits_per_char
             result[f"ngram_{split}_perplexity"] = 2**baseline.ngram.bits_per_char
+            result[f"single_ngram_{split}_perplexity"] = 2**baseline.single.bits_per_char
         run.constants({f"corpus/{name}": value for name, value in result.items() if isinstance(value, int)})
-        result |= {"ngram_order": baselines["val"].ngram_order, "ngram_entries": baselines["val"].ngram.entries}
+        result |= {"ngram_order": baselines["val"].ngram.order, "ngram_entries": baselines["val"].ngram.entries}
+        result["single_ngram_order"] = baselines["val"].best_order
         run.constants({f"baseline/{name}": value for name, value in result.items() if name.startswith(BASELINES)})
         result["ngrams"] = [
             {
@@ -45,7 +47,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
                 "val_perplexity": 2**val.bits_per_char,
                 "test_perplexity": 2**test.bits_per_char,
             }
-            for val, test in zip(*(baselines[split].ngrams for split in ("val", "test")), strict=True)
+            for val, test in zip(*(baselines[split].singles for split in ("val", "test")), strict=True)
         ]
         run.json("vocabulary.json", {"symbols": list(corpus.vocabulary.symbols)})
         run.yaml("environment.yaml", machine.environment())

@@ -294,7 +294,7 @@ class _SearchSweep(Sweep[SearchRun]):
         areas = hypervolume_by_trial(trials, self.search.reference)
         return {
             "pareto": figures.pareto_front(
-                trials, evaluated, chosen, baselines.ngrams, baselines.perplexities(), about
+                trials, evaluated, chosen, baselines.singles, baselines.perplexities(), about
             ),
             "hypervolume": figures.hypervolume_history(areas, evaluated, f"hypervolume of the front: {about}"),
             "importance": figures.parameter_importance(self.results.importances(), f"parameter importance: {about}"),

@@ -3,8 +3,8 @@
 Shapes: B batch (rows), T time steps, N windows.
 """
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -15,8 +15,15 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pipeline.text.corpus import Corpus
 
-Prior = Callable[[int, int], Tensor]
-"""(start, end) -> an n-gram model's log-probabilities (end - start, V) at these positions of the training text."""
+PRIOR_NUMBERS = 1_000_000_000  # of a prior at most are in memory, two bytes each: an epoch reads fewer characters
+
+
+class Prior(Protocol):
+    """What n-grams say about the training text: (start, end) -> a tensor (end - start, ...) for these positions."""
+
+    numbers_per_char: int
+
+    def __call__(self, start: int, end: int) -> Tensor: ...
 
 
 def windows(ids: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -81,8 +88,9 @@ class WindowData:
 class StreamData:
     """The project's protocol: parallel streams through the text, along each of which the state is carried.
 
-    An epoch reads the whole text, or the next PASS_CHARS of a longer one. With a ``prior``, batches also hold its
-    log-probabilities at the targets. Raises InputError for a text that is too short to fill the rows.
+    An epoch reads the whole text, or the next PASS_CHARS of a longer one. With a ``prior``, batches also hold what it
+    says about the targets, and an epoch reads at most as many characters as PRIOR_NUMBERS suffice for. Raises
+    InputError for a text that is too short to fill the rows.
     """
 
     carries_state = True
@@ -90,7 +98,7 @@ class StreamData:
     def __init__(self, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> None:
         self.config = config
         self.train, self.val, self.prior = train, val, prior
-        self.pass_chars = min(len(train), PASS_CHARS)
+        self.pass_chars = min(len(train), PRIOR_NUMBERS // prior.numbers_per_char if prior else PASS_CHARS, PASS_CHARS)
         if self.pass_chars <= config.batch_size + config.sequence_length:
             raise InputError(
                 f"{len(train):,} training characters cannot fill {config.batch_size} rows of "
@@ -102,7 +110,7 @@ class StreamData:
         self.val_chars = len(self.val) - 1
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (inputs, targets), each (B, <= T), and a prior (B, <= T, V) if there is one, from a random offset."""
+        """Yield (inputs, targets), each (B, <= T), and a prior (B, <= T, ...) if there is one, from a random offset."""
         passes = -(-len(self.train) // self.pass_chars)  # evenly spaced; the last one ends with the text
         start = (epoch - 1) % passes * (len(self.train) - self.pass_chars) // max(1, passes - 1)
         offset = int(torch.randint(self.config.sequence_length, (), generator=generator))

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, fit_gate
 from models.ngram import Baselines, KneserNey, NGramScore, baselines
 from pipeline.config import (
     HELD_OUT_CHARS,
@@ -141,34 +143,63 @@ class Corpus:
         return spans[0] if len(spans) == 1 else np.concatenate(spans)
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
-        """Scores of the uniform, unigram and Kneser-Ney models fitted on ``baseline_text``, by split: "val" and "test".
+        """Scores of the uniform, unigram and n-gram models fitted on ``baseline_text``, by split: "val" and "test"."""
+        found = self._counted(preset)["scores"]
+        return {
+            split: Baselines(
+                **values
+                | {
+                    "singles": tuple(NGramScore(**each) for each in values["singles"]),
+                    "gated": NGramScore(**values["gated"]) if values["gated"] else None,
+                }
+            )
+            for split, values in found.items()
+        }
+
+    def ngram(self, preset: PresetName) -> NGramModel:
+        """The n-gram model that networks are compared with, fitted on ``baseline_text``; the latest is kept in memory.
+
+        All orders combined by a gate; under the presets on the report's text, the best single order.
+        """
+        key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars
+        if key not in _ngrams:
+            gate = None
+            if weights := self._counted(preset)["gate"]:
+                gate = OrderGate(LONGEST)
+                gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
+            order = LONGEST if gate else self.baselines(preset)["val"].best_order
+            tables = NGramTables(KneserNey(self.baseline_text(preset), len(self.vocabulary), order))
+            _ngrams.clear()
+            _ngrams[key] = NGramModel(tables, gate)
+        return _ngrams[key]
+
+    def _counted(self, preset: PresetName) -> dict[str, Any]:
+        """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one.
 
         Cached beside the ids, by preset, its RECIPE and the number of training characters.
         """
         last = f"-last-{self.last_chars}" if self.last_chars else ""
-        kept = self.folder / f"baselines-{preset}{last}-{RECIPE[preset]}.json"
+        kept = self.folder / f"ngrams-{preset}{last}-{RECIPE[preset]}.json"
         if kept.is_file():
-            found = json.loads(kept.read_text())
-            scores = {split: tuple(NGramScore(**each) for each in values["ngrams"]) for split, values in found.items()}
-            return {split: Baselines(**values | {"ngrams": scores[split]}) for split, values in found.items()}
+            return dict(json.loads(kept.read_text()))
+        text, symbols = self.baseline_text(preset), len(self.vocabulary)
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
-        result = baselines(self.baseline_text(preset), held_out, len(self.vocabulary))
+        scores, gate = baselines(text, held_out, symbols), None
+        if preset not in ON_REPORTS_TEXT:
+            tables = NGramTables(KneserNey(text, symbols, LONGEST))
+            model = NGramModel(tables, fit_gate(text, tables))
+            for split, ids in held_out.items():
+                bits = float(model.costs(ids).mean() / np.log(2))
+                scores[split] = replace(scores[split], gated=NGramScore(model.order, model.entries, bits))
+            assert model.gate is not None
+            gate = {name: values.tolist() for name, values in model.gate.state_dict().items()}
+        counted = {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": gate}
         with _writing_cache():
-            write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
-        return result
-
-    def ngram(self, preset: PresetName) -> KneserNey:
-        """The n-gram model of the best order, fitted on ``baseline_text``; the latest one is cached in memory."""
-        key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars
-        if key not in _ngrams:
-            order = self.baselines(preset)["val"].ngram_order
-            fitted = KneserNey(self.baseline_text(preset), len(self.vocabulary), order)
-            _ngrams.clear()
-            _ngrams[key] = fitted
-        return _ngrams[key]
+            write_atomically(kept, json.dumps(counted).encode())
+        return counted
 
 
-_ngrams: dict[tuple[str, Alphabet, PresetName, int], KneserNey] = {}  # the latest that ``Corpus.ngram`` has fitted
+_ngrams: dict[tuple[str, Alphabet, PresetName, int], NGramModel] = {}  # the latest that ``Corpus.ngram`` has fitted
 
 
 def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from models.complexity import Complexity, measure
 from models.config import ModelConfig
+from models.gated_ngrams import CrossFitted, contiguous_parts
 from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
-from models.ngram import Baselines, KneserNey
-from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, contiguous_parts, language_model
+from models.ngram import Baselines
+from models.on_top_of_ngram import NgramLanguageModel, language_model
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
@@ -24,18 +25,17 @@ from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows
 from pipeline.training.loop import SILENT, Callback, EpochPoint, Training, fit
-from pipeline.training.mixing import calibrate_ngram, costs_with_ngram, score_calibrated_ngram
+from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
-ORDERS_MORE = 2  # added to the best n-gram's order for a network on top: the network corrects its overconfidence
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
 @dataclass(frozen=True)
 class MixtureScore:
-    """The mixture of the network and the best n-gram, chosen on the validation text, and its scores."""
+    """The mixture of the network and the n-gram model, chosen on the validation text, and its scores."""
 
     mixture: Mixture
     val: TextScore
@@ -46,9 +46,9 @@ class MixtureScore:
 class Result:
     """The result of an experiment: ``model`` and perplexities are of the best epoch (lowest on validation).
 
-    ``figures`` is the flat summary that ``--json`` prints. Of a model on top of an n-gram, it has the order of that
-    n-gram and the perplexities of the n-gram alone, calibrated on the validation text; under the presets on the
-    report's text, the perplexity of the report's validation windows, each read from a zero state. Its ``last_texts``
+    ``figures`` is the flat summary that ``--json`` prints. Of a model on top of n-grams, it has their largest order;
+    under the presets on the report's text, the perplexity of the report's validation windows, each read from a zero
+    state. Its ``last_texts``
     are greedy continuations by the weights of the last epoch, as in the report: prompt -> text. ``block_costs`` are
     mean costs in nats per character of consecutive blocks: "val" and "test" of characters, "windowed" of those windows.
     """
@@ -79,12 +79,10 @@ def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
-    """The n-gram for a network on top, with its cross-fitted log-probabilities of the training text."""
+    """What n-grams say about the training text, for a network on top of them."""
     spans = corpus.baseline_spans(config.preset)
     parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
-    order = corpus.baselines(config.preset)["val"].ngram_order + ORDERS_MORE
-    ngram = KneserNey(corpus.baseline_text(config.preset), len(corpus.vocabulary), order)
-    return CrossFitted(corpus.split(config.preset, "train"), ngram, parts)
+    return CrossFitted(corpus.split(config.preset, "train"), corpus.ngram(config.preset).tables, parts)
 
 
 class Experiment(Callback):
@@ -107,9 +105,9 @@ class Experiment(Callback):
         self.corpus = corpus = corpus.limited(train_config.train_chars)
         self.model_config, self.train_config, self.checkpoint_dir = model_config, train_config, checkpoint_dir
         prior = cross_fitted(corpus, train_config) if model_config.on_top_of == "ngram" else None
-        ngram = Ngram.of(prior.ngram) if prior else None
+        ngrams = corpus.ngram(train_config.preset) if prior else None
         torch.manual_seed(train_config.seed)
-        model = language_model(model_config, len(corpus.vocabulary), ngram)
+        model = language_model(model_config, len(corpus.vocabulary), ngrams)
         self.training = Training(model, data_of(corpus, train_config, prior), train_config)
         self.callbacks: tuple[Callback, ...] = ()
         self.best_weights: dict[str, Tensor] = {}
@@ -217,7 +215,7 @@ class Experiment(Callback):
         facts = {**self.facts, "epoch": training.best.epoch, "val_perplexity": training.best.val_perplexity}
         tensors = flatten("model", self.best_weights)
         if isinstance(training.model, NgramLanguageModel):
-            tensors |= flatten("ngram", training.model.ngram.tensors())
+            tensors |= flatten("ngram", training.model.tables.tensors())
         save_checkpoint(self.checkpoint_dir / BEST_CHECKPOINT, tensors, facts)
 
     # --- the evaluation ----------------------------------------------------------------------------------------------
@@ -237,7 +235,7 @@ class Experiment(Callback):
         mixed = MixtureScore(mixture, *(TextScore(float(mixture.of(nats[split])), len(costs[split])) for split in ids))
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
-        ngram = model.ngram if isinstance(model, NgramLanguageModel) else None
+        tables = model.tables if isinstance(model, NgramLanguageModel) else None
         figures = {
             "val_perplexity": training.best.val_perplexity,
             "val_perplexity_pooled": training.best.val_perplexity_pooled,
@@ -245,8 +243,11 @@ class Experiment(Callback):
             "test_bits_per_char": test.bits_per_char,
             "ngram_val_perplexity": 2 ** baselines["val"].ngram.bits_per_char,
             "ngram_test_perplexity": 2 ** baselines["test"].ngram.bits_per_char,
-            "ngram_order": baselines["val"].ngram_order,
+            "ngram_order": baselines["val"].ngram.order,
             "ngram_entries": baselines["val"].ngram.entries,
+            "single_ngram_val_perplexity": 2 ** baselines["val"].single.bits_per_char,
+            "single_ngram_test_perplexity": 2 ** baselines["test"].single.bits_per_char,
+            "single_ngram_order": baselines["val"].best_order,
             "mixture_val_perplexity": mixed.val.perplexity,
             "mixture_test_perplexity": mixed.test.perplexity,
             "mixture_kind": mixture.kind,
@@ -258,7 +259,7 @@ class Experiment(Callback):
             "chars_per_second": training.train_chars / training.train_seconds,
             "parameters": complexity.parameters,
             "macs_per_char": complexity.macs_per_char,
-            "stored_numbers": complexity.parameters + (ngram.entries if ngram else 0),
+            "stored_numbers": complexity.parameters + (tables.entries if tables else 0),
             "checkpoint": str(self.checkpoint_dir / BEST_CHECKPOINT) if self.checkpoint_dir else None,
             "val_perplexities": [point.val_perplexity for point in training.history],
             "texts": [sample.text for sample in samples],
@@ -270,11 +271,8 @@ class Experiment(Callback):
         if preset in ON_REPORTS_TEXT:
             costs["windowed"] = score_windows(model, *windows(ids["val"], WINDOW_LENGTH), WINDOWS_AT_ONCE).costs
             figures["val_perplexity_windowed"] = perplexity(float(costs["windowed"].mean()))
-        if ngram is not None:
-            figures["on_top_of_order"], weights = ngram.order, calibrate_ngram(ngram, ids["val"])
-            for split in ids:
-                score = score_calibrated_ngram(ngram, weights, ids[split])
-                figures[f"calibrated_ngram_{split}_perplexity"] = score.perplexity
+        if tables is not None:
+            figures["on_top_of_order"] = tables.order
         block_costs = {name: block_means(each) for name, each in costs.items()}
         history, best = training.history, training.best
         return Result(figures, history, best, test, mixed, baselines, block_costs, complexity, samples, model)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from models.complexity import closed_form
 from models.config import ModelConfig
+from models.gated_ngrams import NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
-from models.on_top_of_ngram import Ngram, language_model
+from models.on_top_of_ngram import language_model
 from pipeline.config import PresetName
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
@@ -67,7 +68,11 @@ def _model(
         raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {stored:,}")
     if config.on_top_of == "ngram" and not ngram:
         raise ValueError(f"its n-gram is in {BEST_CHECKPOINT} beside it")
-    model = language_model(config, vocab_size, Ngram.from_tensors(ngram, vocab_size) if ngram else None)
+    ngrams = None
+    if ngram:
+        tables = NGramTables.from_tensors(ngram, vocab_size)
+        ngrams = NGramModel(tables, OrderGate(tables.order))
+    model = language_model(config, vocab_size, ngrams)
     model.load_state_dict(weights)  # raises RuntimeError for other names or shapes
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise ValueError("it has values that are not finite")

@@ -8,7 +8,6 @@ restores it.
 Shapes: B batch, T time steps, N characters, V vocabulary.
 """
 
-import inspect
 import time
 from collections.abc import Mapping
 from copy import deepcopy
@@ -23,6 +22,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 
 from models.language_model import LanguageModel, detach
+from models.optimizers import without_dynamo
 from models.recurrent import State, parts_of, state_of
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
@@ -362,13 +362,6 @@ class Training:
                 state=state_of(tuple(states)) if states else None,
                 dropout_rng=parts["masks_rng"],
             )
-
-
-def without_dynamo(optimizer: type[Optimizer]) -> type[Any]:
-    """The optimizer without the wrappers for torch.compile, which import torch._dynamo at their first call (1 s)."""
-    wrapped = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
-    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in wrapped}
-    return type(optimizer.__name__, (optimizer,), {**methods, "step": torch.no_grad()(methods["step"])})
 
 
 def fit(training: Training, callback: Callback = SILENT) -> list[EpochPoint]:

@@ -23,11 +23,12 @@ RESULT = (
     "best_epoch",
     "ngram_val_perplexity",
     "ngram_test_perplexity",
+    "single_ngram_val_perplexity",
+    "single_ngram_test_perplexity",
     "mixture_val_perplexity",
     "mixture_test_perplexity",
 )
 
-CALIBRATED = ("calibrated_ngram_val_perplexity", "calibrated_ngram_test_perplexity")  # of models on top of an n-gram
 SIZE = ("parameters", "stored_numbers", "macs_per_char")
 SPEED = ("train_seconds", "chars_per_second")
 TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
@@ -68,8 +69,7 @@ def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
 
 def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     """The metrics by which runs are compared, from a training's flat result."""
-    calibrated = [name for name in CALIBRATED if name in result]
-    sections = {"result": [*RESULT, *calibrated], "size": SIZE, "speed": SPEED}
+    sections = {"result": RESULT, "size": SIZE, "speed": SPEED}
     metrics = {f"{section}/{name}": result[name] for section, names in sections.items() for name in names}
     return metrics | macs_metrics(result["macs_per_char"])
 

@@ -6,31 +6,36 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
+from models.ngram import ngram_label
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
-LOOK_UPS = "The n-gram adds look-ups and no MACs; its stored entries depend on the text.\n"
+LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
-def ngram_label(result: Mapping[str, Any]) -> str:
-    """The n-gram that a result is compared with, as 5-gram."""
-    return f"{result['ngram_order']}-gram"
+def ngram_name(result: Mapping[str, Any]) -> str:
+    """The n-gram model that a result is compared with, as in "the 5-gram"."""
+    return ngram_label(result["ngram_order"], result["single_ngram_order"])
 
 
 def baselines(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
     """Rows with the baselines' sizes and perplexities, and a sentence on the n-gram to compare with."""
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
-    rows = [
-        (label, stored, *(f"{scores[f'{name}{split}_perplexity']:.3f}" for split in ("val", "test")))
-        for label, stored, scores, name in models
-    ]
-    best = f"Networks are compared with the {ngram_label(result)}, the best on validation."
+    rows: list[tuple[str, ...]] = [(label, stored, *_shown(scores, prefix)) for label, stored, scores, prefix in models]
+    if result["ngram_order"] != result["single_ngram_order"]:
+        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *_shown(result, "ngram_")))
+    best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
     return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
+
+
+def _shown(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
+    """Validation and test perplexity, as in tables."""
+    return f"{scores[f'{prefix}val_perplexity']:.3f}", f"{scores[f'{prefix}test_perplexity']:.3f}"
 
 
 def baseline_table(result: Mapping[str, Any]) -> str:
@@ -48,9 +53,9 @@ def fitted_on(sample: int, characters: int) -> str:
 
 def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows for the n-gram, the network and both mixed: label, validation and test perplexity, bits per character."""
-    on_top = f" on top of a {result['on_top_of_order']}-gram" if "on_top_of_order" in result else ""
+    on_top = " on top of n-grams" if "on_top_of_order" in result else ""
     labels = {
-        "ngram_": f"Kneser-Ney {ngram_label(result)}",
+        "ngram_": ngram_name(result),
         "": f"network{on_top}",
         "mixture_": f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)",
     }
@@ -85,7 +90,7 @@ def verdict(result: Mapping[str, Any]) -> str:
     on_val, on_test = ("ahead of" if network < bar else "behind" for network, bar in ((val, val_bar), (test, test_bar)))
     joint = "and" if on_val == on_test else f"and {on_test} it"
     return (
-        f"The network is {on_val} the {ngram_label(result)} on validation ({val:.3f} against {val_bar:.3f}) {joint} "
+        f"The network is {on_val} the {ngram_name(result)} on validation ({val:.3f} against {val_bar:.3f}) {joint} "
         f"on test ({test:.3f} against {test_bar:.3f}). Both together reach {result['mixture_val_perplexity']:.3f} on "
         f"validation and {result['mixture_test_perplexity']:.3f} on test."
     )
@@ -140,7 +145,7 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
     )
     if "ngram_perplexity" in result:
         bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
-        sentence += f"; Kneser-Ney {ngram_label(result)} {bar}"
+        sentence += f"; {ngram_name(result)} {bar}"
     if "mixture_perplexity" in result:
         sentence += f"; both together {result['mixture_perplexity']:.3f} ({result['mixture_bits_per_char']:.3f})"
     if result.get("unknown_characters"):

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from models.complexity import closed_form
 from models.config import ModelConfig
 from models.decoding import Decoding
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.generation import generate
 from models.language_model import LanguageModel
-from models.ngram import BASELINE_ORDERS, KneserNey
-from models.on_top_of_ngram import Ngram, language_model
+from models.ngram import KneserNey
+from models.on_top_of_ngram import language_model
 from pipeline.config import TrainConfig, resolve
 from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
@@ -83,6 +84,18 @@ def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
     return sorted(chosen, key=lambda each: -_macs(each[0]))
 
 
+class _Repeated:
+    """A prior that is the same at every position."""
+
+    def __init__(self, tables: NGramTables) -> None:
+        self.evidence = tables(torch.zeros(1, 1, dtype=torch.int64), 1)[0].half()
+        self.numbers_per_char = self.evidence.numel()
+
+    def __call__(self, start: int, end: int) -> torch.Tensor:
+        repeated: torch.Tensor = self.evidence.expand(end - start, -1, -1)
+        return repeated
+
+
 def time_training(
     corpus: Corpus,
     model: ModelConfig,
@@ -95,15 +108,13 @@ def time_training(
     Times steps for ``timed_seconds``, at least TIMED_STEPS of them, or a single one if that takes LONG_SECONDS. Changes
     torch's threads and the allocator for the whole process.
     """
-    symbols, ngram, prior = len(corpus.vocabulary), None, None
-    if model.on_top_of == "ngram":  # fitted on a part of the text, with zeros as prior: a step takes as long
+    symbols, ngrams, prior = len(corpus.vocabulary), None, None
+    if model.on_top_of == "ngram":  # fitted on a part of the text, whose evidence is repeated: a step takes as long
         text = corpus.limited(train.train_chars).split(train.preset, "train")[:FITTED_CHARS]
-        ngram = Ngram.of(KneserNey(text, symbols, max(BASELINE_ORDERS)))
+        ngrams = NGramModel(NGramTables(KneserNey(text, symbols, LONGEST)), OrderGate(LONGEST))
+        prior = _Repeated(ngrams.tables)
 
-        def prior(start: int, end: int) -> torch.Tensor:
-            return torch.zeros(1, symbols, dtype=torch.float16).expand(end - start, symbols)
-
-    training = Training(language_model(model, symbols, ngram), data_of(corpus, train, prior), train)
+    training = Training(language_model(model, symbols, ngrams), data_of(corpus, train, prior), train)
     keep_freed_memory()
     torch.set_num_threads(training.threads)
 
@@ -210,7 +221,7 @@ def queue_seconds(seconds: Sequence[float], workers: int) -> float:
 
 
 def generation_ms_per_char(
-    models: Sequence[KneserNey | Callable[[], LanguageModel]], chars: int = CHARS, rounds: int = ROUNDS
+    models: Sequence[NGramModel | Callable[[], LanguageModel]], chars: int = CHARS, rounds: int = ROUNDS
 ) -> list[float]:
     """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ``rounds``.
 
@@ -222,18 +233,18 @@ def generation_ms_per_char(
     times: list[list[float]] = [[] for _ in models]
     for _ in range(rounds + 1):
         for each, spent in zip(models, times, strict=True):
-            spent.append(1e3 * _writing_seconds(each if isinstance(each, KneserNey) else each(), chars) / chars)
+            spent.append(1e3 * _writing_seconds(each if isinstance(each, NGramModel) else each(), chars) / chars)
     torch.set_num_threads(threads)
     return [median(spent[1:]) for spent in times]
 
 
-def _writing_seconds(model: KneserNey | LanguageModel, chars: int) -> float:
+def _writing_seconds(model: NGramModel | LanguageModel, chars: int) -> float:
     began = time.perf_counter()
-    if isinstance(model, KneserNey):
+    if isinstance(model, NGramModel):
         text = [0]
         for _ in range(chars):
             context = text[-(model.order - 1) :] if model.order > 1 else []
-            text.append(int(model.log_probabilities_of_all([*context, 0], len(context)).argmax()))
+            text.append(int(model.log_probabilities([*context, 0], len(context)).argmax()))
     else:
         for _ in generate(model, [[0]], chars, Decoding(method="greedy")):
             pass

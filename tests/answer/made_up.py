@@ -9,7 +9,7 @@ from pipeline.support.statistics import Estimate, PairedComparison
 
 ENTRIES = (500, 4_100, 17_000, 49_000, 103_000, 179_000, 275_000)
 COUNTED = tuple(
-    CountedModel(order, entries, perplexity * 0.98, perplexity, 0.012 * order, 0.03 * order)
+    CountedModel(order, f"{order}-gram", entries, perplexity * 0.98, perplexity, 0.012 * order, 0.03 * order)
     for order, entries, perplexity in zip(range(2, 9), ENTRIES, (9.7, 6.6, 4.59, 3.93, 3.76, 3.72, 3.73), strict=True)
 )
 

@@ -1,10 +1,8 @@
 """The n-gram baselines are proper distributions, equal what the equations say, and score the book as measured."""
 
-import re
 from collections import Counter
 from functools import cache
 from math import log2
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,25 +82,6 @@ def test_a_lower_order_of_a_fit_equals_a_fit_of_that_order(order):
     np.testing.assert_array_equal(shared.log2_probabilities(held_out), fresh.log2_probabilities(held_out))
 
 
-@given(st.lists(st.integers(0, 2), max_size=30), st.lists(st.integers(0, 3), max_size=9), st.integers(1, 5))
-def test_distributions_of_all_characters_equal_the_probabilities_of_each(text, held_out, order):
-    model = KneserNey(np.array(text, dtype=np.int32), 4, order)
-    found = model.log_probabilities_of_all(held_out)
-    assert found.shape == (len(held_out), 4)
-    for i in range(len(held_out)):
-        one_by_one = [model.log2_probabilities([*held_out[:i], symbol])[-1] for symbol in range(4)]
-        np.testing.assert_allclose(found[i] / np.log(2), one_by_one, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("context", [0, 1, 3, 30])
-@pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_distributions_after_a_context_are_the_last_rows_in_pieces_of_any_size(context, rows, monkeypatch):
-    held_out = markov_text(30, seed=1)
-    expected = model_of_order(4).log_probabilities_of_all(held_out)[context:]
-    monkeypatch.setattr(ngram, "PIECE_PROBABILITIES", rows * VOCAB_SIZE)
-    np.testing.assert_allclose(model_of_order(4).log_probabilities_of_all(held_out, context), expected, rtol=1e-6)
-
-
 def test_order_one_equals_its_closed_form():
     counts, taken = np.array([1, 1, 1, 2, 2, 3, 9]), np.array([0.0, 3 / 7, 2 - 3 * 3 / 7 / 2, 3.0])
     text = np.repeat(np.arange(7), counts)
@@ -143,7 +122,7 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
         assert scores[name].uniform_bits_per_char == log2(VOCAB_SIZE)
         unigram = Unigram(train, VOCAB_SIZE)
         assert scores[name].unigram_bits_per_char == -unigram.log2_probabilities(text)[1:].mean()
-        for order, score in zip(BASELINE_ORDERS, scores[name].ngrams, strict=True):
+        for order, score in zip(BASELINE_ORDERS, scores[name].singles, strict=True):
             ngram = model_of_order(order)
             assert score == NGramScore(order, ngram.entries, -ngram.log2_probabilities(text)[1:].mean())
 
@@ -151,9 +130,9 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
 def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
     long, short = markov_text(seed=1), np.random.default_rng(0).integers(0, VOCAB_SIZE - 1, 3000)
     scores = baselines(markov_text(), {"val": long, "test": short}, VOCAB_SIZE)
-    assert scores["val"].ngram_order == scores["test"].ngram_order == 3  # what decides is two before
-    assert scores["val"].ngram.bits_per_char == min(score.bits_per_char for score in scores["val"].ngrams)
-    assert scores["test"].ngram.bits_per_char > min(score.bits_per_char for score in scores["test"].ngrams)
+    assert scores["val"].best_order == scores["test"].best_order == 3  # what decides is two before
+    assert scores["val"].ngram.bits_per_char == min(score.bits_per_char for score in scores["val"].singles)
+    assert scores["test"].ngram.bits_per_char > min(score.bits_per_char for score in scores["test"].singles)
     assert scores["val"].ngram.entries == model_of_order(3).entries
 
 
@@ -165,22 +144,11 @@ def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_cha
     assert predicted_bits_per_char(model, text) == pytest.approx(-model.log2_probabilities(text)[1:].mean())
 
 
-@pytest.fixture(scope="module")
-def splits(book: Path) -> dict[str, np.ndarray]:
-    """The Time Machine as the report reads it: 28 symbols, split 90 / 5 / 5."""
-    text = re.sub("[^A-Za-z]+", " ", book.read_text(encoding="utf-8")).lower()
-    vocabulary = sorted({*text, "<unk>"})
-    ids = np.array([vocabulary.index(character) for character in text], dtype=np.uint8)
-    train, val = int(0.9 * len(ids)), int(0.05 * len(ids))
-    assert (len(ids), len(vocabulary)) == (173_428, 28)
-    return {"train": ids[:train], "val": ids[train : train + val], "test": ids[train + val :]}
-
-
 def test_n_gram_perplexities_of_the_time_machine(splits):
     scores = baselines(splits["train"], {name: splits[name] for name in ("val", "test")}, 28)
     table = [
         (val.order, val.entries, 2**val.bits_per_char, 2**test.bits_per_char)
-        for val, test in zip(scores["val"].ngrams, scores["test"].ngrams, strict=True)
+        for val, test in zip(scores["val"].singles, scores["test"].singles, strict=True)
     ]
     expected = [
         (5, 48_912, 3.847, 3.934),
@@ -191,4 +159,4 @@ def test_n_gram_perplexities_of_the_time_machine(splits):
     assert [row[:2] for row in table[3:]] == [row[:2] for row in expected]
     for found, row in zip(table[3:], expected, strict=True):
         assert found[2:] == pytest.approx(row[2:], abs=0.001)
-    assert scores["val"].ngram_order == 7
+    assert scores["val"].best_order == 7

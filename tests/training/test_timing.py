@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.complexity import closed_form
 from models.config import ModelConfig
+from models.gated_ngrams import NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
 from models.ngram import KneserNey
 from pipeline.config import CorpusConfig, TrainConfig, resolve
@@ -132,8 +133,8 @@ def test_networks_and_n_grams_take_turns_with_one_network_in_memory(monkeypatch,
     alive: list[weakref.ref[LanguageModel]] = []
     turns: list[str] = []
     read: list[int] = []
-    ngram = KneserNey(np.arange(300) % 7 % 5, 5, order)
-    distributions = KneserNey.log_probabilities_of_all
+    ngram = NGramModel(NGramTables(KneserNey(np.arange(300) % 7 % 5, 5, order)), OrderGate(order))
+    distributions = NGramModel.log_probabilities
 
     def load(hidden_size: int) -> LanguageModel:
         assert not [model for model in alive if model() is not None]
@@ -147,7 +148,7 @@ def test_networks_and_n_grams_take_turns_with_one_network_in_memory(monkeypatch,
         read.append(context)
         return distributions(model, ids, context)
 
-    monkeypatch.setattr(KneserNey, "log_probabilities_of_all", reading)
+    monkeypatch.setattr(NGramModel, "log_probabilities", reading)
     times = generation_ms_per_char([lambda: load(4), ngram, lambda: load(8)], chars=4, rounds=2)
     assert turns == ["4", *["n-gram"] * 4, "8"] * 3
     assert read == [min(done + 1, order - 1) for done in range(4)] * 3

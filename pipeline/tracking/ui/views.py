@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 from pipeline.tracking.names import recorded_tag
 from pipeline.training.metrics import (
-    CALIBRATED,
     COMPARABLE,
     CURVES,
     FURTHER_SIZES,
@@ -42,7 +41,7 @@ CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value 
 
 METRICS = (  # all that a training records
     *CURVES,
-    *(f"result/{name}" for name in (*RESULT, *CALIBRATED)),
+    *(f"result/{name}" for name in RESULT),
     *(f"size/{name}" for name in (*SIZE, *FURTHER_SIZES)),
     LOG10_MACS,
     *(f"speed/{name}" for name in SPEED),

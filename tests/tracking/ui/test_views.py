@@ -12,7 +12,7 @@ from models.config import ModelConfig
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.views import View
 from pipeline.training.loop import EpochPoint
-from pipeline.training.metrics import CALIBRATED, RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
 
 DIGEST = "9f258eadf409c46591c5c61d72c087cb"
 PARENT = "ab" * 16
@@ -51,7 +51,7 @@ def test_the_views_of_a_text_show_its_finished_comparable_trainings_only():
 def test_the_views_know_every_metric_that_a_training_records():
     """For each of them the UI would add a chart of its own."""
     point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100, 1.0, 9.0)
-    result = dict.fromkeys([*RESULT, *CALIBRATED, *SIZE, *SPEED], 1.0)
+    result = dict.fromkeys([*RESULT, *SIZE, *SPEED], 1.0)
     recorded = epoch_metrics(point, "report") | final_metrics(result)
     recorded |= size_metrics(closed_form(ModelConfig(), 28), 1)
     assert set(views.METRICS) == set(recorded)

@@ -1,0 +1,325 @@
+"""N-gram models of all orders, combined by a gate: the strongest model here that only counts.
+
+    p(w) proportional to the product over orders n of p_n(w | the n - 1 characters before it) ** g_n
+
+p_n is the Kneser-Ney model of order n. The weights g_n are the outputs of a small network, the gate, which sees how
+sure each order is: the entropy and the largest log-probability of its distribution, and its divergence from the next
+lower order's. It is a log-linear interpolation (Klakow 1998) whose weights depend on the position.
+
+The gate learns from the training text, each part of which is predicted by n-grams of the other parts (cross-fitting):
+n-grams are overconfident on the text that they were fitted on.
+
+Shapes: B batch, T time steps, N characters of a text, V vocabulary, K orders, E n-grams, C contexts.
+
+What n-grams say about a position is one tensor, the **evidence** (..., K, V + 3): for each order, V log-probabilities
+of the next character and the three numbers that the gate sees.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import cos, log, pi
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.ngram import KneserNey, as_ids, ngrams_of
+from models.optimizers import without_dynamo
+
+LONGEST = 10  # the largest order
+SEEN = 3  # numbers of each order that the gate sees
+LARGEST_DIVERGENCE = 5.0  # nats
+GATE_UNITS = 32
+PARTS = 20  # folds of a training text, each scored by n-grams of the others
+FITTED_POSITIONS = 500_000  # at most so many positions of a training text train the gate
+PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 4, 1024, 0.01, 0.05  # of the gate's training
+POSITIONS_AT_ONCE = 2048  # their evidence takes some 3 MB
+
+
+class NGramTables(nn.Module):
+    """Fitted Kneser-Ney models of orders 1 to K as tensors, which predict for batches of texts.
+
+    The n-grams of all orders form one trie. Context 0 is the empty one, context i + 1 is n-gram i.
+
+    keys (E,)                    context * V + last character, sorted
+    shares, lower_shares (E,)    discounted relative frequency of the last character after its context, from occurrences
+                                 and from continuation counts
+    backoff, lower_backoff (C,)  probability that the discounts free in each context, from the same
+
+    The tables are not parameters and not in ``state_dict``; ``tensors`` returns what a checkpoint needs. Deep copies of
+    a model share them.
+    """
+
+    keys: Tensor
+    last: Tensor
+    first: Tensor
+    shares: Tensor
+    backoff: Tensor
+    lower_shares: Tensor
+    lower_backoff: Tensor
+
+    def __init__(self, fitted: KneserNey) -> None:
+        super().__init__()
+        self.vocab_size, self.order, self.entries, self.counts = (
+            fitted.vocab_size,
+            fitted.order,
+            fitted.entries,
+            fitted.counts,
+        )
+        keys, contexts = [], 0
+        for grams in fitted.longest:
+            keys.append(grams.keys + contexts * fitted.vocab_size)
+            contexts += len(grams.backoff)
+        self.missing = contexts  # the context that stands for all contexts not in training; it has no n-grams
+        self._register("keys", np.concatenate(keys))
+        self._register("last", self.keys.numpy() % fitted.vocab_size)
+        begins = torch.searchsorted(self.keys, fitted.vocab_size * torch.arange(contexts + 2))
+        self._register("first", begins.numpy())  # n-grams of context i are first[i] to first[i + 1] - 1
+        for prefix, orders in (("", fitted.longest), ("lower_", fitted.shorter)):
+            shares, backoff = np.zeros(self.entries, np.float32), np.ones(contexts + 1, np.float32)
+            for name, table in (("shares", shares), ("backoff", backoff)):
+                columns = [getattr(grams, name) for grams in orders]
+                table[: sum(map(len, columns))] = np.concatenate([*columns, []])
+                self._register(prefix + name, table)
+
+    def _register(self, name: str, table: NDArray[Any]) -> None:
+        self.register_buffer(name, torch.from_numpy(table), persistent=False)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What ``from_tensors`` builds the tables from: keys (E,), as int32 if they fit, and occurrences (E,)."""
+        keys = self.keys.cpu()
+        is_narrow = not len(keys) or int(keys[-1]) < 2**31
+        counts = torch.from_numpy(np.concatenate(self.counts).astype(np.int32))
+        return {"keys": keys.int() if is_narrow else keys, "counts": counts}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], vocab_size: int) -> "NGramTables":
+        """Inverse of ``tensors``. Raises KeyError or ValueError for tensors that are not the n-grams of a text."""
+        keys, counts = tensors["keys"].long().numpy(), tensors["counts"].long().numpy()
+        if keys.ndim != 1 or keys.shape != counts.shape:
+            raise ValueError(f"it has n-grams of shape {keys.shape} with counts of shape {counts.shape}")
+        by_order: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        base, contexts, start = 0, 1, 0  # an order's first context, their number, and its first n-gram
+        while start < len(keys):
+            end = int(np.searchsorted(keys, (base + contexts) * vocab_size))
+            if end == start:
+                raise ValueError("its n-grams are not sorted, or have contexts that do not exist")
+            by_order.append((keys[start:end] - base * vocab_size, counts[start:end]))
+            base, contexts, start = base + contexts, end - start, end
+        return cls(KneserNey.from_counts(vocab_size, *zip(*by_order, strict=True)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NGramTables":
+        return self  # immutable
+
+    @torch.no_grad()
+    def forward(self, text: Tensor, steps: int) -> Tensor:
+        """Evidence (B, steps, K, V + 3) for the characters after each of the last ``steps`` characters of ``text``.
+
+        ``text`` (B, >= steps) holds ids + 1, and 0 where there is no character.
+        """
+        contexts = self.contexts(text)[:, -steps:].flatten(0, 1)
+        evidence = torch.cat([self._evidence(part) for part in contexts.split(POSITIONS_AT_ONCE)])
+        return evidence.view(len(text), steps, self.order, -1)
+
+    def contexts(self, text: Tensor) -> Tensor:
+        """Contexts (B, T, K) of 0 to K - 1 characters that end at each character of ``text`` (B, T)."""
+        ending = torch.zeros_like(text)
+        found = [ending]
+        for n in range(1, self.order):
+            before = ending if n == 1 else F.pad(ending[:, :-1], (1, 0), value=self.missing)
+            wanted = before * self.vocab_size + text - 1
+            at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
+            ending = torch.where((self.keys[at] == wanted) & (text > 0), at + 1, self.missing)
+            found.append(ending)
+        return torch.stack(found, dim=-1)
+
+    def _evidence(self, contexts: Tensor) -> Tensor:
+        """contexts (N, K) -> evidence (N, K, V + 3)."""
+        begin = self.first[contexts.flatten()]
+        followers = self.first[contexts.flatten() + 1] - begin
+        source = torch.repeat_interleave(followers)  # for each n-gram of these contexts, its context's index
+        entry = torch.arange(len(source), device=source.device) + (begin - (followers.cumsum(0) - followers))[source]
+        at = source * self.vocab_size + self.last[entry]
+        size = (*contexts.shape, self.vocab_size)
+        by_order, lower_by_order = (
+            torch.zeros(size, device=at.device).view(-1).scatter_(0, at, shares[entry]).view(size)
+            for shares in (self.shares, self.lower_shares)
+        )
+        lower: Tensor | float = 1 / self.vocab_size
+        for n in range(self.order):  # an order's model interpolates with the next lower one of continuation counts
+            context = contexts[:, n, None]
+            by_order[:, n] += self.backoff[context] * lower
+            lower = lower_by_order[:, n] + self.lower_backoff[context] * lower
+        logs = by_order.log()
+        lower_logs = F.pad(logs[:, :-1], (0, 0, 1, 0), value=-log(self.vocab_size))
+        entropy = -(by_order * logs).sum(-1)
+        divergence = (by_order * (logs - lower_logs)).sum(-1).clamp(max=LARGEST_DIVERGENCE)
+        return torch.cat([logs, torch.stack([entropy, logs.amax(-1), divergence], dim=-1)], dim=-1)
+
+
+class OrderGate(nn.Module):
+    """Weights of the orders at each position, from the last SEEN columns of the evidence: one tanh layer.
+
+    Before training, all weights are 1 / K.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, orders: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(SEEN * orders, GATE_UNITS)
+        self.output = nn.Linear(GATE_UNITS, orders)
+        nn.init.zeros_(self.output.weight)
+        nn.init.constant_(self.output.bias, 1 / orders)
+        self.register_buffer("mean", torch.zeros(SEEN * orders))
+        self.register_buffer("deviation", torch.ones(SEEN * orders))
+
+    def forward(self, evidence: Tensor) -> Tensor:
+        """evidence (..., K, V + 3) -> weights (..., K)."""
+        seen = evidence[..., -SEEN:].flatten(-2)
+        weights: Tensor = self.output(torch.tanh(self.hidden((seen - self.mean) / self.deviation)))
+        return weights
+
+
+def combined(weights: Tensor, evidence: Tensor) -> Tensor:
+    """Weights (..., K), evidence (..., K, V + 3) -> weighted sums (..., V) of the log-probabilities."""
+    return torch.einsum("...k,...kv->...v", weights, evidence[..., :-SEEN])
+
+
+class NGramModel(nn.Module):
+    """A model that only counts: the orders of ``tables`` combined by a gate, or without one the largest order alone."""
+
+    def __init__(self, tables: NGramTables, gate: OrderGate | None) -> None:
+        super().__init__()
+        self.tables, self.gate = tables, gate
+
+    @property
+    def order(self) -> int:
+        """The length of the longest n-grams."""
+        return self.tables.order
+
+    @property
+    def entries(self) -> int:
+        """The number of stored n-grams, of all orders."""
+        return self.tables.entries
+
+    @torch.no_grad()
+    def log_probabilities(self, ids: ArrayLike, context: int = 0) -> Tensor:
+        """ids (N,) -> natural log-probabilities (N - context, V) of every character at positions ``context`` to N - 1.
+
+        Those at position i are given the order - 1 characters (or fewer) before i in ``ids``.
+        """
+        text = torch.from_numpy(as_ids(ids)) + 1
+        before = F.pad(text, (self.order, 0))[
+            :-1
+        ]  # at i: the order characters before position i, the last one at its end
+        parts = []
+        for start in range(context, len(text), POSITIONS_AT_ONCE):
+            end = min(start + POSITIONS_AT_ONCE, len(text))
+            evidence = self.tables(before[None, start : end + self.order - 1], end - start)[0]
+            if self.gate is None:
+                parts.append(evidence[:, -1, :-SEEN])
+            else:
+                parts.append(combined(self.gate(evidence), evidence).log_softmax(-1))
+        return torch.cat(parts)
+
+    def costs(self, ids: ArrayLike) -> Tensor:
+        """Cost in nats (N - 1,), in float64, of each character of ``ids`` (N,) but the first, which is only context."""
+        text, costs = as_ids(ids), []
+        for start in range(1, len(text), FITTED_POSITIONS):
+            context = min(start, self.order - 1)
+            piece = text[start - context : start + FITTED_POSITIONS]
+            targets = torch.from_numpy(piece[context:, None])
+            costs.append(-self.log_probabilities(piece, context).gather(1, targets)[:, 0].double())
+        return torch.cat(costs)
+
+
+class CrossFitted:
+    """Evidence about a training text from n-grams that were not fitted on what they predict.
+
+    ``tables`` are fitted on ``parts`` of the text, spans (start, end) in order. Each part is predicted by n-grams of
+    the other parts, and the text between parts by ``tables`` themselves.
+    """
+
+    def __init__(self, ids: NDArray[np.integer], tables: NGramTables, parts: Sequence[tuple[int, int]]) -> None:
+        self.ids, self.tables, self.parts = ids, tables, parts
+        self.numbers_per_char = tables.order * (tables.vocab_size + SEEN)
+        self._span = (0, 0)
+        self._filled = torch.empty(0)
+
+    def __call__(self, start: int, end: int) -> Tensor:
+        """Evidence (end - start, K, V + 3) in float16 at each position of a span; the latest span is cached."""
+        if self._span != (start, end):
+            self._filled = torch.empty(0)  # freed before the next one is allocated
+            self._filled, self._span = self.at([(start, end)]), (start, end)
+        return self._filled
+
+    def at(self, spans: Sequence[tuple[int, int]]) -> Tensor:
+        """Evidence (n, K, V + 3) in float16 at all positions of ``spans``, which are in order."""
+        order, vocab_size = self.tables.order, self.tables.vocab_size
+        ngrams = list(ngrams_of(np.concatenate([self.ids[a:b] for a, b in self.parts]), vocab_size, order))
+        text = F.pad(torch.from_numpy(as_ids(self.ids)) + 1, (order, 0))
+        filled = torch.empty(sum(b - a for a, b in spans), order, vocab_size + SEEN, dtype=torch.float16)
+        done = at = between = 0  # filled; where the latest part ends in the concatenated parts, and in the text
+
+        def fill(tables: NGramTables, wanted: list[tuple[int, int]]) -> None:
+            nonlocal done
+            for start, end in wanted:
+                for first in range(start, end, POSITIONS_AT_ONCE):
+                    last = min(end, first + POSITIONS_AT_ONCE)
+                    filled[done : done + last - first] = tables(text[None, first : last + order - 1], last - first)[0]
+                    done += last - first
+
+        for start, end in [*self.parts, (len(self.ids), len(self.ids))]:
+            fill(self.tables, _overlaps(spans, between, start))
+            if wanted := _overlaps(spans, start, end):
+                others = KneserNey.without(ngrams, vocab_size, at, at + end - start)
+                fill(NGramTables(others), wanted)
+            at, between = at + end - start, end
+        return filled
+
+
+def _overlaps(spans: Sequence[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of ``spans`` that lie within ``start`` to ``end``."""
+    within = [(max(start, a), min(end, b)) for a, b in spans]
+    return [(a, b) for a, b in within if a < b]
+
+
+def contiguous_parts(characters: int) -> list[tuple[int, int]]:
+    """Split a text of this length into PARTS spans (start, end) of about equal length."""
+    edges = np.linspace(0, characters, PARTS + 1).astype(int).tolist()
+    return list(pairwise(edges))
+
+
+@torch.random.fork_rng(devices=[])  # the gate's initial weights would advance the caller's generator
+def fit_gate(ids: NDArray[np.integer], tables: NGramTables) -> OrderGate:
+    """Train the gate of ``tables``, which are fitted on the text ``ids`` (N,).
+
+    It learns from at most FITTED_POSITIONS, the first of each of PARTS parts of the text. The result depends on the
+    arguments alone.
+    """
+    torch.manual_seed(0)
+    parts = contiguous_parts(len(ids))
+    spans = [(start, min(end, start + FITTED_POSITIONS // PARTS)) for start, end in parts]
+    evidence = CrossFitted(ids, tables, parts).at(spans)
+    targets = torch.from_numpy(np.concatenate([as_ids(ids[start:end]) for start, end in spans]))
+    gate = OrderGate(tables.order)
+    seen = evidence[..., -SEEN:].flatten(1).float()
+    gate.mean, gate.deviation = seen.mean(0), seen.std(0) + 1e-3
+    optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), fused=True)
+    steps, done = PASSES * -(-len(targets) // BATCH), 0
+    for _ in range(PASSES):
+        for batch in torch.randperm(len(targets)).split(BATCH):
+            falling = 0.5 * (1 + cos(pi * done / steps))
+            optimizer.param_groups[0]["lr"] = PEAK_RATE * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * falling)
+            of_batch = evidence[batch].float()
+            loss = F.cross_entropy(combined(gate(of_batch), of_batch), targets[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            done += 1
+    return gate.requires_grad_(False)

@@ -1,0 +1,169 @@
+"""N-grams of all orders as tensors: each order is the Kneser-Ney model, and the gate's training is honest."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from models import gated_ngrams
+from models.gated_ngrams import CrossFitted, NGramModel, NGramTables, OrderGate, contiguous_parts, fit_gate
+from models.ngram import KneserNey, predicted_bits_per_char
+from tests.models.made_up import VOCAB, a_text
+
+TEXT = a_text(600)
+HELD_OUT = np.concatenate([a_text(40, seed=1), [5, 1, 5, 1, 1, 0, 3]]).astype(np.int64)
+
+
+def tables_of(text: np.ndarray = TEXT, order: int = 4) -> NGramTables:
+    return NGramTables(KneserNey(text, VOCAB, order))
+
+
+def evidence_about(text: np.ndarray, tables: NGramTables) -> Tensor:
+    """Evidence (N - 1, K, V + 3) about each character but the first."""
+    found: Tensor = tables(torch.from_numpy(text.astype(np.int64))[None, :-1] + 1, len(text) - 1)[0]
+    return found
+
+
+def log_probabilities_by(text: np.ndarray, tables: NGramTables) -> Tensor:
+    """Log-probabilities (N - 1, K) of each character but the first by each order."""
+    targets = torch.from_numpy(text[1:].astype(np.int64))[:, None, None].expand(-1, tables.order, 1)
+    return evidence_about(text, tables).gather(-1, targets)[..., 0]
+
+
+def random_gate(orders: int) -> OrderGate:
+    torch.manual_seed(0)
+    gate = OrderGate(orders)
+    torch.nn.init.normal_(gate.output.weight, std=0.3)
+    return gate
+
+
+# --- the tables ------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(0, 2), min_size=1, max_size=30),
+    st.lists(st.integers(0, 3), min_size=2, max_size=9),
+    st.integers(1, 5),
+)
+def test_each_order_of_the_tables_is_the_kneser_ney_model_of_that_order(text, held_out, longest):
+    fitted = KneserNey(np.array(text, dtype=np.int32), 4, longest)
+    evidence = evidence_about(np.array(held_out), NGramTables(fitted))
+    for order in range(1, longest + 1):
+        for i in range(1, len(held_out)):
+            one_by_one = [fitted.of_order(order).log2_probabilities([*held_out[:i], symbol])[-1] for symbol in range(4)]
+            np.testing.assert_allclose(evidence[i - 1, order - 1, :4] / np.log(2), one_by_one, rtol=1e-5, atol=1e-5)
+
+
+def test_the_gate_sees_entropies_largest_log_probabilities_and_divergences():
+    evidence = evidence_about(HELD_OUT, tables_of())
+    logs = evidence[..., :VOCAB].double()
+    lower = torch.cat([torch.full_like(logs[:, :1], -np.log(VOCAB)), logs[:, :-1]], dim=1)
+    divergence = (logs.exp() * (logs - lower)).sum(-1)
+    expected = torch.stack([-(logs.exp() * logs).sum(-1), logs.amax(-1), divergence], dim=-1)
+    torch.testing.assert_close(evidence[..., VOCAB:].double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_text_read_in_parts_gives_the_evidence_of_the_whole():
+    tables, rows = tables_of(), torch.from_numpy(np.stack([HELD_OUT, HELD_OUT[::-1]])) + 1
+    whole = tables(rows, rows.shape[1])
+    for cut in (1, 2, 20):
+        carried = rows[:, max(0, cut - tables.order + 1) :]
+        assert torch.equal(torch.cat([tables(rows[:, :cut], cut), tables(carried, rows.shape[1] - cut)], 1), whole)
+
+
+def test_the_tables_hold_every_ngram_once():
+    ngrams = {tuple(TEXT[start : start + n]) for n in range(1, 6) for start in range(len(TEXT) - n + 1)}
+    assert tables_of(order=5).entries == len(ngrams)
+
+
+@pytest.mark.parametrize(("text", "vocab_size"), [(TEXT, VOCAB), (np.arange(40_000), 60_000)])
+def test_tables_come_back_from_their_tensors(text, vocab_size):
+    tables = NGramTables(KneserNey(text, vocab_size, 3))
+    again = NGramTables.from_tensors(tables.tensors(), vocab_size)
+    assert (again.order, again.entries) == (3, tables.entries)
+    for (name, theirs), ours in zip(again.named_buffers(), tables.buffers(), strict=True):
+        assert torch.equal(theirs, ours), name
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("keys", lambda keys: keys.flip(0), "not sorted"),
+        ("keys", lambda keys: keys + 10**6, "contexts that do not exist"),
+        ("keys", lambda keys: keys - 1, "not sorted|do not exist"),
+        ("counts", lambda counts: counts[:-1], "shape"),
+        ("counts", lambda counts: counts * 0, "counts that do not exist"),
+    ],
+)
+def test_damaged_tables_are_refused(name, change, reason):
+    tensors = tables_of().tensors()
+    with pytest.raises(ValueError, match=reason):
+        NGramTables.from_tensors(tensors | {name: change(tensors[name])}, VOCAB)
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+def test_before_training_the_gate_makes_the_geometric_mean_of_the_orders():
+    tables = tables_of()
+    expected = evidence_about(HELD_OUT, tables)[..., :VOCAB].mean(1).log_softmax(-1)
+    torch.testing.assert_close(NGramModel(tables, OrderGate(4)).log_probabilities(HELD_OUT, 1), expected)
+
+
+@pytest.mark.parametrize("gate", [None, random_gate(4)])
+def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(gate, monkeypatch):
+    model = NGramModel(tables_of(), gate)
+    whole, costs = model.log_probabilities(HELD_OUT), model.costs(HELD_OUT)
+    torch.testing.assert_close(-whole[1:].gather(1, torch.from_numpy(HELD_OUT[1:, None]))[:, 0].double(), costs)
+    monkeypatch.setattr(gated_ngrams, "POSITIONS_AT_ONCE", 3)
+    monkeypatch.setattr(gated_ngrams, "FITTED_POSITIONS", 7)
+    torch.testing.assert_close(model.log_probabilities(HELD_OUT, 2), whole[2:])
+    torch.testing.assert_close(model.costs(HELD_OUT), costs, atol=1e-5, rtol=1e-5)
+
+
+def test_without_a_gate_the_model_is_the_largest_order():
+    bits = float(NGramModel(tables_of(order=3), None).costs(HELD_OUT).mean() / np.log(2))
+    assert bits == pytest.approx(predicted_bits_per_char(KneserNey(TEXT, VOCAB, 3), HELD_OUT), rel=1e-6)
+
+
+# --- cross-fitting and the gate's training ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0, 19])
+def test_a_part_is_predicted_by_ngrams_of_the_rest_of_the_text(part):
+    start, end = contiguous_parts(len(TEXT))[part]
+    ours = CrossFitted(TEXT, tables_of(), contiguous_parts(len(TEXT)))(start, end)
+    others, before = tables_of(np.concatenate([TEXT[:start], TEXT[end:]])), min(start, 4)
+    expected = evidence_about(TEXT[start - before : end], others)[max(0, before - 1) :]
+    torch.testing.assert_close(ours[-len(expected) :].float(), expected, atol=0.005, rtol=0.001)
+
+
+def test_what_lies_between_the_parts_is_predicted_by_the_tables_themselves():
+    tables = tables_of(np.concatenate([TEXT[:100], TEXT[300:400]]), 3)
+    ours = CrossFitted(TEXT, tables, [(0, 100), (300, 400)])(150, 250)
+    torch.testing.assert_close(ours.float(), evidence_about(TEXT[148:250], tables)[1:], atol=0.005, rtol=0.001)
+
+
+def test_a_fitted_gate_is_better_than_every_order_and_depends_on_nothing_else():
+    text, held_out, tables = a_text(2000), a_text(1000, seed=1), tables_of(a_text(2000), 6)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    gate = fit_gate(text, tables)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    for (name, again), value in zip(
+        fit_gate(text, tables).state_dict().items(), gate.state_dict().values(), strict=True
+    ):
+        assert torch.equal(again, value), name
+    by_order = -log_probabilities_by(held_out, tables).mean(0)
+    assert NGramModel(tables, gate).costs(held_out).mean() < 0.97 * by_order.min()
+
+
+@pytest.mark.slow
+def test_perplexities_of_the_time_machine(splits):
+    tables = NGramTables(KneserNey(splits["train"], 28, gated_ngrams.LONGEST))
+    model = NGramModel(tables, fit_gate(splits["train"], tables))
+    perplexities = [float(model.costs(splits[name]).mean().exp()) for name in ("val", "test")]
+    assert perplexities == pytest.approx([3.506, 3.571], abs=0.003)
