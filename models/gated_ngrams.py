@@ -148,11 +148,11 @@ class NGramTables(nn.Module):
             torch.zeros(size, device=at.device).view(-1).scatter_(0, at, shares[entry]).view(size)
             for shares in (self.shares, self.lower_shares)
         )
-        lower: Tensor | float = 1 / self.vocab_size
+        backoff, lower_backoff = self.backoff[contexts, None], self.lower_backoff[contexts, None]
+        lower = torch.full((1, 1), 1 / self.vocab_size, device=at.device)
         for n in range(self.order):  # an order's model interpolates with the next lower one of continuation counts
-            context = contexts[:, n, None]
-            by_order[:, n] += self.backoff[context] * lower
-            lower = lower_by_order[:, n] + self.lower_backoff[context] * lower
+            by_order[:, n].addcmul_(backoff[:, n], lower)
+            lower = torch.addcmul(lower_by_order[:, n], lower_backoff[:, n], lower)
         logs = by_order.log()
         lower_logs = F.pad(logs[:, :-1], (0, 0, 1, 0), value=-log(self.vocab_size))
         entropy = -(by_order * logs).sum(-1)

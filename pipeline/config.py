@@ -222,7 +222,8 @@ def stream_preset(
                             limited to the cell's recurrent_dropout
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
-    ``more_dropout`` is added to recurrent_dropout within these limits. On top of an n-gram, it is 0.12 more, and
+    ``more_dropout`` is added to recurrent_dropout within these limits. On top of n-grams, it is 0.12 more,
+    output_dropout at least 0.2 from 64 units on, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
                             limited to 0 ... 0.5
@@ -236,16 +237,17 @@ def stream_preset(
     smallest, largest = cell.recurrent_dropout
     dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest), largest), 2)
     is_small = num_layers == 1 and hidden_size <= 192
+    least_output = 0.2 if is_on_top and hidden_size >= 64 else 0.0
     own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
     return {
         "equations": "torch",
         "initialisation": "torch",
         "residual": num_layers >= 3,
         "dropout": 0.0,
-        "output_dropout": round(max(0.0, 1.5 * (dropped - 0.25)), 2),
+        "output_dropout": round(max(least_output, 1.5 * (dropped - 0.25)), 2),
         "recurrent_dropout": dropped,
         "learning_rate": cell.learning_rates[0 if is_small else 1],
-        "batch_size": 32 if passes >= 26 else 16,  # in few passes, more steps
+        "batch_size": 32 if passes >= 26 or is_on_top else 16,  # in few passes, more steps
         "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), 0.5), 2),
     }
