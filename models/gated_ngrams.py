@@ -15,7 +15,8 @@ What n-grams say about a position is one tensor, the **evidence** (..., K, V + 3
 of the next character and the three numbers that the gate sees.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from math import cos, log, pi
 from typing import Any
@@ -37,6 +38,17 @@ PARTS = 20  # folds of a training text, each scored by n-grams of the others
 FITTED_POSITIONS = 500_000  # at most so many positions of a training text train the gate
 PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 4, 1024, 0.01, 0.05  # of the gate's training
 POSITIONS_AT_ONCE = 2048  # their evidence takes some 3 MB
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread within the block: small arrays gain nothing from more, and round as on any machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class NGramTables(nn.Module):
@@ -227,6 +239,7 @@ class NGramModel(nn.Module):
                 parts.append(combined(self.gate(evidence), evidence).log_softmax(-1))
         return torch.cat(parts)
 
+    @one_thread()
     def costs(self, ids: ArrayLike) -> Tensor:
         """Cost in nats (N - 1,), in float64, of each character of ``ids`` (N,) but the first, which is only context."""
         text, costs = as_ids(ids), []
@@ -295,6 +308,7 @@ def contiguous_parts(characters: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
+@one_thread()
 @torch.random.fork_rng(devices=[])  # the gate's initial weights would advance the caller's generator
 def fit_gate(ids: NDArray[np.integer], tables: NGramTables) -> OrderGate:
     """Train the gate of ``tables``, which are fitted on the text ``ids`` (N,).

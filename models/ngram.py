@@ -309,7 +309,7 @@ class Baselines:
 
 def ngram_label(order: int | None, single_order: int | None) -> str:
     """The name of an n-gram model in tables and figures, from its largest order and the best single order."""
-    return f"{order}-gram" if order == single_order else f"n-grams, 1 to {order}"
+    return f"{order}-gram" if order == single_order else f"n-grams of orders 1 to {order}"
 
 
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:

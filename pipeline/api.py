@@ -272,7 +272,7 @@ class Model:
 
         Example:
             >>> api.load().evaluate("val")
-            Evaluation of lstm-1x16-s0 on the val split of python-docs: perplexity ... (n-grams, 1 to 10 ..., ...), ...
+            Evaluation of lstm-1x16-s0 on the val split of python-docs: perplexity ... (n-grams ..., ...), ...
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
