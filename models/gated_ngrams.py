@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.ngram import KneserNey, as_ids, ngrams_of
+from models.ngram import KneserNey, as_ids, backoffs, ngrams_of
 from models.optimizers import without_dynamo
 
 LONGEST = 10  # the largest order
@@ -59,7 +59,7 @@ class NGramTables(nn.Module):
     keys (E,)                    context * V + last character, sorted
     shares, lower_shares (E,)    discounted relative frequency of the last character after its context, from occurrences
                                  and from continuation counts
-    backoff, lower_backoff (C,)  probability that the discounts free in each context, from the same
+    backoff, lower_backoff (C,)  what the shares leave in each context
 
     The tables are not parameters and not in ``state_dict``; ``tensors`` returns what a checkpoint needs. Deep copies of
     a model share them.
@@ -75,53 +75,62 @@ class NGramTables(nn.Module):
 
     def __init__(self, fitted: KneserNey) -> None:
         super().__init__()
-        self.vocab_size, self.order, self.entries, self.counts = (
-            fitted.vocab_size,
-            fitted.order,
-            fitted.entries,
-            fitted.counts,
-        )
-        keys, contexts = [], 0
-        for grams in fitted.longest:
-            keys.append(grams.keys + contexts * fitted.vocab_size)
-            contexts += len(grams.backoff)
-        self.missing = contexts  # the context that stands for all contexts not in training; it has no n-grams
+        self.vocab_size, self.order, self.entries = fitted.vocab_size, fitted.order, fitted.entries
+        self.sizes = [len(grams.keys) for grams in fitted.longest]  # n-grams of each order
+        bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
+        keys = [grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False)]
+        self.missing = int(bases[-1])  # the context that stands for all contexts not in training; it has no n-grams
         self._register("keys", np.concatenate(keys))
         self._register("last", self.keys.numpy() % fitted.vocab_size)
-        begins = torch.searchsorted(self.keys, fitted.vocab_size * torch.arange(contexts + 2))
+        begins = torch.searchsorted(self.keys, fitted.vocab_size * torch.arange(self.missing + 2))
         self._register("first", begins.numpy())  # n-grams of context i are first[i] to first[i + 1] - 1
         for prefix, orders in (("", fitted.longest), ("lower_", fitted.shorter)):
-            shares, backoff = np.zeros(self.entries, np.float32), np.ones(contexts + 1, np.float32)
-            for name, table in (("shares", shares), ("backoff", backoff)):
-                columns = [getattr(grams, name) for grams in orders]
-                table[: sum(map(len, columns))] = np.concatenate([*columns, []])
-                self._register(prefix + name, table)
+            shares = np.zeros(self.entries, np.float32)
+            found = [grams.shares for grams in orders]
+            shares[: sum(map(len, found))] = np.concatenate([*found, []])
+            backoff = backoffs(self.keys.numpy() // self.vocab_size, shares, self.missing + 1)
+            self._register(prefix + "shares", shares)
+            self._register(prefix + "backoff", backoff.astype(np.float32))
 
     def _register(self, name: str, table: NDArray[Any]) -> None:
         self.register_buffer(name, torch.from_numpy(table), persistent=False)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``from_tensors`` builds the tables from: keys (E,), as int32 if they fit, and occurrences (E,)."""
-        keys = self.keys.cpu()
+        """What ``from_tensors`` builds the tables from.
+
+        sizes (K,)                        n-grams of each order
+        keys (E,), as int32 if they fit
+        shares (E,), lower_shares (E - sizes[-1],)
+        """
+        keys, lower = self.keys.cpu(), self.entries - self.sizes[-1]
         is_narrow = not len(keys) or int(keys[-1]) < 2**31
-        counts = torch.from_numpy(np.concatenate(self.counts).astype(np.int32))
-        return {"keys": keys.int() if is_narrow else keys, "counts": counts}
+        return {
+            "sizes": torch.tensor(self.sizes),
+            "keys": keys.int() if is_narrow else keys,
+            "shares": self.shares.cpu(),
+            "lower_shares": self.lower_shares[:lower].cpu().clone(),
+        }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], vocab_size: int) -> "NGramTables":
         """Inverse of ``tensors``. Raises KeyError or ValueError for tensors that are not the n-grams of a text."""
-        keys, counts = tensors["keys"].long().numpy(), tensors["counts"].long().numpy()
-        if keys.ndim != 1 or keys.shape != counts.shape:
-            raise ValueError(f"it has n-grams of shape {keys.shape} with counts of shape {counts.shape}")
-        by_order: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        base, contexts, start = 0, 1, 0  # an order's first context, their number, and its first n-gram
-        while start < len(keys):
-            end = int(np.searchsorted(keys, (base + contexts) * vocab_size))
-            if end == start:
-                raise ValueError("its n-grams are not sorted, or have contexts that do not exist")
-            by_order.append((keys[start:end] - base * vocab_size, counts[start:end]))
-            base, contexts, start = base + contexts, end - start, end
-        return cls(KneserNey.from_counts(vocab_size, *zip(*by_order, strict=True)))
+        sizes, keys = tensors["sizes"].long().numpy(), tensors["keys"].long().numpy()
+        shares, lower = (tensors[name].double().numpy() for name in ("shares", "lower_shares"))
+        if sizes.ndim != 1 or not len(sizes) or sizes.min() < 0 or keys.shape != (sizes.sum(),):
+            raise ValueError(f"it has keys of shape {keys.shape} for {sizes.tolist()} n-grams of each order")
+        bases = np.cumsum([0, 1, *sizes])[: len(sizes) + 1]
+        inside = np.repeat(bases[:-1], sizes) * vocab_size <= keys, keys < np.repeat(bases[1:], sizes) * vocab_size
+        if not (np.diff(keys) > 0).all() or not np.logical_and(*inside).all():
+            raise ValueError("its n-grams are not sorted, or have contexts that do not exist")
+        for table, entries in ((shares, len(keys)), (lower, len(keys) - sizes[-1])):
+            if table.shape != (entries,) or not ((table >= 0) & (table <= 1)).all():
+                raise ValueError(f"it has shares of shape {table.shape} for {entries} n-grams, or not between 0 and 1")
+            if np.bincount(keys[:entries] // vocab_size, table).max(initial=0) > 1 + 1e-5:
+                raise ValueError("it has contexts whose shares add up to more than 1")
+        starts = np.cumsum(sizes)[:-1]
+        own = np.split(keys - np.repeat(bases[:-1], sizes) * vocab_size, starts)
+        by_order = np.split(shares, starts), np.split(lower, starts)[:-1]
+        return cls(KneserNey.of_shares(vocab_size, own, *by_order))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NGramTables":
         return self  # immutable

@@ -9,6 +9,7 @@ Scores are in bits per character; perplexity is ``2 ** bits_per_char``.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import log2
 from typing import Any
 
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 
 BASELINE_ORDERS = range(2, 9)  # the best of them on validation is the baseline
 PIECE_CHARS = 1_000_000  # characters scored at once: arrays of 8 MB
+LEAST_BACKOFF = 1e-7  # where shares add up to 1 but for rounding
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
@@ -113,6 +115,11 @@ def ngrams_of(ids: ArrayLike, vocab_size: int, longest: int) -> Iterator[NGrams]
         shorter = ranks
 
 
+def backoffs(contexts: Ints, shares: NDArray[np.floating], num_contexts: int) -> Floats:
+    """What the shares (G,) of n-grams with these ``contexts`` (G,) leave in each context (C,); 1 if it has none."""
+    return np.maximum(1 - np.bincount(contexts, weights=shares, minlength=num_contexts), LEAST_BACKOFF)
+
+
 @dataclass(frozen=True)
 class _Order:
     """The fitted probabilities of one order. An n-gram's id is its rank in ``keys``.
@@ -120,13 +127,18 @@ class _Order:
     vocab_size     V
     keys (G,)      id of the context * V + last character, sorted
     shares (G,)    max(c - D(c), 0) / total of the context: the discounted relative frequency
-    backoff (C,)   probability that the discounts free in each of the C contexts; 1 for a context without counts
+    contexts       C
     """
 
     vocab_size: int
     keys: Ints
     shares: Floats
-    backoff: Floats
+    contexts: int
+
+    @cached_property
+    def backoff(self) -> Floats:
+        """Probability (C,) that the discounts free in each context."""
+        return backoffs(self.keys // self.vocab_size, self.shares, self.contexts)
 
     def find(self, contexts: Ints, last: Ints) -> Ints:
         """Ids (N,) of the n-grams with these contexts and last characters; -1 for one that is not in training."""
@@ -166,27 +178,16 @@ class KneserNey:
         return cls._of(vocab_size, (grams.without(start, end) for grams in ngrams))
 
     @classmethod
-    def from_counts(cls, vocab_size: int, keys: Sequence[Ints], counts: Sequence[Ints]) -> "KneserNey":
-        """The model with these n-grams: sorted keys (G,) and occurrences (G,) of each order, the shortest first.
-
-        Raises ValueError unless they are those of a text.
-        """
-
-        def ngrams() -> Iterator[NGrams]:
-            shorter = _Order(vocab_size, np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(1))
-            suffixes: Ints = np.zeros(0, dtype=np.int64)  # of the next lower order
-            for n, (own, occurring) in enumerate(zip(keys, counts, strict=True), start=1):
-                contexts, last = own // vocab_size, own % vocab_size
-                is_sorted = len(own) == len(occurring) > 0 and (np.diff(own) > 0).all() and (occurring > 0).all()
-                if not is_sorted or contexts[0] < 0 or contexts[-1] >= max(1, len(suffixes)):
-                    raise ValueError(f"its {n}-grams are not sorted, or have contexts or counts that do not exist")
-                suffixes = shorter.find(suffixes[contexts], last) if n > 1 else np.zeros(len(own), dtype=np.int64)
-                if suffixes.min() < 0:
-                    raise ValueError(f"its {n}-grams have suffixes that do not exist")
-                yield NGrams(n, own, suffixes, occurring, np.zeros(0, dtype=np.int32))
-                shorter = _Order(vocab_size, own, np.zeros(0), np.zeros(0))
-
-        return cls._of(vocab_size, ngrams())
+    def of_shares(
+        cls, vocab_size: int, keys: Sequence[Ints], shares: Sequence[Floats], lower_shares: Sequence[Floats]
+    ) -> "KneserNey":
+        """The model of given tables, from order 1 on; ``lower_shares`` are those of all orders but the highest."""
+        model = cls.__new__(cls)
+        model.vocab_size = vocab_size
+        contexts = [1, *map(len, keys)]
+        model.longest = [_Order(vocab_size, *each) for each in zip(keys, shares, contexts, strict=False)]
+        model.shorter = [_Order(vocab_size, *each) for each in zip(keys, lower_shares, contexts, strict=False)]
+        return model
 
     @classmethod
     def _of(cls, vocab_size: int, ngrams: Iterable["NGrams"]) -> "KneserNey":
@@ -199,7 +200,6 @@ class KneserNey:
         self.vocab_size = vocab_size
         self.shorter: list[_Order] = []  # of each order but the highest, from continuation counts
         self.longest: list[_Order] = []  # of each order as the highest of a model, from occurrences
-        self.counts: list[Ints] = []  # occurrences of the n-grams of each order
         keys: Ints = np.zeros(0, dtype=np.int64)  # of the next lower order
         num_contexts = 1
         for longer in ngrams:
@@ -208,7 +208,6 @@ class KneserNey:
                 self.shorter.append(self._discounted(keys, counts, num_contexts))
                 num_contexts = len(keys)
             self.longest.append(self._discounted(longer.keys, longer.counts, num_contexts))
-            self.counts.append(longer.counts)
             keys = longer.keys
 
     @property
@@ -227,11 +226,7 @@ class KneserNey:
         Only the highest order is counted differently, so a fitted model contains those of all lower orders.
         """
         model = copy(self)
-        model.shorter, model.longest, model.counts = (
-            self.shorter[: order - 1],
-            self.longest[:order],
-            self.counts[:order],
-        )
+        model.shorter, model.longest = self.shorter[: order - 1], self.longest[:order]
         return model
 
     @property
@@ -242,15 +237,8 @@ class KneserNey:
     def _discounted(self, keys: Ints, counts: Ints, num_contexts: int) -> _Order:
         contexts = keys // self.vocab_size
         discount = discounts(counts)[np.minimum(counts, 3)]
-        totals = np.bincount(contexts, weights=counts, minlength=num_contexts)
-        freed = np.bincount(contexts, weights=discount, minlength=num_contexts)
-        divisors = np.maximum(totals, 1)
-        return _Order(
-            self.vocab_size,
-            keys,
-            shares=np.maximum(counts - discount, 0) / divisors[contexts],
-            backoff=np.where(totals > 0, freed / divisors, 1.0),
-        )
+        totals = np.maximum(np.bincount(contexts, weights=counts, minlength=num_contexts), 1)
+        return _Order(self.vocab_size, keys, np.maximum(counts - discount, 0) / totals[contexts], num_contexts)
 
     def log2_probabilities(self, ids: ArrayLike) -> Floats:
         """ids (N,) -> log2 p (N,) of each character given the order - 1 characters (or fewer) before it in ``ids``."""

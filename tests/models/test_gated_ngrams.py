@@ -92,9 +92,12 @@ def test_tables_come_back_from_their_tensors(text, vocab_size):
     [
         ("keys", lambda keys: keys.flip(0), "not sorted"),
         ("keys", lambda keys: keys + 10**6, "contexts that do not exist"),
-        ("keys", lambda keys: keys - 1, "not sorted|do not exist"),
-        ("counts", lambda counts: counts[:-1], "shape"),
-        ("counts", lambda counts: counts * 0, "counts that do not exist"),
+        ("keys", lambda keys: keys - 1, "not exist"),
+        ("sizes", lambda sizes: sizes - 1, "n-grams of each order"),
+        ("sizes", lambda sizes: sizes.flip(0), "contexts that do not exist"),
+        ("lower_shares", lambda shares: shares[:-1], "shape"),
+        ("shares", lambda shares: -shares, "between 0 and 1"),
+        ("shares", lambda shares: shares.fill_(0.9), "more than 1"),
     ],
 )
 def test_damaged_tables_are_refused(name, change, reason):
