@@ -264,11 +264,14 @@ class Model:
         return sample_stage.stream(self._trained, prompt, length, decoding)
 
     @_settings_kept()
-    def evaluate(self, split: Literal["val", "test"] = "test", *, text: Text | None = None) -> "Evaluation":
+    def evaluate(
+        self, split: Literal["val", "test"] = "test", *, text: Text | None = None, adapt: bool = False
+    ) -> "Evaluation":
         """Measure and record the perplexity on a split of the training's text, "val" or "test", or on another text.
 
-        Raises ConfigError for another split, and InputError for a text that can't be read, or has changed since the
-        training.
+        With ``adapt``, also the adaptive perplexity, for which network and n-grams learn from what they have scored.
+        The model itself stays as it is. Raises ConfigError for another split, and InputError for a text that can't be
+        read, or has changed since the training, and for ``adapt`` without the training's text.
 
         Example:
             >>> api.load().evaluate("val")
@@ -276,7 +279,7 @@ class Model:
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
-        result = evaluate_stage.evaluate(self._reference, split, path).result
+        result = evaluate_stage.evaluate(self._reference, split, path, adapt).result
         own = {f.name: result[f.name] for f in fields(Evaluation) if f.name in result}
         on = f"the {split} split of {self.corpus}" if path is None else Path(path).name
         return Evaluation(model=self._trained.name, on=on, **own)
@@ -297,6 +300,10 @@ class Evaluation:
     single_ngram_order: int | None = None  # of the best single order on validation
     ngram_perplexity: float | None = None
     mixture_perplexity: float | None = None  # None if the training's run is not known
+    adaptive_perplexity: float | None = None  # of the model that learns from what it has scored; only with ``adapt``
+    adaptive_bits_per_char: float | None = None
+    adaptive_ms_per_char: float | None = None  # CPU milliseconds
+    refits: int | None = None  # of the n-grams, on the training's text and the text so far
 
     def __repr__(self) -> str:
         beside = (
@@ -306,9 +313,10 @@ class Evaluation:
         )
         beside += [f"both {self.mixture_perplexity:.2f}"] if self.mixture_perplexity else []
         compared = f" ({', '.join(beside)})" if beside else ""
+        adaptive = f", adaptive perplexity {self.adaptive_perplexity:.2f}" if self.adaptive_perplexity else ""
         return (
-            f"Evaluation of {self.model} on {self.on}: perplexity {self.perplexity:.2f}{compared}, "
-            f"{self.characters:,} characters"
+            f"Evaluation of {self.model} on {self.on}: {'static ' if adaptive else ''}perplexity {self.perplexity:.2f}"
+            f"{compared}{adaptive}, {self.characters:,} characters"
         )
 
 

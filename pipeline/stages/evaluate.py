@@ -19,6 +19,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import finished_trainings
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
+from pipeline.training.adaptive import adaptive_score
 from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.loading import load_model
@@ -93,12 +94,14 @@ class TrainedModel:
         return corpus.limited(self.facts["train"].get("train_chars", 0))
 
 
-def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:
+def evaluate(
+    model: str, split: str = "test", text: str | None = None, adapt: bool = False, reuse: bool = False
+) -> Step:
     """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
 
     Also evaluates the n-gram baseline, fitted on the model's training text, if that text can be read, and the mixture
-    of the two, if the model's run has recorded one. Raises InputError or DataUnavailableError for a model or text that
-    can't be read.
+    of the two, if the model's run has recorded one. With ``adapt``, also the adaptive score, for which the model learns
+    from what it has scored. Raises InputError or DataUnavailableError for a model or text that can't be read.
     """
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
@@ -111,10 +114,13 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
 
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
+        run.params({"adapt": str(adapt).lower()})
         corpus: Corpus | None = None
         try:
             corpus = trained.corpus()
         except (DataUnavailableError, InputError) as error:
+            if adapt:
+                raise InputError(f"--adapt needs the text that the model was trained on: {error}") from error
             if file is None:
                 raise
             log.warning("No n-gram model to compare with: %s", error)
@@ -147,9 +153,16 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
                 mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
                 score = TextScore(float(mixture.of(nats)), len(costs))
                 result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}
-        run.constants({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
+        if adapt:
+            assert corpus is not None
+            adaptive = adaptive_score(trained.network, corpus, trained.preset, ids)
+            result |= {"adaptive_perplexity": adaptive.score.perplexity, "refits": adaptive.refits}
+            result |= {"adaptive_bits_per_char": adaptive.score.bits_per_char}
+            result |= {"adaptive_ms_per_char": adaptive.ms_per_char}
+        metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
+        run.constants({f"evaluation/{name}": value for name, value in metrics.items()})
         run.note(evaluation_text(plain(label), result))
         return result
 
-    inputs = {**trained.keys, "split": split, "text": digest}
+    inputs = {**trained.keys, "split": split, "text": digest, "adapt": adapt}
     return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)

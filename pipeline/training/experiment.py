@@ -17,7 +17,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
-from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.batches import data_of, windows
@@ -78,11 +78,11 @@ def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     return facts["corpus"]["corpus_sha256"], facts["vocabulary"], facts["model"], options, facts["recipe"]
 
 
-def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
+def cross_fitted(corpus: Corpus, preset: PresetName) -> CrossFitted:
     """What n-grams say about the training text, for a network on top of them."""
-    spans = corpus.baseline_spans(config.preset)
+    spans = corpus.baseline_spans(preset)
     parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
-    return CrossFitted(corpus.split(config.preset, "train"), corpus.ngram(config.preset).tables, parts)
+    return CrossFitted(corpus.split(preset, "train"), corpus.ngram(preset).tables, parts)
 
 
 class Experiment(Callback):
@@ -104,7 +104,7 @@ class Experiment(Callback):
     ) -> None:
         self.corpus = corpus = corpus.limited(train_config.train_chars)
         self.model_config, self.train_config, self.checkpoint_dir = model_config, train_config, checkpoint_dir
-        prior = cross_fitted(corpus, train_config) if model_config.on_top_of == "ngram" else None
+        prior = cross_fitted(corpus, train_config.preset) if model_config.on_top_of == "ngram" else None
         ngrams = corpus.ngram(train_config.preset) if prior else None
         torch.manual_seed(train_config.seed)
         model = language_model(model_config, len(corpus.vocabulary), ngrams)

@@ -139,8 +139,10 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
 
 def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
     """A sentence with the result of an evaluation; ``label`` names the text."""
+    adapts = "adaptive_perplexity" in result
     sentence = (
-        f"{label}: perplexity {result['perplexity']:.3f}, {result['bits_per_char']:.3f} bits per character "
+        f"{label}{', static' if adapts else ''}: "
+        f"perplexity {result['perplexity']:.3f}, {result['bits_per_char']:.3f} bits per character "
         f"over {result['characters']:,} characters"
     )
     if "ngram_perplexity" in result:
@@ -150,6 +152,12 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
         sentence += f"; both together {result['mixture_perplexity']:.3f} ({result['mixture_bits_per_char']:.3f})"
     if result.get("unknown_characters"):
         sentence += f"; {result['unknown_characters']:,} characters are not in the model's vocabulary"
+    if adapts:
+        sentence += (
+            f"\n\n{label}, adaptive: perplexity {result['adaptive_perplexity']:.3f}, "
+            f"{result['adaptive_bits_per_char']:.3f} bits per character; network and n-grams learn from the text that "
+            f"they have scored ({result['refits']} refits, {result['adaptive_ms_per_char']:.2f} ms per character)"
+        )
     return sentence
 
 

@@ -13,6 +13,7 @@ from pipeline.stages.evaluate import evaluate
 from pipeline.stages.sample import write_texts
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
+from pipeline.training import adaptive
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from tests.labs import TINY
 
@@ -27,6 +28,19 @@ def test_evaluating_a_split_gives_what_training_reported(trained):
         assert result["ngram_order"] == trained.result["ngram_order"]
         assert result["mixture_perplexity"] == pytest.approx(trained.result[f"mixture_{split}_perplexity"], rel=1e-6)
         assert result["bits_per_char"] == pytest.approx(math.log2(result["perplexity"]))
+
+
+def test_an_adaptive_evaluation_has_both_figures_and_records_them(trained, small_text, tmp_path, monkeypatch):
+    monkeypatch.setattr(adaptive, "SCALE_STEPS", 20)
+    monkeypatch.setattr(adaptive, "FITTED_CHARS", 300)
+    (tmp_path / "part.txt").write_text(small_text.read_text(encoding="utf-8")[-700:], encoding="utf-8")
+    evaluated = evaluate(trained.run_id, text=str(tmp_path / "part.txt"), adapt=True)
+    result, metrics = evaluated.result, MlflowClient().get_run(evaluated.run_id).data.metrics
+    assert result["adaptive_perplexity"] < min(result["perplexity"], result["mixture_perplexity"])
+    assert result["adaptive_bits_per_char"] == pytest.approx(math.log2(result["adaptive_perplexity"]))
+    assert result["refits"] == 1
+    for name in ("adaptive_perplexity", "adaptive_bits_per_char", "adaptive_ms_per_char", "refits"):
+        assert metrics[f"evaluation/{name}"] == pytest.approx(result[name], rel=1e-4)
 
 
 def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(store, small_text, tmp_path):
@@ -90,6 +104,8 @@ def test_the_text_that_a_foreign_checkpoint_names_is_not_opened(trained, tmp_pat
     monkeypatch.setattr("pipeline.tracking.step.load_corpus", opened.append)
     with pytest.raises(InputError, match=r"trained on [\w-]+, which is not a known text, .* with --text FILE"):
         evaluate(str(foreign))
+    with pytest.raises(InputError, match=r"--adapt needs the text that the model was trained on: .* not a known text"):
+        evaluate(str(foreign), text=str(small_text), adapt=True)
     result = evaluate(str(foreign), text=str(small_text)).result
     assert math.isfinite(result["perplexity"])
     assert "ngram_perplexity" not in result, "its baseline would be fitted on that text"

@@ -155,17 +155,19 @@ def sample_command(run_id: str) -> str:
     "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Split of the model's text."
 )
 @click.option("--text", type=completion.FILE, default="", help="Another UTF-8 text file, instead of a split.")
+@flag("--adapt", "Also let the model learn from the text that it has scored.")
 @json_flag
-def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
+def evaluate(model: str, split: str, text: str, adapt: bool, as_json: bool) -> None:
     """Measure the perplexity of a trained MODEL on a text.
 
-    Also prints bits per character, and the perplexities of the best n-gram and of its mixture with the model. MODEL is
-    a run id, its first characters, latest, the path of a checkpoint, or a models:/ address.
+    Also prints bits per character, and the perplexities of the best n-gram and of its mixture with the model. With
+    --adapt, it reads the text a second time, while network and n-grams learn from what they have scored. MODEL is a run
+    id, its first characters, latest, the path of a checkpoint, or a models:/ address.
     """
     from pipeline.stages import evaluate
     from pipeline.training import summary
 
-    result = evaluate.evaluate(model, split, text or None).result
+    result = evaluate.evaluate(model, split, text or None, adapt).result
     show(result, as_json, summary.evaluation_text(text or split, result))
 
 
