@@ -125,10 +125,7 @@ class ModelConfig:
     )
     on_top_of: Partner = option(
         "nothing",
-        help=(
-            "ngram: the network corrects an n-gram model of the training text, of two orders more than the best alone "
-            "on validation."
-        ),
+        help="ngram: the network corrects n-grams of orders 1 to 10 of the training text, combined by a gate.",
     )
     residual: bool = setting(
         False,

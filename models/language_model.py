@@ -87,7 +87,7 @@ class LanguageModel(nn.Module):
     def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
         """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character.
 
-        ``prior`` is only for a model on top of an n-gram.
+        ``prior`` is only for a model on top of n-grams.
         """
         _, logits, state = self.network_and_model_logits(ids, state, prior)
         return logits, state

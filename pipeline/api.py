@@ -287,7 +287,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's perplexity on a text, with that of the best n-gram and that of the mixture of both."""
+    """A model's perplexity on a text, with that of the n-gram model and that of the mixture of both."""
 
     model: str  # its name, such as lstm-1x192-s0
     on: str  # the split, or the name of the text file

@@ -89,7 +89,7 @@ class TrainConfig:
     )
     weight_decay: float = setting(0.01, help="Decoupled weight decay (AdamW).", **preset_from(0, 1000))
     own_loss: float = setting(
-        0.0, help="On top of an n-gram: weight of the network's own loss in the training loss.", **preset_from(0, 1)
+        0.0, help="On top of n-grams: weight of the network's own loss in the training loss.", **preset_from(0, 1)
     )
     clip: float = setting(1.0, help="Gradient clipping: maximum norm (0: off).", **preset_from(0))
     average: float = setting(
@@ -285,8 +285,8 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     values = {**own, **preset_values(given, read_chars), **given}
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
-    if train.preset == "report" and model.on_top_of != "nothing":
-        raise ConfigError("on_top_of", "is 'ngram', which the report's protocol does not have", ("preset", "stream"))
+    if train.preset in ON_REPORTS_TEXT and model.on_top_of != "nothing":
+        raise ConfigError("on_top_of", f"is 'ngram', which --preset {train.preset} does not have", ("preset", "stream"))
     if train.own_loss and model.on_top_of == "nothing":
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
     if train.preset == "report" and train.calibrate:
@@ -344,7 +344,7 @@ class SearchConfig:
         0, help="Seed of the sampler and the trials; confirmations use the seeds after it.", low=0, high=2**31 - 1
     )
     preset: Literal["stream", "report"] = setting("stream", help="Preset that each model is trained with.")
-    on_top_of: Partner = option("nothing", help="ngram: each network corrects an n-gram model of the training text.")
+    on_top_of: Partner = option("nothing", help="ngram: each network corrects n-grams of the training text.")
     storage: str = setting("auto", help="Optuna storage, an SQLAlchemy URL; auto: $TMLM_STORAGE or mlruns/optuna.db.")
     space: str = option("", help="YAML file with the search space, instead of the options below.", group="Space")
     cell: str = option("rnn,gru,lstm", help="Recurrent cells.", group="Space")

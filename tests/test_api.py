@@ -143,7 +143,7 @@ def test_an_evaluation_is_recorded_and_prints_as_one_line(model, trained):
     assert evaluation.perplexity == pytest.approx(trained.result["val_perplexity"])
     assert re.fullmatch(
         r"Evaluation of lstm-1x8-s0 on the val split of topics: perplexity \d+\.\d\d "
-        r"\(\d-gram \d+\.\d\d, both \d+\.\d\d\), [\d,]+ characters",
+        r"\(n-grams of orders 1 to 10 \d+\.\d\d, both \d+\.\d\d\), [\d,]+ characters",
         repr(evaluation),
     )
     assert api.load(evaluation.run_id).run_id == trained.run_id

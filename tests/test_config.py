@@ -94,7 +94,7 @@ DECIDE_DEFAULTS = ("cell", "num_layers", "hidden_size", "epochs", "budget_chars"
 
 @pytest.mark.parametrize("preset", get_args(PresetName))
 def test_what_the_user_gives_overrides_the_preset_and_nothing_else(preset):
-    refused = ("budget_seconds", "own_loss") if preset == "report" else ()
+    refused = {"report": ("budget_seconds", "own_loss"), "report-text": ("own_loss",)}.get(preset, ())
     for name, value in OVERRIDES.items():
         if name in DECIDE_DEFAULTS or name in refused:
             continue
@@ -127,7 +127,7 @@ def test_none_is_as_the_preset_says_and_a_precision_that_is_given_is_kept(preset
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"preset": "report", "on_top_of": "ngram"}, "on_top_of"),
+        ({"preset": "report-text", "on_top_of": "ngram"}, "on_top_of"),
         ({"preset": "report", "calibrate": True}, "calibrate"),
         ({"preset": "report-text", "train_chars": 500}, "train_chars"),
         ({"own_loss": 0.5}, "own_loss"),

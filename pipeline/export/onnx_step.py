@@ -42,7 +42,7 @@ class Step(nn.Module):
 def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
     """The ONNX file of one step and "", or no bytes and the reason."""
     if model.config.on_top_of != "nothing":
-        return b"", "A network on top of an n-gram is not exported: ONNX has no operator for the n-gram's tables."
+        return b"", "A network on top of n-grams is not exported: ONNX has no operator for their tables."
     if not all(map(importlib.util.find_spec, EXTRA)):
         return b"", HOW_TO_INSTALL
     state = model.initial_state(2)

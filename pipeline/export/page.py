@@ -26,8 +26,8 @@ PERPLEXITY = (
 )
 
 CURVES = (
-    "Validation is solid, training dashed, each seed thin. The dashed level is an n-gram fitted on the same training "
-    "text."
+    "Validation is solid, training dashed, each seed thin. The dashed level is the n-gram model of the same "
+    "training text."
 )
 
 COSTS = (
@@ -62,7 +62,7 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
         charts += [*([Heading(group.title)] if is_experiment else []), group.explorer]
         runs += [*([Heading(group.title)] if is_experiment else []), group.runs]
     comparison = Table(
-        f"{best.name} and the best n-gram, alone and together, on the same text",
+        f"{best.name} and the n-gram model, alone and together, on the same text",
         ("", "validation perplexity", "test perplexity", "bits per character (test)"),
         compared(best.result),
     )
@@ -86,7 +86,7 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
             sections=[
                 Section("Charts", charts, "charts"),
                 Section("The front, and what to take from it", _front(subject), "front"),
-                Section("Against an n-gram", [comparison], "ngram"),
+                Section("Against n-grams", [comparison], "ngram"),
                 Section("More of what it writes", [Points(samples[1:], "samples")] if samples[1:] else [], "samples"),
                 Section("All trainings", runs, "trainings", is_open=few),
                 Section("How to repeat it", repeat, "repeat"),
@@ -119,7 +119,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: int) -> str:
     if subject.kind == "training":
         model, result = best.configuration["model"], best.result
         layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
-        on_top = " on top of an n-gram" if model.get("on_top_of", "nothing") != "nothing" else ""
+        on_top = " on top of n-grams" if model.get("on_top_of", "nothing") != "nothing" else ""
         return (
             f"A character-level language model ({cell}, {layers} of {model['hidden_size']:,} units{on_top}): "
             f"{sizes(result)}. Trained for {counted(result['epochs'], 'epoch')} in "
@@ -140,7 +140,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: int) -> str:
 
 
 def _verdict(subject: Subject, best: RecordedTraining) -> str:
-    """Compare the best network with the n-gram; for a study, say first which configuration is best."""
+    """Compare the best network with the n-gram model; for a study, say first which configuration is best."""
     sentence = verdict(best.result)
     if pick := subject.picks.get("best"):
         return f"{pick['sentence']} With seed {best.seed}, {sentence[0].lower()}{sentence[1:]}"

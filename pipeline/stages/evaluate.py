@@ -99,7 +99,7 @@ def evaluate(
 ) -> Step:
     """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
 
-    Also evaluates the n-gram baseline, fitted on the model's training text, if that text can be read, and the mixture
+    Also evaluates the n-gram model, fitted on the model's training text, if that text can be read, and the mixture
     of the two, if the model's run has recorded one. With ``adapt``, also the adaptive score, for which the model learns
     from what it has scored. Raises InputError or DataUnavailableError for a model or text that can't be read.
     """
@@ -149,7 +149,8 @@ def evaluate(
             result |= {"ngram_perplexity": alone.perplexity, "ngram_bits_per_char": alone.bits_per_char}
             result |= {"ngram_order": ngram.order, "single_ngram_order": single_order}
             training = recorded.read_json(trained.run_id, recorded.RESULT_FILE) if trained.run_id else {}
-            if "mixture_weight" in training:  # of this n-gram and the model, as the training has chosen it
+            is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
+            if "mixture_weight" in training and is_current:
                 mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
                 score = TextScore(float(mixture.of(nats)), len(costs))
                 result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}

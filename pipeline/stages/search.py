@@ -289,7 +289,7 @@ class _SearchSweep(Sweep[SearchRun]):
         """The pictures of the search as PNGs, by name."""
         trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
         if self.config.on_top_of == "ngram":
-            about += ", networks on top of an n-gram"
+            about += ", networks on top of n-grams"
         baselines = self.corpus.baselines(self.config.preset)["val"]
         areas = hypervolume_by_trial(trials, self.search.reference)
         return {

@@ -67,7 +67,7 @@ def _model(
     if least > stored or config.num_layers > len(weights):
         raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {stored:,}")
     if config.on_top_of == "ngram" and not ngram:
-        raise ValueError(f"its n-gram is in {BEST_CHECKPOINT} beside it")
+        raise ValueError(f"its n-grams are in {BEST_CHECKPOINT} beside it")
     ngrams = None
     if ngram:
         tables = NGramTables.from_tensors(ngram, vocab_size)

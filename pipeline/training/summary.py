@@ -18,8 +18,8 @@ BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexit
 
 
 def ngram_name(result: Mapping[str, Any]) -> str:
-    """The n-gram model that a result is compared with, as in "the 5-gram"."""
-    return ngram_label(result["ngram_order"], result["single_ngram_order"])
+    """The n-gram model that a result is compared with, as in "the 5-gram"; up to recipe 3 it had a single order."""
+    return ngram_label(result["ngram_order"], result.get("single_ngram_order", result["ngram_order"]))
 
 
 def baselines(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
@@ -27,9 +27,10 @@ def baselines(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
     rows: list[tuple[str, ...]] = [(label, stored, *_shown(scores, prefix)) for label, stored, scores, prefix in models]
+    best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
     if result["ngram_order"] != result["single_ngram_order"]:
         rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *_shown(result, "ngram_")))
-    best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
+        best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
     return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
 
 

@@ -22,7 +22,8 @@ def training(number: int = 0, seed: int = 0, corpus: str = "time-machine", **cha
     val = {epoch: last + (24 - last) * exp(-6 * epoch / EPOCHS) for epoch in range(1, EPOCHS + 1)}
     figures = {
         "val_perplexity": val[EPOCHS], "val_perplexity_pooled": val[EPOCHS], "test_perplexity": last + 0.1,
-        "ngram_val_perplexity": 3.66, "ngram_test_perplexity": 3.72, "ngram_order": 7,
+        "ngram_val_perplexity": 3.66, "ngram_test_perplexity": 3.72, "ngram_order": 10,
+        "single_ngram_order": 7,
         "mixture_val_perplexity": 3.6, "mixture_test_perplexity": 3.7, "mixture_kind": "mean", "mixture_weight": 0.1,
         "best_epoch": EPOCHS, "epochs": EPOCHS, "stopped": "", "train_seconds": 12.3, "device": "cpu",
         "parameters": size.parameters, "stored_numbers": size.parameters, "macs_per_char": size.macs_per_char,

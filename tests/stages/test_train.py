@@ -20,6 +20,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
+from pipeline.training.summary import ngram_name
 from tests.labs import TINY
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -57,7 +58,7 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert run.data.tags["config_id"]
     said, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
     assert said.startswith("**lstm-1x8** on **topics**. The network is ")
-    assert f"{step.result['ngram_order']}-gram" in said
+    assert ngram_name(step.result) in said
     assert text.startswith("```\nit has ")
     assert artifacts(step.run_id) == {
         "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
@@ -83,6 +84,7 @@ def test_the_result_has_the_flat_keys_that_json_promises(trained):
     for key in (
         "run_id", "corpus", "corpus_sha256", "source_sha256", "val_perplexity", "test_perplexity",
         "test_bits_per_char", "ngram_val_perplexity", "ngram_test_perplexity", "ngram_order", "ngram_entries",
+        "single_ngram_val_perplexity", "single_ngram_test_perplexity", "single_ngram_order",
         "mixture_val_perplexity", "mixture_test_perplexity", "mixture_kind", "mixture_weight", "best_epoch", "epochs",
         "train_seconds", "parameters", "macs_per_char", "checkpoint",
     ):  # fmt: skip

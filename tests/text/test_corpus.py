@@ -2,12 +2,13 @@
 
 import hashlib
 from dataclasses import replace
+from math import log
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.ngram import KneserNey, predicted_bits_per_char
+from models.ngram import KneserNey
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.text import corpus as corpus_module
@@ -177,10 +178,11 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
 
 def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, corpus, monkeypatch):
     bars, val = corpus.baselines("stream"), corpus.split("stream", "val")
-    ngram = KneserNey(corpus.split("stream", "train"), 28, bars["val"].ngram_order)
-    assert bars["val"].ngram.bits_per_char == pytest.approx(-ngram.log2_probabilities(val)[1:].mean())
-    assert predicted_bits_per_char(corpus.ngram("stream"), val) == bars["val"].ngram.bits_per_char
-    for name in ("baselines", "KneserNey"):
+    single = KneserNey(corpus.split("stream", "train"), 28, bars["val"].best_order)
+    assert bars["val"].single.bits_per_char == pytest.approx(-single.log2_probabilities(val)[1:].mean())
+    assert bars["val"].ngram.bits_per_char < bars["val"].single.bits_per_char
+    assert float(corpus.ngram("stream").costs(val).mean()) / log(2) == bars["val"].ngram.bits_per_char
+    for name in ("baselines", "KneserNey", "fit_gate"):
         monkeypatch.setattr(corpus_module, name, lambda *a: pytest.fail("fitted a second time"))
     again = load_corpus(CorpusConfig(str(text_file)))
     assert again.baselines("stream") == bars

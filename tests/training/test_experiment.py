@@ -277,7 +277,7 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
     plain, figures = done[0].figures, on_top.figures
     assert plain["stored_numbers"] == plain["parameters"]
     assert figures["stored_numbers"] == figures["parameters"] + figures["ngram_entries"]
-    with pytest.raises(InputError, match=r"its n-gram is in best\.safetensors beside it"):
+    with pytest.raises(InputError, match=r"its n-grams are in best\.safetensors beside it"):
         load_model(Path(figures["checkpoint"]).parent / LAST_CHECKPOINT)
     assert figures["parameters"] == figures["trained_parameters"] > plain["parameters"]
     assert figures["on_top_of_order"] == figures["ngram_order"]

@@ -8,6 +8,7 @@ RESULT = {
     "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,
     "test_perplexity": 3.9, "test_bits_per_char": 1.963,
     "ngram_val_perplexity": 3.655, "ngram_test_perplexity": 3.723, "ngram_order": 7, "ngram_entries": 178_596,
+    "single_ngram_order": 7,
     "mixture_val_perplexity": 3.412, "mixture_test_perplexity": 3.487, "mixture_kind": "geometric",
     "mixture_weight": 0.55, "best_epoch": 28, "epochs": 28,
     "parameters": 84508, "stored_numbers": 84508, "macs_per_char": 85788, "train_seconds": 31.5,
@@ -28,7 +29,7 @@ def test_the_verdict_turns_with_the_numbers(val, test, sentence):
 
 def test_the_tables_have_the_numbers_of_the_n_gram_the_network_and_both():
     assert comparison_table(RESULT).splitlines()[2:5] == [
-        "| Kneser-Ney 7-gram | 3.655 | 3.723 | 1.896 |",
+        "| 7-gram | 3.655 | 3.723 | 1.896 |",
         "| network | 3.790 | 3.900 | 1.963 |",
         "| both (geometric, 55% network) | 3.412 | 3.487 | 1.802 |",
     ]
@@ -40,7 +41,7 @@ def test_an_evaluation_has_the_numbers_of_the_n_gram_and_the_mixture_if_there_ar
         "other.txt", result
     )
     result |= {
-        "ngram_perplexity": 8.0, "ngram_bits_per_char": 3.0, "ngram_order": 7, "mixture_perplexity": 2.0,
-        "mixture_bits_per_char": 1.0,
+        "ngram_perplexity": 8.0, "ngram_bits_per_char": 3.0, "ngram_order": 10, "single_ngram_order": 7,
+        "mixture_perplexity": 2.0, "mixture_bits_per_char": 1.0,
     }  # fmt: skip
-    assert "7-gram 8.000 (3.000); both together 2.000 (1.000)" in evaluation_text("test", result)
+    assert "orders 1 to 10 8.000 (3.000); both together 2.000 (1.000)" in evaluation_text("test", result)

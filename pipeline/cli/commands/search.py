@@ -58,7 +58,7 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     """Say whether networks are worth their cost on a text.
 
-    Trains networks of several sizes, on growing parts of the text, with several budgets, and on top of an n-gram.
+    Trains networks of several sizes, on growing parts of the text, with several budgets, and on top of n-grams.
     Three sentences and two figures compare them with n-grams. The same command again trains only what is missing.
     """
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)

@@ -65,7 +65,8 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 def prepare(force: bool, as_json: bool, **options: Any) -> None:
     """Load, normalise and split a text.
 
-    Records the perplexities of the baselines: uniform, letter frequencies, and n-grams of orders 2 to 8.
+    Records the perplexities of the baselines: uniform, letter frequencies, n-grams of orders 2 to 8, and
+    n-grams of orders 1 to 10 combined by a gate.
     """
     corpus_config, others = checked(options)
     from pipeline.cli import printed
@@ -160,7 +161,7 @@ def sample_command(run_id: str) -> str:
 def evaluate(model: str, split: str, text: str, adapt: bool, as_json: bool) -> None:
     """Measure the perplexity of a trained MODEL on a text.
 
-    Also prints bits per character, and the perplexities of the best n-gram and of its mixture with the model. With
+    Also prints bits per character, and the perplexities of the n-gram model and of its mixture with the model. With
     --adapt, it reads the text a second time, while network and n-grams learn from what they have scored. MODEL is a run
     id, its first characters, latest, the path of a checkpoint, or a models:/ address.
     """

@@ -112,5 +112,5 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, find_r
 def training_of(config: SearchConfig) -> str:
     """Describe how each trial is trained, such as "20 epochs of preset stream"."""
     limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
-    on_top = " on top of an n-gram" if config.on_top_of == "ngram" else ""
+    on_top = " on top of n-grams" if config.on_top_of == "ngram" else ""
     return f"{config.epochs} epochs of preset {config.preset}{limit}{on_top}"
