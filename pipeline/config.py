@@ -223,7 +223,7 @@ def stream_preset(
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
     ``more_dropout`` is added to recurrent_dropout within these limits. On top of n-grams, it is 0.12 more,
-    output_dropout at least 0.2 from 64 units on, and
+    output_dropout at least 0.2 from 32 units on, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
                             limited to 0 ... 0.5
@@ -237,7 +237,7 @@ def stream_preset(
     smallest, largest = cell.recurrent_dropout
     dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest), largest), 2)
     is_small = num_layers == 1 and hidden_size <= 192
-    least_output = 0.2 if is_on_top and hidden_size >= 64 else 0.0
+    least_output = 0.2 if is_on_top and hidden_size >= 32 else 0.0
     own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
     return {
         "equations": "torch",
