@@ -242,11 +242,14 @@ class NGramModel(nn.Module):
         for start in range(context, len(text), POSITIONS_AT_ONCE):
             end = min(start + POSITIONS_AT_ONCE, len(text))
             evidence = self.tables(before[None, start : end + self.order - 1], end - start)[0]
-            if self.gate is None:
-                parts.append(evidence[:, -1, :-SEEN])
-            else:
-                parts.append(combined(self.gate(evidence), evidence).log_softmax(-1))
+            parts.append(self.combine(evidence))
         return torch.cat(parts)
+
+    def combine(self, evidence: Tensor) -> Tensor:
+        """evidence (..., K, V + 3) -> log-probabilities (..., V)."""
+        if self.gate is None:
+            return evidence[..., -1, :-SEEN]
+        return combined(self.gate(evidence), evidence).log_softmax(-1)
 
     @one_thread()
     def costs(self, ids: ArrayLike) -> Tensor:

@@ -64,7 +64,7 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "quick": reproduction.quick,
         "corpus": text.corpus,
         "configurations": list(map(_configuration, reproduction.configurations)),
-        "ngrams": {"val": text.val_perplexities, "val_windowed": text.windowed},
+        "ngrams": {"val": text.val_perplexities, "val_windowed": text.windowed, "gated": text.gated},
         "verdicts": {
             each.statement.id: {"verdict": each.word, **({"part": each.part} if each.word == IN_PART else {})}
             for each in verdicts

@@ -112,7 +112,8 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
         "prompts": tuple(PromptInText(**each) for each in kept["prompts"]),
         "words": tuple(kept["words"]),
     }
-    return TextFacts(**{field.name: facts[field.name] for field in fields(TextFacts)})  # earlier records have more
+    names = {field.name for field in fields(TextFacts)} & set(facts)  # earlier records have others
+    return TextFacts(**{name: facts[name] for name in names})
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:

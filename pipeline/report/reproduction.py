@@ -165,8 +165,8 @@ class TextFacts:
 
     N-grams fitted on the protocol's training characters, by order, 1 (letter frequencies) to 8 (Kneser-Ney):
     ``val_perplexities`` are on the protocol's validation characters; ``windowed`` too, where each window of 32 starts
-    without context and is first predicted by lower orders. ``train_unigram`` is that of letter frequencies on the
-    training characters themselves.
+    without context and is first predicted by lower orders. ``gated`` has both ("val", "windowed") of all orders
+    combined by a gate. ``train_unigram`` is that of letter frequencies on the training characters themselves.
 
     ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as in
     ``JudgedTraining.block_costs``. ``words`` are the distinct words of the whole text, sorted.
@@ -181,6 +181,7 @@ class TextFacts:
     words: tuple[str, ...]
     prompts: tuple[PromptInText, ...]
     block_costs: Mapping[str, Mapping[int, Sequence[float]]] = field(default_factory=dict)
+    gated: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def unigram(self) -> float:

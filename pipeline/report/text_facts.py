@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate
 from models.ngram import BASELINE_ORDERS, KneserNey, Unigram, predicted_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.reproduction import PromptInText, PromptSplit, TextFacts
+from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus
-from pipeline.training.evaluation import block_means
+from pipeline.training.evaluation import block_means, cross_entropies, perplexity
+from pipeline.training.experiment import WINDOWS_AT_ONCE
 from pipeline.training.samples import CONTINUED_CHARS, prompts_for
 
 Costs = NDArray[np.float64]
@@ -54,7 +57,21 @@ def text_facts(corpus: Corpus) -> TextFacts:
             for text, by_order in costs.items()
         },
         words=words_of(corpus),
+        gated=gated_perplexities(train, val, symbols),
     )
+
+
+def gated_perplexities(
+    train: NDArray[np.integer], val: NDArray[np.integer], symbols: int, length: int = WINDOW_LENGTH
+) -> dict[str, float]:
+    """Perplexities of all orders combined by a gate: "val", and "windowed" as ``costs_of_windows`` reads it."""
+    tables = NGramTables(KneserNey(train, symbols, LONGEST))
+    model = NGramModel(tables, fit_gate(train, tables))
+    inputs, targets = windows(torch.from_numpy(val).long(), length)
+    nats = 0.0
+    for x, y in zip(inputs.split(WINDOWS_AT_ONCE), targets.split(WINDOWS_AT_ONCE), strict=True):
+        nats += float(cross_entropies(model.combine(tables(x + 1, length)).flatten(0, 1), y.flatten()).sum())
+    return {"val": perplexity(float(model.costs(val).mean())), "windowed": perplexity(nats / targets.numel())}
 
 
 def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Costs:

@@ -29,6 +29,8 @@ def test_of_the_book_more_context_is_better_and_the_prompts_are_found(book):
     assert perplexities == sorted(perplexities, reverse=True)
     assert [facts.windowed[order] for order in (4, 5, 6)] == pytest.approx([5.17, 4.86, 4.78], abs=0.005)
     assert exp(np.mean(facts.block_costs["windowed"][4])) == pytest.approx(facts.windowed[4], rel=1e-3)
+    assert facts.gated["val"] < min(perplexities)
+    assert facts.gated["windowed"] < min(facts.windowed.values())
     assert facts.unigram == pytest.approx(16.66, abs=0.01)
     assert facts.train_unigram == pytest.approx(17.07, abs=0.01)
     assert log2(facts.val_perplexities[6]) == pytest.approx(

@@ -230,6 +230,8 @@ def baseline_table(text: TextFacts) -> Table:
         )
         for order in sorted(text.val_perplexities)
     ]
+    if text.gated:
+        rows.append(("all orders, combined by a gate", *(rounded(text.gated[name]) for name in ("val", "windowed"))))
     return Table(
         "Perplexity per character (pooled) of n-grams fitted on the characters that the networks are trained on.",
         ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks"),
