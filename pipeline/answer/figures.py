@@ -14,7 +14,7 @@ TEXT_SIZE = 8
 
 
 # colour, marker and line of a series; the colour-blind can tell the colours apart (Okabe and Ito, Tol)
-NETWORK, NGRAM = ("#0072b2", "o", "-"), ("#d55e00", "s", "--")
+NETWORK, NGRAM, GATED = ("#0072b2", "o", "-"), ("#d55e00", "s", "--"), ("#d55e00", "P", "")
 MIXED, ON_TOP = ("#009e73", "^", "-."), ("#aa4499", "D", ":")
 
 
@@ -37,19 +37,20 @@ def _by_cost(
     of_ngram: Callable[[CountedModel], float],
     of_network: Callable[[Network], float],
 ) -> list[Series]:
-    """N-grams of all orders, the networks ``alone``, and those on top of an n-gram, against a cost."""
+    """N-grams of each order and of all, the networks ``alone``, and those on top of n-grams, against a cost."""
 
     def series(style: tuple[str, str, str], networks: Sequence[Network], partner: str = "") -> Series:
         points = [(of_network(each), findings.mean(each)) for each in networks]
         sizes = ["" if each.name == networks[0].name else each.name.rpartition("x")[2] for each in networks[1:]]
         return Series(style, points, [networks[0].name + partner, *sizes])
 
-    first, *others = findings.counted
-    counted = [(of_ngram(each), Estimate(each.test_perplexity)) for each in findings.counted]
+    *singles, together = [(of_ngram(each), Estimate(each.test_perplexity)) for each in findings.counted]
+    first, *orders, longest = [each.order for each in findings.counted]
     return [
-        Series(NGRAM, counted, [f"{first.order}-gram", *(str(each.order) for each in others)]),
+        Series(NGRAM, singles, [f"{first}-gram", *map(str, orders)]),
+        Series(GATED, [together], [f"1 to {longest}"]),
         series(NETWORK, alone),
-        series(ON_TOP, findings.family("on top"), " on n-gram"),
+        series(ON_TOP, findings.family("on top"), " on n-grams"),
     ]
 
 
@@ -98,7 +99,7 @@ def answer_picture(findings: Findings) -> bytes:
         return Series(style, [(each.text_chars, mean(each)) for each in texts], labels)
 
     curves = [
-        curve(NGRAM, lambda each: Estimate(each.ngram_test), "best n-gram", max(0, len(texts) - 2)),
+        curve(NGRAM, lambda each: Estimate(each.ngram_test), "n-grams", max(0, len(texts) - 2)),
         curve(NETWORK, findings.mean, findings.default.name, 0),
         curve(MIXED, lambda each: findings.mean(each, mixed=True), "both, mixed", len(texts) // 2),
     ]

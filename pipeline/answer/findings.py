@@ -22,7 +22,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class CountedModel:
-    """An n-gram model: of one order, or of all orders up to ``order``; ``entries`` is the number of its n-grams."""
+    """An n-gram model of one order, or of all up to ``order``; ``entries`` is the number of its n-grams."""
 
     order: int
     name: str
@@ -35,7 +35,7 @@ class CountedModel:
 
 @dataclass(frozen=True)
 class Network:
-    """A network: its test perplexities by seed, alone and mixed, and the best n-gram's of the same training text.
+    """A network: its test perplexities by seed, alone and mixed, and the n-grams' of the same training text.
 
     ``text_chars`` are the characters of its training text, ``read_chars`` those of all passes over it.
     """
@@ -54,14 +54,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Findings:
-    """All measurements on a text; ``order`` is the largest of the n-gram model that networks are compared with.
+    """All measurements on a text; the last of ``counted`` is the n-gram model that networks are compared with.
 
-    ``alone``, ``mixed`` and ``on_top`` compare the default network, its mixture and the largest network on top of an
-    n-gram with the best n-gram, in bits per character.
+    ``alone``, ``mixed`` and ``on_top`` compare the default network, its mixture and the largest network on top of
+    n-grams with that model, in bits per character.
     """
 
     text: str
-    order: int
     counted: tuple[CountedModel, ...]
     trained: tuple[Network, ...]
     alone: PairedComparison
@@ -75,8 +74,8 @@ class Findings:
 
     @property
     def ngram(self) -> CountedModel:
-        """The n-gram model that networks are compared with."""
-        return next(each for each in self.counted if each.order == self.order)
+        """The n-gram model that networks are compared with: all orders together."""
+        return self.counted[-1]
 
     def family(self, *families: Family) -> list[Network]:
         """The networks of these families."""
@@ -94,7 +93,7 @@ class Findings:
 
     @property
     def largest_on_top(self) -> Network:
-        """The largest network on top of an n-gram."""
+        """The largest network on top of n-grams."""
         return self.family("on top")[-1]
 
     def spread(self, kind: Kind) -> Spread:

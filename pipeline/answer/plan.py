@@ -11,7 +11,7 @@ from models.config import ModelConfig
 from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, USUAL_MINUTES, TrainConfig, resolve
 
 Family = Literal["text", "budget", "size", "on top"]
-"""How a network differs from the default one: in its text, budget or size, or by correcting an n-gram (on top)."""
+"""How a network differs from the default one: in its text, budget or size, or by correcting n-grams (on top)."""
 
 SMALLEST_TEXT, MOST_TEXTS = 10_000, 6  # learning curves: characters of the shortest text, number of texts
 STEP, LAST_STEP = 2, 1.4  # ratio of one text to the next (its powers on long texts); smallest ratio of the last step

@@ -20,7 +20,7 @@ def three_sentences(findings: Findings) -> dict[str, str]:
 
 
 def alone(findings: Findings) -> str:
-    """Compare the default network with the best n-gram."""
+    """Compare the default network with the n-gram model of all orders."""
     network, ngram = findings.default, findings.ngram
     conclusion = {
         "ahead": "the network is better than counting",
@@ -29,18 +29,18 @@ def alone(findings: Findings) -> str:
     }[findings.alone.verdict]
     return (
         f"Alone: the {network.name}, trained for {_seconds(network.train_seconds)}, has a test perplexity of "
-        f"{_mean(findings, network)}; the {ngram.name}, fitted in {_seconds(ngram.fit_seconds)}, has "
+        f"{_mean(findings, network)}; the {ngram.name}, fitted in {_seconds(ngram.fit_seconds)}, have "
         f"{ngram.test_perplexity:.2f}. The network's is {_difference(findings.alone)}: {conclusion}."
     )
 
 
 def with_counting(findings: Findings) -> str:
-    """Compare the mixture, and the largest network on top of an n-gram, with the best n-gram."""
+    """Compare the mixture, and the largest network on top of n-grams, with the n-gram model of all orders."""
     mixed, on_top = findings.default, findings.largest_on_top
     return (
         f"With counting: mixed with the {findings.ngram.name}, the network reaches {_mean(findings, mixed, True)}, "
         f"{_difference(findings.mixed)} than these alone{_unless_ahead(findings.mixed)}; the {on_top.name}, "
-        f"trained on top of an n-gram for {_seconds(on_top.train_seconds)}, reaches {_mean(findings, on_top)}, "
+        f"trained on top of n-grams for {_seconds(on_top.train_seconds)}, reaches {_mean(findings, on_top)}, "
         f"{_difference(findings.on_top)}{_unless_ahead(findings.on_top)}."
     )
 

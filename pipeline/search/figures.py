@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 
-from models.ngram import NGramScore
+from models.ngram import Baselines
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
 from pipeline.support.drawing import LARGEST
@@ -68,16 +68,15 @@ def pareto_front(
     trials: Sequence[Trial],
     evaluated: FrontEstimate,
     chosen: Mapping[str, Pick],
-    ngrams: Sequence[NGramScore],
-    bars: Mapping[str, float],
+    baselines: Baselines,
     about: str,
 ) -> bytes:
     """Draw trials and the front: validation perplexity against MACs per character and stored numbers, on log scales.
 
-    ``about`` names study and text, ``chosen`` are the picks, which the labels name. ``bars`` maps labels to
-    perplexities of n-gram models, drawn as horizontal lines; ``ngrams`` are drawn against the numbers that they store.
-    A failed trial is a cross at the upper edge.
+    ``about`` names study and text, ``chosen`` are the picks, which the labels name. ``baselines`` are horizontal lines,
+    and n-gram models are drawn against the numbers that they store. A failed trial is a cross at the upper edge.
     """
+    bars = baselines.perplexities()
     title, seeds = f"{about}\nvalidation split, {len(trials)} trials", [point.seeds for point in evaluated.front]
     if seeds:
         title += f"; seeds for each configuration on the front: {span(seeds)}"
@@ -99,34 +98,31 @@ def pareto_front(
     lines = [*from_edge_to_edge(axes, bars.values()), *_staircase(axes, evaluated.front)]
     _members(axes, [(point.candidate.macs_per_char, point) for point in evaluated.front])
     axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
-    memory = _by_memory(figure, evaluated, ngrams)
-    legend_below(figure, [axes, memory], 4, "small")
+    _by_memory(figure, axes, evaluated, baselines)
     labels = [(text, point.candidate.macs_per_char, point.val.mean) for text, point in _named(evaluated.front, chosen)]
     write_labels(axes, labels, [(t.macs_per_char, h) for t, h in done], lines, keep=len(chosen))
     return plotting.png(figure)
 
 
-def _by_memory(figure: Figure, evaluated: FrontEstimate, ngrams: Sequence[NGramScore]) -> Axes:
-    """Draw the front's members, and the n-gram model of each order, against the numbers that they store."""
+def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines: Baselines) -> None:
+    """Draw the front's members, and the n-gram models, against the numbers that they store; add a legend for both."""
     axes = add_axes(figure, "the front by memory, beside n-grams\nfitted on the same text, same split", 122)
-    counted = [(float(each.entries), 2**each.bits_per_char) for each in ngrams]
+    scores = {f"{each.order}-gram": each for each in baselines.singles}
+    if baselines.gated:
+        scores[f"orders 1 to {baselines.gated.order}"] = baselines.gated
+    counted = [(float(each.entries), 2**each.bits_per_char) for each in scores.values()]
+    singles, together = counted[: len(baselines.singles)], counted[len(baselines.singles) :]
     members = [(float(point.candidate.stored_numbers), point) for point in evaluated.front]
-    log_x(axes, [x for x, _ in counted] + [x for x, _ in members] or [1.0])
-    log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members] or [evaluated.reference[0]])
-    scatter(
-        axes,
-        counted,
-        "s--",
-        color=BAR,
-        linewidth=1.0,
-        label=f"n-grams of orders {ngrams[0].order} to {ngrams[-1].order}" if ngrams else "",
-    )
+    log_x(axes, [x for x, _ in counted] + [x for x, _ in members])
+    log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members])
+    scatter(axes, singles, "s--", color=BAR, linewidth=1.0, label="n-grams of one order")
+    scatter(axes, together, "P", color=BAR, markersize=9, label="n-grams of all orders")
     _members(axes, members)
     axes.set(xlabel="numbers stored: parameters, n-grams", ylabel="validation perplexity per character")
-    labels = [(f"{each.order}-gram", *dot) for each, dot in zip(ngrams, counted, strict=True)]
+    legend_below(figure, [front, axes], 4, "small")  # before labels are placed: it changes the sizes of the axes
+    labels = [(name, *dot) for name, dot in zip(scores, counted, strict=True)]
     labels += [(point.candidate.label, x, point.val.mean) for x, point in members]
-    write_labels(axes, labels, [*counted, *((x, point.val.mean) for x, point in members)], list(pairwise(counted)), 0)
-    return axes
+    write_labels(axes, labels, [*counted, *((x, point.val.mean) for x, point in members)], list(pairwise(singles)), 0)
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:

@@ -148,7 +148,6 @@ class _Answer(Sweep[AnswerRun]):
         on_top = max(number for number, each in enumerate(self.plan) if each.family == "on top")
         findings = Findings(
             text=self.corpus.label,
-            order=self.corpus.baselines("stream")["val"].ngram.order,
             counted=self._counted(),
             trained=self._trained(results),
             alone=self._compare(results[default]),
@@ -176,7 +175,7 @@ class _Answer(Sweep[AnswerRun]):
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
             "sentences": sentences,
-            "ngram_order": findings.order,
+            "ngram_order": findings.ngram.order,
             "ngrams": [asdict(each) for each in findings.counted],
             "networks": networks,
             "differences_in_bits_per_char": {
@@ -244,7 +243,7 @@ class _Answer(Sweep[AnswerRun]):
         )
 
     def _compare(self, results: Sequence[Mapping[str, Any]], is_mixed: bool = False) -> PairedComparison:
-        """Compare networks, or their mixtures, with the best n-gram, character by character on the test text."""
+        """Compare networks, or their mixtures, with the n-gram model, character by character on the test text."""
         ngram, test = self.corpus.ngram("stream"), self.corpus.split("stream", "test")
         ids, bits = torch.from_numpy(test), []
         for result in results:

@@ -293,9 +293,7 @@ class _SearchSweep(Sweep[SearchRun]):
         baselines = self.corpus.baselines(self.config.preset)["val"]
         areas = hypervolume_by_trial(trials, self.search.reference)
         return {
-            "pareto": figures.pareto_front(
-                trials, evaluated, chosen, baselines.singles, baselines.perplexities(), about
-            ),
+            "pareto": figures.pareto_front(trials, evaluated, chosen, baselines, about),
             "hypervolume": figures.hypervolume_history(areas, evaluated, f"hypervolume of the front: {about}"),
             "importance": figures.parameter_importance(self.results.importances(), f"parameter importance: {about}"),
             "time": figures.perplexity_against_time(evaluated, chosen, f"time to generate a character: {about}"),

@@ -12,6 +12,7 @@ COUNTED = tuple(
     CountedModel(order, f"{order}-gram", entries, perplexity * 0.98, perplexity, 0.012 * order, 0.03 * order)
     for order, entries, perplexity in zip(range(2, 9), ENTRIES, (9.7, 6.6, 4.59, 3.93, 3.76, 3.72, 3.73), strict=True)
 )
+GATED = CountedModel(10, "n-grams of orders 1 to 10", 496_000, 3.51, 3.57, 5.2, 0.6)
 
 
 def network(family: Family, name: str, perplexity: float, **changes: Any) -> Network:
@@ -46,6 +47,6 @@ def made_up(**changes: Any) -> Findings:
         ),
     ]
     findings = Findings(
-        "time-machine", 7, COUNTED, tuple(trained), comparison(-0.023), comparison(-0.1), comparison(-0.09)
+        "time-machine", (*COUNTED, GATED), tuple(trained), comparison(-0.023), comparison(-0.1), comparison(-0.09)
     )
     return replace(findings, **changes)

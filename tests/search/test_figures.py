@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from models.ngram import NGramScore
+from models.ngram import Baselines, NGramScore
 from pipeline.search import figures
 from pipeline.search.front import Candidate, Trial, evaluate_front, hypervolume_by_trial, picks
 from pipeline.support import plotting
 from tests.pictures import figures_drawn
 
-BARS = {"Kneser-Ney 6-gram": 3.68, "letter frequencies": 16.89}
-NGRAMS = [NGramScore(order, 500 * 6 ** (order - 2), 3.3 - 0.5 * (order - 2)) for order in (2, 3, 4, 5)]
+NGRAMS = tuple(NGramScore(order, 500 * 6 ** (order - 2), 3.3 - 0.5 * (order - 2)) for order in (2, 3, 4, 5))
+SINGLES = Baselines(4.8, 4.08, 5, NGRAMS)
+BASELINES = Baselines(4.8, 4.08, 5, NGRAMS, NGramScore(10, 300_000, 1.75))
 REFERENCE = (28.0, 1_500_000.0)
 IMPORTANCE = {"validation perplexity": {"cell": 0.2, "hidden_size": 0.8}, "MACs": {"cell": 0.1, "hidden_size": 0.9}}
 
@@ -34,8 +35,8 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
 
 def pictures(trials, evaluated, chosen):
     return {
-        "front": figures.pareto_front(trials, evaluated, chosen, NGRAMS, BARS, "a search"),
-        "alone": figures.pareto_front(trials, evaluated, chosen, (), {}, "a search"),
+        "front": figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search"),
+        "of single orders": figures.pareto_front(trials, evaluated, chosen, SINGLES, "a search"),
         "history": figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search"),
         "time": figures.perplexity_against_time(evaluated, chosen, "a search"),
     }
@@ -68,11 +69,18 @@ def test_a_search_of_any_size_is_drawn_without_a_warning(case):
 
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     trials, evaluated, chosen = study(6)
-    figures.pareto_front(trials, evaluated, chosen, NGRAMS, BARS, "a search")
+    figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search")
     axes, memory = drawn[0].axes
     assert axes.get_xscale() == axes.get_yscale() == "log"
     lines = {line.get_label(): line for line in axes.lines}
-    assert {"rnn trials", "gru trials", "lstm trials", "failed (2)", "Kneser-Ney 6-gram 3.68"} <= set(lines)
+    assert {
+        "rnn trials",
+        "gru trials",
+        "lstm trials",
+        "failed (2)",
+        "5-gram 3.48",
+        "n-grams of orders 1 to 10 3.36",
+    } <= set(lines)
     front = lines["front, means, 95 % intervals"]
     assert front.get_xdata()[::2].tolist() == [point.candidate.macs_per_char for point in evaluated.front]
     assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
@@ -80,13 +88,13 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     assert len(texts) == len(evaluated.front)
     best = chosen["best"].point.candidate
     assert any(text.startswith(best.label) and "best" in text for text in texts)
-    (counted,) = [line for line in memory.lines if str(line.get_label()).startswith("n-grams")]
-    assert counted.get_xdata().tolist() == [each.entries for each in NGRAMS]
+    counted = [line.get_xdata().tolist() for line in memory.lines if str(line.get_label()).startswith("n-grams")]
+    assert counted == [[each.entries for each in NGRAMS], [300_000]]
 
 
 def test_no_label_covers_another_or_leaves_the_axes(drawn):
     trials, evaluated, chosen = study(24)
-    figures.pareto_front(trials, evaluated, chosen, NGRAMS, BARS, "a search")
+    figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search")
     figures.perplexity_against_time(evaluated, chosen, "a search")
     for figure in drawn:
         renderer = FigureCanvasAgg(figure).get_renderer()
