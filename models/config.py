@@ -127,6 +127,12 @@ class ModelConfig:
         "nothing",
         help="ngram: the network corrects n-grams of orders 1 to 10 of the training text, combined by a gate.",
     )
+    ngrams: int = option(
+        0,
+        help="Largest number of n-grams, the most useful ones (0: all); for --on-top-of ngram.",
+        low=0,
+        high=LARGEST_SIZE,
+    )
     residual: bool = setting(
         False,
         help="Residual connections: every layer above the first adds its input to its output (arXiv:1512.03385).",
@@ -170,6 +176,8 @@ class ModelConfig:
 
     @property
     def shape(self) -> str:
-        """Cell, layers and hidden size as in run names: lstm-1x128, lstm-1x128-on-ngram."""
+        """Cell, layers and hidden size as in run names: lstm-1x128, lstm-1x128-on-ngram, lstm-1x8-on-9000-ngrams."""
         partner = "" if self.on_top_of == "nothing" else f"-on-{self.on_top_of}"
+        if self.ngrams:
+            partner = f"-on-{self.ngrams}-ngrams"
         return f"{self.cell}-{self.num_layers}x{self.hidden_size}{partner}"

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from models.ngram import KneserNey, as_ids, backoffs, ngrams_of
 from models.optimizers import without_dynamo
+from models.pruning import pruned
 
 LONGEST = 10  # the largest order
 SEEN = 3  # numbers of each order that the gate sees
@@ -267,11 +268,13 @@ class CrossFitted:
     """Evidence about a training text from n-grams that were not fitted on what they predict.
 
     ``tables`` are fitted on ``parts`` of the text, spans (start, end) in order. Each part is predicted by n-grams of
-    the other parts, and the text between parts by ``tables`` themselves.
+    the other parts, pruned to the ``most`` best (0: all), and the text between parts by ``tables`` themselves.
     """
 
-    def __init__(self, ids: NDArray[np.integer], tables: NGramTables, parts: Sequence[tuple[int, int]]) -> None:
-        self.ids, self.tables, self.parts = ids, tables, parts
+    def __init__(
+        self, ids: NDArray[np.integer], tables: NGramTables, parts: Sequence[tuple[int, int]], most: int = 0
+    ) -> None:
+        self.ids, self.tables, self.parts, self.most = ids, tables, parts, most
         self.numbers_per_char = tables.order * (tables.vocab_size + SEEN)
         self._span = (0, 0)
         self._filled = torch.empty(0)
@@ -302,8 +305,8 @@ class CrossFitted:
         for start, end in [*self.parts, (len(self.ids), len(self.ids))]:
             fill(self.tables, _overlaps(spans, between, start))
             if wanted := _overlaps(spans, start, end):
-                others = KneserNey.without(ngrams, vocab_size, at, at + end - start)
-                fill(NGramTables(others), wanted)
+                others = (grams.without(at, at + end - start) for grams in ngrams)
+                fill(NGramTables(pruned(others, vocab_size, self.most)), wanted)
             at, between = at + end - start, end
         return filled
 
@@ -322,8 +325,8 @@ def contiguous_parts(characters: int) -> list[tuple[int, int]]:
 
 @one_thread()
 @torch.random.fork_rng(devices=[])  # the gate's initial weights would advance the caller's generator
-def fit_gate(ids: NDArray[np.integer], tables: NGramTables) -> OrderGate:
-    """Train the gate of ``tables``, which are fitted on the text ``ids`` (N,).
+def fit_gate(ids: NDArray[np.integer], tables: NGramTables, most: int = 0) -> OrderGate:
+    """Train the gate of ``tables``, which are fitted on the text ``ids`` (N,) and pruned to ``most`` (0: all).
 
     It learns from at most FITTED_POSITIONS, the first of each of PARTS parts of the text. The result depends on the
     arguments alone.
@@ -331,7 +334,7 @@ def fit_gate(ids: NDArray[np.integer], tables: NGramTables) -> OrderGate:
     torch.manual_seed(0)
     parts = contiguous_parts(len(ids))
     spans = [(start, min(end, start + FITTED_POSITIONS // PARTS)) for start, end in parts]
-    evidence = CrossFitted(ids, tables, parts).at(spans)
+    evidence = CrossFitted(ids, tables, parts, most).at(spans)
     targets = torch.from_numpy(np.concatenate([as_ids(ids[start:end]) for start, end in spans]))
     gate = OrderGate(tables.order)
     seen = evidence[..., -SEEN:].flatten(1).float()

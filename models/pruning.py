@@ -1,25 +1,35 @@
 """Pruned Kneser-Ney models: the n-grams that matter most, for a given number of them.
 
-``most_useful`` chooses them by relative entropy (Stolcke 1998, arXiv:cs/0006025): an n-gram is worth what the
+They are chosen by relative entropy (Stolcke 1998, arXiv:cs/0006025): an n-gram is worth what the
 distribution after its context changes by if its probability comes from the next lower order. The counts of the others
 are handed down to their suffixes, as in revised Kneser pruning (Siivola, Hirsimäki and Virpioja 2007).
 
 Shapes: G n-grams of one order, C their contexts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.ngram import Floats, Ints, KneserNey, NGrams, discounts
 
-Kept = list[NDArray[np.bool_]]
+Kept = Sequence[NDArray[np.bool_]]
 """Whether each n-gram is kept (G,), by order; with an n-gram, those that it begins with are kept too."""
 
 
-def most_useful(ngrams: Sequence[NGrams], vocab_size: int, most: int) -> Kept:
-    """The ``most`` n-grams of a text that a model needs most; all of them if there are not so many."""
+def pruned(ngrams: Iterable[NGrams], vocab_size: int, most: int) -> KneserNey:
+    """The Kneser-Ney model of a text that has only its ``most`` best n-grams (0: all).
+
+    If it is used as a model of a lower order, the counts of pruned n-grams still come from the highest order.
+    """
+    if not most:
+        return KneserNey.of(ngrams, vocab_size)
+    ngrams = list(ngrams)
+    return _fitted(ngrams, vocab_size, _most_useful(ngrams, vocab_size, most))
+
+
+def _most_useful(ngrams: Sequence[NGrams], vocab_size: int, most: int) -> Kept:
     worth = _worth(ngrams, vocab_size)
     for longer, shorter, grams in zip(worth[:0:-1], worth[-2::-1], ngrams[:0:-1], strict=True):
         np.maximum.at(shorter, grams.keys // vocab_size, longer)
@@ -29,12 +39,7 @@ def most_useful(ngrams: Sequence[NGrams], vocab_size: int, most: int) -> Kept:
     return np.split(kept, np.cumsum([len(each) for each in worth])[:-1])
 
 
-def pruned(ngrams: Sequence[NGrams], vocab_size: int, kept: Kept) -> KneserNey:
-    """The model fitted on a text (or a part of it, see ``NGrams.without``) that has only the n-grams ``kept``.
-
-    With all n-grams it is the KneserNey model. If it is used as a model of a lower order, counts of pruned n-grams
-    still come from the highest order.
-    """
+def _fitted(ngrams: Sequence[NGrams], vocab_size: int, kept: Kept) -> KneserNey:
     handed_down = _handed_down(ngrams, kept)
     keys, shares, lower_shares = [], [], []
     ids: Ints = np.zeros(1, dtype=np.int64)  # of the contexts, in the pruned model
@@ -75,7 +80,7 @@ def _worth(ngrams: Sequence[NGrams], vocab_size: int) -> list[Floats]:
     occurrences: with Kneser-Ney's lower orders the criterion chooses worse (Chelba et al. 2010). Unigrams are worth
     most.
     """
-    whole = pruned(ngrams, vocab_size, [np.ones(len(grams.keys), dtype=bool) for grams in ngrams])
+    whole = _fitted(ngrams, vocab_size, [np.ones(len(grams.keys), dtype=bool) for grams in ngrams])
     worth, lower, occurrences = [], np.full(1, 1 / vocab_size), ngrams[0].counts.sum(keepdims=True)
     for grams, fitted in zip(ngrams, whole.longest, strict=True):
         contexts = grams.keys // vocab_size

@@ -287,6 +287,8 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset in ON_REPORTS_TEXT and model.on_top_of != "nothing":
         raise ConfigError("on_top_of", f"is 'ngram', which --preset {train.preset} does not have", ("preset", "stream"))
+    if model.ngrams and model.on_top_of == "nothing":
+        raise ConfigError("ngrams", f"is {model.ngrams}", needs=("on_top_of", "ngram"))
     if train.own_loss and model.on_top_of == "nothing":
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
     if train.preset == "report" and train.calibrate:
@@ -312,7 +314,8 @@ def _check_budget(given: Mapping[str, Any]) -> None:
 def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str:
     """A digest of what a training computes, without its seed: equal for two seeds of one configuration."""
     computed = {name: value for name, value in asdict(train).items() if name not in NOT_COMPUTED}
-    inputs = [asdict(model), computed, RECIPE[train.preset], corpus_sha256]
+    of_model = {name: value for name, value in asdict(model).items() if name != "ngrams" or value}
+    inputs = [of_model, computed, RECIPE[train.preset], corpus_sha256]
     from hashlib import sha256  # not at the top: `tmlm --help` does without it
 
     return sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]

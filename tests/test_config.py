@@ -131,6 +131,7 @@ def test_none_is_as_the_preset_says_and_a_precision_that_is_given_is_kept(preset
         ({"preset": "report", "calibrate": True}, "calibrate"),
         ({"preset": "report-text", "train_chars": 500}, "train_chars"),
         ({"own_loss": 0.5}, "own_loss"),
+        ({"ngrams": 5000}, "ngrams"),
         ({"preset": "report", "batch_size": 0}, "batch_size"),
         ({"budget_seconds": 60.0, "epochs": 3}, "budget_seconds"),
         ({"budget_seconds": 60.0, "budget_chars": 10**6}, "budget_seconds"),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, fit_gate
-from models.ngram import Baselines, KneserNey, NGramScore, baselines
+from models.ngram import Baselines, KneserNey, NGramScore, baselines, ngrams_of
+from models.pruning import pruned
 from pipeline.config import (
     HELD_OUT_CHARS,
     ON_REPORTS_TEXT,
@@ -156,32 +157,48 @@ class Corpus:
             for split, values in found.items()
         }
 
-    def ngram(self, preset: PresetName) -> NGramModel:
-        """The n-gram model that networks are compared with, fitted on ``baseline_text``; the latest is kept in memory.
+    def ngram(self, preset: PresetName, most: int = 0) -> NGramModel:
+        """The n-gram model that networks are compared with, fitted on ``baseline_text``; the latest are kept in memory.
 
-        All orders combined by a gate; under the presets on the report's text, the best single order.
+        All orders combined by a gate; under the presets on the report's text, the best single order. It has at most
+        ``most`` n-grams (0: all).
         """
-        key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars
+        key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars, most
         if key not in _ngrams:
-            gate = None
-            if weights := self._counted(preset)["gate"]:
+            text, symbols = self.baseline_text(preset), len(self.vocabulary)
+            order = self.baselines(preset)["val"].best_order if preset in ON_REPORTS_TEXT else LONGEST
+            tables, gate = NGramTables(pruned(ngrams_of(text, symbols, order), symbols, most)), None
+            if preset not in ON_REPORTS_TEXT:
                 gate = OrderGate(LONGEST)
+                weights = (
+                    self._counted(preset)["gate"]
+                    if not most
+                    else self._cached(
+                        f"ngrams-{preset}-at-most-{most}", preset, lambda: _weights(fit_gate(text, tables, most))
+                    )
+                )
                 gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
-            order = LONGEST if gate else self.baselines(preset)["val"].best_order
-            tables = NGramTables(KneserNey(self.baseline_text(preset), len(self.vocabulary), order))
-            _ngrams.clear()
+            if len(_ngrams) > 1:
+                _ngrams.clear()
             _ngrams[key] = NGramModel(tables, gate)
         return _ngrams[key]
 
     def _counted(self, preset: PresetName) -> dict[str, Any]:
-        """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one.
+        """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
+        return self._cached(f"ngrams-{preset}", preset, lambda: self._count(preset))
 
-        Cached beside the ids, by preset, its RECIPE and the number of training characters.
-        """
+    def _cached(self, name: str, preset: PresetName, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What ``compute`` returns, cached beside the ids by name, RECIPE and the number of training characters."""
         last = f"-last-{self.last_chars}" if self.last_chars else ""
-        kept = self.folder / f"ngrams-{preset}{last}-{RECIPE[preset]}.json"
+        kept = self.folder / f"{name}{last}-{RECIPE[preset]}.json"
         if kept.is_file():
             return dict(json.loads(kept.read_text()))
+        computed = compute()
+        with _writing_cache():
+            write_atomically(kept, json.dumps(computed).encode())
+        return computed
+
+    def _count(self, preset: PresetName) -> dict[str, Any]:
         text, symbols = self.baseline_text(preset), len(self.vocabulary)
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
         scores, gate = baselines(text, held_out, symbols), None
@@ -192,14 +209,15 @@ class Corpus:
                 bits = float(model.costs(ids).mean() / np.log(2))
                 scores[split] = replace(scores[split], gated=NGramScore(model.order, model.entries, bits))
             assert model.gate is not None
-            gate = {name: values.tolist() for name, values in model.gate.state_dict().items()}
-        counted = {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": gate}
-        with _writing_cache():
-            write_atomically(kept, json.dumps(counted).encode())
-        return counted
+            gate = _weights(model.gate)
+        return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": gate}
 
 
-_ngrams: dict[tuple[str, Alphabet, PresetName, int], NGramModel] = {}  # the latest that ``Corpus.ngram`` has fitted
+_ngrams: dict[tuple[str, Alphabet, PresetName, int, int], NGramModel] = {}  # the latest that ``Corpus.ngram`` fitted
+
+
+def _weights(gate: OrderGate) -> dict[str, Any]:
+    return {name: values.tolist() for name, values in gate.state_dict().items()}
 
 
 def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:

@@ -5,7 +5,7 @@
 The members, each of which predicts a character from earlier ones:
 
 network     takes a step after every STEP characters (dynamic evaluation by the RMS rule, Krause et al. 2018,
-            arXiv:1709.07432). On top of n-grams, it reads those of ``refitted``
+            arXiv:1709.07432). On top of all n-grams, it reads those of ``refitted``
 as trained  the n-gram model of the training
 refitted    the same, fitted again on the training text and the text so far; its gate stays
 cache       the n-gram model of order CACHE_ORDER of the text so far alone, at most its last CACHE_CHARS characters
@@ -128,7 +128,7 @@ class AdaptiveModel:
                 self.refitted = _fitted(np.append(self.train, self.text), vocab_size, ngram.order, ngram.gate)
                 self.refits += 1
                 for network in self.networks:
-                    if isinstance(network.model, NgramLanguageModel):
+                    if isinstance(network.model, NgramLanguageModel) and not network.model.config.ngrams:
                         network.model.tables = self.refitted.tables
             if scored and scored % CACHE_REFIT_CHARS == 0:
                 self.cache = _fitted(self.text[-CACHE_CHARS:], vocab_size, CACHE_ORDER, None)
@@ -194,7 +194,9 @@ def adaptive_score(model: LanguageModel, corpus: Corpus, preset: PresetName, ids
     steps = min(SCALE_STEPS, (len(train) - 1) // STEP)
     start = (len(train) - 1 - STEP * steps) // 2
     end = start + STEP * steps + 1
-    prior = cross_fitted(corpus, preset).at([(start, end)]) if isinstance(model, NgramLanguageModel) else None
+    prior = None
+    if isinstance(model, NgramLanguageModel):
+        prior = cross_fitted(corpus, preset, model.config.ngrams).at([(start, end)])
     scales = gradient_scales(model, train[start:end], prior)
 
     def adaptive(rates: Sequence[float], characters: int) -> AdaptiveModel:

@@ -78,11 +78,11 @@ def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     return facts["corpus"]["corpus_sha256"], facts["vocabulary"], facts["model"], options, facts["recipe"]
 
 
-def cross_fitted(corpus: Corpus, preset: PresetName) -> CrossFitted:
-    """What n-grams say about the training text, for a network on top of them."""
+def cross_fitted(corpus: Corpus, preset: PresetName, most: int) -> CrossFitted:
+    """What n-grams, at most so many (0: all), say about the training text, for a network on top of them."""
     spans = corpus.baseline_spans(preset)
     parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
-    return CrossFitted(corpus.split(preset, "train"), corpus.ngram(preset).tables, parts)
+    return CrossFitted(corpus.split(preset, "train"), corpus.ngram(preset, most).tables, parts, most)
 
 
 class Experiment(Callback):
@@ -104,8 +104,9 @@ class Experiment(Callback):
     ) -> None:
         self.corpus = corpus = corpus.limited(train_config.train_chars)
         self.model_config, self.train_config, self.checkpoint_dir = model_config, train_config, checkpoint_dir
-        prior = cross_fitted(corpus, train_config.preset) if model_config.on_top_of == "ngram" else None
-        ngrams = corpus.ngram(train_config.preset) if prior else None
+        preset, most, is_on_top = train_config.preset, model_config.ngrams, model_config.on_top_of == "ngram"
+        prior = cross_fitted(corpus, preset, most) if is_on_top else None
+        ngrams = corpus.ngram(preset, most) if is_on_top else None
         torch.manual_seed(train_config.seed)
         model = language_model(model_config, len(corpus.vocabulary), ngrams)
         self.training = Training(model, data_of(corpus, train_config, prior), train_config)

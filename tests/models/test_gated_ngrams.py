@@ -9,7 +9,8 @@ from torch import Tensor
 
 from models import gated_ngrams
 from models.gated_ngrams import CrossFitted, NGramModel, NGramTables, OrderGate, contiguous_parts, fit_gate
-from models.ngram import KneserNey, predicted_bits_per_char
+from models.ngram import KneserNey, ngrams_of, predicted_bits_per_char
+from models.pruning import pruned
 from tests.models.made_up import VOCAB, a_text
 
 TEXT = a_text(600)
@@ -134,11 +135,12 @@ def test_without_a_gate_the_model_is_the_largest_order():
 # --- cross-fitting and the gate's training ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", [0, 19])
-def test_a_part_is_predicted_by_ngrams_of_the_rest_of_the_text(part):
+@pytest.mark.parametrize(("part", "most"), [(0, 0), (19, 0), (19, 50)])
+def test_a_part_is_predicted_by_ngrams_of_the_rest_of_the_text(part, most):
     start, end = contiguous_parts(len(TEXT))[part]
-    ours = CrossFitted(TEXT, tables_of(), contiguous_parts(len(TEXT)))(start, end)
-    others, before = tables_of(np.concatenate([TEXT[:start], TEXT[end:]])), min(start, 4)
+    ours = CrossFitted(TEXT, tables_of(), contiguous_parts(len(TEXT)), most)(start, end)
+    rest, before = np.concatenate([TEXT[:start], TEXT[end:]]), min(start, 4)
+    others = NGramTables(pruned(ngrams_of(rest, VOCAB, 4), VOCAB, most))
     expected = evidence_about(TEXT[start - before : end], others)[max(0, before - 1) :]
     torch.testing.assert_close(ours[-len(expected) :].float(), expected, atol=0.005, rtol=0.001)
 

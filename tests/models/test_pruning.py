@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.gated_ngrams import NGramModel, NGramTables
-from models.ngram import KneserNey, NGrams, ngrams_of, predicted_bits_per_char
-from models.pruning import most_useful, pruned
+from models.ngram import KneserNey, ngrams_of, predicted_bits_per_char
+from models.pruning import pruned
 from tests.models.made_up import VOCAB, a_text
 
 TEXT = a_text(2000)
 NGRAMS = list(ngrams_of(TEXT, VOCAB, 6))
 
 
-def pruned_to(most: int, ngrams: list[NGrams] = NGRAMS) -> KneserNey:
-    return pruned(ngrams, VOCAB, most_useful(ngrams, VOCAB, most))
+def pruned_to(most: int) -> KneserNey:
+    return pruned(NGRAMS, VOCAB, most)
 
 
 @given(
@@ -26,7 +26,7 @@ def pruned_to(most: int, ngrams: list[NGrams] = NGRAMS) -> KneserNey:
 )
 def test_with_all_ngrams_it_is_the_unpruned_model(text, held_out, order):
     ngrams, whole = list(ngrams_of(text, 4, order)), KneserNey(text, 4, order)
-    model = pruned(ngrams, 4, most_useful(ngrams, 4, 10_000))
+    model = pruned(ngrams, 4, 10_000)
     for highest in range(1, order + 1):
         expected = whole.of_order(highest).log2_probabilities(held_out)
         np.testing.assert_allclose(model.of_order(highest).log2_probabilities(held_out), expected, atol=1e-6)
@@ -58,5 +58,5 @@ def test_the_tables_of_all_orders_predict_like_the_model_itself():
 def test_perplexities_of_the_time_machine(splits):
     ngrams = list(ngrams_of(splits["train"], 28, 7))
     for most, test in ((3_500, 4.911), (9_000, 4.376), (26_000, 3.956), (60_000, 3.804)):
-        model = pruned(ngrams, 28, most_useful(ngrams, 28, most))
+        model = pruned(ngrams, 28, most)
         assert 2 ** predicted_bits_per_char(model, splits["test"]) == pytest.approx(test, abs=0.001)

@@ -182,8 +182,11 @@ def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, corpus
     assert bars["val"].single.bits_per_char == pytest.approx(-single.log2_probabilities(val)[1:].mean())
     assert bars["val"].ngram.bits_per_char < bars["val"].single.bits_per_char
     assert float(corpus.ngram("stream").costs(val).mean()) / log(2) == bars["val"].ngram.bits_per_char
-    for name in ("baselines", "KneserNey", "fit_gate"):
+    few = corpus.ngram("stream", 100)
+    assert few.entries == 100 < corpus.ngram("stream").entries
+    for name in ("baselines", "KneserNey", "pruned", "fit_gate"):
         monkeypatch.setattr(corpus_module, name, lambda *a: pytest.fail("fitted a second time"))
     again = load_corpus(CorpusConfig(str(text_file)))
     assert again.baselines("stream") == bars
     assert again.ngram("stream") is corpus.ngram("stream")
+    assert again.ngram("stream", 100) is few

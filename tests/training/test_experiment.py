@@ -283,6 +283,14 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
     assert figures["on_top_of_order"] == figures["ngram_order"]
 
 
+def test_a_network_on_top_of_pruned_ngrams_stores_no_more_of_them(corpus, tmp_path):
+    figures = experiment(corpus, folder=tmp_path, on_top_of="ngram", ngrams=300, epochs=1).figures
+    assert figures["stored_numbers"] == figures["parameters"] + 300
+    model, _, _ = load_model(Path(figures["checkpoint"]))
+    costs = text_costs(model, ids_of(corpus, "test"))
+    assert float(costs.mean().exp()) == pytest.approx(figures["test_perplexity"], rel=1e-6)
+
+
 def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
     heard = Heard()
     result = experiment(corpus, heard, train_chars=2000, on_top_of="ngram", epochs=1)
