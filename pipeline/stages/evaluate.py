@@ -19,7 +19,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import finished_trainings
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
-from pipeline.training.adaptive import adaptive_score
+from pipeline.training.adaptive import adaptive_figures
 from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.loading import load_model
@@ -156,10 +156,7 @@ def evaluate(
                 result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}
         if adapt:
             assert corpus is not None
-            adaptive = adaptive_score(trained.network, corpus, trained.preset, ids)
-            result |= {"adaptive_perplexity": adaptive.score.perplexity, "refits": adaptive.refits}
-            result |= {"adaptive_bits_per_char": adaptive.score.bits_per_char}
-            result |= {"adaptive_ms_per_char": adaptive.ms_per_char}
+            result |= adaptive_figures(trained.network, corpus, trained.preset, ids)
         metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
         run.constants({f"evaluation/{name}": value for name, value in metrics.items()})
         run.note(evaluation_text(plain(label), result))

@@ -2,15 +2,13 @@
 
     p(c) proportional to the product over members m of p_m(c) ** w_m
 
-The members, each of which predicts a character from earlier ones:
-
-network     takes a step after every STEP characters (dynamic evaluation by the RMS rule, Krause et al. 2018,
-            arXiv:1709.07432). On top of all n-grams, it reads those of ``refitted``
+network     takes a step after every STEP characters (dynamic evaluation, Krause et al. 2018, arXiv:1709.07432); on top
+            of all n-grams, it reads those of ``refitted``
 as trained  the n-gram model of the training
 refitted    the same, fitted again on the training text and the text so far; its gate stays
-cache       the n-gram model of order CACHE_ORDER of the text so far alone, at most its last CACHE_CHARS characters
+cache       the n-gram model of order CACHE_ORDER of the last CACHE_CHARS characters of the text so far
 
-The weights w and the network's learning rate are chosen on the validation text, in a pass of its own.
+Its weights w and the network's learning rate are chosen on the validation text, in a pass of its own.
 
 Shapes: N, n characters, M members, V vocabulary, K orders.
 """
@@ -18,8 +16,8 @@ Shapes: N, n characters, M members, V vocabulary, K orders.
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.gated_ngrams import NGramModel, NGramTables, OrderGate
+from models.gated_ngrams import NGramModel, NGramTables
 from models.language_model import LanguageModel, detach
 from models.ngram import KneserNey, as_ids
 from models.on_top_of_ngram import NgramLanguageModel
@@ -37,54 +35,24 @@ from pipeline.text.corpus import Corpus
 from pipeline.training.evaluation import TextScore
 from pipeline.training.experiment import cross_fitted
 
-STEP = 16
-RATES, DECAY, DAMPING = (0.0, 0.001, 0.002), 0.003, 0.1
-SCALE_STEPS = 300  # of training text, which give the scales of the gradients
+STEP, RATES, DECAY, DAMPING = 16, (0.0, 0.001, 0.002), 0.003, 0.1
+SCALE_STEPS = 300  # steps over training text that measure the gradients
 REFIT_CHARS, MOST_REFITS = 512, 20
 CACHE_ORDER, CACHE_CHARS, CACHE_REFIT_CHARS = 5, 10_000, 64
-FITTED_CHARS, FITTED_NUMBERS = 20_000, 20_000_000  # at most so many characters, log-probabilities choose the weights
+FITTED_CHARS, FITTED_NUMBERS = 20_000, 20_000_000  # validation characters and log-probabilities, at most
 NEWTON_STEPS, RIDGE = 10, 1e-3
 
 
-class DynamicNetwork:
-    """A copy of a network that learns while it reads, by the RMS rule.
-
-    t <- t - rate g / v,  then  t <- t + DECAY (t0 - t)
-
-    with its weights t (``adapted``), the trained ones t0, the gradient g and its scale v (``gradient_scales``).
-    """
-
-    def __init__(self, model: LanguageModel, scales: Sequence[Tensor], rate: float) -> None:
-        self.model, self.scales, self.rate = deepcopy(model), scales, rate
-        self.weights = adapted(self.model)
-        self.trained = [each.detach().clone() for each in self.weights]
-        self.state: State | None = None  # before the first of the characters since the latest step
-
-    def log_probabilities(self, text: Tensor) -> Tensor:
-        """Log-probabilities (n, V) of all characters but the first of ``text`` (n + 1,), those since the latest step.
-
-        With the last of STEP characters, it takes a step.
-        """
-        _, logits, state = self.model.network_and_model_logits(text[None, :-1], self.state)
-        if len(text) > STEP:
-            self.state = detach(state)
-            gradients = torch.autograd.grad(F.cross_entropy(logits[0], text[1:]), self.weights)
-            with torch.no_grad():
-                for t, g, v, t0 in zip(self.weights, gradients, self.scales, self.trained, strict=True):
-                    t.sub_(self.rate * g / v).lerp_(t0, DECAY)
-        return logits[0].detach().log_softmax(-1)
-
-
 def adapted(model: LanguageModel) -> list[Tensor]:
-    """The weights that learn: all but those of the n-gram model's gate, whose steps make a network on top worse."""
+    """The weights that learn: not those of an n-gram model's gate, with which validation gets worse."""
     named = model.named_parameters()
     return [weight.requires_grad_() for name, weight in named if not name.startswith("order_gate.")]
 
 
-def gradient_scales(model: LanguageModel, ids: NDArray[np.integer], prior: Tensor | None) -> list[Tensor]:
-    """Root mean squares of the gradients of each weight, plus DAMPING times their mean over the tensor.
+def gradient_scales(model: LanguageModel, ids: ArrayLike, prior: Tensor | None) -> list[Tensor]:
+    """Root mean square of the gradients of each weight, plus DAMPING times its mean over the tensor.
 
-    They are those of steps over ``ids`` (N,), training text; ``prior`` (N, K, V + 3) replaces the tables' evidence.
+    ``ids`` (N,) is training text; ``prior`` (N, K, V + 3) replaces the tables' evidence about it.
     """
     text, weights, state = torch.from_numpy(as_ids(ids)), adapted(model), None
     starts = range(0, len(text) - STEP, STEP)
@@ -97,14 +65,43 @@ def gradient_scales(model: LanguageModel, ids: NDArray[np.integer], prior: Tenso
         gradients = torch.autograd.grad(F.cross_entropy(logits[0], text[predicted]), weights)
         for square, gradient in zip(squares, gradients, strict=True):
             square.addcmul_(gradient, gradient, value=1 / len(starts))
-    roots = [square.sqrt() for square in squares]
-    return [root + DAMPING * root.mean() + 1e-10 for root in roots]
+    return [root + DAMPING * root.mean() + 1e-10 for root in (square.sqrt() for square in squares)]
+
+
+class DynamicNetwork:
+    """A copy of a network that learns while it reads, by the RMS rule.
+
+    t <- t - rate g / v,  then  t <- t + DECAY (t0 - t)
+
+    with its weights t, the trained ones t0, the gradient g and its scale v (``gradient_scales``).
+    """
+
+    def __init__(self, model: LanguageModel, scales: Sequence[Tensor], rate: float) -> None:
+        self.model, self.scales, self.rate = deepcopy(model), scales, rate
+        self.weights = adapted(self.model)
+        self.trained = [each.detach().clone() for each in self.weights]
+        self.state: State | None = None  # at the latest step
+
+    def log_probabilities(self, text: Tensor) -> Tensor:
+        """Log-probabilities (n, V) of the characters since the latest step, after which ``text`` (n + 1,) begins.
+
+        The last of STEP characters makes it take a step.
+        """
+        _, logits, state = self.model.network_and_model_logits(text[None, :-1], self.state)
+        if len(text) > STEP:
+            self.state = detach(state)
+            gradients = torch.autograd.grad(F.cross_entropy(logits[0], text[1:]), self.weights)
+            with torch.no_grad():
+                for t, g, v, t0 in zip(self.weights, gradients, self.scales, self.trained, strict=True):
+                    t.sub_(self.rate * g / v).lerp_(t0, DECAY)
+        return logits[0].detach().log_softmax(-1)
 
 
 class AdaptiveModel:
     """Networks and n-gram models that read a text once, in pieces of any lengths, and learn from it.
 
-    ``train`` (N,) is the text on which ``ngram`` was fitted, ``every`` the number of characters between two refits.
+    ``train`` (N,) is the text on which ``ngram`` was fitted, ``every`` the number of characters between two refits, a
+    multiple of STEP.
     """
 
     def __init__(self, networks: Sequence[DynamicNetwork], ngram: NGramModel, train: ArrayLike, every: int) -> None:
@@ -114,37 +111,39 @@ class AdaptiveModel:
         self.text = as_ids([])
 
     def read(self, ids: ArrayLike) -> Tensor:
-        """Log-probabilities (n, M, V) of the characters ``ids`` by every member, the networks first.
+        """Log-probabilities (n, M, V) of the characters ``ids`` (n,) by every member, the networks first.
 
-        The first character of a text is only context.
+        The first character of the text is only context, and left out.
         """
-        left, ngram, vocab_size = as_ids(ids), self.as_trained, self.as_trained.tables.vocab_size
+        left, parts = as_ids(ids), [torch.empty(0, len(self.networks) + 3, self.as_trained.tables.vocab_size)]
         if not len(self.text):
             self.text, left = left[:1], left[1:]
-        parts = [torch.empty(0, len(self.networks) + 3, vocab_size)]
         while len(left):
             scored = len(self.text) - 1
             if scored and scored % self.every == 0:
-                self.refitted = _fitted(np.append(self.train, self.text), vocab_size, ngram.order, ngram.gate)
-                self.refits += 1
+                self.refitted = self._fitted(np.append(self.train, self.text), self.as_trained.order)
+                self.refitted.gate, self.refits = self.as_trained.gate, self.refits + 1
                 for network in self.networks:
                     if isinstance(network.model, NgramLanguageModel) and not network.model.config.ngrams:
                         network.model.tables = self.refitted.tables
             if scored and scored % CACHE_REFIT_CHARS == 0:
-                self.cache = _fitted(self.text[-CACHE_CHARS:], vocab_size, CACHE_ORDER, None)
+                self.cache = self._fitted(self.text[-CACHE_CHARS:], CACHE_ORDER)
             until_step = STEP - scored % STEP
             self.text = np.append(self.text, left[:until_step])
             parts.append(self._members(min(len(left), until_step)))
             left = left[until_step:]
         return torch.cat(parts)
 
+    def _fitted(self, ids: NDArray[np.int64], order: int) -> NGramModel:
+        return NGramModel(NGramTables(KneserNey(ids, self.as_trained.tables.vocab_size, order)), None)
+
     def _members(self, count: int) -> Tensor:
-        """Log-probabilities (n, M, V) of the last ``count`` characters, at most those since the latest step."""
+        """Log-probabilities (n, M, V) of the latest ``count`` characters."""
         start = len(self.text) - count
         since_step = torch.from_numpy(self.text[(start - 1) // STEP * STEP :])
         members = [network.log_probabilities(since_step)[-count:] for network in self.networks]
         for ngram in (self.as_trained, self.refitted, self.cache):
-            if ngram is None:  # nothing is known: all characters are alike
+            if ngram is None:  # all characters are alike
                 members.append(torch.zeros_like(members[0]).log_softmax(-1))
             else:
                 context = min(start, ngram.order - 1)
@@ -152,20 +151,13 @@ class AdaptiveModel:
         return torch.stack(members, dim=1)
 
 
-def _fitted(ids: NDArray[np.int64], vocab_size: int, order: int, gate: OrderGate | None) -> NGramModel:
-    return NGramModel(NGramTables(KneserNey(ids, vocab_size, order)), gate)
-
-
 def mixed_costs(members: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
-    """Costs in nats (n,), in float64, of ``targets`` by the weighted (M,) log-probabilities (n, M, V) of members."""
+    """Costs in nats (n,), in float64, of ``targets`` (n,) under log-probabilities (n, M, V) with weights (M,)."""
     return F.cross_entropy(torch.einsum("m,nmv->nv", weights, members), targets, reduction="none").double()
 
 
 def fit_weights(members: Tensor, targets: Tensor) -> Tensor:
-    """Weights (M,) of the lowest cost of ``targets`` (n,) by log-probabilities (n, M, V), found by Newton's method.
-
-    A ridge keeps them near the first member alone.
-    """
+    """Weights (M,) of the lowest mean cost, by Newton's method; a ridge keeps them near the first member alone."""
     characters, count, _ = members.shape
     start = weights = torch.eye(count)[0]
     of_targets = members[torch.arange(characters), :, targets].mean(0)
@@ -174,22 +166,12 @@ def fit_weights(members: Tensor, targets: Tensor) -> Tensor:
         means = torch.einsum("nv,nmv->nm", p, members)
         squares = torch.einsum("nmv,nlv->ml", members * p[:, None], members)
         curvature = (squares - means.T @ means) / characters + RIDGE * torch.eye(count)
-        slope = of_targets - means.mean(0) - RIDGE * (weights - start)
-        weights = weights + torch.linalg.solve(curvature, slope)
+        weights = weights + torch.linalg.solve(curvature, of_targets - means.mean(0) - RIDGE * (weights - start))
     return weights
 
 
-@dataclass(frozen=True)
-class AdaptiveScore:
-    """The score of a text that was read adaptively, the number of refits, and CPU milliseconds per character."""
-
-    score: TextScore
-    refits: int
-    ms_per_char: float
-
-
-def adaptive_score(model: LanguageModel, corpus: Corpus, preset: PresetName, ids: NDArray[np.integer]) -> AdaptiveScore:
-    """Score ``ids`` (N,) adaptively, from the trained weights and the training text on."""
+def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, ids: ArrayLike) -> dict[str, Any]:
+    """Score a text (N,) adaptively, from the trained weights and the training text on; CPU milliseconds are its own."""
     train, ngram, counted = corpus.split(preset, "train"), corpus.ngram(preset), corpus.baseline_text(preset)
     steps = min(SCALE_STEPS, (len(train) - 1) // STEP)
     start = (len(train) - 1 - STEP * steps) // 2
@@ -203,8 +185,8 @@ def adaptive_score(model: LanguageModel, corpus: Corpus, preset: PresetName, ids
         every = max(REFIT_CHARS, STEP * -(-characters // (MOST_REFITS * STEP)))
         return AdaptiveModel([DynamicNetwork(model, scales, rate) for rate in rates], ngram, counted, every)
 
-    val = corpus.split(preset, "val")[: min(FITTED_CHARS, FITTED_NUMBERS // (6 * model.vocab_size))]
-    targets, lowest, rate, weights = torch.from_numpy(as_ids(val[1:])), inf, 0.0, torch.empty(0)
+    val = as_ids(corpus.split(preset, "val")[: min(FITTED_CHARS, FITTED_NUMBERS // (6 * model.vocab_size))])
+    targets, lowest, rate, weights = torch.from_numpy(val[1:]), inf, 0.0, torch.empty(0)
     *networks, as_trained, refitted, cache = adaptive(RATES, len(val)).read(val).unbind(1)
     for candidate, network in zip(RATES, networks, strict=True):
         members = torch.stack([network, as_trained, refitted, cache], dim=1)
@@ -212,10 +194,15 @@ def adaptive_score(model: LanguageModel, corpus: Corpus, preset: PresetName, ids
         if (nats := float(mixed_costs(members, fitted, targets).sum())) < lowest:
             lowest, rate, weights = nats, candidate, fitted
 
-    reader, started, nats = adaptive([rate], len(ids)), time.process_time(), 0.0
-    for piece in torch.from_numpy(as_ids(ids)).split(REFIT_CHARS):
+    text = torch.from_numpy(as_ids(ids))
+    reader, started, nats = adaptive([rate], len(text)), time.process_time(), 0.0
+    for piece in text.split(REFIT_CHARS):
         members = reader.read(piece)
         nats += float(mixed_costs(members, weights, piece[-len(members) :]).sum())
-    characters = len(ids) - 1
-    spent_ms = 1e3 * (time.process_time() - started)
-    return AdaptiveScore(TextScore(nats, characters), reader.refits, spent_ms / characters)
+    score = TextScore(nats, len(text) - 1)
+    return {
+        "adaptive_perplexity": score.perplexity,
+        "adaptive_bits_per_char": score.bits_per_char,
+        "adaptive_ms_per_char": 1e3 * (time.process_time() - started) / score.characters,
+        "refits": reader.refits,
+    }
