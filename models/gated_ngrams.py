@@ -235,14 +235,10 @@ class NGramModel(nn.Module):
 
         Those at position i are given the order - 1 characters (or fewer) before i in ``ids``.
         """
-        text = torch.from_numpy(as_ids(ids)) + 1
-        before = F.pad(text, (self.order, 0))[
-            :-1
-        ]  # at i: the order characters before position i, the last one at its end
-        parts = []
+        text, parts = as_ids(ids), []
         for start in range(context, len(text), POSITIONS_AT_ONCE):
             end = min(start + POSITIONS_AT_ONCE, len(text))
-            evidence = self.tables(before[None, start : end + self.order - 1], end - start)[0]
+            evidence = self.tables(_read_before(text, start, end, self.order), end - start)[0]
             parts.append(self.combine(evidence))
         return torch.cat(parts)
 
@@ -262,6 +258,12 @@ class NGramModel(nn.Module):
             targets = torch.from_numpy(piece[context:, None])
             costs.append(-self.log_probabilities(piece, context).gather(1, targets)[:, 0].double())
         return torch.cat(costs)
+
+
+def _read_before(ids: NDArray[np.integer], start: int, end: int, order: int) -> Tensor:
+    """What tables need to predict characters ``start`` to ``end`` (exclusive): ids + 1 (1, order + end - start - 1)."""
+    context = min(start, order)
+    return F.pad(torch.from_numpy(as_ids(ids[start - context : end - 1])) + 1, (order - context, 0))[None]
 
 
 class CrossFitted:
@@ -290,7 +292,6 @@ class CrossFitted:
         """Evidence (n, K, V + 3) in float16 at all positions of ``spans``, which are in order."""
         order, vocab_size = self.tables.order, self.tables.vocab_size
         ngrams = list(ngrams_of(np.concatenate([self.ids[a:b] for a, b in self.parts]), vocab_size, order))
-        text = F.pad(torch.from_numpy(as_ids(self.ids)) + 1, (order, 0))
         filled = torch.empty(sum(b - a for a, b in spans), order, vocab_size + SEEN, dtype=torch.float16)
         done = at = between = 0  # filled; where the latest part ends in the concatenated parts, and in the text
 
@@ -299,7 +300,8 @@ class CrossFitted:
             for start, end in wanted:
                 for first in range(start, end, POSITIONS_AT_ONCE):
                     last = min(end, first + POSITIONS_AT_ONCE)
-                    filled[done : done + last - first] = tables(text[None, first : last + order - 1], last - first)[0]
+                    text = _read_before(self.ids, first, last, order)
+                    filled[done : done + last - first] = tables(text, last - first)[0]
                     done += last - first
 
         for start, end in [*self.parts, (len(self.ids), len(self.ids))]:

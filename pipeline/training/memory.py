@@ -2,10 +2,11 @@
 
 from models.complexity import closed_form
 from models.config import ModelConfig
+from models.gated_ngrams import FITTED_POSITIONS, LONGEST, SEEN
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
-from pipeline.text.batches import data_of
+from pipeline.text.batches import PRIOR_NUMBERS, data_of
 from pipeline.text.corpus import BASELINE_CHARS, Corpus
 from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 from pipeline.training.hardware import choose_device
@@ -15,8 +16,7 @@ LAYER_BYTES = 300_000  # objects and kernels of a layer of any size
 UNIT_BYTES = 4 * 22  # per character, unit and layer of a step: what an LSTM in fp32 keeps for its backward pass
 READ_BYTES = 4 * 4  # per character and unit of a text that is scored
 SYMBOL_BYTES = 36  # per character and symbol: one-hot and logits, in both precisions, and their gradients
-NGRAM_BYTES = 130  # per character that the mixture's n-gram is fitted on
-PRIOR_BYTES, FITTED_BYTES = 2, 300  # on top of an n-gram: per character and symbol, and per character
+NGRAM_BYTES = 700  # per character that n-grams are fitted on: their tables, and counts without a part
 WORKER_BYTES = 310_000_000  # a worker process before it trains, without memory that it shares with others
 
 
@@ -35,9 +35,9 @@ def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, tra
         read * (READ_BYTES * model.hidden_size + symbols),
     )
     ngrams = NGRAM_BYTES * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
-    if model.on_top_of != "nothing":
-        ngrams += min(train_chars, PASS_CHARS) * (PRIOR_BYTES * vocab_size + FITTED_BYTES)
-    return weights + activations + ngrams
+    evidence = 2 * LONGEST * (vocab_size + SEEN)  # per character, of a gate's training or a network's
+    positions = PRIOR_NUMBERS // LONGEST // (vocab_size + SEEN) if model.on_top_of == "ngram" else FITTED_POSITIONS
+    return weights + activations + ngrams + evidence * min(train_chars, PASS_CHARS, positions)
 
 
 def most_workers(largest_training: int) -> int:

@@ -69,7 +69,6 @@ def peak():
 
 text, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 corpus = load_corpus(CorpusConfig(str(text)))
-corpus.baselines(options.get("preset", "stream"))
 before = peak()
 run_experiment(corpus, *resolve(options), checkpoint_dir=text.parent / "checkpoints")
 print(peak() - before)
@@ -85,6 +84,7 @@ print(peak() - before)
         (1500, {"hidden_size": 1200, "num_layers": 3, "cell": "gru", "batch_size": 4, "sequence_length": 64}),
         (150_000, {"batch_size": 256, "sequence_length": 512, "precision": "fp32"}),
         (20_000, {"hidden_size": 512, "preset": "report"}),
+        (1_500_000, {"hidden_size": 8, "on_top_of": "ngram"}),
     ],
 )
 def test_the_estimate_is_within_a_factor_of_two_of_the_measured_peak(tmp_path, characters, options: dict[str, Any]):
