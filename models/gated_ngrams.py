@@ -17,7 +17,7 @@ of the next character and the three numbers that the gate sees.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from math import cos, log, pi
 from typing import Any
 
@@ -36,9 +36,9 @@ SEEN = 3  # numbers of each order that the gate sees
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
 PARTS = 20  # folds of a training text, each scored by n-grams of the others
-FITTED_POSITIONS = 500_000  # at most so many positions of a training text train the gate
-PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 4, 1024, 0.01, 0.05  # of the gate's training
-POSITIONS_AT_ONCE = 2048  # their evidence takes some 3 MB
+FITTED_POSITIONS, FITTED_NUMBERS = 500_000, 500_000_000  # of evidence, at most, from which the gate learns
+MOST_STEPS, PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 600, 4, 1024, 0.01, 0.05  # of the gate's training
+NUMBERS_AT_ONCE = 600_000  # of evidence: arrays of some MB
 
 
 @contextmanager
@@ -78,6 +78,8 @@ class NGramTables(nn.Module):
         super().__init__()
         self.vocab_size, self.order, self.entries = fitted.vocab_size, fitted.order, fitted.entries
         self.sizes = [len(grams.keys) for grams in fitted.longest]  # n-grams of each order
+        self.numbers_per_char = self.order * (self.vocab_size + SEEN)
+        self.at_once = max(1, NUMBERS_AT_ONCE // self.numbers_per_char)  # positions
         bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
         keys = [grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False)]
         self.missing = int(bases[-1])  # the context that stands for all contexts not in training; it has no n-grams
@@ -143,8 +145,15 @@ class NGramTables(nn.Module):
         ``text`` (B, >= steps) holds ids + 1, and 0 where there is no character.
         """
         contexts = self.contexts(text)[:, -steps:].flatten(0, 1)
-        evidence = torch.cat([self._evidence(part) for part in contexts.split(POSITIONS_AT_ONCE)])
+        evidence = torch.cat([self._evidence(part) for part in contexts.split(self.at_once)])
         return evidence.view(len(text), steps, self.order, -1)
+
+    def about(self, ids: NDArray[np.integer], start: int, end: int) -> Iterator[Tensor]:
+        """Yield the evidence (n, K, V + 3) for consecutive positions of ``ids`` (N,), from ``start`` to ``end``."""
+        for first in range(start, end, self.at_once):
+            last = min(end, first + self.at_once)
+            known = torch.from_numpy(as_ids(ids[max(0, first - self.order) : last - 1])) + 1
+            yield self(F.pad(known, (max(0, self.order - first), 0))[None], last - first)[0]
 
     def contexts(self, text: Tensor) -> Tensor:
         """Contexts (B, T, K) of 0 to K - 1 characters that end at each character of ``text`` (B, T)."""
@@ -229,18 +238,13 @@ class NGramModel(nn.Module):
         """The number of stored n-grams, of all orders."""
         return self.tables.entries
 
-    @torch.no_grad()
     def log_probabilities(self, ids: ArrayLike, context: int = 0) -> Tensor:
         """ids (N,) -> natural log-probabilities (N - context, V) of every character at positions ``context`` to N - 1.
 
         Those at position i are given the order - 1 characters (or fewer) before i in ``ids``.
         """
-        text, parts = as_ids(ids), []
-        for start in range(context, len(text), POSITIONS_AT_ONCE):
-            end = min(start + POSITIONS_AT_ONCE, len(text))
-            evidence = self.tables(_read_before(text, start, end, self.order), end - start)[0]
-            parts.append(self.combine(evidence))
-        return torch.cat(parts)
+        text = np.asarray(ids)
+        return torch.cat([self.combine(evidence) for evidence in self.tables.about(text, context, len(text))])
 
     def combine(self, evidence: Tensor) -> Tensor:
         """evidence (..., K, V + 3) -> log-probabilities (..., V)."""
@@ -249,21 +253,13 @@ class NGramModel(nn.Module):
         return combined(self.gate(evidence), evidence).log_softmax(-1)
 
     @one_thread()
-    def costs(self, ids: ArrayLike) -> Tensor:
+    def costs(self, ids: NDArray[np.integer]) -> Tensor:
         """Cost in nats (N - 1,), in float64, of each character of ``ids`` (N,) but the first, which is only context."""
-        text, costs = as_ids(ids), []
-        for start in range(1, len(text), FITTED_POSITIONS):
-            context = min(start, self.order - 1)
-            piece = text[start - context : start + FITTED_POSITIONS]
-            targets = torch.from_numpy(piece[context:, None])
-            costs.append(-self.log_probabilities(piece, context).gather(1, targets)[:, 0].double())
+        pieces = self.tables.about(np.asarray(ids), 1, len(ids))
+        costs, targets = [], torch.from_numpy(as_ids(ids[1:])).split(self.tables.at_once)
+        for evidence, wanted in zip(pieces, targets, strict=True):
+            costs.append(-self.combine(evidence).gather(1, wanted[:, None])[:, 0].double())
         return torch.cat(costs)
-
-
-def _read_before(ids: NDArray[np.integer], start: int, end: int, order: int) -> Tensor:
-    """What tables need to predict characters ``start`` to ``end`` (exclusive): ids + 1 (1, order + end - start - 1)."""
-    context = min(start, order)
-    return F.pad(torch.from_numpy(as_ids(ids[start - context : end - 1])) + 1, (order - context, 0))[None]
 
 
 class CrossFitted:
@@ -277,7 +273,7 @@ class CrossFitted:
         self, ids: NDArray[np.integer], tables: NGramTables, parts: Sequence[tuple[int, int]], most: int = 0
     ) -> None:
         self.ids, self.tables, self.parts, self.most = ids, tables, parts, most
-        self.numbers_per_char = tables.order * (tables.vocab_size + SEEN)
+        self.numbers_per_char = tables.numbers_per_char
         self._span = (0, 0)
         self._filled = torch.empty(0)
 
@@ -298,11 +294,9 @@ class CrossFitted:
         def fill(tables: NGramTables, wanted: list[tuple[int, int]]) -> None:
             nonlocal done
             for start, end in wanted:
-                for first in range(start, end, POSITIONS_AT_ONCE):
-                    last = min(end, first + POSITIONS_AT_ONCE)
-                    text = _read_before(self.ids, first, last, order)
-                    filled[done : done + last - first] = tables(text, last - first)[0]
-                    done += last - first
+                for evidence in tables.about(self.ids, start, end):
+                    filled[done : done + len(evidence)] = evidence
+                    done += len(evidence)
 
         for start, end in [*self.parts, (len(self.ids), len(self.ids))]:
             fill(self.tables, _overlaps(spans, between, start))
@@ -330,27 +324,27 @@ def contiguous_parts(characters: int) -> list[tuple[int, int]]:
 def fit_gate(ids: NDArray[np.integer], tables: NGramTables, most: int = 0) -> OrderGate:
     """Train the gate of ``tables``, which are fitted on the text ``ids`` (N,) and pruned to ``most`` (0: all).
 
-    It learns from at most FITTED_POSITIONS, the first of each of PARTS parts of the text. The result depends on the
-    arguments alone.
+    It learns from the text, or from evenly spaced parts of a long one. The result depends on the arguments alone.
     """
     torch.manual_seed(0)
-    parts = contiguous_parts(len(ids))
-    spans = [(start, min(end, start + FITTED_POSITIONS // PARTS)) for start, end in parts]
+    parts, longest = contiguous_parts(len(ids)), min(FITTED_POSITIONS, FITTED_NUMBERS // tables.numbers_per_char)
+    number = min(PARTS, max(1, longest * PARTS // len(ids)))
+    chosen = [parts[at * PARTS // number] for at in range(number)]
+    spans = [(start, min(end, start + longest)) for start, end in chosen]
     evidence = CrossFitted(ids, tables, parts, most).at(spans)
     targets = torch.from_numpy(np.concatenate([as_ids(ids[start:end]) for start, end in spans]))
     gate = OrderGate(tables.order)
     seen = evidence[..., -SEEN:].flatten(1).float()
     gate.mean, gate.deviation = seen.mean(0), seen.std(0) + 1e-3
     optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), fused=True)
-    steps, done = PASSES * -(-len(targets) // BATCH), 0
-    for _ in range(PASSES):
-        for batch in torch.randperm(len(targets)).split(BATCH):
-            falling = 0.5 * (1 + cos(pi * done / steps))
-            optimizer.param_groups[0]["lr"] = PEAK_RATE * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * falling)
-            of_batch = evidence[batch].float()
-            loss = F.cross_entropy(combined(gate(of_batch), of_batch), targets[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            done += 1
+    steps = min(MOST_STEPS, PASSES * -(-len(targets) // BATCH))
+    batches = chain.from_iterable(torch.randperm(len(targets)).split(BATCH) for _ in range(PASSES))
+    for done, batch in enumerate(islice(batches, steps)):
+        falling = 0.5 * (1 + cos(pi * done / steps))
+        optimizer.param_groups[0]["lr"] = PEAK_RATE * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * falling)
+        of_batch = evidence[batch].float()
+        loss = F.cross_entropy(combined(gate(of_batch), of_batch), targets[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     return gate.requires_grad_(False)

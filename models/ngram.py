@@ -305,13 +305,15 @@ def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]
     return -total / (len(ids) - 1)
 
 
-def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) -> dict[str, Baselines]:
-    """Fit the uniform, unigram and n-gram models on a text and score held-out texts (name -> ids).
+def baselines(train: ArrayLike, held_out: Mapping[str, Any], fitted: KneserNey) -> dict[str, Baselines]:
+    """Score held-out texts (name -> ids) by the uniform, unigram and n-gram models of a text.
 
-    The n-gram's order is chosen on the text named "val".
+    ``fitted`` is a model of that text, of at least the largest of BASELINE_ORDERS. The best order is chosen on the text
+    named "val".
     """
-    unigram, longest = Unigram(train, vocab_size), KneserNey(train, vocab_size, max(BASELINE_ORDERS))
-    ngrams = [longest.of_order(order) for order in BASELINE_ORDERS]
+    vocab_size = fitted.vocab_size
+    unigram = Unigram(train, vocab_size)
+    ngrams = [fitted.of_order(order) for order in BASELINE_ORDERS]
     scores = {
         name: tuple(NGramScore(each.order, each.entries, predicted_bits_per_char(each, ids)) for each in ngrams)
         for name, ids in held_out.items()

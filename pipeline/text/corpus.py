@@ -201,9 +201,10 @@ class Corpus:
     def _count(self, preset: PresetName) -> dict[str, Any]:
         text, symbols = self.baseline_text(preset), len(self.vocabulary)
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
-        scores, gate = baselines(text, held_out, symbols), None
+        fitted = KneserNey(text, symbols, LONGEST)
+        scores, gate = baselines(text, held_out, fitted), None
         if preset not in ON_REPORTS_TEXT:
-            tables = NGramTables(KneserNey(text, symbols, LONGEST))
+            tables = NGramTables(fitted)
             model = NGramModel(tables, fit_gate(text, tables))
             for split, ids in held_out.items():
                 bits = float(model.costs(ids).mean() / np.log(2))

@@ -117,12 +117,11 @@ def test_before_training_the_gate_makes_the_geometric_mean_of_the_orders():
 
 
 @pytest.mark.parametrize("gate", [None, random_gate(4)])
-def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(gate, monkeypatch):
+def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(gate):
     model = NGramModel(tables_of(), gate)
     whole, costs = model.log_probabilities(HELD_OUT), model.costs(HELD_OUT)
     torch.testing.assert_close(-whole[1:].gather(1, torch.from_numpy(HELD_OUT[1:, None]))[:, 0].double(), costs)
-    monkeypatch.setattr(gated_ngrams, "POSITIONS_AT_ONCE", 3)
-    monkeypatch.setattr(gated_ngrams, "FITTED_POSITIONS", 7)
+    model.tables.at_once = 3
     torch.testing.assert_close(model.log_probabilities(HELD_OUT, 2), whole[2:])
     torch.testing.assert_close(model.costs(HELD_OUT), costs, atol=1e-5, rtol=1e-5)
 

@@ -116,7 +116,7 @@ def test_a_large_vocabulary_of_long_n_grams_does_not_overflow():
 
 def test_baselines_score_every_held_out_text_by_name_from_its_second_character_on():
     train, held_out = markov_text(), {"val": markov_text(seed=1), "test": markov_text(seed=2)}
-    scores = baselines(train, held_out, VOCAB_SIZE)
+    scores = baselines(train, held_out, KneserNey(train, VOCAB_SIZE, 8))
     assert list(scores) == ["val", "test"]
     for name, text in held_out.items():
         assert scores[name].uniform_bits_per_char == log2(VOCAB_SIZE)
@@ -129,7 +129,7 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
 
 def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
     long, short = markov_text(seed=1), np.random.default_rng(0).integers(0, VOCAB_SIZE - 1, 3000)
-    scores = baselines(markov_text(), {"val": long, "test": short}, VOCAB_SIZE)
+    scores = baselines(markov_text(), {"val": long, "test": short}, model_of_order(8))
     assert scores["val"].best_order == scores["test"].best_order == 3  # what decides is two before
     assert scores["val"].ngram.bits_per_char == min(score.bits_per_char for score in scores["val"].singles)
     assert scores["test"].ngram.bits_per_char > min(score.bits_per_char for score in scores["test"].singles)
@@ -145,7 +145,9 @@ def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_cha
 
 
 def test_n_gram_perplexities_of_the_time_machine(splits):
-    scores = baselines(splits["train"], {name: splits[name] for name in ("val", "test")}, 28)
+    scores = baselines(
+        splits["train"], {name: splits[name] for name in ("val", "test")}, KneserNey(splits["train"], 28, 8)
+    )
     table = [
         (val.order, val.entries, 2**val.bits_per_char, 2**test.bits_per_char)
         for val, test in zip(scores["val"].singles, scores["test"].singles, strict=True)
