@@ -25,30 +25,32 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "deep": {"cell": "gru", "num_layers": 3, "dropout": 0.2, "recurrent_dropout": 0.2, "output_dropout": 0.2},
     "embedded, by SGD": {"embedding_size": 8, "optimizer": "sgd", "learning_rate": 1.0, "schedule": "constant"},
-    "on top of an n-gram": {"on_top_of": "ngram", "own_loss": 0.3},
+    "on top of n-grams": {"on_top_of": "ngram", "own_loss": 0.3, "learning_rate": 0.003},
+    "on top of 2,000 n-grams": {"on_top_of": "ngram", "ngrams": 2000, "learning_rate": 0.003},
 }
 
 # perplexities: training in two epochs, validation of the better one, test of the network and of it with the n-gram
 FIGURES: dict[str, tuple[float, ...]] = {
-    "preset stream": (12.9014, 9.93835, 9.66727, 9.88058, 2.29932),
-    "preset best": (12.9014, 9.93835, 9.66727, 9.88058, 2.29932),
+    "preset stream": (12.9014, 9.93835, 9.66727, 9.88058, 2.2186),
+    "preset best": (12.9014, 9.93835, 9.66727, 9.88058, 2.2186),
     "preset report": (15.2424, 11.9623, 10.9412, 10.9538, 2.38739),
     "preset report-text": (14.3338, 10.2463, 10.2374, 10.2957, 2.38739),
-    "rnn": (16.9048, 11.2676, 10.7586, 10.9733, 2.29932),
-    "gru": (15.9255, 10.8694, 10.4997, 10.7604, 2.29932),
-    "lstm": (18.2895, 10.8493, 10.4359, 10.6242, 2.29932),
-    "rnn from scratch": (21.2808, 13.1338, 12.3515, 12.335, 2.29932),
-    "gru from scratch": (19.5761, 11.3733, 10.8634, 10.9734, 2.29932),
-    "lstm from scratch": (17.8764, 10.6534, 10.2634, 10.4924, 2.29932),
+    "rnn": (16.9048, 11.2676, 10.7586, 10.9733, 2.2186),
+    "gru": (15.9255, 10.8694, 10.4997, 10.7604, 2.2186),
+    "lstm": (18.2895, 10.8493, 10.4359, 10.6242, 2.2186),
+    "rnn from scratch": (21.2808, 13.1338, 12.3515, 12.335, 2.2186),
+    "gru from scratch": (19.5761, 11.3733, 10.8634, 10.9734, 2.2186),
+    "lstm from scratch": (17.8764, 10.6534, 10.2634, 10.4924, 2.2186),
     "rnn by the book": (12.9366, 10.3438, 10.1183, 10.2382, 2.38739),
     "gru by the book": (14.3559, 10.2733, 8.85717, 9.03784, 2.38739),
     "lstm by the book": (13.4229, 10.354, 9.91889, 10.0026, 2.38739),
     "rnn by the book, from scratch": (14.1057, 10.7692, 9.47745, 9.56287, 2.38739),
     "gru by the book, from scratch": (13.5767, 11.2021, 9.5372, 9.64317, 2.38739),
     "lstm by the book, from scratch": (14.0531, 10.8629, 10.6615, 10.7191, 2.38739),
-    "deep": (15.2988, 11.0957, 10.2173, 10.3703, 2.29932),
-    "embedded, by SGD": (20.6333, 13.6189, 11.9225, 12.3039, 2.29932),
-    "on top of an n-gram": (2.3334, 2.32827, 2.48564, 2.30711, 2.26533),
+    "deep": (15.2988, 11.0957, 10.2173, 10.3703, 2.2186),
+    "embedded, by SGD": (20.6333, 13.6189, 11.9225, 12.3039, 2.2186),
+    "on top of n-grams": (2.22378, 2.20512, 2.3338, 2.2203, 2.2203),
+    "on top of 2,000 n-grams": (2.22085, 2.21026, 2.32301, 2.21633, 2.20866),
 }
 
 
@@ -83,4 +85,6 @@ def test_a_training_computes_what_its_recipe_says(corpus, case):
 
 
 def test_the_table_is_of_the_present_recipe():
-    assert set(RECIPE.values()) == {3}, "after RECIPE was raised, write the figures of this table anew"
+    assert RECIPE == {"stream": 4, "best": 4, "report": 3, "report-text": 3}, (
+        "after RECIPE was raised, write the figures of this table anew"
+    )
