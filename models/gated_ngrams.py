@@ -238,6 +238,7 @@ class NGramModel(nn.Module):
         """The number of stored n-grams, of all orders."""
         return self.tables.entries
 
+    @torch.no_grad()
     def log_probabilities(self, ids: ArrayLike, context: int = 0) -> Tensor:
         """ids (N,) -> natural log-probabilities (N - context, V) of every character at positions ``context`` to N - 1.
 
@@ -253,9 +254,10 @@ class NGramModel(nn.Module):
         return combined(self.gate(evidence), evidence).log_softmax(-1)
 
     @one_thread()
+    @torch.no_grad()
     def costs(self, ids: NDArray[np.integer]) -> Tensor:
         """Cost in nats (N - 1,), in float64, of each character of ``ids`` (N,) but the first, which is only context."""
-        pieces = self.tables.about(np.asarray(ids), 1, len(ids))
+        pieces = self.tables.about(ids, 1, len(ids))
         costs, targets = [], torch.from_numpy(as_ids(ids[1:])).split(self.tables.at_once)
         for evidence, wanted in zip(pieces, targets, strict=True):
             costs.append(-self.combine(evidence).gather(1, wanted[:, None])[:, 0].double())
