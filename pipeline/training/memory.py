@@ -2,7 +2,7 @@
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from models.gated_ngrams import FITTED_POSITIONS, LONGEST, SEEN
+from models.gated_ngrams import FITTED_NUMBERS, FITTED_POSITIONS, LONGEST, SEEN
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
@@ -35,9 +35,9 @@ def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, tra
         read * (READ_BYTES * model.hidden_size + symbols),
     )
     ngrams = NGRAM_BYTES * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
-    evidence = 2 * LONGEST * (vocab_size + SEEN)  # per character, of a gate's training or a network's
-    positions = PRIOR_NUMBERS // LONGEST // (vocab_size + SEEN) if model.on_top_of == "ngram" else FITTED_POSITIONS
-    return weights + activations + ngrams + evidence * min(train_chars, PASS_CHARS, positions)
+    numbers = LONGEST * (vocab_size + SEEN)  # of the evidence at a position, for a network on top or the gate
+    most = PRIOR_NUMBERS if model.on_top_of == "ngram" else min(FITTED_NUMBERS, FITTED_POSITIONS * numbers)
+    return weights + activations + ngrams + 2 * min(train_chars * numbers, most)
 
 
 def most_workers(largest_training: int) -> int:
