@@ -208,7 +208,7 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stream_preset(
-    model: Mapping[str, Any], train_chars: int, budget_chars: float, more_dropout: float = 0.0
+    model: Mapping[str, Any], train_chars: int, budget_chars: float, is_short: bool = False
 ) -> dict[str, Any]:
     """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
@@ -219,11 +219,12 @@ def stream_preset(
 
         N                 = gates hidden_size^2 (2 num_layers - 1), less for a cell without recurrent weights
         recurrent_dropout = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
-                            limited to the cell's recurrent_dropout
+                            limited to the cell's recurrent_dropout, and at least 0.05 log2(P / 26), up to 0.1
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
-    ``more_dropout`` is added to recurrent_dropout within these limits. On top of n-grams, it is 0.12 more,
-    output_dropout at least 0.2 from 32 units on, and
+    The last bound is for small models, which overfit in many passes. The preset report-text (``is_short``) is without
+    it, and has 0.1 more. On top of n-grams, recurrent_dropout is 0.12 more, output_dropout at least 0.2 from 32 units
+    on, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
                             limited to 0 ... 0.5
@@ -232,10 +233,11 @@ def stream_preset(
     weights = cell.weights(0, hidden_size) + (num_layers - 1) * cell.weights(hidden_size, hidden_size)
     passes = budget_chars / train_chars
     is_on_top = model.get("on_top_of") == "ngram"
-    base = 0.15 + 0.12 * is_on_top + more_dropout
+    base = 0.15 + 0.12 * is_on_top + 0.1 * is_short
     by_size = 0.1 * log2(max(weights, 1) / 65_536) + -0.05 * log2(train_chars / TEXT_CHARS)
     smallest, largest = cell.recurrent_dropout
-    dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest), largest), 2)
+    least = 0.0 if is_short else min(0.05 * log2(passes / 26), 0.1)
+    dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest, least), largest), 2)
     is_small = num_layers == 1 and hidden_size <= 192
     least_output = 0.2 if is_on_top and hidden_size >= 32 else 0.0
     own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
@@ -264,7 +266,7 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
     to_read = given.get("budget_chars", budget_chars)
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
-    values = stream_preset({**shape, **given}, train_chars, to_read, 0.1 if is_short else 0.0)
+    values = stream_preset({**shape, **given}, train_chars, to_read, is_short)
     # not calibrated, for a fair comparison: the n-grams are not either
     own = {"batch_size": 16, "calibrate": False} if is_short else {}
     return {**shape, "budget_chars": budget_chars, **values, **own}
