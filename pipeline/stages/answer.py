@@ -20,7 +20,7 @@ from pipeline.answer import figures
 from pipeline.answer.findings import BLOCK_CHARS, CountedModel, Findings, Network
 from pipeline.answer.plan import planned
 from pipeline.answer.sentences import answer_note, three_sentences
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig
+from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, of_model
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
@@ -113,7 +113,7 @@ class _Answer(Sweep[AnswerRun]):
         for seed in range(config.seeds):
             for number, each in enumerate(self.plan):
                 task = self.task("answer", number, each.model, replace(each.train, seed=seed), {"family": each.family})
-                wanted = {"model": asdict(task.model), "train": asdict(task.train)}
+                wanted = {"model": of_model(task.model), "train": asdict(task.train)}
                 same = [run for run in trained if run.id in models and wanted.items() <= run.configuration.items()]
                 if same:
                     self._results[number, seed] = same[-1].result

@@ -17,7 +17,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
-from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig, of_model
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.batches import data_of, windows
@@ -116,7 +116,7 @@ class Experiment(Callback):
         self.facts: dict[str, Any] = {  # of both checkpoints
             "corpus": {name: getattr(corpus, name) for name in ("name", "source", "corpus_sha256", "source_sha256")},
             "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
-            "model": asdict(model_config),
+            "model": of_model(model_config),
             "train": asdict(train_config),
             "recipe": RECIPE[train_config.preset],
         }
