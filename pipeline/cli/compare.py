@@ -18,6 +18,7 @@ FIGURES = {  # metric -> label, in the order of the table
     "result/best_epoch": "best epoch",
     "size/parameters": "parameters",
     "size/stored_numbers": "stored numbers",
+    "size/shipped_bytes": "bytes to ship",
     "size/macs_per_char": "MACs per character",
     "speed/train_seconds": "seconds of training",
     "speed/chars_per_second": "characters per second",

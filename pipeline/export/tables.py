@@ -18,7 +18,7 @@ FIGURES = (
     "val_perplexity", "val_perplexity_pooled", "test_perplexity", "test_bits_per_char",
     "ngram_order", "ngram_val_perplexity", "ngram_test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity",
     "best_epoch", "epochs", "stopped", "train_seconds", "chars_per_second",
-    "parameters", "stored_numbers", "macs_per_char", "precision", "device",
+    "parameters", "stored_numbers", "shipped_bytes", "macs_per_char", "precision", "device",
 )  # fmt: skip
 
 FRONT = (

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
+from models.packing import packed, unpacked
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig, of_model
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.batches import data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows
+from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
 from pipeline.training.loop import SILENT, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
@@ -83,6 +85,17 @@ def cross_fitted(corpus: Corpus, preset: PresetName, most: int) -> CrossFitted:
     spans = corpus.baseline_spans(preset)
     parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
     return CrossFitted(corpus.split(preset, "train"), corpus.ngram(preset, most).tables, parts, most)
+
+
+def shipped_bytes(model: LanguageModel, ids: Tensor, nats_per_char: float) -> int:
+    """Bytes in which a model can be shipped, which has this cost on ``ids`` (N,).
+
+    Its weights take 8 bits if its perplexity then changes by less than 0.1 %, else 32.
+    """
+    data = packed(model, 8)
+    again = unpacked(data, model.config, model.vocab_size).to(model.output.weight.device)
+    change = abs(float(text_costs(again, ids).mean()) - nats_per_char)
+    return len(data if change < log(1.001) else packed(model, 32))
 
 
 class Experiment(Callback):
@@ -261,6 +274,7 @@ class Experiment(Callback):
             "parameters": complexity.parameters,
             "macs_per_char": complexity.macs_per_char,
             "stored_numbers": complexity.parameters + (tables.entries if tables else 0),
+            "shipped_bytes": shipped_bytes(model, ids["val"], float(costs["val"].mean())),
             "checkpoint": str(self.checkpoint_dir / BEST_CHECKPOINT) if self.checkpoint_dir else None,
             "val_perplexities": [point.val_perplexity for point in training.history],
             "texts": [sample.text for sample in samples],

@@ -29,7 +29,7 @@ RESULT = (
     "mixture_test_perplexity",
 )
 
-SIZE = ("parameters", "stored_numbers", "macs_per_char")
+SIZE = ("parameters", "stored_numbers", "shipped_bytes", "macs_per_char")
 SPEED = ("train_seconds", "chars_per_second")
 TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
 MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"

@@ -27,6 +27,7 @@ def training(number: int = 0, seed: int = 0, corpus: str = "time-machine", **cha
         "mixture_val_perplexity": 3.6, "mixture_test_perplexity": 3.7, "mixture_kind": "mean", "mixture_weight": 0.1,
         "best_epoch": EPOCHS, "epochs": EPOCHS, "stopped": "", "train_seconds": 12.3, "device": "cpu",
         "parameters": size.parameters, "stored_numbers": size.parameters, "macs_per_char": size.macs_per_char,
+        "shipped_bytes": size.parameters,
         "texts": ["it has the the"],
     }  # fmt: skip
     configuration = {

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.language_model import LanguageModel
+from models.packing import packed
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -20,7 +21,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_windows, text_costs
-from pipeline.training.experiment import Experiment, Result, run_experiment
+from pipeline.training.experiment import Experiment, Result, run_experiment, shipped_bytes
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
@@ -289,6 +290,13 @@ def test_a_network_on_top_of_pruned_ngrams_stores_no_more_of_them(corpus, tmp_pa
     model, _, _ = load_model(Path(figures["checkpoint"]))
     costs = text_costs(model, ids_of(corpus, "test"))
     assert float(costs.mean().exp()) == pytest.approx(figures["test_perplexity"], rel=1e-6)
+
+
+def test_weights_are_shipped_in_8_bits_where_that_changes_little(done, corpus):
+    model, val = done[0].model, ids_of(corpus, "val")
+    cost = float(text_costs(model, val).mean())
+    assert shipped_bytes(model, val, cost) == done[0].figures["shipped_bytes"] == len(packed(model, 8))
+    assert shipped_bytes(model, val, cost + 0.01) == len(packed(model, 32))
 
 
 def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):

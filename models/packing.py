@@ -1,0 +1,109 @@
+"""The bytes of a model as it would be shipped, and back: weights of 8 bits, n-grams without what follows from others.
+
+A row of a weight matrix is stored as its largest magnitude and whole numbers from -127 to 127, or in 32 bits. N-grams
+are stored in the order of their tables: how many each context has, their last characters, the logit of what their
+shares leave in each context, and the logarithm of each one's part of the rest. The shares of unigrams are in 32 bits:
+their entropy is constant, and a gate is sensitive to it. All is compressed (LZMA).
+"""
+
+import io
+import lzma
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
+from models.language_model import LanguageModel
+from models.on_top_of_ngram import NgramLanguageModel, language_model
+
+LARGEST_LOGIT, SMALLEST_LOG = 8.0, -12.0
+HALF = 63  # codes are from 1 to 2 HALF + 1, and 0 for none; with 127, n-grams take 9 % more and predict no better
+
+Codes = NDArray[np.uint8]
+Arrays = list[NDArray[Any]]
+
+
+def packed(model: LanguageModel, bits: int) -> bytes:
+    """A model in bytes, with weights of 8 or 32 bits."""
+    arrays: Arrays = [np.array([bits], np.uint8)]
+    if isinstance(model, NgramLanguageModel):
+        arrays += _packed_ngrams(model.tables)
+    learned = dict(model.named_parameters())
+    for name, weights in model.state_dict().items():
+        rows = _rows(weights.cpu()).float().numpy()
+        if bits == 8 and name in learned:
+            largest = np.abs(rows).max(1, initial=1e-30, keepdims=True)
+            arrays.append(largest)
+            rows = np.rint(rows / largest * 127).astype(np.int8)
+        arrays.append(rows)
+    return lzma.compress(b"".join(array.tobytes() for array in arrays))
+
+
+@torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
+def unpacked(data: bytes, config: ModelConfig, vocab_size: int) -> LanguageModel:
+    """The model of ``packed``, in evaluation mode."""
+    stream = io.BytesIO(lzma.decompress(data))
+
+    def read(dtype: type | np.dtype, count: int) -> NDArray:
+        return np.frombuffer(stream.read(count * np.dtype(dtype).itemsize), dtype)
+
+    bits, ngrams = int(read(np.uint8, 1)[0]), None
+    if config.on_top_of == "ngram":
+        sizes = read(np.int64, LONGEST)
+        lower, character = int(sizes[:-1].sum()), np.min_scalar_type(vocab_size)
+        followers = read(character, 1 + lower)
+        contexts = np.repeat(np.arange(1 + lower), followers)
+        tensors = {"sizes": sizes, "keys": contexts * vocab_size + read(character, len(contexts))}
+        for name, entries in (("shares", len(contexts)), ("lower_shares", lower)):
+            unigrams, coded = read(np.float32, sizes[0]), contexts[sizes[0] : entries]
+            codes = (read(np.uint8, count) for count in (len(np.unique(coded)), len(coded)))
+            tensors[name] = np.append(unigrams, _shares(coded, *codes))
+        tables = NGramTables.from_tensors({name: torch.tensor(each) for name, each in tensors.items()}, vocab_size)
+        ngrams = NGramModel(tables, OrderGate(LONGEST))
+    model = language_model(config, vocab_size, ngrams)
+    weights, learned = {}, dict(model.named_parameters())
+    for name, like in model.state_dict().items():
+        shape, is_rounded = _rows(like).shape, bits == 8 and name in learned
+        scale = read(np.float32, shape[0])[:, None] / 127 if is_rounded else np.ones(1, np.float32)
+        rows = read(np.int8 if is_rounded else np.float32, like.numel()).reshape(shape)
+        weights[name] = torch.from_numpy(rows * scale).view_as(like)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _rows(weights: Tensor) -> Tensor:
+    """The rows of a matrix; a vector is one row."""
+    return weights if weights.dim() > 1 else weights[None]
+
+
+def _packed_ngrams(tables: NGramTables) -> Arrays:
+    sizes, character = np.array(tables.sizes), np.min_scalar_type(tables.vocab_size)
+    contexts, last = np.divmod(tables.keys.cpu().numpy(), tables.vocab_size)
+    followers = np.bincount(contexts, minlength=tables.missing)
+    arrays: Arrays = [sizes, followers.astype(character), last.astype(character)]
+    for name in ("shares", "lower_shares"):
+        shares = tables.tensors()[name].numpy()
+        arrays += [shares[: sizes[0]], *_codes(contexts[sizes[0] : len(shares)], shares[sizes[0] :])]
+    return arrays
+
+
+def _codes(contexts: NDArray[np.int64], shares: NDArray[np.float32]) -> tuple[Codes, Codes]:
+    """Codes of what is left in each of the contexts (G,), and of the shares (G,)."""
+    of = np.unique(contexts, return_inverse=True)[1]
+    sums = np.clip(np.bincount(of, shares), 1e-9, 1 - 1e-9)
+    left = np.rint(np.log(1 / sums - 1) / LARGEST_LOGIT * HALF) + HALF + 1
+    part = np.rint(np.log(np.maximum(shares, 1e-30) / sums[of]) / SMALLEST_LOG * 2 * HALF)
+    part = np.where(shares > 0, np.clip(part, 0, 2 * HALF) + 1, 0)
+    return np.clip(left, 1, 2 * HALF + 1).astype(np.uint8), part.astype(np.uint8)
+
+
+def _shares(contexts: NDArray[np.int64], left: Codes, parts: Codes) -> NDArray[np.float64]:
+    """Inverse of ``_codes``."""
+    of = np.unique(contexts, return_inverse=True)[1]
+    sums = 1 / (1 + np.exp((left - (HALF + 1.0)) / HALF * LARGEST_LOGIT))
+    part = np.where(parts > 0, np.exp((parts - 1.0) / (2 * HALF) * SMALLEST_LOG), 0)
+    return sums[of] * part / np.maximum(np.bincount(of, part), 1e-30)[of]
