@@ -175,7 +175,7 @@ def how_measured(findings: Findings) -> str:
     return (
         f"{seeds} In the sentences, the interval by the seeds is Student's t of these seeds, that by the text is of a "
         f"paired bootstrap over blocks of {BLOCK_CHARS} characters of the test text. Characters are those that a "
-        "network is trained on in all; seconds are of its training, on one thread, and of fitting an n-gram; "
+        "network is trained on in all; seconds are of its training, on one thread, and of fitting n-grams; "
         "milliseconds are those to write one character. Sizes between those measured are interpolated."
     )
 

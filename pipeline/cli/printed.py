@@ -13,7 +13,7 @@ HEADS = ("perplexity", "validation", "test", "bits per character (test)")
 
 
 def baseline_text(result: Mapping[str, Any]) -> str:
-    """The baselines in columns, and a sentence on the n-gram to compare with."""
+    """The baselines in columns, and a sentence on the n-grams to compare with."""
     rows, best = baselines(result)
     return f"{text_table(BASELINE_HEADS, rows)}\n\n{wrapped(best)}"
 
@@ -42,7 +42,7 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
 
 
 def _comparison(result: Mapping[str, Any]) -> str:
-    """The n-gram baseline, the network and both mixed, in columns."""
+    """The n-grams, the network and both mixed, in columns."""
     return indent(text_table(HEADS, compared(result)), "  ")
 
 

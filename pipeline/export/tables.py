@@ -16,7 +16,9 @@ REQUESTED = "requested_"  # before an option whose name a figure has too: the ep
 
 FIGURES = (
     "val_perplexity", "val_perplexity_pooled", "test_perplexity", "test_bits_per_char",
-    "ngram_order", "ngram_val_perplexity", "ngram_test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity",
+    "ngram_order", "ngram_val_perplexity", "ngram_test_perplexity",
+    "single_ngram_order", "single_ngram_val_perplexity", "single_ngram_test_perplexity",
+    "mixture_val_perplexity", "mixture_test_perplexity",
     "best_epoch", "epochs", "stopped", "train_seconds", "chars_per_second",
     "parameters", "stored_numbers", "shipped_bytes", "macs_per_char", "precision", "device",
 )  # fmt: skip

@@ -92,7 +92,7 @@ class Candidate:
     ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, which
     counts as the uniform perplexity. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds
     to generate a character, which only figures show. ``ngram_entries`` is the number of stored n-grams of a model on
-    top of an n-gram.
+    top of n-grams.
     """
 
     name: str

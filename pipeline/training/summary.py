@@ -23,7 +23,7 @@ def ngram_name(result: Mapping[str, Any]) -> str:
 
 
 def baselines(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
-    """Rows with the baselines' sizes and perplexities, and a sentence on the n-gram to compare with."""
+    """Rows with the baselines' sizes and perplexities, and a sentence on the n-grams to compare with."""
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
     rows: list[tuple[str, ...]] = [(label, stored, *_shown(scores, prefix)) for label, stored, scores, prefix in models]
@@ -53,7 +53,7 @@ def fitted_on(sample: int, characters: int) -> str:
 
 
 def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Rows for the n-gram, the network and both mixed: label, validation and test perplexity, bits per character."""
+    """Rows for the n-grams, the network and both mixed: label, validation and test perplexity, bits per character."""
     on_top = " on top of n-grams" if "on_top_of_order" in result else ""
     labels = {
         "ngram_": ngram_name(result),
@@ -68,7 +68,7 @@ def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
-    """The n-gram baseline, the network and both mixed as a Markdown table, and the best epoch."""
+    """The n-grams, the network and both mixed as a Markdown table, and the best epoch."""
     heads = ("", "validation perplexity", "test perplexity", "test bits per character")
     return f"{markdown_table(heads, compared(result))}\n\n{best_epoch(result)}."
 
@@ -85,7 +85,7 @@ def sizes(result: Mapping[str, Any]) -> str:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """Sentences on whether the network beats the n-gram baseline, and on the perplexity of both mixed."""
+    """Sentences on whether the network beats the n-grams, and on the perplexity of both mixed."""
     val, test = result["val_perplexity_pooled"], result["test_perplexity"]  # pooled, as the n-gram's are
     val_bar, test_bar = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
     on_val, on_test = ("ahead of" if network < bar else "behind" for network, bar in ((val, val_bar), (test, test_bar)))
