@@ -18,6 +18,9 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported; threads slow down small matrices
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipeline.tracking.step import Step
     from tests.labs import TrainedStore
     from tests.servers import MlflowServer
@@ -61,12 +64,23 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
     from mlflow.store.db import utils
 
+    from models.gated_ngrams import NGramTables, OrderGate, fit_gate
+
+    gates: dict[tuple[bytes, int, int], OrderGate] = {}
+
+    def gate_of(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> OrderGate:
+        key = ids.tobytes(), tables.vocab_size, most
+        if key not in gates:
+            gates[key] = fit_gate(ids, tables, most)
+        return gates[key]
+
     folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
         patch.setattr("pipeline.tracking.store.root", lambda: folder)
         # constant, and read anew from seventy migrations for each store
         patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
+        patch.setattr("pipeline.text.corpus.fit_gate", gate_of)  # tests have caches of their own, but few texts
         yield folder
 
 
