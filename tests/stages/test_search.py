@@ -166,7 +166,7 @@ def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(memory, "usable_cores", lambda: 64)
-    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10**9)
+    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 12 * 10**8)
     config = SearchConfig(**{**TINY, "study_name": "auto", "workers": None})
     with pytest.raises(KeyboardInterrupt):
         search(config, CorpusConfig(str(small_text)), make_pool=no_pool)
