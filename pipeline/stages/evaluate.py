@@ -120,7 +120,7 @@ def evaluate(
             corpus = trained.corpus()
         except (DataUnavailableError, InputError) as error:
             if adapt:
-                raise InputError(f"--adapt needs the text that the model was trained on: {error}") from error
+                raise InputError(f"{error}; without the text of the training, leave out --adapt") from error
             if file is None:
                 raise
             log.warning("No n-gram model to compare with: %s", error)

@@ -157,7 +157,7 @@ def mixed_costs(members: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
 
 
 def fit_weights(members: Tensor, targets: Tensor) -> Tensor:
-    """Weights (M,) of the lowest cost. A ridge, RIDGE nats for a change by 1, keeps them near the first member"""
+    """Weights (M,) of the lowest cost. A ridge, RIDGE nats for a change by 1, keeps them near the first member."""
     from scipy.optimize import minimize  # imported here: takes 0.3 s
 
     start = torch.eye(members.shape[1], dtype=torch.float64)[0]
