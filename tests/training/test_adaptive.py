@@ -24,7 +24,7 @@ def a_text(words: tuple[list[int], ...], characters: int, seed: int = 0) -> np.n
 
 
 TRAIN = a_text(BEFORE, 1000)
-CHANGING = np.concatenate([a_text(BEFORE, 30, seed=1), a_text(AFTER, 120, seed=2)])
+CHANGING = np.concatenate([a_text(BEFORE, 30, seed=1), a_text(AFTER, 80, seed=2)])
 
 
 @cache
@@ -39,41 +39,40 @@ def adaptive(on_top_of: Partner, every: int = REFIT_CHARS) -> AdaptiveModel:
     torch.manual_seed(0)
     model = language_model(ModelConfig(hidden_size=5, on_top_of=on_top_of), VOCAB, ngram).eval()
     torch.nn.init.normal_(model.output.weight, std=0.1)  # zeros on top of n-grams
-    scales = gradient_scales(model, TRAIN, None)
+    scales = gradient_scales(model, TRAIN[:200], None)
     return AdaptiveModel([DynamicNetwork(model, scales, rate) for rate in (0.01, 0.0)], ngram, TRAIN, every)
 
 
 def log_probabilities(on_top_of: Partner, ids: np.ndarray, cuts: tuple[int, ...] = ()) -> Tensor:
-    """Log-probabilities of the characters of ``ids`` but the first, read in pieces."""
+    """Log-probabilities (n, M, V) before each character of ``ids`` but the first, read in pieces."""
     model = adaptive(on_top_of)
     read = torch.cat([model.read(piece) for piece in np.split(ids, cuts)])
     assert model.refits == (len(ids) - 2) // REFIT_CHARS
-    return read.gather(2, torch.from_numpy(ids[1:, None, None]).expand(-1, read.shape[1], 1))[:, :, 0]
+    return read
 
 
 both = pytest.mark.parametrize("on_top_of", ["nothing", "ngram"])
 
 
 @both
-@pytest.mark.parametrize("cuts", [tuple(range(1, 150)), (1, 20, 49, 50, 140)], ids=["characters", "pieces"])
+@pytest.mark.parametrize("cuts", [tuple(range(1, 110)), (1, 20, 49, 50, 100)], ids=["characters", "pieces"])
 def test_a_text_that_is_read_in_pieces_costs_the_same(on_top_of, cuts):
     whole, in_pieces = log_probabilities(on_top_of, CHANGING), log_probabilities(on_top_of, CHANGING, cuts)
     torch.testing.assert_close(in_pieces, whole, atol=1e-4, rtol=1e-4)
 
 
 @both
-@pytest.mark.parametrize("at", [48, 49])
-def test_a_change_of_a_later_character_changes_no_earlier_cost(on_top_of, at):
-    changed = CHANGING.copy()
+def test_a_change_of_later_characters_changes_no_prediction_before_them(on_top_of):
+    at, changed = 1 + REFIT_CHARS, CHANGING.copy()
     changed[at:] = (changed[at:] + 1) % VOCAB
     before, after = log_probabilities(on_top_of, CHANGING), log_probabilities(on_top_of, changed)
-    torch.testing.assert_close(after[: at - 1], before[: at - 1], atol=0, rtol=0)
-    assert not torch.equal(after, before)
+    assert torch.equal(after[:at], before[:at])
+    assert not torch.equal(after[at], before[at])
 
 
 @both
 def test_what_adapts_beats_what_does_not_where_the_text_changes(on_top_of):
-    val, test = (np.concatenate([a_text(BEFORE, 30, seed), a_text(AFTER, 220, seed)]) for seed in (3, 4))
+    val, test = (np.concatenate([a_text(BEFORE, 30, seed), a_text(AFTER, 170, seed)]) for seed in (3, 4))
     nats = {}
     for every, members in {1000: [1, 2], REFIT_CHARS: [0, 2, 3, 4]}.items():
         on_val, on_test = (adaptive(on_top_of, every).read(ids)[:, members] for ids in (val, test))
