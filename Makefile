@@ -52,8 +52,8 @@ twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (in
 	$(PIP) --no-deps d2l==1.0.3
 	pytest -m slow --dist load tests/benchmarks
 
-bench: $(READY_DEV)  ## speed against d2l 1.0.3 and the targets: a table, mlruns/bench (installs d2l; on a quiet machine)
-	$(PIP) --no-deps d2l==1.0.3
+bench: $(READY_DEV)  ## speed against d2l 1.0.3, counting against PPMd: a table, mlruns/bench (installs both; on a quiet machine)
+	$(PIP) --no-deps d2l==1.0.3 pyppmd==1.3.1
 	python -m tests.benchmarks.bench
 
 lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md

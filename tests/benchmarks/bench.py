@@ -1,6 +1,7 @@
-"""Speed against peers, with the targets: a table and bench.json. ``make bench`` installs d2l and runs it.
+"""Speed against peers, with the targets: a table and bench.json. ``make bench`` installs d2l and PPMd and runs it.
 
     pip install --no-deps d2l==1.0.3
+    pip install pyppmd==1.3.1
     python -m tests.benchmarks.bench [--output FOLDER] [--rounds 3] [--only training quality ...]
 
 Everything is on one thread, in CPU seconds. Each figure is the median of the rounds, except the time to a quality (one
@@ -20,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from math import log
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -37,6 +39,7 @@ from pipeline.support.files import write_atomically
 from pipeline.support.machine import environment
 from pipeline.text.batches import data_for, data_of, windows
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.training.adaptive import REFIT_CHARS, AdaptiveModel, fit_weights, mixed_costs
 from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import run_experiment
 from pipeline.training.hardware import has_bf16, keep_freed_memory
@@ -52,6 +55,7 @@ BATCH_SIZE = 1024  # of the book
 QUALITY = 10.0  # validation perplexity on d2l's windows that both train to
 OUR_EPOCHS = 6  # of 10,000 characters, in which the default recipe is below QUALITY
 CHARS = 1000  # generated
+PPMD_ORDERS = range(3, 13)
 TRACKING_TARGET = "3 %"  # of a training, at most
 SHORT_CHARS = 12_000  # of the text of trainings with and without a record
 
@@ -166,6 +170,37 @@ def d2l_chars_per_second() -> tuple[float]:
     return (CHARS / cpu_seconds(lambda: trainer.model.predict("it has", CHARS, trainer.vocab)),)
 
 
+def our_counting() -> tuple[float, float]:
+    """CPU seconds, and bits per character of the test text, of n-grams that learn from it as they read it."""
+    corpus, began = text(), time.process_time()
+    train, ngram = corpus.split("stream", "train"), corpus.ngram("stream")
+    members, targets = {}, {}
+    for split in ("val", "test"):
+        ids = corpus.split("stream", split)
+        members[split] = AdaptiveModel([], ngram, train, REFIT_CHARS).read(ids)
+        targets[split] = torch.from_numpy(ids[1:]).long()
+    weights = fit_weights(members["val"], targets["val"])
+    bits = float(mixed_costs(members["test"], weights, targets["test"]).mean()) / log(2)
+    return time.process_time() - began, bits
+
+
+def ppmd_counting() -> tuple[float, float]:
+    """The same of PPMd (7-Zip's), which compresses training and test text: what the test text adds, in bits.
+
+    Its order is the best on the validation text.
+    """
+    from pyppmd import compress
+
+    corpus, began = text(), time.process_time()
+    train, val, test = (corpus.split("stream", split).tobytes() for split in ("train", "val", "test"))
+
+    def added(order: int, more: bytes) -> int:
+        return len(compress(train + more, max_order=order)) - len(compress(train, max_order=order))
+
+    order = min(PPMD_ORDERS, key=lambda order: added(order, val))
+    return time.process_time() - began, 8 * added(order, test) / len(test)
+
+
 def gflops(dtype: torch.dtype) -> float:
     """Billions of multiplications and additions per second, of large matrix products."""
     a, b = (torch.randn(2048, 2048, dtype=torch.float32).to(dtype) for _ in range(2))
@@ -262,6 +297,11 @@ class Bench:
         (ours,), (d2l,) = self.in_turn(our_chars_per_second, d2l_chars_per_second)
         self.add("LSTM 1x128, greedy text", ours, "chars/s", d2l)
 
+    def counting(self) -> None:
+        (ours_s, ours), (ppmd_s, ppmd) = self.ours(our_counting), self.d2l(ppmd_counting)
+        self.add("adaptive counting and PPMd", ours_s, "CPU s", ppmd_s)
+        self.add("  1,000 characters of the test text by them", 1000 * ours, "bits", 1000 * ppmd)
+
     def tracking(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             pairs = [self.ours(tracking_seconds, folder) for _ in range(self.rounds + 1)][1:]
@@ -269,7 +309,7 @@ class Bench:
         self.add("recording a default training costs", percent, "%", target=TRACKING_TARGET)
 
 
-PARTS = ("training", "quality", "generation", "tracking")
+PARTS = ("training", "quality", "generation", "counting", "tracking")
 
 
 def main() -> None:
