@@ -3,8 +3,7 @@
 A row of a weight matrix is stored as its largest magnitude and whole numbers from -127 to 127, or in 32 bits. N-grams
 are stored in the order of their tables: how many each context has, their last characters, the logit of what their
 shares leave in each context, and the logarithm of each one's part of the rest. The shares of unigrams are in 32 bits:
-their entropy is constant, and a gate is sensitive to it. N-grams are compressed (LZMA); weights would
-hardly get smaller.
+their entropy is constant, and a gate is sensitive to it. All is compressed (LZMA).
 """
 
 import io
@@ -30,10 +29,9 @@ Arrays = list[NDArray[Any]]
 
 def packed(model: LanguageModel, bits: int) -> bytes:
     """A model in bytes, with weights of 8 or 32 bits."""
-    ngrams = b""
+    arrays: Arrays = [np.array([bits], np.uint8)]
     if isinstance(model, NgramLanguageModel):
-        ngrams = lzma.compress(b"".join(array.tobytes() for array in _packed_ngrams(model.tables)))
-    arrays: Arrays = [np.array([bits, len(ngrams)]), np.frombuffer(ngrams, np.uint8)]
+        arrays += _packed_ngrams(model.tables)
     learned = dict(model.named_parameters())
     for name, weights in model.state_dict().items():
         rows = _rows(weights.cpu()).float().numpy()
@@ -42,19 +40,18 @@ def packed(model: LanguageModel, bits: int) -> bytes:
             arrays.append(largest)
             rows = np.rint(rows / largest * 127).astype(np.int8)
         arrays.append(rows)
-    return b"".join(array.tobytes() for array in arrays)
+    return lzma.compress(b"".join(array.tobytes() for array in arrays))
 
 
 @torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
 def unpacked(data: bytes, config: ModelConfig, vocab_size: int) -> LanguageModel:
     """The model of ``packed``, in evaluation mode."""
-    stream = whole = io.BytesIO(data)
+    stream = io.BytesIO(lzma.decompress(data))
 
     def read(dtype: type | np.dtype, count: int) -> NDArray:
         return np.frombuffer(stream.read(count * np.dtype(dtype).itemsize), dtype)
 
-    bits, packed_bytes = read(np.int64, 2).tolist()
-    ngrams, stream = None, io.BytesIO(lzma.decompress(stream.read(packed_bytes)) if packed_bytes else b"")
+    bits, ngrams = int(read(np.uint8, 1)[0]), None
     if config.on_top_of == "ngram":
         sizes = read(np.int64, LONGEST)
         lower, character = int(sizes[:-1].sum()), np.min_scalar_type(vocab_size)
@@ -67,7 +64,6 @@ def unpacked(data: bytes, config: ModelConfig, vocab_size: int) -> LanguageModel
             tensors[name] = np.append(unigrams, _shares(coded, *codes))
         tables = NGramTables.from_tensors({name: torch.tensor(each) for name, each in tensors.items()}, vocab_size)
         ngrams = NGramModel(tables, OrderGate(LONGEST))
-    stream = whole
     model = language_model(config, vocab_size, ngrams)
     weights, learned = {}, dict(model.named_parameters())
     for name, like in model.state_dict().items():
