@@ -17,6 +17,7 @@ of the next character and the three numbers that the gate sees.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import chain, islice, pairwise
 from math import cos, log, pi
 from typing import Any
@@ -134,6 +135,12 @@ class NGramTables(nn.Module):
         own = np.split(keys - np.repeat(bases[:-1], sizes) * vocab_size, starts)
         by_order = np.split(shares, starts), np.split(lower, starts)[:-1]
         return cls(KneserNey.of_shares(vocab_size, own, *by_order))
+
+    def twin(self) -> "NGramTables":
+        """The same tables, which move to another device alone."""
+        twin = copy(self)
+        twin._buffers = dict(self._buffers)
+        return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NGramTables":
         return self  # immutable

@@ -49,6 +49,13 @@ def test_an_untrained_model_is_the_ngram_model(order):
     torch.testing.assert_close(log_probabilities(model, HELD_OUT[None, :-1])[0], expected)
 
 
+def test_a_model_moves_to_a_device_without_the_ngram_model_that_others_use():
+    ngrams = NGramModel(NGramTables(KneserNey(TEXT, VOCAB, 3)), OrderGate(3))
+    model = NgramLanguageModel(ModelConfig(hidden_size=2, on_top_of="ngram"), VOCAB, ngrams).to("meta")
+    assert model.tables.keys.is_meta
+    assert not ngrams.tables.keys.is_meta
+
+
 def test_all_of_the_logits_are_scaled():
     model = build(trained=True)
     before = model(HELD_OUT[None])[0].detach()
