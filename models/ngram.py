@@ -120,6 +120,13 @@ def backoffs(contexts: Ints, shares: NDArray[np.floating], num_contexts: int) ->
     return np.maximum(1 - np.bincount(contexts, weights=shares, minlength=num_contexts), LEAST_BACKOFF)
 
 
+def discounted_shares(keys: Ints, counts: Ints, vocab_size: int) -> Floats:
+    """Discounted relative frequencies (G,) of the n-grams of one order, after their contexts."""
+    contexts = keys // vocab_size
+    totals = np.maximum(np.bincount(contexts, weights=counts), 1)
+    return np.maximum(counts - discounts(counts)[np.minimum(counts, 3)], 0) / totals[contexts]
+
+
 @dataclass(frozen=True)
 class _Order:
     """The fitted probabilities of one order. An n-gram's id is its rank in ``keys``.
@@ -228,10 +235,7 @@ class KneserNey:
         return [*self.shorter, self.longest[-1]]
 
     def _discounted(self, keys: Ints, counts: Ints, num_contexts: int) -> _Order:
-        contexts = keys // self.vocab_size
-        discount = discounts(counts)[np.minimum(counts, 3)]
-        totals = np.maximum(np.bincount(contexts, weights=counts, minlength=num_contexts), 1)
-        return _Order(self.vocab_size, keys, np.maximum(counts - discount, 0) / totals[contexts], num_contexts)
+        return _Order(self.vocab_size, keys, discounted_shares(keys, counts, self.vocab_size), num_contexts)
 
     def log2_probabilities(self, ids: ArrayLike) -> Floats:
         """ids (N,) -> log2 p (N,) of each character given the order - 1 characters (or fewer) before it in ``ids``."""

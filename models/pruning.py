@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ngram import Floats, Ints, KneserNey, NGrams, discounts
+from models.ngram import Floats, Ints, KneserNey, NGrams, discounted_shares
 
 Kept = Sequence[NDArray[np.bool_]]
 """Whether each n-gram is kept (G,), by order; with an n-gram, those that it begins with are kept too."""
@@ -47,8 +47,8 @@ def _fitted(ngrams: Sequence[NGrams], vocab_size: int, kept: Kept) -> KneserNey:
         contexts, last = np.divmod(grams.keys[own], vocab_size)
         keys.append(ids[contexts] * vocab_size + last)
         ids = np.cumsum(own) - 1
-        shares.append(_shares(grams, vocab_size, grams.counts)[own])
-        lower_shares.append(_shares(grams, vocab_size, lower)[own])
+        shares.append(discounted_shares(grams.keys, grams.counts, vocab_size)[own])
+        lower_shares.append(discounted_shares(grams.keys, lower, vocab_size)[own])
     return KneserNey.of_shares(vocab_size, keys, shares, lower_shares[:-1])
 
 
@@ -64,13 +64,6 @@ def _handed_down(ngrams: Sequence[NGrams], kept: Kept) -> list[Ints]:
     return counts[::-1]
 
 
-def _shares(grams: NGrams, vocab_size: int, counts: Ints) -> Floats:
-    """Discounted relative frequencies (G,) of all n-grams, kept or not."""
-    contexts = grams.keys // vocab_size
-    totals = np.maximum(np.bincount(contexts, counts), 1)
-    return np.maximum(counts - discounts(counts)[np.minimum(counts, 3)], 0) / totals[contexts]
-
-
 def _worth(ngrams: Sequence[NGrams], vocab_size: int) -> list[Floats]:
     """Relative entropy (G,), in nats a character, by which pruning each n-gram changes the model, by order.
 
@@ -80,7 +73,7 @@ def _worth(ngrams: Sequence[NGrams], vocab_size: int) -> list[Floats]:
     occurrences: with Kneser-Ney's lower orders the criterion chooses worse (Chelba et al. 2010). Unigrams are worth
     most.
     """
-    whole = _fitted(ngrams, vocab_size, [np.ones(len(grams.keys), dtype=bool) for grams in ngrams])
+    whole = KneserNey.of(ngrams, vocab_size)
     worth, lower, occurrences = [], np.full(1, 1 / vocab_size), ngrams[0].counts.sum(keepdims=True)
     for grams, fitted in zip(ngrams, whole.longest, strict=True):
         contexts = grams.keys // vocab_size
