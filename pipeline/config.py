@@ -313,7 +313,7 @@ def _check_budget(given: Mapping[str, Any]) -> None:
         raise ConfigError("budget_seconds", f"is {seconds:g}, but the report's epochs are fixed", ("preset", "stream"))
 
 
-def of_model(model: ModelConfig) -> dict[str, Any]:
+def model_identity(model: ModelConfig) -> dict[str, Any]:
     """A model's fields in identities, without the number of n-grams if it is not limited."""
     return {name: value for name, value in asdict(model).items() if name != "ngrams" or value}
 
@@ -321,7 +321,7 @@ def of_model(model: ModelConfig) -> dict[str, Any]:
 def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str:
     """A digest of what a training computes, without its seed: equal for two seeds of one configuration."""
     computed = {name: value for name, value in asdict(train).items() if name not in NOT_COMPUTED}
-    inputs = [of_model(model), computed, RECIPE[train.preset], corpus_sha256]
+    inputs = [model_identity(model), computed, RECIPE[train.preset], corpus_sha256]
     from hashlib import sha256  # not at the top: `tmlm --help` does without it
 
     return sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]

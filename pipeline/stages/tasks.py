@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Literal
 
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, TrainConfig, of_model
+from pipeline.config import CorpusConfig, TrainConfig, model_identity
 from pipeline.errors import InputError, RecordingError
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
@@ -82,7 +82,7 @@ def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict
 def close_lost(event: Event) -> None:
     """End the run of a training that was lost, here or on a node. Raises RecordingError if the store refuses."""
     task, loss = event.task, event.value
-    configuration = {"model": of_model(task.model), "train": asdict(task.train)}
+    configuration = {"model": model_identity(task.model), "train": asdict(task.train)}
     try:
         liveness.close_dead_runs()
         if event.node:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import RECIPE, STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id, of_model
+from pipeline.config import RECIPE, STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id, model_identity
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -126,7 +126,7 @@ def _identity(
     ``extra`` are the inputs that no option decides: "study", and "mixed" for a training whose parts ran with different
     versions of torch or limits, so that no other training equals it.
     """
-    options = {"model": of_model(model), "train": asdict(config), "recipe": RECIPE[config.preset], **extra}
+    options = {"model": model_identity(model), "train": asdict(config), "recipe": RECIPE[config.preset], **extra}
     text = {name: getattr(corpus, name) for name in ("name", "source", "corpus_sha256", "train_chars")}
     inputs = {**options, **corpus_keys(corpus), "alphabet": corpus_config.alphabet}
     inputs["train"] = {name: value for name, value in asdict(config).items() if name not in NO_INPUTS}

@@ -19,7 +19,7 @@ from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
 from models.packing import packed, unpacked
-from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig, of_model
+from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig, model_identity
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.batches import data_of, windows
@@ -50,9 +50,9 @@ class Result:
 
     ``figures`` is the flat summary that ``--json`` prints. Of a model on top of n-grams, it has their largest order;
     under the presets on the report's text, the perplexity of the report's validation windows, each read from a zero
-    state. Its ``last_texts``
-    are greedy continuations by the weights of the last epoch, as in the report: prompt -> text. ``block_costs`` are
-    mean costs in nats per character of consecutive blocks: "val" and "test" of characters, "windowed" of those windows.
+    state. Its ``last_texts`` are greedy continuations by the weights of the last epoch, as in the report: prompt ->
+    text. ``block_costs`` are mean costs in nats per character of consecutive blocks: "val" and "test" of characters,
+    "windowed" of those windows.
     """
 
     figures: dict[str, Any]
@@ -129,7 +129,7 @@ class Experiment(Callback):
         self.facts: dict[str, Any] = {  # of both checkpoints
             "corpus": {name: getattr(corpus, name) for name in ("name", "source", "corpus_sha256", "source_sha256")},
             "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
-            "model": of_model(model_config),
+            "model": model_identity(model_config),
             "train": asdict(train_config),
             "recipe": RECIPE[train_config.preset],
         }
