@@ -61,16 +61,14 @@ def text_facts(corpus: Corpus) -> TextFacts:
     )
 
 
-def gated_perplexities(
-    train: NDArray[np.integer], val: NDArray[np.integer], symbols: int, length: int = WINDOW_LENGTH
-) -> dict[str, float]:
+def gated_perplexities(train: NDArray[np.integer], val: NDArray[np.integer], symbols: int) -> dict[str, float]:
     """Perplexities of all orders combined by a gate: "val", and "windowed" as ``costs_of_windows`` reads it."""
     tables = NGramTables(KneserNey(train, symbols, LONGEST))
     model = NGramModel(tables, fit_gate(train, tables))
-    inputs, targets = windows(torch.from_numpy(val).long(), length)
+    inputs, targets = windows(torch.from_numpy(val).long(), WINDOW_LENGTH)
     nats = 0.0
     for x, y in zip(inputs.split(WINDOWS_AT_ONCE), targets.split(WINDOWS_AT_ONCE), strict=True):
-        nats += float(cross_entropies(model.combine(tables(x + 1, length)).flatten(0, 1), y.flatten()).sum())
+        nats += float(cross_entropies(model.combine(tables(x + 1, WINDOW_LENGTH)).flatten(0, 1), y.flatten()).sum())
     return {"val": perplexity(float(model.costs(val).mean())), "windowed": perplexity(nats / targets.numel())}
 
 

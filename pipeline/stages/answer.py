@@ -20,7 +20,7 @@ from pipeline.answer import figures
 from pipeline.answer.findings import BLOCK_CHARS, CountedModel, Findings, Network
 from pipeline.answer.plan import planned
 from pipeline.answer.sentences import answer_note, three_sentences
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, of_model
+from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
@@ -113,7 +113,7 @@ class _Answer(Sweep[AnswerRun]):
         for seed in range(config.seeds):
             for number, each in enumerate(self.plan):
                 task = self.task("answer", number, each.model, replace(each.train, seed=seed), {"family": each.family})
-                wanted = {"model": of_model(task.model), "train": asdict(task.train)}
+                wanted = {"model": model_identity(task.model), "train": asdict(task.train)}
                 same = [run for run in trained if run.id in models and wanted.items() <= run.configuration.items()]
                 if same:
                     self._results[number, seed] = same[-1].result
@@ -204,16 +204,16 @@ class _Answer(Sweep[AnswerRun]):
         baselines = self.corpus.baselines("stream")
         KneserNey(text, symbols, 1)  # not timed: reads the text into memory
         counted = []
-        for val, test in zip(
-            *([*baselines[split].singles, baselines[split].ngram] for split in ("val", "test")), strict=True
-        ):
+        vals, tests = ([*baselines[split].singles, baselines[split].ngram] for split in ("val", "test"))
+        for val, test in zip(vals, tests, strict=True):
+            is_gated = val == baselines["val"].gated
             began = time.perf_counter()
             tables = NGramTables(KneserNey(text, symbols, val.order))
-            ngram = NGramModel(tables, fit_gate(text, tables) if val == baselines["val"].gated else None)
+            ngram = NGramModel(tables, fit_gate(text, tables) if is_gated else None)
             seconds = time.perf_counter() - began
             perplexities = 2**val.bits_per_char, 2**test.bits_per_char
             (ms_per_char,) = generation_ms_per_char([ngram])
-            name = ngram_label(val.order, val.order if ngram.gate is None else 0)
+            name = ngram_label(val.order, baselines["val"].best_order if is_gated else val.order)
             counted.append(CountedModel(val.order, name, val.entries, *perplexities, seconds, ms_per_char))
         return tuple(counted)
 

@@ -166,17 +166,14 @@ class Corpus:
         key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars, most
         if key not in _ngrams:
             text, symbols = self.baseline_text(preset), len(self.vocabulary)
-            order = self.baselines(preset)["val"].best_order if preset in ON_REPORTS_TEXT else LONGEST
+            weights = self._counted(preset)["gate"]  # None under the presets on the report's text
+            order = LONGEST if weights else self.baselines(preset)["val"].best_order
             tables, gate = NGramTables(pruned(ngrams_of(text, symbols, order), symbols, most)), None
-            if preset not in ON_REPORTS_TEXT:
+            if weights:
+                if most:
+                    name = f"ngrams-{preset}-at-most-{most}"
+                    weights = self._cached(name, preset, lambda: _weights(fit_gate(text, tables, most)))
                 gate = OrderGate(LONGEST)
-                weights = (
-                    self._counted(preset)["gate"]
-                    if not most
-                    else self._cached(
-                        f"ngrams-{preset}-at-most-{most}", preset, lambda: _weights(fit_gate(text, tables, most))
-                    )
-                )
                 gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
             if len(_ngrams) > 1:
                 _ngrams.clear()
