@@ -253,12 +253,12 @@ class Bench:
     def ours(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return self._ours.submit(work, *arguments).result()
 
-    def d2l(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    def peer(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return self._d2l.submit(work, *arguments).result()
 
     def in_turn(self, ours: Work, d2l: Work, *arguments: Any) -> tuple[list[float], list[float]]:
         """The medians of what the two return, each over the rounds; a round before them is not counted."""
-        results = [(self.ours(ours, *arguments), self.d2l(d2l, *arguments)) for _ in range(self.rounds + 1)][1:]
+        results = [(self.ours(ours, *arguments), self.peer(d2l, *arguments)) for _ in range(self.rounds + 1)][1:]
         mine, theirs = ([median(values) for values in zip(*side, strict=True)] for side in zip(*results, strict=True))
         return mine, theirs
 
@@ -290,7 +290,7 @@ class Bench:
             self.add(f"{name}, epoch", epoch, "CPU s", d2l_epoch_s, f"{least:g} x")
 
     def quality(self) -> None:
-        (ours, reached), (d2l, _) = self.ours(our_quality), self.d2l(d2l_quality)
+        (ours, reached), (d2l, _) = self.ours(our_quality), self.peer(d2l_quality)
         self.add(f"LSTM 1x128 to perplexity {QUALITY:g} (ours {reached:.1f})", ours, "CPU s", d2l)
 
     def generation(self) -> None:
@@ -298,7 +298,7 @@ class Bench:
         self.add("LSTM 1x128, greedy text", ours, "chars/s", d2l)
 
     def counting(self) -> None:
-        (ours_s, ours), (ppmd_s, ppmd) = self.ours(our_counting), self.d2l(ppmd_counting)
+        (ours_s, ours), (ppmd_s, ppmd) = self.ours(our_counting), self.peer(ppmd_counting)
         self.add("adaptive counting and PPMd", ours_s, "CPU s", ppmd_s)
         self.add("  1,000 characters of the test text by them", 1000 * ours, "bits", 1000 * ppmd)
 
@@ -321,7 +321,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home}/mlflow.db"
         bench = Bench(options.rounds)
-        sys.stdout.write(f"{'':42}{'ours':>10}{'d2l':>10}\n")
+        sys.stdout.write(f"{'':42}{'ours':>10}{'peer':>10}\n")
         for part in options.only:
             getattr(bench, part)()
     options.output.mkdir(parents=True, exist_ok=True)
