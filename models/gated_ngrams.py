@@ -146,33 +146,37 @@ class NGramTables(nn.Module):
         return self  # immutable
 
     @torch.no_grad()
-    def forward(self, text: Tensor, steps: int) -> Tensor:
-        """Evidence (B, steps, K, V + 3) for the characters after each of the last ``steps`` characters of ``text``.
-
-        ``text`` (B, >= steps) holds ids + 1, and 0 where there is no character.
-        """
-        contexts = self.contexts(text)[:, -steps:].flatten(0, 1)
-        evidence = torch.cat([self._evidence(part) for part in contexts.split(self.at_once)])
-        return evidence.view(len(text), steps, self.order, -1)
+    def forward(self, contexts: Tensor) -> Tensor:
+        """contexts (B, T, K) -> evidence (B, T, K, V + 3) for the character after each."""
+        evidence = torch.cat([self._evidence(part) for part in contexts.flatten(0, 1).split(self.at_once)])
+        return evidence.view(*contexts.shape, -1)
 
     def about(self, ids: NDArray[np.integer], start: int, end: int) -> Iterator[Tensor]:
         """Yield the evidence (n, K, V + 3) for consecutive positions of ``ids`` (N,), from ``start`` to ``end``."""
+        none = torch.zeros(1, self.order - 1, dtype=torch.int64)
         for first in range(start, end, self.at_once):
             last = min(end, first + self.at_once)
-            known = torch.from_numpy(as_ids(ids[max(0, first - self.order) : last - 1])) + 1
-            yield self(F.pad(known, (max(0, self.order - first), 0))[None], last - first)[0]
+            known = torch.from_numpy(as_ids(ids[max(0, first - self.order + 1) : last - 1]))[None]
+            yield self(self.contexts(known, none)[:, first - last :])[0]
 
-    def contexts(self, text: Tensor) -> Tensor:
-        """Contexts (B, T, K) of 0 to K - 1 characters that end at each character of ``text`` (B, T)."""
-        ending = torch.zeros_like(text)
-        found = [ending]
+    def contexts(self, ids: Tensor, before: Tensor) -> Tensor:
+        """Contexts (B, T + 1, K) of 0 to K - 1 characters before each of ``ids`` (B, T) and after the last.
+
+        ``before`` (B, K - 1) are those of 1 to K - 1 characters before the first; 0 stands for none.
+        """
+        first = F.pad(before.masked_fill(before == 0, self.missing), (1, 0))[:, None]
+        if ids.shape[1] == 1:  # one search for all orders
+            return torch.cat([first, F.pad(self._longer(first[..., :-1], ids[..., None]), (1, 0))], dim=1)
+        found = [F.pad(torch.zeros_like(ids), (1, 0))]
         for n in range(1, self.order):
-            before = ending if n == 1 else F.pad(ending[:, :-1], (1, 0), value=self.missing)
-            wanted = before * self.vocab_size + text - 1
-            at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
-            ending = torch.where((self.keys[at] == wanted) & (text > 0), at + 1, self.missing)
-            found.append(ending)
+            found.append(torch.cat([first[..., n], self._longer(found[-1][:, :-1], ids)], dim=1))
         return torch.stack(found, dim=-1)
+
+    def _longer(self, contexts: Tensor, ids: Tensor) -> Tensor:
+        """The contexts that ``contexts`` (...) become with one more character each, ``ids`` (...)."""
+        wanted = contexts * self.vocab_size + ids
+        at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
+        return torch.where(self.keys[at] == wanted, at + 1, self.missing)
 
     def _evidence(self, contexts: Tensor) -> Tensor:
         """contexts (N, K) -> evidence (N, K, V + 3)."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import ModelConfig
-from models.gated_ngrams import NGramModel, OrderGate, combined
+from models.gated_ngrams import NGramModel, NGramTables, OrderGate, combined
 from models.language_model import LanguageModel
 from models.recurrent import State, parts_of, state_of
 
@@ -22,7 +22,7 @@ class NgramLanguageModel(LanguageModel):
 
     g_n are the outputs of the n-gram model's gate, which is trained further. W, b, c, u and v start at zero, so that an
     untrained model predicts as the n-gram model does. The state is a tuple of the recurrent layers' tensors and one
-    more (1, B, K - 1): ids + 1 of the latest characters, 0 for none.
+    more (1, B, K - 1): the tables' contexts of 1 to K - 1 characters, 0 for none.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int, ngrams: NGramModel) -> None:
@@ -39,26 +39,33 @@ class NgramLanguageModel(LanguageModel):
     def initial_state(self, batch_size: int) -> State:
         """The state before the first character: all zeros."""
         hidden = super().initial_state(batch_size)
-        latest = torch.zeros(1, batch_size, self.tables.order - 1, dtype=torch.int64, device=self.output.weight.device)
-        return (*parts_of(hidden), latest)
+        return (*parts_of(hidden), self.tables.keys.new_zeros(1, batch_size, self.tables.order - 1))
+
+    def use_tables(self, tables: NGramTables, state: State, latest: Tensor) -> State:
+        """Predict with other n-grams; returns ``state`` with their contexts after the ``latest`` characters (B, N)."""
+        self.tables = tables
+        none = latest.new_zeros(len(latest), tables.order - 1)
+        return (*parts_of(state)[:-1], tables.contexts(latest, none)[None, :, -1, 1:])
 
     def network_and_model_logits(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
         """Logits (B, T, V) of the network alone and of the model, and the new state; arguments as for ``forward``.
 
-        ``prior`` (B, T, K, V + 3) replaces the tables' evidence in training: they were fitted on that text.
+        ``prior`` (B, T, K, V + 3) replaces the tables' evidence in training: they were fitted on that text. The
+        contexts in the state then stay as they are.
         """
-        *parts, latest = self.initial_state(len(ids)) if state is None else state
+        *parts, contexts = self.initial_state(len(ids)) if state is None else state
         hidden, after = self.hidden_states(ids, state_of(tuple(parts)))
-        text = torch.cat([latest[0], ids + 1], dim=1)
-        evidence = (self.tables(text, ids.shape[1]) if prior is None else prior).float()
+        if prior is None:
+            found = self.tables.contexts(ids, contexts[0])
+            prior, contexts = self.tables(found[:, 1:]), found[None, :, -1, 1:]
+        evidence = prior.float()
         own = self.logits(hidden)
         own_gate, by_state = self.gates(hidden).float().split([1, self.tables.order], dim=-1)
         with torch.autocast(evidence.device.type, enabled=False):
             logits = own_gate * own.float() + combined(by_state + self.order_gate(evidence), evidence)
-        latest = text[:, ids.shape[1] :][None]
-        return own, logits, (*parts_of(after), latest)
+        return own, logits, (*parts_of(after), contexts)
 
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:

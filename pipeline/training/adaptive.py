@@ -123,9 +123,11 @@ class AdaptiveModel:
             if scored and scored % self.every == 0:
                 self.refitted = self._fitted(np.append(self.train, self.text), self.as_trained.order)
                 self.refitted.gate, self.refits = self.as_trained.gate, self.refits + 1
+                latest = torch.from_numpy(self.text[None, -self.refitted.order : -1])  # the last is not yet read
                 for network in self.networks:
-                    if isinstance(network.model, NgramLanguageModel) and not network.model.config.ngrams:
-                        network.model.tables = self.refitted.tables
+                    model, state = network.model, network.state
+                    if isinstance(model, NgramLanguageModel) and not model.config.ngrams and state is not None:
+                        network.state = model.use_tables(self.refitted.tables, state, latest)
             if scored and scored % CACHE_REFIT_CHARS == 0:
                 self.cache = self._fitted(self.text[-CACHE_CHARS:], CACHE_ORDER)
             until_step = STEP - scored % STEP

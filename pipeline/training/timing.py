@@ -88,7 +88,7 @@ class _Repeated:
     """A prior that is the same at every position."""
 
     def __init__(self, tables: NGramTables) -> None:
-        self.evidence = tables(torch.zeros(1, 1, dtype=torch.int64), 1)[0].half()
+        self.evidence = next(tables.about(np.zeros(1, int), 0, 1)).half()
         self.numbers_per_char = self.evidence.numel()
 
     def __call__(self, start: int, end: int) -> torch.Tensor:

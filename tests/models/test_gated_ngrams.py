@@ -23,8 +23,7 @@ def tables_of(text: np.ndarray = TEXT, order: int = 4) -> NGramTables:
 
 def evidence_about(text: np.ndarray, tables: NGramTables) -> Tensor:
     """Evidence (N - 1, K, V + 3) about each character but the first."""
-    found: Tensor = tables(torch.from_numpy(text.astype(np.int64))[None, :-1] + 1, len(text) - 1)[0]
-    return found
+    return torch.cat(list(tables.about(text, 1, len(text))))
 
 
 def log_probabilities_by(text: np.ndarray, tables: NGramTables) -> Tensor:
@@ -66,12 +65,15 @@ def test_the_gate_sees_entropies_largest_log_probabilities_and_divergences():
     torch.testing.assert_close(evidence[..., VOCAB:].double(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_text_read_in_parts_gives_the_evidence_of_the_whole():
-    tables, rows = tables_of(), torch.from_numpy(np.stack([HELD_OUT, HELD_OUT[::-1]])) + 1
-    whole = tables(rows, rows.shape[1])
-    for cut in (1, 2, 20):
-        carried = rows[:, max(0, cut - tables.order + 1) :]
-        assert torch.equal(torch.cat([tables(rows[:, :cut], cut), tables(carried, rows.shape[1] - cut)], 1), whole)
+def test_a_text_read_in_parts_has_the_contexts_of_the_whole():
+    tables, rows = tables_of(), torch.from_numpy(np.stack([HELD_OUT, HELD_OUT[::-1]]))
+    whole = tables.contexts(rows, torch.zeros(2, 3, dtype=torch.int64))
+    for characters in (1, 2, 20):
+        read = whole[:, :1]
+        for part in rows.split(characters, dim=1):
+            read = torch.cat([read, tables.contexts(part, read[:, -1, 1:])[:, 1:]], dim=1)
+        assert torch.equal(read, whole)
+    assert torch.equal(tables(whole)[0, 1:-1], evidence_about(HELD_OUT, tables))
 
 
 def test_the_tables_hold_every_ngram_once():
