@@ -336,12 +336,14 @@ class SearchConfig:
 
     study_name: str = option("search", help="Name of the study; an existing one is resumed.")
     trials: int = option(
-        40, help="Complete trials in total, including those of earlier commands.", low=1, high=1_000_000
+        24, help="Complete trials in total, including those of earlier commands.", low=1, high=1_000_000
     )
-    epochs: int = option(6, help="Epochs of each trial (passes over the training text).", low=1, high=1_000_000)
-    confirm_seeds: int = option(
-        3, help="Seeds in total of each Pareto-optimal configuration (1: no confirmations).", low=1, high=1000
+    epochs: int | None = option(
+        None,
+        help="Passes of each trial over the training text; auto: as many as `tmlm train` makes with its shape.",
+        **preset_from(1, 1_000_000),
     )
+    confirm_seeds: int = option(2, help="Seeds in total of each pick (1: no confirmations).", low=1, high=1000)
     sampler: SamplerName = option(
         "known-cost", help="known-cost: models the perplexity and computes the MACs; the others are Optuna's."
     )

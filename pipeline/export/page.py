@@ -236,7 +236,7 @@ def _front(subject: Subject) -> list[doc.Block]:
     rows = []
     for member in sorted(subject.search.result["front"], key=lambda member: member["macs_per_char"]):
         low, high = member["val_perplexity_low"], member["val_perplexity_high"]
-        test, chance = member["test_perplexity"], member["probability"]
+        test = member["test_perplexity"]
         row = (
             member["name"],
             f"{member['macs_per_char']:,}",
@@ -245,16 +245,12 @@ def _front(subject: Subject) -> list[doc.Block]:
             "" if low is None else f"{rounded(low)} to {rounded(high)}",
             "" if test is None else rounded(test),
             str(len(member["run_ids"])),
-            "" if chance is None else f"{chance:.2f}",
         )
         rows.append(row)
     heads = ("configuration", "MACs per character", "parameters", "validation", "95 % interval", "test", "seeds")
-    caption = (
-        "The front: means over seeds, the interval of the mean validation perplexity, and the chance that the "
-        "configuration is on the front, by the spread of the seeds"
-    )
+    caption = "The front: means over seeds, and the interval in which one more training is expected, with another seed"
     picks = Points([(f"@{name}", pick["sentence"]) for name, pick in subject.picks.items()])
-    return [picks, Table(caption, (*heads, "chance"), rows)]
+    return [picks, Table(caption, heads, rows)]
 
 
 def _samples(trainings: Iterable[RecordedTraining], kind: str) -> list[tuple[str, doc.Text]]:

@@ -25,7 +25,7 @@ FIGURES = (
 
 FRONT = (
     "name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "stored_numbers",
-    "val_perplexity", "val_perplexity_low", "val_perplexity_high", "test_perplexity", "probability",
+    "val_perplexity", "val_perplexity_low", "val_perplexity_high", "test_perplexity",
 )  # fmt: skip
 
 

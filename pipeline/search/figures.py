@@ -60,7 +60,7 @@ def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
     corners: list[tuple[float, float]] = []
     for point, (start, end) in zip(front, pairwise(ends), strict=True):
         corners += [(start, point.val.mean), (end, point.val.mean)]
-    scatter(axes, corners, "-", color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % intervals")
+    scatter(axes, corners, "-", color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % prediction intervals")
     return list(pairwise(corners))
 
 
@@ -126,7 +126,7 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
-    """Draw the hypervolume after each trial, then that of the means over seeds with its interval.
+    """Draw the hypervolume after each trial, then that of the means over seeds.
 
     ``areas`` are in perplexity times decades of MACs.
     """
@@ -137,10 +137,7 @@ def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title:
     else:
         say(axes, "no finished trial")
     if evaluated.points:
-        value = evaluated.hypervolume
-        between = f" ({value.ends[0]:.2f} to {value.ends[1]:.2f})" if value.ends else ""
-        label = f"judged on means {value.mean:.2f}{between}"
-        mean_with_interval(axes, (VAL, "o"), len(areas) + 1, value, capsize=4, label=label)
+        scatter(axes, [(len(areas) + 1, evaluated.hypervolume)], "o", color=VAL, label="means over seeds")
     axes.set(xlabel="trials", ylabel="hypervolume\nperplexity x decades of MACs")
     whole_numbers(axes)
     legend_below(figure, [axes], 2)

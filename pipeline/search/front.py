@@ -1,58 +1,46 @@
 """Pareto fronts of two minimised objectives: members, hypervolume, knee, estimates over seeds, and the picks.
 
-Shapes: N points; "..." any leading dimensions, such as posterior draws of y that share x.
+Shapes: N points.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log, log10
+from math import inf, log, log10
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.support.statistics import COVERAGE, Estimate, Floats, Spread, estimate, geometric_mean, pooled_spread
+from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
 
 
 def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
-    """Mask of the points on the front: x (N,), y (..., N) -> (..., N).
+    """Mask (N,) of the points on the front; a point with infinite y is not on it.
 
     A point is dominated by another that is no greater in either objective and less in one. Equal points don't dominate
     each other: both are on the front, or neither is.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if not x.size:
-        return np.zeros(y.shape, dtype=np.bool_)
-    order = np.argsort(x, kind="stable")
-    x, sorted_y = x[order], y[..., order]
-    lowest = np.minimum.accumulate(sorted_y, axis=-1)
-    with_inf = np.concatenate([np.full((*y.shape[:-1], 1), np.inf), lowest], axis=-1)
-    below = with_inf[..., np.searchsorted(x, x, side="left")]  # the lowest y among smaller x
-    level = lowest[..., np.searchsorted(x, x, side="right") - 1]  # the lowest y among x that are no greater
-    mask = np.empty(y.shape, dtype=np.bool_)
-    mask[..., order] = (sorted_y < below) & (sorted_y <= level)
+    mask, last = np.zeros(len(x), dtype=np.bool_), (-inf, inf)  # the last member: the lowest y so far
+    for i in np.lexsort((y, x)):
+        if y[i] < last[1]:
+            last = (x[i], y[i])
+        mask[i] = y[i] < inf and (x[i], y[i]) == last
     return mask
 
 
-def dominated_area(x: ArrayLike, y: ArrayLike, reference: tuple[float, float]) -> Floats:
-    """The area that the points dominate within the reference point: x (N,), y (..., N) -> (...).
+def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
+    """The area that the points (N, 2) dominate within the reference point; 0 without points.
 
     The hypervolume of two objectives (Zitzler & Thiele 1998, doi:10.1007/BFb0056872), computed exactly: the sum of one
     rectangle for each step of the lowest y so far. Points beyond the reference add nothing.
     """
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    order = np.argsort(x, kind="stable")
-    x = np.minimum(x[order], reference[0])
-    height = np.maximum(reference[1] - np.minimum.accumulate(y[..., order], axis=-1), 0.0)
-    area: Floats = (height * np.diff(x, append=reference[0])).sum(axis=-1)
-    return area
-
-
-def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
-    """The area that the points (N, 2) dominate within the reference point; 0 without points."""
     points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-    return float(dominated_area(points[:, 0], points[:, 1], reference))
+    x, y = points[np.argsort(points[:, 0], kind="stable")].T
+    x = np.minimum(x, reference[0])
+    height = np.maximum(reference[1] - np.minimum.accumulate(y), 0.0)
+    return float((height * np.diff(x, append=reference[0])).sum())
 
 
 def knee(points: ArrayLike) -> int:
@@ -70,9 +58,6 @@ def knee(points: ArrayLike) -> int:
 
 
 WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this share
-POSTERIOR_DRAWS = 10_000
-NOISY = 0.01  # standard deviation of log perplexity among seeds above which the hypervolume's interval is too narrow
-SURE = 0.9  # if the best is on the front with a lower probability, its sentence says so
 
 # --- configurations and their runs -----------------------------------------------------------------------------------
 
@@ -89,10 +74,9 @@ class Trial(NamedTuple):
 class Candidate:
     """A configuration and its runs, which differ in their seed alone.
 
-    ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, which
-    counts as the uniform perplexity. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds
-    to generate a character, which only figures show. ``ngram_entries`` is the number of stored n-grams of a model on
-    top of n-grams.
+    ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, and so
+    has the mean. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds to generate a
+    character, which only figures show. ``ngram_entries`` is the number of stored n-grams of a model on top of n-grams.
     """
 
     name: str
@@ -134,16 +118,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """An evaluated candidate.
-
-    ``on_front`` is by the means over seeds; ``probability`` is that of being on the front, None if no candidate has
-    several seeds.
-    """
+    """An evaluated candidate: geometric means over its seeds, with prediction intervals."""
 
     candidate: Candidate
     val: Estimate
     test: Estimate | None
-    probability: float | None
     on_front: bool
 
     @property
@@ -156,16 +135,13 @@ class FrontPoint:
 class FrontEstimate:
     """All candidates, ordered by MACs, with the area that they dominate and the spread among seeds.
 
-    ``reference`` is (perplexity, MACs per character). ``hypervolume`` is that of the means, in perplexity times decades
-    of MACs. Its 95 % interval, None if no candidate has several seeds, covers the spread among seeds but not the
-    selection of the members by these same runs, which favours lucky ones: in 100 simulated searches it contained the
-    true area 92 times where seeds differ by 0.75 %, 85 times at 1.5 % and 53 times at 3 %. ``spread`` is that of log
-    perplexity among the seeds of one configuration, pooled over the candidates.
+    ``reference`` is (perplexity, MACs per character); ``hypervolume`` is in perplexity times decades of MACs.
+    ``spread`` is that of log perplexity among the seeds of one configuration, pooled over those with several.
     """
 
     points: tuple[FrontPoint, ...]
     reference: tuple[float, float]
-    hypervolume: Estimate
+    hypervolume: float
     spread: Spread
 
     @cached_property
@@ -174,54 +150,32 @@ class FrontEstimate:
         return tuple(point for point in self.points if point.on_front)
 
 
-def evaluate_front(
-    candidates: Sequence[Candidate], reference: tuple[float, float], draws: int = POSTERIOR_DRAWS, seed: int = 0
-) -> FrontEstimate:
-    """Evaluate the candidates: means, intervals, probabilities and hypervolume. Deterministic for a given seed.
+def evaluate_front(candidates: Sequence[Candidate], reference: tuple[float, float]) -> FrontEstimate:
+    """Evaluate the candidates: means over seeds, 95 % prediction intervals, front and hypervolume.
 
-    ``reference`` is (the uniform perplexity, the largest MACs per character of the space); larger perplexities count as
-    the uniform one. Probabilities and the interval of the hypervolume are from draws of the true means' posterior under
-    the prior p(mean, deviation) ~ 1 / deviation (Gelman et al., Bayesian Data Analysis, section 3.2, with a deviation
-    that all candidates share):
-
-    deviation'^2 = deviation^2 degrees / chi^2(degrees);  mean'_i ~ Normal(mean_i, deviation'^2 / size_i)
+    ``reference`` is (perplexity, MACs per character). The intervals are those of one more training with another seed;
+    all have the spread of the configurations with several seeds, and there are none if no configuration has.
     """
     candidates = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
-    if not candidates:
-        return FrontEstimate((), reference, Estimate(0.0), Spread(None, 0))
-    cap = log(reference[0])
-    val = [[min(value, reference[0]) for value in c.val_perplexities] for c in candidates]
-    test = [[min(value, reference[0]) for value in c.test_perplexities] for c in candidates]
-    logs = [np.log(values) for values in val]
-    spread, test_spread = pooled_spread(logs, cap), pooled_spread([np.log(values) for values in test], cap)
-    macs = np.log10([c.macs_per_char for c in candidates])
-    corner = (log10(reference[1]), reference[0])
-    means = np.array([geometric_mean(values) for values in val])
-    on_front = front_mask(macs, means)
-    probabilities: list[float | None] = [None] * len(candidates)
-    low = high = None
-    if spread.deviation is not None:
-        rng, degrees = np.random.default_rng(seed), spread.degrees_of_freedom
-        deviations = spread.deviation * np.sqrt(degrees / rng.chisquare(degrees, draws))
-        standard_errors = deviations[:, None] / np.sqrt([len(group) for group in logs])
-        drawn = np.array([group.mean() for group in logs])
-        drawn = drawn + standard_errors * rng.standard_normal((draws, len(logs)))
-        probabilities = front_mask(macs, drawn).mean(axis=0).tolist()
-        # only the front's members: the luckiest of many candidates with one run would enlarge the area of each draw
-        areas = dominated_area(macs[on_front], np.exp(np.clip(drawn[:, on_front], 0.0, cap)), corner)
-        low, high = np.quantile(areas, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
+    means = [candidate.mean_val_perplexity for candidate in candidates]
+    on_front = front_mask([candidate.macs_per_char for candidate in candidates], means)
+    spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
+    test_spread = pooled_spread([np.log(candidate.test_perplexities) for candidate in candidates])
+
+    def predicted(values: Sequence[float], spread: Spread) -> Estimate:
+        return estimate(values, spread=spread, of_next=True)
+
     points = tuple(
         FrontPoint(
             candidate,
-            estimate(val[i], spread=spread),
-            estimate(test[i], spread=test_spread) if len(test[i]) else None,
-            probabilities[i],
-            bool(on_front[i]),
+            predicted(candidate.val_perplexities, spread),
+            predicted(candidate.test_perplexities, test_spread) if candidate.test_perplexities else None,
+            bool(is_member),
         )
-        for i, candidate in enumerate(candidates)
+        for candidate, is_member in zip(candidates, on_front, strict=True)
     )
-    area = Estimate(float(dominated_area(macs, means, corner)), low, high)
-    return FrontEstimate(points, reference, area, spread)
+    area = [(log10(candidate.macs_per_char), mean) for candidate, mean in zip(candidates, means, strict=True)]
+    return FrontEstimate(points, reference, hypervolume(area, (log10(reference[1]), reference[0])), spread)
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
@@ -271,7 +225,7 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
 
     ``small`` has the fewest MACs among those within 5 % of the best mean validation perplexity, ``knee`` lies furthest
     below the chord of the front in (log10 MACs, log perplexity), and ``best`` has the lowest mean validation
-    perplexity. One member may be picked several times.
+    perplexity, by the means over seeds. One member may be picked several times.
     """
     front = evaluated.front
     if not front:
@@ -301,9 +255,7 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
 
     sentence = f"{described(best)} has the lowest validation perplexity of "
     sentence += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
-    if best.probability is not None and best.probability < SURE:
-        sentence += (
-            f", but is on the front with probability {best.probability:.2f} only: the seeds leave open which is best"
-        )
+    if rivals := [each.candidate.name for each in front if each is not best and each.val.mean <= (best.val.high or 0)]:
+        sentence += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
     chosen["best"] = Pick(best, sentence + ".")
     return chosen

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from textwrap import indent
 
-from pipeline.search.front import NOISY, FrontEstimate, FrontPoint, Pick
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.tracking.registry import Registration
@@ -17,40 +17,29 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _front_row(point: FrontPoint) -> tuple[str, ...]:
-    """The cells of a member: name, MACs per character, parameters, validation, seeds, test, probability."""
-    chance = "" if point.probability is None else f"{point.probability:.2f}"
+    """The cells of a member: name, MACs per character, parameters, validation, seeds, test."""
     candidate = point.candidate
     ngrams = f" + {candidate.ngram_entries:,} n-grams" if candidate.ngram_entries else ""
     sizes = (f"{candidate.macs_per_char:,}", f"{candidate.parameters:,}{ngrams}")
-    return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""), chance)
+    return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""))
 
 
 def _facts(evaluated: FrontEstimate) -> list[str]:
-    """Sentences on how intervals are computed, on candidates with a chance of the front, and on the hypervolume."""
-    spread = "No configuration was trained with a second seed, so there is no interval and no probability."
+    """Sentences on how intervals are computed, and on the hypervolume."""
+    spread = "No configuration was trained with a second seed, so there is no interval."
     deviation, degrees = evaluated.spread
     if deviation is not None:
         spread = (
-            "± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all that have "
-            f"several ({100 * deviation:.2g} % of perplexity, {degrees} degrees of "
-            "freedom)."
+            "± is half of the 95 % prediction interval: one more training, with another seed, is expected within it. "
+            f"Its spread among seeds ({100 * deviation:.2g} % of perplexity, {degrees} degrees of freedom) is pooled "
+            "over all that have several."
         )
-
-    nearly = [point for point in evaluated.points if not point.on_front and (point.probability or 0) >= 0.1]
-    nearly.sort(key=lambda point: -(point.probability or 0))
-    named = ", ".join(f"{point.candidate.name} ({point.probability:.2f})" for point in nearly[:5])
-    more = f" and {len(nearly) - 5} more" if len(nearly) > 5 else ""
-    chances = [f"Not on the front by the means, but with a chance of it: {named}{more}."] if nearly else []
-
-    between = f" ({ends[0]:.2f} to {ends[1]:.2f})" if (ends := evaluated.hypervolume.ends) else ""
     perplexity, macs = evaluated.reference
-    luck = "where seeds differ by so much, lucky runs are among those that decide who is on the front"
     hypervolume = (
-        f"Hypervolume {evaluated.hypervolume.mean:.2f}{between}, in perplexity times decades of MACs within "
-        f"perplexity {perplexity:g} and {macs:,.0f} MACs per character."
-        + (f" This interval is too narrow and lies too high: {luck}." if (deviation or 0) > NOISY else "")
+        f"Hypervolume {evaluated.hypervolume:.2f}, in perplexity times decades of MACs within perplexity "
+        f"{perplexity:g} and {macs:,.0f} MACs per character."
     )
-    return [spread, *chances, hypervolume]
+    return [spread, hypervolume]
 
 
 def _address(name: str, registered: Mapping[str, Registration]) -> str:
@@ -87,7 +76,7 @@ def search_note(
         return f"{NO_FRONT}\n\n{_counted(counts)}."
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     rows = [(name_of(point), *_front_row(point)[1:]) for point in evaluated.front]
-    table = markdown_table((*heads, "probability of being on the front"), rows)
+    table = markdown_table(heads, rows)
     sentences = "\n".join(f"- `{_address(name, registered)}`: {plain(pick.sentence)}" for name, pick in chosen.items())
     rest = " ".join(filter(None, (*_facts(evaluated), plain(_aliases_text(registered)))))
     written = f"`{_address('best', registered)}` writes:\n\n{text_block(sample)}\n\n" if sample else ""
@@ -106,7 +95,7 @@ def search_table(
     tail = f"  {_counted(counts)}\n\n{indent(link, '  ')}"
     if not evaluated.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
-    heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
+    heads = ("", "MACs/char", "parameters", "validation", "seeds", "test")
     table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
     sentences = [f"{_address(name, registered)}: {pick.sentence}" for name, pick in chosen.items()]
     sentences += filter(None, [_aliases_text(registered), *_facts(evaluated)])

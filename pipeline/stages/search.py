@@ -1,4 +1,4 @@
-"""The stage ``search``: estimate the duration, run the trials, confirm the Pareto front and register the picks.
+"""The stage ``search``: estimate the duration, run the trials, confirm the picks of their front, and register them.
 
 The function that makes the pool of workers is a parameter of ``search``, so that a test can train in its own process.
 """
@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from math import log10, sqrt
+from math import log10
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -53,7 +53,7 @@ from pipeline.training.timing import generation_ms_per_char, queue_seconds
 log = logging.getLogger(__name__)
 
 ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
-FRONT_MEMBERS = 2.4  # times the square root of the trials; from 10 to 49 random trials of a grid of short trainings
+PICKS = 3  # that are confirmed, at most at a time
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def search(
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
 ) -> SearchRun:
-    """Search the space, confirm the Pareto front and register the picks.
+    """Search the space, confirm the picks of the Pareto front and register them.
 
     ``quick`` changes the options that are left at their defaults (``quick_search``), and claims no alias that other
     searches may have; ``take_aliases`` moves the aliases of other studies to the picks. ``say`` is called with messages
@@ -106,7 +106,7 @@ def search(
 
 
 class _SearchSweep(Sweep[SearchRun]):
-    """The trials of a search, the confirmations of their front, and the conclusion."""
+    """The trials of a search, the confirmations of their picks, and the conclusion."""
 
     last_phase, closing_seconds = "recording the result", 8.0
 
@@ -122,7 +122,7 @@ class _SearchSweep(Sweep[SearchRun]):
         self._done = 0  # complete trials
 
     def train(self) -> None:
-        """Run the trials, and confirm their front."""
+        """Run the trials, and confirm their picks."""
         with threadpool_limits(1, user_api="blas"):  # the sampler's matrices are small: more threads would only spin
             try:
                 if self.config.trials > len(self.results.complete()):
@@ -145,18 +145,17 @@ class _SearchSweep(Sweep[SearchRun]):
         self._mean_seconds = sum(seconds) / len(seconds)
         complete = len(self.results.complete())
         left, done = config.trials - complete, f" ({complete} are done)" if complete else ""
-        phases = left, round(self._confirmations_left())
+        phases = left, self._confirmations_left()
         expected = sum(queue_seconds([self._mean_seconds] * tasks, self.pool.count) for tasks in phases)
         self.announce(
-            f"{counted(left, 'trial')}{done} and the confirmations of their front",
+            f"{counted(left, 'trial')}{done} and the confirmations of their picks",
             expected / 60,
             f"Study {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}",
         )
 
-    def _confirmations_left(self) -> float:
-        """The expected number of confirmations of the final front, minus those that are done."""
-        members = min(self.config.trials, FRONT_MEMBERS * sqrt(self.config.trials))
-        return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
+    def _confirmations_left(self) -> int:
+        """The expected number of confirmations of the picks, minus those that are done."""
+        return max(0, PICKS * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
         return self.task(role, *proposal, {"trial": str(proposal.number)})
@@ -207,15 +206,17 @@ class _SearchSweep(Sweep[SearchRun]):
         self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
     def _confirm(self) -> None:
-        """Train the front's members with more seeds until every member, by its mean, has enough; time their models.
+        """Train the picks with more seeds until every pick, by its mean, has enough; time the front's models.
 
-        One round is not enough: a configuration that was lucky with one seed leaves the front, and another takes its
+        One round is not enough: a configuration that was lucky with one seed is no pick any more, and another takes its
         place.
         """
-        evaluated = evaluate_front(self.results.candidates(), self.search.reference)
-        while lacking := self.search.lacking_runs([point.candidate for point in evaluated.front]):
-            self.train_all([self._task("confirmation", proposal) for proposal in lacking], phase="confirming the front")
+        while True:
             evaluated = evaluate_front(self.results.candidates(), self.search.reference)
+            lacking = self.search.lacking_runs([pick.point.candidate for pick in picks(evaluated).values()])
+            if not lacking:
+                break
+            self.train_all([self._task("confirmation", proposal) for proposal in lacking], phase="confirming the picks")
         self.bar.phase("timing the front")
         loads = models_of(run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id)
         times = generation_ms_per_char(list(loads.values()))
@@ -249,9 +250,7 @@ class _SearchSweep(Sweep[SearchRun]):
             **counts,
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
-            "hypervolume": evaluated.hypervolume.mean,
-            "hypervolume_low": evaluated.hypervolume.low,
-            "hypervolume_high": evaluated.hypervolume.high,
+            "hypervolume": evaluated.hypervolume,
             "front": [_row(point) for point in evaluated.front],
             "picks": {
                 name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
@@ -259,7 +258,7 @@ class _SearchSweep(Sweep[SearchRun]):
             },
         }
         metrics = {f"search/{name}": float(count) for name, count in counts.items()}
-        metrics["search/hypervolume"] = evaluated.hypervolume.mean
+        metrics["search/hypervolume"] = evaluated.hypervolume
         sample = ""  # the longest text of the best model
         if chosen:
             best = chosen["best"].point
@@ -322,6 +321,5 @@ def _row(point: FrontPoint) -> dict[str, Any]:
         "val_perplexity_low": point.val.low,
         "val_perplexity_high": point.val.high,
         "test_perplexity": point.test.mean if point.test else None,
-        "probability": point.probability,
         "run_ids": [run_id for run_id in point.candidate.run_ids if run_id],
     }

@@ -51,9 +51,9 @@ class Spread(NamedTuple):
     degrees_of_freedom: int
 
 
-def pooled_spread(groups: Sequence[NDArray[np.float64]], cap: float = inf) -> Spread:
-    """Pooled standard deviation within the groups; groups with a value at the cap are left out."""
-    usable = [group for group in groups if len(group) > 1 and group.max() < cap]
+def pooled_spread(groups: Sequence[NDArray[np.float64]]) -> Spread:
+    """Pooled standard deviation within the groups; groups with an infinite value are left out."""
+    usable = [group for group in groups if len(group) > 1 and group.max() < inf]
     degrees = sum(len(group) - 1 for group in usable)
     if not degrees:
         return Spread(None, 0)
@@ -66,18 +66,21 @@ def geometric_mean(values: Sequence[float]) -> float:
     return values[0] if min(values) == max(values) else exp(sum(map(log, values)) / len(values))
 
 
-def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Spread | None = None) -> Estimate:
+def estimate(
+    values: Sequence[float], *, logarithmic: bool = True, spread: Spread | None = None, of_next: bool = False
+) -> Estimate:
     """The mean with Student's t interval: geometric (symmetric in the logarithm), or arithmetic (logarithmic=False).
 
     ``spread`` is the standard deviation of a single value (or of its logarithm) if it is known from further values. By
-    default it is estimated from these values, and a single value has no interval.
+    default it is estimated from these values, and a single value has no interval. ``of_next``: the interval is that of
+    one more value (a prediction interval), not of the mean.
     """
     mean = geometric_mean(values) if logarithmic else fmean(values)
     spread = spread or pooled_spread([np.log(values) if logarithmic else np.asarray(values, float)])
     if spread.deviation is None:
         return Estimate(mean)
     quantile = float(stdtrit(spread.degrees_of_freedom, (1 + COVERAGE) / 2))
-    half = quantile * spread.deviation / len(values) ** 0.5
+    half = quantile * spread.deviation * (1 / len(values) + of_next) ** 0.5
     if not logarithmic:
         return Estimate(mean, mean - half, mean + half)
     factor = exp(half) if half < log(np.finfo(float).max) else inf

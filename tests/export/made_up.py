@@ -55,7 +55,7 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
     trainings = tuple(training(number, **changes) for number in range(trials))
     again = training(trials - 1, seed=1, **changes)
     members = [(each,) for each in trainings[:-1]] + [(trainings[-1], again)]
-    unknown = dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "probability"))
+    unknown = dict.fromkeys(("val_perplexity_low", "val_perplexity_high"))
     front = [
         {**runs[0].result, **unknown, "name": runs[0].name.removesuffix("-s0"), "run_ids": [run.id for run in runs]}
         for runs in members

@@ -29,7 +29,7 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
         runs = tuple(f"{i}-{seed}" for seed in range(seeds))
         ms = (macs / 1e6, macs / 9e5) if i % 7 else ()
         candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, macs, runs, val, val, ms))
-    evaluated = evaluate_front(candidates, REFERENCE, draws=100)
+    evaluated = evaluate_front(candidates, REFERENCE)
     return trials, evaluated, picks(evaluated)
 
 
@@ -81,7 +81,7 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
         "5-gram 3.48",
         "n-grams of orders 1 to 10 3.36",
     } <= set(lines)
-    front = lines["front, means, 95 % intervals"]
+    front = lines["front, means, 95 % prediction intervals"]
     assert front.get_xdata()[::2].tolist() == [point.candidate.macs_per_char for point in evaluated.front]
     assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
     texts = {text.get_text() for text in axes.texts}

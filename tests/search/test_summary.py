@@ -33,7 +33,7 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
     assert "gru-1x32](" not in note
     assert "- `@best`: gru-1x16 " in note
-    assert f"Hypervolume {evaluated.hypervolume.mean:.2f} ({evaluated.hypervolume.low:.2f} to" in note
+    assert f"Hypervolume {evaluated.hypervolume:.2f}, " in note
     assert "2 degrees of freedom" in note
     assert note.endswith("40 trials complete, 2 failed.")
 

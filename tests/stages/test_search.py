@@ -80,7 +80,7 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
     roles = [run.tags["role"] for run in runs]
     assert roles.count("trial") == 3
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
-    assert all(point.seeds == 2 for point in searched.evaluated.front)
+    assert all(pick.point.seeds == 2 for pick in searched.picks.values())
     for run in runs:
         assert (run.state, list(run.curve("perplexity/val"))) == ("finished", [1, 2])
         assert recorded.artifact_path(run.id, CURVES_PLOT).is_file()
@@ -98,7 +98,7 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
 
 
 def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab):
-    assert said[0].startswith("3 trials and the confirmations of their front: ")
+    assert said[0].startswith("3 trials and the confirmations of their picks: ")
     assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
     client = MlflowClient()
     run = client.get_run(searched.run_id)
@@ -108,7 +108,7 @@ def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(sea
     assert json.loads(recorded.read_text(searched.run_id, "result.json")) == searched.result
     assert all(name.isidentifier() for name in searched.result)
     assert yaml.safe_load(recorded.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,9"
-    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume.mean, rel=1e-5)
+    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 3
     history = client.get_metric_history(searched.run_id, "progress/best_val_perplexity")
     assert [metric.step for metric in history] == [1, 2, 3]

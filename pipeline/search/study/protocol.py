@@ -73,6 +73,11 @@ def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str
             f"format {attributes.STUDY_FORMAT}; give another name"
         )
     then: Mapping[str, Any] = kept[attributes.PROTOCOL]
+    if then["recipe"] != (recipe := RECIPE[then["preset"]]):
+        raise InputError(
+            f"--study-name {name} was trained by recipe {then['recipe']}, and this version trains by recipe {recipe}: "
+            "the study can be listed, not extended; give another name"
+        )
     changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
     if changed not in ([], ["corpus"]):  # "corpus" alone: the same text under another name
         message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
@@ -84,7 +89,9 @@ def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str
 
 def _plain(value: Any) -> str:
     """Format a value of the protocol for a message."""
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return "auto" if value is None else str(value)
 
 
 def check_store(study: optuna.Study, config: SearchConfig, identity: str, find_run: Callable[[str], object]) -> None:
@@ -111,6 +118,7 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, find_r
 
 def training_of(config: SearchConfig) -> str:
     """Describe how each trial is trained, such as "20 epochs of preset stream"."""
+    epochs = f"{config.epochs} epochs" if config.epochs else "the whole budget"
     limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
     on_top = " on top of n-grams" if config.on_top_of == "ngram" else ""
-    return f"{config.epochs} epochs of preset {config.preset}{limit}{on_top}"
+    return f"{epochs} of preset {config.preset}{limit}{on_top}"

@@ -8,7 +8,7 @@ same trial, with the same number and parameters.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import count, islice
 from math import log10
@@ -21,9 +21,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import SHAPES, CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
+from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
@@ -117,10 +118,13 @@ class Search:
     def next_task(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
 
-        Trials in line come first. A proposal that repeats an earlier trial is told that trial's values, and one over
+        The first trial of a study has the preset's own shape, if it is in the space; trials in line come before others.
+        A proposal that repeats an earlier trial is told that trial's values, and one over
         the budget fails; neither counts towards --trials. After UNTRAINED_IN_A_ROW such proposals, a random untried
         configuration is enqueued.
         """
+        if not self.results.trials() and (default := self._default_shape()):
+            self.study.enqueue_trial(default)
         untrained = 0
         while len(self.results.complete()) + running < self.config.trials:
             enqueues = self.config.sampler == "grid" or untrained >= UNTRAINED_IN_A_ROW
@@ -155,14 +159,22 @@ class Search:
             untrained += 1
         return None
 
-    def lacking_runs(self, members: Sequence[Candidate]) -> list[Proposal]:
-        """The trainings that members of the front lack to have --confirm-seeds runs.
+    def _default_shape(self) -> dict[str, Any]:
+        """The searched parameters of the preset's own shape; {} if it is not in the space or over the budget."""
+        shape = SHAPES[self.config.preset]
+        within = all(internal_value(self.space.values[name], shape, name) is not None for name in shape)
+        if not within or self.config.sampler == "grid" or not self.can_afford(shape):
+            return {}
+        return {name: value for name, value in shape.items() if name in self.space.searched}
+
+    def lacking_runs(self, members: Iterable[Candidate]) -> list[Proposal]:
+        """The trainings that candidates lack to have --confirm-seeds runs, those of the most MACs first.
 
         Their seeds are the unused ones that follow the seed of the first trial.
         """
         lacking = []
         by_run = {trials[0].user_attrs[attributes.RUN_ID]: trials for trials in self.results.by_configuration()}
-        for member in members:
+        for member in sorted(set(members), key=lambda member: -member.macs_per_char):
             trials = by_run[member.run_ids[0]]
             first = trials[0]
             lost = {seed for number, seed in self._lost_confirmations if number == first.number}

@@ -40,7 +40,7 @@ def test_a_study_of_another_recipe_or_format_is_not_continued(begin):
     study = begin().study
     protocol = of_study(study)[PROTOCOL]
     set_of_study(study, PROTOCOL, {**protocol, "recipe": 99})
-    with pytest.raises(InputError, match=f"recipe was 99, now {RECIPE['stream']}"):
+    with pytest.raises(InputError, match=f"by recipe 99, and this .* by recipe {RECIPE['stream']}: .*, not extended"):
         begin()
     set_of_study(study, FORMAT, 99)
     with pytest.raises(InputError, match=f"has format 99, and this version reads format {STUDY_FORMAT};"):

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.config import CorpusConfig, SearchConfig, resolve
+from pipeline.config import CorpusConfig, SearchConfig, config_id, resolve
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.search.study.attributes import REPEATS, of_trial
 from pipeline.search.study.space import Space
@@ -17,12 +17,21 @@ from pipeline.text.corpus import load_corpus
 from tests.search.study.studies import macs_per_char, perplexity, result_of, shapes, train_all
 
 
-def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_the_text(begin):
-    search = begin(cell="lstm", num_layers="3", hidden_size="200")
+def test_a_trial_is_what_tmlm_train_makes_of_its_shape_on_the_text(begin):
+    search = begin(cell="lstm", num_layers="3", hidden_size="20", epochs=None)
     task = search.next_task(0)
-    shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 200, "epochs": 2, "sample_every": 0}
-    assert (task.model, task.train) == resolve(shape, search.corpus.train_chars)
-    assert task.model != resolve(shape)[0]
+    shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 20}
+    alone = resolve(shape, search.corpus.train_chars)
+    assert config_id(task.model, task.train, "") == config_id(*alone, "") != config_id(*resolve(shape), "")
+
+
+def test_the_first_trial_of_a_study_has_the_presets_own_shape_if_the_space_has_it(begin):
+    wide = {"hidden_size": "8..256", "trials": 2}
+    search = begin(**wide)
+    assert [shape == "lstm-1x192" for shape in shapes([search.next_task(0), search.next_task(1)])] == [True, False]
+    begin(**wide).put_back()
+    assert begin(**wide).next_task(0).model.shape == "lstm-1x192"
+    assert begin(**wide, study_name="affordable", budget_macs=9000).next_task(0).model.hidden_size < 192
 
 
 @pytest.mark.parametrize(
@@ -169,10 +178,11 @@ def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
     assert sorted(frame.columns) == sorted(["number", *objectives, *(f"user_attrs_{name}" for name in figures)])
 
 
-def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin_on_disk):
+def test_candidates_are_given_the_seeds_that_they_lack_the_dearest_first(begin_on_disk):
     search = begin_on_disk(trials=2, confirm_seeds=3, seed=5)
     train_all(search)
-    member = search.results.candidates()[0]
+    member, other = sorted(search.results.candidates(), key=lambda candidate: candidate.macs_per_char)
+    assert shapes(search.lacking_runs([member, other, member])) == [*[other.name] * 2, *[member.name] * 2]
     tasks = search.lacking_runs([member])
     assert [task.train.seed for task in tasks] == [6, 7]
     search.take_confirmation(tasks[0].number, 6, result_of(tasks[0], 9.0))
