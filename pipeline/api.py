@@ -157,13 +157,14 @@ def resume(reference: str, **changes: Any) -> "Model":
 def load(reference: Text = "latest") -> "Model":
     """Load a trained model, on the CPU and in evaluation mode.
 
-    ``reference`` is a run id or at least its first four characters; "latest", the training that finished last, or
-    "latest~1", the one before; the path of a checkpoint; or a models:/ or runs:/ address. Raises InputError for a model
-    that does not exist or can't be read.
+    ``reference`` is a run id or at least its first four characters; "latest", the training of yours that finished last,
+    or "latest~1", the one before; a run's name; "@knee" or "@STUDY-knee", a search's pick; a study's name, which stands
+    for its knee; the path of a checkpoint; or a models:/ or runs:/ address. Raises InputError for a model that does not
+    exist or can't be read, and for a name that several runs bear.
 
     Example:
-        >>> api.load("latest").run_id == api.runs().index[0]
-        True
+        >>> api.load(api.load("latest").run_id[:8])
+        Model lstm-1x16 on python-docs: test perplexity ..., ... MACs per character (run ...)
     """
     name = os.fspath(reference)
     return Model(TrainedModel.find(name), name)

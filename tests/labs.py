@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mlflow.tracking._tracking_service import utils
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
+from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step
 from pipeline.tracking.store import setup
 
@@ -108,3 +109,12 @@ def trained_store(home: Path, text: Path) -> TrainedStore:
     config = CorpusConfig(str(text))
     with store_at(home):
         return TrainedStore(home, train(load_corpus(config), config, *resolve(TINY)))
+
+
+def record(name: str, stage: str = "train", error: BaseException | None = None, **tags: str) -> str:
+    """The id of a new run that has ended, with this error if there is one; corpus_sha256 is the tag corpus.sha256."""
+    tags = {key.replace("corpus_", "corpus."): value for key, value in tags.items()}
+    with suppress(type(error or ValueError())), tracked_run(stage, name, tags) as run:
+        if error:
+            raise error
+    return run.id

@@ -8,6 +8,7 @@ from pipeline.support.markdown import text_table
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import SHORT_ID
+from pipeline.tracking.references import training_of
 
 FIGURES = {  # metric -> label, in the order of the table
     "perplexity/train": "training perplexity, last epoch",
@@ -31,7 +32,7 @@ def compare(*references: str) -> dict[str, Any]:
     ``warning`` says which of the perplexities can't be compared, "" if all can. Raises InputError for a reference that
     names no training.
     """
-    runs = [recorded.training_of(reference) for reference in references]
+    runs = [training_of(reference) for reference in references]
     names = list(dict.fromkeys(name for run in runs for name in run.params))
     pairs = {name: [run.params.get(name) for run in runs] for name in names}
     samples = [recorded.read_json(run.id, "samples/final.json").get("samples") for run in runs]

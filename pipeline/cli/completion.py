@@ -22,15 +22,21 @@ class Completed(click.ParamType):
 
 
 def _runs(stage: str, beginning: str) -> list[CompletionItem]:
-    """The latest runs of a stage whose id begins so: short ids unless the beginning is longer, with their names."""
-    from pipeline.tracking import recorded, store
+    """The latest runs of a stage whose id begins so, as short ids unless that is longer; for trainings, names too.
+
+    Each has what it is beside it.
+    """
+    from pipeline.tracking import recorded, references, store
 
     length = recorded.SHORT_ID if len(beginning) <= recorded.SHORT_ID else None
     with suppress(Exception), store.impatient():  # without a usable store, there are no candidates
         if store.look():
             conditions = recorded.has_tag("stage", stage), f"attributes.run_id LIKE '{beginning}%'"
-            runs = recorded.search_runs(*conditions, order="start_time DESC")
-            return [CompletionItem(run.id[:length], help=run.name) for run in islice(runs, MOST)]
+            runs = islice(recorded.search_runs(*conditions, order="start_time DESC"), MOST)
+            found = {run.id[:length]: references.described(run) for run in runs}
+            if stage == "train":
+                found = dict(islice(references.names(beginning), MOST)) | found
+            return [CompletionItem(value, help=words) for value, words in found.items()]
     return []
 
 

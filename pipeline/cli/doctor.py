@@ -14,7 +14,7 @@ from pipeline.text.corpus import kept_facts, prepared_dir
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation
-from pipeline.tracking.recorded import run_id_of
+from pipeline.tracking.references import find
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
 from pipeline.training.hardware import choose_device, choose_precision
 
@@ -92,5 +92,5 @@ def close(run_id: str) -> list[str]:
     if not look():
         raise InputError(f"--close {run_id}: there is no store yet")
     with store_errors():
-        closed = liveness.close_by_hand(run_id_of(run_id, "--close "))
+        closed = liveness.close_by_hand(find(run_id, "--close ").id)
     return [f"{closed.id} {closed.name}: {liveness.described(closed)}"]

@@ -110,7 +110,7 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 
 
 class StandardError(logging.Handler):
-    """Print warnings and errors of this project on standard error, unformatted."""
+    """Print messages of this project, such as what a reference names, on standard error, unformatted."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(self.format(record))

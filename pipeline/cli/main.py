@@ -45,6 +45,7 @@ def cli() -> None:
             stream.reconfigure(errors="backslashreplace")  # escape characters that the stream can't encode
     logger = logging.getLogger("pipeline")
     logger.handlers, logger.propagate = [StandardError()], False
+    logger.setLevel(logging.INFO)
 
 
 cli.sections = {

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
-from pipeline.tracking import recorded, server
-from pipeline.tracking.recorded import NoSuchRunError, run_id_of
+from pipeline.tracking import server
+from pipeline.tracking.references import NoSuchRunError, find
 from pipeline.tracking.store import Store, client, setup, shown, store_errors
 from pipeline.tracking.ui import links, views
 
@@ -89,23 +89,21 @@ def saved_views(store: Store) -> list[tuple[str, str]]:
 
 
 def link_to(what: str) -> str:
-    """The link for ``what``: one of KINDS, for the latest text; a run, as ``run_id_of`` reads it; or a study's name.
+    """The link for ``what``: one of KINDS, for the latest text; or what ``find`` takes.
 
     A training opens at its curves, a search at its trials, a main job at the curves of its training, any other run at
     its page. Raises InputError for anything else.
     """
     if what in KINDS:
-        run = recorded.run_of(run_id_of("latest", f"--open {what}: "))
+        run = find("latest", f"--open {what}: ")
         return links.link_to_view(views.key(what, run.corpus_sha256))
-    run_id = recorded.latest_run({"stage": "search", "study": what})
     try:
-        run_id = run_id or run_id_of(what, "--open ")
+        run = find(what, "--open ")
     except NoSuchRunError as error:
-        raise InputError(f"{error}, a study's name, or one of {', '.join(KINDS)}") from None
-    run = recorded.run_of(run_id)
+        raise InputError(f"{error}, or one of {', '.join(KINDS)}") from None
     trained = run.tag("trained_run")
     if run.stage == "search":
-        return links.link_to_search(run_id)
+        return links.link_to_search(run.id)
     if run.stage == "train" or (run.stage == "pipeline" and trained):
-        return links.link_to_curves(trained or run_id)
-    return links.link_to_run(run_id)
+        return links.link_to_curves(trained or run.id)
+    return links.link_to_run(run.id)

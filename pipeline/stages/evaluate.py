@@ -15,7 +15,7 @@ from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of
 from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking import recorded
+from pipeline.tracking import recorded, references
 from pipeline.tracking.recorded import finished_trainings
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
@@ -41,14 +41,17 @@ class TrainedModel:
 
     @classmethod
     def find(cls, model: str) -> "TrainedModel":
-        """Load ``model``: a run id, the path of a checkpoint, or a models:/ or runs:/ address. Raises InputError.
+        """Load ``model``, as ``references.checkpoint_of`` takes it. Raises InputError.
 
         From then on, this process computes with one thread.
         """
         torch.set_num_threads(1)
-        path, run_id = recorded.checkpoint_of(model)
+        path, run_id = references.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)
-        return cls(network, vocabulary, facts, stored_digest(path), run_id)
+        trained = cls(network, vocabulary, facts, stored_digest(path), run_id)
+        if run_id is None:
+            log.info("%s on %s, %s", trained.name, trained.corpus_label, model)
+        return trained
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from pipeline.report.statements.kinds import read_statements, sensitivity, weigh
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.support.files import write_atomically
 from pipeline.tracking import recorded, runs, store
-from pipeline.tracking.recorded import run_id_of
+from pipeline.tracking.references import find
 from pipeline.tracking.runs import TrackedRun
 
 REPORT_FILE = "report/report.html"  # in the artifacts
@@ -78,7 +78,7 @@ def writable(folder: Path) -> Iterator[None]:
 def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
-    chosen = run_id_of(run_id, "--run-id ") if run_id else _latest()
+    chosen = find(run_id, "--run-id ").id if run_id else _latest()
     reproduction = recorded_reproduction(chosen)
     if statements:
         reproduction = replace(

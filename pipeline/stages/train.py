@@ -20,10 +20,9 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.text.corpus import Corpus
 from pipeline.text.downloads import public
-from pipeline.tracking import recorded, store
+from pipeline.tracking import recorded, references, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
-from pipeline.tracking.recorded import run_id_of
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import (
     CURVES_PLOT,
@@ -241,12 +240,12 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
 def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step:
     """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
 
-    ``reference`` is as ``run_id_of`` takes it. ``changes`` are options by field name: None or "auto" keeps the run's
-    value, and only those in MAY_CHANGE may have a new one. Raises InputError, and leaves the run unchanged, for any
-    other change, for a run that can't be resumed, and for one that has nothing left to do.
+    ``reference`` is as ``references.find`` takes it. ``changes`` are options by field name: None or "auto" keeps the
+    run's value, and only those in MAY_CHANGE may have a new one. Raises InputError, and leaves the run unchanged, for
+    any other change, for a run that can't be resumed, and for one that has nothing left to do.
     """
     close_the_dead(store.setup())  # the run may be RUNNING although its process died
-    run = recorded.resumable_run(run_id_of(reference, "--resume "))
+    run = recorded.resumable(references.find(reference, "--resume "))
     what, started = f"--resume {run.id} ({run.name})", run.configuration
     try:
         corpus_config, model = CorpusConfig(**started["corpus"]), ModelConfig(**started["model"])

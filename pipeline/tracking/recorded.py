@@ -1,8 +1,6 @@
-"""Read what is recorded: runs, trainings, their curves, results and other artifacts, and the model of a reference."""
+"""Read what is recorded: runs, trainings, their curves, results and other artifacts."""
 
 import json
-import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,10 +9,9 @@ from functools import cache, cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 # first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import setup, shown, store_errors, without_passwords
+from pipeline.tracking.store import setup, shown, store_errors
 
 # isort: split
 
@@ -25,9 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_gone, is_of_this_machine
-from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 
@@ -38,8 +33,6 @@ COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of 
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")  # of a search, which may change
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE = 200  # runs in one request
-NAMED_RUNS = 5  # of the candidates that an ambiguous prefix names
-FORMS = "a run id, the first 4 or more characters of one, or latest"  # for messages
 
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "num_layers", "hidden_size", "seed", "preset"),
@@ -205,24 +198,16 @@ def run_of(run_id: str) -> RecordedRun:
     run = find_run(run_id)
     if run is None:
         raise InputError(f"{run_id} is not a run of {shown(store.uri)}; give a run id")
+    return readable(run)
+
+
+def readable(run: RecordedRun) -> RecordedRun:
+    """The run itself. Raises InputError if it is recorded in another format."""
     if run.stage and run.tag("format") != str(FORMAT):
         raise InputError(
-            f"{run.name} ({run_id}) is recorded in format {run.tag('format') or 1}, but this version reads format "
+            f"{run.name} ({run.id}) is recorded in format {run.tag('format') or 1}, but this version reads format "
             f"{FORMAT}: use the version that recorded it, or train again"
         )
-    return run
-
-
-def training_of(reference: str) -> RecordedTraining:
-    """The training that a run is or refers to; ``reference`` is as ``run_id_of`` takes it.
-
-    Raises InputError if there is no such run, or if it is not of a training.
-    """
-    run = run_of(run_id_of(reference))
-    if not isinstance(run, RecordedTraining) and run.tag("trained_run"):
-        run = run_of(run.tag("trained_run"))
-    if not isinstance(run, RecordedTraining):
-        raise InputError(f"{reference} ({run.name}) is not a training; `tmlm runs` lists them")
     return run
 
 
@@ -243,58 +228,16 @@ def _refuse_running(run: RecordedRun, what: str) -> None:
         raise InputError(f"{what} is still running ({run.process}); {remedy}")
 
 
-def resumable_run(run_id: str) -> RecordedTraining:
-    """Read a training to resume. Raises InputError if the run is missing, deleted, RUNNING, or not a training."""
-    try:
-        run = run_of(run_id)
-    except InputError as error:
-        raise InputError(f"--resume {error}") from None
-    what = f"--resume {run_id} ({run.name})"
+def resumable(run: RecordedRun) -> RecordedTraining:
+    """The run itself, to resume it. Raises InputError if it is deleted, RUNNING, or not a training."""
+    what = f"--resume {run.id} ({run.name})"
     if run.is_deleted:
-        raise InputError(f"{what} was deleted; restore it first: mlflow runs restore -r {run_id}")
+        raise InputError(f"{what} was deleted; restore it first: mlflow runs restore -r {run.id}")
     if not isinstance(run, RecordedTraining) or not run.configuration:
         child = f"; its training is {run.tag('trained_run')}" if run.tag("trained_run") else ""
         raise InputError(f"{what} is not a training that can be resumed{child}")
     _refuse_running(run, what)
     return run
-
-
-class NoSuchRunError(InputError):
-    """No run has this id, or an id with this prefix."""
-
-
-def run_id_of(reference: str, what: str = "") -> str:
-    """The id of the run that ``reference`` names.
-
-    A reference is a full run id, which is returned without a lookup; a unique prefix of at least 4 characters;
-    ``latest``, the finished training that ended last; or ``latest~N``, the Nth one before it. Raises InputError if a
-    prefix is ambiguous or there are too few trainings, and NoSuchRunError for anything else. ``what`` is put before the
-    reference in messages.
-    """
-    if re.fullmatch("[0-9a-f]{32}", reference):
-        return reference
-    if match := re.fullmatch(r"latest(?:~(\d{1,9}))?", reference):
-        before = int(match[1] or 0)
-        trainings = list(islice(search_runs("tags.stage = 'train'", "attributes.status = 'FINISHED'"), before + 1))
-        if not trainings:
-            raise InputError(
-                f"{what}{reference}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first"
-            )
-        if len(trainings) <= before:
-            has = "has" if len(trainings) == 1 else "have"
-            raise InputError(
-                f"{what}{reference}: only {counted(len(trainings), 'training')} {has} finished; `tmlm runs` lists them"
-            )
-        return trainings[before].id
-    is_prefix = re.fullmatch("[0-9a-f]{4,31}", reference)
-    runs = list(islice(search_runs(f"attributes.run_id LIKE '{reference}%'"), NAMED_RUNS + 1)) if is_prefix else []
-    if not runs:
-        raise NoSuchRunError(f"{what}{reference} is not a run of {shown(setup().uri)}; give {FORMS}")
-    if len(runs) > 1:
-        names = ", ".join(f"{run.id} ({run.name})" for run in runs[:NAMED_RUNS])
-        more = ", and others" * (len(runs) > NAMED_RUNS)
-        raise InputError(f"{what}{reference} is the beginning of several run ids: {names}{more}; give more of it")
-    return runs[0].id
 
 
 # --- many runs --------------------------------------------------------------------------------------------------------
@@ -318,10 +261,16 @@ def search_runs(
             return
 
 
-def has_tag(tag: str, value: str) -> str:
-    """The condition that a tag, given by its bare name, has a value."""
+def has_tag(tag: str, value: str | None) -> str:
+    """The condition that a tag, given by its bare name, has a value; None: that it is missing."""
+    name = f"tags.`{recorded_tag(tag)}`"
+    return f"{name} IS NULL" if value is None else equals(name, value)
+
+
+def equals(name: str, value: str) -> str:
+    """The condition that an attribute or a tag equals a value, which must not have both kinds of quotes."""
     quote = '"' if "'" in value else "'"
-    return f"tags.`{recorded_tag(tag)}` = {quote}{value}{quote}"
+    return f"{name} = {quote}{value}{quote}"
 
 
 def trainings(
@@ -439,38 +388,3 @@ def fetch_checkpoints(run: RecordedRun) -> Path | None:
         return None
     kept = MlflowClient().list_artifacts(run.id, "checkpoints")
     return download_artifact(f"runs:/{run.id}/checkpoints") if kept else None
-
-
-def checkpoint_of(model: str) -> tuple[Path, str | None]:
-    """The best checkpoint of a MODEL, and its run id if MODEL is a run or a ``runs:/`` address.
-
-    MODEL is a run as ``run_id_of`` takes it, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a
-    logged model. Raises InputError for anything else.
-    """
-    if os.path.isfile(model):  # also False for an invalid file name
-        return Path(model), None
-    store = setup()
-    if urlsplit(model).scheme in ("models", "runs"):
-        try:
-            run_id = model.split("/")[1] if model.startswith("runs:/") else None
-            return download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
-        except (MlflowException, OSError) as error:
-            raise InputError(
-                f"cannot load MODEL {model}: {without_passwords(str(error))}; give a run id, a file or a models:/ "
-                "address"
-            ) from None
-    run = None
-    with suppress(NoSuchRunError):
-        run = find_run(run_id_of(model, "MODEL "))
-    if run is None:
-        raise InputError(
-            f"MODEL {model} is neither a run of {shown(store.uri)} nor a file; give {FORMS}, the path of a checkpoint, "
-            "or a models:/ address"
-        )
-    kept = MlflowClient().list_artifacts(run.id, "checkpoints")
-    if f"checkpoints/{BEST_CHECKPOINT}" in [file.path for file in kept]:
-        return artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}"), run.id
-    trained = run.tag("trained_run")  # a pipeline, an evaluation or a sample refers to its training
-    if trained and trained != run.id:
-        return checkpoint_of(trained)
-    raise InputError(f"MODEL {model} ({run.name}) is a run without a model; give the run id of a training")

@@ -23,6 +23,7 @@ from pipeline.support.markdown import markdown_table, plain
 from pipeline.tracking.recorded import RecordedRun, find_run
 
 REGISTERED_MODEL = "time-machine-lm"
+PICKS = ("small", "knee", "best")
 LONGEST_ALIAS, LONGEST_DESCRIPTION = 255, 5000  # characters, MLflow's limits
 
 # own: only aliases that begin with the study's name; free: also the picks' names that belong to no other study;
@@ -51,8 +52,31 @@ class Owner:
 
     def aliases(self, pick: str) -> tuple[str, str]:
         """The two aliases of a pick: PICK and STUDY-PICK."""
-        study = re.sub(r"[^\w-]+", "-", self.study)[: LONGEST_ALIAS - len(pick) - 1]
-        return pick, f"{study}-{pick}"
+        return pick, f"{alias_of(self.study)[: LONGEST_ALIAS - len(pick) - 1]}-{pick}"
+
+
+def alias_of(name: str) -> str:
+    """A name with a dash for what an alias can't have."""
+    return re.sub(r"[^\w-]+", "-", name)
+
+
+def aliases() -> Mapping[str, str]:
+    """The aliases of the registered model: alias -> version."""
+    with store_errors():
+        try:
+            found: Mapping[str, str] = MlflowClient().get_registered_model(REGISTERED_MODEL).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+    return found
+
+
+def run_of_version(version: str) -> RecordedRun | None:
+    """The run that trained a version; None if it is gone, or if the version was registered without one."""
+    with store_errors():
+        run_id = MlflowClient().get_model_version(REGISTERED_MODEL, version).run_id
+    return find_run(run_id) if run_id else None
 
 
 @dataclass(frozen=True)
@@ -111,24 +135,18 @@ def register(client: MlflowClient, pick: str, run_id: str, owner: Owner, sentenc
     return Registration(str(version), aliases, left)
 
 
-def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str]) -> dict[str, str]:
+def _aliases_of_others(client: MlflowClient, owner: Owner, wanted: Iterable[str]) -> dict[str, str]:
     """The aliases that name a model of another study or text: alias -> owner."""
     versions, others = client.get_registered_model(REGISTERED_MODEL).aliases, {}
-    for alias in aliases:
+    for alias in wanted:
         if alias in versions:
-            run = _run_of(client, versions[alias])
+            run = run_of_version(versions[alias])
             theirs = Owner(run.study, run.corpus, run.corpus_sha256) if run is not None and run.study else None
             if theirs is None:
                 others[alias] = f"version {versions[alias]}, a model of no study"
             elif theirs != owner:
                 others[alias] = str(theirs)
     return others
-
-
-def _run_of(client: MlflowClient, version: str) -> RecordedRun | None:
-    """The run that trained a version; None if it is gone, or if the version was registered without one."""
-    run_id = client.get_model_version(REGISTERED_MODEL, version).run_id
-    return find_run(run_id) if run_id else None
 
 
 def _describe_registered_model(client: MlflowClient) -> None:
@@ -143,7 +161,7 @@ def _describe_registered_model(client: MlflowClient) -> None:
     rows = []
     for number, aliases in sorted(aliases_of.items(), reverse=True)[:MOST_DESCRIBED]:
         facts = [""] * 6  # a run that is gone, or a user's without these metrics
-        if run := _run_of(client, str(number)):
+        if run := run_of_version(str(number)):
             shown = {"result/val_perplexity": ".3f", "size/macs_per_char": ",.0f"}
             figures = [format(run.metrics[name], form) if name in run.metrics else "" for name, form in shown.items()]
             day = time.strftime("%Y-%m-%d", time.localtime(run.started_ms / 1000))

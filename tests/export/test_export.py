@@ -13,7 +13,8 @@ from pipeline.export import tables
 from pipeline.export.configurations import configurations_of
 from pipeline.export.export import export
 from pipeline.export.subject import subject_of
-from pipeline.tracking.recorded import FORMAT, training_of
+from pipeline.tracking.recorded import FORMAT
+from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
@@ -105,8 +106,8 @@ def test_a_reference_that_names_two_things_or_nothing_is_refused_and_so_is_what_
     begun({"stage": "search", "study": experiment_name()})
     other = begun({"stage": "prepare"})
     for reference, words in (
-        (experiment_name(), "names the study of the run .* and the experiment"),
-        ("nothing", "is no run, study or experiment"),
+        (experiment_name(), "names the run .* and the experiment"),
+        ("nothing", "is not a run of .*, or the name of an experiment"),
         ("first", "tmlm search --study-name first"),
         (other, "is a run of `tmlm prepare`"),
     ):

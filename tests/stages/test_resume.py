@@ -425,7 +425,7 @@ def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):
 
 
 def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
-    seen = recorded.resumable_run(stopped)
+    seen = recorded.resumable(recorded.run_of(stopped))
     with runs.tracked_run("train", "x", {}, seen):
         pass
     with pytest.raises(InputError, match="has just been resumed"), runs.tracked_run("train", "x", {}, seen):

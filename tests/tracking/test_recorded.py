@@ -1,4 +1,4 @@
-"""Reading what is recorded: runs by reference, trainings as rows, finished steps, and the checkpoint of a MODEL."""
+"""Reading what is recorded: runs, trainings as rows, finished steps."""
 
 from contextlib import suppress
 from typing import Any
@@ -7,32 +7,21 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.stages.evaluate import TrainedModel
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.names import VISIBLE
 from pipeline.tracking.recorded import (
     RESULT_FILE,
     RecordedTraining,
-    checkpoint_of,
     diverged_trainings,
     finished_step,
     finished_trainings,
     latest_run,
     listed_trainings,
     nested_trainings,
-    run_id_of,
     run_of,
-    training_of,
 )
 from pipeline.tracking.store import set_tags
-
-
-def record(name: str, stage: str = "train", error: BaseException | None = None, **tags: str) -> str:
-    """The id of a new run that has ended, with this error if there is one."""
-    with suppress(type(error or ValueError())), runs.tracked_run(stage, name, tags) as run:
-        if error:
-            raise error
-    return run.id
+from tests.labs import record
 
 
 def test_the_ui_hides_all_tags_but_those_that_people_filter_by(store):
@@ -45,7 +34,8 @@ def test_the_ui_hides_all_tags_but_those_that_people_filter_by(store):
 
 
 def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monkeypatch):
-    training = training_of(trained.run_id)
+    training = run_of(trained.run_id)
+    assert isinstance(training, RecordedTraining)
     assert training.result == trained.result
     assert list(training.curve("perplexity/val").values()) == pytest.approx(trained.result["val_perplexities"], 1e-5)
     assert training.curve("no/such/metric") == {}
@@ -59,40 +49,8 @@ def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(
     with pytest.raises(
         InputError, match=rf"is recorded in format {recorded.FORMAT + 1}.* reads format {recorded.FORMAT}"
     ):
-        training_of(trained.run_id)
+        run_of(trained.run_id)
     assert listed_trainings() == finished_trainings() == []
-
-
-# --- references -------------------------------------------------------------------------------------------------------
-
-
-def test_four_characters_name_a_run_unless_several_ids_begin_with_them(store, monkeypatch):
-    ids = iter(["abcd" + "0" * 28, "abcd" + "1" * 28])
-    monkeypatch.setattr("mlflow.store.tracking.sqlalchemy_store.uuid.uuid4", lambda: type("U", (), {"hex": next(ids)}))
-    first = record("lstm-1x8-s0", stage="prepare")
-    assert run_id_of("abcd") == first
-    second = record("gru-1x8-s0")
-    with pytest.raises(InputError, match=rf"--close abcd is .*several.*{second} \(gru-1x8-s0\), {first}"):
-        run_id_of("abcd", "--close ")
-    assert run_id_of("abcd0") == first
-
-
-@pytest.mark.parametrize("reference", ["", "abc", "latest~x", "%%%%", "it's"])
-def test_what_names_no_run_is_refused_with_what_may_be_given(store, reference):
-    with pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; give a run id, the first 4 or more"):
-        run_id_of(reference)
-
-
-def test_latest_counts_back_over_finished_trainings_alone(store):
-    with pytest.raises(InputError, match="no training has finished yet"):
-        run_id_of("latest")
-    older, newer, deleted = record("older"), record("newer"), record("deleted")
-    MlflowClient().delete_run(deleted)
-    record("evaluation", stage="evaluate")
-    record("failed", error=ValueError("half way"))
-    assert [run_id_of("latest"), run_id_of("latest~0"), run_id_of("latest~1")] == [newer, newer, older]
-    with pytest.raises(InputError, match=r"latest~2: only 2 trainings have finished"):
-        run_id_of("latest~2")
 
 
 @pytest.mark.parametrize("name", ["it's", 'it\'s the "best"', "100%", "a_b"])
@@ -179,20 +137,3 @@ def test_the_latest_finished_run_of_a_step_is_found_by_its_key(store):
     assert found is not None
     assert (found.id, found.result) == (run.id, {"value": 2})
     assert finished_step("another") is None
-
-
-# --- models -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "runs:/" + "0" * 32 + "/model"])
-def test_a_model_that_is_not_there_is_refused_in_words(store, model):
-    with pytest.raises(InputError, match="MODEL"):
-        checkpoint_of(model)
-
-
-def test_a_model_is_a_run_a_prefix_or_latest_but_no_run_without_one(trained):
-    for reference in ("latest", trained.run_id[:8]):
-        assert TrainedModel.find(reference).run_id == trained.run_id
-    assert checkpoint_of(record("sample", stage="sample", trained_run=trained.run_id))[1] == trained.run_id
-    with pytest.raises(InputError, match="a run without a model"):
-        checkpoint_of(record("prepare", stage="prepare"))

@@ -85,9 +85,10 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
 def export(reference: str, output: str, as_json: bool) -> None:
     """Export records as a page to share, with the data.
 
-    Writes a run (its id, its first characters, or latest), a study or an MLflow experiment (by name) to a folder that
-    can be read without MLflow: a page (index.html) with curves, Pareto front, sample texts, tables and the commands to
-    repeat it, the figures as CSV, and the models as safetensors (and as ONNX, if that extra is installed).
+    Writes a run (its id or first characters, latest, its name, or a search's @PICK), a study or an MLflow experiment
+    (by name) to a folder that can be read without MLflow: a page (index.html) with curves, Pareto front, sample texts,
+    tables and the commands to repeat it, the figures as CSV, and the models as safetensors (and as ONNX, if that extra
+    is installed).
     """
     from pathlib import Path
 
@@ -106,8 +107,8 @@ def export(reference: str, output: str, as_json: bool) -> None:
     is_flag=False,
     flag_value="models",
     metavar="[WHAT]",
-    help="Open the browser at a run (its id, its first characters, or latest), a search (its study's name), or one of "
-    "the latest text's views: models, seeds or compute.  [without WHAT: models]",
+    help="Open the browser at a run (its id or first characters, latest, its name, or @PICK), a search (its study's "
+    "name), or one of the latest text's views: models, seeds or compute.  [without WHAT: models]",
 )
 def ui(port: int, what: str | None) -> None:
     """Start the MLflow UI.

@@ -163,7 +163,8 @@ def evaluate(model: str, split: str, text: str, adapt: bool, as_json: bool) -> N
 
     Also prints bits per character, and the perplexities of the n-gram model and of its mixture with the model. With
     --adapt, it reads the text a second time, while network and n-grams learn from what they have scored. MODEL is a run
-    id, its first characters, latest, the path of a checkpoint, or a models:/ address.
+    (its id or first characters, latest, its name), a study or one of its picks (@knee, @STUDY-knee), the path of a
+    checkpoint, or a models:/ address.
     """
     from pipeline.stages import evaluate
     from pipeline.training import summary
@@ -183,8 +184,8 @@ def evaluate(model: str, split: str, text: str, adapt: bool, as_json: bool) -> N
 def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
     """Generate text from a trained MODEL.
 
-    Continues each --prompt. MODEL is a run id, its first characters, latest, the path of a checkpoint, or a models:/
-    address.
+    Continues each --prompt. MODEL is a run (its id or first characters, latest, its name), a study or one of its picks
+    (@knee, @STUDY-knee), the path of a checkpoint, or a models:/ address.
     """
     decoding = Decoding(**options)
     from pipeline.cli.chat import write
@@ -212,8 +213,9 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 def chat(model: str, length: int, **options: Any) -> None:
     """Continue prompts as you type them.
 
-    MODEL continues each line that you type, or each line of piped input; Ctrl-D exits. MODEL is a run id, its first
-    characters, latest, the path of a checkpoint, or a models:/ address.
+    MODEL continues each line that you type, or each line of piped input; Ctrl-D exits. MODEL is a run (its id or first
+    characters, latest, its name), a study or one of its picks (@knee, @STUDY-knee), the path of a checkpoint, or a
+    models:/ address.
     """
     decoding = Decoding(**options)
     from pipeline.cli import chat
