@@ -1,5 +1,6 @@
 """Recommend a model from the finished runs; nothing is trained and no text is read."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,13 @@ from models.config import ModelConfig
 from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME
 from pipeline.errors import InputError
 from pipeline.search.front import Candidate
+from pipeline.support.wording import counted
 from pipeline.text.downloads import public
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.references import described
+
+log = logging.getLogger(__name__)
 
 
 def recommend(
@@ -43,18 +48,26 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     """Recommend a configuration of the recorded runs, as a flat result; runs that differ only in seed are one.
 
     A seed that diverged counts with the uniform perplexity, as on the front of a search. ``corpus`` is the text's
-    recorded name, or the path or address that it was read from; auto: any text. If several texts match, that of the
-    latest finished training is used. Raises InputError if nothing fits.
+    recorded name, or the path or address that it was read from; auto: that of the last training that a person started,
+    or of the last one if there is no such training. If several texts match, that of the last training is used. Raises
+    InputError if nothing fits.
     """
     runs = [run for run in recorded.finished_trainings() if _is_comparable(run)]
     if not runs:
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
     path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
     meant = {corpus, public(corpus), path}
-    latest = next((run for run in runs if corpus == "auto" or meant & _names(run)), None)
-    if latest is None:
+    if corpus == "auto":
+        matching = sorted(runs, key=lambda run: run.role != "")  # in this order
+    else:
+        matching = [run for run in runs if meant & _names(run)]
+    if not matching:
         known = ", ".join(sorted({run.corpus for run in runs}))
         raise InputError(f"--corpus {public(corpus)} has no finished training; texts that have one: {known}")
+    latest = matching[0]
+    if corpus == "auto":
+        log.info("On %s, the text of %s", latest.corpus, described(latest))
+    others = sorted({run.corpus for run in runs if run.corpus_sha256 != latest.corpus_sha256})
     diverged = list(filter(_is_comparable, recorded.diverged_trainings(latest.corpus_sha256)))
     runs = [run for run in runs if run.corpus_sha256 == latest.corpus_sha256]
     candidates = _candidates(runs, diverged)
@@ -72,6 +85,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "seeds": len(chosen.run_ids),
         "diverged": len({run.id for run in diverged}.intersection(chosen.run_ids)),
         "corpus": latest.corpus,
+        "other_corpora": others,
         "configurations": len(candidates),
     }
 
@@ -135,7 +149,7 @@ def _uniform_perplexity(run: RecordedTraining) -> float:
 
 
 def sentence(result: Mapping[str, Any]) -> str:
-    """The result of ``recommended`` as a sentence."""
+    """The result of ``recommended`` in words, with the other texts that have trainings."""
     shape = f"{result['cell']}-{result['num_layers']}x{result['hidden_size']}"
     on_top, stored = "", ""
     if result["on_top_of"] != "nothing":
@@ -143,8 +157,9 @@ def sentence(result: Mapping[str, Any]) -> str:
     seeds = f"the mean of {result['seeds']} seeds" if result["seeds"] > 1 else "one seed"
     if result["diverged"]:
         seeds += f"; {result['diverged']} diverged, counted as guessing"
+    others = f"\nOther texts (--corpus): {', '.join(result['other_corpora'])}" if result["other_corpora"] else ""
     return (
-        f"{shape}{on_top}: {result['macs_per_char']:,} MACs per character, {stored}validation perplexity "
-        f"{result['val_perplexity']:.3f} ({seeds}), of "
-        f"{result['configurations']} configurations on {result['corpus']}"
+        f"On {result['corpus']}, of {counted(result['configurations'], 'configuration')}:\n{shape}{on_top}: "
+        f"{result['macs_per_char']:,} MACs per character, {stored}validation perplexity "
+        f"{result['val_perplexity']:.3f} ({seeds}){others}"
     )

@@ -50,7 +50,7 @@ def test_a_network_on_top_of_an_ngram_is_named_so_with_all_that_it_stores(traine
     run = run_of_seed(0, "a", 4.0)
     trained(replace(run, metrics={**run.metrics, "size/stored_numbers": COST.parameters + 1000}))
     said = sentence(recommended("auto", None, 9.0))
-    assert said.startswith("gru-1x8-on-ngram: ")
+    assert "gru-1x8-on-ngram: " in said
     assert f"{COST.parameters + 1000:,} stored numbers" in said
 
 
@@ -108,6 +108,13 @@ def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_na
 ):
     found = recommended(corpus, 10**6, None)
     assert (found["hidden_size"], found["configurations"]) == (hidden_size, 1)
+
+
+def test_the_text_is_that_of_the_last_training_that_a_person_started_and_the_others_are_told(trained):
+    own, trial = run_of_seed(0, "a", 4.0), run_of_seed(1, "b", 4.0)
+    trained(own, replace(trial, tags={**trial.tags, "role": "trial", "corpus": "novel", "corpus.sha256": "b"}))
+    found = recommended("auto", 10**6, None)
+    assert (found["corpus"], found["other_corpora"], found["run_id"]) == ("my-book", ["novel"], own.id)
 
 
 @pytest.mark.parametrize("corpus", ["nowhere", "a\0b"])

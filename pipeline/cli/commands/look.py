@@ -55,7 +55,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     default="auto",
     show_default=True,
     help="Name of the text as recorded (time-machine, or my-book for my-book.txt), its path or its address; auto: the "
-    "text of the latest finished training.",
+    "text of the last training that you started.",
 )
 @json_flag
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
