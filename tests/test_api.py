@@ -52,7 +52,7 @@ def test_training_records_what_the_stage_does_and_leaves_torch_as_it_was(trained
     assert torch.equal(torch.rand(1), expected)
     assert model.result["val_perplexities"] == trained.result["val_perplexities"]
     assert len({run.config_id for run in listed_trainings()}) == 1
-    assert len(listed_trainings()) == 2
+    assert len([*listed_trainings()]) == 2
 
 
 @pytest.mark.parametrize(

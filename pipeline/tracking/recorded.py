@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -282,11 +282,11 @@ def trainings(
             yield run
 
 
-def listed_trainings(search: str = "", corpus: str = "", limit: int | None = None) -> list[RecordedTraining]:
+def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:
     """The trainings: the running ones, then the others by the time at which they ended, latest first.
 
     ``search`` selects those that have each of its words in their name, id, text or study, ignoring case; ``corpus``
-    those on the text of this name or sha256. ``limit`` is the largest number.
+    those on the text of this name or sha256.
     """
     words = search.lower().split()
 
@@ -296,8 +296,7 @@ def listed_trainings(search: str = "", corpus: str = "", limit: int | None = Non
         return is_on_text and all(any(word in text for text in texts) for word in words)
 
     running = trainings("attributes.status = 'RUNNING'", order="start_time DESC")
-    found = filter(is_wanted, chain(running, trainings("attributes.status != 'RUNNING'")))
-    return list(islice(found, limit))
+    return filter(is_wanted, chain(running, trainings("attributes.status != 'RUNNING'")))
 
 
 def finished_trainings(corpus_sha256: str = "") -> list[RecordedTraining]:

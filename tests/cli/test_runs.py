@@ -7,7 +7,9 @@ import pytest
 
 from pipeline.cli.runs import age, runs_table
 from pipeline.tracking.recorded import listed_trainings
+from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import run
+from tests.labs import record
 
 
 @pytest.mark.parametrize(
@@ -39,14 +41,32 @@ def test_runs_says_that_there_are_none(store):
 
 def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):
     (training,) = listed_trainings()
-    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search, limit: [training] * limit)
+    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search: [training] * 3)
     assert run("runs", "--limit", "2")[1].splitlines()[3:] == ["(the last 2; more with --limit)"]
+
+
+def test_a_search_is_one_row_with_the_figures_of_its_best_until_all_are_wanted(store):
+    with tracked_run("search", "search-tiny", {"corpus": "novel", "study": "tiny"}) as search:
+        for perplexity in (5.0, 4.0):
+            with tracked_run("train", f"gru-{perplexity}", {"role": "trial", "corpus": "novel"}) as trial:
+                trial.metrics({"result/val_perplexity": perplexity, "speed/train_seconds": 2.0}, step=0)
+    record("own")
+    rows = json.loads(run("runs", "--json")[1])["runs"]
+    assert [row["name"] for row in rows] == ["own", "search-tiny"]
+    facts = {"run_id": search.id, "val_perplexity": 4.0, "train_seconds": 4.0, "trainings": 2, "state": "finished"}
+    assert facts.items() <= rows[1].items()
+    assert "search-tiny: 2 trainings" in run("runs")[1]
+    assert [row["name"] for row in json.loads(run("runs", "--all", "--json")[1])["runs"]] == [
+        "own",
+        "gru-4.0",
+        "gru-5.0",
+    ]
 
 
 def test_the_table_fits_into_the_terminal(trained, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     now = int(1000 * time.time())
-    row = listed_trainings()[0].row()
+    row = next(listed_trainings()).row()
     row |= {"name": "lstm-1x192-on-ngram-s0-a-long-title", "corpus": "a-long-title-raw", "ended_ms": now}
     lines = runs_table([row]).splitlines()
     assert max(map(len, lines)) <= 80

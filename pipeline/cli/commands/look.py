@@ -7,23 +7,28 @@ import click
 from pipeline.cli import completion
 from pipeline.cli.commands.train import sample_command
 from pipeline.cli.group import show
-from pipeline.cli.options import LabCommand, json_flag
+from pipeline.cli.options import LabCommand, flag, json_flag
 from pipeline.support import signals
 
 
 @click.command(cls=LabCommand)
 @click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
+@flag("--all", "Also list each training of a search, an answer or a reproduction.")
 @json_flag
-def runs(search: str, limit: int, as_json: bool) -> None:
+def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
     """List the recorded trainings, newest first.
 
-    val and test are perplexities, MACs are per character, and seconds are those of the training.
+    val and test are perplexities, MACs are per character, and seconds are those of the training. The trainings of a
+    search, an answer or a reproduction are one row, with the figures of the best and the seconds of all.
     """
+    from itertools import islice
+
     from pipeline.cli import runs
     from pipeline.tracking import recorded
 
-    rows = [training.row() for training in recorded.listed_trainings(search, limit=limit + 1)]
+    found = recorded.listed_trainings(search)
+    rows = list(islice((training.row() for training in found) if all else runs.folded(found), limit + 1))
     text = runs.runs_table(rows[:limit]) if rows else "no training is recorded" + " with these words" * bool(search)
     if len(rows) > limit:
         text += f"\n(the last {limit}; more with --limit)"
