@@ -347,7 +347,7 @@ def _picture(run_id: str, path: str) -> Picture:
 def search(
     corpus: Text = "auto",
     *,
-    trials: int = SearchConfig.trials,
+    trials: int | None = None,
     quick: bool = False,
     take_aliases: bool = False,
     **options: Any,
@@ -358,7 +358,7 @@ def search(
 
     Args:
         corpus: A text, as for ``train``.
-        trials: Complete trials in total, including those of earlier calls.
+        trials: Complete trials in total, including those of earlier calls; by default what ``minutes`` buy.
         quick: Take a first look at small models, in about a minute on two cores: every option that is left out has the
             value that ``tmlm search --quick`` gives it.
         take_aliases: Move the aliases best, knee and small of the registered model to this study's picks even if

@@ -335,8 +335,14 @@ class SearchConfig:
     """Options of a search. Raises ConfigError for a value that is not allowed."""
 
     study_name: str = option("search", help="Name of the study; an existing one is resumed.")
-    trials: int = option(
-        24, help="Complete trials in total, including those of earlier commands.", low=1, high=1_000_000
+    minutes: float = option(
+        10.0,
+        help="Approximate duration of a new study on these workers, which fixes its trials; more minutes extend it.",
+        above=0,
+        high=100_000,
+    )
+    trials: int | None = option(
+        None, help="Complete trials in total; auto: what --minutes buy, as timed once.", **preset_from(1, 1_000_000)
     )
     epochs: int | None = option(
         None,
@@ -349,7 +355,9 @@ class SearchConfig:
     )
     workers: int | None = workers_option()
     budget_macs: int = option(0, help="Largest number of MACs per character of a trial (0: no limit).", low=0)
-    timeout: float = option(0.0, help="Start no new trial after this many seconds (0: no limit).", low=0)
+    max_perplexity: float | None = option(
+        None, help="Worse validation perplexities count for nothing; auto: the 3-gram's.", **preset_from(1)
+    )
     max_seconds: float = setting(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
     seed: int = option(
         0, help="Seed of the sampler and the trials; confirmations use the seeds after it.", low=0, high=2**31 - 1
@@ -386,9 +394,12 @@ QUICK_SEARCH: dict[str, Any] = {  # about a minute on two cores for The Time Mac
 def quick_search(config: SearchConfig) -> SearchConfig:
     """The configuration of a quick search: options at their defaults get the values of QUICK_SEARCH.
 
-    num_layers and hidden_size are left alone if the configuration names a file with the space.
+    num_layers and hidden_size are left alone if the configuration names a file with the space, and so are the trials if
+    it has another number of minutes.
     """
     at_default = {f.name for f in fields(SearchConfig) if getattr(config, f.name) == f.default}
     if config.space:
         at_default -= {"num_layers", "hidden_size"}
+    if "minutes" not in at_default:
+        at_default -= {"trials"}
     return replace(config, **{name: value for name, value in QUICK_SEARCH.items() if name in at_default})

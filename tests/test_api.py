@@ -82,9 +82,9 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
         return SimpleNamespace(result=RESULT)
 
     monkeypatch.setattr("pipeline.stages.search.search", stand_in)
-    options: dict[str, Any] = {"trials": np.int64(3), "hidden_size": [4, 8], "num_layers": 1, "timeout": np.float32(2)}
+    options: dict[str, Any] = {"trials": np.int64(3), "hidden_size": [4, 8], "num_layers": 1, "minutes": np.float32(2)}
     api.search(Path("a.txt"), **options)
-    assert seen == [SearchConfig(trials=3, hidden_size="4,8", num_layers="1", timeout=2.0), CorpusConfig("a.txt")]
+    assert seen == [SearchConfig(trials=3, hidden_size="4,8", num_layers="1", minutes=2.0), CorpusConfig("a.txt")]
     assert type(seen[0].trials) is int
 
 

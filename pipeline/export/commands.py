@@ -50,8 +50,8 @@ def search_command(search: RecordedRun, training: RecordedTraining) -> str:
     own = {
         field.name: recorded[field.name]
         for field in fields(SearchConfig)
-        if field.metadata and not field.metadata.get("python_only")
-        if recorded.get(field.name, "") not in ("", str(field.default))
+        if field.metadata and not field.metadata.get("python_only") and field.name != "minutes"  # bought the trials
+        if recorded.get(field.name, "") not in ("", "auto", str(field.default))
     }
     return _command("search", {"study_name": search.study, **_text_options(training), **own})
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import inf
 from statistics import median
 
 from models.ngram import Baselines
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
-from pipeline.support.drawing import LARGEST
 from pipeline.support.plotting import (
     BAR,
     CELL_STYLES,
@@ -73,19 +73,24 @@ def pareto_front(
 ) -> bytes:
     """Draw trials and the front: validation perplexity against MACs per character and stored numbers, on log scales.
 
-    ``about`` names study and text, ``chosen`` are the picks, which the labels name. ``baselines`` are horizontal lines,
-    and n-gram models are drawn against the numbers that they store. A failed trial is a cross at the upper edge.
+    Nothing above the perplexity of the reference point is drawn. ``about`` names study and text, ``chosen`` are the
+    picks, which the labels name. ``baselines`` are horizontal lines, and n-gram models are drawn against the numbers
+    that they store. A failed trial is a cross at the upper edge.
     """
-    bars = baselines.perplexities()
+    limit, failed = evaluated.reference[0], [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
+    bars = {label: value for label, value in baselines.perplexities().items() if value <= limit}
+    done = [(trial, value) for trial in trials if (value := trial.val_perplexity or inf) <= limit]
+    left_out = len(trials) - len(done) - len(failed)
     title, seeds = f"{about}\nvalidation split, {len(trials)} trials", [point.seeds for point in evaluated.front]
+    if left_out:
+        title += f", {left_out} above perplexity {limit:.3g} left out"
     if seeds:
         title += f"; seeds for each configuration on the front: {span(seeds)}"
     figure = new_figure(14.6, 6.3)
     axes = add_axes(figure, title, 121)
-    done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
-    failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
-    macs = [trial.macs_per_char for trial in trials] + [point.candidate.macs_per_char for point in evaluated.points]
-    heights = [height for _, height in done] + [point.val.mean for point in evaluated.points]
+    macs = failed + [trial.macs_per_char for trial, _ in done]
+    macs += [point.candidate.macs_per_char for point in evaluated.front]
+    heights = [height for _, height in done] + [point.val.mean for point in evaluated.front]
     log_x(axes, macs or [evaluated.reference[1]])
     log_y(axes, [*heights, *bars.values()] or [evaluated.reference[0]])
     scatter_by_cell(axes, [(trial.cell, trial.macs_per_char, height) for trial, height in done], "{} trials")

@@ -153,12 +153,14 @@ class FrontEstimate:
 def evaluate_front(candidates: Sequence[Candidate], reference: tuple[float, float]) -> FrontEstimate:
     """Evaluate the candidates: means over seeds, 95 % prediction intervals, front and hypervolume.
 
-    ``reference`` is (perplexity, MACs per character). The intervals are those of one more training with another seed;
-    all have the spread of the configurations with several seeds, and there are none if no configuration has.
+    ``reference`` is (perplexity, MACs per character); nothing worse is on the front. The intervals are those of one
+    more training with another seed; all have the spread of the configurations with several seeds, and there are none if
+    no configuration has.
     """
     candidates = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
     means = [candidate.mean_val_perplexity for candidate in candidates]
     on_front = front_mask([candidate.macs_per_char for candidate in candidates], means)
+    on_front &= np.array(means) <= reference[0]
     spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
     test_spread = pooled_spread([np.log(candidate.test_perplexities) for candidate in candidates])
 

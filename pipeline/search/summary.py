@@ -1,6 +1,6 @@
 """Summarise a search: the text that the command prints, and the description of its run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import indent
 
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
@@ -37,7 +37,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     perplexity, macs = evaluated.reference
     hypervolume = (
         f"Hypervolume {evaluated.hypervolume:.2f}, in perplexity times decades of MACs within perplexity "
-        f"{perplexity:g} and {macs:,.0f} MACs per character."
+        f"{perplexity:.4g} and {macs:,.0f} MACs per character."
     )
     return [spread, hypervolume]
 
@@ -64,13 +64,14 @@ def search_note(
     chosen: Mapping[str, Pick],
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
+    remarks: Sequence[str],
     name_of: Callable[[FrontPoint], str],
     sample: str = "",
 ) -> str:
     """The picks, a sample text of the best model, the front and the counts of a search as Markdown.
 
-    ``name_of`` returns the Markdown name of a member for the front's table. ``counts`` maps labels to counts, the main
-    one first: {"trials complete": 40, "failed": 2}.
+    ``remarks`` are sentences about the search. ``name_of`` returns the Markdown name of a member for the front's table.
+    ``counts`` maps labels to counts, the main one first: {"trials complete": 40, "failed": 2}.
     """
     if not evaluated.front:
         return f"{NO_FRONT}\n\n{_counted(counts)}."
@@ -78,7 +79,7 @@ def search_note(
     rows = [(name_of(point), *_front_row(point)[1:]) for point in evaluated.front]
     table = markdown_table(heads, rows)
     sentences = "\n".join(f"- `{_address(name, registered)}`: {plain(pick.sentence)}" for name, pick in chosen.items())
-    rest = " ".join(filter(None, (*_facts(evaluated), plain(_aliases_text(registered)))))
+    rest = " ".join(filter(None, (*remarks, *_facts(evaluated), plain(_aliases_text(registered)))))
     written = f"`{_address('best', registered)}` writes:\n\n{text_block(sample)}\n\n" if sample else ""
     return f"{sentences}\n\n{written}{table}\n\n{rest}\n\n{_counted(counts)}."
 
@@ -89,6 +90,7 @@ def search_table(
     chosen: Mapping[str, Pick],
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
+    remarks: Sequence[str],
     link: str,
 ) -> str:
     """The text that `tmlm search` prints at its end: front, picks, hypervolume, counts and the link to its run."""
@@ -98,6 +100,6 @@ def search_table(
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test")
     table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
     sentences = [f"{_address(name, registered)}: {pick.sentence}" for name, pick in chosen.items()]
-    sentences += filter(None, [_aliases_text(registered), *_facts(evaluated)])
+    sentences += filter(None, [*remarks, _aliases_text(registered), *_facts(evaluated)])
     text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

@@ -4,8 +4,7 @@ The function that makes the pool of workers is a parameter of ``search``, so tha
 """
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import log10
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from pipeline.config import CorpusConfig, SearchConfig, quick_search
+from pipeline.errors import TmlmError
 from pipeline.search import figures
 from pipeline.search.front import (
     FrontEstimate,
@@ -53,12 +53,14 @@ from pipeline.training.timing import generation_ms_per_char, queue_seconds
 log = logging.getLogger(__name__)
 
 ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
-PICKS = 3  # that are confirmed, at most at a time
+PICKS = (0.95, 0.75, 0.5)  # quantiles of their durations, which are expected of @best, @small and @knee
+FEWEST_TRIALS = 3  # that --minutes buy
+STILL = 10  # trials without a better one, after which the summary says so
 
 
 @dataclass(frozen=True)
 class SearchRun:
-    """A finished search: its run, the Pareto front, the picks, the counts of trials, registrations, and the result."""
+    """A finished search: its run, front, picks, counts of trials, registrations, remarks, and result."""
 
     run_id: str
     config: SearchConfig
@@ -66,6 +68,7 @@ class SearchRun:
     picks: Mapping[str, Pick] = field(repr=False)
     counts: Mapping[str, int]
     registered: Mapping[str, Registration] = field(repr=False)
+    remarks: Sequence[str] = field(repr=False)  # about the search as a whole, for its summary
     result: dict[str, Any] = field(repr=False)
 
 
@@ -98,9 +101,10 @@ def search(
             study.parent = run.id
             view = views.search(config.study_name, corpus.label, run.id)
             store.tag_experiment(run.store.experiment_id, dict([view.tag]))
-            run.tags({f"latest.{option}": getattr(config, option) for option in recorded.LATEST_OPTIONS})
+            options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS} | {"trials": study.trials}
+            run.tags({f"latest.{name}": "auto" if value is None else value for name, value in options.items()})
             run.yaml("space.yaml", space.as_texts())
-            study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
+            study.describe(link_to_run(run.id), "This search is not finished.")
             sweep = _SearchSweep(study, "all" if take_aliases else "own" if quick else "free", say)
             return sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
 
@@ -118,14 +122,14 @@ class _SearchSweep(Sweep[SearchRun]):
         self.preset = config.preset
         self.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
-        self._mean_seconds = 1.0  # of a training; replaced by the estimate
+        self._mean_seconds, self._picks_seconds = 1.0, [1.0] * len(PICKS)  # of a training; replaced by the estimate
         self._done = 0  # complete trials
 
     def train(self) -> None:
         """Run the trials, and confirm their picks."""
         with threadpool_limits(1, user_api="blas"):  # the sampler's matrices are small: more threads would only spin
             try:
-                if self.config.trials > len(self.results.complete()):
+                if self.search.minutes_to_plan or self.search.trials > len(self.results.complete()):
                     self._estimate()
                 self._train_trials()
                 self._confirm()
@@ -135,44 +139,54 @@ class _SearchSweep(Sweep[SearchRun]):
                 raise
 
     def _estimate(self) -> None:
-        """Announce the search, with its expected duration from random configurations, and where it is recorded."""
+        """Fix the number of trials, from the duration of random configurations, and announce the search."""
         search, config, random = self.search, self.config, Random(self.config.seed)
         drawn = [draw(search.space, random) for _ in range(ESTIMATE_DRAWS)]
         affordable = list(filter(search.can_afford, drawn)) or drawn[:1]
         configurations = [search.configs_of(parameters, config.seed) for parameters in affordable]
         self.time_steps(configurations)
-        seconds = [self.expected_seconds(*configuration) for configuration in configurations]
+        seconds = sorted(self.expected_seconds(*configuration) for configuration in configurations)
         self._mean_seconds = sum(seconds) / len(seconds)
+        self._picks_seconds = [seconds[int(quantile * (len(seconds) - 1))] for quantile in PICKS]
+        confirming = queue_seconds(self._confirmations_left(), self.pool.count)
+        if minutes := search.minutes_to_plan:
+            if self._calibration is None:
+                raise TmlmError("every process that timed steps was lost, so give --trials N in place of --minutes")
+            affordable_trials = round((60 * minutes - confirming) * self.pool.count / self._mean_seconds)
+            search.plan(max(affordable_trials, FEWEST_TRIALS))
+        else:
+            search.plan(0)
+        self.run.tags({"latest.trials": search.trials})
+        self.run.params({"trials": search.trials, "max_perplexity": f"{search.max_perplexity:.4g}"})
+
         complete = len(self.results.complete())
-        left, done = config.trials - complete, f" ({complete} are done)" if complete else ""
-        phases = left, self._confirmations_left()
-        expected = sum(queue_seconds([self._mean_seconds] * tasks, self.pool.count) for tasks in phases)
+        left, done = max(0, search.trials - complete), f" ({complete} are done)" if complete else ""
         self.announce(
             f"{counted(left, 'trial')}{done} and the confirmations of their picks",
-            expected / 60,
+            (queue_seconds([self._mean_seconds] * left, self.pool.count) + confirming) / 60,
             f"Study {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}",
         )
 
-    def _confirmations_left(self) -> int:
-        """The expected number of confirmations of the picks, minus those that are done."""
-        return max(0, PICKS * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
+    def _confirmations_left(self) -> list[float]:
+        """The expected seconds of the confirmations of the picks, without as many as are done."""
+        return (self._picks_seconds * (self.config.confirm_seeds - 1))[len(self.results.confirmations) :]
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
         return self.task(role, *proposal, {"trial": str(proposal.number)})
 
     def _train_trials(self) -> None:
-        """Train until enough trials are complete, the time is up, or the sampler has nothing new to propose."""
-        search, limit = self.search, self.config.timeout
+        """Train until enough trials are complete, or the sampler has nothing new to propose."""
+        search = self.search
 
         def next_task() -> TrainingTask | None:
-            if search.is_exhausted or (limit and time.monotonic() - self.began >= limit):
+            if search.is_exhausted:
                 return None
             proposal = search.next_task(self.pool.running)
             return None if proposal is None else self._task("trial", proposal)
 
         def seconds_ahead() -> float:
-            left = self.config.trials - self._done - self.pool.running
-            return (max(0, left) + self._confirmations_left()) * self._mean_seconds
+            left = search.trials - self._done - self.pool.running
+            return max(0, left) * self._mean_seconds + sum(self._confirmations_left())
 
         self.bar.phase()
         self._show()
@@ -196,13 +210,12 @@ class _SearchSweep(Sweep[SearchRun]):
         """Show the progress so far, and record it after each trial, for the curves on the run's page."""
         before, values = self._done, [trial.values for trial in self.results.complete()]
         self._done = len(values)
-        done, best = f"{self._done}/{self.config.trials}", min((perplexity for perplexity, _ in values), default=None)
+        done, best = f"{self._done}/{self.search.trials}", min((perplexity for perplexity, _ in values), default=None)
         self.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self._done == before:
             return
-        uniform, largest_macs = self.search.reference
-        points = [(log10_macs, perplexity) for perplexity, log10_macs in values]
-        area = hypervolume(points, (log10(largest_macs), uniform))
+        perplexity, macs = self.search.reference([best])
+        area = hypervolume([(log10_macs, value) for value, log10_macs in values], (log10(macs), perplexity))
         self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
     def _confirm(self) -> None:
@@ -212,7 +225,7 @@ class _SearchSweep(Sweep[SearchRun]):
         place.
         """
         while True:
-            evaluated = evaluate_front(self.results.candidates(), self.search.reference)
+            evaluated = self._evaluate({})
             lacking = self.search.lacking_runs([pick.point.candidate for pick in picks(evaluated).values()])
             if not lacking:
                 break
@@ -220,8 +233,11 @@ class _SearchSweep(Sweep[SearchRun]):
         self.bar.phase("timing the front")
         loads = models_of(run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id)
         times = generation_ms_per_char(list(loads.values()))
-        candidates = self.results.candidates(dict(zip(loads, times, strict=True)))
-        self.evaluated = evaluate_front(candidates, self.search.reference)
+        self.evaluated = self._evaluate(dict(zip(loads, times, strict=True)))
+
+    def _evaluate(self, ms_per_char: Mapping[str, float]) -> FrontEstimate:
+        candidates = self.results.candidates(ms_per_char)
+        return evaluate_front(candidates, self.search.reference(each.mean_val_perplexity for each in candidates))
 
     def conclude(self, seconds: float) -> SearchRun:
         """Register the picks; record the pictures, the metrics, the result and the note."""
@@ -251,6 +267,7 @@ class _SearchSweep(Sweep[SearchRun]):
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
             "hypervolume": evaluated.hypervolume,
+            "max_perplexity": self.search.max_perplexity,
             "front": [_row(point) for point in evaluated.front],
             "picks": {
                 name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
@@ -277,12 +294,24 @@ class _SearchSweep(Sweep[SearchRun]):
             run = f"#/experiments/{self.run.store.experiment_id}/runs/{point.candidate.run_id}"
             return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
 
-        dashboard_note = search_note(evaluated, chosen, registered, counts, name_with_trial)
+        remarks = self._remarks()
+        dashboard_note = search_note(evaluated, chosen, registered, counts, remarks, name_with_trial)
         self.search.describe(link_to_run(self.run.id), dashboard_note)
-        note = search_note(evaluated, chosen, registered, counts, linked, sample)
+        note = search_note(evaluated, chosen, registered, counts, remarks, linked, sample)
         duration = measured_duration(seconds, self.minutes_expected)
         self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
-        return SearchRun(self.run.id, config, evaluated, chosen, counts, registered, result)
+        return SearchRun(self.run.id, config, evaluated, chosen, counts, registered, remarks, result)
+
+    def _remarks(self) -> list[str]:
+        """Sentences about the search as a whole: its limit of perplexity, and whether it still gets better."""
+        remarks, areas = [], hypervolume_by_trial(self.results.plotted_trials(), self.evaluated.reference)
+        if self.evaluated.reference[0] > self.search.max_perplexity:
+            limit = "--max-perplexity" if self.config.max_perplexity else "the 3-gram's"
+            reached = f"perplexity {self.search.max_perplexity:.3g} ({limit})"
+            remarks.append(f"No configuration reaches {reached}, so this is the front of all.")
+        if len(areas) > STILL and areas[-1] == areas[-1 - STILL]:
+            remarks.append(f"The last {STILL} trials have found nothing better.")
+        return remarks
 
     def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
@@ -290,7 +319,7 @@ class _SearchSweep(Sweep[SearchRun]):
         if self.config.on_top_of == "ngram":
             about += ", networks on top of n-grams"
         baselines = self.corpus.baselines(self.config.preset)["val"]
-        areas = hypervolume_by_trial(trials, self.search.reference)
+        areas = hypervolume_by_trial(trials, evaluated.reference)
         return {
             "pareto": figures.pareto_front(trials, evaluated, chosen, baselines, about),
             "hypervolume": figures.hypervolume_history(areas, evaluated, f"hypervolume of the front: {about}"),

@@ -30,7 +30,8 @@ FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so tha
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
 RESULT_FILE = "result.json"  # artifact with a step's result
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
-LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")  # of a search, which may change
+# of a search, which may change
+LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE = 200  # runs in one request
 

@@ -56,6 +56,12 @@ def test_without_a_second_seed_there_is_no_interval():
     assert "nan" not in repr(evaluated)
 
 
+def test_nothing_above_the_perplexity_of_the_reference_is_on_the_front():
+    evaluated = evaluate_front([candidate("a", 100, 6.0), candidate("b", 200, 4.0)], (5.0, 1e6))
+    assert [point.candidate.name for point in evaluated.front] == ["b"]
+    assert evaluated.hypervolume == pytest.approx(log10(1e6 / 200))
+
+
 def test_what_diverged_with_a_seed_is_not_on_the_front_and_does_not_widen_the_intervals_of_others():
     steady = candidate("steady", 100, 4.0, 4.1)
     diverged = candidate("diverged", 200, 4.0, inf)

@@ -17,7 +17,7 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError, TmlmError
 from pipeline.export.tables import FRONT
-from pipeline.search.study.attributes import of_trial
+from pipeline.search.study.attributes import of_study, of_trial
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.workers import Event, Loss
@@ -32,7 +32,7 @@ from tests.pools import Inline, not_trained, pool_with
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
-    "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.005", "epochs": 2, "trials": 3
+    "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.005", "epochs": 2, "minutes": 0.001
 }  # fmt: skip
 
 
@@ -97,8 +97,9 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
     assert len(searched.evaluated.front) < len(searched.evaluated.points)
 
 
-def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab):
+def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab, study):
     assert said[0].startswith("3 trials and the confirmations of their picks: ")
+    assert of_study(study)["plan"] == [3, 0.001]
     assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
     client = MlflowClient()
     run = client.get_run(searched.run_id)

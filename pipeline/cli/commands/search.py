@@ -48,7 +48,9 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
     if quick:
         name = f"quick {name}: a first look at small models after {done.config.epochs} epochs, one seed each"
     link = links.shown("front", links.link_to_search(done.run_id))
-    table = search_summary.search_table(name, done.evaluated, done.picks, done.registered, done.counts, link)
+    table = search_summary.search_table(
+        name, done.evaluated, done.picks, done.registered, done.counts, done.remarks, link
+    )
     show(done.result, as_json, table)
 
 

@@ -121,6 +121,8 @@ class KnownCostSampler(BaseSampler):
         max_cost: Budget: no trial with a higher cost is proposed.
         worst: A trial whose unknown objective is this value or worse counts as failed, as do trials that end as FAIL or
             PRUNED. The model of failures learns from failed trials, the model of the objective does not.
+        reference: The unknown objective at the reference point of the hypervolume, to which worse values add nothing;
+            used once a trial is better. By default it is ``worst``, or else a little beyond the worst finished trial.
         log: Whether to model the logarithm of the unknown objective, which then must be positive, and to improve the
             hypervolume of the logarithm.
         ignore: A function that returns whether to treat a trial as if it were not in the study, such as one that failed
@@ -151,6 +153,7 @@ class KnownCostSampler(BaseSampler):
         known_objective: int = 1,
         max_cost: float | None = None,
         worst: float | None = None,
+        reference: float | None = None,
         log: bool = True,
         ignore: Callable[[FrozenTrial], bool] | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
@@ -161,12 +164,14 @@ class KnownCostSampler(BaseSampler):
             raise ValueError(f"known_objective is {known_objective}; it is the index of one of two objectives, 0 or 1")
         if n_startup_trials < 1:
             raise ValueError(f"n_startup_trials is {n_startup_trials}; the model needs at least 1")
-        if log and worst is not None and worst <= 0:
-            raise ValueError(f"worst is {worst}, which has no logarithm; give a positive value or log=False")
+        for name, value in {"worst": worst, "reference": reference}.items():
+            if log and value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}, which has no logarithm; give a positive value or log=False")
         self._cost = cost
         self._known_objective = known_objective
         self._max_cost = max_cost
         self._worst = worst
+        self._reference = reference
         self._log = log
         self._ignore = ignore
         self._search_space = None if search_space is None else dict(search_space)
@@ -423,14 +428,19 @@ class _Proposal:
         inputs, price, failed = self._inputs(history), history.price, history.failed
         repeats = [len(losses) for losses in history.losses]
         y = np.array([loss for losses in history.losses for loss in losses])
-        worst = self.sampler._worst
+        worst, reference = (
+            None if value is None else self.sampler.loss(value, self.sign)
+            for value in (self.sampler._worst, self.sampler._reference)
+        )
+        if reference is not None and y.min() < reference:
+            worst = reference
         decided, usable = failed | (np.array(repeats) > 0), ~failed
         fitted = np.repeat(inputs, repeats, axis=0), winsorised(y, np.repeat(price, repeats))
         return Acquisition(
             model=GaussianProcess(*fitted, self.categorical),
             at=inputs[usable],
             price=price[usable],
-            worst=y.max() + 0.1 * (np.ptp(y) or 1.0) if worst is None else self.sampler.loss(worst, self.sign),
+            worst=y.max() + 0.1 * (np.ptp(y) or 1.0) if worst is None else worst,
             price_limit=price_limit,
             success=SuccessModel(inputs[decided], ~failed[decided], self.categorical) if failed.any() else None,
             normals=self.generator.standard_normal((POSTERIOR_SAMPLES, int(usable.sum()))),

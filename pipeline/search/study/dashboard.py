@@ -20,6 +20,7 @@ from pipeline.config import SearchConfig
 from pipeline.search.study.protocol import OBJECTIVES, training_of
 from pipeline.search.study.space import Space
 from pipeline.support.markdown import plain, text_block
+from pipeline.support.wording import counted
 from pipeline.tracking import store
 
 NOTE_PIECE = 2045  # characters of a piece of a note
@@ -77,8 +78,8 @@ def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, l
         f"- **text**: {plain(text)}\n"
         f"- **space**: {plain(space.as_line())}{budget}\n"
         f"- **a trial**: one training, {training_of(config)}, seed {config.seed}\n"
-        f"- **sampler**: {config.sampler}, until {config.trials:,} trials are complete; then every pick is trained "
-        f"until it has {config.confirm_seeds} seed{'s' * (config.confirm_seeds > 1)}\n"
+        f"- **sampler**: {config.sampler}; after the last trial, every pick is trained until it has "
+        f"{counted(config.confirm_seeds, 'seed')}\n"
         f"- **{OBJECTIVES[0]}** (minimised): the effective number of characters the model chooses between at each "
         f"step; {vocab_size} = guessing, 1 = certain\n"
         f"- **{OBJECTIVES[1]}** (minimised): decimal logarithm of the multiply-accumulate operations to generate one "

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import count, islice
-from math import log10
+from math import inf, log10
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -79,7 +79,11 @@ class Search:
             self.study = open_study(self.storage, config, space, corpus, corpus_config)
             self.results = Results(self.study, config, space, self.vocab_size)
             done = len(self.results.trials())
-            self.study.sampler = build_sampler(config, space, self.macs_per_char, self.vocab_size, done)
+            self._planned_trials, self._planned_minutes = attributes.of_study(self.study).get(attributes.PLAN, (0, 0.0))
+            self.trials = config.trials or self._planned_trials  # complete ones in total, at the end of this command
+            self.study.sampler = build_sampler(
+                config, space, self.macs_per_char, self.vocab_size, self.max_perplexity, done
+            )
 
     @property
     def parent(self) -> str | None:
@@ -96,10 +100,34 @@ class Search:
         note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, conclusion)
         dashboard.write_study_note(self.study, note)
 
+    @property
+    def minutes_to_plan(self) -> float:
+        """The part of --minutes for which the study has no trials yet; 0 if --trials is given."""
+        return 0.0 if self.config.trials else max(0.0, self.config.minutes - self._planned_minutes)
+
+    def plan(self, more_trials: int) -> None:
+        """Record how many trials the study has been asked for: ``more_trials`` are those of the minutes to plan."""
+        self.trials += more_trials
+        self._planned_trials = max(self.trials, self._planned_trials)
+        self._planned_minutes = max(self.config.minutes, self._planned_minutes)
+        attributes.set_of_study(self.study, attributes.PLAN, [self._planned_trials, self._planned_minutes])
+
     @cached_property
-    def reference(self) -> tuple[float, float]:
-        """The reference point of hypervolumes: uniform perplexity, largest MACs per character of the space."""
-        return float(self.vocab_size), float(max(self.macs_per_char(corner) for corner in self.space.corners()))
+    def max_perplexity(self) -> float:
+        """--max-perplexity, by default the 3-gram's; at most the uniform perplexity."""
+        singles = self.corpus.baselines(self.config.preset)["val"].singles
+        trigram = next(2**score.bits_per_char for score in singles if score.order == 3)
+        return min(self.config.max_perplexity or trigram, float(self.vocab_size))
+
+    @cached_property
+    def largest_macs(self) -> int:
+        """The largest MACs per character of the space."""
+        return max(self.macs_per_char(corner) for corner in self.space.corners())
+
+    def reference(self, perplexities: Iterable[float]) -> tuple[float, float]:
+        """The reference point of hypervolumes: ``max_perplexity``, or if none of these reaches it uniform; MACs."""
+        reaches = min(perplexities, default=inf) <= self.max_perplexity
+        return self.max_perplexity if reaches else float(self.vocab_size), float(self.largest_macs)
 
     def macs_per_char(self, parameters: Mapping[str, Any]) -> int:
         """The exact MACs per character of a configuration, computed without training."""
@@ -126,7 +154,7 @@ class Search:
         if not self.results.trials() and (default := self._default_shape()):
             self.study.enqueue_trial(default)
         untrained = 0
-        while len(self.results.complete()) + running < self.config.trials:
+        while len(self.results.complete()) + running < self.trials:
             enqueues = self.config.sampler == "grid" or untrained >= UNTRAINED_IN_A_ROW
             if enqueues and not self.results.trials(TrialState.WAITING):
                 if (new := self._untried()) is None:

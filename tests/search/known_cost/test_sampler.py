@@ -140,6 +140,14 @@ def test_the_first_trials_are_spread_over_the_costs_the_cheapest_first():
     assert {trial.params["cell"] for trial in study.trials} == {"rnn", "gru", "lstm"}
 
 
+def test_a_reference_keeps_the_proposals_where_something_better_is_expected_and_worse_trials_are_no_failures():
+    limited, unlimited = study_of(known_cost(reference=5.5)), study_of(known_cost())
+    for study in (limited, unlimited):
+        run(study, 15)
+    low, high = ([trial.values[0] for trial in study.trials[5:]] for study in (limited, unlimited))
+    assert sum(value < 5.5 for value in low) >= 9 > sum(value < 5.5 for value in high)
+
+
 def test_no_configuration_is_proposed_twice_before_all_were_tried():
     small: dict[str, BaseDistribution] = {
         "cell": CategoricalDistribution(("rnn", "gru")),
