@@ -11,7 +11,7 @@ from math import inf, log2
 from typing import Any, Literal
 
 from models.cells import CELLS
-from models.config import LARGEST_SIZE, ConfigError, ModelConfig, Partner, check, option, setting
+from models.config import LARGEST_SIZE, ConfigError, ModelConfig, check, option, setting
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
@@ -327,6 +327,7 @@ def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str
     return sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
+CostName = Literal["macs", "stored-numbers"]
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 
 
@@ -350,8 +351,13 @@ class SearchConfig:
         **preset_from(1, 1_000_000),
     )
     confirm_seeds: int = option(2, help="Seeds in total of each pick (1: no confirmations).", low=1, high=1000)
+    cost: CostName = option(
+        "macs",
+        help="What is minimised beside perplexity: MACs per character, or the numbers that a model stores (parameters "
+        "and n-grams).",
+    )
     sampler: SamplerName = option(
-        "known-cost", help="known-cost: models the perplexity and computes the MACs; the others are Optuna's."
+        "known-cost", help="known-cost: models the perplexity and computes the cost; the others are Optuna's."
     )
     workers: int | None = workers_option()
     budget_macs: int = option(0, help="Largest number of MACs per character of a trial (0: no limit).", low=0)
@@ -363,12 +369,14 @@ class SearchConfig:
         0, help="Seed of the sampler and the trials; confirmations use the seeds after it.", low=0, high=2**31 - 1
     )
     preset: Literal["stream", "report"] = setting("stream", help="Preset that each model is trained with.")
-    on_top_of: Partner = option("nothing", help="ngram: each network corrects n-grams of the training text.")
     storage: str = setting("auto", help="Optuna storage, an SQLAlchemy URL; auto: $TMLM_STORAGE or mlruns/optuna.db.")
     space: str = option("", help="YAML file with the search space, instead of the options below.", group="Space")
     cell: str = option("rnn,gru,lstm", help="Recurrent cells.", group="Space")
     num_layers: str = option("1..3", help="Recurrent layers.", group="Space")
     hidden_size: str = option("8..256", help="Units of each layer.", group="Space")
+    on_top_of: str = option(
+        "nothing", help="nothing, or ngram: the network corrects n-grams of the training text; or both.", group="Space"
+    )
     learning_rate: str = setting("auto", help="Peak learning rate; auto: the preset's.")
     dropout: str = setting("auto", help="Dropout between layers; auto: the preset's.")
     recurrent_dropout: str = setting("auto", help="DropConnect of the recurrent weights; auto: the preset's.")
@@ -378,6 +386,8 @@ class SearchConfig:
         check(self)
         if not self.study_name.strip():
             raise ConfigError("study_name", "is empty; give the study a name")
+        if self.budget_macs and self.cost != "macs":
+            raise ConfigError("budget_macs", f"is {self.budget_macs}, and another cost is searched", ("cost", "macs"))
 
 
 QUICK_STUDY = "quick"

@@ -34,6 +34,8 @@ from pipeline.support.plotting import (
 )
 from pipeline.support.wording import span
 
+HOLLOW = {"markerfacecolor": "none", "mew": 1.0}  # the markers of models on top of n-grams
+
 
 def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
     """The front's members with their labels, such as "lstm 1x64 (knee)", picks first."""
@@ -48,15 +50,17 @@ def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tupl
 
 
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
-    """Draw means over seeds with their intervals as large markers, at the given x."""
+    """Draw means over seeds with their intervals as large markers, hollow on top of n-grams, at the given x."""
     for x, point in points:
         style = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
-        mean_with_interval(axes, style, x, point.val, markeredgecolor="black", zorder=5)
+        hollow = {"markerfacecolor": "white", "markeredgecolor": style[0], "markeredgewidth": 1.5}
+        look = hollow if point.candidate.ngram_entries else {"markeredgecolor": "black"}
+        mean_with_interval(axes, style, x, point.val, zorder=5, **look)
 
 
 def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
     """Draw the front as steps up to the right edge; returns their line segments."""
-    ends = [*(point.candidate.macs_per_char for point in front), axes.get_xlim()[1]]
+    ends = [*(point.cost for point in front), axes.get_xlim()[1]]
     corners: list[tuple[float, float]] = []
     for point, (start, end) in zip(front, pairwise(ends), strict=True):
         corners += [(start, point.val.mean), (end, point.val.mean)]
@@ -71,13 +75,13 @@ def pareto_front(
     baselines: Baselines,
     about: str,
 ) -> bytes:
-    """Draw trials and the front: validation perplexity against MACs per character and stored numbers, on log scales.
+    """Draw trials and the front: validation perplexity against the cost and against stored numbers, on log scales.
 
     Nothing above the perplexity of the reference point is drawn. ``about`` names study and text, ``chosen`` are the
     picks, which the labels name. ``baselines`` are horizontal lines, and n-gram models are drawn against the numbers
     that they store. A failed trial is a cross at the upper edge.
     """
-    limit, failed = evaluated.reference[0], [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
+    limit, failed = evaluated.reference[0], [trial.cost for trial in trials if trial.val_perplexity is None]
     bars = {label: value for label, value in baselines.perplexities().items() if value <= limit}
     done = [(trial, value) for trial in trials if (value := trial.val_perplexity or inf) <= limit]
     left_out = len(trials) - len(done) - len(failed)
@@ -88,12 +92,13 @@ def pareto_front(
         title += f"; seeds for each configuration on the front: {span(seeds)}"
     figure = new_figure(14.6, 6.3)
     axes = add_axes(figure, title, 121)
-    macs = failed + [trial.macs_per_char for trial, _ in done]
-    macs += [point.candidate.macs_per_char for point in evaluated.front]
+    costs = failed + [trial.cost for trial, _ in done] + [point.cost for point in evaluated.front]
     heights = [height for _, height in done] + [point.val.mean for point in evaluated.front]
-    log_x(axes, macs or [evaluated.reference[1]])
+    log_x(axes, costs or [evaluated.reference[1]])
     log_y(axes, [*heights, *bars.values()] or [evaluated.reference[0]])
-    scatter_by_cell(axes, [(trial.cell, trial.macs_per_char, height) for trial, height in done], "{} trials")
+    for on_ngrams, label, look in (False, "{} trials", {}), (True, "{} trials on n-grams (hollow)", HOLLOW):
+        shown = [(trial.cell, trial.cost, height) for trial, height in done if trial.on_ngrams == on_ngrams]
+        scatter_by_cell(axes, shown, label, **look)
     if failed:
         top = axes.get_xaxis_transform()
         axes.plot(failed, [0.985] * len(failed), "x", color=FAINT, transform=top, label=f"failed ({len(failed)})")
@@ -101,11 +106,11 @@ def pareto_front(
     if not heights:
         say(axes, "no finished trial")
     lines = [*from_edge_to_edge(axes, bars.values()), *_staircase(axes, evaluated.front)]
-    _members(axes, [(point.candidate.macs_per_char, point) for point in evaluated.front])
-    axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
+    _members(axes, [(point.cost, point) for point in evaluated.front])
+    axes.set(xlabel=f"{evaluated.axis.name} ({evaluated.axis.details})", ylabel="validation perplexity per character")
     _by_memory(figure, axes, evaluated, baselines)
-    labels = [(text, point.candidate.macs_per_char, point.val.mean) for text, point in _named(evaluated.front, chosen)]
-    write_labels(axes, labels, [(t.macs_per_char, h) for t, h in done], lines, keep=len(chosen))
+    labels = [(text, point.cost, point.val.mean) for text, point in _named(evaluated.front, chosen)]
+    write_labels(axes, labels, [(t.cost, h) for t, h in done], lines, keep=len(chosen))
     return plotting.png(figure)
 
 
@@ -133,7 +138,7 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
     """Draw the hypervolume after each trial, then that of the means over seeds.
 
-    ``areas`` are in perplexity times decades of MACs.
+    ``areas`` are in perplexity times decades of cost.
     """
     figure = new_figure(8, 4)
     axes = add_axes(figure, title)
@@ -143,7 +148,7 @@ def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title:
         say(axes, "no finished trial")
     if evaluated.points:
         scatter(axes, [(len(areas) + 1, evaluated.hypervolume)], "o", color=VAL, label="means over seeds")
-    axes.set(xlabel="trials", ylabel="hypervolume\nperplexity x decades of MACs")
+    axes.set(xlabel="trials", ylabel=f"hypervolume\nperplexity x decades of {evaluated.axis.short}")
     whole_numbers(axes)
     legend_below(figure, [axes], 2)
     return plotting.png(figure)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.config import CostName
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
 
 
@@ -62,12 +63,35 @@ WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this 
 # --- configurations and their runs -----------------------------------------------------------------------------------
 
 
+class CostAxis(NamedTuple):
+    """The cost that a search minimises: its name among a trial's attributes, and in sentences and figures."""
+
+    attribute: str
+    name: str
+    short: str
+    details: str
+
+    def of(self, candidate: "Candidate") -> int:
+        """This cost of a candidate."""
+        cost: int = getattr(candidate, self.attribute)
+        return cost
+
+
+COSTS: dict[CostName, CostAxis] = {
+    "macs": CostAxis(
+        "macs_per_char", "MACs per character", "MACs", "multiply-accumulate operations, output layer included"
+    ),
+    "stored-numbers": CostAxis("stored_numbers", "stored numbers", "stored numbers", "parameters and n-grams"),
+}
+
+
 class Trial(NamedTuple):
-    """A trial as the figures show it; the MACs of a failed trial are known too."""
+    """A trial as the figures show it; the cost of a failed trial is known too."""
 
     cell: str
-    macs_per_char: int
+    cost: int
     val_perplexity: float | None  # None: it failed
+    on_ngrams: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,8 +117,8 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """The name in figures, such as lstm 1x64."""
-        return f"{self.cell} {self.num_layers}x{self.hidden_size}"
+        """The name in figures, such as lstm 1x64, or lstm 1x32+ngram."""
+        return f"{self.cell} {self.num_layers}x{self.hidden_size}{'+ngram' if self.ngram_entries else ''}"
 
     @property
     def stored_numbers(self) -> int:
@@ -118,9 +142,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """An evaluated candidate: geometric means over its seeds, with prediction intervals."""
+    """An evaluated candidate: the search's cost, and geometric means over its seeds with prediction intervals."""
 
     candidate: Candidate
+    cost: int
     val: Estimate
     test: Estimate | None
     on_front: bool
@@ -133,9 +158,9 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class FrontEstimate:
-    """All candidates, ordered by MACs, with the area that they dominate and the spread among seeds.
+    """All candidates, ordered by cost, with the area that they dominate and the spread among seeds.
 
-    ``reference`` is (perplexity, MACs per character); ``hypervolume`` is in perplexity times decades of MACs.
+    ``reference`` is (perplexity, cost); ``hypervolume`` is in perplexity times decades of the cost that ``axis`` names.
     ``spread`` is that of log perplexity among the seeds of one configuration, pooled over those with several.
     """
 
@@ -143,6 +168,7 @@ class FrontEstimate:
     reference: tuple[float, float]
     hypervolume: float
     spread: Spread
+    axis: CostAxis
 
     @cached_property
     def front(self) -> tuple[FrontPoint, ...]:
@@ -150,16 +176,19 @@ class FrontEstimate:
         return tuple(point for point in self.points if point.on_front)
 
 
-def evaluate_front(candidates: Sequence[Candidate], reference: tuple[float, float]) -> FrontEstimate:
+def evaluate_front(
+    candidates: Sequence[Candidate], reference: tuple[float, float], cost: CostName = "macs"
+) -> FrontEstimate:
     """Evaluate the candidates: means over seeds, 95 % prediction intervals, front and hypervolume.
 
-    ``reference`` is (perplexity, MACs per character); nothing worse is on the front. The intervals are those of one
+    ``reference`` is (perplexity, cost); nothing worse is on the front. The intervals are those of one
     more training with another seed; all have the spread of the configurations with several seeds, and there are none if
     no configuration has.
     """
-    candidates = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
-    means = [candidate.mean_val_perplexity for candidate in candidates]
-    on_front = front_mask([candidate.macs_per_char for candidate in candidates], means)
+    axis = COSTS[cost]
+    candidates = sorted(candidates, key=lambda c: (axis.of(c), c.mean_val_perplexity, c.name))
+    means, costs = [candidate.mean_val_perplexity for candidate in candidates], list(map(axis.of, candidates))
+    on_front = front_mask(costs, means)
     on_front &= np.array(means) <= reference[0]
     spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
     test_spread = pooled_spread([np.log(candidate.test_perplexities) for candidate in candidates])
@@ -170,22 +199,23 @@ def evaluate_front(candidates: Sequence[Candidate], reference: tuple[float, floa
     points = tuple(
         FrontPoint(
             candidate,
+            axis.of(candidate),
             predicted(candidate.val_perplexities, spread),
             predicted(candidate.test_perplexities, test_spread) if candidate.test_perplexities else None,
             bool(is_member),
         )
         for candidate, is_member in zip(candidates, on_front, strict=True)
     )
-    area = [(log10(candidate.macs_per_char), mean) for candidate, mean in zip(candidates, means, strict=True)]
-    return FrontEstimate(points, reference, hypervolume(area, (log10(reference[1]), reference[0])), spread)
+    area = [(log10(each), mean) for each, mean in zip(costs, means, strict=True)]
+    return FrontEstimate(points, reference, hypervolume(area, (log10(reference[1]), reference[0])), spread, axis)
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
-    """The hypervolume after each trial, in perplexity times decades of MACs; a failed trial adds nothing.
+    """The hypervolume after each trial, in perplexity times decades of cost; a failed trial adds nothing.
 
-    ``reference`` is (perplexity, MACs per character).
+    ``reference`` is (perplexity, cost).
     """
-    points = [(log10(trial.macs_per_char), trial.val_perplexity or reference[0]) for trial in trials]
+    points = [(log10(trial.cost), trial.val_perplexity or reference[0]) for trial in trials]
     corner = (log10(reference[1]), reference[0])
     return [hypervolume(points[: number + 1], corner) for number in range(len(points))]
 
@@ -206,56 +236,58 @@ class Pick:
         return self.point.candidate.run_id
 
 
-def described(point: FrontPoint) -> str:
+def described(point: FrontPoint, axis: CostAxis) -> str:
     """Describe a member: gru-1x64 (41,820 MACs per character, validation perplexity 4.61 ± 0.05 over 3 seeds, ...)."""
     seeds = f"over {point.seeds} seeds" if point.seeds > 1 else "with one seed"
     test = f", test {point.test}" if point.test else ""
-    macs = f"{point.candidate.macs_per_char:,} MACs per character"
-    return f"{point.candidate.name} ({macs}, validation perplexity {point.val} {seeds}{test})"
+    cost = f"{point.cost:,} {axis.name}"
+    return f"{point.candidate.name} ({cost}, validation perplexity {point.val} {seeds}{test})"
 
 
-def _costlier(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
-    """Compare a member of the front with a costlier one: by how much its MACs rise and its perplexity falls."""
-    times = other.candidate.macs_per_char / point.candidate.macs_per_char
+def _costlier(point: FrontPoint, other: FrontPoint, axis: CostAxis, name: str = "") -> str:
+    """Compare a member of the front with a costlier one: by how much its cost rises and its perplexity falls."""
+    times = other.cost / point.cost
     less = 100 * (1 - other.val.mean / point.val.mean)
     factor = f"{times:.3g}" if times < 100 else f"{times:,.0f}"
-    return f"{name or other.candidate.name} needs {factor} times as many MACs for {less:.2g} % less perplexity"
+    return f"{name or other.candidate.name} needs {factor} times as many {axis.short} for {less:.2g} % less perplexity"
 
 
 def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     """Pick members of the front: small, knee and best, in this order; empty without a front.
 
-    ``small`` has the fewest MACs among those within 5 % of the best mean validation perplexity, ``knee`` lies furthest
-    below the chord of the front in (log10 MACs, log perplexity), and ``best`` has the lowest mean validation
+    ``small`` has the lowest cost among those within 5 % of the best mean validation perplexity, ``knee`` lies furthest
+    below the chord of the front in (log10 cost, log perplexity), and ``best`` has the lowest mean validation
     perplexity, by the means over seeds. One member may be picked several times.
     """
-    front = evaluated.front
+    front, axis = evaluated.front, evaluated.axis
     if not front:
         return {}
-    best = min(front, key=lambda point: point.val.mean)  # the first of equals, which has the fewest MACs
+    best = min(front, key=lambda point: point.val.mean)  # the first of equals, which has the lowest cost
     small = next(point for point in front if point.val.mean <= (1 + WITHIN) * best.val.mean)
-    bend = front[knee([(log10(point.candidate.macs_per_char), log(point.val.mean)) for point in front])]
+    bend = front[knee([(log10(point.cost), log(point.val.mean)) for point in front])]
     first = front[0]
     percent = f"{100 * WITHIN:.0f} %"
 
     if small is best:
-        sentence = f"{described(small)} is the best, and nothing smaller is within {percent} of it."
+        sentence = f"{described(small, axis)} is the best, and nothing smaller is within {percent} of it."
     else:
-        sentence = f"{described(small)} is the smallest within {percent} of the best; {_costlier(small, best)}."
+        sentence = (
+            f"{described(small, axis)} is the smallest within {percent} of the best; {_costlier(small, best, axis)}."
+        )
     chosen = {"small": Pick(small, sentence)}
 
-    sentence = f"{described(bend)} is the knee"
+    sentence = f"{described(bend, axis)} is the knee"
     if len(front) == 1:
         sentence += ": the front has no other"
     elif bend is first:
         sentence += ": the smallest, as nothing lies below the chord of the front"
     else:
-        sentence += f": {_costlier(first, bend, 'it')} than {first.candidate.name}"
+        sentence += f": {_costlier(first, bend, axis, 'it')} than {first.candidate.name}"
     if bend is not best:
-        sentence += f"; {_costlier(bend, best)}"
+        sentence += f"; {_costlier(bend, best, axis)}"
     chosen["knee"] = Pick(bend, sentence + ".")
 
-    sentence = f"{described(best)} has the lowest validation perplexity of "
+    sentence = f"{described(best, axis)} has the lowest validation perplexity of "
     sentence += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
     if rivals := [each.candidate.name for each in front if each is not best and each.val.mean <= (best.val.high or 0)]:
         sentence += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import indent
 
-from pipeline.search.front import FrontEstimate, FrontPoint, Pick
+from pipeline.search.front import COSTS, FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.tracking.registry import Registration
@@ -34,12 +34,14 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
             f"Its spread among seeds ({100 * deviation:.2g} % of perplexity, {degrees} degrees of freedom) is pooled "
             "over all that have several."
         )
-    perplexity, macs = evaluated.reference
+    (perplexity, cost), axis = evaluated.reference, evaluated.axis
     hypervolume = (
-        f"Hypervolume {evaluated.hypervolume:.2f}, in perplexity times decades of MACs within perplexity "
-        f"{perplexity:.4g} and {macs:,.0f} MACs per character."
+        f"Hypervolume {evaluated.hypervolume:.2f}, in perplexity times decades of {axis.short} within perplexity "
+        f"{perplexity:.4g} and {cost:,.0f} {axis.name}."
     )
-    return [spread, hypervolume]
+    stored = any(point.candidate.ngram_entries for point in evaluated.front) and axis is COSTS["macs"]
+    uncounted = ["MACs do not count the n-grams that a model on top of them stores."] if stored else []
+    return [spread, *uncounted, hypervolume]
 
 
 def _address(name: str, registered: Mapping[str, Registration]) -> str:

@@ -214,8 +214,8 @@ class _SearchSweep(Sweep[SearchRun]):
         self.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self._done == before:
             return
-        perplexity, macs = self.search.reference([best])
-        area = hypervolume([(log10_macs, value) for value, log10_macs in values], (log10(macs), perplexity))
+        perplexity, cost = self.search.reference([best])
+        area = hypervolume([(log10_cost, value) for value, log10_cost in values], (log10(cost), perplexity))
         self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
     def _confirm(self) -> None:
@@ -237,7 +237,8 @@ class _SearchSweep(Sweep[SearchRun]):
 
     def _evaluate(self, ms_per_char: Mapping[str, float]) -> FrontEstimate:
         candidates = self.results.candidates(ms_per_char)
-        return evaluate_front(candidates, self.search.reference(each.mean_val_perplexity for each in candidates))
+        reference = self.search.reference(each.mean_val_perplexity for each in candidates)
+        return evaluate_front(candidates, reference, self.config.cost)
 
     def conclude(self, seconds: float) -> SearchRun:
         """Register the picks; record the pictures, the metrics, the result and the note."""
@@ -261,6 +262,7 @@ class _SearchSweep(Sweep[SearchRun]):
             "study_name": config.study_name,
             "storage": store.shown(storage_url(config)),
             "sampler": config.sampler,
+            "cost": config.cost,
             "corpus": corpus.label,
             "corpus_sha256": corpus.corpus_sha256,
             **counts,
@@ -316,8 +318,6 @@ class _SearchSweep(Sweep[SearchRun]):
     def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
         trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
-        if self.config.on_top_of == "ngram":
-            about += ", networks on top of n-grams"
         baselines = self.corpus.baselines(self.config.preset)["val"]
         areas = hypervolume_by_trial(trials, evaluated.reference)
         return {

@@ -103,14 +103,15 @@ def scatter(axes: Axes, points: Sequence[tuple[float, float]], marker: str, **st
         axes.plot(*zip(*points, strict=True), marker, **style)
 
 
-def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], label: str = "{}") -> None:
+def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], label: str = "{}", **options: Any) -> None:
     """Draw each (cell, x, y) as a small dot in the style of its cell; ``label`` is formatted with the cell."""
     of_cell: dict[str, list[tuple[float, float]]] = {}
     for cell, x, y in points:
         of_cell.setdefault(cell, []).append((x, y))
     for cell in sorted(of_cell, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
         colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
-        scatter(axes, of_cell[cell], marker, color=colour, markersize=5, alpha=0.55, mew=0, label=label.format(cell))
+        look = {"color": colour, "markersize": 5, "alpha": 0.55, "mew": 0, **options}
+        scatter(axes, of_cell[cell], marker, label=label.format(cell), **look)
 
 
 def mean_with_interval(axes: Axes, style: tuple[str, str], x: float, value: "Estimate", **options: Any) -> None:

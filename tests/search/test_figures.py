@@ -25,7 +25,7 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
         macs = 20_000 if equal else int(1_000 * 1.12**i)
         level = 28.0 if diverged else 3.4 * (1 + 3 * (macs / 1_500) ** -0.4) * (1 + 0.05 * rng.random())
         val = tuple(float(level * np.exp(rng.normal(0, 0.01))) for _ in range(seeds))
-        trials.append(Trial(cell, macs, val[0]))
+        trials.append(Trial(cell, macs, val[0], on_ngrams=i == 5))
         runs = tuple(f"{i}-{seed}" for seed in range(seeds))
         ms = (macs / 1e6, macs / 9e5) if i % 7 else ()
         candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, macs, runs, val, val, ms))
@@ -77,6 +77,7 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
         "rnn trials",
         "gru trials",
         "lstm trials",
+        "lstm trials on n-grams (hollow)",
         "failed (2)",
         "5-gram 3.48",
         "n-grams of orders 1 to 10 3.36",

@@ -83,6 +83,7 @@ def test_points_stand_by_macs_and_the_front_is_that_of_the_means():
 def test_the_hypervolume_is_in_perplexity_times_decades_within_the_reference():
     evaluated = evaluate_front([candidate("a", 10_000, 8.0), candidate("b", 100_000, 3.0)], REFERENCE)
     assert evaluated.hypervolume == pytest.approx(1 * (28 - 8) + 1 * (28 - 3))
+    assert evaluate_front([candidate("a", 10_000, 8.0)], (28.0, 99e3), "stored-numbers").hypervolume == 20  # 9,900
     assert evaluate_front([candidate("a", 2_000_000, 8.0), candidate("b", 10, 30.0)], REFERENCE).hypervolume == 0
 
 

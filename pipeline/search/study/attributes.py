@@ -22,7 +22,7 @@ CONFIRMED = "confirmed:"  # prefix of TRIAL:SEED, whose value is the result of a
 # user attributes of a trial, beside the results of its training
 MODEL, SEED, SAMPLE_TEXT = "model", "seed", "sample_text"
 MLFLOW_RUN, RUN_ID = "mlflow_run", "run_id"  # URL and id of its run
-MACS, NGRAM_ENTRIES = "macs_per_char", "ngram_entries"  # the latter for a model on top of n-grams
+MACS, STORED = "macs_per_char", "stored_numbers"
 STOPPED = "stopped"  # why its training stopped early; "" is not stored
 FAILURE = "failure"  # why it failed
 

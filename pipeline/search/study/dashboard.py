@@ -17,7 +17,8 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial
 
 from pipeline.config import SearchConfig
-from pipeline.search.study.protocol import OBJECTIVES, training_of
+from pipeline.search.front import COSTS
+from pipeline.search.study.protocol import objectives, training_of
 from pipeline.search.study.space import Space
 from pipeline.support.markdown import plain, text_block
 from pipeline.support.wording import counted
@@ -73,6 +74,7 @@ def trial_note(model: str, result: Mapping[str, Any], link: str) -> str:
 def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, link: str, outcome: str) -> str:
     """The note of a study: its outcome, what is searched and how, the objectives, and where the runs are."""
     budget = f", at most {config.budget_macs:,} MACs per character" if config.budget_macs else ""
+    (perplexity, cost), axis = objectives(config), COSTS[config.cost]
     return (
         f"{outcome}\n\n### The search\n\n"
         f"- **text**: {plain(text)}\n"
@@ -80,10 +82,9 @@ def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, l
         f"- **a trial**: one training, {training_of(config)}, seed {config.seed}\n"
         f"- **sampler**: {config.sampler}; after the last trial, every pick is trained until it has "
         f"{counted(config.confirm_seeds, 'seed')}\n"
-        f"- **{OBJECTIVES[0]}** (minimised): the effective number of characters the model chooses between at each "
+        f"- **{perplexity}** (minimised): the effective number of characters the model chooses between at each "
         f"step; {vocab_size} = guessing, 1 = certain\n"
-        f"- **{OBJECTIVES[1]}** (minimised): decimal logarithm of the multiply-accumulate operations to generate one "
-        f"character, output layer included\n"
+        f"- **{cost}** (minimised): decimal logarithm of the {axis.name} ({axis.details})\n"
         f"- **runs**: [in MLflow]({link}), one for each trial and each further seed, with curves, samples and models"
     )
 

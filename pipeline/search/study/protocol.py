@@ -11,14 +11,19 @@ from optuna.study import StudyDirection
 
 from pipeline.config import RECIPE, CorpusConfig, SearchConfig
 from pipeline.errors import InputError
+from pipeline.search.front import COSTS
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_url
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import store
 
-OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 DIRECTIONS = [StudyDirection.MINIMIZE] * 2
+
+
+def objectives(config: SearchConfig) -> list[str]:
+    """The names of what a study minimises."""
+    return ["validation perplexity", f"log10 {COSTS[config.cost].name}"]
 
 
 def open_study(
@@ -33,7 +38,7 @@ def open_study(
         "epochs": config.epochs,
         "preset": config.preset,
         **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
-        **({"on_top_of": config.on_top_of} if config.on_top_of != "nothing" else {}),
+        "cost": config.cost,
         "recipe": RECIPE[config.preset],
         "corpus": corpus.label,
         "alphabet": corpus_config.alphabet,
@@ -53,7 +58,7 @@ def open_study(
             _check_same(study, config, protocol)
             return study
         # new, or its creator was killed: the protocol is therefore set last
-        study.set_metric_names(OBJECTIVES)
+        study.set_metric_names(objectives(config))
         for name, value in {"text": corpus.label, "space": space.as_line(), "training": training_of(config)}.items():
             study.set_user_attr(name, value)
         attributes.set_of_study(study, attributes.FORMAT, attributes.STUDY_FORMAT)
@@ -120,5 +125,4 @@ def training_of(config: SearchConfig) -> str:
     """Describe how each trial is trained, such as "20 epochs of preset stream"."""
     epochs = f"{config.epochs} epochs" if config.epochs else "the whole budget"
     limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
-    on_top = " on top of n-grams" if config.on_top_of == "ngram" else ""
-    return f"{epochs} of preset {config.preset}{limit}{on_top}"
+    return f"{epochs} of preset {config.preset}{limit}"

@@ -11,9 +11,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import STOPPED_BY_TIME, SearchConfig
-from pipeline.search.front import Candidate, Trial
+from pipeline.search.front import COSTS, Candidate, Trial
 from pipeline.search.study import attributes
-from pipeline.search.study.protocol import OBJECTIVES
+from pipeline.search.study.protocol import objectives
 from pipeline.search.study.samplers import is_over_budget
 from pipeline.search.study.space import PARAMETERS, Space, shape_of
 
@@ -72,9 +72,9 @@ class Results:
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if attributes.MACS not in trial.user_attrs:  # failed by hand
                 continue
-            model = shape_of(trial.params, self.space, self.config)
+            model, cost = shape_of(trial.params, self.space), COSTS[self.config.cost].attribute
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
-            plotted.append(Trial(model.cell, trial.user_attrs[attributes.MACS], value))
+            plotted.append(Trial(model.cell, trial.user_attrs[cost], value, model.on_top_of == "ngram"))
         return plotted
 
     # --- candidates --------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Results:
             first, runs = trials[0], list(self.runs_by_seed(trials).values())
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
-            model = shape_of(first.params, self.space, self.config)
+            model, parameters = shape_of(first.params, self.space), first.user_attrs["parameters"]
             candidates.append(
                 Candidate(
                     name=_name(model.shape, first.params),
@@ -99,8 +99,8 @@ class Results:
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
                     macs_per_char=first.user_attrs[attributes.MACS],
-                    parameters=first.user_attrs["parameters"],
-                    ngram_entries=first.user_attrs.get(attributes.NGRAM_ENTRIES, 0),
+                    parameters=parameters,
+                    ngram_entries=first.user_attrs[attributes.STORED] - parameters,
                     run_ids=tuple(run[attributes.RUN_ID] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),
@@ -143,7 +143,7 @@ class Results:
         from optuna import importance  # imports scikit-learn, which takes half a second or more
 
         targets = (lambda trial: float(trial.values[0])), (lambda trial: float(trial.values[1]))
-        for name, target in zip(OBJECTIVES, targets, strict=True):
+        for name, target in zip(objectives(self.config), targets, strict=True):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the evaluator is experimental, and leaves out fixed parameters
                 evaluator = importance.FanovaImportanceEvaluator(seed=self.config.seed)

@@ -23,21 +23,21 @@ LARGEST_LISTED_SPACE = 100_000  # configurations; a larger space is sampled inst
 def build_sampler(
     config: SearchConfig,
     space: Space,
-    macs: Callable[[Mapping[str, Any]], int],
+    cost: Callable[[Mapping[str, Any]], int],
     vocab_size: int,
     max_perplexity: float,
     done: int,
 ) -> BaseSampler:
     """Build the sampler of ``config``.
 
-    ``macs`` computes the MACs per character of parameters; to known-cost, perplexities above ``max_perplexity`` are no
+    ``cost`` computes the cost of parameters; to known-cost, perplexities above ``max_perplexity`` are no
     improvement. ``done``, the number of trials in the study, is added to the seed of Optuna's samplers, which would
     otherwise repeat their proposals when a search is resumed.
     """
     seed = config.seed + done
     if config.sampler == "known-cost":
         known_cost: BaseSampler = KnownCostSampler(
-            lambda parameters: log10(macs(parameters)),
+            lambda parameters: log10(cost(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
             worst=float(vocab_size),
             reference=max_perplexity,

@@ -5,6 +5,7 @@ A parameter has a range LOW..HIGH, a choice A,B,C or a fixed value; one that is 
     cell: rnn,gru,lstm
     num_layers: 1..3
     hidden_size: 8..256
+    on_top_of: nothing,ngram
     learning_rate: 0.001..0.1
 """
 
@@ -12,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.cells import CELLS
-from models.config import ConfigError, ModelConfig
+from models.config import ConfigError, ModelConfig, Partner
 from pipeline.config import SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError, option_name
 from pipeline.search.known_cost.space import Distribution
@@ -31,9 +32,10 @@ MOST_CORNERS = 100_000  # combinations of outermost values, each of which is che
 GRID_FLOATS = 5  # --sampler grid: values of a range of floats
 GRID_INTS = 4  # --sampler grid: a longer range of integers is reduced to doublings if it is searched logarithmically
 
-PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int} | dict.fromkeys(
+PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int, "on_top_of": str} | dict.fromkeys(
     ("learning_rate", "dropout", "recurrent_dropout", "output_dropout"), float
 )
+WORDS = {"cell": tuple(CELLS), "on_top_of": get_args(Partner)}  # what a parameter of words may be
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,9 @@ class Space:
                     f"--space {config.space} and {', '.join(map(option_name, changed))} are both given; "
                     "write all of the space into the file, or leave the file out"
                 )
-            texts, source = _read(config.space), f" in --space {config.space}"
+            texts, source = {"on_top_of": "nothing", **_read(config.space)}, f" in --space {config.space}"
         given = {name: _values(name, text, source) for name, text in texts.items() if str(text).strip() != "auto"}
-        for name in ("cell", "num_layers", "hidden_size"):
+        for name in ("cell", "num_layers", "hidden_size", "on_top_of"):
             if name not in given:
                 raise InputError(f"{option_name(name)} is missing{source}; give a value, a choice or a range")
         space = cls(given)
@@ -67,7 +69,7 @@ class Space:
             )
         try:
             for corner in space.corners():
-                resolve({**corner, "preset": config.preset, "on_top_of": config.on_top_of})
+                resolve({**corner, "preset": config.preset})
         except ConfigError as error:
             raise InputError(f"the space has a configuration that can't be trained{source}: {error}") from error
         return space
@@ -110,10 +112,10 @@ class Space:
         return "; ".join(f"{name} {text}" for name, text in self.as_texts().items())
 
 
-def shape_of(parameters: Mapping[str, Any], space: Space, config: SearchConfig) -> ModelConfig:
-    """A model with a trial's cell, layers and hidden size; the costs of a trial depend on no other parameter."""
+def shape_of(parameters: Mapping[str, Any], space: Space) -> ModelConfig:
+    """A model of a trial's shape, on which alone its costs depend."""
     values = {**space.fixed, **parameters}
-    return ModelConfig(values["cell"], values["num_layers"], values["hidden_size"], on_top_of=config.on_top_of)
+    return ModelConfig(**{name: values[name] for name in ("cell", "num_layers", "hidden_size", "on_top_of")})
 
 
 def configs_of(
@@ -124,7 +126,7 @@ def configs_of(
     Other options follow from these and from ``train_chars``, the number of characters of training text, as they do for
     a single training.
     """
-    budget = {name: getattr(config, name) for name in ("preset", "on_top_of", "epochs", "max_seconds")}
+    budget = {name: getattr(config, name) for name in ("preset", "epochs", "max_seconds")}
     return resolve({**space.fixed, **parameters, **budget, "seed": seed, "sample_every": 0}, train_chars)
 
 
@@ -162,11 +164,11 @@ def _values(name: str, text: Any, source: str) -> Distribution:
                 return IntDistribution(*ends, log=is_log) if kind is int else FloatDistribution(*ends, log=is_log)
             words = low
         chosen = tuple(dict.fromkeys(kind(word.strip()) for word in words.split(",")))
-        if kind is str and not set(chosen) <= CELLS.keys():
+        if kind is str and not set(chosen) <= set(WORDS[name]):
             raise ValueError(words)
         return CategoricalDistribution(chosen)
     except (ValueError, OverflowError) as error:
-        allowed = f"some of {','.join(CELLS)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
+        allowed = f"some of {','.join(WORDS[name])}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
         raise InputError(f"{option_name(name)} is {words!r}{source}; it must be {allowed}") from error
 
 

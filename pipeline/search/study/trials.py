@@ -1,4 +1,4 @@
-"""Ask an Optuna study for the trials of a search and tell it their results: validation perplexity and log10 MACs.
+"""Ask an Optuna study for the trials of a search and tell it their results: perplexity and log10 of the cost.
 
 Optuna's storage is the record of the trials. ``Search`` proposes trainings and records their outcomes; it does not
 depend on which process trains, or where its run is recorded. ``results`` reads the study.
@@ -23,7 +23,7 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
-from pipeline.search.front import Candidate
+from pipeline.search.front import COSTS, Candidate
 from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.protocol import open_study
@@ -63,6 +63,7 @@ class Search:
         self.config, self.space = config, space
         self.corpus, self.corpus_config = corpus, corpus_config
         self.vocab_size = len(corpus.vocabulary)
+        self.axis = COSTS[config.cost]
         self.is_exhausted = False  # whether no new configuration is left to propose
         self._lost_confirmations: set[tuple[int, int]] = set()  # number and seed; left to the next command
         self._failures_in_a_row = 0  # since this command started
@@ -70,7 +71,7 @@ class Search:
         if not any(map(self.can_afford, corners)):
             raise InputError(
                 f"--budget-macs {config.budget_macs:,} is less than the cheapest model of the space needs: "
-                f"{min(map(self.macs_per_char, corners)):,} MACs per character; raise it, or lower --hidden-size"
+                f"{min(map(self.cost, corners)):,} MACs per character; raise it, or lower --hidden-size"
             )
         affordable = [self.configs_of(corner, config.seed) for corner in filter(self.can_afford, corners)]
         self.largest_bytes = max(check_can_train(corpus, *each, config.workers or 1) for each in affordable)
@@ -81,9 +82,7 @@ class Search:
             done = len(self.results.trials())
             self._planned_trials, self._planned_minutes = attributes.of_study(self.study).get(attributes.PLAN, (0, 0.0))
             self.trials = config.trials or self._planned_trials  # complete ones in total, at the end of this command
-            self.study.sampler = build_sampler(
-                config, space, self.macs_per_char, self.vocab_size, self.max_perplexity, done
-            )
+            self.study.sampler = build_sampler(config, space, self.cost, self.vocab_size, self.max_perplexity, done)
 
     @property
     def parent(self) -> str | None:
@@ -120,18 +119,29 @@ class Search:
         return min(self.config.max_perplexity or trigram, float(self.vocab_size))
 
     @cached_property
-    def largest_macs(self) -> int:
-        """The largest MACs per character of the space."""
-        return max(self.macs_per_char(corner) for corner in self.space.corners())
+    def largest_cost(self) -> int:
+        """The largest cost of the space."""
+        return max(self.cost(corner) for corner in self.space.corners())
 
     def reference(self, perplexities: Iterable[float]) -> tuple[float, float]:
-        """The reference point of hypervolumes: ``max_perplexity``, or if none of these reaches it uniform; MACs."""
+        """The reference point of hypervolumes: ``max_perplexity``, or if none of these reaches it uniform; cost."""
         reaches = min(perplexities, default=inf) <= self.max_perplexity
-        return self.max_perplexity if reaches else float(self.vocab_size), float(self.largest_macs)
+        return self.max_perplexity if reaches else float(self.vocab_size), float(self.largest_cost)
 
-    def macs_per_char(self, parameters: Mapping[str, Any]) -> int:
-        """The exact MACs per character of a configuration, computed without training."""
-        return closed_form(shape_of(parameters, self.space, self.config), self.vocab_size).macs_per_char
+    @cached_property
+    def ngram_entries(self) -> int:
+        """The number of n-grams that a model on top of them stores."""
+        return self.corpus.baselines(self.config.preset)["val"].ngram.entries
+
+    def costs(self, parameters: Mapping[str, Any]) -> dict[str, int]:
+        """The exact MACs per character and stored numbers of a configuration, computed without training."""
+        model = shape_of(parameters, self.space)
+        size, entries = closed_form(model, self.vocab_size), self.ngram_entries if model.on_top_of == "ngram" else 0
+        return {attributes.MACS: size.macs_per_char, attributes.STORED: size.parameters + entries}
+
+    def cost(self, parameters: Mapping[str, Any]) -> int:
+        """The cost of a configuration that the study minimises."""
+        return self.costs(parameters)[self.axis.attribute]
 
     def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
         """The model and training configurations of these parameters with this seed."""
@@ -139,7 +149,7 @@ class Search:
 
     def can_afford(self, parameters: Mapping[str, Any]) -> bool:
         """Whether a configuration is within --budget-macs."""
-        return not self.config.budget_macs or self.macs_per_char(parameters) <= self.config.budget_macs
+        return not self.config.budget_macs or self.cost(parameters) <= self.config.budget_macs
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
@@ -165,13 +175,13 @@ class Search:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask({**self.space.searched})
             parameters = {**self.space.fixed, **trial.params}
-            macs = self.macs_per_char(parameters)
-            model = shape_of(parameters, self.space, self.config).shape
-            trial.set_user_attr(attributes.MODEL, model)
+            costs = self.costs(parameters)
+            trial.set_user_attr(attributes.MODEL, shape_of(parameters, self.space).shape)
             trial.set_user_attr(attributes.SEED, self.config.seed)
-            trial.set_user_attr(attributes.MACS, macs)
+            for name, cost in costs.items():
+                trial.set_user_attr(name, cost)
             if not self.can_afford(parameters):
-                self._fail(trial.number, f"{OVER_BUDGET}: {macs:,} MACs per character")
+                self._fail(trial.number, f"{OVER_BUDGET}: {costs[attributes.MACS]:,} MACs per character")
             elif (earlier := self._duplicate_of(trial)) is not None:
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
                 if earlier.state == TrialState.COMPLETE:
@@ -189,7 +199,7 @@ class Search:
 
     def _default_shape(self) -> dict[str, Any]:
         """The searched parameters of the preset's own shape; {} if it is not in the space or over the budget."""
-        shape = SHAPES[self.config.preset]
+        shape = {"on_top_of": "nothing", **self.space.fixed, **SHAPES[self.config.preset]}
         within = all(internal_value(self.space.values[name], shape, name) is not None for name in shape)
         if not within or self.config.sampler == "grid" or not self.can_afford(shape):
             return {}
@@ -287,11 +297,9 @@ class Search:
 
     def _tell(self, number: int, result: Mapping[str, Any], link: str, curve: Path | None) -> None:
         """Tell the study the result of a training, with its attributes, note and figure."""
-        entries = result.get("stored_numbers", result["parameters"]) - result["parameters"]
         trial_id = attributes.trial_id(self.study, number)
         for name, value in {
             **{name: result[name] for name in RESULT},
-            **({attributes.NGRAM_ENTRIES: entries} if entries else {}),
             **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
             attributes.SAMPLE_TEXT: dashboard.one_line(result["texts"][-1]),
             attributes.MLFLOW_RUN: link,
@@ -304,7 +312,8 @@ class Search:
         )
         if curve is not None:
             dashboard.attach_to_trial(self.study, trial, curve)
-        self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result[attributes.MACS])])
+        perplexity = min(result["val_perplexity"], float(self.vocab_size))
+        self.study.tell(number, [perplexity, log10(result[self.axis.attribute])])
 
     def _fail(self, number: int, reason: str) -> None:
         trial_id = attributes.trial_id(self.study, number)

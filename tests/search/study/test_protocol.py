@@ -18,10 +18,11 @@ from tests.search.study.studies import train_all
     [
         (
             {"hidden_size": "4..9"},
-            r"started with other options \(space was .*hidden_size 4..8, now .*hidden_size 4..9\)",
+            r"started with other options \(space was .*hidden_size 4..8, .*, now .*hidden_size 4..9, .*\)",
         ),
         ({"epochs": 3}, r"was started with other options \(epochs was 2, now 3\)"),
         ({"preset": "report"}, "preset was stream, now report"),
+        ({"cost": "stored-numbers"}, "cost was macs, now stored-numbers"),
     ],
 )
 def test_a_study_goes_on_only_as_it_was_begun(begin, options, said):

@@ -3,6 +3,7 @@
 import pytest
 from optuna.trial import TrialState
 
+from models.complexity import closed_form
 from pipeline.errors import TrainingDivergedError
 from tests.search.study.studies import result_of, train_all
 
@@ -40,13 +41,17 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
     assert begin(**options, trials=2, seed=7).lacking_runs([member]) == []
 
 
-def test_the_stored_ngrams_of_a_trial_on_top_of_them_stand_beside_its_parameters(begin):
-    search = begin(sampler="random", on_top_of="ngram", trials=1)
-    task = search.next_task(0)
-    search.take(task.number, {**result_of(task, 5.0), "stored_numbers": 100 + 7000})
-    (candidate,) = search.results.candidates()
-    assert candidate.name.endswith("-on-ngram")
-    assert (candidate.parameters, candidate.ngram_entries, candidate.stored_numbers) == (100, 7000, 7100)
+def test_a_study_of_stored_numbers_counts_the_ngrams_of_a_trial_on_top_of_them(begin):
+    search = begin(sampler="grid", hidden_size="4", num_layers="1", on_top_of="nothing,ngram", cost="stored-numbers")
+    entries = search.corpus.ngram("stream").entries
+    for task in iter(lambda: search.next_task(0), None):
+        parameters = closed_form(task.model, 28).parameters
+        stored = parameters + entries * (task.model.on_top_of == "ngram")
+        search.take(task.number, {**result_of(task, 5.0), "stored_numbers": stored})
+        assert 10 ** search.results.trials()[task.number].values[1] == pytest.approx(stored)
+        candidate = search.results.candidates()[-1]
+        assert (candidate.stored_numbers, candidate.ngram_entries) == (stored, stored - parameters)
+    assert sum(candidate.name.endswith("-on-ngram") for candidate in search.results.candidates()) == 3
 
 
 def test_importances_are_shares_of_each_objective(begin):

@@ -19,7 +19,7 @@ def space_of(**options: Any) -> Space:
 def test_the_default_space_has_2241_configurations():
     listed = list(configurations(space_of()) or [])
     assert len({json.dumps(each) for each in listed}) == len(listed) == 3 * 3 * 249
-    assert listed[0] == {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
+    assert listed[0] == {"cell": "rnn", "num_layers": 1, "hidden_size": 8, "on_top_of": "nothing"}
 
 
 def test_a_space_that_is_continuous_or_too_large_is_not_listed():

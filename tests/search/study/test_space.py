@@ -48,6 +48,7 @@ def test_a_grid_doubles_widths_and_has_its_ends():
         "num_layers": [1, 2, 3],
         "hidden_size": [8, 16, 32, 64, 100],
         "learning_rate": pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16]),
+        "on_top_of": ["nothing"],
     }
 
 
@@ -68,6 +69,8 @@ def test_no_value_of_a_grid_is_outside_of_its_range(name: str, low: float, span:
         ({"hidden_size": "0..8"}, "--hidden-size is '0..8'"),
         ({"cell": "lstm,gpt"}, "--cell is 'lstm,gpt'; it must be some of rnn,gru,lstm"),
         ({"cell": "auto"}, "--cell is missing"),
+        ({"on_top_of": "nothing,best"}, "--on-top-of is 'nothing,best'; it must be some of nothing,ngram"),
+        ({"on_top_of": "nothing,ngram", "preset": "report"}, "can't be trained: on_top_of is 'ngram', which --preset"),
         ({"num_layers": "0..2"}, "can't be trained: num_layers is 0; it must be at least 1"),
         ({"learning_rate": "nan..1"}, "--learning-rate is 'nan..1'"),
     ],

@@ -26,7 +26,7 @@ def test_a_trial_is_what_tmlm_train_makes_of_its_shape_on_the_text(begin):
 
 
 def test_the_first_trial_of_a_study_has_the_presets_own_shape_if_the_space_has_it(begin):
-    wide = {"hidden_size": "8..256", "trials": 2}
+    wide = {"hidden_size": "8..256", "on_top_of": "ngram,nothing", "trials": 2}
     search = begin(**wide)
     assert [shape == "lstm-1x192" for shape in shapes([search.next_task(0), search.next_task(1)])] == [True, False]
     begin(**wide).put_back()
@@ -192,7 +192,7 @@ def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
     assert len(study.best_trials) >= 1
     frame = study.trials_dataframe(attrs=("number", "values", "user_attrs"))
     figures = ["macs_per_char", "mlflow_run", "model", "parameters", "run_id", "sample_text", "seed"]
-    figures += ["test_perplexity", "train_seconds", "val_perplexity"]
+    figures += ["stored_numbers", "test_perplexity", "train_seconds", "val_perplexity"]
     objectives = ["values_log10 MACs per character", "values_validation perplexity"]
     assert sorted(frame.columns) == sorted(["number", *objectives, *(f"user_attrs_{name}" for name in figures)])
 
