@@ -108,6 +108,7 @@ def train(
     num_layers: int | None = None,
     hidden_size: int | None = None,
     epochs: int | None = None,
+    like: str | None = None,
     **options: Any,
 ) -> "Model":
     """Train a model and record the run, as ``tmlm train`` does.
@@ -118,6 +119,7 @@ def train(
         cell, num_layers, hidden_size, epochs, **options: The fields of CorpusConfig, ModelConfig and TrainConfig, such
             as alphabet="raw", preset="best", budget_seconds=60 or seed=1. None stands for the preset's value, which
             depends on the text, the shape and the budget.
+        like: A run, a study or a pick ("@knee"), whose shape and recipe are taken where no option is given.
 
     Returns the model of the best epoch, by validation perplexity. Raises ConfigError for an option that is not allowed,
     InputError for a text that is too short or a training that does not fit into memory, DataUnavailableError for a text
@@ -130,6 +132,7 @@ def train(
     shape = {"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, "epochs": epochs}
     given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = _corpus_config(given)
+    given = {**train_stage.options_like(like), **given} if like else given
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
     text = load_corpus(corpus_config)
     step = train_stage.train(text, corpus_config, *configurations_for(text, given), context=WITH_BAR)

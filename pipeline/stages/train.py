@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import RECIPE, STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id, model_identity
+from pipeline.config import (
+    NOT_COMPUTED,
+    RECIPE,
+    STOPPED_BY_TIME,
+    CorpusConfig,
+    TrainConfig,
+    config_id,
+    model_identity,
+    resolve,
+)
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -44,6 +53,8 @@ from pipeline.training.summary import complexity_text, samples_table, training_n
 
 log = logging.getLogger(__name__)
 
+SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
+LENGTH = ("epochs", "budget_chars")
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
 OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs
@@ -135,6 +146,29 @@ def _identity(
         "config": json.dumps({"corpus": corpus_options(corpus_config), **options, "text": text}),
         "config_id": config_id(model, config, corpus.corpus_sha256),
     }
+
+
+def options_like(reference: str) -> dict[str, Any]:
+    """The options for a training like another one: its shape, and all that was chosen for it in place of the preset's.
+
+    ``reference`` is as ``references.training_of`` takes it. The preset's own values are left out, as they follow from
+    shape, text and length. So are text, seed and machine and, of a part of a search, an answer or a reproduction, its
+    length, which may be a shortened one.
+    """
+    run = references.training_of(reference, "--like ")
+    if not run.configuration:
+        raise InputError(f"--like {reference}: {run.name} has not recorded its options; give another training")
+    own = {**run.configuration["model"], **run.configuration["train"]}
+
+    def by_preset(*given: str) -> dict[str, Any]:
+        known = {name: own[name] for name in given if name in own}
+        model, train = resolve(known, run.configuration["text"]["train_chars"])
+        return {**asdict(model), **asdict(train)}
+
+    usual = {**by_preset(*SHAPE, *LENGTH, "train_chars"), **dict.fromkeys(SHAPE)}
+    usual |= {name: value for name, value in by_preset(*SHAPE).items() if name in LENGTH}
+    left_out = (*NOT_COMPUTED, "train_chars", *(LENGTH if run.role else ()))
+    return {name: value for name, value in own.items() if value != usual.get(name) and name not in left_out}
 
 
 class Recorder(Callback):

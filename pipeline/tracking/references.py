@@ -62,9 +62,9 @@ def find(reference: str, what: str = "") -> RecordedRun:
     return run
 
 
-def training_of(reference: str) -> RecordedTraining:
+def training_of(reference: str, what: str = "") -> RecordedTraining:
     """The training that a run, as ``find`` takes it, is or is about; of a search, its pick STUDYS_PICK."""
-    training = training_behind(recorded.readable(_find(reference)))
+    training = training_behind(recorded.readable(_find(reference, what)))
     _tell(training, reference)
     return training
 

@@ -86,6 +86,18 @@ def test_what_may_be_said_beside_resume(cut_short, monkeypatch):
     assert json.loads(out)["epochs"] == 2
 
 
+def test_options_that_are_given_win_over_those_of_the_training_that_like_names(trained, small_text, monkeypatch):
+    def stage(corpus, corpus_config, model, config, **others):
+        assert (model.hidden_size, config.sequence_length, config.epochs, config.seed) == (8, 16, None, 7)
+        raise EnoughError
+
+    monkeypatch.setattr("pipeline.stages.train.train", stage)
+    words = ["train", "--like", "latest", "--corpus", str(small_text), "--seed", "7"]
+    with pytest.raises(EnoughError):
+        cli.main([*words, "--epochs", "auto"], standalone_mode=False)
+    assert run(*words, "--resume", "latest")[0] == 2
+
+
 def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(monkeypatch):
     from pipeline.stages.reproduce import ChecksNotMetError
 

@@ -10,14 +10,16 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, TrainConfig, resolve
+from pipeline.config import CorpusConfig, TrainConfig, config_id, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.stages.prepare import prepare
-from pipeline.stages.train import Recorder, train
+from pipeline.stages.train import Recorder, options_like, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
+from pipeline.tracking.references import training_of
+from pipeline.tracking.store import set_tags
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
 from pipeline.training.summary import ngram_name
@@ -36,6 +38,18 @@ def artifacts(run_id: str, folder: str = "") -> set[str]:
 
 def history(run_id: str, metric: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in MlflowClient().get_metric_history(run_id, metric)]
+
+
+def test_a_training_like_another_has_its_shape_and_what_was_chosen_but_not_a_trials_length(trained):
+    chosen = options_like(trained.run_id)
+    shape = {"cell": "lstm", "num_layers": 1, "hidden_size": 8, "implementation": "torch", "on_top_of": "nothing"}
+    recipe = {"preset": "stream", "batch_size": 32, "sequence_length": 16, "precision": "fp32"}
+    assert chosen == {**shape, **recipe, "epochs": 2}
+    run = training_of(trained.run_id)
+    model, config = resolve(chosen, run.configuration["text"]["train_chars"])
+    assert config_id(model, config, run.corpus_sha256) == run.tag("config_id")
+    set_tags(trained.run_id, {"role": "trial"})
+    assert options_like(trained.run_id) == {**shape, **recipe}
 
 
 def test_a_training_records_all_that_its_page_should_show(trained):

@@ -99,25 +99,38 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     group="Record",
     help="Continue this interrupted training in its own run.",
 )
+@click.option(
+    "--like",
+    type=completion.TRAINING,
+    default=None,
+    cls=GroupedOption,
+    group="Model",
+    help="Take shape and recipe from this run, study or @PICK, but not its text, alphabet, seed or machine; and the "
+    "length only of a training that was started by itself. Options that are given win.",
+)
 @json_flag
-def train(resume: str | None, as_json: bool, **options: Any) -> None:
+def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -> None:
     """Train a model, or resume a training.
 
     --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
     that of an uninterrupted training. Only --max-seconds and, with a constant learning rate, --epochs may have new
     values.
     """
+    if resume is not None and like is not None:
+        raise click.UsageError("--resume continues a training with its own options: leave out --like")
     corpus_config, others = checked(options)
     from pipeline.stages import train
     from pipeline.stages.bar import training_bar
 
     context = train.TrainingContext(progress=training_bar)
+    changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
+    if UNDER_MLFLOW not in os.environ:  # mlflow run passes every option that MLproject lists
+        changes = {name: options[name] for name in options if is_given(name)}
     if resume is not None:
-        changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
-        if UNDER_MLFLOW not in os.environ:  # mlflow run passes every option that MLproject lists
-            changes = {name: options[name] for name in options if is_given(name)}
         result = train.resume(resume, changes, context).result
     else:
+        if like is not None:
+            _, others = checked({**options, **train.options_like(like), **changes})
         from pipeline.text.corpus import load_corpus
         from pipeline.training.timing import configurations_for
 
