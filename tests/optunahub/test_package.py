@@ -46,6 +46,15 @@ def test_the_example_runs_with_the_package(package, monkeypatch, capsys):
     assert "'width'" in capsys.readouterr().out
 
 
+def test_the_tests_of_the_registry_pass_and_its_readme_has_its_figure(package, tmp_path, monkeypatch):
+    folder = Path(inspect.getfile(package)).parent
+    monkeypatch.chdir(tmp_path)
+    for name, value in runpy.run_path(str(folder / "tests" / "test_sampler.py")).items():
+        if name.startswith("test_"):
+            value()
+    assert f"]({next(folder.glob('images/*.png')).relative_to(folder)})" in (folder / "README.md").read_text()
+
+
 def test_the_readme_gives_the_signature_that_the_sampler_has():
     signature = ", ".join(
         str(parameter).split(":")[0] + (f"={parameter.default}" if parameter.default is not parameter.empty else "")

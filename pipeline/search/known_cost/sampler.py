@@ -13,6 +13,7 @@ over draws of the values at the observed points, Letham et al. 2019 (arXiv:1706.
 
 import math
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,6 +178,7 @@ class KnownCostSampler(BaseSampler):
         self._search_space = None if search_space is None else dict(search_space)
         self._n_startup_trials = n_startup_trials
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._has_warned = False
         self._lock = threading.Lock()
         self._candidates_of: tuple[Any, Candidates, Candidates] | None = (
             None  # of the latest space, and within the budget
@@ -230,6 +232,19 @@ class KnownCostSampler(BaseSampler):
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, proposed_by)
         return params
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Warn once if a proposed trial's known objective is not its cost."""
+        if values is None or len(values) != 2 or PROPOSED_BY not in trial.system_attrs or self._has_warned:
+            return
+        cost, told = self.cost(trial.params), values[self._known_objective]
+        if not math.isclose(cost, told, rel_tol=1e-6, abs_tol=1e-9):
+            self._has_warned = True
+            warnings.warn(
+                f"the cost of trial {trial.number} is {cost:g}, but value {self._known_objective} of its objective is "
+                f"{told:g}; KnownCostSampler needs a cost function that returns what the objective returns",
+                stacklevel=2,
+            )
 
     def loss(self, value: float, sign: float) -> float:
         """Convert a value of the unknown objective to the model's units, in which lower is better."""

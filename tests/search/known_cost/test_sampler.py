@@ -292,6 +292,12 @@ def test_either_objective_may_be_known_and_one_to_be_maximised_is_the_mirror_of_
     assert found[0] == found[1]
 
 
+def test_a_cost_that_the_objective_does_not_return_is_warned_of_once_at_the_first_finished_trial():
+    with pytest.warns(UserWarning, match="the cost of trial 0 is 1, but value 1 of its objective is") as warned:
+        run(study_of(KnownCostSampler(lambda params: 1.0, seed=0)), 3)
+    assert len(warned) == 1
+
+
 def test_one_objective_is_minimised_within_the_budget():
     study = optuna.create_study(sampler=known_cost(max_cost=4.0))
     for _ in range(14):
