@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.config import CostName
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
 
+Point = tuple[float, float]
+
 
 def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
     """Mask (N,) of the points on the front; a point with infinite y is not on it.
@@ -42,6 +44,15 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
     x = np.minimum(x, reference[0])
     height = np.maximum(reference[1] - np.minimum.accumulate(y), 0.0)
     return float((height * np.diff(x, append=reference[0])).sum())
+
+
+def dominators(points: Sequence[Point], others: Sequence[Point]) -> list[list[int]]:
+    """For each point the indices of the others that dominate it: greater in neither objective, less in one."""
+
+    def dominating(x: float, y: float) -> list[int]:
+        return [i for i, (a, b) in enumerate(others) if a <= x and b <= y and (a, b) != (x, y)]
+
+    return [dominating(*point) for point in points]
 
 
 def knee(points: ArrayLike) -> int:

@@ -192,7 +192,7 @@ def _picked(name: str, what: str) -> RecordedRun:
     runs = {each: run for each in meant if (run := registry.run_of_version(versions[each])) is not None}
     if not runs:
         known = listed([f"@{each}" for each in versions])
-        raise NoSuchRunError(f"{what} is no pick of a search; {f'there are {known}' if known else 'there is none'}")
+        raise InputError(f"{what} is no pick of a search; {f'there are {known}' if known else 'there is none'}")
     if len({run.corpus_sha256 for run in runs.values()}) == 1 and alias in runs:
         return runs[alias]
     meant.sort(key=lambda each: each != alias)  # first, so that a pick is called by its study if it has one

@@ -1,6 +1,7 @@
-"""``tmlm compare``."""
+"""``tmlm compare``, of two trainings and of two searches."""
 
 import json
+from typing import Any
 
 from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import run
@@ -33,3 +34,36 @@ def test_compare_as_json_has_a_pair_for_each_difference(store):
     assert result["warning"] == ""
     other = json.loads(run("compare", recorded(preset="report"), first, "--json")[1])["warning"]
     assert other.startswith("The presets report and stream validate on different characters: only the test")
+
+
+def searched(study: str, *front: tuple[int, float], sha256: str = "a") -> None:
+    """Record a finished search, with members of these MACs and perplexities on its front."""
+    ends = {"stored_numbers": 1, "val_perplexity_low": None, "val_perplexity_high": None, "test_perplexity": 9.0}
+    members: list[dict[str, Any]] = [
+        {"name": f"{study}-{macs}", "macs_per_char": macs, "val_perplexity": value, "run_ids": [], **ends}
+        for macs, value in front
+    ]
+    result = {"study_name": study, "corpus": "novel", "corpus_sha256": sha256, "cost": "macs", "front": members}
+    with tracked_run("search", f"search-{study}", {"study": study}) as search:
+        search.params({"cell": study})
+        search.json("result.json", result)
+
+
+def test_two_searches_are_compared_by_their_fronts_within_one_reference_point(store):
+    searched("gru", (10, 6.0), (100, 4.0))
+    searched("rnn", (10, 5.0), (100, 5.0), (1000, 4.0))
+    result = json.loads(run("compare", "gru", "rnn", "--json")[1])
+    assert result["hypervolumes"] == [2.0, 2.0], "two decades of MACs within perplexity 6"
+    assert result["options"] == {"cell": ["gru", "rnn"]}
+    dominated = {member["name"]: member["dominated_by"] for member in result["members"]}
+    assert dominated == {
+        "gru-10": ["rnn-10"], "gru-100": [], "rnn-10": [], "rnn-100": ["gru-100"], "rnn-1000": ["gru-100"],
+    }  # fmt: skip
+    code, out, _ = run("compare", "gru", "rnn")
+    assert (code, out.splitlines()[3].split()) == (0, ["dominated", "by", "the", "other", "1", "2"])
+
+
+def test_searches_of_two_texts_are_not_compared(store):
+    searched("gru", (10, 6.0))
+    searched("rnn", (10, 5.0), sha256="b")
+    assert run("compare", "gru", "rnn")[0] == 2

@@ -40,10 +40,11 @@ def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
 @click.argument("second", type=completion.TRAINING)
 @json_flag
 def compare(first: str, second: str, as_json: bool) -> None:
-    """Show how two trainings differ.
+    """Show how two trainings or two searches differ.
 
-    Shows their options, figures, costs and sample texts side by side. FIRST and SECOND are run ids, the first
-    characters of one, or latest, latest~1 and so on.
+    Shows the options, figures, costs and sample texts of trainings side by side; of two searches their fronts, the
+    hypervolume of both within one reference point, and which members dominate which. FIRST and SECOND are runs (ids or
+    their first characters, latest, latest~1, names), picks (@knee, @STUDY-knee), or the names of two studies.
     """
     from pipeline.cli import compare
 
