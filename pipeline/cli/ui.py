@@ -10,11 +10,13 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable
+from itertools import chain
 
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
-from pipeline.tracking.references import NoSuchRunError, find
+from pipeline.tracking.recorded import trainings
+from pipeline.tracking.references import BY_A_PERSON, FINISHED, NoSuchRunError, find
 from pipeline.tracking.store import Store, client, setup, shown, store_errors
 from pipeline.tracking.ui import links, views
 
@@ -89,14 +91,15 @@ def saved_views(store: Store) -> list[tuple[str, str]]:
 
 
 def link_to(what: str) -> str:
-    """The link for ``what``: one of KINDS, for the latest text; or what ``find`` takes.
+    """The link for ``what``: one of KINDS, for the text of your last training; or what ``find`` takes.
 
     A training opens at its curves, a search at its trials, a main job at the curves of its training, any other run at
     its page. Raises InputError for anything else.
     """
     if what in KINDS:
-        run = find("latest", f"--open {what}: ")
-        return links.link_to_view(views.key(what, run.corpus_sha256))
+        if (last := next(chain(trainings(FINISHED, BY_A_PERSON), trainings(FINISHED)), None)) is None:
+            raise InputError(f"--open {what}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first")
+        return links.link_to_view(views.key(what, last.corpus_sha256))
     try:
         run = find(what, "--open ")
     except NoSuchRunError as error:

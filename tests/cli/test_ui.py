@@ -167,6 +167,8 @@ def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
     def path_to(what: str) -> str:
         return "/#" + ui.link_to(what).partition("/#")[2]
 
+    recorded("train", role="trial")
+    assert path_to("models") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
     training = recorded("train")
     curves = f"/#/experiments/0/runs/{training}/model-metrics?{SIDE}"
     assert path_to(training[:8]) == path_to("latest") == curves
