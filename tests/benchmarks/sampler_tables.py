@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, trim_mean
 
 from pipeline.support.statistics import holm
-from tests.benchmarks.surface import NAMES, RESERVED
+from tests.benchmarks.surface import FOREIGN, NAMES, RESERVED, TABLES
 
 RESAMPLES, LEVEL = 2000, 0.05
 FIRST_TRIALS = {"own": 0, "spread": 5, "random": 10}  # the trials that are given to a sampler, by its start
-GROUPS = {"developed on": tuple(name for name in NAMES if name not in RESERVED), "reserved": RESERVED}
+GROUPS = {
+    "developed on": tuple(name for name in TABLES if name not in RESERVED),
+    "reserved": RESERVED,
+    "foreign": FOREIGN,
+}
 HEAD = """# Samplers compared
 
 Made by `python -m tests.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; the conclusions are in
@@ -36,6 +40,8 @@ share of all pairs of runs in which known-cost scores higher, a tie counting hal
 | time-machine | 3 cells x 4 depths x 12 widths | 288 recorded trainings, replayed: two seeds of each shape |
 | python-docs (reserved) | 3 cells x 3 depths x 9 widths | 162 recorded trainings on another text, replayed |
 | digits (reserved) | 3 kinds x 13 numbers x 8 scales x 7 penalties | ridge regressions on random features, replayed |
+| nasbench201 (foreign) | 5 operations on 6 edges | 15,625 architectures on CIFAR-10, replayed: error, parameters |
+| hpolib (foreign) | 9 parameters of a network of two layers | 62,208 trainings on naval propulsion, replayed |
 
 First trials: own = as the sampler starts by itself (Optuna's: ten random trials; BoTorch: 2 (d + 1) Sobol points;
 known-cost: five spread over the costs); spread = the five of known-cost, given to the other samplers; random =
@@ -106,15 +112,16 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def means_table(scores: Scores, workers: int) -> list[str]:
-    """Interquartile means over the surfaces developed on and over the reserved ones; known-cost comes first."""
-    trials = sorted({key[3] for key in scores})
-    header = ["sampler", "first trials", "seeds", *(f"{group}, {n}" for group in GROUPS for n in trials)]
+    """Interquartile means over the surfaces of each group that has been run; known-cost comes first."""
+    trials, surfaces_run = sorted({key[3] for key in scores}), {key[2] for key in scores}
+    groups = {group: surfaces for group, surfaces in GROUPS.items() if surfaces_run & {*surfaces}}
+    header = ["sampler", "first trials", "seeds", *(f"{group}, {n}" for group in groups for n in trials)]
     lines = []
     sides = dict.fromkeys(key[1] for key in scores if key[0] == workers)
     for side in sorted(sides, key=lambda side: side[0] != "known-cost"):
         counts = [len(values) for key, values in scores.items() if key[:2] == (workers, side)]
         line = [*side, " to ".join(map(str, sorted({min(counts), max(counts)})))]
-        for surfaces, n in product(GROUPS.values(), trials):
+        for surfaces, n in product(groups.values(), trials):
             strata = [scores[key] for name in surfaces if (key := (workers, side, name, n)) in scores]
             line.append(interquartile_mean(strata) if strata else "")
         lines.append(line)

