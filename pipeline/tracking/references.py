@@ -96,7 +96,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
         ) from None
     kept = MlflowClient().list_artifacts(training.id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
-        raise InputError(f"MODEL {model} ({described(training)}) has no model yet; wait for its first epoch")
+        raise InputError(f"MODEL {model} ({described(training)}) has no checkpoint; give another training")
     _tell(training, model)
     return recorded.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id
 

@@ -17,6 +17,7 @@ def test_what_fits_is_offered(store):
         pass
     assert offered("sample", "") == ["FILES", "latest", "latest~1", training.id[:8]]
     assert offered("train", "--resume", training.id[:10]) == [training.id]
+    assert offered("train", "--like", "a t") == ["a training"]
     assert offered("report", "--run-id", "") == [other.id[:8]]
     assert offered("search", "--corpus", "t") == ["FILES", "time-machine", "tiny-shakespeare"]
 
