@@ -16,7 +16,7 @@ from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml
-from pipeline.training.summary import compared, ngram_name, sizes, verdict
+from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, ngram_name, picks_and_rivals, sizes, verdict
 
 SHOWN = 3  # configurations that are coloured at first
 
@@ -185,9 +185,13 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
             caption = COSTS + CURVES[0].lower() + CURVES[1:]
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
+        levels = {f"{ngram_name(best.result)} {rounded(ngram)}": ngram}
+        for row in subject.compared:
+            if row["label"] == YOURS:
+                levels[f"{YOURS} {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
         charts = explorer(
             series,
-            {f"{ngram_name(best.result)} {rounded(ngram)}": ngram},
+            levels,
             front_title,
             "perplexity by epoch",
             f"{perplexity} {caption}",
@@ -250,7 +254,8 @@ def _front(subject: Subject) -> list[doc.Block]:
     heads = ("configuration", "MACs per character", "parameters", "validation", "95 % interval", "test", "seeds")
     caption = "The front: means over seeds, and the interval in which one more training is expected, with another seed"
     picks = Points([(f"@{name}", pick["sentence"]) for name, pick in subject.picks.items()])
-    return [picks, Table(caption, heads, rows)]
+    beside = "The picks, your own best training at that time, and the n-gram model; each also with the n-grams mixed in"
+    return [picks, Table(beside, RIVAL_HEADS, picks_and_rivals(subject.compared)), Table(caption, heads, rows)]
 
 
 def _samples(trainings: Iterable[RecordedTraining], kind: str) -> list[tuple[str, doc.Text]]:

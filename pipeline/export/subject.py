@@ -1,6 +1,6 @@
 """Read what a reference of ``tmlm export`` names: a training, a study or an experiment, with its trainings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +36,12 @@ class Subject:
         """What a study recommends: name -> run id and sentence."""
         picks: Mapping[str, Mapping[str, Any]] = self.search.result.get("picks", {}) if self.search else {}
         return picks
+
+    @property
+    def compared(self) -> Sequence[Mapping[str, Any]]:
+        """A study's picks and their rivals, as the search recorded them."""
+        rows: Sequence[Mapping[str, Any]] = self.search.result.get("compared", ()) if self.search else ()
+        return rows
 
 
 def subject_of(reference: str) -> Subject:

@@ -1,17 +1,20 @@
 """Figures of a search as PNG bytes: Pareto front, hypervolume, generation times, parameter importances."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import inf
+from operator import itemgetter
 from statistics import median
+from typing import Any
 
 from models.ngram import Baselines
-from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
+from pipeline.search.front import COSTS, FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
 from pipeline.support.plotting import (
     BAR,
     CELL_STYLES,
     FAINT,
+    INK,
     OTHER_STYLE,
     TRAIN,
     VAL,
@@ -32,21 +35,20 @@ from pipeline.support.plotting import (
     whole_numbers,
     write_labels,
 )
-from pipeline.support.wording import span
+from pipeline.training.summary import YOURS
 
 HOLLOW = {"markerfacecolor": "none", "mew": 1.0}  # the markers of models on top of n-grams
 
 
-def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
-    """The front's members with their labels, such as "lstm 1x64 (knee)", picks first."""
-    picked, others = [], []
-    for point in front:
-        names = ", ".join(name for name, pick in chosen.items() if pick.point.candidate == point.candidate)
-        if names:
-            picked.append((f"{point.candidate.label} ({names})", point))
-        else:
-            others.append((point.candidate.label, point))
-    return [*picked, *others]
+def _named(points: Iterable[FrontPoint], chosen: Mapping[str, Pick], default: str = "") -> list[tuple[str, FrontPoint]]:
+    """The points with their labels, such as "lstm 1x64 (knee)", picks first, then the default."""
+    named = []
+    for point in points:
+        names = [name for name, pick in chosen.items() if pick.point.candidate == point.candidate]
+        names += ["default"] * (point.candidate.label == default)
+        label = f"{point.candidate.label} ({', '.join(names)})" if names else point.candidate.label
+        named.append((names in ([], ["default"]), not names, label, point))
+    return [(label, point) for _, _, label, point in sorted(named, key=lambda each: each[:2])]
 
 
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
@@ -74,12 +76,16 @@ def pareto_front(
     chosen: Mapping[str, Pick],
     baselines: Baselines,
     about: str,
+    compared: Sequence[Mapping[str, Any]] = (),
+    default: str = "",
 ) -> bytes:
     """Draw trials and the front: validation perplexity against the cost and against stored numbers, on log scales.
 
     Nothing above the perplexity of the reference point is drawn. ``about`` names study and text, ``chosen`` are the
     picks, which the labels name. ``baselines`` are horizontal lines, and n-gram models are drawn against the numbers
-    that they store. A failed trial is a cross at the upper edge.
+    that they store. A failed trial is a cross at the upper edge. ``compared`` are the picks and their rivals: the
+    mixture of each with the n-grams is drawn too, and your own best training. ``default`` is the label of the preset's
+    own shape, which is marked.
     """
     limit, failed = evaluated.reference[0], [trial.cost for trial in trials if trial.val_perplexity is None]
     bars = {label: value for label, value in baselines.perplexities().items() if value <= limit}
@@ -87,13 +93,20 @@ def pareto_front(
     left_out = len(trials) - len(done) - len(failed)
     title, seeds = f"{about}\nvalidation split, {len(trials)} trials", [point.seeds for point in evaluated.front]
     if left_out:
-        title += f", {left_out} above perplexity {limit:.3g} left out"
-    if seeds:
-        title += f"; seeds for each configuration on the front: {span(seeds)}"
+        title += f" ({left_out} above {limit:.3g} not drawn)"
+    if max(seeds, default=1) > 1:
+        title += f"; up to {max(seeds)} seeds each"
     figure = new_figure(14.6, 6.3)
     axes = add_axes(figure, title, 121)
+    cost_of = itemgetter(evaluated.axis.attribute)
+    yours = [row for row in compared if row["label"] == YOURS]
+    mixed = []
+    if evaluated.axis is COSTS["macs"]:  # the mixture's n-grams are stored too
+        mixed = [(cost_of(row), mixture) for row in compared if (mixture := row["mixture_val_perplexity"])]
     costs = failed + [trial.cost for trial, _ in done] + [point.cost for point in evaluated.front]
-    heights = [height for _, height in done] + [point.val.mean for point in evaluated.front]
+    costs += map(cost_of, yours)
+    heights = [row["val_perplexity"] for row in yours] + [mixture for _, mixture in mixed]
+    heights += [height for _, height in done] + [point.val.mean for point in evaluated.front]
     log_x(axes, costs or [evaluated.reference[1]])
     log_y(axes, [*heights, *bars.values()] or [evaluated.reference[0]])
     for on_ngrams, label, look in (False, "{} trials", {}), (True, "{} trials on n-grams (hollow)", HOLLOW):
@@ -107,10 +120,15 @@ def pareto_front(
         say(axes, "no finished trial")
     lines = [*from_edge_to_edge(axes, bars.values()), *_staircase(axes, evaluated.front)]
     _members(axes, [(point.cost, point) for point in evaluated.front])
+    scatter(axes, mixed, "D", color=BAR, markerfacecolor="none", label="with the n-grams mixed in")
+    scatter(axes, [(cost_of(row), row["val_perplexity"]) for row in yours], "*", color=INK, markersize=11)
     axes.set(xlabel=f"{evaluated.axis.name} ({evaluated.axis.details})", ylabel="validation perplexity per character")
     _by_memory(figure, axes, evaluated, baselines)
-    labels = [(text, point.cost, point.val.mean) for text, point in _named(evaluated.front, chosen)]
-    write_labels(axes, labels, [(t.cost, h) for t, h in done], lines, keep=len(chosen))
+    labels = [(f"{row['label']}: {row['name']}", cost_of(row), row["val_perplexity"]) for row in yours]
+    marked = [*evaluated.front, *(each for each in evaluated.points if each.candidate.label == default)]
+    labels += [(text, point.cost, point.val.mean) for text, point in _named(dict.fromkeys(marked), chosen, default)]
+    dots = [*mixed, *((trial.cost, height) for trial, height in done)]
+    write_labels(axes, labels, dots, lines, keep=len(yours) + len(chosen))
     return plotting.png(figure)
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import indent
+from typing import Any
 
 from pipeline.search.front import COSTS, FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.tracking.registry import Registration
+from pipeline.training.summary import RIVAL_HEADS, picks_and_rivals
 
+SHORT_HEADS = ("", "", "MACs/char", "stored", "validation", "test", "with n-grams", "test")
 NO_FRONT = "No trial has finished, so there is no front."
 
 
@@ -44,7 +47,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     return [spread, *uncounted, hypervolume]
 
 
-def _address(name: str, registered: Mapping[str, Registration]) -> str:
+def address(name: str, registered: Mapping[str, Registration]) -> str:
     """The alias of a pick: @best, or @study-best if another study has that one; "best" if neither was set."""
     return next((f"@{alias}" for alias in registered[name].aliases), name)
 
@@ -67,23 +70,26 @@ def search_note(
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
     remarks: Sequence[str],
+    compared: Sequence[Mapping[str, Any]],
     name_of: Callable[[FrontPoint], str],
     sample: str = "",
 ) -> str:
     """The picks, a sample text of the best model, the front and the counts of a search as Markdown.
 
-    ``remarks`` are sentences about the search. ``name_of`` returns the Markdown name of a member for the front's table.
-    ``counts`` maps labels to counts, the main one first: {"trials complete": 40, "failed": 2}.
+    ``remarks`` are sentences about the search, ``compared`` the rows of its picks and their rivals. ``name_of`` returns
+    the Markdown name of a member for the front's table. ``counts`` maps labels to counts, the main one first:
+    {"trials complete": 40, "failed": 2}.
     """
     if not evaluated.front:
         return f"{NO_FRONT}\n\n{_counted(counts)}."
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     rows = [(name_of(point), *_front_row(point)[1:]) for point in evaluated.front]
     table = markdown_table(heads, rows)
-    sentences = "\n".join(f"- `{_address(name, registered)}`: {plain(pick.sentence)}" for name, pick in chosen.items())
+    sentences = "\n".join(f"- `{address(name, registered)}`: {plain(pick.sentence)}" for name, pick in chosen.items())
     rest = " ".join(filter(None, (*remarks, *_facts(evaluated), plain(_aliases_text(registered)))))
-    written = f"`{_address('best', registered)}` writes:\n\n{text_block(sample)}\n\n" if sample else ""
-    return f"{sentences}\n\n{written}{table}\n\n{rest}\n\n{_counted(counts)}."
+    written = f"`{address('best', registered)}` writes:\n\n{text_block(sample)}\n\n" if sample else ""
+    cells = [tuple(map(plain, row)) for row in picks_and_rivals(compared)]
+    return f"{markdown_table(RIVAL_HEADS, cells)}\n\n{sentences}\n\n{written}{table}\n\n{rest}\n\n{_counted(counts)}."
 
 
 def search_table(
@@ -93,15 +99,22 @@ def search_table(
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
     remarks: Sequence[str],
+    compared: Sequence[Mapping[str, Any]],
+    commands: Mapping[str, str],
     link: str,
 ) -> str:
-    """The text that `tmlm search` prints at its end: front, picks, hypervolume, counts and the link to its run."""
-    tail = f"  {_counted(counts)}\n\n{indent(link, '  ')}"
+    """The text that `tmlm search` prints at its end: the front, the picks with their rivals, commands, and a link.
+
+    ``commands`` maps what a command does with the picks to the command.
+    """
+    rivals = text_table(SHORT_HEADS, picks_and_rivals(compared), left=(0, 1))
+    to_do = text_table((), commands.items(), left=(0, 1))
+    tail = "\n\n".join([f"  {_counted(counts)}", *(indent(part, "  ") for part in (rivals, to_do, link) if part)])
     if not evaluated.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test")
     table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
-    sentences = [f"{_address(name, registered)}: {pick.sentence}" for name, pick in chosen.items()]
+    sentences = [f"{address(name, registered)}: {pick.sentence}" for name, pick in chosen.items()]
     sentences += filter(None, [*remarks, _aliases_text(registered), *_facts(evaluated)])
     text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

@@ -13,7 +13,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from pipeline.config import CorpusConfig, SearchConfig, quick_search
+from models.ngram import ngram_label
+from pipeline.config import SHAPES, CorpusConfig, SearchConfig, quick_search
 from pipeline.errors import TmlmError
 from pipeline.search import figures
 from pipeline.search.front import (
@@ -32,15 +33,16 @@ from pipeline.search.study.samplers import draw
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
-from pipeline.search.summary import search_note
+from pipeline.search.summary import address, search_note
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.markdown import plain
 from pipeline.support.signals import defer_signals
+from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import SHARED_KILLS, MakePool, Outcome
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import recorded, store
+from pipeline.tracking import recorded, references, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, leave_out_repeats, parent_run
@@ -48,6 +50,7 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
+from pipeline.training.summary import COMPARED, YOURS
 from pipeline.training.timing import generation_ms_per_char, queue_seconds
 
 log = logging.getLogger(__name__)
@@ -253,8 +256,10 @@ class _SearchSweep(Sweep[SearchRun]):
         runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
         registered = register_picks(runs_of, Owner(config.study_name, corpus.label, corpus.corpus_sha256), self.claim)
 
-        for name, png in self._pictures(evaluated, chosen).items():
-            self.run.picture(f"plots/{name}.png", png, step=counts["trials"])
+        compared = self._compared(chosen, registered)
+        for name, png in self._pictures(evaluated, chosen, compared).items():
+            section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
+            self.run.picture(f"plots/{name}.png", png, counts["trials"], section)
             attach_picture(self.search.study, f"{name}.png", png)
 
         result = {
@@ -268,6 +273,7 @@ class _SearchSweep(Sweep[SearchRun]):
             **counts,
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
+            "minutes_planned": self.search.planned_minutes,
             "hypervolume": evaluated.hypervolume,
             "max_perplexity": self.search.max_perplexity,
             "front": [_row(point) for point in evaluated.front],
@@ -275,6 +281,7 @@ class _SearchSweep(Sweep[SearchRun]):
                 name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
                 for name, pick in chosen.items()
             },
+            "compared": compared,
         }
         metrics = {f"search/{name}": float(count) for name, count in counts.items()}
         metrics["search/hypervolume"] = evaluated.hypervolume
@@ -297,9 +304,9 @@ class _SearchSweep(Sweep[SearchRun]):
             return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
 
         remarks = self._remarks()
-        dashboard_note = search_note(evaluated, chosen, registered, counts, remarks, name_with_trial)
+        dashboard_note = search_note(evaluated, chosen, registered, counts, remarks, compared, name_with_trial)
         self.search.describe(link_to_run(self.run.id), dashboard_note)
-        note = search_note(evaluated, chosen, registered, counts, remarks, linked, sample)
+        note = search_note(evaluated, chosen, registered, counts, remarks, compared, linked, sample)
         duration = measured_duration(seconds, self.minutes_expected)
         self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return SearchRun(self.run.id, config, evaluated, chosen, counts, registered, remarks, result)
@@ -311,17 +318,45 @@ class _SearchSweep(Sweep[SearchRun]):
             limit = "--max-perplexity" if self.config.max_perplexity else "the 3-gram's"
             reached = f"perplexity {self.search.max_perplexity:.3g} ({limit})"
             remarks.append(f"No configuration reaches {reached}, so this is the front of all.")
+        ngram, front = self.corpus.baselines(self.config.preset)["val"].ngram, self.evaluated.front
+        if front and min(point.val.mean for point in front) >= 2**ngram.bits_per_char:
+            remarks.append(f"No configuration beats the n-gram model ({2**ngram.bits_per_char:.3f}).")
         if len(areas) > STILL and areas[-1] == areas[-1 - STILL]:
             remarks.append(f"The last {STILL} trials have found nothing better.")
         return remarks
 
-    def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
+    def _compared(self, chosen: Mapping[str, Pick], registered: Mapping[str, Registration]) -> list[dict[str, Any]]:
+        """The picks, your own best training on this text and the n-gram model, each also mixed with that model."""
+        rows: list[dict[str, Any]] = []
+        for run_id in dict.fromkeys(pick.run_id for pick in chosen.values()):
+            names = [name for name, pick in chosen.items() if pick.run_id == run_id]
+            candidate, label = chosen[names[0]].point.candidate, ", ".join(address(name, registered) for name in names)
+            results = [recorded.read_json(each, recorded.RESULT_FILE) for each in candidate.run_ids]
+            rows.append({"label": label, "name": candidate.name, "run_id": run_id, **_means(results)})
+
+        of_text = recorded.has_tag("corpus.sha256", self.corpus.corpus_sha256)
+        of_protocol = recorded.has_tag("protocol", self.config.preset)
+        yours = recorded.trainings(references.FINISHED, references.BY_A_PERSON, of_text, of_protocol)
+        if best := min(yours, key=lambda run: run.metrics["result/val_perplexity"], default=None):
+            rows.append({"label": YOURS, "name": best.name, "run_id": best.id, **_means([best.result])})
+
+        scores = self.corpus.baselines(self.config.preset)
+        ngram = {"label": "", "name": ngram_label(scores["val"].ngram.order, scores["val"].best_order), "run_id": ""}
+        costs = {"macs_per_char": 0, "stored_numbers": scores["val"].ngram.entries}
+        val, test = (2 ** scores[split].ngram.bits_per_char for split in ("val", "test"))
+        return [*rows, {**ngram, **costs, **dict.fromkeys(COMPARED), "val_perplexity": val, "test_perplexity": test}]
+
+    def _pictures(
+        self, evaluated: FrontEstimate, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]
+    ) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
         trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
         baselines = self.corpus.baselines(self.config.preset)["val"]
         areas = hypervolume_by_trial(trials, evaluated.reference)
+        shape = SHAPES[self.config.preset]
+        default = f"{shape['cell']} {shape['num_layers']}x{shape['hidden_size']}"
         return {
-            "pareto": figures.pareto_front(trials, evaluated, chosen, baselines, about),
+            "pareto": figures.pareto_front(trials, evaluated, chosen, baselines, about, compared, default),
             "hypervolume": figures.hypervolume_history(areas, evaluated, f"hypervolume of the front: {about}"),
             "importance": figures.parameter_importance(self.results.importances(), f"parameter importance: {about}"),
             "time": figures.perplexity_against_time(evaluated, chosen, f"time to generate a character: {about}"),
@@ -339,6 +374,12 @@ def _link_and_curve(outcome: Outcome) -> tuple[str, Path | None]:
         log.warning("The dashboard has no curve of run %s: %s", outcome["run_id"], store.store_reason(error))
         return link, None
     return link, picture if picture.is_file() else None
+
+
+def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The costs and the mean perplexities of the trainings of one configuration."""
+    costs = {name: results[0][name] for name in ("macs_per_char", "stored_numbers")}
+    return costs | {name: geometric_mean([each[name] for each in results]) for name in COMPARED}
 
 
 def _row(point: FrontPoint) -> dict[str, Any]:

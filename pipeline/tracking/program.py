@@ -13,24 +13,28 @@ from pipeline.tracking.store import setup, sqlite_file
 UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables set by make and by mlflow run
 
 
-def command() -> str:
-    """How to call tmlm; a database other than ours is named, as ``mlflow run`` sets it for this process only."""
+def command(name: str = "tmlm") -> str:
+    """How to call tmlm, or mlflow; a database that it would not find is named.
+
+    tmlm finds ours, but not one that ``mlflow run`` sets for this process only; mlflow that of the working folder.
+    """
     store = setup()
     file = sqlite_file(store.uri)
-    if store.database is not None or file is None:
-        return program()
-    return f"MLFLOW_TRACKING_URI={shlex.quote(f'sqlite:///{file}')} {program()}"
+    is_found = store.database is not None and (name == "tmlm" or Path.cwd() == store.database.parent.parent)
+    if is_found or file is None:
+        return program(name)
+    return f"MLFLOW_TRACKING_URI={shlex.quote(f'sqlite:///{file}')} {program(name)}"
 
 
-def program() -> str:
+def program(name: str = "tmlm") -> str:
     """``tmlm`` if the shell finds it, else its path: make adds .venv to the PATH of its own commands only."""
-    script = Path(sysconfig.get_path("scripts")) / "tmlm"
+    script = Path(sysconfig.get_path("scripts")) / name
     if not script.is_file():  # the environment of conda.yaml has only our dependencies
         return f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m pipeline"
     activated = any(os.environ.get(name) == sys.prefix for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
-    found = shutil.which("tmlm")
+    found = shutil.which(name)
     if found and os.path.samefile(found, script) and (activated or UNDER_MAKE not in os.environ):
-        return "tmlm"
+        return name
     is_here = UNDER_MAKE in os.environ or UNDER_MLFLOW not in os.environ  # mlflow run changes the working folder
     if is_here and script.is_relative_to(Path.cwd()):
         script = script.relative_to(Path.cwd())

@@ -240,11 +240,11 @@ class TrackedRun:
         self.client.log_artifact(self.id, str(file), folder)
 
     @records
-    def picture(self, path: str, png: bytes, step: int | None = None) -> None:
+    def picture(self, path: str, png: bytes, step: int | None = None, section: str = "summary") -> None:
         """Log a PNG as an artifact and, with a step, also as an image among the charts of the run's page.
 
-        Its section, "summary", is sorted after the curves. On that page it is below the parameters, so that a step is
-        useful only for runs with few of these.
+        The sections of that page are sorted by name, "summary" after the curves. They are below the parameters, so that
+        a step is useful only for runs with few of these.
         """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
@@ -252,7 +252,7 @@ class TrackedRun:
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
             if step is not None:
                 image = mlflow.Image(str(file))
-                self.client.log_image(self.id, image, key=f"summary/{file.stem}", step=step, synchronous=True)
+                self.client.log_image(self.id, image, key=f"{section}/{file.stem}", step=step, synchronous=True)
 
     def note(self, markdown: str) -> None:
         """Set the description on the run's page in the UI."""

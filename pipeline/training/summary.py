@@ -1,6 +1,6 @@
 """Summaries of trainings and evaluations, as in the notes of runs (Markdown) and in what commands print."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import log2
 from typing import Any
 
@@ -14,6 +14,18 @@ from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
+YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
+COMPARED = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
+RIVAL_HEADS = (
+    "",
+    "model",
+    "MACs per character",
+    "stored numbers",
+    "validation",
+    "test",
+    "with n-grams: validation",
+    "test",
+)
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
@@ -65,6 +77,22 @@ def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         val, test = (result[f"{prefix}{split}_perplexity"] for split in ("val", "test"))
         table.append((label, f"{val:.3f}", f"{test:.3f}", f"{log2(test):.3f}"))
     return table
+
+
+def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
+    costs = ("macs_per_char", "stored_numbers")
+    return [
+        (
+            *(each["label"], each["name"], *(f"{each[cost]:,}" for cost in costs)),
+            *(_shown_if_known(each[name]) for name in COMPARED),
+        )
+        for each in rows
+    ]
+
+
+def _shown_if_known(perplexity: float | None) -> str:
+    return "" if perplexity is None else f"{perplexity:.3f}"
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:

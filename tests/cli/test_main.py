@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 import pipeline.stages.main  # noqa: F401  # before a test puts another stage into what it imports
+from pipeline.cli.commands.search import next_commands
 from pipeline.cli.main import cli
 from pipeline.config import SearchConfig, quick_search, resolve
 from tests.cli.commands import run
@@ -120,3 +122,18 @@ def test_a_quick_search_is_one_of_few_trials_as_the_help_says(monkeypatch):
     with pytest.raises(EnoughError):
         cli.main(["search", "--quick", "--trials", "5"], standalone_mode=False)
     assert "--study-name quick" in " ".join(run("search", "--help")[1].split())
+
+
+@pytest.mark.parametrize(
+    ("changed", "quick", "command"),
+    [
+        ({"corpus": "my book.txt", "minutes": 15.0}, False, "search --corpus 'my book.txt' --minutes 40"),
+        ({"trials": 7}, False, "search --trials 14"),
+        ({"corpus": "a.txt", "trials": 5}, True, "search --corpus a.txt"),
+    ],
+)
+def test_the_last_command_that_a_search_prints_extends_it(monkeypatch, changed, quick, command):
+    monkeypatch.setattr("pipeline.tracking.program.command", lambda: "tmlm")
+    done: Any = SimpleNamespace(picks={}, result={"minutes_planned": 20.0})
+    (to_extend,) = next_commands(done, changed, quick).values()
+    assert to_extend == f"tmlm {command}"

@@ -8,6 +8,7 @@ from models.ngram import Baselines, NGramScore
 from pipeline.search import figures
 from pipeline.search.front import Candidate, Trial, evaluate_front, hypervolume_by_trial, picks
 from pipeline.support import plotting
+from pipeline.training.summary import YOURS
 from tests.pictures import figures_drawn
 
 NGRAMS = tuple(NGramScore(order, 500 * 6 ** (order - 2), 3.3 - 0.5 * (order - 2)) for order in (2, 3, 4, 5))
@@ -69,7 +70,13 @@ def test_a_search_of_any_size_is_drawn_without_a_warning(case):
 
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     trials, evaluated, chosen = study(6)
-    figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search")
+    default, best = evaluated.front[0].candidate.label, chosen["best"].point
+    pick = {"label": "@best", "name": best.candidate.name, "val_perplexity": best.val.mean}
+    compared = [
+        {**pick, "macs_per_char": best.candidate.macs_per_char, "mixture_val_perplexity": 3.3},
+        {**pick, "label": YOURS, "name": "lstm-1x192", "macs_per_char": 2 * 10**5, "mixture_val_perplexity": None},
+    ]
+    figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search", compared, default)
     axes, memory = drawn[0].axes
     assert axes.get_xscale() == axes.get_yscale() == "log"
     lines = {line.get_label(): line for line in axes.lines}
@@ -86,7 +93,9 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     assert front.get_xdata()[::2].tolist() == [point.candidate.macs_per_char for point in evaluated.front]
     assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
     texts = {text.get_text() for text in axes.texts}
-    assert len(texts) == len(evaluated.front)
+    assert len(texts) == len(evaluated.front) + 1
+    assert {f"{YOURS}: lstm-1x192", f"{default} (default)"} <= texts
+    assert lines["with the n-grams mixed in"].get_xydata().tolist() == [[best.candidate.macs_per_char, 3.3]]
     best = chosen["best"].point.candidate
     assert any(text.startswith(best.label) and "best" in text for text in texts)
     counted = [line.get_xdata().tolist() for line in memory.lines if str(line.get_label()).startswith("n-grams")]

@@ -20,13 +20,17 @@ from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_study, of_trial
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.tasks import TrainingTask, do
+from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
+from pipeline.tracking.references import BY_A_PERSON
 from pipeline.tracking.registry import Registration
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import memory
+from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
+from tests.export.made_up import training
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, not_trained, pool_with
 
@@ -146,14 +150,28 @@ def test_the_dashboard_shows_the_picks_and_the_pictures_of_the_study(searched, s
         assert (lab / "mlruns" / "optuna-artifacts" / artifact.artifact_id).is_file()
 
 
-def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small_text):
+def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(
+    searched, small_text, monkeypatch
+):
     given: list[TrainingTask] = []
+    trainings = recorded.trainings
+    yours = [training(number, metrics={"result/val_perplexity": 9.0 - number}) for number in range(2)]
+    monkeypatch.setattr(
+        recorded, "trainings", lambda *told, **more: yours if BY_A_PERSON in told else trainings(*told, **more)
+    )
     config = SearchConfig(**TINY, confirm_seeds=2)
     again = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given))
     assert again.run_id == searched.run_id
     assert given == []
     assert len(recorded.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
     assert again.result["front"] == searched.result["front"]
+    assert [row["label"] for row in searched.result["compared"][-2:]] != [YOURS, ""]
+    row, ngram = again.result["compared"][-2:]
+    assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[1].id, 3.6)
+    assert (ngram["macs_per_char"], ngram["mixture_val_perplexity"]) == (0, None)
+    pick = again.result["compared"][0]
+    of_seeds = [recorded.read_json(each, "result.json") for each in searched.picks["small"].point.candidate.run_ids]
+    assert pick["mixture_test_perplexity"] == geometric_mean([each["mixture_test_perplexity"] for each in of_seeds])
 
 
 # --- each in a store of its own ---------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Commands that train many models: search, answer, reproduce; and report, which writes their page."""
 
+import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -7,11 +9,13 @@ import click
 from pipeline.cli import completion
 from pipeline.cli.cluster import cluster_option, pool_on
 from pipeline.cli.group import say, show
-from pipeline.cli.options import LabCommand, flag, json_flag, options_of
+from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of
 from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig
+from pipeline.errors import option_name
 
 if TYPE_CHECKING:
     from pipeline.stages.report import ReproductionRun
+    from pipeline.stages.search import SearchRun
 
 
 @click.command(cls=LabCommand)
@@ -36,6 +40,7 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
     Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character.
     Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
     """
+    changed = given(options, SearchConfig, CorpusConfig)
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = SearchConfig(**options)
     make_pool = pool_on(cluster, corpus_config, config.workers)
@@ -49,9 +54,39 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
         name = f"quick {name}: a first look at small models after {done.config.epochs} epochs, one seed each"
     link = links.shown("front", links.link_to_search(done.run_id))
     table = search_summary.search_table(
-        name, done.evaluated, done.picks, done.registered, done.counts, done.remarks, link
+        name,
+        done.evaluated,
+        done.picks,
+        done.registered,
+        done.counts,
+        done.remarks,
+        done.result["compared"],
+        next_commands(done, changed, quick),
+        link,
     )
     show(done.result, as_json, table)
+
+
+def next_commands(done: "SearchRun", changed: Mapping[str, Any], quick: bool) -> dict[str, str]:
+    """Commands that use, serve and extend the picks of a search; ``changed`` are its options that are not defaults."""
+    from pipeline.search.summary import address
+    from pipeline.tracking.program import command
+    from pipeline.tracking.registry import REGISTERED_MODEL
+
+    if quick:
+        more = {name: value for name, value in changed.items() if name in ("corpus", "alphabet")}
+    elif "trials" in changed:
+        more = {**changed, "trials": 2 * changed["trials"]}
+    else:
+        more = {**changed, "minutes": 2 * done.result["minutes_planned"]}
+    values = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in more.items()}
+    words = [f"{option_name(name)} {shlex.quote(value)}" for name, value in values.items()]
+    search_on = {"train in full" if quick else "extend": " ".join([command(), "search", *words])}
+    if not done.picks:
+        return search_on
+    pick = address("small", done.registered)
+    serve = f"{command('mlflow')} models serve -m models:/{REGISTERED_MODEL}{pick} --env-manager local"
+    return {"use": f"{command()} sample {pick}", "serve": serve, **search_on}
 
 
 @click.command(cls=LabCommand)
