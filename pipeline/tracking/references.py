@@ -111,7 +111,10 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
         origin = picks[STUDYS_PICK]["run_id"] if picks else ""
     behind = recorded.find_run(origin) if origin else None
     if behind is None:
-        raise InputError(f"{described(run)} is a run of `tmlm {run.stage}` without a model; see `tmlm runs`")
+        lacks = (
+            "a result yet; the same command again finishes it" if run.stage == "search" else "a model; see `tmlm runs`"
+        )
+        raise InputError(f"{described(run)}, is a run of `tmlm {run.stage}` without {lacks}")
     return training_behind(behind)
 
 
@@ -133,23 +136,22 @@ def _tell(run: RecordedRun, reference: str) -> None:
 
 
 def _find(reference: str, what: str = "") -> RecordedRun:
-    where = shown(setup().uri)
-    if re.fullmatch("[0-9a-f]{32}", reference):
-        if (found := recorded.find_run(reference)) is None:
-            raise NoSuchRunError(f"{what}{reference} is not a run of {where}; give {FORMS}")
-        return found
+    store = setup()
     if match := re.fullmatch(r"latest(?:~(\d{1,9}))?", reference):
         return _latest(int(match[1] or 0), what + reference)
     if reference.startswith("@"):
         return _picked(reference[1:], what + reference)
     bearers: dict[str, RecordedRun] = {}
-    if _can_be_asked_for(reference):
+    if re.fullmatch("[0-9a-f]{32}", reference):
+        if run := recorded.find_run(reference):  # deleted or not
+            return run
+    elif _can_be_asked_for(reference):
         conditions = [equals("attributes.run_name", reference)]
         conditions += [f"{has_tag('stage', 'search')} and {has_tag('study', reference)}"]
         conditions += [f"attributes.run_id LIKE '{reference}%'"] * bool(re.fullmatch("[0-9a-f]{4,31}", reference))
         bearers = {run.id: run for each in conditions for run in islice(search_runs(each), NAMED + 1)}
     if not bearers:
-        raise NoSuchRunError(f"{what}{reference} is not a run of {where}; give {FORMS}")
+        raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}; give {FORMS}")
     return _only(bearers, [*map(described, bearers.values())], what + reference)
 
 

@@ -109,5 +109,5 @@ def test_a_run_that_is_about_a_training_stands_for_it_and_a_search_for_its_knee(
     for reference in (trained.run_id[:8], sample, "tiny"):
         assert checkpoint_of(reference)[1] == training_of(reference).id == trained.run_id
     for without in (record("prepare", stage="prepare"), record("search-x", stage="search", study="x")):
-        with pytest.raises(InputError, match="without a model"):
+        with pytest.raises(InputError, match="without a "):
             checkpoint_of(without)
