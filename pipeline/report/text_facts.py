@@ -68,7 +68,8 @@ def gated_perplexities(train: NDArray[np.integer], val: NDArray[np.integer], sym
     inputs, targets = windows(torch.from_numpy(val).long(), WINDOW_LENGTH)
     nats = 0.0
     for x, y in zip(inputs.split(WINDOWS_AT_ONCE), targets.split(WINDOWS_AT_ONCE), strict=True):
-        nats += float(cross_entropies(model.combine(tables(x + 1, WINDOW_LENGTH)).flatten(0, 1), y.flatten()).sum())
+        contexts = tables.contexts(x, torch.zeros(len(x), tables.order - 1, dtype=torch.int64))[:, 1:]
+        nats += float(cross_entropies(model.combine(tables(contexts)).flatten(0, 1), y.flatten()).sum())
     return {"val": perplexity(float(model.costs(val).mean())), "windowed": perplexity(nats / targets.numel())}
 
 
