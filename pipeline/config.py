@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf, log2
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from models.cells import CELLS
 from models.config import LARGEST_SIZE, ConfigError, ModelConfig, check, option, setting
@@ -328,6 +328,28 @@ def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str
 
 
 CostName = Literal["macs", "stored-numbers"]
+
+
+class CostAxis(NamedTuple):
+    """The cost that a search minimises: its name in results and attributes, and in sentences and figures."""
+
+    attribute: str
+    name: str
+    short: str
+    details: str
+
+    def of(self, candidate: Any) -> int:
+        """This cost of an object that has both."""
+        cost: int = getattr(candidate, self.attribute)
+        return cost
+
+
+COSTS: dict[CostName, CostAxis] = {
+    "macs": CostAxis(
+        "macs_per_char", "MACs per character", "MACs", "multiply-accumulate operations, output layer included"
+    ),
+    "stored-numbers": CostAxis("stored_numbers", "stored numbers", "stored numbers", "parameters and n-grams"),
+}
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 
 

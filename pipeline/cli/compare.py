@@ -8,10 +8,10 @@ from itertools import chain
 from math import log10
 from typing import Any
 
-from pipeline.config import ON_REPORTS_TEXT
+from pipeline.config import COSTS, ON_REPORTS_TEXT
 from pipeline.errors import InputError
 from pipeline.export.commands import search_options
-from pipeline.search.front import COSTS, dominators, hypervolume
+from pipeline.search.front import dominators, hypervolume
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from models.config import ModelConfig
-from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME
+from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME, CostAxis
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
 from pipeline.tracking.recorded import RecordedTraining
@@ -20,9 +20,8 @@ class Configuration:
     name: str
     trainings: tuple[RecordedTraining, ...]
 
-    @property
-    def macs_per_char(self) -> int:
-        return int(self.trainings[0].result["macs_per_char"])
+    def cost(self, axis: CostAxis) -> int:
+        return int(self.trainings[0].result[axis.attribute])
 
     @property
     def perplexities(self) -> list[float]:
@@ -33,7 +32,7 @@ class Configuration:
     def run_ids(self) -> set[str]:
         return {each.id for each in self.trainings}
 
-    def series(self, is_shown: bool, on_front: bool, picks: Sequence[str]) -> Series:
+    def series(self, axis: CostAxis, is_shown: bool, on_front: bool, picks: Sequence[str]) -> Series:
         """The series of the configuration in the charts."""
         first, curves = self.trainings[0], {}
         for split in ("train", "val"):  # pooled over the characters as an n-gram's, where the protocol has another mean
@@ -47,7 +46,8 @@ class Configuration:
             name=self.name,
             shape=f"{model['cell'].upper()} {model['num_layers']}x{model['hidden_size']}{on_top}",
             cell=model["cell"],
-            cost=self.macs_per_char,
+            cost=self.cost(axis),
+            cost_name=axis.name,
             epochs_planned=max(len(line) for lines in curves.values() for line in lines),
             seeds=[each.seed for each in self.trainings],
             best=self.perplexities,

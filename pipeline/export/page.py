@@ -30,10 +30,10 @@ CURVES = (
     "training text."
 )
 
-COSTS = (
-    "Left: validation at the best epoch against the multiply-accumulate operations (MACs) that one generated character "
-    "takes; small dots are seeds, marks their means (circle RNN, square GRU, triangle LSTM), ringed if a search "
-    "recommends them. The line is the front: nothing costs less and is better. Right: "
+LEFT = (
+    "Left: validation at the best epoch against the {axis.name} ({axis.details}); small dots are seeds, marks their "
+    "means (circle RNN, square GRU, triangle LSTM), ringed if a search recommends them. The line is the front: nothing "
+    "costs less and is better. Right: "
 )
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "")
@@ -173,6 +173,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         shown = [*(each for each in configurations if each.name in front), *configurations][:SHOWN]
         series = [
             each.series(
+                subject.axis,
                 each in shown,
                 each.name in front,
                 [name for name, pick in subject.picks.items() if pick["run_id"] in each.run_ids],
@@ -182,7 +183,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         caption, front_title = CURVES, ""
         if len(configurations) > 1:
             front_title = "validation perplexity at the best epoch"
-            caption = COSTS + CURVES[0].lower() + CURVES[1:]
+            caption = LEFT.format(axis=subject.axis) + CURVES[0].lower() + CURVES[1:]
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
         levels = {f"{ngram_name(best.result)} {rounded(ngram)}": ngram}
@@ -206,7 +207,7 @@ def _front_members(subject: Subject, configurations: Sequence[Configuration]) ->
     if subject.search:
         members = {run_id for member in subject.search.result["front"] for run_id in member["run_ids"]}
         return {each.name for each in configurations if each.run_ids & members}
-    points = [(float(each.macs_per_char), geometric_mean(each.perplexities)) for each in configurations]
+    points = [(float(each.cost(subject.axis)), geometric_mean(each.perplexities)) for each in configurations]
     return {configurations[number].name for number in undominated(points)}
 
 
@@ -234,17 +235,17 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
 
 
 def _front(subject: Subject) -> list[doc.Block]:
-    """The picks of a study and the table of its front, in the order of MACs; nothing without a front."""
+    """The picks of a study and the table of its front, in the order of its cost; nothing without a front."""
     if subject.search is None or not subject.search.result["front"]:
         return []
     rows = []
-    for member in sorted(subject.search.result["front"], key=lambda member: member["macs_per_char"]):
+    for member in subject.search.result["front"]:
         low, high = member["val_perplexity_low"], member["val_perplexity_high"]
         test = member["test_perplexity"]
         row = (
             member["name"],
             f"{member['macs_per_char']:,}",
-            f"{member['parameters']:,}",
+            f"{member['parameters']:,}" + (f" + {ngrams:,} n-grams" if (ngrams := member["ngram_entries"]) else ""),
             rounded(member["val_perplexity"]),
             "" if low is None else f"{rounded(low)} to {rounded(high)}",
             "" if test is None else rounded(test),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
 from pipeline.tracking.recorded import (
     RecordedRun,
@@ -30,6 +31,11 @@ class Subject:
     @property
     def finished(self) -> tuple[RecordedTraining, ...]:
         return tuple(training for training in self.trainings if training.result)
+
+    @property
+    def axis(self) -> CostAxis:
+        """The cost that perplexity is shown against: a study's own."""
+        return COSTS[self.search.result["cost"] if self.search else "macs"]
 
     @property
     def picks(self) -> Mapping[str, Mapping[str, Any]]:

@@ -8,7 +8,8 @@ from statistics import median
 from typing import Any
 
 from models.ngram import Baselines
-from pipeline.search.front import COSTS, FrontEstimate, FrontPoint, Pick, Trial
+from pipeline.config import COSTS
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
 from pipeline.support.plotting import (
     BAR,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.config import CostName
+from pipeline.config import COSTS, CostAxis, CostName
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
 
 Point = tuple[float, float]
@@ -72,28 +72,6 @@ def knee(points: ArrayLike) -> int:
 WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this share
 
 # --- configurations and their runs -----------------------------------------------------------------------------------
-
-
-class CostAxis(NamedTuple):
-    """The cost that a search minimises: its name among a trial's attributes, and in sentences and figures."""
-
-    attribute: str
-    name: str
-    short: str
-    details: str
-
-    def of(self, candidate: "Candidate") -> int:
-        """This cost of a candidate."""
-        cost: int = getattr(candidate, self.attribute)
-        return cost
-
-
-COSTS: dict[CostName, CostAxis] = {
-    "macs": CostAxis(
-        "macs_per_char", "MACs per character", "MACs", "multiply-accumulate operations, output layer included"
-    ),
-    "stored-numbers": CostAxis("stored_numbers", "stored numbers", "stored numbers", "parameters and n-grams"),
-}
 
 
 class Trial(NamedTuple):

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from textwrap import indent
 from typing import Any
 
-from pipeline.search.front import COSTS, FrontEstimate, FrontPoint, Pick
+from pipeline.config import COSTS
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.tracking.registry import Registration

@@ -58,13 +58,19 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
     members = [(each,) for each in trainings[:-1]] + [(trainings[-1], again)]
     unknown = dict.fromkeys(("val_perplexity_low", "val_perplexity_high"))
     front = [
-        {**runs[0].result, **unknown, "name": runs[0].name.removesuffix("-s0"), "run_ids": [run.id for run in runs]}
+        {
+            **runs[0].result,
+            **unknown,
+            "ngram_entries": 0,
+            "name": runs[0].name.removesuffix("-s0"),
+            "run_ids": [run.id for run in runs],
+        }
         for runs in members
     ]
     sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
     picks = {pick: {"run_id": trainings[-1].id, "sentence": text} for pick, text in sentences.items()}
     compared = [{**trainings[-1].result, "label": label, "name": trainings[-1].name} for label in ("@best", YOURS)]
-    result = {"front": front, "picks": picks, "compared": compared, "study_name": name}
+    result = {"cost": "macs", "front": front, "picks": picks, "compared": compared, "study_name": name}
     options = {"study_name": name, "trials": str(trials), "sampler": "known-cost", "hidden_size": "8..400"}
     search = made_up_run("5" * 32, f"search-{name}", tags={"study": name}, params=options, result=result)
     return Subject("study", name, (*trainings, again), search)

@@ -8,6 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from safetensors.numpy import load_file
 
+from pipeline.config import COSTS
 from pipeline.errors import InputError
 from pipeline.export import tables
 from pipeline.export.configurations import configurations_of
@@ -65,7 +66,7 @@ def test_the_explorer_shows_pooled_perplexities_where_they_are_recorded_beside_t
     for epoch in (1, 2):
         MlflowClient().log_metric(trained.run_id, "perplexity_pooled/val", 10.0 - epoch, step=epoch)
     (configuration,) = configurations_of([training_of(trained.run_id)])
-    series = configuration.series(is_shown=True, on_front=True, picks=())
+    series = configuration.series(COSTS["macs"], is_shown=True, on_front=True, picks=())
     assert series.val == [[9.0, 8.0]]
     assert len(series.train[0]) == 2
 

@@ -16,8 +16,7 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial
 
-from pipeline.config import SearchConfig
-from pipeline.search.front import COSTS
+from pipeline.config import COSTS, SearchConfig
 from pipeline.search.study.protocol import objectives, training_of
 from pipeline.search.study.space import Space
 from pipeline.support.markdown import plain, text_block

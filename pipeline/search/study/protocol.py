@@ -9,9 +9,8 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from pipeline.config import RECIPE, CorpusConfig, SearchConfig
+from pipeline.config import COSTS, RECIPE, CorpusConfig, SearchConfig
 from pipeline.errors import InputError
-from pipeline.search.front import COSTS
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_url

@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.config import STOPPED_BY_TIME, SearchConfig
-from pipeline.search.front import COSTS, Candidate, Trial
+from pipeline.config import COSTS, STOPPED_BY_TIME, SearchConfig
+from pipeline.search.front import Candidate, Trial
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import objectives
 from pipeline.search.study.samplers import is_over_budget

@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import SHAPES, CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
-from pipeline.search.front import COSTS, Candidate
+from pipeline.search.front import Candidate
 from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.protocol import open_study

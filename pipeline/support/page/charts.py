@@ -204,10 +204,10 @@ def rows_chart(rows: Sequence[Row], levels: Mapping[str, float], title: str) -> 
 class Series:
     """A configuration in the explorer: a point in the chart of costs, and its curves.
 
-    name: in the list of choices. shape: the short name inside a chart. cost: MACs per character. best: best validation
-    perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. reported: (epoch, value)
-    pairs that are marked with a cross. remarks: further lines of the readout. is_shown: whether its curves are coloured
-    at first. picks: the names under which a search recommends it.
+    name: in the list of choices. shape: the short name inside a chart. cost: in what cost_name says. best: best
+    validation perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. reported: (epoch,
+    value) pairs that are marked with a cross. remarks: further lines of the readout. is_shown: whether its curves are
+    coloured at first. picks: the names under which a search recommends it.
     """
 
     name: str
@@ -220,6 +220,7 @@ class Series:
     best_epochs: Sequence[int]
     train: Sequence[Sequence[float]]
     val: Sequence[Sequence[float]]
+    cost_name: str = "MACs per character"
     is_shown: bool = False
     on_front: bool = False
     picks: Sequence[str] = ()
@@ -235,7 +236,7 @@ class Series:
         curves = {"train": self.train, "val": self.val}
         return {
             "name": self.name,
-            "cost": f"{self.cost:,} MACs per character",
+            "cost": f"{self.cost:,} {self.cost_name}",
             "seeds": list(self.seeds),
             "planned": self.epochs_planned,
             "best": round(fmean(self.best_epochs)),
@@ -278,12 +279,12 @@ def _axes(x: Callable[[float], Scale], perplexities: Iterable[float], labels: It
 
 
 def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
-    """Best validation perplexity against MACs per character: seeds, means, the front with names, picks, levels."""
+    """Best validation perplexity against cost: seeds, means, the front with names, picks, levels."""
     costs = [each.cost for each in series]
     values = [*levels.values(), *(value for each in series for value in each.best)]
     axes = _axes(lambda right: Scale(min(costs) / 2, max(costs) * 1.5, LEFT, right), values, levels)
     places = LabelPlaces((LEFT + 4, TOP, WIDTH - 4, BOTTOM))
-    parts = [axes.drawn("MACs per character, output layer included", y_title)]
+    parts = [axes.drawn(series[0].cost_name, y_title)]
 
     heights = spread([axes.y(value) for value in levels.values()], TOP, BOTTOM)
     for (name, value), height in zip(levels.items(), heights, strict=True):
@@ -302,7 +303,7 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
         places.block((x, y), (x, y), 8 if each.picks else 5)
         data = f'data-number="{number}" data-x="{x}" data-y="{y}"'
         best = f"{rounded(each.mean)} at the best epoch ({counted(len(each.best), 'seed')})"
-        title = f"{each.name}: validation perplexity {best}, {each.cost:,} MACs per character"
+        title = f"{each.name}: validation perplexity {best}, {each.cost:,} {each.cost_name}"
         parts.append(f'<g class="point n{number}" {data}><title>{escape(title)}</title>')
         if len(each.best) > 1:
             parts += [f'<circle class="dot" cx="{x}" cy="{axes.y(value)}" r="2"/>' for value in each.best]
