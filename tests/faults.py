@@ -316,8 +316,9 @@ def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int =
     of_trials = {attributes(trial)["run_id"] for trial in complete}
     demand(of_trials <= {run["id"] for run in finished}, f"trials without a finished run: {of_trials} of {finished}")
     result = json.loads((lab.artifacts(parents[0]["id"]) / "result.json").read_text())
-    for member in result["front"]:
-        demand(len(set(member["run_ids"])) == seeds, f"not {seeds} runs of each member: {result['front']}")
+    for pick in result["picks"].values():
+        (runs_of_pick,) = [member["run_ids"] for member in result["front"] if pick["run_id"] in member["run_ids"]]
+        demand(len(set(runs_of_pick)) == seeds, f"not {seeds} runs of each pick: {result['front']}")
     for run in finished:
         value = json.loads((lab.artifacts(run["id"]) / "result.json").read_text())["val_perplexity"]
         elsewhere, same = lab.perplexities.setdefault((run["tags"]["config_id"], run["params"]["seed"]), (study, value))

@@ -217,8 +217,8 @@ class _SearchSweep(Sweep[SearchRun]):
         self.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self._done == before:
             return
-        perplexity, cost = self.search.reference([best])
-        area = hypervolume([(log10_cost, value) for value, log10_cost in values], (log10(cost), perplexity))
+        corner = log10(self.search.largest_cost), self.search.max_perplexity
+        area = hypervolume([(log10_cost, value) for value, log10_cost in values], corner)
         self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
     def _confirm(self) -> None:
