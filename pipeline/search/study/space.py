@@ -9,7 +9,7 @@ A parameter has a range LOW..HIGH, a choice A,B,C or a fixed value; one that is 
     learning_rate: 0.001..0.1
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
 from math import prod
@@ -35,7 +35,7 @@ GRID_INTS = 4  # --sampler grid: a longer range of integers is reduced to doubli
 PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int, "on_top_of": str} | dict.fromkeys(
     ("learning_rate", "dropout", "recurrent_dropout", "output_dropout"), float
 )
-WORDS = {"cell": tuple(CELLS), "on_top_of": get_args(Partner)}  # what a parameter of words may be
+WORDS: dict[str, Collection[str]] = {"cell": CELLS, "on_top_of": get_args(Partner)}  # what a parameter of words may be
 
 
 @dataclass(frozen=True)
