@@ -34,7 +34,7 @@ from models.config import ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
 from models.ngram import ngram_label
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, resolve
+from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import InputError
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
@@ -383,6 +383,8 @@ def search(
     """
     given = _options("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
     corpus_config = _corpus_config(given)
+    if quick:
+        given |= quick_search(given)
     return Search(search_stage.search(SearchConfig(**given), corpus_config, quick, take_aliases, write_line).result)
 
 

@@ -5,7 +5,7 @@ on the command line. Every other field has a fixed default.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf, log2
 from typing import Any, Literal, NamedTuple
@@ -423,15 +423,11 @@ QUICK_SEARCH: dict[str, Any] = {  # about a minute on two cores for The Time Mac
 }
 
 
-def quick_search(config: SearchConfig) -> SearchConfig:
-    """The configuration of a quick search: options at their defaults get the values of QUICK_SEARCH.
-
-    num_layers and hidden_size are left alone if the configuration names a file with the space, and so are the trials if
-    it has another number of minutes.
-    """
-    at_default = {f.name for f in fields(SearchConfig) if getattr(config, f.name) == f.default}
-    if config.space:
-        at_default -= {"num_layers", "hidden_size"}
-    if "minutes" not in at_default:
-        at_default -= {"trials"}
-    return replace(config, **{name: value for name, value in QUICK_SEARCH.items() if name in at_default})
+def quick_search(given: Iterable[str]) -> dict[str, Any]:
+    """The options that --quick sets beside the given ones: not the space of a file, nor trials that minutes buy."""
+    decided = set(given)
+    if "space" in decided:
+        decided |= {"num_layers", "hidden_size"}
+    if "minutes" in decided:
+        decided |= {"trials"}
+    return {name: value for name, value in QUICK_SEARCH.items() if name not in decided}

@@ -236,14 +236,8 @@ def test_the_report_preset_trains_the_reports_models_by_the_books_protocol(imple
     assert (train.average, train.patience, train.max_seconds, train.precision) == (0.0, 0, 0.0, "fp32")
 
 
-def test_a_quick_search_is_a_small_study_of_its_own():
-    quick = quick_search(SearchConfig())
-    assert quick == SearchConfig(**QUICK_SEARCH)
-    assert quick.study_name == QUICK_STUDY != SearchConfig().study_name
-
-
-def test_a_quick_search_keeps_what_was_chosen_and_the_space_of_a_file():
-    quick = quick_search(SearchConfig(trials=5, hidden_size="4..8"))
-    assert (quick.trials, quick.hidden_size, quick.epochs) == (5, "4..8", QUICK_SEARCH["epochs"])
-    quick = quick_search(SearchConfig(space="space.yaml"))
-    assert (quick.num_layers, quick.hidden_size) == (SearchConfig().num_layers, SearchConfig().hidden_size)
+def test_a_quick_search_sets_what_is_not_given_but_neither_the_space_of_a_file_nor_the_trials_of_minutes():
+    assert SearchConfig(**quick_search({})).study_name == QUICK_STUDY != SearchConfig().study_name
+    assert QUICK_SEARCH.keys() - quick_search({"confirm_seeds": 2}) == {"confirm_seeds"}
+    assert QUICK_SEARCH.keys() - quick_search({"space": "space.yaml"}) == {"num_layers", "hidden_size"}
+    assert QUICK_SEARCH.keys() - quick_search({"minutes": 10.0}) == {"trials"}

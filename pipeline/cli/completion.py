@@ -31,9 +31,9 @@ def _runs(stage: str, beginning: str) -> list[CompletionItem]:
     length = recorded.SHORT_ID if len(beginning) <= recorded.SHORT_ID else None
     with suppress(Exception), store.impatient():  # without a usable store, there are no candidates
         if store.look():
-            conditions = recorded.has_tag("stage", stage), f"attributes.run_id LIKE '{beginning}%'"
+            conditions = recorded.has_tag("stage", stage), recorded.begins("attributes.run_id", beginning)
             runs = islice(recorded.search_runs(*conditions, order="start_time DESC"), MOST)
-            found = {run.id[:length]: references.described(run) for run in runs}
+            found = {run.id[:length]: references.described(run) for run in runs if run.id.startswith(beginning)}
             if stage == "train":
                 found = dict(islice(references.names(beginning), MOST)) | found
             return [CompletionItem(value, help=words) for value, words in found.items()]

@@ -14,12 +14,11 @@ from typing import Any
 import click
 
 from models.config import ConfigError
-from pipeline.cli.options import LabCommand
+from pipeline.cli.options import UNDER_MLFLOW, LabCommand
 from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of
 from pipeline.support import signals
 
 # Set by mlflow run, which has started a run for the command: commands that otherwise only print then record as well.
-UNDER_MLFLOW = "MLFLOW_RUN_ID"
 
 
 def printable(text: str) -> str:

@@ -5,6 +5,7 @@ a value (``--force true``), because MLflow passes every parameter with one. ``_`
 in the name of an option.
 """
 
+import os
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +32,7 @@ HEADINGS: dict[type, str] = {  # in the help, for the options made from a datacl
 COMPLETED = {"corpus": TEXT, "space": FILE, "statements": FILE}  # by field name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+UNDER_MLFLOW = "MLFLOW_RUN_ID"  # environment variable set by mlflow run
 TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag
 
 
@@ -115,7 +117,12 @@ length_option = click.option(
 
 
 def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """The options that belong to the dataclasses and differ from their defaults."""
+    """The options, all made from these dataclasses, that were given on the command line.
+
+    Under ``mlflow run``, which gives every option that MLproject lists, those that differ from their defaults.
+    """
+    if UNDER_MLFLOW not in os.environ:
+        return {name: value for name, value in options.items() if is_given(name)}
     declared = [field for config in configs for field in option_fields(config)]
     defaults = {field.name: None if field.metadata["preset"] else field.default for field in declared}
     return {name: value for name, value in options.items() if name in defaults and value != defaults[name]}

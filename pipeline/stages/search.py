@@ -14,7 +14,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from models.ngram import ngram_label
-from pipeline.config import SHAPES, CorpusConfig, SearchConfig, quick_search
+from pipeline.config import SHAPES, CorpusConfig, SearchConfig
 from pipeline.errors import TmlmError
 from pipeline.search import figures
 from pipeline.search.front import (
@@ -56,9 +56,9 @@ from pipeline.training.timing import generation_ms_per_char, queue_seconds
 log = logging.getLogger(__name__)
 
 ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
-PICKS = (0.95, 0.75, 0.5)  # quantiles of their durations, which are expected of @best, @small and @knee
+PICK_QUANTILES = (0.95, 0.75, 0.5)  # of their durations, which are expected of @best, @small and @knee
 FEWEST_TRIALS = 3  # that --minutes buy
-STILL = 10  # trials without a better one, after which the summary says so
+PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def search(
 ) -> SearchRun:
     """Search the space, confirm the picks of the Pareto front and register them.
 
-    ``quick`` changes the options that are left at their defaults (``quick_search``), and claims no alias that other
-    searches may have; ``take_aliases`` moves the aliases of other studies to the picks. ``say`` is called with messages
-    for the user. Raises InputError for a search that is not possible with these options.
+    ``quick`` claims no alias that other searches may have; ``take_aliases`` moves the aliases of other studies to the
+    picks. ``say`` is called with messages for the user. Raises InputError for a search that is not possible with these
+    options.
     """
-    config = with_storage(quick_search(config) if quick else config)
+    config = with_storage(config)
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
     with study_lock(config), storage_errors(config):
@@ -125,7 +125,8 @@ class _SearchSweep(Sweep[SearchRun]):
         self.preset = config.preset
         self.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
-        self._mean_seconds, self._picks_seconds = 1.0, [1.0] * len(PICKS)  # of a training; replaced by the estimate
+        self._mean_seconds = 1.0  # of a training; replaced by the estimate, as the next
+        self._picks_seconds = [1.0] * len(PICK_QUANTILES)
         self._done = 0  # complete trials
 
     def train(self) -> None:
@@ -150,7 +151,7 @@ class _SearchSweep(Sweep[SearchRun]):
         self.time_steps(configurations)
         seconds = sorted(self.expected_seconds(*configuration) for configuration in configurations)
         self._mean_seconds = sum(seconds) / len(seconds)
-        self._picks_seconds = [seconds[int(quantile * (len(seconds) - 1))] for quantile in PICKS]
+        self._picks_seconds = [seconds[int(quantile * (len(seconds) - 1))] for quantile in PICK_QUANTILES]
         confirming = queue_seconds(self._confirmations_left(), self.pool.count)
         if minutes := search.minutes_to_plan:
             if self._calibration is None:
@@ -321,8 +322,8 @@ class _SearchSweep(Sweep[SearchRun]):
         ngram, front = self.corpus.baselines(self.config.preset)["val"].ngram, self.evaluated.front
         if front and min(point.val.mean for point in front) >= 2**ngram.bits_per_char:
             remarks.append(f"No configuration beats the n-gram model ({2**ngram.bits_per_char:.3f}).")
-        if len(areas) > STILL and areas[-1] == areas[-1 - STILL]:
-            remarks.append(f"The last {STILL} trials have found nothing better.")
+        if len(areas) > PATIENCE and areas[-1] == areas[-1 - PATIENCE]:
+            remarks.append(f"The last {PATIENCE} trials have found nothing better.")
         return remarks
 
     def _compared(self, chosen: Mapping[str, Pick], registered: Mapping[str, Registration]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Read what is recorded: runs, trainings, their curves, results and other artifacts."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -272,6 +273,12 @@ def equals(name: str, value: str) -> str:
     """The condition that an attribute or a tag equals a value, which must not have both kinds of quotes."""
     quote = '"' if "'" in value else "'"
     return f"{name} = {quote}{value}{quote}"
+
+
+def begins(name: str, beginning: str) -> str:
+    """The condition that an attribute begins so; in place of a quote or a sign, it may have any character."""
+    pattern = re.sub(r"\W", "_", beginning)  # LIKE's wildcard for one character
+    return f"{name} LIKE '{pattern}%'"
 
 
 def trainings(

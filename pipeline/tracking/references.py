@@ -25,7 +25,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import counted, listed
 from pipeline.tracking import recorded, registry
-from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, equals, has_tag, search_runs
+from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +125,10 @@ def names(beginning: str) -> Iterator[tuple[str, str]]:
     for run in search_runs(has_tag("stage", "search"), order="start_time DESC"):
         if run.study.startswith(beginning):
             yield run.study, described(run)
-    if beginning and _can_be_asked_for(beginning):
-        for run in search_runs(f"attributes.run_name LIKE '{beginning}%'", order="start_time DESC"):
-            yield run.name, described(run)
+    if beginning:
+        for run in search_runs(begins("attributes.run_name", beginning), order="start_time DESC"):
+            if run.name.startswith(beginning):
+                yield run.name, described(run)
 
 
 def _tell(run: RecordedRun, reference: str) -> None:
@@ -148,7 +149,7 @@ def _find(reference: str, what: str = "") -> RecordedRun:
     elif _can_be_asked_for(reference):
         conditions = [equals("attributes.run_name", reference)]
         conditions += [f"{has_tag('stage', 'search')} and {has_tag('study', reference)}"]
-        conditions += [f"attributes.run_id LIKE '{reference}%'"] * bool(re.fullmatch("[0-9a-f]{4,31}", reference))
+        conditions += [begins("attributes.run_id", reference)] * bool(re.fullmatch("[0-9a-f]{4,31}", reference))
         bearers = {run.id: run for each in conditions for run in islice(search_runs(each), NAMED + 1)}
     if not bearers:
         raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}; give {FORMS}")

@@ -13,11 +13,12 @@ def offered(*words: str) -> list[str]:
 
 
 def test_what_fits_is_offered(store):
-    with tracked_run("train", "a training", {}) as training, tracked_run("reproduce", "a reproduction", {}) as other:
+    with tracked_run("train", "it's 1", {}) as training, tracked_run("reproduce", "a reproduction", {}) as other:
         pass
     assert offered("sample", "") == ["FILES", "latest", "latest~1", training.id[:8]]
     assert offered("train", "--resume", training.id[:10]) == [training.id]
-    assert offered("train", "--like", "a t") == ["a training"]
+    assert offered("train", "--like", "it's") == ["it's 1"]
+    assert offered("train", "--like", "_t's") == offered("report", "--run-id", "_") == [], "no wildcards"
     assert offered("report", "--run-id", "") == [other.id[:8]]
     assert offered("search", "--corpus", "t") == ["FILES", "time-machine", "tiny-shakespeare"]
 

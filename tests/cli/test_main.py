@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 import pipeline.stages.main  # noqa: F401  # before a test puts another stage into what it imports
 from pipeline.cli.commands.search import next_commands
 from pipeline.cli.main import cli
-from pipeline.config import SearchConfig, quick_search, resolve
+from pipeline.config import QUICK_SEARCH, SearchConfig, resolve
 from tests.cli.commands import run
 
 
@@ -113,27 +113,27 @@ def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(monkeypatch):
     assert run("reproduce", "--check") == (4, "the table\n", "Error: --check is not met\n")
 
 
-def test_a_quick_search_is_one_of_few_trials_as_the_help_says(monkeypatch):
+def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_their_defaults(monkeypatch):
     def space_of(config):
-        assert config == quick_search(SearchConfig(trials=5))
+        assert config == SearchConfig(**QUICK_SEARCH | {"trials": 5, "confirm_seeds": 2})
         raise EnoughError
 
     monkeypatch.setattr("pipeline.stages.search.Space.of", space_of)
     with pytest.raises(EnoughError):
-        cli.main(["search", "--quick", "--trials", "5"], standalone_mode=False)
+        cli.main(["search", "--quick", "--trials", "5", "--confirm-seeds", "2"], standalone_mode=False)
     assert "--study-name quick" in " ".join(run("search", "--help")[1].split())
 
 
 @pytest.mark.parametrize(
-    ("changed", "quick", "command"),
+    ("chosen", "quick", "command"),
     [
         ({"corpus": "my book.txt", "minutes": 15.0}, False, "search --corpus 'my book.txt' --minutes 40"),
-        ({"trials": 7}, False, "search --trials 14"),
+        ({"trials": 7, "max_perplexity": None}, False, "search --trials 14"),
         ({"corpus": "a.txt", "trials": 5}, True, "search --corpus a.txt"),
     ],
 )
-def test_the_last_command_that_a_search_prints_extends_it(monkeypatch, changed, quick, command):
+def test_the_last_command_that_a_search_prints_extends_it(monkeypatch, chosen, quick, command):
     monkeypatch.setattr("pipeline.tracking.program.command", lambda: "tmlm")
     done: Any = SimpleNamespace(picks={}, result={"minutes_planned": 20.0})
-    (to_extend,) = next_commands(done, changed, quick).values()
+    (to_extend,) = next_commands(done, chosen, quick).values()
     assert to_extend == f"tmlm {command}"

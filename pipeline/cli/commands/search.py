@@ -10,7 +10,7 @@ from pipeline.cli import completion
 from pipeline.cli.cluster import cluster_option, pool_on
 from pipeline.cli.group import say, show
 from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of
-from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig
+from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
 from pipeline.errors import option_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @options_of(SearchConfig, CorpusConfig)
 @flag(
     "--quick",
-    "Take a first look, in about a minute and in a separate study: options left at their defaults become "
+    "Take a first look, in about a minute and in a separate study: options that you leave out become "
     + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK_SEARCH.items())
     + ".",
     group="Search",
@@ -40,18 +40,21 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
     Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character.
     Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
     """
-    changed = given(options, SearchConfig, CorpusConfig)
+    chosen = given(options, SearchConfig, CorpusConfig)
+    if quick:
+        options |= quick_search(chosen)
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = SearchConfig(**options)
     make_pool = pool_on(cluster, corpus_config, config.workers)
     from pipeline.search import summary as search_summary
+    from pipeline.search.study.protocol import training_of
     from pipeline.stages import search
     from pipeline.tracking.ui import links
 
     done = search.search(config, corpus_config, quick, take_aliases, say, make_pool)
     name = f"search {done.config.study_name} on {done.result['corpus']}"
     if quick:
-        name = f"quick {name}: a first look at small models after {done.config.epochs} epochs, one seed each"
+        name = f"quick {name}: a first look at small models, trained for {training_of(done.config)}"
     link = links.shown("front", links.link_to_search(done.run_id))
     table = search_summary.search_table(
         name,
@@ -61,26 +64,25 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
         done.counts,
         done.remarks,
         done.result["compared"],
-        next_commands(done, changed, quick),
+        next_commands(done, chosen, quick),
         link,
     )
     show(done.result, as_json, table)
 
 
-def next_commands(done: "SearchRun", changed: Mapping[str, Any], quick: bool) -> dict[str, str]:
-    """Commands that use, serve and extend the picks of a search; ``changed`` are its options that are not defaults."""
+def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> dict[str, str]:
+    """Commands that use, serve and extend the picks of a search; ``chosen`` are the options that it was given."""
     from pipeline.search.summary import address
     from pipeline.tracking.program import command
     from pipeline.tracking.registry import REGISTERED_MODEL
 
     if quick:
-        more = {name: value for name, value in changed.items() if name in ("corpus", "alphabet")}
-    elif "trials" in changed:
-        more = {**changed, "trials": 2 * changed["trials"]}
+        more = {name: value for name, value in chosen.items() if name in ("corpus", "alphabet")}
+    elif chosen.get("trials"):
+        more = {**chosen, "trials": 2 * chosen["trials"]}
     else:
-        more = {**changed, "minutes": 2 * done.result["minutes_planned"]}
-    values = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in more.items()}
-    words = [f"{option_name(name)} {shlex.quote(value)}" for name, value in values.items()]
+        more = {**chosen, "minutes": f"{2 * done.result['minutes_planned']:g}"}
+    words = [f"{option_name(name)} {shlex.quote(str(value))}" for name, value in more.items() if value is not None]
     search_on = {"train in full" if quick else "extend": " ".join([command(), "search", *words])}
     if not done.picks:
         return search_on

@@ -11,8 +11,9 @@ import click
 from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline.cli import completion
-from pipeline.cli.group import UNDER_MLFLOW, show
+from pipeline.cli.group import show
 from pipeline.cli.options import (
+    UNDER_MLFLOW,
     GroupedOption,
     LabCommand,
     checked,
@@ -124,8 +125,6 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
 
     context = train.TrainingContext(progress=training_bar)
     changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
-    if UNDER_MLFLOW not in os.environ:  # mlflow run passes every option that MLproject lists
-        changes = {name: options[name] for name in options if is_given(name)}
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
