@@ -28,6 +28,7 @@ class Cell:
     gates: ClassVar[int]
     elementwise_macs: ClassVar[int]  # per unit and step: sums and products of gates, as ptflops counts them
     learning_rates: ClassVar[tuple[float, float]]  # peak, of the preset stream: of a small model, of a larger one
+    small_size: ClassVar[int] = 128  # most units of all layers together in a small model
     recurrent_dropout: ClassVar[tuple[float, float]] = (0.0, 0.0)  # smallest and largest that the preset stream chooses
     state_parts: ClassVar[int] = 1
     recurrent_weights: ClassVar[bool] = True
@@ -63,7 +64,7 @@ class RNNCell(Cell):
 
     gates = 1
     elementwise_macs = 1
-    learning_rates = (0.015, 0.015)
+    learning_rates = (0.015, 0.008)
     recurrent_dropout = (0.05, 0.05)
     torch_layer = "RNN"
     by_hand = True
@@ -86,7 +87,7 @@ class GRUCell(Cell):
 
     gates = 3
     elementwise_macs = 7
-    learning_rates = (0.02, 0.02)
+    learning_rates = (0.02, 0.01)
     recurrent_dropout = (0.0, 0.15)
     torch_layer = "GRU"
     by_hand = True
@@ -119,6 +120,7 @@ class LSTMCell(Cell):
     gates = 4
     elementwise_macs = 10
     learning_rates = (0.03, 0.02)
+    small_size = 192
     recurrent_dropout = (0.0, 0.45)
     state_parts = 2
     torch_layer = "LSTM"
