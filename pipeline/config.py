@@ -337,11 +337,6 @@ class CostAxis(NamedTuple):
     short: str
     details: str
 
-    def of(self, candidate: Any) -> int:
-        """This cost of an object that has both."""
-        cost: int = getattr(candidate, self.attribute)
-        return cost
-
 
 COSTS: dict[CostName, CostAxis] = {
     "macs": CostAxis(

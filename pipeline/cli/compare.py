@@ -92,7 +92,7 @@ def _compare_searches(runs: Sequence[recorded.RecordedRun]) -> dict[str, Any]:
             **{name: member[name] for name in MEMBER},
             "dominated_by": [fronts[1 - i][j]["name"] for j in better],
         }
-        for i, result in enumerate(results)
+        for i in (0, 1)
         for member, better in zip(fronts[i], dominators(points[i], points[1 - i]), strict=True)
     ]
     return {

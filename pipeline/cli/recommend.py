@@ -58,7 +58,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
     meant = {corpus, public(corpus), path}
     if corpus == "auto":
-        matching = sorted(runs, key=lambda run: run.role != "")  # in this order
+        matching = sorted(runs, key=lambda run: run.role != "")  # a person's first, both latest first
     else:
         matching = [run for run in runs if meant & _names(run)]
     if not matching:

@@ -43,13 +43,14 @@ HOLLOW = {"markerfacecolor": "none", "mew": 1.0}  # the markers of models on top
 
 def _named(points: Iterable[FrontPoint], chosen: Mapping[str, Pick], default: str = "") -> list[tuple[str, FrontPoint]]:
     """The points with their labels, such as "lstm 1x64 (knee)", picks first, then the default."""
-    named = []
+    picked, others = list[tuple[str, FrontPoint]](), list[tuple[str, FrontPoint]]()
     for point in points:
+        label = point.candidate.label
         names = [name for name, pick in chosen.items() if pick.point.candidate == point.candidate]
-        names += ["default"] * (point.candidate.label == default)
-        label = f"{point.candidate.label} ({', '.join(names)})" if names else point.candidate.label
-        named.append((names in ([], ["default"]), not names, label, point))
-    return [(label, point) for _, _, label, point in sorted(named, key=lambda each: each[:2])]
+        group = picked if names else others
+        names += ["default"] * (label == default)
+        group.append((f"{label} ({', '.join(names)})" if names else label, point))
+    return picked + sorted(others, key=lambda each: each[1].candidate.label != default)
 
 
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, log, log10
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -48,11 +49,7 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
 
 def dominators(points: Sequence[Point], others: Sequence[Point]) -> list[list[int]]:
     """For each point the indices of the others that dominate it: greater in neither objective, less in one."""
-
-    def dominating(x: float, y: float) -> list[int]:
-        return [i for i, (a, b) in enumerate(others) if a <= x and b <= y and (a, b) != (x, y)]
-
-    return [dominating(*point) for point in points]
+    return [[i for i, (a, b) in enumerate(others) if a <= x and b <= y and (a, b) != (x, y)] for x, y in points]
 
 
 def knee(points: ArrayLike) -> int:
@@ -170,27 +167,23 @@ def evaluate_front(
 ) -> FrontEstimate:
     """Evaluate the candidates: means over seeds, 95 % prediction intervals, front and hypervolume.
 
-    ``reference`` is (perplexity, cost); nothing worse is on the front. The intervals are those of one
-    more training with another seed; all have the spread of the configurations with several seeds, and there are none if
-    no configuration has.
+    ``reference`` is (perplexity, cost); nothing worse is on the front. The intervals are those of one more training
+    with another seed; all have the spread of the configurations with several seeds, and there are none if no
+    configuration has.
     """
-    axis = COSTS[cost]
-    candidates = sorted(candidates, key=lambda c: (axis.of(c), c.mean_val_perplexity, c.name))
-    means, costs = [candidate.mean_val_perplexity for candidate in candidates], list(map(axis.of, candidates))
+    axis, cost_of = COSTS[cost], attrgetter(COSTS[cost].attribute)
+    candidates = sorted(candidates, key=lambda c: (cost_of(c), c.mean_val_perplexity, c.name))
+    means, costs = [candidate.mean_val_perplexity for candidate in candidates], list(map(cost_of, candidates))
     on_front = front_mask(costs, means)
     on_front &= np.array(means) <= reference[0]
     spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
     test_spread = pooled_spread([np.log(candidate.test_perplexities) for candidate in candidates])
-
-    def predicted(values: Sequence[float], spread: Spread) -> Estimate:
-        return estimate(values, spread=spread, of_next=True)
-
     points = tuple(
         FrontPoint(
             candidate,
-            axis.of(candidate),
-            predicted(candidate.val_perplexities, spread),
-            predicted(candidate.test_perplexities, test_spread) if candidate.test_perplexities else None,
+            cost_of(candidate),
+            estimate(candidate.val_perplexities, spread=spread, of_next=True),
+            estimate(tests, spread=test_spread, of_next=True) if (tests := candidate.test_perplexities) else None,
             bool(is_member),
         )
         for candidate, is_member in zip(candidates, on_front, strict=True)

@@ -50,7 +50,7 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.summary import COMPARED, YOURS
+from pipeline.training.summary import COMPARED, COST_NAMES, YOURS
 from pipeline.training.timing import generation_ms_per_char, queue_seconds
 
 log = logging.getLogger(__name__)
@@ -333,13 +333,15 @@ class _SearchSweep(Sweep[SearchRun]):
             names = [name for name, pick in chosen.items() if pick.run_id == run_id]
             candidate, label = chosen[names[0]].point.candidate, ", ".join(address(name, registered) for name in names)
             results = [recorded.read_json(each, recorded.RESULT_FILE) for each in candidate.run_ids]
-            rows.append({"label": label, "name": candidate.name, "run_id": run_id, **_means(results)})
+            costs = {name: getattr(candidate, name) for name in COST_NAMES}
+            rows.append({"label": label, "name": candidate.name, "run_id": run_id, **costs, **_means(results)})
 
         of_text = recorded.has_tag("corpus.sha256", self.corpus.corpus_sha256)
         of_protocol = recorded.has_tag("protocol", self.config.preset)
         yours = recorded.trainings(references.FINISHED, references.BY_A_PERSON, of_text, of_protocol)
-        if best := min(yours, key=lambda run: run.metrics["result/val_perplexity"], default=None):
-            rows.append({"label": YOURS, "name": best.name, "run_id": best.id, **_means([best.result])})
+        if (best := min(yours, key=lambda run: run.metrics["result/val_perplexity"], default=None)) and best.result:
+            costs = {name: best.result[name] for name in COST_NAMES}
+            rows.append({"label": YOURS, "name": best.name, "run_id": best.id, **costs, **_means([best.result])})
 
         scores = self.corpus.baselines(self.config.preset)
         ngram = {"label": "", "name": ngram_label(scores["val"].ngram.order, scores["val"].best_order), "run_id": ""}
@@ -377,10 +379,10 @@ def _link_and_curve(outcome: Outcome) -> tuple[str, Path | None]:
     return link, picture if picture.is_file() else None
 
 
-def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The costs and the mean perplexities of the trainings of one configuration."""
-    costs = {name: results[0][name] for name in ("macs_per_char", "stored_numbers")}
-    return costs | {name: geometric_mean([each[name] for each in results]) for name in COMPARED}
+def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """The mean perplexities of the trainings of one configuration; None if a result is gone, as after ``mlflow gc``."""
+    are_there = all(results)
+    return {name: geometric_mean([each[name] for each in results]) if are_there else None for name in COMPARED}
 
 
 def _row(point: FrontPoint) -> dict[str, Any]:

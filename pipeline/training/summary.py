@@ -15,16 +15,11 @@ from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
+COST_NAMES = ("macs_per_char", "stored_numbers")
 COMPARED = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 RIVAL_HEADS = (
-    "",
-    "model",
-    "MACs per character",
-    "stored numbers",
-    "validation",
-    "test",
-    "with n-grams: validation",
-    "test",
+    *("", "model", "MACs per character", "stored numbers"),
+    *("validation", "test", "with n-grams: validation", "test"),
 )
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
@@ -81,18 +76,13 @@ def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
-    costs = ("macs_per_char", "stored_numbers")
     return [
         (
-            *(each["label"], each["name"], *(f"{each[cost]:,}" for cost in costs)),
-            *(_shown_if_known(each[name]) for name in COMPARED),
+            *(each["label"], each["name"], *(f"{each[cost]:,}" for cost in COST_NAMES)),
+            *("" if each[name] is None else f"{each[name]:.3f}" for name in COMPARED),
         )
         for each in rows
     ]
-
-
-def _shown_if_known(perplexity: float | None) -> str:
-    return "" if perplexity is None else f"{perplexity:.3f}"
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:

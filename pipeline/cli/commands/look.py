@@ -114,7 +114,7 @@ def export(reference: str, output: str, as_json: bool) -> None:
     flag_value="models",
     metavar="[WHAT]",
     help="Open the browser at a run (its id or first characters, latest, its name, or @PICK), a search (its study's "
-    "name), or one of the latest text's views: models, seeds or compute.  [without WHAT: models]",
+    "name), or a view of your last training's text: models, seeds or compute.  [without WHAT: models]",
 )
 def ui(port: int, what: str | None) -> None:
     """Start the MLflow UI.

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
-    Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character.
-    Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
+    Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character, or
+    another --cost. Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
     """
     chosen = given(options, SearchConfig, CorpusConfig)
     if quick:

@@ -237,12 +237,12 @@ class KnownCostSampler(BaseSampler):
         """Warn once if a proposed trial's known objective is not its cost."""
         if values is None or len(values) != 2 or PROPOSED_BY not in trial.system_attrs or self._has_warned:
             return
-        cost, told = self.cost(trial.params), values[self._known_objective]
-        if not math.isclose(cost, told, rel_tol=1e-6, abs_tol=1e-9):
+        cost, returned = self.cost(trial.params), values[self._known_objective]
+        if not math.isclose(cost, returned, rel_tol=1e-6, abs_tol=1e-9):
             self._has_warned = True
             warnings.warn(
                 f"the cost of trial {trial.number} is {cost:g}, but value {self._known_objective} of its objective is "
-                f"{told:g}; KnownCostSampler needs a cost function that returns what the objective returns",
+                f"{returned:g}; KnownCostSampler needs a cost function that returns what the objective returns",
                 stacklevel=2,
             )
 

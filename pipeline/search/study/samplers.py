@@ -30,9 +30,9 @@ def build_sampler(
 ) -> BaseSampler:
     """Build the sampler of ``config``.
 
-    ``cost`` computes the cost of parameters; to known-cost, perplexities above ``max_perplexity`` are no
-    improvement. ``done``, the number of trials in the study, is added to the seed of Optuna's samplers, which would
-    otherwise repeat their proposals when a search is resumed.
+    ``cost`` computes the cost of parameters; to known-cost, perplexities above ``max_perplexity`` are no improvement.
+    ``done``, the number of trials in the study, is added to the seed of Optuna's samplers, which would otherwise repeat
+    their proposals when a search is resumed.
     """
     seed = config.seed + done
     if config.sampler == "known-cost":

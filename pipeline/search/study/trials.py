@@ -157,9 +157,8 @@ class Search:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
 
         The first trial of a study has the preset's own shape, if it is in the space; trials in line come before others.
-        A proposal that repeats an earlier trial is told that trial's values, and one over
-        the budget fails; neither counts towards --trials. After UNTRAINED_IN_A_ROW such proposals, a random untried
-        configuration is enqueued.
+        A proposal that repeats an earlier trial is told that trial's values, and one over the budget fails; neither
+        counts towards --trials. After UNTRAINED_IN_A_ROW such proposals, a random untried configuration is enqueued.
         """
         if not self.results.trials() and (default := self._default_shape()):
             self.study.enqueue_trial(default)
