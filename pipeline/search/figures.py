@@ -128,9 +128,11 @@ def pareto_front(
     _by_memory(figure, axes, evaluated, baselines)
     labels = [(f"{row['label']}: {row['name']}", cost_of(row), row["val_perplexity"]) for row in yours]
     marked = [*evaluated.front, *(each for each in evaluated.points if each.candidate.label == default)]
-    labels += [(text, point.cost, point.val.mean) for text, point in _named(dict.fromkeys(marked), chosen, default)]
+    named = _named(dict.fromkeys(marked), chosen, default)
+    labels += [(text, point.cost, point.val.mean) for text, point in named]
+    keep = len(yours) + sum(text != point.candidate.label for text, point in named)  # what is yours, picked or default
     dots = [*mixed, *((trial.cost, height) for trial, height in done)]
-    write_labels(axes, labels, dots, lines, keep=len(yours) + len(chosen))
+    write_labels(axes, labels, dots, lines, keep)
     return plotting.png(figure)
 
 
