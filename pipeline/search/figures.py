@@ -1,7 +1,7 @@
 """Figures of a search as PNG bytes: Pareto front, hypervolume, generation times, parameter importances."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 from math import inf
 from operator import itemgetter
 from statistics import median
@@ -127,8 +127,10 @@ def pareto_front(
     axes.set(xlabel=f"{evaluated.axis.name} ({evaluated.axis.details})", ylabel="validation perplexity per character")
     _by_memory(figure, axes, evaluated, baselines)
     labels = [(f"{row['label']}: {row['name']}", cost_of(row), row["val_perplexity"]) for row in yours]
-    marked = [*evaluated.front, *(each for each in evaluated.points if each.candidate.label == default)]
-    named = _named(dict.fromkeys(marked), chosen, default)
+    is_shown = [
+        each.on_front or (each.candidate.label == default and each.val.mean <= limit) for each in evaluated.points
+    ]
+    named = _named(compress(evaluated.points, is_shown), chosen, default)
     labels += [(text, point.cost, point.val.mean) for text, point in named]
     keep = len(yours) + sum(text != point.candidate.label for text, point in named)  # what is yours, picked or default
     dots = [*mixed, *((trial.cost, height) for trial, height in done)]
