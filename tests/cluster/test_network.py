@@ -64,7 +64,7 @@ def test_a_node_with_another_recipe_is_refused_and_the_search_goes_on_without_it
     n1, n2 = cluster.machines["n1"], cluster.machines["n2"]
     n2.stop()
     config = n2.checkout.folder / "pipeline" / "config.py"
-    config.write_text(config.read_text().replace('"stream": 3', '"stream": 99'))
+    config.write_text(re.sub('"stream": .+?,', '"stream": 99,', config.read_text(), count=1))
     n2.tmlm("node", ADDRESS, "--workers", "1")
     search = cluster.search()
     finished = cluster.check_complete(search)
