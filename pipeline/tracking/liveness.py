@@ -99,7 +99,8 @@ def close_the_dead(store: Store) -> None:
         return
     if not closed:
         return
-    resumable = [run.id for run in closed if (checkpoint_folder(run.id, run.artifact_uri) / LAST_CHECKPOINT).is_file()]
+    own = [run for run in closed if not run.tag("role")]  # others are resumed by the same search or answer
+    resumable = [run.id for run in own if (checkpoint_folder(run.id, run.artifact_uri) / LAST_CHECKPOINT).is_file()]
     remedy = "".join(f"; resume it with: tmlm train --resume {run_id}" for run_id in resumable)
     names, count = ", ".join(run.name for run in closed), counted(len(closed), "run")
     log.warning("Closed %s whose process is gone: %s%s", count, names, remedy)
