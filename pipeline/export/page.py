@@ -16,7 +16,7 @@ from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml
-from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, ngram_name, picks_and_rivals, sizes, verdict
+from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
 
 SHOWN = 3  # configurations that are coloured at first
 
@@ -26,8 +26,8 @@ PERPLEXITY = (
 )
 
 CURVES = (
-    "Validation is solid, training dashed, each seed thin. The dashed level is the n-gram model of the same "
-    "training text."
+    "Validation is solid, training dashed, each seed thin. The dashed level “n-grams” is the n-gram model of "
+    "the same training text."
 )
 
 LEFT = (
@@ -186,10 +186,11 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
             caption = LEFT.format(axis=subject.axis) + CURVES[0].lower() + CURVES[1:]
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
-        levels = {f"{ngram_name(best.result)} {rounded(ngram)}": ngram}
+        levels = {f"n-grams {rounded(ngram)}": ngram}
         for row in subject.compared:
             if row["label"] == YOURS:
-                levels[f"{YOURS} {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
+                caption += " The level “yours” is your own best training at that time."
+                levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
         charts = explorer(
             series,
             levels,

@@ -9,6 +9,7 @@ import pytest
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.page import page
 from pipeline.export.subject import Subject
+from pipeline.support.page.charts import WIDTH
 from tests.export.made_up import study, training
 from tests.support.page.parsed import Page
 
@@ -82,3 +83,8 @@ def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     html = of(Subject("experiment", "lab", (first, second)))
     assert "rnn-1x8, learning_rate 0.015" in html
     assert "rnn-1x8, learning_rate 0.5" in html
+
+
+def test_the_names_of_levels_leave_most_of_a_chart_to_its_curves():
+    left, right, *_ = re.findall(r'data-box="([^"]+)"', of(study(2)))[0].split()
+    assert float(right) - float(left) > 0.6 * WIDTH

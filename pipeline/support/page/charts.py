@@ -128,7 +128,7 @@ class Axes:
 
     def level(self, value: float, name: str) -> str:
         """A dashed line from edge to edge."""
-        return path([(self.x.start, self.y(value)), (self.x.end, self.y(value))], "level", f"n-gram: {name}")
+        return path([(self.x.start, self.y(value)), (self.x.end, self.y(value))], "level", name)
 
     def end_label(self, words: str, end: Point, y: float) -> str:
         """A label at height y to the right of the plot, with a line to it from the end of a curve in user units."""
