@@ -58,6 +58,7 @@ log = logging.getLogger(__name__)
 ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
 PICK_QUANTILES = (0.95, 0.75, 0.5)  # of their durations, which are expected of @best, @small and @knee
 FEWEST_TRIALS = 3  # that --minutes buy
+USUAL_TRIALS = 24  # with fewer than half of them, the user is told how many minutes these take
 PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
@@ -170,6 +171,9 @@ class _SearchSweep(Sweep[SearchRun]):
             (queue_seconds([self._mean_seconds] * left, self.pool.count) + confirming) / 60,
             f"Study {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}",
         )
+        if minutes and search.trials < USUAL_TRIALS / 2:
+            enough = (USUAL_TRIALS * self._mean_seconds / self.pool.count + confirming) / 60
+            self.say(f"That is a small front: {USUAL_TRIALS} trials take about {enough:.0f} min (--minutes)")
 
     def _confirmations_left(self) -> list[float]:
         """The expected seconds of the confirmations of the picks, without as many as are done."""
