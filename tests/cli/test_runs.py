@@ -55,7 +55,7 @@ def test_a_search_is_one_row_with_the_figures_of_its_best_until_all_are_wanted(s
     assert [row["name"] for row in rows] == ["own", "search-tiny"]
     facts = {"run_id": search.id, "val_perplexity": 4.0, "train_seconds": 4.0, "trainings": 2, "state": "finished"}
     assert facts.items() <= rows[1].items()
-    assert "search-tiny: 2 trainings" in run("runs")[1]
+    assert "search-tiny: 2" in run("runs")[1]  # as much as a narrow terminal shows
     assert [row["name"] for row in json.loads(run("runs", "--all", "--json")[1])["runs"]] == [
         "own",
         "gru-4.0",
