@@ -21,6 +21,7 @@ PASS_CHARS = 10_000_000  # an epoch of a longer text reads this many
 HELD_OUT_CHARS = 500_000  # validation and test read this many each of a longer text
 ON_REPORTS_TEXT: tuple[PresetName, ...] = ("report", "report-text")  # read the characters of the report's windows
 SCHEDULER_PORT = 8786  # of a cluster
+UNDER_MLFLOW = "MLFLOW_RUN_ID"  # environment variable that mlflow run sets: it has started a run for the command
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
 
 # The version of what the trainings of a preset compute: raise it with every change of their figures, which
@@ -223,8 +224,8 @@ def stream_preset(
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
     The last bound is for small models, which overfit in many passes. The preset report-text (``is_short``) is without
-    it, and has 0.1 more. On top of n-grams, recurrent_dropout is 0.12 more, output_dropout at least 0.2 from 32 units
-    on, and
+    it, and has 0.1 more. A model of more than the cell's ``small_size`` units, in all layers, takes its second learning
+    rate. On top of n-grams, recurrent_dropout is 0.12 more, output_dropout at least 0.2 from 32 units on, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
                             limited to 0 ... 0.5

@@ -14,11 +14,10 @@ from typing import Any
 import click
 
 from models.config import ConfigError
-from pipeline.cli.options import UNDER_MLFLOW, LabCommand
+from pipeline.cli.options import LabCommand
+from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of
 from pipeline.support import signals
-
-# Set by mlflow run, which has started a run for the command: commands that otherwise only print then record as well.
 
 
 def printable(text: str) -> str:

@@ -17,7 +17,15 @@ import click
 from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.cli.completion import FILE, TEXT
-from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
+from pipeline.config import (
+    UNDER_MLFLOW,
+    AnswerConfig,
+    CorpusConfig,
+    ReproduceConfig,
+    SearchConfig,
+    TrainConfig,
+    resolve,
+)
 
 HEADINGS: dict[type, str] = {  # in the help, for the options made from a dataclass
     CorpusConfig: "Text",
@@ -32,7 +40,6 @@ HEADINGS: dict[type, str] = {  # in the help, for the options made from a datacl
 COMPLETED = {"corpus": TEXT, "space": FILE, "statements": FILE}  # by field name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-UNDER_MLFLOW = "MLFLOW_RUN_ID"  # environment variable set by mlflow run
 TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag
 
 

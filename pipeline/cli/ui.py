@@ -15,8 +15,8 @@ from itertools import chain
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
-from pipeline.tracking.recorded import trainings
-from pipeline.tracking.references import BY_A_PERSON, FINISHED, NoSuchRunError, find
+from pipeline.tracking.recorded import FINISHED, trainings
+from pipeline.tracking.references import BY_A_PERSON, NoSuchRunError, find
 from pipeline.tracking.store import Store, client, setup, shown, store_errors
 from pipeline.tracking.ui import links, views
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
 from pipeline.tracking.recorded import (
+    FINISHED,
     RecordedRun,
     RecordedTraining,
     nested_trainings,
@@ -73,8 +74,7 @@ def subject_of(reference: str) -> Subject:
         return _of_run(run)
     if experiment is None:
         raise InputError(f"{missing}, or the name of an experiment")
-    finished = "attributes.status = 'FINISHED'"
-    found = trainings(finished, order="start_time ASC", experiments=[experiment.experiment_id])
+    found = trainings(FINISHED, order="start_time ASC", experiments=[experiment.experiment_id])
     if not (exported := tuple(training for training in found if training.result)):
         raise InputError(f"the experiment {experiment.name} ({experiment.experiment_id}) has no finished training")
     return Subject("experiment", experiment.name, exported)

@@ -239,7 +239,7 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
 
     ``small`` has the lowest cost among those within 5 % of the best mean validation perplexity, ``knee`` lies furthest
     below the chord of the front in (log10 cost, log perplexity), and ``best`` has the lowest mean validation
-    perplexity, by the means over seeds. One member may be picked several times.
+    perplexity. One member may be picked several times.
     """
     front, axis = evaluated.front, evaluated.axis
     if not front:

@@ -7,10 +7,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from pipeline.config import UNDER_MLFLOW
 from pipeline.support.files import ROOT
 from pipeline.tracking.store import setup, sqlite_file
 
-UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables set by make and by mlflow run
+UNDER_MAKE = "MAKELEVEL"  # environment variable that make sets
 
 
 def command(name: str = "tmlm") -> str:

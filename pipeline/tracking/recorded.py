@@ -35,6 +35,7 @@ COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of 
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE = 200  # runs in one request
+FINISHED = "attributes.status = 'FINISHED'"
 
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "num_layers", "hidden_size", "seed", "preset"),
@@ -310,7 +311,7 @@ def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTra
 def finished_trainings(corpus_sha256: str = "") -> list[RecordedTraining]:
     """The finished trainings with a result, of one text or of all, the latest first."""
     of_text = [has_tag("corpus.sha256", corpus_sha256)] if corpus_sha256 else []
-    return list(trainings("attributes.status = 'FINISHED'", "metrics.`result/val_perplexity` > 0", *of_text))
+    return list(trainings(FINISHED, "metrics.`result/val_perplexity` > 0", *of_text))
 
 
 def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:
@@ -338,7 +339,7 @@ def _latest(*conditions: str) -> RecordedRun | None:
 
 def finished_step(step_key: str) -> RecordedRun | None:
     """The latest finished run of a step; None if there is none."""
-    return _latest(has_tag("step_key", step_key), "attributes.status = 'FINISHED'")
+    return _latest(has_tag("step_key", step_key), FINISHED)
 
 
 def stopped_training(step_key: str) -> RecordedRun | None:

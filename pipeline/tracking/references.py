@@ -25,7 +25,16 @@ from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import counted, listed
 from pipeline.tracking import recorded, registry
-from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
+from pipeline.tracking.recorded import (
+    FINISHED,
+    SHORT_ID,
+    RecordedRun,
+    RecordedTraining,
+    begins,
+    equals,
+    has_tag,
+    search_runs,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +45,6 @@ FORMS = (  # for messages
 NAMED = 5  # of the bearers of a name that a refusal lists
 STUDYS_PICK = "knee"  # that the name of a study stands for where a model is wanted
 ORIGINS = ("trained_run", "resumed_run")  # tags of a pipeline, sample or resumption that name the run it is about
-FINISHED = "attributes.status = 'FINISHED'"
 BY_A_PERSON = has_tag("role", None)  # a training that no search, answer or reproduction started
 
 

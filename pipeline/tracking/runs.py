@@ -43,6 +43,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatu
 from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
+from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
 from pipeline.support.files import file_lock
@@ -53,7 +54,7 @@ from pipeline.support.signals import defer_signals
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.program import UNDER_MLFLOW, command
+from pipeline.tracking.program import command
 from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 

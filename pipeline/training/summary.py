@@ -7,7 +7,7 @@ from typing import Any
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import ngram_label
-from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.config import COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.training.experiment import Result
@@ -15,10 +15,10 @@ from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
-COST_NAMES = ("macs_per_char", "stored_numbers")
+COST_NAMES = tuple(axis.attribute for axis in COSTS.values())
 COMPARED = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 RIVAL_HEADS = (
-    *("", "model", "MACs per character", "stored numbers"),
+    *("", "model", *(axis.name for axis in COSTS.values())),
     *("validation", "test", "with n-grams: validation", "test"),
 )
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")

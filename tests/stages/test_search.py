@@ -24,7 +24,7 @@ from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
 from pipeline.tracking.references import BY_A_PERSON
-from pipeline.tracking.registry import Registration
+from pipeline.tracking.registry import PICKS, Registration
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import memory
@@ -124,7 +124,8 @@ def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(sea
 
 def test_the_picks_are_registered_under_their_aliases(searched):
     client = MlflowClient()
-    for name in ("small", "knee", "best"):
+    assert tuple(searched.result["picks"]) == PICKS
+    for name in PICKS:
         assert searched.result["picks"][name]["aliases"] == [name, f"search-{name}"]
         version = client.get_model_version_by_alias("time-machine-lm", name)
         assert version.run_id == searched.picks[name].run_id
@@ -232,7 +233,7 @@ def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, s
 
 def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, small_text, monkeypatch):
     leave_out_the_served_model(monkeypatch)
-    registered = {name: Registration("1", (), {}) for name in ("small", "knee", "best")}
+    registered = {name: Registration("1", (), {}) for name in PICKS}
     monkeypatch.setattr("pipeline.stages.search.register_picks", lambda *details: registered)
     given: list[TrainingTask] = []
 

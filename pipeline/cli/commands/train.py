@@ -13,7 +13,6 @@ from models.decoding import Decoding
 from pipeline.cli import completion
 from pipeline.cli.group import show
 from pipeline.cli.options import (
-    UNDER_MLFLOW,
     GroupedOption,
     LabCommand,
     checked,
@@ -24,7 +23,7 @@ from pipeline.cli.options import (
     length_option,
     options_of,
 )
-from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.config import UNDER_MLFLOW, CorpusConfig, TrainConfig
 
 LETTERS = 28  # symbols of the alphabet ``letters``
 
