@@ -231,7 +231,7 @@ def of_text(text: str, corpus_sha256: str) -> tuple[View, ...]:
 
 
 def search(study: str, text: str, parent: str) -> View:
-    """The trials of one search and the confirmations of its front; ``parent`` is the id of the search's run."""
+    """The trials of one search and the confirmations of its picks; ``parent`` is the id of the search's run."""
     sections = (
         Section("Front", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
         Section("Shapes", (parallel(),), columns=1, card_height=400),
