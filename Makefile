@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench lint types check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench figures lint types check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -55,6 +55,9 @@ twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (in
 bench: $(READY_DEV)  ## speed against d2l 1.0.3, counting against PPMd: a table, mlruns/bench (installs both; on a quiet machine)
 	$(PIP) --no-deps d2l==1.0.3 pyppmd==1.3.1
 	python -m tests.benchmarks.bench
+
+figures: $(READY_DEV)  ## the pictures of docs, from docs/data
+	python -m tests.figures
 
 lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 	ruff check .

@@ -1,0 +1,116 @@
+"""Draw the pictures of docs/ from docs/data, by the program's own functions: ``python -m tests.figures``."""
+
+import csv
+import json
+from math import log2
+from pathlib import Path
+
+from models.ngram import Baselines, NGramScore
+from pipeline.answer.figures import answer_picture, costs_picture
+from pipeline.answer.findings import CountedModel, Findings, Network
+from pipeline.search.figures import pareto_front
+from pipeline.search.front import Candidate, Trial, evaluate_front, picks
+from pipeline.support.statistics import Estimate, PairedComparison
+from pipeline.training.figures import perplexity_curves
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+DEFAULT = "lstm 1x192"
+
+
+def read_csv(name: str) -> list[dict[str, str]]:
+    """The rows of a table of docs/data."""
+    with (DOCS / "data" / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def read_json(name: str) -> dict:
+    """A result in docs/data."""
+    result: dict = json.loads((DOCS / "data" / name).read_text())
+    return result
+
+
+def findings() -> Findings:
+    """The measurements of the answer on The Time Machine."""
+    answer = read_json("answer.json")
+    differences = answer["differences_in_bits_per_char"]
+
+    def network(row: dict) -> Network:
+        test, mixed = (
+            tuple(each[name] for each in row["trainings"]) for name in ("test_perplexity", "mixture_test_perplexity")
+        )
+        same = ("family", "name", "text_chars", "read_chars", "stored_numbers", "ngram_test", "train_seconds")
+        return Network(**{name: row[name] for name in same}, ms_per_char=row["ms_per_char"], test=test, mixed=mixed)
+
+    def comparison(name: str) -> PairedComparison:
+        return PairedComparison(*(Estimate(**differences[name][over]) for over in ("over_seeds", "over_text")))
+
+    return Findings(
+        text=answer["corpus"],
+        counted=tuple(CountedModel(**row) for row in answer["ngrams"]),
+        trained=tuple(map(network, answer["networks"])),
+        alone=comparison("network"),
+        mixed=comparison("mixture"),
+        on_top=comparison("on_top"),
+    )
+
+
+def ngrams() -> Baselines:
+    """The n-gram models of The Time Machine on its validation text."""
+    rows = {row["model"]: row for row in read_csv("ngrams.csv")}
+    bits = {name: log2(float(row["val_perplexity"])) for name, row in rows.items()}
+
+    def score(name: str, order: int) -> NGramScore:
+        return NGramScore(order, int(rows[name]["stored_numbers"]), bits[name])
+
+    singles = tuple(score(f"{order}-gram", order) for order in range(2, 9))
+    best = min(singles, key=lambda each: each.bits_per_char).order
+    gated = score("n-grams of orders 1 to 10", 10)
+    return Baselines(log2(28), bits["letter frequencies"], best, singles, gated)
+
+
+def candidates() -> list[Candidate]:
+    """The configurations of the search, each with its seeds."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in read_csv("search.csv"):
+        if row["status"] == "finished" and row["study"] == "search":
+            groups.setdefault(row["name"].rpartition("-s")[0], []).append(row)
+    return [
+        Candidate(
+            name=name,
+            cell=rows[0]["cell"],
+            num_layers=int(rows[0]["num_layers"]),
+            hidden_size=int(rows[0]["hidden_size"]),
+            macs_per_char=int(rows[0]["macs_per_char"]),
+            parameters=int(rows[0]["parameters"]),
+            run_ids=tuple(row["run"] for row in rows),
+            val_perplexities=tuple(float(row["val_perplexity"]) for row in rows),
+            test_perplexities=tuple(float(row["test_perplexity"]) for row in rows),
+            ngram_entries=int(rows[0]["stored_numbers"]) - int(rows[0]["parameters"]),
+        )
+        for name, rows in groups.items()
+    ]
+
+
+def search_picture() -> bytes:
+    """The Pareto front of the search, beside n-grams."""
+    search, searched = read_json("search.json"), candidates()
+    trials = [Trial(each.cell, each.macs_per_char, each.val_perplexities[0]) for each in searched]
+    largest = max(each.macs_per_char for each in searched)
+    evaluated = evaluate_front(searched, (search["max_perplexity"], largest))
+    about = f"{search['study_name']} on {search['corpus']}"
+    return pareto_front(trials, evaluated, picks(evaluated), ngrams(), about, search["compared"], DEFAULT)
+
+
+def training_picture() -> bytes:
+    """The curves of the default training, whose seed is 0."""
+    curve = read_csv("curve.csv")
+    train, val = ([float(row[f"{split}_perplexity"]) for row in curve] for split in ("train", "val"))
+    best = val.index(min(val)) + 1
+    return perplexity_curves(train, val, best, ngrams().perplexities(), "lstm-1x192-s0 on time-machine")
+
+
+if __name__ == "__main__":
+    (DOCS / "answer.png").write_bytes(answer_picture(findings()))
+    (DOCS / "costs.png").write_bytes(costs_picture(findings()))
+    (DOCS / "pareto.png").write_bytes(search_picture())
+    (DOCS / "perplexity.png").write_bytes(training_picture())

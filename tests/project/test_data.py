@@ -1,0 +1,174 @@
+"""The measured figures in the tables of README and docs are those of docs/data.
+
+A row of a table names its data: ``command`` trainings in runs.csv, ``model`` an n-gram model in ngrams.csv, ``text`` a
+row of untouched.csv. The heading of a column says what is computed from them. A row that was measured elsewhere has ¹.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from math import log, log2
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from pipeline.search.front import evaluate_front, picks
+from tests.figures import DOCS, candidates, read_csv, read_json
+
+Row = dict[str, str]
+Figure = Callable[[Sequence[Row]], str]
+
+DOCUMENTS = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+RUNS, NGRAMS, SPEED, UNTOUCHED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams", "speed", "untouched"))
+BENCH = {row["what"]: row for row in read_json("bench.json")["rows"]}
+
+
+def tables(path: Path) -> Iterator[list[Row]]:
+    """The tables of a document, as rows by heading, without bold."""
+    for block in re.findall(r"(?:^\|.*\n)+", path.read_text().replace("**", ""), re.M):
+        heads, _, *lines = ([cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines())
+        if len(set(heads)) == len(heads):
+            yield [dict(zip(heads, line, strict=True)) for line in lines]
+
+
+def measured(*headings: str) -> list[Row]:
+    """The rows of all tables with these columns."""
+    return [row for path in DOCUMENTS for table in tables(path) if {*headings} <= {*table[0]} for row in table]
+
+
+def values(rows: Sequence[Row], column: str) -> list[float]:
+    return [float(row[column]) for row in rows if row.get(column)]
+
+
+def mean(column: str, form: str = ".3f", of: Callable[[float], float] = float) -> Figure:
+    return lambda rows: f"{fmean(map(of, found)):{form}}" if (found := values(rows, column)) else ""
+
+
+def mean_and_range(column: str) -> Figure:
+    def text(rows: Sequence[Row]) -> str:
+        found = values(rows, column)
+        return mean(column)(rows) + (f" ({min(found):.3f} to {max(found):.3f})" if len(found) > 1 else "")
+
+    return text
+
+
+def bits(column: str) -> Figure:
+    return lambda rows: f"{log2(fmean(found)):.3f}" if (found := values(rows, column)) else ""
+
+
+FIGURES: dict[str, Figure] = {
+    "seeds": lambda rows: str(len(rows)) if "seed" in rows[0] else "",
+    "validation": mean_and_range("val_perplexity"),
+    "test": mean_and_range("test_perplexity"),
+    "test, bits": bits("test_perplexity"),
+    "mixed, test": mean("mixture_test_perplexity"),
+    "adaptive, validation": mean("adaptive_val_perplexity"),
+    "adaptive, test": mean("adaptive_test_perplexity"),
+    "adaptive, bits": bits("adaptive_test_perplexity"),
+    "adaptive, ms": mean("adaptive_ms_per_char", ".1f"),
+    "validation half": mean("val_perplexity", of=log),
+    "test half": mean("test_perplexity", of=log),
+    "last tenth": mean("nats"),
+    "CPU s": mean("cpu_seconds", ".3g"),
+    "kB": mean("shipped_bytes", ".1f", lambda each: each / 1000),
+    "stored numbers": mean("stored_numbers", ",.0f"),
+    "MACs": mean("macs_per_char", ",.0f"),
+    "ms": mean("ms_per_char", ".2f"),
+}
+
+
+def data_of(row: Row) -> list[Row]:
+    """The rows of the data that a row of a table names; of an adaptive table those with such a figure."""
+    commands = [
+        command for command in re.findall("`(.+?)`", row.get("command", "")) if command.startswith("tmlm train")
+    ]
+    found = [each for each in RUNS if each["command"] in commands and not each["change"]]
+    found = found or [each for each in NGRAMS if each["model"] == row["model"]]
+    found = [each for each in found if "adaptive, test" not in row or each["adaptive_test_perplexity"]]
+    speed = {each["model"]: each["ms_per_char"] for each in SPEED}.get(row["model"], "")
+    nats = [fmean(log(float(each[f"{split}_perplexity"])) for split in ("val", "test")) for each in found]
+    return [each | {"nats": str(of_each), "ms_per_char": speed} for each, of_each in zip(found, nats, strict=True)]
+
+
+@pytest.mark.parametrize("headings", [["validation", "test"], ["adaptive, test"], ["last tenth"]], ids=str)
+def test_the_figures_of_models_are_those_of_their_runs_or_n_grams(headings):
+    rows = [row for row in measured("model", *headings) if not row["model"].endswith("¹")]
+    assert len(rows) > 3
+    for row in rows:
+        data = data_of(row)
+        shown = {heading: row[heading] for heading in row if heading not in ("model", "command")}
+        assert shown == {heading: FIGURES[heading](data) for heading in shown}, row["model"]
+
+
+def test_what_a_change_brings_is_the_difference_of_the_same_seeds():
+    rows = [row for row in measured("change", "without", "with") if not row["change"].endswith("¹")]
+    assert len(rows) > 20
+    for row in rows:
+        (command,) = re.findall("`(.+?)`", row["command"])
+        options, words = re.findall("`(.+?)`", row["change"]), re.sub("`.+?`(, )?", "", row["change"])
+        keys = [(command, ""), (" ".join([command, *options]), words)]
+        plain, changed = ([each for each in RUNS if (each["command"], each["change"]) == key] for key in keys)
+        seeds = {each["seed"] for each in plain} & {each["seed"] for each in changed}
+        before, after = (
+            fmean(values([each for each in group if each["seed"] in seeds], "val_perplexity"))
+            for group in (plain, changed)
+        )
+        shown = [row[heading] for heading in ("seeds", "without", "with", "difference")]
+        assert shown == [str(len(seeds)), f"{before:.3f}", f"{after:.3f}", f"{100 * (after / before - 1):+.1f} %"], row
+
+
+def test_the_texts_that_no_choice_was_made_on():
+    leads = []
+    for row, data in zip(measured("text", "single n-gram"), UNTOUCHED, strict=True):
+        figures = {name: float(value) for name, value in data.items() if re.fullmatch(r"\d+\.\d+", value)}
+        single = figures["single_ngram"]
+
+        def against(name: str, figures: dict[str, float] = figures, single: float = single) -> str:
+            return f"{figures[name]:.3f} ({100 * (figures[name] / single - 1):+.1f} %)"
+
+        assert list(row.values()) == [
+            f"{data['text']}, `{data['alphabet']}`",
+            f"{int(data['characters']):,}",
+            f"{single:.3f}",
+            f"{figures['ngrams']:.3f}",
+            against("default"),
+            f"{figures['both']:.3f}",
+            against("on_top"),
+            f"{figures['default_adaptive']:.3f}",
+            against("on_top_adaptive"),
+        ]
+        leads.append(100 * (1 - figures["default"] / single))
+    assert f"{min(leads):.1f} to {max(leads):.1f} %" in (DOCS / "results.md").read_text()
+
+
+def test_the_speed_beside_d2l():
+    for row in measured("step, ms"):
+        step, epoch = (BENCH[f"{row['model']}, {what}"] for what in ("step of 1,024 x 32", "epoch"))
+        assert list(row.values())[1:] == [
+            f"{step['ours']:.0f}",
+            f"{step['peer']:.0f}",
+            f"{epoch['ours']:.1f}",
+            f"{epoch['peer']:.1f}",
+            f"{epoch['ratio']:.1f}",
+        ]
+
+
+def test_the_scores_of_samplers_are_those_of_their_comparison():
+    every = [row for table in tables(DOCS / "sampler-comparison.md") for row in table if "sampler" in row]
+    scores = {(row["sampler"], row["first trials"]): row for row in reversed(every)}  # the first: one trial at a time
+    for table in tables(DOCS / "known-cost-sampler.md"):
+        for row in table:
+            scored = scores[row["sampler"], row["first trials"]]
+            assert row == {heading: scored[heading].split(" [")[0] for heading in row}
+
+
+def test_the_search_in_the_documents_is_the_recorded_one():
+    search, text = read_json("search.json"), " ".join((DOCS / "search.md").read_text().split())
+    evaluated = evaluate_front(candidates(), (search["max_perplexity"], 1e9))
+    assert [point.candidate.name for point in evaluated.front] == [member["name"] for member in search["front"]]
+    for name, pick in picks(evaluated).items():
+        assert pick.sentence == search["picks"][name]["sentence"]
+        assert f"@{name}: {pick.sentence}" in text
+    for row in search["compared"]:
+        figures = [f"{row[name]:.3f}" for name in ("val_perplexity", "test_perplexity")]
+        assert " ".join([row["name"], f"{row['macs_per_char']:,}", f"{row['stored_numbers']:,}", *figures]) in text
