@@ -9,9 +9,9 @@ follows from the report itself, by its table and the formulas of models.complexi
 import csv
 from string import Formatter
 
-from pipeline.report.counting import BASELINE_ORDER, Reading, against_counting
-from pipeline.report.reproduction import JudgedTraining, whole
-from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
+from pipeline.report.counting import BASELINE_ORDER, READINGS, against_counting, explained_by_recipe
+from pipeline.report.reproduction import whole
+from pipeline.report.statements.evidence import BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, words_counted
 from pipeline.report.table import DATA
@@ -69,7 +69,9 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         f"{listed([f'{number} are {word}' for word, number in counts.items() if number])}",
         "an equal transcript": "yes" * (counts[HOLDS] > 0),
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
-        **dict.fromkeys(("last epochs", "lowest", "own recipe of eight", "best network", "winners", "own recipe"), ""),
+        **dict.fromkeys(
+            ("last epochs", "lowest", "own recipe of eight", "best network", "winners", "own recipe", "explained"), ""
+        ),
     }
 
     trained = [row.id for row in evidence.rows if evidence.trainings(row.id)]
@@ -85,7 +87,8 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         known["lowest"] = f"{min(best_vals[id] for id in THREE):.1f}"
 
     # what networks of eight layers learn beyond letter frequencies, by the report's recipe and by ours
-    learn, own, own_learns = False, _same_text(evidence, EIGHT[0]), False
+    learn, own_learns = False, False
+    own = () if reproduction.quick else whole(reproduction[EIGHT[0]].same_text)
     if has_eight := best_vals.keys() >= {*EIGHT}:
         learn = any(best_vals[id] < LEARNT * text.unigram for id in EIGHT)
         fit = any(evidence.mean(id, LAST_TRAIN).mean < LEARNT * text.train_unigram for id in EIGHT)
@@ -101,37 +104,17 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "own recipe fails": "yes" * (bool(own) and not own_learns),
     }
 
-    # the best networks of either recipe beside n-grams; perplexities are pooled, each window without context
-    pooled = [row.id for row in evidence.rows if evidence.values(row.id, BEST_POOLED)]
-    means = {id: evidence.mean(id, BEST_POOLED) for id in pooled}
-    if means:
-        id, bar = min(means, key=lambda id: means[id].mean), text.windowed[BASELINE_ORDER]
-        ahead = sum(mean.mean < bar for mean in means.values())
-        known["best network"] = (
-            f"The best of {counted(len(means), 'trained configuration')}, {id}, has {means[id]} (pooled, best "
-            f"epoch, {evidence.seeds(id, BEST_POOLED)})."
-        )
-        verb = "beats" if ahead < 2 else "beat"
-        known["winners"] = f"{ahead or 'None'} of the {len(means)} {verb} a {BASELINE_ORDER}-gram ({bar:.2f})"
-
-    def beside(reading: Reading, *orders: int) -> str:
-        compared = [against_counting(reproduction, THREE[1], "same-text", reading, order) for order in orders]
-        shown = "; ".join(str(each) for each in compared if each is not None)
-        return f" ({shown})" if shown else ""
-
-    if runs := _same_text(evidence, THREE[1]):
-        windowed = estimate([run.windowed or 0.0 for run in runs]).mean
-        lowest, lowest_read_on = (min(bars, key=bars.__getitem__) for bars in (text.windowed, text.val_perplexities))
-        known["own recipe"] = (
-            f"{windowed:.2f}{beside('windowed', BASELINE_ORDER, lowest)} in windows and "
-            f"{estimate([run.best_val for run in runs]).mean:.2f}{beside('val', lowest_read_on)} reading on "
-            f"({counted(len(runs), 'seed')})"
-        )
-        known["own recipe wins"] = "yes" * (bool(means) and windowed < min(mean.mean for mean in means.values()))
+    # the best networks of either recipe beside n-grams; perplexities are pooled
+    if trained:
+        order = min(text.windowed, key=text.windowed.__getitem__)
+        ahead = sum(reproduction[id].mean_best_pooled < text.windowed[order] for id in trained)
+        bar, beat = f"{text.windowed[order]:.2f}", "beats" if ahead < 2 else "beat"
+        known["winners"] = f"{ahead or 'None'} of the {len(trained)} {beat} the {order}-gram ({bar})"
+        if winner := against_counting(reproduction, "report", "windowed"):
+            known["best network"] = f"Of {counted(len(trained), 'trained configuration')}, the best: {winner}."
+            by_ours, read_on = (against_counting(reproduction, "same-text", reading) for reading in READINGS)
+            if by_ours and read_on:
+                known["own recipe"] = f"in windows {by_ours}; reading on {read_on}"
+                known["explained"] = explained_by_recipe(winner, by_ours)
+                known["still behind"] = "yes" * (by_ours.comparison.verdict == "behind")
     return known
-
-
-def _same_text(evidence: Evidence, id: str) -> tuple[JudgedTraining, ...]:
-    """Our recipe's complete trainings of the shape on the report's characters; none in a quick reproduction."""
-    runs = () if evidence.reproduction.quick else whole(evidence.reproduction[id].same_text)
-    return tuple(run for run in runs if run.windowed is not None)

@@ -63,6 +63,8 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "table": REPORT_NAME,
         "quick": reproduction.quick,
         "corpus": text.corpus,
+        "environment": reproduction.environment,
+        "commands": reproduction.commands,
         "configurations": list(map(_configuration, reproduction.configurations)),
         "ngrams": {"val": text.val_perplexities, "val_windowed": text.windowed, "gated": text.gated},
         "verdicts": {
@@ -108,6 +110,7 @@ def _training(role: str, run: JudgedTraining) -> dict[str, Any]:
         "val_windowed": run.windowed,
         "test_perplexity": run.test_perplexity,
         "train_seconds": run.train_seconds if role != "d2l" else None,
+        "precision": run.precision,
         "trained_parameters": run.trained_parameters,
         "texts": dict(run.texts),
     }

@@ -14,6 +14,7 @@ from pipeline.report.open_data import epochs_csv, result
 from pipeline.report.page.page import pages
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Reproduction
+from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.kinds import read_statements, sensitivity, weigh
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.support.files import write_atomically
@@ -35,17 +36,21 @@ class ReproductionRun:
     result: dict[str, Any] = field(repr=False)
 
 
-def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun:
-    """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
-    evidence = weigh(reproduction, reproduction.statements)
-    verdicts = evidence.verdicts
-    held = checks(reproduction)
-    data = result(reproduction, verdicts, held)
-    files = {
+def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
+    """The pages and the data of a reproduction, by path."""
+    reproduction, verdicts = evidence.reproduction, evidence.verdicts
+    data = {**result(reproduction, verdicts, held), "report": "report.html"}
+    return {
         **pages(reproduction, verdicts, corrections(evidence), held, sensitivity(evidence)),
         "epochs.csv": epochs_csv(reproduction),
-        "result.json": json.dumps({**data, "report": "report.html"}, indent=1, ensure_ascii=False),
+        "result.json": json.dumps(data, indent=1, ensure_ascii=False),
     }
+
+
+def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun:
+    """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
+    evidence, held = weigh(reproduction, reproduction.statements), checks(reproduction)
+    files = report_files(evidence, held)
     folder = report_folder(reproduction.quick)
     with writable(folder):
         for name, text in files.items():
@@ -54,10 +59,10 @@ def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun
         run.text(f"report/{name}", text)
     return ReproductionRun(
         reproduction=reproduction,
-        verdicts=verdicts,
+        verdicts=evidence.verdicts,
         checks=held,
         folder=folder,
-        result={**data, "report": str(folder / "report.html")},
+        result={**json.loads(files["result.json"]), "report": str(folder / "report.html")},
     )
 
 

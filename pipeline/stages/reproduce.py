@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
 
-COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
+COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts on what trainings decide
     "reproduced": "reproduction/statements_reproduced",
     "in part": "reproduction/statements_in_part",
     "conclusion right, reason wrong": "reproduction/statements_right_for_a_wrong_reason",
@@ -189,7 +189,7 @@ class _Reproduction(Sweep[ReproductionRun]):
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
         }
-        counts = words_counted(verdicts)
+        counts = words_counted(each for each in verdicts if each.statement.basis == "training")
         figures = {name: float(counts[word]) for word, name in COUNTS.items()}
         figures["reproduction/trainings"] = float(trained)
         self.run.constants(figures)

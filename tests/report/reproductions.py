@@ -74,6 +74,7 @@ def training(reported: Reported, train: float, val: float, seed: int = 0, epochs
         seconds=tuple(1.5 * epoch for epoch in range(1, len(vals) + 1)),
         first_half=23.5 * wobble,
         test_perplexity=val + 0.2 if epochs is None else None,
+        windowed=0.99 * min(vals) if epochs is None else None,
         texts=tuple((prompt, f"{prompt} the the the the the".ljust(len(prompt) + 20)) for prompt in REPORT_PROMPTS)
         if epochs is None
         else (),

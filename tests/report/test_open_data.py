@@ -4,31 +4,24 @@ import csv
 import io
 import json
 import math
-from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from scipy.stats import t as student
 
-from models.complexity import closed_form
-from models.config import ModelConfig
-from pipeline.config import REPORT_PROMPTS, CorpusConfig
+from pipeline.config import CorpusConfig
 from pipeline.report.checks import checks
-from pipeline.report.open_data import COLUMNS, CURVES, epochs_csv, result
+from pipeline.report.open_data import COLUMNS, epochs_csv, result
 from pipeline.report.page.tables import perplexity_table
-from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
 from pipeline.report.statements.evidence import BEST_VAL, Bounds, Evidence
 from pipeline.report.statements.kinds import report_statements, weigh
-from pipeline.report.statements.verdicts import OPEN, Verdict
-from pipeline.report.table import REPORT_SYMBOLS, report_rows
-from pipeline.report.text_facts import places_of, words_of
+from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.page.document import Cell
 from pipeline.text.corpus import load_corpus
 from tests.checkout import ROOT
+from tests.report.committed import committed
+from tests.report.committed import result as kept
 from tests.report.reproductions import reproduction
-
-FOLDER = ROOT / "docs" / "report"
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -105,63 +98,8 @@ def test_the_intervals_of_the_page_and_of_verdicts_follow_from_the_result_alone(
 # --- the committed reproduction ---------------------------------------------------------------------------------------
 
 
-def committed(book: Path) -> Reproduction:
-    """The reproduction of docs/report, from its open data and the book's words and prompts."""
-    kept = json.loads((FOLDER / "result.json").read_text())
-    recorded = {
-        (row["id"], each["role"], each["seed"]): each for row in kept["configurations"] for each in row["trainings"]
-    }
-    epochs: dict[tuple[str, str, int], list[dict[str, str]]] = defaultdict(list)
-    for line in rows_of((FOLDER / "epochs.csv").read_text()):
-        epochs[line["configuration"], line["role"], int(line["seed"])].append(line)
-
-    def trainings(id: str, role: str) -> tuple[JudgedTraining, ...]:
-        return tuple(
-            JudgedTraining(
-                run_id="-".join(map(str, key)),
-                seed=key[2],
-                epochs_planned=recorded[key]["epochs_planned"],
-                **{str(curve): tuple(float(line[column]) for line in lines) for curve, column in CURVES.items()},  # type: ignore[arg-type]
-                seconds=tuple(float(line["seconds"]) for line in lines),
-                first_half=recorded[key]["first"]["train_first_half_book"],
-                test_perplexity=recorded[key]["test_perplexity"],
-                windowed=recorded[key]["val_windowed"],
-                texts=tuple(recorded[key]["texts"].items()),
-                trained_parameters=recorded[key]["trained_parameters"],
-            )
-            for key, lines in epochs.items()
-            if key[:2] == (id, role)
-        )
-
-    corpus = load_corpus(CorpusConfig(str(book)))
-    ngrams = {name: {int(n): value for n, value in each.items()} for name, each in kept["ngrams"].items()}
-    text = TextFacts(
-        corpus=kept["corpus"],
-        corpus_sha256=corpus.corpus_sha256,
-        vocab_size=REPORT_SYMBOLS,
-        val_perplexities=ngrams["val"],
-        windowed=ngrams["val_windowed"],
-        prompts=tuple(place for prompt in REPORT_PROMPTS for place in places_of(corpus, prompt)),
-        train_unigram=17.07,
-        words=words_of(corpus),
-    )
-    configurations = tuple(
-        Configuration(
-            row,
-            closed_form(
-                ModelConfig(cell=row.cell, num_layers=row.num_layers, hidden_size=row.hidden_size), REPORT_SYMBOLS
-            ),
-            trainings(row.id, "report"),
-            trainings(row.id, "stream"),
-            trainings(row.id, "same-text"),
-        )
-        for row in report_rows()
-    )
-    return Reproduction(kept["run_id"], False, text, configurations)
-
-
 def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements(book):
-    expected, found = json.loads((FOLDER / "result.json").read_text()), committed(book)
+    expected, found = kept(), committed(load_corpus(CorpusConfig(str(book))))
     made = result(found, weigh(found, report_statements()).verdicts, checks(found))
     assert len(made["verdicts"]) == 258
     assert made["verdicts"] == expected["verdicts"]
@@ -170,3 +108,18 @@ def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements
     assert met == before
     for one, other in zip(made["configurations"], expected["configurations"], strict=True):
         assert one["best_val_perplexity"] == pytest.approx(other["best_val_perplexity"], rel=1e-5)
+
+
+def test_the_counts_of_the_documents_are_those_of_the_data():
+    by_basis = kept()["tally"]["basis"]
+    trained, itself, captions = (by_basis[basis] for basis in ("training", "report", "caption"))
+    held, part, reason, fails, open = trained.values()
+    counts = (
+        f"Of the {sum(trained.values())} statements that trainings decide, {held} are reproduced and {part} in part, "
+        f"{reason} right for a wrong reason, {fails} not reproduced and {open} open",
+        f"The other {sum(itself.values()) + sum(captions.values())} are about what the report itself shows",
+        f"{itself[HOLDS] + captions[HOLDS]} are right, of which {captions[HOLDS]} are captions and references to",
+    )
+    for name in ("reproduction.md", "report/report.md"):
+        text = " ".join((ROOT / "docs" / name).read_text().replace("**", "").split())
+        assert [words for words in counts if words not in text] == []

@@ -9,6 +9,7 @@ from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Reproduction, d2l_trainings
+from pipeline.report.statements.evidence import ON_THE_BOUND
 from pipeline.report.statements.kinds import KINDS
 from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.support.page import document as doc
@@ -25,8 +26,9 @@ ABOUT = (
 )
 
 BOUNDS = (
-    "Intervals are Student's, from the spread over seeds pooled over configurations; differences are Welch's, with "
-    "Holm's correction over all comparisons of a kind of statement. d2l's own recorded trainings are further seeds."
+    "Intervals are Student's, from the spread over seeds pooled over configurations; differences are Welch's, with p "
+    "values corrected by Holm's method over all comparisons. d2l's own recorded trainings are further seeds. Means "
+    f"decide: the intervals of {{}} statements contain their bound {ON_THE_BOUND}."
 )
 
 
@@ -41,7 +43,8 @@ def pages(
     answer, banner = answer_picture(reproduction), sentences.banner(reproduction)
     overview = tables.overview_table(reproduction, verdicts)
     texts = [tables.baseline_table(reproduction.text), tables.texts_table(reproduction)]
-    bounds: list[Block] = [tables.bounds_table(sensitivity), Paragraph(BOUNDS)]
+    on_the_bound = sum(ON_THE_BOUND in each.because for each in verdicts)
+    bounds: list[Block] = [tables.bounds_table(sensitivity), Paragraph(BOUNDS.format(on_the_bound))]
     last = [*_reproducibility(reproduction, verdicts, checks)]
     page = doc.Page(
         title=f"{banner} {TITLE}".strip(),
@@ -93,7 +96,7 @@ def _corrected(corrections: Mapping[str, Mapping[str, str]]) -> Iterator[Block]:
 def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:
     for name, kind in KINDS.items():
         if found := [each for each in verdicts if each.statement.kind == name]:
-            counts = [tables.chip(word, f"{number}") for word, number in words_counted(found).items() if number]
+            counts = [tables.chip(word, f"{n}") if n else Span("", "chip") for word, n in words_counted(found).items()]
             table = tables.statements_table(found)
             yield Section(kind.title, [table], f"kind-{name}", is_open=False, summary=counts)
 

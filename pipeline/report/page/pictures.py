@@ -80,7 +80,8 @@ def answer_picture(reproduction: Reproduction) -> Drawing:
         ticks = [("val", each.mean_best_val)] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
     known = reproduction.text.windowed
-    ngrams = {"letters": known[1], f"{BASELINE_ORDER}-gram": known[BASELINE_ORDER]}
+    lowest = min(known, key=known.__getitem__)
+    ngrams = {"letters": known[1], f"{lowest}-gram": known[lowest]}
     drawn = charts.rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",

@@ -5,8 +5,10 @@ from math import log
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.checks import Check, counts_in_words
-from pipeline.report.counting import BASELINE_ORDER, against_counting
-from pipeline.report.reproduction import Configuration, Curve, Reproduction
+from pipeline.report.counting import against_counting, explained_by_recipe
+from pipeline.report.reproduction import Curve, Reproduction
+from pipeline.report.statements.kinds import BASES
+from pipeline.report.statements.texts import best_match, sense
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.wording import counted, listed, rounded, span
@@ -40,18 +42,22 @@ def banner(reproduction: Reproduction) -> str:
 
 
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
-    """Up to three sentences: how many statements hold, which level is furthest off, and the comparison with n-grams."""
-    counts = words_counted(verdicts)
-    equal = [
-        each.id for each in reproduction.configurations if 0 < len(each.reported.samples) == len(equal_texts(each))
-    ]
-    returned = f"; the texts of {listed(equal)} are the same letter for letter" if equal else ""
-    sentences = [
-        f"Of the report's {counted(len(verdicts), 'statement')}, {counts[HOLDS]} "
-        f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
-        f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
-        f"open{returned}."
-    ]
+    """Up to four sentences: what trainings decide, what the report itself does, the furthest level, and n-grams."""
+    trained = [each for each in verdicts if each.statement.basis == "training"]
+    counts = words_counted(trained)
+    sentences: list[str] = []
+    if trained:
+        sentences.append(
+            f"Of the {counted(len(trained), 'statement')} that trainings decide, {counts[HOLDS]} "
+            f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
+            f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
+            f"open{_returned(reproduction)}."
+        )
+    if others := [each.statement.basis for each in verdicts if each.word == HOLDS and each not in trained]:
+        sentences.append(
+            f"The other {len(verdicts) - len(trained)} are about what the report itself shows and need no training: "
+            f"{len(others)} are right, of which {others.count('caption')} are captions and references to figures."
+        )
     whole = [each for each in reproduction.configurations if each.whole]
     if levels := [each for each in whole if each.reported.perplexity_end]:
         worst = max(levels, key=lambda each: abs(log(each.last("val") / (each.reported.perplexity_end or 1))))
@@ -62,40 +68,33 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
             f"{worst.reported.perplexity_end:g}, where it ends at {train} in training and {val} in validation (at best "
             f"{rounded(worst.mean_best_val)}, epoch {epochs})."
         )
-    if whole:
-        sentences += _counting_sentence(reproduction, min(whole, key=lambda each: each.mean_best_pooled), len(whole))
-    return sentences
+    return [*sentences, *_counting_sentence(reproduction, len(whole))]
 
 
-def _counting_sentence(reproduction: Reproduction, best: Configuration, count: int) -> list[str]:
-    """Compare the best of so many networks with an n-gram; if it loses, name the best shape by another recipe."""
-    compared = against_counting(reproduction, best.id, "report", "windowed", BASELINE_ORDER)
-    if compared is None:
+def _returned(reproduction: Reproduction) -> str:
+    """The configuration all of whose texts one seed writes too: of several, the one with the most varied words."""
+    rows = [each.reported for each in reproduction.configurations if each.reported.samples]
+    equal = [row for row in rows if len(row.samples) == len(best_match(reproduction[row.id])[1])]
+    if not equal:
+        return ""
+    row = max(equal, key=lambda row: sense(row.samples, reproduction.text.words)[1])
+    texts = listed([f"“{text.rstrip()}”" for _, text in row.samples])
+    return f"; one seed of {row.id} writes its {counted(len(row.samples), 'text')} letter for letter: {texts}"
+
+
+def _counting_sentence(reproduction: Reproduction, count: int) -> list[str]:
+    """Compare the best of so many networks with the n-gram of the best order; if it loses, our recipe as well."""
+    if not (best := against_counting(reproduction, "report", "windowed")):
         return []
-    networks = counted(count, "network")
     opening = {
-        "ahead": f"The best of {networks} beats a {BASELINE_ORDER}-gram",
-        "behind": f"{f'All {networks} lose' if count > 1 else 'The network loses'} to a {BASELINE_ORDER}-gram",
-        "open": f"The best of {networks} is level with a {BASELINE_ORDER}-gram",
-    }[compared.comparison.verdict]
-    bar = rounded(reproduction.text.windowed[BASELINE_ORDER])
-    sentence = f"{opening} that counts the same characters ({rounded(best.mean_best_pooled)} against {bar})"
-    others = [
-        (other.perplexity, other.comparison.verdict, configuration.id)
-        for configuration in reproduction.configurations
-        if (other := against_counting(reproduction, configuration.id, "same-text", "windowed", BASELINE_ORDER))
-    ]
-    if compared.comparison.verdict == "behind" and others:
-        value, side, id = min(others)
-        sentence += f"; by another recipe the shape of {id} reaches {rounded(value)} on them"
-        sentence += "" if side == "behind" else ", so it is the recipe that loses and not the network"
-    return [f"{sentence}."]
-
-
-def equal_texts(configuration: Configuration) -> list[str]:
-    """The prompts whose reported text at least one seed generates letter for letter."""
-    ours = [dict(run.texts) for run in configuration.whole]
-    return [prompt for prompt, text in configuration.reported.samples if any(t.get(prompt) == text for t in ours)]
+        "ahead": f"The best of {counted(count, 'network')} beats",
+        "behind": f"All {count} networks lose to" if count > 1 else "The network loses to",
+        "open": f"The best of {counted(count, 'network')} is level with",
+    }[best.comparison.verdict]
+    sentence = f"{opening} n-grams that count the same characters: {best}."
+    if best.comparison.verdict == "behind" and (ours := against_counting(reproduction, "same-text", "windowed")):
+        sentence += " By our own recipe, " + "; ".join(filter(None, [str(ours), explained_by_recipe(best, ours)])) + "."
+    return [sentence]
 
 
 def limitations(reproduction: Reproduction) -> list[str]:
@@ -131,8 +130,11 @@ def _rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
 
 def _counts(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> list[str]:
     quick = ["A quick check of a few epochs: no reproduction."] if reproduction.quick else []
-    words = "; ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
-    judged = [f"{counted(len(verdicts), 'statement')}: {words}."] if verdicts else []
+    judged = []
+    for basis, name in BASES.items():
+        found = [each for each in verdicts if each.statement.basis == basis]
+        words = "; ".join(f"{number} {word}" for word, number in words_counted(found).items())
+        judged += [f"{counted(len(found), 'statement')}, {name}: {words}."] if found else []
     return [*quick, *judged, *counts_in_words(checks)]
 
 

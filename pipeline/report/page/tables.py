@@ -8,10 +8,10 @@ import numpy as np
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
-from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts, whole
 from pipeline.report.statements import evidence
 from pipeline.report.statements.kinds import BASES
+from pipeline.report.statements.texts import best_match
 from pipeline.report.statements.verdicts import WORDS, Verdict, Word, words_counted
 from pipeline.support.page import document as doc
 from pipeline.support.page.document import Cell, Span, Table
@@ -50,14 +50,11 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def tally_table(verdicts: Sequence[Verdict]) -> Table:
-    """For each word, the verdicts decided by a training, by the reported numbers alone, and all."""
-    counts = {basis: words_counted(v for v in verdicts if v.statement.basis == basis) for basis in BASES}
-    rows: list[list[Cell | str]] = []
-    for word in WORDS:
-        decided = [counts["training"][word], counts["report"][word]]
-        rows.append([Cell(chip(word)), *(str(number) for number in (*decided, sum(decided)))])
-    caption = f"All {len(verdicts)} statements: decided by a training, or by the reported numbers alone"
-    return Table(caption, ("verdict", "training", "reported", "all"), rows, style="tally")
+    """For each word, the verdicts by trainings, and those on what the report says about itself."""
+    counts = [words_counted(v for v in verdicts if v.statement.basis == basis) for basis in BASES]
+    rows: list[list[Cell | str]] = [[Cell(chip(word)), *(str(each[word]) for each in counts)] for word in WORDS]
+    caption = f"All {len(verdicts)} statements, by what decides them"
+    return Table(caption, ("verdict", *BASES.values()), rows, style="tally")
 
 
 def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Table:
@@ -83,7 +80,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
                 _mean([run.train[-1] for run in runs]),
                 _mean([run.val[-1] for run in runs]),
                 verdict("end", each),
-                f"{len(equal_texts(each))} of {samples}" if samples else doc.NOTHING,
+                f"{len(best_match(each)[1])} of {samples}" if samples else doc.NOTHING,
                 verdict("print-out", each),
             )
         )
@@ -104,7 +101,7 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         statement = verdict.statement
         figures = f"Fig. {', '.join(statement.figures)} · " if statement.figures else ""
         id = Span(statement.id, href=f"#{statement_anchor(statement.id)}")
-        how = [verdict.part, "by the report's own numbers" if statement.basis == "report" else ""]
+        how = [verdict.part, "" if statement.basis == "training" else BASES[statement.basis]]
         why: list[doc.Text] = [statement.reading] if statement.reading else []
         if statement.contradiction:
             why.append(f"The report contradicts itself: {statement.contradiction}")
@@ -250,7 +247,7 @@ def texts_table(reproduction: Reproduction) -> Table:
         where = f"{places[prompt].split} text, character {places[prompt].position:,}"
         rows[0].append(Cell(_sample(prompt + places[prompt].continuation), [where]))
     for each in reproduction.configurations:
-        run, equal = next((run for run in each.whole if run.texts), None), equal_texts(each)
+        run, equal = best_match(each)
         for head, source, texts in (
             (_head(each, rows=2), "as reported", dict(each.reported.samples)),
             (Cell("", rows=0), f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
@@ -261,8 +258,9 @@ def texts_table(reproduction: Reproduction) -> Table:
             ]
             rows.append([head, source, *cells])
     caption = (
-        "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Marked: "
-        f"equal letter for letter, in at least one seed. {SPACE_SIGN} is a space that would not be seen."
+        "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Ours are "
+        "by the seed with the most texts that equal the reported ones (marked), spaces at the end apart. "
+        f"{SPACE_SIGN} is a space that would not be seen."
     )
     return Table(caption, ("configuration", "source", *REPORT_PROMPTS), rows, style="texts")
 

@@ -9,7 +9,7 @@ Intervals. A mean over seeds has the 95 % interval of Student's t, with the stan
     over all configurations and its degrees of freedom. Perplexities are averaged as logarithms, gaps as they are.
 Differences. Welch's test (Biometrika 34, 1947) over the seeds of both sides; for a side with one seed, or with equal
     values, the pooled standard deviation is used. Holm's correction (Scandinavian Journal of Statistics 6, 1979) is
-    over all comparisons that the statements of a kind ask for.
+    over all comparisons that the statements ask for, of which each is one test for all of them.
 Perplexities. All are of the protocol's text and split, averaged as in the book (the mean over batches of exp of the
     batch's loss), unless the name of the measure says otherwise. Only perplexities of the same average are compared.
 """
@@ -120,14 +120,21 @@ FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: r
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
 LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
 BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
-BEST_POOLED = Measure(
-    "pooled validation perplexity at the best epoch", lambda run: run.best_val_pooled if run.val_pooled else None
-)
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
+
+ON_THE_BOUND = "(on the bound)"
+
+
+def with_interval(mean: Estimate, *limits: float, digits: int = 2) -> str:
+    """Format as "5.50 ± 0.06 (on the bound)": whether the interval contains one of the limits."""
+    shown = f"{mean.mean:.{digits}f}{f' ± {mean.half:.{digits}f}' if mean.ends else ''}"
+    is_on = mean.ends and any(mean.ends[0] <= limit <= mean.ends[1] for limit in limits)
+    return f"{shown} {ON_THE_BOUND}" if is_on else shown
+
 
 # --- comparisons -----------------------------------------------------------------------------------------------------
 
-LEVEL = 0.05  # family-wise error rate, by Holm's correction over all comparisons of a kind
+LEVEL = 0.05  # family-wise error rate, by Holm's correction over all comparisons
 MOST_SEEDS = 1000  # no larger number of needed seeds is given
 
 
@@ -136,9 +143,9 @@ class Comparison:
     """The difference of a measure between two configurations, by Welch's test over their seeds.
 
     ``difference`` has a 95 % interval; it is first / second - 1 for a measure that is averaged as a logarithm
-    (``relative``), otherwise first - second. ``p`` is of this test alone, ``adjusted_p`` after Holm's correction over
-    all comparisons of the statement's kind; both are None if the spread over seeds is unknown. ``seeds`` are the
-    numbers of trainings on both sides, ours and d2l's together.
+    (``relative``), otherwise first - second. The interval and ``p`` are of this test alone, ``adjusted_p`` is after
+    Holm's correction; both are None if the spread over seeds is unknown. ``seeds`` are the numbers of trainings on both
+    sides, ours and d2l's together.
     """
 
     first: str
@@ -158,7 +165,7 @@ class Comparison:
         return -1 if self.difference.mean < 0 else 1
 
     def __str__(self) -> str:
-        """Format as "of a and b: 5.84 against 4.10, +42.4 % (+38.1 to +46.9 %; 8 and 3 seeds, p 0.0001)"."""
+        """Format as "of a and b: 5.84 against 4.10, +42.4 % (+38.1 to +46.9 %, p 0.01, corrected 0.04; ...)"."""
         scale, unit, digits = (100, " %", 1) if self.relative else (1, "", 2)
         change = f"{scale * self.difference.mean:+.{digits}f}{unit}"
         seeds = f"{self.seeds[0]} and {self.seeds[1]} seeds"
@@ -167,7 +174,7 @@ class Comparison:
             spread = f"{seeds}, no interval"
         else:
             interval = f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f}{unit}"
-            spread = f"{interval}; {seeds}, p {self.adjusted_p:.2g}"
+            spread = f"{interval}, p {self.p:.2g}, corrected {self.adjusted_p:.2g}; {seeds}"
         return (
             f"of {self.first} and {self.second}: {self.means[0]:.2f} against {self.means[1]:.2f}, {change} ({spread})"
         )
@@ -200,7 +207,7 @@ def with_all(words: Sequence[Word], unknown: int) -> Word:
 # --- the evidence ----------------------------------------------------------------------------------------------------
 
 
-Key = tuple[str, str, str, str]  # kind of statement, two configurations in alphabetical order, name of the measure
+Key = tuple[str, str, str]  # two configurations in alphabetical order, name of the measure
 
 
 class Evidence:
@@ -226,15 +233,13 @@ class Evidence:
         self._spreads: dict[Measure, Spread] = {}
 
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
-        """Copy this evidence with p values corrected by Holm's method over each kind, under these or other bounds."""
+        """Copy this evidence with p values corrected by Holm's method, under these or other bounds."""
         first = copy(self)
         first.bounds, first._verdicts, first._asked, first._adjusted = bounds or self.bounds, {}, {}, {}
         assert first.verdicts is not None  # judging collects the comparisons
         other = copy(first)
-        other._verdicts, other._adjusted = {}, {}
-        for kind in {key[0] for key in first._asked}:
-            p_values = {key: p for key, p in first._asked.items() if key[0] == kind and p is not None}
-            other._adjusted |= zip(p_values, holm(list(p_values.values())), strict=True)
+        p_values = {key: p for key, p in first._asked.items() if p is not None}
+        other._verdicts, other._adjusted = {}, dict(zip(p_values, holm(list(p_values.values())), strict=True))
         return other
 
     # --- the report ---------------------------------------------------------------------------------------------------
@@ -322,11 +327,11 @@ class Evidence:
         values = np.asarray(self.values(id, measure), float)
         return np.log(values) if measure.logarithmic else values
 
-    def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
-        """Compare a measure of two configurations, which must both have values, for a statement of this kind."""
+    def compare(self, first: str, second: str, measure: Measure) -> Comparison:
+        """Compare a measure of two configurations, which must both have values."""
         one, other = self._scaled(first, measure), self._scaled(second, measure)
         found = difference(one, other, self.spread(measure))
-        key = (kind, min(first, second), max(first, second), measure.name)
+        key = (min(first, second), max(first, second), measure.name)
         self._asked[key] = found.p
         mean, low, high = (
             expm1(x) if x is not None and measure.logarithmic else x for x in (found.mean, found.low, found.high)
@@ -355,11 +360,7 @@ class Evidence:
         """The part of a statement that its first configuration (or that of ``ids``) differs so from the others."""
         first, *others = ids or statement.configurations
         lacking = [id for id in (first, *others) if not self.values(id, measure)]
-        known = [
-            self.compare(statement.kind, first, id, measure)
-            for id in others
-            if first not in lacking and id not in lacking
-        ]
+        known = [self.compare(first, id, measure) for id in others if not {first, id} & {*lacking}]
         because = f"{measure.name[0].upper()}{measure.name[1:]} {'; '.join(map(str, known))}." if known else ""
         needs = [comparison.seeds_needed for comparison in known if judge(comparison) == OPEN]
         if lacking:

@@ -11,7 +11,8 @@ Statements are read from data/statements.csv or the file of ``--statements``, on
                  growing gap shows); grows-slightly (from the epoch that is the value, and gradually)
     gap-onset    from (visible from the epoch that is the value); from-slightly (and it grows little from there)
     orders       of the first compared with all others, unless it says with some
-    generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on)
+    generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on); by-each-reason (as of
+                 best)
     best         best-by-gap (because the others' gap is larger), most-accurate (the first of each cell is best among
                  its cell); by-each-reason, by-all-reasons (it rests on its reasons alone)
     texts        prompts (the report shows texts after the same prompts), transcript (of which the table has the texts),
@@ -37,7 +38,11 @@ from pipeline.report.statements.verdicts import Statement, Verdict
 from pipeline.report.table import DATA, SIZE, report_rows
 from pipeline.support.files import read_small
 
-BASES = ("training", "report")  # what decides a statement
+BASES = {  # what decides a statement -> its name on the page
+    "training": "by trainings",
+    "report": "by the report's own numbers",
+    "caption": "captions and references",
+}
 CURVES = ("", "training", "validation", "training and validation", "not said")
 LARGEST_FILE = 1_000_000  # bytes
 NUMBER = r"\d+(\.\d+)?"
@@ -68,7 +73,10 @@ KINDS: Mapping[str, Kind] = {  # in the order of the page
     ),
     "gap-order": Kind("Gaps compared", trained.judge_order, "smaller|considerably-larger", least=2),
     "generalises": Kind(
-        "Which model generalises better", trained.judge_best, "better|alike|better-unseen|worse-unseen", least=2
+        "Which model generalises better",
+        trained.judge_best,
+        "better|alike|better-unseen|worse-unseen|by-each-reason",
+        least=2,
     ),
     "perplexity-order": Kind(
         "Perplexities compared", trained.judge_order, "lower|higher|far-higher|higher-than-some|among-lowest", least=2
@@ -166,7 +174,7 @@ def _statement(cells: Mapping[str, str]) -> Statement:
 
 
 def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
-    """The evidence on the statements, with p values corrected over the comparisons of each kind."""
+    """The evidence on the statements, with p values corrected over all their comparisons."""
 
     def evaluate(statement: Statement, evidence: Evidence) -> Verdict:
         return KINDS[statement.kind].judge(statement, evidence)

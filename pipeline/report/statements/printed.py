@@ -132,7 +132,7 @@ def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     transcript = evidence.row(id).train_seconds_transcript
     if transcript is None:
         because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
-        return Verdict(statement, OPEN, because, part="its transcript")
+        return Verdict(statement, OPEN, because, part="not checkable")
     because = f"{stated:g} s is stated, and the transcript has {transcript:g} s."
     agreeing = [
         row.id

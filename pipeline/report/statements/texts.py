@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from statistics import fmean
 
-from pipeline.report.reproduction import TextFacts
+from pipeline.report.reproduction import Configuration, JudgedTraining, TextFacts
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.verdicts import (
     FAILS,
@@ -87,6 +87,13 @@ def equal_prompts(texts: Texts, others: Texts) -> list[str]:
     return [prompt for prompt, text in texts if wanted.get(prompt) == text.rstrip()]
 
 
+def best_match(configuration: Configuration) -> tuple[JudgedTraining | None, list[str]]:
+    """The complete training that writes most of the reported texts, and the prompts after which it does."""
+    theirs, runs = configuration.reported.samples, [run for run in configuration.whole if run.texts]
+    best = max(runs, key=lambda run: len(equal_prompts(run.texts, theirs)), default=None)
+    return best, equal_prompts(best.texts, theirs) if best else []
+
+
 def _unmeasured(statement: Statement, evidence: Evidence, *ids: str) -> Verdict:
     """The open verdict on texts that are not recorded."""
     verdict = evidence.lacking(statement, *ids)
@@ -163,7 +170,7 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     equal = {run.seed: equal_prompts(run.texts, theirs) for run in runs}
     counts = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
     because = f"Equal, letter for letter, are {listed(counts)}."
-    best = max(equal.values(), key=len)
+    _, best = best_match(evidence.reproduction[id])
     if 0 < len(best) < len(theirs):
         return Verdict(statement, IN_PART, because, part=f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}")
     return Verdict(statement, holds_if(bool(best)), because)

@@ -3,9 +3,10 @@
 The gap is validation minus training perplexity, averaged over the seeds epoch by epoch. In the first epochs it is
 negative: training perplexity is averaged over an epoch in which the network improves, validation is measured after it.
 
-Each comparison is Welch's test over the seeds with Holm's correction over the kind of statement; a difference that is
-not significant leaves the statement open. "Better" is by the lowest validation perplexity of any epoch, at which one
-would stop; the last epoch's is shown beside it.
+Each comparison is Welch's test over the seeds with Holm's correction over all of them; a difference that is not
+significant leaves the statement open. "Better" is by the lowest validation perplexity of any epoch, at which one would
+stop; the last epoch's is shown beside it. Levels and gaps are judged by their means; an interval that contains the
+bound is marked as on the bound.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,13 @@ from pipeline.report.statements.evidence import (
     LAST_GAP,
     LAST_TRAIN,
     LAST_VAL,
-    Bounds,
     Combine,
     Comparison,
     Evidence,
     Judge,
     Measure,
     with_all,
+    with_interval,
 )
 from pipeline.report.statements.verdicts import (
     FAILS,
@@ -65,7 +66,7 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
         if not evidence.values(id, measure):
             return Verdict(statement, OPEN, f"{id} has no {measure.name}.", part=f"training {id}")
         mean = evidence.mean(id, measure)
-        shown = f"{measure.name} is {mean} ({evidence.seeds(id, measure)})"
+        shown = f"{measure.name} is {with_interval(mean, low, high)} over {evidence.seeds(id, measure)}"
         parts.append(Part(f"{name} only", holds_if(low <= mean.mean < high), shown))
     because = f"{id}: {', '.join(each.because for each in parts)}; about {target:g} is {low:g} to {high:g}."
     if statement.kind == "end" and statement.curve != "training":
@@ -86,58 +87,78 @@ def mean_gaps(id: str, evidence: Evidence) -> Gaps:
     return [fmean(gaps) for gaps in zip(*map(gaps_of, evidence.pooled(id)), strict=True)]
 
 
+def gap_over(first: int, last: int) -> Measure:
+    """The mean gap over these epochs, counted from 1; None for a training that has fewer."""
+    return Measure(
+        f"gap over epochs {first} to {last}",
+        lambda run: fmean(gaps_of(run)[first - 1 : last]) if last <= run.epochs else None,
+        logarithmic=False,
+    )
+
+
+def growth_from(epoch: int, epochs: int) -> Measure:
+    """By how much the gap grows from an epoch to the end, of so many epochs."""
+    first = min(epoch, epochs) - 1
+    return Measure(
+        f"growth of the gap from epoch {epoch}",
+        lambda run: gaps_of(run)[-1] - gaps_of(run)[first] if first < run.epochs else None,
+        logarithmic=False,
+    )
+
+
 def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge a gap by its relation: its size early, at any time or at the last epoch, or its course."""
     id, bounds, relation = statement.configurations[0], evidence.bounds, statement.relation
     if not (gaps := mean_gaps(id, evidence)):
         return evidence.lacking(statement, id)
-    early = gaps[: max(1, round(bounds.early_share * len(gaps)))]
+    early = max(1, round(bounds.early_share * len(gaps)))
     if relation == "overfitting":
-        return _overfitting(statement, evidence, fmean(early), gaps[-1])
+        return _overfitting(statement, evidence, early)
     size, _, when = relation.removeprefix("not-").removeprefix("never-").partition("-at-")
     if size not in ("visible", "considerable"):
-        shown, parts = _course(statement, gaps, bounds)
+        shown, parts = _course(statement, evidence, gaps)
         return each_of(statement, parts, f"Over {evidence.seeds(id)} the gap {shown}.")
     limit = bounds.visible_gap if size == "visible" else bounds.considerable_gap
-    if when == "last":
-        gap, is_least = gaps[-1], True
-        measured = f"{evidence.mean(id, LAST_GAP)} at epoch {len(gaps)}, where at least"
-    elif when == "first":
-        gap, is_least = fmean(early), False
-        measured = f"{gap:.2f} on average over the first {len(early)} epochs, where less than"
-    else:  # never
-        gap, is_least = max(gaps), False
-        measured = f"{gap:.2f} at its largest, after epoch {1 + gaps.index(gap)}, where less than"
-    because = f"Over {evidence.seeds(id)} the gap is {measured} {limit:g} is meant."
-    return Verdict(statement, holds_if((gap >= limit) == is_least), because)
+    largest = 1 + gaps.index(max(gaps))
+    measure, where = {
+        "last": (LAST_GAP, f"at epoch {len(gaps)}, where at least"),
+        "first": (gap_over(1, early), f"on average over the first {early} epochs, where less than"),
+        "": (gap_over(largest, largest), f"at its largest, after epoch {largest}, where less than"),  # never
+    }[when]
+    gap = evidence.mean(id, measure)
+    because = f"Over {evidence.seeds(id)} the gap is {with_interval(gap, limit)} {where} {limit:g} is meant."
+    return Verdict(statement, holds_if((gap.mean >= limit) == (when == "last")), because)
 
 
-def _course(statement: Statement, gaps: Gaps, bounds: Bounds) -> tuple[str, list[Part]]:
+def _course(statement: Statement, evidence: Evidence, gaps: Gaps) -> tuple[str, list[Part]]:
     """How the gap goes on, in words, and whether it does so as the relation says."""
+    id, bounds = statement.configurations[0], evidence.bounds
     length = max(1, round(bounds.stretch_share * len(gaps)))
     if statement.relation == "constant":  # its absolute value is about the stated one at every epoch
         low, high = bounds.about(float(statement.value))
         inside = [low <= abs(gap) < high for gap in gaps]
+        first, last = (evidence.mean(id, gap_over(epoch, epoch)) for epoch in (1, len(gaps)))
         shown = (
-            f"is {gaps[0]:+.2f} after epoch 1 and {gaps[-1]:+.2f} at the end; about {statement.value} either way, "
-            f"{low:g} to {high:g}, it is after {sum(inside)} of {len(gaps)} epochs"
+            f"is {first} after epoch 1 and {with_interval(last, -high, -low, low, high)} at the end; about "
+            f"{statement.value} either way, {low:g} to {high:g}, it is after {sum(inside)} of {len(gaps)} epochs"
         )
-        last = Part("at the last epoch only", holds_if(inside[-1]))
-        return shown, [Part("at every epoch", holds_if(all(inside))), last]
+        at_last = Part("at the last epoch only", holds_if(inside[-1]))
+        return shown, [Part("at every epoch", holds_if(all(inside))), at_last]
     if statement.relation == "grows-throughout":  # each stretch has a larger gap than the one before
         means = _stretches(gaps, length)
         shown = f"is in successive stretches of {length} epochs {', '.join(f'{mean:+.2f}' for mean in means)}"
         return shown, [Part("", holds_if(all(before < after for before, after in pairwise(means))))]
     epoch = min(int(float(statement.value)), len(gaps))  # from which it grows by little in all, and gradually
-    means, growth = _stretches(gaps[epoch - 1 :], length), gaps[-1] - gaps[epoch - 1]
+    means, growth = _stretches(gaps[epoch - 1 :], length), evidence.mean(id, growth_from(epoch, len(gaps)))
     leap = max((after - before for before, after in pairwise(means)), default=0.0)
     shown = (
-        f"grows by {growth:+.2f} from epoch {epoch} to the end, where less than {bounds.considerable_gap:g} is slight, "
-        f"and by {leap:+.2f} at most between neighbouring stretches, where less than {bounds.visible_gap:g} is gradual"
+        f"grows by {with_interval(growth, 0, bounds.considerable_gap)} from epoch {epoch} to the end, where less than "
+        f"{bounds.considerable_gap:g} is slight, and by {leap:.2f} at most between neighbouring stretches, where less "
+        f"than {bounds.visible_gap:g} is gradual"
     )
     return shown, [
-        Part("slightly", holds_if(0 < growth < bounds.considerable_gap)),
-        Part("gradually", holds_if(growth > 0 and leap < bounds.visible_gap)),
+        Part("slightly", holds_if(0 < growth.mean < bounds.considerable_gap)),
+        Part("gradually", holds_if(growth.mean > 0 and leap < bounds.visible_gap)),
     ]
 
 
@@ -146,9 +167,10 @@ def _stretches(gaps: Gaps, length: int) -> Gaps:
     return [fmean(gaps[start : start + length]) for start in range(0, len(gaps), length)]
 
 
-def _overfitting(statement: Statement, evidence: Evidence, early: float, late: float) -> Verdict:
+def _overfitting(statement: Statement, evidence: Evidence, early_epochs: int) -> Verdict:
     """Whether validation perplexity rises again while training perplexity falls; the reason is that the gap grows."""
     id, bounds = statement.configurations[0], evidence.bounds
+    early, late = evidence.mean(id, gap_over(1, early_epochs)), evidence.mean(id, LAST_GAP)
     best, last = evidence.mean(id, BEST_VAL), evidence.mean(id, LAST_VAL)
     falls = all(run.train[-1] <= run.train[run.best_epoch - 1] for run in evidence.pooled(id))
     rise = last.mean / best.mean - 1
@@ -156,9 +178,9 @@ def _overfitting(statement: Statement, evidence: Evidence, early: float, late: f
         f"Validation perplexity ends at {last}, {100 * rise:.0f} % above its lowest of {best}, while training "
         f"perplexity {'goes on falling' if falls else 'does not fall either'} ({evidence.seeds(id)})."
     )
-    grown = f"The gap is {early:+.2f} at first and {late:+.2f} at the end."
+    grown = f"The gap is {early} at first and {with_interval(late, bounds.visible_gap)} at the end."
     conclusion = Part("the overfitting", holds_if(falls and rise >= bounds.rise), rises)
-    reason = Part("the growing gap", holds_if(late >= max(bounds.visible_gap, early)), grown)
+    reason = Part("the growing gap", holds_if(late.mean >= max(bounds.visible_gap, early.mean)), grown)
     return concluded(statement, conclusion, [reason])
 
 
@@ -175,14 +197,14 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
     mean, (low, high) = evidence.mean(id, measure), bounds.near_epoch(epoch)
     never = sum(value > len(gaps) for value in evidence.values(id, measure))
     shown = (
-        f"The gap is {visible:g} or more from epoch {mean.mean:.0f} on ({evidence.seeds(id)}"
+        f"The gap is {visible:g} or more from epoch {with_interval(mean, low, high, digits=0)} on ({evidence.seeds(id)}"
         f"{f', of which {never} end below it' if never else ''}); about epoch {epoch} is {max(1, low):g} to {high:g}."
     )
     parts = [Part("from when", holds_if(low <= mean.mean <= high), shown)]
     if statement.relation == "from-slightly":
-        growth = gaps[-1] - gaps[min(epoch, len(gaps)) - 1]
-        grown = f"From epoch {epoch} to the end it grows by {growth:+.2f}; less than {slight:g} is slight."
-        parts.append(Part("by how much", holds_if(0 < growth < slight), grown))
+        growth = evidence.mean(id, growth_from(epoch, len(gaps)))
+        shown = f"From epoch {epoch} to the end it grows by {with_interval(growth, 0, slight)}; less than {slight:g} is"
+        parts.append(Part("by how much", holds_if(0 < growth.mean < slight), f"{shown} slight."))
     return each_of(statement, parts)
 
 

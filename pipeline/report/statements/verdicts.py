@@ -17,11 +17,11 @@ HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = WORDS
 class Statement:
     """A statement of a report, in our words.
 
-    ``configurations`` are ids: the first is the subject, which is compared with the others. ``basis`` is "report" if
-    the report's own numbers, texts, print-outs and captions (or a count of operations) decide the statement, and
-    "training" if a training does. ``reading`` says how an ambiguous word is read, ``contradiction`` what the report
-    says elsewhere; the page shows both. ``reasons`` are the ids of the statements that the report gives as reasons for
-    this one. ``curve`` is "" if the statement is not about a curve.
+    ``configurations`` are ids: the first is the subject, which is compared with the others. ``basis`` is "training"
+    if a training decides the statement, "report" if the report's own numbers, texts and print-outs (or a count of
+    operations) do, and "caption" for a caption or a reference to a figure. ``reading`` says how an ambiguous word is
+    read, ``contradiction`` what the report says elsewhere; the page shows both. ``reasons`` are the ids of the
+    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve.
     """
 
     id: str
@@ -77,14 +77,14 @@ def all_of(words: Iterable[Word]) -> Word:
 
 
 def each_of(statement: Statement, parts: Sequence[Part], because: str | None = None) -> Verdict:
-    """The verdict on a statement whose parts count separately; by default, their sentences justify it."""
+    """The verdict on a statement whose parts count separately; by default, their sentences justify it.
+
+    It is not reproduced if one part fails and none holds, whatever the open ones are.
+    """
     words = {part.word for part in parts}
     holding, needs = _named(parts), _needed(parts)
-    word, part = IN_PART, f"{holding}; open: {needs}" if needs else holding
-    if words <= {HOLDS} or words == {FAILS}:
-        word, part = (*words, HOLDS)[0], ""
-    elif not holding:
-        word, part = OPEN, needs
+    word = IN_PART if holding and words != {HOLDS} else all_of(words)
+    part = {IN_PART: f"{holding}; open: {needs}" if needs else holding, OPEN: needs}.get(word, "")
     return Verdict(statement, word, _sentences(parts) if because is None else because, part)
 
 

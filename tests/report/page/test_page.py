@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from pipeline.report.statements.kinds import report_statements
+from pipeline.report.statements.kinds import BASES, report_statements
+from pipeline.report.statements.verdicts import WRONG_REASON, tally
 from pipeline.report.table import report_rows
 from tests.report.alterations import with_runs
 from tests.report.page.pages import CORRECTIONS, VERDICTS, full, of_few, page, rendered
@@ -21,12 +22,15 @@ def test_each_link_leads_to_one_anchor():
 
 def test_the_question_its_answer_and_the_tally_come_before_every_section():
     top = page().texts[""]
-    for words in ("Does a coursework report on recurrent networks hold", "Of the report's 258 statements, 52 are"):
+    for words in (
+        "Does a coursework report on recurrent networks hold",
+        "Of the 145 statements that trainings decide",
+    ):
         assert words in top
         assert words in full()["report.md"].partition("\n## ")[0]
     (row,) = [cells for where, cells in page().rows if where == "" and "conclusion right" in cells[0]]
-    trained = sum(verdict.statement.basis == "training" for verdict in VERDICTS if verdict.word == VERDICTS[2].word)
-    assert [int(cell) for cell in row[1:]] == [trained, 52 - trained, 52]
+    counts = tally(VERDICTS, "basis")
+    assert [int(cell) for cell in row[1:]] == [counts[basis][WRONG_REASON] for basis in BASES]
 
 
 def test_every_statement_and_correction_has_an_anchor_and_every_verdict_its_reason():

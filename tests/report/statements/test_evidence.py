@@ -6,7 +6,16 @@ from statistics import geometric_mean
 import pytest
 
 from pipeline.report.reproduction import d2l_trainings
-from pipeline.report.statements.evidence import LAST_GAP, LAST_TRAIN, LAST_VAL, Bounds, Comparison, Evidence, with_all
+from pipeline.report.statements.evidence import (
+    LAST_GAP,
+    LAST_TRAIN,
+    LAST_VAL,
+    Bounds,
+    Comparison,
+    Evidence,
+    with_all,
+    with_interval,
+)
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.printed import ratio_word
 from pipeline.report.statements.trained import with_all_but_one, with_some
@@ -46,21 +55,21 @@ def test_a_mean_has_the_spread_of_a_seed_pooled_over_all_configurations():
     assert single.low is not None  # by the seeds of d2l's others
 
 
-def test_p_values_are_corrected_over_the_comparisons_of_a_kind_and_no_others():
+def test_p_values_are_corrected_over_all_comparisons_and_a_pair_has_one_whatever_the_kind_of_statement():
     ids = ("rnn-torch-1x128", "gru-torch-1x128", "gru-torch-2x128")
     best, order = (next(each for each in report_statements() if each.kind == kind) for kind in ("best", "gap-order"))
     seen = {}
 
     def evaluate(statement, made):
         others = ids if statement.kind == "best" else ids[:1]
-        seen[statement.kind] = [made.compare(statement.kind, WITH, other, LAST_GAP) for other in others]
-        made.compare(statement.kind, others[0], WITH, LAST_GAP)  # the other way round is the same comparison
+        seen[statement.kind] = [made.compare(WITH, other, LAST_GAP) for other in others]
+        made.compare(others[0], WITH, LAST_GAP)  # the other way round is the same comparison
         return Verdict(statement, HOLDS, "It is.")
 
     made = evidence(statements=(best, order), evaluate=evaluate).corrected()
     assert len(made.verdicts) == 2
     assert [each.adjusted_p for each in seen["best"]] == holm([each.p for each in seen["best"]])
-    assert [each.adjusted_p for each in seen["gap-order"]] == [each.p for each in seen["gap-order"]]
+    assert [each.adjusted_p for each in seen["gap-order"]] == [seen["best"][0].adjusted_p]
 
 
 # --- relations and the bounds of words -------------------------------------------------------------------------------
@@ -111,6 +120,15 @@ def test_comparisons_with_several_are_combined(words, unknown, of_all, of_some, 
 )
 def test_a_ratio_is_held_to_its_words(relation, ratio, word):
     assert ratio_word(relation, ratio, Bounds()) == word
+
+
+def test_an_interval_that_contains_a_limit_is_on_the_bound():
+    mean = Estimate(5.5, 5.44, 5.56)
+    assert [with_interval(mean, *limits) for limits in ((4.5, 5.5), (4.5, 5.57))] == [
+        "5.50 ± 0.06 (on the bound)",
+        "5.50 ± 0.06",
+    ]
+    assert with_interval(Estimate(5.5), 5.5) == "5.50"
 
 
 def test_about_a_level_or_an_epoch_is_a_number_or_a_share():

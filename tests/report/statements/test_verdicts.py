@@ -42,7 +42,8 @@ def test_verdicts_are_counted_by_kind_and_by_what_decides_them():
         ([FAILS, FAILS], FAILS, ""),
         ([HOLDS, FAILS], IN_PART, "0"),
         ([HOLDS, OPEN], IN_PART, "0; open: seeds of 1"),
-        ([FAILS, OPEN], OPEN, "seeds of 1"),
+        ([FAILS, OPEN], FAILS, ""),
+        ([OPEN, OPEN], OPEN, "seeds of 0 and seeds of 1"),
         ([IN_PART, FAILS], IN_PART, "0"),
     ],
 )
