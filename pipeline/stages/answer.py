@@ -190,8 +190,8 @@ class _Answer(Sweep[AnswerRun]):
             "result/ngram_test_perplexity": findings.ngram.test_perplexity,
             **{f"answer/{name}_difference_bits": each.over_seeds.mean for name, each in findings.comparisons.items()},
         }
-        self.run.picture("plots/answer.png", figures.answer_picture(findings), self.config.seeds)
-        self.run.picture("plots/costs.png", figures.costs_picture(findings), self.config.seeds)
+        self.run.picture("plots/answer.png", figures.answer_picture(findings), "summary")
+        self.run.picture("plots/costs.png", figures.costs_picture(findings), "summary")
         self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
         duration = measured_duration(seconds, self.minutes_expected)

@@ -264,7 +264,7 @@ class _SearchSweep(Sweep[SearchRun]):
         compared = self._compared(chosen, registered)
         for name, png in self._pictures(evaluated, chosen, compared).items():
             section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
-            self.run.picture(f"plots/{name}.png", png, counts["trials"], section)
+            self.run.picture(f"plots/{name}.png", png, section)
             attach_picture(self.search.study, f"{name}.png", png)
 
         result = {

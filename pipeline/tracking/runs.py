@@ -241,19 +241,19 @@ class TrackedRun:
         self.client.log_artifact(self.id, str(file), folder)
 
     @records
-    def picture(self, path: str, png: bytes, step: int | None = None, section: str = "summary") -> None:
-        """Log a PNG as an artifact and, with a step, also as an image among the charts of the run's page.
+    def picture(self, path: str, png: bytes, section: str = "") -> None:
+        """Log a PNG as an artifact and, with a section, also as an image among the charts of the run's page.
 
         The sections of that page are sorted by name, "summary" after the curves. They are below the parameters, so that
-        a step is useful only for runs with few of these.
+        they are useful only for runs with few of these. Of several images with one name, the page shows the last.
         """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
             file.write_bytes(png)
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
-            if step is not None:
+            if section:  # all have step 0, as the page shows no image before its slider is moved to another step
                 image = mlflow.Image(str(file))
-                self.client.log_image(self.id, image, key=f"{section}/{file.stem}", step=step, synchronous=True)
+                self.client.log_image(self.id, image, key=f"{section}/{file.stem}", step=0, synchronous=True)
 
     def note(self, markdown: str) -> None:
         """Set the description on the run's page in the UI."""

@@ -128,15 +128,15 @@ def test_metrics_are_rounded_counts_are_not_and_both_are_in_the_database_when_th
         ]
 
 
-def test_a_picture_with_a_step_is_an_artifact_and_an_image_among_the_charts(store):
+def test_a_picture_with_a_section_is_an_artifact_and_an_image_among_the_charts(store):
     with runs.tracked_run("train", "a run", {}) as run:
-        run.picture("plots/perplexity.png", PNG, step=7)
+        run.picture("plots/perplexity.png", PNG, "summary")
         run.picture("plots/gap.png", PNG)
     client = MlflowClient()
     assert [file.path for file in client.list_artifacts(run.id, "plots")] == ["plots/gap.png", "plots/perplexity.png"]
     images = [file.path for file in client.list_artifacts(run.id, "images")]
     assert len(images) == 2, "one in full and one small"
-    assert all(re.match(r"images/summary~perplexity[+%]step[+%]7[+%]", path) for path in images)
+    assert all(re.match(r"images/summary~perplexity[+%]step[+%]0[+%]", path) for path in images)
 
 
 def id_of(**options: Any) -> str:
