@@ -8,9 +8,9 @@ closed form. With L layers of hidden size h and input size i (h above the first 
     matmul_macs_per_char = sum over layers of Cell.weights(i, h)  +  h V, the matrix products alone
 
 Residual connections add no parameters and no MACs. A model on top of n-grams of K orders has the gates as further
-outputs, V + 1 + K in place of V in (h + 1) V and h V, and the n-gram model's gate; n-grams add lookups, no MACs. The
-report counts the recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not
-thread-safe.
+outputs, V + 1 + K in place of V in (h + 1) V and h V, and the n-gram model's gate. What is left out of these are sums
+that are no layers: a cell's products of vectors, and ``evidence_macs_per_char`` of a model on top. The report counts
+the recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
 """
 
 import io
@@ -25,6 +25,8 @@ from models.config import ModelConfig
 from models.gated_ngrams import GATE_UNITS, LONGEST, SEEN
 
 REPORT_CHARS = 1024  # characters for which the report counts MACs
+GATE_LAYERS = ((SEEN * LONGEST, GATE_UNITS), (GATE_UNITS, LONGEST))  # inputs and outputs, of an n-gram model's gate
+GATE_MACS = sum((size + 1) * outputs for size, outputs in GATE_LAYERS)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
         count(input_size, hidden) + above * count(hidden, hidden)
         for count in (cell.parameters, cell.macs_per_char, cell.weights)
     )
-    heads = [(hidden, _outputs(config, vocab_size)), *_gate(config)]
+    heads = [(hidden, _outputs(config, vocab_size)), *_gate_layers(config)]
     head = sum((size + 1) * outputs for size, outputs in heads)
     return Complexity(
         parameters=parameters + head + vocab_size * config.embedding_size,
@@ -61,14 +63,24 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
     )
 
 
+def evidence_macs_per_char(vocab_size: int, order: int, is_gated: bool) -> int:
+    """MACs of an n-gram model for the distribution of a character, without its gate's layers.
+
+    Each of K orders interpolates the V probabilities of the next lower one: K V. With a gate there are two kinds of
+    shares, the entropies and divergences that it sees, and the weighted sum: 5 K V. Look-ups and logarithms count
+    nothing.
+    """
+    return (5 if is_gated else 1) * order * vocab_size
+
+
 def _outputs(config: ModelConfig, vocab_size: int) -> int:
     """Size of the output layer: the logits, and the gates of a model on top of n-grams."""
     return vocab_size + (1 + LONGEST) * (config.on_top_of == "ngram")
 
 
-def _gate(config: ModelConfig) -> list[tuple[int, int]]:
-    """Inputs and outputs of the linear layers of an n-gram model's gate, of a model on top of it."""
-    return [(SEEN * LONGEST, GATE_UNITS), (GATE_UNITS, LONGEST)] if config.on_top_of == "ngram" else []
+def _gate_layers(config: ModelConfig) -> tuple[tuple[int, int], ...]:
+    """Inputs and outputs of the gate of a model on top of n-grams."""
+    return GATE_LAYERS if config.on_top_of == "ngram" else ()
 
 
 def _probe(module: nn.Module, inputs: tuple[int, int], printed: bool = False) -> tuple[int, int, str]:
@@ -106,7 +118,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
         return counted
     input_size = config.embedding_size or vocab_size
     macs, parameters, _ = _probe(_layers(config, input_size), (1, input_size))
-    heads = [(config.hidden_size, _outputs(config, vocab_size)), *_gate(config)]
+    heads = [(config.hidden_size, _outputs(config, vocab_size)), *_gate_layers(config)]
     probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in heads]
     return Complexity(
         parameters=parameters + sum(probe[1] for probe in probes) + vocab_size * config.embedding_size,

@@ -2,12 +2,13 @@
 
 import csv
 import json
+from dataclasses import fields
 from math import log2
 from pathlib import Path
 
 from models.ngram import Baselines, NGramScore
 from pipeline.answer.figures import answer_picture, costs_picture
-from pipeline.answer.findings import CountedModel, Findings, Network
+from pipeline.answer.findings import COMPARED, Findings, Model, Rivals
 from pipeline.search.figures import pareto_front
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
 from pipeline.support.statistics import Estimate, PairedComparison
@@ -31,26 +32,33 @@ def read_json(name: str) -> dict:
 
 def findings() -> Findings:
     """The measurements of the answer on The Time Machine."""
-    answer = read_json("answer.json")
-    differences = answer["differences_in_bits_per_char"]
+    answer, names = read_json("answer.json"), [field.name for field in fields(Model)]
+    models = {
+        row["name"]: Model(**{name: row[name] for name in names} | {"test": tuple(row["test"])})
+        for row in answer["models"]
+    }
 
-    def network(row: dict) -> Network:
-        test, mixed = (
-            tuple(each[name] for each in row["trainings"]) for name in ("test_perplexity", "mixture_test_perplexity")
-        )
-        same = ("family", "name", "text_chars", "read_chars", "stored_numbers", "ngram_test", "train_seconds")
-        return Network(**{name: row[name] for name in same}, ms_per_char=row["ms_per_char"], test=test, mixed=mixed)
-
-    def comparison(name: str) -> PairedComparison:
-        return PairedComparison(*(Estimate(**differences[name][over]) for over in ("over_seeds", "over_text")))
+    def comparison(row: dict) -> PairedComparison:
+        return PairedComparison(*(Estimate(**row[over]) for over in ("over_seeds", "over_text", "over_both")))
 
     return Findings(
         text=answer["corpus"],
-        counted=tuple(CountedModel(**row) for row in answer["ngrams"]),
-        trained=tuple(map(network, answer["networks"])),
-        alone=comparison("network"),
-        mixed=comparison("mixture"),
-        on_top=comparison("on_top"),
+        counted=tuple(models[name] for name in answer["counted"]),
+        trained=tuple(each for each in models.values() if each.family),
+        rivals=tuple(
+            Rivals(
+                row["unit"],
+                models[row["network"]],
+                models[row["ngram"]],
+                comparison(row["difference_in_bits_per_char"]),
+            )
+            for row in answer["rivals"]
+        ),
+        systems={system: models[name] for system, name in answer["systems"].items()},
+        compared={
+            pair: comparison(answer["differences_in_bits_per_char"][" against ".join(pair)]) for pair in COMPARED
+        },
+        python_ms=answer["python_ms_per_char"],
     )
 
 

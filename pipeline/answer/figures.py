@@ -1,28 +1,42 @@
-"""Draw the answer: test perplexity against text and stored numbers, and against the time of training and of use."""
+"""Draw the answer: a panel for each sentence; and test perplexity against size, arithmetic and time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.answer.findings import CountedModel, Findings, Network
+from pipeline.answer.findings import UNITS, Findings, Model, System, Unit, percent
 from pipeline.support import plotting
-from pipeline.support.plotting import Line, add_axes, log_x, log_y, mean_with_interval, new_figure, write_labels
-from pipeline.support.statistics import Estimate
+from pipeline.support.plotting import (
+    INK,
+    Axes,
+    Line,
+    add_axes,
+    log_x,
+    log_y,
+    mean_with_interval,
+    new_figure,
+    write_labels,
+)
+from pipeline.support.statistics import Estimate, PairedComparison
 
-WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.8, 200  # in inches; shown 700 pixels wide in a README, 8 points are 11 pixels
+WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 6.4, 200  # in inches; shown 700 pixels wide in a README, 8 points are 11 pixels
 TEXT_SIZE = 8
 
 
 # colour, marker and line of a series; the colour-blind can tell the colours apart (Okabe and Ito, Tol)
 NETWORK, NGRAM, GATED = ("#0072b2", "o", "-"), ("#d55e00", "s", "--"), ("#d55e00", "P", "")
-MIXED, ON_TOP = ("#009e73", "^", "-."), ("#aa4499", "D", ":")
+MIXED, ON_TOP, CONTROL = ("#009e73", "^", ""), ("#aa4499", "D", ":"), ("#777777", "v", "")
+
+Style = tuple[str, str, str]
+Panel = Callable[[Axes], None]
+"""Draws a panel, title and labels included, on axes whose place in the figure is final."""
 
 
 @dataclass(frozen=True)
 class Series:
     """A line through means with their intervals; ``labels`` are beside its points, "" for no label."""
 
-    style: tuple[str, str, str]
+    style: Style
     points: Sequence[tuple[float, Estimate]]
     labels: Sequence[str]
 
@@ -31,44 +45,24 @@ class Series:
         return [(x, value.mean) for x, value in self.points]
 
 
-def _by_cost(
-    findings: Findings,
-    alone: Sequence[Network],
-    of_ngram: Callable[[CountedModel], float],
-    of_network: Callable[[Network], float],
-) -> list[Series]:
-    """N-grams of each order and of all, the networks ``alone``, and those on top of n-grams, against a cost."""
+def _curves(title: str, label: str, series: Sequence[Series], bar: float | None = None) -> Panel:
+    """Series against what ``label`` names. Perplexity and x are logarithmic; with a ``bar``, y are differences."""
 
-    def series(style: tuple[str, str, str], networks: Sequence[Network], partner: str = "") -> Series:
-        points = [(of_network(each), findings.mean(each)) for each in networks]
-        sizes = ["" if each.name == networks[0].name else each.name.rpartition("x")[2] for each in networks[1:]]
-        return Series(style, points, [networks[0].name + partner, *sizes])
-
-    *singles, together = [(of_ngram(each), Estimate(each.test_perplexity)) for each in findings.counted]
-    first, *orders, longest = [each.order for each in findings.counted]
-    return [
-        Series(NGRAM, singles, [f"{first}-gram", *map(str, orders)]),
-        Series(GATED, [together], [f"1 to {longest}"]),
-        series(NETWORK, alone),
-        series(ON_TOP, findings.family("on top"), " on n-grams"),
-    ]
-
-
-def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
-    """Draw panels side by side, each with a title, a label of the x axis and series; all axes are logarithmic."""
-    figure = new_figure(WIDTH, HEIGHT, DOTS_PER_INCH)
-    for number, (title, label, series) in enumerate(panels, start=1):
-        axes = add_axes(figure, title, 100 + 10 * len(panels) + number, TEXT_SIZE + 1)
-        axes.tick_params(labelsize=TEXT_SIZE)
+    def draw(axes: Axes) -> None:
+        axes.set_title(title, fontsize=TEXT_SIZE + 1, parse_math=False)
         axes.set_xlabel(label, fontsize=TEXT_SIZE, parse_math=False)
-        if number == 1:
-            axes.set_ylabel("test perplexity per character", fontsize=TEXT_SIZE)
         every = [point for each in series for point in each.points]
         heights = [height for _, value in every for height in (value.mean, *(value.ends or ()))]
         log_x(axes, [x for x, _ in every], is_narrow=True)
-        log_y(axes, heights)
-    for axes, (_, _, series) in zip(figure.axes, panels, strict=True):  # labels are placed in the final scales
         lines: list[Line] = []
+        if bar is None:
+            axes.set_ylabel("test perplexity", fontsize=TEXT_SIZE)
+            log_y(axes, heights)
+        else:
+            axes.margins(y=0.12)
+            axes.set_ylim(min(*heights, bar) - 1, max(*heights, bar) + 1)
+            axes.axhline(bar, color=INK, linewidth=0.8)
+            lines += plotting.from_edge_to_edge(axes, [bar])
         for each in series:
             colour, marker, line = each.style
             axes.plot(*zip(*each.means, strict=True), line, color=colour, linewidth=1.3, zorder=2.5)
@@ -87,39 +81,117 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
         dots = [point for each in series for point in each.means]
         named, colours = [label[:3] for label in labels], [label[3] for label in labels]
         write_labels(axes, named, dots, lines, keep=len(named), colours=colours)
+
+    return draw
+
+
+def _dots(title: str, bar: str, rows: Sequence[tuple[str, Style, PairedComparison]]) -> Panel:
+    """Differences from ``bar`` in percent of perplexity, a row each, with the interval by seeds and text."""
+
+    def draw(axes: Axes) -> None:
+        axes.set_title(title, fontsize=TEXT_SIZE + 1, parse_math=False)
+        axes.set_xlabel(f"% of perplexity, against {bar}", fontsize=TEXT_SIZE, parse_math=False)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for row, (_, (colour, marker, _), comparison) in enumerate(rows):
+            value = _in_percent(comparison)
+            low, high = value.ends or (value.mean, value.mean)
+            error = [[value.mean - low], [high - value.mean]]
+            axes.errorbar([value.mean], [row], xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=TEXT_SIZE, parse_math=False)
+
+    return draw
+
+
+def _picture(panels: Sequence[Panel]) -> bytes:
+    """Draw four panels, two in a row."""
+    figure = new_figure(WIDTH, HEIGHT, DOTS_PER_INCH)
+    for number in range(len(panels)):
+        add_axes(figure, place=221 + number).tick_params(labelsize=TEXT_SIZE)
+    for axes, draw in zip(figure.axes, panels, strict=True):
+        draw(axes)
     return plotting.png(figure, shades=16)
 
 
+def _in_percent(comparison: PairedComparison) -> Estimate:
+    """A difference in percent of perplexity, with the interval by seeds and text."""
+    both = comparison.over_both
+    return Estimate(percent(both.mean), *map(percent, both.ends or ()))
+
+
 def answer_picture(findings: Findings) -> bytes:
-    """Draw test perplexity against the training characters, and against the numbers stored."""
-    texts = findings.family("text")
-
-    def curve(style: tuple[str, str, str], mean: Callable[[Network], Estimate], name: str, at: int) -> Series:
-        labels = [name if number == at else "" for number in range(len(texts))]
-        return Series(style, [(each.text_chars, mean(each)) for each in texts], labels)
-
-    curves = [
-        curve(NGRAM, lambda each: Estimate(each.ngram_test), "n-grams", max(0, len(texts) - 2)),
-        curve(NETWORK, findings.mean, findings.default.name, 0),
-        curve(MIXED, lambda each: findings.mean(each, mixed=True), "both, mixed", len(texts) // 2),
+    """Draw a panel for each of the four sentences."""
+    texts, compared, names = findings.family("text"), findings.compared, findings.systems
+    network = findings.systems["network"].name
+    ends = [""] * (len(texts) - 1)
+    by_text = [
+        Series(NGRAM, [(each.text_chars, Estimate(each.ngram_test)) for each in texts], [*ends, "n-grams"]),
+        Series(NETWORK, [(each.text_chars, findings.mean(each)) for each in texts], [network, *ends]),
     ]
-    stored = _by_cost(findings, findings.by_size, lambda each: each.entries, lambda each: each.stored_numbers)
+
+    def rows(bar: System, drawn: Mapping[System, tuple[str, Style]]) -> list[tuple[str, Style, PairedComparison]]:
+        return [
+            (name, style, compared[system, bar]) for system, (name, style) in drawn.items() if (system, bar) in compared
+        ]
+
+    combined: dict[System, tuple[str, Style]] = {
+        "network": (network, NETWORK),
+        "two n-grams": ("two n-gram\nmodels mixed", CONTROL),
+        "two networks": ("two networks\nmixed", CONTROL),
+        "mixed": ("network and\nn-grams mixed", MIXED),
+        "on top": (f"{names['on top'].name.removesuffix(' on top')}\non n-grams", ON_TOP),
+    }
+    learning: dict[System, tuple[str, Style]] = {
+        "n-grams": ("n-grams that\ndo not adapt", GATED),
+        "adaptive network": (f"{network}\nthat adapts", NETWORK),
+        "adaptive both": ("both adapt", MIXED),
+    }
+    sizes: list[Series] = []
+    for unit, style in zip(UNITS, (NETWORK, MIXED), strict=True):
+        rivals = [each for each in findings.rivals if each.unit == unit]
+        labels = [f"by {unit}", *[each.network.name.rpartition("x")[2] for each in rivals[1:]]]
+        sizes.append(Series(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
     return _picture(
         [
-            ("How much text there is", f"training characters of {findings.text}", curves),
-            ("How much is stored", "numbers stored: parameters, n-grams", stored),
+            _curves("Alone", f"training characters of {findings.text}", by_text),
+            _dots("Together", "the n-grams alone", rows("n-grams", combined)),
+            _curves("Small: networks against pruned n-grams", "stored numbers, or shipped bytes", sizes, bar=0.0),
+            _dots("Adaptive", "adaptive n-grams", rows("adaptive n-grams", learning)),
         ]
     )
 
 
 def costs_picture(findings: Findings) -> bytes:
-    """Draw test perplexity against the seconds of training, and against the milliseconds to generate a character."""
-    longer = [*findings.family("budget"), findings.default]
-    training = _by_cost(findings, longer, lambda each: each.fit_seconds, lambda each: each.train_seconds)
-    use = _by_cost(findings, findings.by_size, lambda each: each.ms_per_char, lambda each: each.ms_per_char or 0.0)
+    """Draw test perplexity against numbers and bytes, and against the MACs and milliseconds of a character."""
+
+    *singles, together = findings.counted
+    first, *orders = [each.name.removesuffix("-gram") for each in singles]
+
+    def series(cost: Callable[[Model], float], style: Style, models: Sequence[Model], labels: Sequence[str]) -> Series:
+        return Series(style, [(cost(each), findings.mean(each)) for each in models], labels)
+
+    def panel(title: str, label: str, cost: Callable[[Model], float], unit: Unit | None = None) -> Panel:
+        pruned = [each.ngram for each in findings.rivals if each.unit == unit]
+        labels = ["pruned n-grams", *[""] * (len(pruned) - 1)] if unit else [f"{first}-gram", *orders]
+        drawn = [
+            series(cost, NGRAM, pruned if unit else singles, labels),
+            series(cost, GATED, [together], ["all orders"]),
+        ]
+        for style, networks, suffix in (
+            (NETWORK, findings.by_size, ""),
+            (ON_TOP, findings.family("on top"), " on n-grams"),
+        ):
+            smallest, *sizes = [each.name.removesuffix(" on top") for each in networks]
+            named = [smallest + suffix, *(size.rpartition("x")[2] for size in sizes)]
+            drawn.append(series(cost, style, networks, named))
+        return _curves(title, label, drawn)
+
+    python = f"milliseconds; {findings.python_ms:.2f} of a network's are Python's (LSTM 1x1)"
     return _picture(
         [
-            ("How long it is trained", f"seconds of one core, on {findings.text}", training),
-            ("How long a character takes", "milliseconds of one core", use),
+            panel("Numbers", "numbers stored", lambda each: each.size("numbers"), "numbers"),
+            panel("Bytes", "bytes when shipped", lambda each: each.size("bytes"), "bytes"),
+            panel("Arithmetic of a character", "MACs", lambda each: each.macs_per_char),
+            panel("Time of a character", python, lambda each: each.ms_per_char),
         ]
     )

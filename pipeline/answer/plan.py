@@ -10,12 +10,11 @@ from typing import Any, Literal
 from models.config import ModelConfig
 from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, USUAL_MINUTES, TrainConfig, resolve
 
-Family = Literal["text", "budget", "size", "on top"]
-"""How a network differs from the default one: in its text, budget or size, or by correcting n-grams (on top)."""
+Family = Literal["text", "size", "on top"]
+"""How a network differs from the default one: in its text or size, or by correcting n-grams (on top)."""
 
-SMALLEST_TEXT, MOST_TEXTS = 10_000, 6  # learning curves: characters of the shortest text, number of texts
-STEP, LAST_STEP = 2, 1.4  # ratio of one text to the next (its powers on long texts); smallest ratio of the last step
-BUDGET_SHARES = (1 / 16, 1 / 4)  # of the default budget
+SMALLEST_TEXT, MOST_TEXTS = 10_000, 4  # learning curves: characters of the shortest text, number of texts
+STEP, LAST_STEP = 4, 1.4  # ratio of one text to the next (its powers on long texts); smallest ratio of the last step
 HIDDEN_SIZES = (16, 32, 64, 128)
 ON_TOP_CHARS = {8: 1_000_000, 32: 2_000_000, 192: 8_500_000}  # hidden size -> characters to train on
 
@@ -36,7 +35,7 @@ class Planned:
 
 
 def text_sizes(train_chars: int) -> list[int]:
-    """The training characters of the learning curves: 10,000, 20,000, ... and all; in larger steps for a long text."""
+    """The training characters of the learning curves: 10,000, 40,000, ... and all; in larger steps for a long text."""
     step = STEP
     while SMALLEST_TEXT * step ** (MOST_TEXTS - 1) < train_chars / LAST_STEP:
         step *= STEP
@@ -60,7 +59,6 @@ def planned(train_chars: int, minutes: float = USUAL_MINUTES) -> list[Planned]:
     return [
         *(network("text", budget * min(1.0, sqrt(part / TEXT_CHARS)), part) for part in parts),
         network("text", budget),
-        *(network("budget", budget * share) for share in BUDGET_SHARES),
         *(network("size", budget, hidden_size=size) for size in HIDDEN_SIZES),
         *(network("on top", chars, hidden_size=size, on_top_of="ngram") for size, chars in ON_TOP_CHARS.items()),
     ]

@@ -1,194 +1,222 @@
-"""Put the answer into three sentences, which follow from the numbers, and a table."""
+"""Put the answer into four sentences, which follow from the numbers, and tables."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from textwrap import indent
-from typing import get_args
 
-from pipeline.answer.findings import BLOCK_CHARS, Findings, Kind, Network, crossings, percent
+from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, System, Unit, percent, segments
 from pipeline.support.markdown import markdown_table, plain, text_table
-from pipeline.support.statistics import PairedComparison
+from pipeline.support.statistics import Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
-from pipeline.support.wording import counted
+from pipeline.support.wording import counted, listed
 
-HEADS = ("", "stored numbers", "characters", "seconds", "ms/character", "test perplexity", "mixed")
+HEADS = ("", "stored numbers", "kB", "MACs", "ms", "seconds", "test perplexity")
+DIFFERENCE_HEADS = ("", "against", "difference", "by seeds", "by the text", "by both", "")
+VERDICTS: dict[Side, str] = {"ahead": "lower", "behind": "higher", "open": "level"}
+CONTROLS: tuple[System, System] = ("two networks", "two n-grams")
 
 
-def three_sentences(findings: Findings) -> dict[str, str]:
-    """The three sentences of the answer: the network alone, with counting, and at equal numbers stored."""
-    return {"alone": alone(findings), "with_counting": with_counting(findings), "below": below(findings)}
+def four_sentences(findings: Findings) -> dict[str, str]:
+    """The four sentences of the answer: each side alone, both together, small models, and adaptive ones."""
+    return {
+        "alone": alone(findings),
+        "together": together(findings),
+        "small": small(findings),
+        "adaptive": adaptive(findings),
+    }
 
 
 def alone(findings: Findings) -> str:
     """Compare the default network with the n-gram model of all orders."""
-    network, ngram = findings.default, findings.ngram
-    conclusion = {
-        "ahead": "the network is better than counting",
-        "behind": "counting is better than the network",
-        "open": f"which of the two is better is open{_why_open(findings.alone)}",
-    }[findings.alone.verdict]
+    network, ngrams = findings.systems["network"], findings.systems["n-grams"]
     return (
-        f"Alone: the {network.name}, trained for {_seconds(network.train_seconds)}, has a test perplexity of "
-        f"{_mean(findings, network)}; the {ngram.name}, fitted in {_seconds(ngram.fit_seconds)}, have "
-        f"{ngram.test_perplexity:.2f}. The network's is {_difference(findings.alone)}: {conclusion}."
+        f"Alone: the {network.name}, trained for {_seconds(network)}, has a test perplexity of "
+        f"{_told(findings, network)}; the {ngrams.name}, fitted in {_seconds(ngrams)}, have {_told(findings, ngrams)}. "
+        f"{_judged(findings.compared['network', 'n-grams'])}."
     )
 
 
-def with_counting(findings: Findings) -> str:
-    """Compare the mixture, and the largest network on top of n-grams, with the n-gram model of all orders."""
-    mixed, on_top = findings.default, findings.largest_on_top
-    return (
-        f"With counting: mixed with the {findings.ngram.name}, the network reaches {_mean(findings, mixed, True)}, "
-        f"{_difference(findings.mixed)} than these alone{_unless_ahead(findings.mixed)}; the {on_top.name}, "
-        f"trained on top of n-grams for {_seconds(on_top.train_seconds)}, reaches {_mean(findings, on_top)}, "
-        f"{_difference(findings.on_top)}{_unless_ahead(findings.on_top)}."
-    )
-
-
-def below(findings: Findings) -> str:
-    """Compare networks alone with n-grams that store equally many numbers."""
-    networks, counted = findings.by_size, findings.counted
-    found = crossings(
-        [(each.stored_numbers, findings.mean(each).mean) for each in networks],
-        [(each.entries, each.test_perplexity) for each in counted],
-    )
-    if found is None:
-        return (
-            f"Below {_size(networks[0].stored_numbers)} stored numbers: no network was trained, and every n-gram "
-            "stores less; the two can't be compared at one size."
+def together(findings: Findings) -> str:
+    """Compare the mixture, and the largest network on top of n-grams, with the n-grams and with two controls."""
+    systems, compared, said = findings.systems, findings.compared, []
+    names: dict[System, str] = {"mixed": "the two mixed", "on top": f"the {systems['on top'].name} of n-grams"}
+    for system, name in names.items():
+        said.append(
+            f"{name}: {_told(findings, systems[system])}, {_difference(compared[system, 'n-grams'])} than the n-grams "
+            f"alone, {_against_controls(findings, system)}"
         )
-    networks_first, (low, *limits) = found
-    names = ("networks", "n-grams") if networks_first else ("n-grams", "networks")
-    sentence = (
-        f"Below {_size(limits[0])} stored numbers (down to {_size(low)}, the least that both have): {names[0]} "
-        f"are better than {names[1]} of the same size"
-    )
-    for number, (start, end) in enumerate(pairwise(limits), start=1):
-        where = f"above {_size(start)}" if end == limits[-1] else f"from {_size(start)} to {_size(end)}"
-        sentence += f"; {where}, {names[number % 2]} are"
-    return f"{sentence}.{_example(findings, networks, limits[0])}"
+    gains: dict[tuple[System, System], str] = {
+        ("two networks", "network"): "two seeds of the network mixed have {}, {} than one",
+        ("two n-grams", "n-grams"): "two n-gram models mixed {}, {} than the better one",
+    }
+    controls = [
+        words.format(findings.mean(systems[pair[0]]), _difference(compared[pair]))
+        for pair, words in gains.items()
+        if pair in compared
+    ]
+    return f"Together: {'; '.join(said)}. The controls: {listed(controls)}."
 
 
-def _example(findings: Findings, networks: Sequence[Network], limit: float) -> str:
-    """Compare the largest network up to a limit with the best n-gram that is not larger; "" without both."""
-    smaller = [each for each in networks if each.stored_numbers <= limit]
-    ngrams = [each for each in findings.counted if smaller and each.entries <= smaller[-1].stored_numbers]
-    if not ngrams:
-        return ""
-    network, ngram = smaller[-1], min(ngrams, key=lambda each: each.val_perplexity)
-    ends, bar = findings.mean(network).ends, ngram.test_perplexity
-    is_close = ends is not None and ends[0] <= bar <= ends[1]
+def _against_controls(findings: Findings, system: System) -> str:
+    """Say of a system whether it is better than each control."""
+    sides: dict[Side, list[str]] = {"ahead": [], "open": [], "behind": []}
+    for control in CONTROLS:
+        if (comparison := findings.compared.get((system, control))) is not None:
+            sides[comparison.verdict].append(f"{control} mixed ({_change(comparison)})")
+    words = {"ahead": "better than", "open": "level with", "behind": "worse than"}
+    return listed([f"{words[side]} {listed(names)}" for side, names in sides.items() if names])
+
+
+def small(findings: Findings) -> str:
+    """Compare networks alone with n-grams that are pruned to their sizes."""
+    by_numbers, by_bytes = (_by_size(findings, unit) for unit in UNITS)
+    return f"Small: by stored numbers, {by_numbers}. By bytes when shipped, {by_bytes}."
+
+
+def adaptive(findings: Findings) -> str:
+    """Compare the network, the n-grams and both, which learn from what they have scored."""
+    systems, compared = findings.systems, findings.compared
+    gain = _difference(compared["adaptive both", "adaptive n-grams"])
     return (
-        f" The {network.name} has {_mean(findings, network)} with {network.stored_numbers:,} numbers, the "
-        f"{ngram.name} {bar:.2f} with {ngram.entries:,}{': too close to call' if is_close else ''}."
+        f"Adaptive, learning from the text that they have scored: the {systems['network'].name} has "
+        f"{_told(findings, systems['adaptive network'])}, the n-grams have "
+        f"{_told(findings, systems['adaptive n-grams'])}. {_judged(compared['adaptive network', 'adaptive n-grams'])}. "
+        f"Both together have {_told(findings, systems['adaptive both'])}, {gain} than the n-grams."
     )
 
 
 # --- parts of sentences ----------------------------------------------------------------------------------------------
 
 
-def _seconds(seconds: float) -> str:
+def _seconds(model: Model) -> str:
+    seconds = model.fit_seconds or 0.0
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds:.2g} s"
 
 
-def _size(numbers: float) -> str:
-    """Format a size with two significant digits, such as 21,000."""
-    return f"{float(f'{numbers:.2g}'):,.0f}"
+def _told(findings: Findings, model: Model) -> str:
+    """A test perplexity and what a character costs, such as 3.66 ± 0.02 (3 seeds; 177,820 MACs, 0.19 ms)."""
+    seeds = f"{counted(len(model.test), 'seed')}; " if model.family or len(model.test) > 1 else ""
+    return f"{findings.mean(model)} ({seeds}{model.macs_per_char:,} MACs, {model.ms_per_char:.2f} ms a character)"
 
 
-def _mean(findings: Findings, network: Network, mixed: bool = False) -> str:
-    """Format a mean test perplexity with half of its interval, such as 3.66 ± 0.02 (3 seeds)."""
-    return f"{findings.mean(network, mixed)} ({counted(len(network.test), 'seed')})"
+def _change(comparison: PairedComparison) -> str:
+    return f"{percent(comparison.over_both.mean):+.1f} %".replace("-0.0", "0.0")
 
 
-def _intervals(comparison: PairedComparison) -> dict[str, tuple[float, float]]:
-    """The known 95 % intervals of a difference in bits per character, by their source."""
-    named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
-    return {name: each.ends for name, each in named.items() if each.ends}
+def _interval(estimate: Estimate, unit: str = " %") -> str:
+    """Format an interval in bits per character in percent of perplexity; "" without one."""
+    return f"{percent(estimate.ends[0]):+.1f} to {percent(estimate.ends[1]):+.1f}{unit}" if estimate.ends else ""
 
 
 def _difference(comparison: PairedComparison) -> str:
-    """Format how much lower or higher a perplexity is, with the intervals by the seeds and by the text."""
-    change = percent(comparison.over_seeds.mean)
-    intervals = [
-        f"{percent(low):+.1f} to {percent(high):+.1f} % by {name}"
-        for name, (low, high) in _intervals(comparison).items()
-    ]
-    side = "lower" if change < 0 else "higher"
-    return f"{abs(change):.1f} % {side}" + (f" ({'; '.join(intervals)})" if intervals else "")
+    """Format how much lower or higher a perplexity is, with the interval by seeds and text."""
+    change = percent(comparison.over_both.mean)
+    is_level = "; level" if comparison.verdict == "open" else ""
+    return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({_interval(comparison.over_both)}{is_level})"
 
 
-def _why_open(comparison: PairedComparison) -> str:
-    """Say which intervals include zero."""
-    with_zero = [name for name, (low, high) in _intervals(comparison).items() if low <= 0 <= high]
-    return f", as the interval by {' and that by '.join(with_zero)} includes zero" if with_zero else ""
+def _judged(comparison: PairedComparison) -> str:
+    """Say whether network or n-grams are better."""
+    change = f"the network's is {abs(percent(comparison.over_both.mean)):.1f} %"
+    change += f" {'lower' if comparison.over_both.mean < 0 else 'higher'} ({_interval(comparison.over_both)})"
+    verdict = {"ahead": "The network is better", "behind": "Counting is better", "open": "They are level"}
+    return f"{verdict[comparison.verdict]}: {change}"
 
 
-def _unless_ahead(comparison: PairedComparison) -> str:
-    return {"ahead": "", "behind": ", so it is behind", "open": f" (open{_why_open(comparison)})"}[comparison.verdict]
+def _by_size(findings: Findings, unit: Unit) -> str:
+    """Say which side is better between which sizes, and by how much at the sizes that were measured."""
+    parts, words = [], {"ahead": "networks are better", "behind": "pruned n-grams are better", "open": "both are level"}
+    for each in segments(findings, unit):
+        changes = [percent(rival.comparison.over_both.mean) for rival in each.rivals]
+        told = [
+            f"{change:+.1f}" if each.side == "open" else f"{abs(change):.1f}" for change in sorted(changes, key=abs)
+        ]
+        by = " to ".join(dict.fromkeys((told[0], told[-1])))
+        parts.append(f"from {_size(each.low, unit)} to {_size(each.high, unit)} {words[each.side]} ({by} %)")
+    return listed(parts)
 
 
-# --- the table, the note and what is printed -------------------------------------------------------------------------
+def _size(size: float, unit: Unit) -> str:
+    """Format a size with two significant digits, such as 21,000 or 21 kB."""
+    rounded = float(f"{size:.2g}")
+    return f"{rounded:,.0f}" if unit == "numbers" else f"{rounded / 1000:,.10g} kB"
+
+
+# --- the tables, the note and what is printed ------------------------------------------------------------------------
 
 
 def _rows(findings: Findings) -> list[tuple[str, ...]]:
-    """The rows of the table: the n-grams by order, then the networks."""
-    rows: list[tuple[str, ...]] = [
+    """A row for each model."""
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    return [
         (
             each.name,
-            f"{each.entries:,}",
-            "",
-            f"{each.fit_seconds:.2f}",
+            number(each.stored_numbers, ",d"),
+            number(None if each.shipped_bytes is None else each.shipped_bytes / 1000, ",.1f"),
+            f"{each.macs_per_char:,}",
             f"{each.ms_per_char:.3f}",
-            f"{each.test_perplexity:.3f}",
-            "",
+            number(each.fit_seconds, ".2f"),
+            f"{mean.mean:.3f} ± {mean.half:.3f}" if mean.ends else f"{mean.mean:.3f}",
         )
-        for each in findings.counted
+        for each, mean in ((each, findings.mean(each)) for each in findings.models)
     ]
-    for each in findings.trained:
-        part = f" on {each.text_chars:,}" if each.family == "text" and each is not findings.default else ""
-        on_top = " on top" if each.family == "on top" else ""
-        rows.append(
-            (
-                f"{each.name}{on_top}{part}",
-                f"{each.stored_numbers:,}",
-                f"{each.read_chars:,}",
-                f"{each.train_seconds:.1f}",
-                "" if each.ms_per_char is None else f"{each.ms_per_char:.3f}",
-                str(findings.mean(each)),
-                "" if each.family == "on top" else str(findings.mean(each, mixed=True)),
-            )
+
+
+def _differences(findings: Findings) -> list[tuple[str, ...]]:
+    """A row for each comparison: of what the sentences compare, and of networks with pruned n-grams."""
+    systems = findings.systems
+    compared = [(systems[a].name, systems[b].name, each) for (a, b), each in findings.compared.items()]
+    compared += [(f"{each.network.name}, by {each.unit}", each.ngram.name, each.comparison) for each in findings.rivals]
+    return [
+        (
+            first,
+            second,
+            _change(each),
+            *(_interval(source, "") for source in (each.over_seeds, each.over_text, each.over_both)),
+            VERDICTS[each.verdict],
         )
-    return rows
+        for first, second, each in compared
+    ]
 
 
 def how_measured(findings: Findings) -> str:
-    """Explain the intervals of the sentences and the columns of the table."""
-    spreads = {kind: findings.spread(kind) for kind in get_args(Kind)}
-    known = [f"{100 * each.deviation:.2g} % {kind}" for kind, each in spreads.items() if each.deviation is not None]
+    """Explain the intervals of the sentences and the columns of the tables."""
+    deviation = findings.spread("text").deviation
     seeds = (
-        f"± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all networks of a kind "
-        f"(of perplexity: {', '.join(known)})."
-        if known
-        else "No seed was repeated, so perplexities have no interval."
+        "No seed was repeated, so perplexities have no interval."
+        if deviation is None
+        else "± is half of the 95 % interval of the mean by seeds; of networks from their pooled spread "
+        f"({100 * deviation:.2g} % of perplexity, alone)."
     )
     return (
-        f"{seeds} In the sentences, the interval by the seeds is Student's t of these seeds, that by the text is of a "
-        f"paired bootstrap over blocks of {BLOCK_CHARS} characters of the test text. Characters are those that a "
-        "network is trained on in all; seconds are of its training, on one thread, and of fitting n-grams; "
-        "milliseconds are those to write one character. Sizes between those measured are interpolated."
+        f"{seeds} Differences of perplexity have three: by seeds (Student's t), by the text (a paired bootstrap over "
+        f"blocks of {BLOCK_CHARS} characters), and by both, on which the verdict hangs: level if it contains zero. "
+        "kB are those of the packed model. MACs and milliseconds are those of a character, with the n-grams' own "
+        f"arithmetic, to write it or, adaptive, to read it and learn; {findings.python_ms:.3f} ms of a network's are "
+        "Python's, as an LSTM 1x1 takes them. Seconds are those of training or fitting, on one thread. "
+        "A network is compared with n-grams pruned to at most its size; sizes between are interpolated."
     )
 
 
 def answer_note(findings: Findings, sentences: Mapping[str, str]) -> str:
     """The Markdown description of the answer's run."""
     said = "\n".join(f"- {plain(sentence)}" for sentence in sentences.values())
-    return f"{said}\n\n{markdown_table(HEADS, _rows(findings))}\n\n{how_measured(findings)}"
+    tables = [markdown_table(heads, rows) for heads, rows in _tables(findings)]
+    return "\n\n".join([said, *tables, how_measured(findings)])
 
 
 def answer_table(findings: Findings, sentences: Mapping[str, str], link: str) -> str:
     """The text that `tmlm answer` prints at its end."""
-    table = indent(text_table(HEADS, _rows(findings)), "  ")
-    words = "\n\n".join(wrapped(line, "  ") for line in sentences.values())
+    words = [wrapped(line, "  ") for line in sentences.values()]
+    tables = [
+        indent(text_table(heads, rows, left), "  ")
+        for (heads, rows), left in zip(_tables(findings), ((0,), (0, 1)), strict=True)
+    ]
     measured = wrapped(how_measured(findings), "  ")
-    return f"The answer on {findings.text}\n\n{words}\n\n{table}\n\n{measured}\n\n{indent(link, '  ')}"
+    return "\n\n".join([f"The answer on {findings.text}", *words, *tables, measured, indent(link, "  ")])
+
+
+def _tables(findings: Findings) -> Sequence[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    return (HEADS, _rows(findings)), (DIFFERENCE_HEADS, _differences(findings))

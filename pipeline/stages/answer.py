@@ -1,31 +1,36 @@
-"""The stage ``answer``: train networks on a text and say in three sentences whether they are worth their cost.
+"""The stage ``answer``: train networks on a text and say in four sentences whether they are worth their cost.
 
-An answer is identified by its text, --minutes and RECIPE: the same command again resumes the same run and trains only
-what is missing. With more --seeds, it trains the additional ones.
+An answer is identified by its text, its plan (which depends on --minutes) and RECIPE: the same command again resumes
+the same run and trains only what is missing. With more --seeds, it trains the additional ones.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import fmean
+from functools import partial
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from models.gated_ngrams import NGramModel, NGramTables, fit_gate
-from models.mixture import Mixture
-from models.ngram import KneserNey, ngram_label
+from models.complexity import evidence_macs_per_char
+from models.config import ModelConfig
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate
+from models.language_model import LanguageModel
+from models.ngram import KneserNey, NGrams, ngrams_of
 from pipeline.answer import figures
-from pipeline.answer.findings import BLOCK_CHARS, CountedModel, Findings, Network
-from pipeline.answer.plan import planned
-from pipeline.answer.sentences import answer_note, three_sentences
+from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, Rivals, System, segments
+from pipeline.answer.plan import Planned, planned
+from pipeline.answer.sentences import answer_note, four_sentences
+from pipeline.answer.systems import bits_of_systems, compared, ngram_row, rival, system_models
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.files import BEST_CHECKPOINT
-from pipeline.support.statistics import PairedComparison, paired
+from pipeline.support.statistics import paired
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Loss, MakePool, Outcome
 from pipeline.text.corpus import Corpus, load_corpus
@@ -34,7 +39,6 @@ from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
 from pipeline.training.evaluation import text_costs
 from pipeline.training.loading import load_model
-from pipeline.training.mixing import costs_of_mixture
 from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
@@ -51,16 +55,22 @@ PER_SEED = (  # of a training, in the result
     "mixture_val_perplexity",
     "mixture_test_perplexity",
     "train_seconds",
+    "shipped_bytes",
     "best_epoch",
     "epochs",
 )
 
-Results = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
+RECORDED: dict[str, System] = {  # metrics of the run
+    "test_perplexity": "network",
+    "mixture_test_perplexity": "mixed",
+    "on_top_of_ngram_test_perplexity": "on top",
+    "ngram_test_perplexity": "n-grams",
+}
 
 
 @dataclass(frozen=True)
 class AnswerRun:
-    """A finished answer: its run, the findings, the three sentences, and the recorded result."""
+    """A finished answer: its run, the findings, the four sentences, and the recorded result."""
 
     run_id: str
     findings: Findings = field(repr=False)
@@ -80,15 +90,21 @@ def answer(
     training raises.
     """
     corpus = load_corpus(corpus_config)
-    inputs = {"minutes": config.minutes, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
+    plan = planned(corpus.train_chars, config.minutes)
+    trained = [[each.family, model_identity(each.model), asdict(each.train)] for each in plan]
+    inputs = {"plan": trained, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
     identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     with earlier_command(STAGE, STAGE, identity, refusal) as earlier:
-        sweep = _Answer(config, corpus_config, corpus, earlier, say)
+        sweep = _Answer(config, corpus_config, corpus, plan, earlier, say)
         workers = sweep.workers(config.workers)
         with parent_run(STAGE, sweep.name, {**corpus_tags(corpus), STAGE: identity}, earlier) as run:
             run.tags({f"latest.{name}": value for name, value in asdict(config).items()})  # parameters can't change
             return sweep.run_all(run, workers, make_pool)
+
+
+def _model(run_id: str) -> LanguageModel:
+    return load_model(recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
 
 
 class _Answer(Sweep[AnswerRun]):
@@ -101,12 +117,13 @@ class _Answer(Sweep[AnswerRun]):
         config: AnswerConfig,
         corpus_config: CorpusConfig,
         corpus: Corpus,
+        plan: Sequence[Planned],
         earlier: RecordedRun | None,
         say: Callable[[str], None],
     ) -> None:
         options = {**corpus_options(corpus_config), **asdict(config)}
         super().__init__(f"answer-{corpus.label}", corpus, corpus_config, options, say)
-        self.config, self.plan = config, planned(corpus.train_chars, config.minutes)
+        self.config, self.plan = config, plan
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         trained = [run for run in (recorded.nested_trainings(earlier.id) if earlier else []) if run.result]
         models = models_of(run.id for run in trained)
@@ -140,32 +157,11 @@ class _Answer(Sweep[AnswerRun]):
 
     def conclude(self, seconds: float) -> AnswerRun:
         """Measure what the trainings have not measured, and record the answer."""
+        began = time.monotonic()
         torch.set_num_threads(1)
-        results = [
-            [self._results[number, seed] for seed in range(self.config.seeds)] for number in range(len(self.plan))
-        ]
-        default = next(number for number, each in enumerate(self.plan) if each.is_default)
-        on_top = max(number for number, each in enumerate(self.plan) if each.family == "on top")
-        findings = Findings(
-            text=self.corpus.label,
-            counted=self._counted(),
-            trained=self._trained(results),
-            alone=self._compare(results[default]),
-            mixed=self._compare(results[default], is_mixed=True),
-            on_top=self._compare(results[on_top]),
-        )
-        sentences = three_sentences(findings)
-        networks = [
-            {
-                **{name: value for name, value in asdict(network).items() if name not in ("test", "mixed")},
-                "train_chars": each.train.train_chars,
-                "budget_chars": each.train.budget_chars,
-                "test_perplexity": asdict(findings.mean(network)),
-                "mixture_test_perplexity": asdict(findings.mean(network, mixed=True)),
-                "trainings": [{name: result[name] for name in PER_SEED} for result in of_network],
-            }
-            for each, network, of_network in zip(self.plan, findings.trained, results, strict=True)
-        ]
+        findings = self._findings()
+        sentences = four_sentences(findings)
+        seconds += time.monotonic() - began
         result = {
             "run_id": self.run.id,
             "corpus": self.corpus.label,
@@ -175,21 +171,40 @@ class _Answer(Sweep[AnswerRun]):
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
             "sentences": sentences,
-            "ngram_order": findings.ngram.order,
-            "ngrams": [asdict(each) for each in findings.counted],
-            "networks": networks,
+            "python_ms_per_char": findings.python_ms,
+            "models": [
+                asdict(each) | {"test": list(each.test), "test_perplexity": asdict(findings.mean(each))}
+                for each in findings.models
+            ],
+            "counted": [each.name for each in findings.counted],
+            "systems": {name: each.name for name, each in findings.systems.items()},
             "differences_in_bits_per_char": {
-                name: asdict(comparison) | {"verdict": comparison.verdict}
-                for name, comparison in findings.comparisons.items()
+                f"{first} against {second}": asdict(comparison) | {"verdict": comparison.verdict}
+                for (first, second), comparison in findings.compared.items()
             },
+            "rivals": [
+                {"unit": each.unit, "network": each.network.name, "ngram": each.ngram.name}
+                | {"size": each.size, "difference_in_bits_per_char": asdict(each.comparison)}
+                | {"verdict": each.comparison.verdict}
+                for each in findings.rivals
+            ],
+            "segments": {
+                unit: [{"low": each.low, "high": each.high, "side": each.side} for each in segments(findings, unit)]
+                for unit in UNITS
+            },
+            "trainings": [
+                {"name": model.name, "family": each.family, "text_chars": each.text_chars}
+                | {"budget_chars": each.train.budget_chars, "seed": seed}
+                | {name: result[name] for name in PER_SEED}
+                for each, model, of_model in zip(self.plan, findings.trained, self._by_plan(), strict=True)
+                for seed, result in enumerate(of_model)
+            ],
         }
         metrics = {
-            "result/test_perplexity": findings.mean(findings.default).mean,
-            "result/mixture_test_perplexity": findings.mean(findings.default, mixed=True).mean,
-            "result/on_top_of_ngram_test_perplexity": findings.mean(findings.largest_on_top).mean,
-            "result/ngram_test_perplexity": findings.ngram.test_perplexity,
-            **{f"answer/{name}_difference_bits": each.over_seeds.mean for name, each in findings.comparisons.items()},
+            f"result/{metric}": findings.mean(findings.systems[system]).mean for metric, system in RECORDED.items()
         }
+        for (first, second), comparison in findings.compared.items():
+            metrics[f"answer/{first} against {second}"] = comparison.over_both.mean
         self.run.picture("plots/answer.png", figures.answer_picture(findings), "summary")
         self.run.picture("plots/costs.png", figures.costs_picture(findings), "summary")
         self.run.constants(metrics)
@@ -198,57 +213,89 @@ class _Answer(Sweep[AnswerRun]):
         self.run.note(f"{answer_note(findings, sentences)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return AnswerRun(self.run.id, findings, sentences, result)
 
-    def _counted(self) -> tuple[CountedModel, ...]:
+    def _by_plan(self) -> list[list[Mapping[str, Any]]]:
+        """The results of the trainings of each network of the plan, by seed."""
+        seeds = range(self.config.seeds)
+        return [[self._results[number, seed] for seed in seeds] for number in range(len(self.plan))]
+
+    def _findings(self) -> Findings:
+        counted, (python_ms, trained) = self._counted(), self._trained()
+        models = {
+            model: [partial(_model, result["run_id"]) for result in results]
+            for model, results in zip(trained, self._by_plan(), strict=True)
+        }
+        (network,) = (model for each, model in zip(self.plan, trained, strict=True) if each.is_default)
+        on_top = [each for each in trained if each.family == "on top"][-1]
+        bits, adaptive_ms = bits_of_systems(
+            self.corpus, [load() for load in models[network]], [load() for load in models[on_top]]
+        )
+        systems = system_models(network, counted, on_top, self.corpus, bits, adaptive_ms)
+        findings = Findings(self.corpus.label, counted, trained, (), systems, compared(bits), python_ms)
+
+        test = torch.from_numpy(self.corpus.split("stream", "test"))
+        text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
+        ngrams, rivals = list(ngrams_of(text, vocab_size, LONGEST)), list[Rivals]()
+        for each in findings.by_size:
+            costs = torch.stack([text_costs(load(), test) for load in models[each]])
+            rivals += self._rivals(each, np.asarray(costs / np.log(2)), ngrams)
+        return replace(findings, rivals=tuple(rivals))
+
+    def _counted(self) -> tuple[Model, ...]:
         """Fit and time the n-grams of each order, and all orders together."""
         text, symbols = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
         baselines = self.corpus.baselines("stream")
         KneserNey(text, symbols, 1)  # not timed: reads the text into memory
         counted = []
-        vals, tests = ([*baselines[split].singles, baselines[split].ngram] for split in ("val", "test"))
-        for val, test in zip(vals, tests, strict=True):
-            is_gated = val == baselines["val"].gated
+        for test in (*baselines["test"].singles, baselines["test"].ngram):
+            is_gated = test == baselines["test"].gated
             began = time.perf_counter()
-            tables = NGramTables(KneserNey(text, symbols, val.order))
+            tables = NGramTables(KneserNey(text, symbols, test.order))
             ngram = NGramModel(tables, fit_gate(text, tables) if is_gated else None)
             seconds = time.perf_counter() - began
-            perplexities = 2**val.bits_per_char, 2**test.bits_per_char
-            (ms_per_char,) = generation_ms_per_char([ngram])
-            name = ngram_label(val.order, baselines["val"].best_order if is_gated else val.order)
-            counted.append(CountedModel(val.order, name, val.entries, *perplexities, seconds, ms_per_char))
+            counted.append(ngram_row(ngram, 2**test.bits_per_char, seconds))
         return tuple(counted)
 
-    def _trained(self, results: Results) -> tuple[Network, ...]:
-        """The networks with their results. Those trained on all of the text are timed."""
-        networks = list(zip(self.plan, results, strict=True))
-        loads = models_of(
-            of_network[0]["run_id"]
-            for each, of_network in networks
-            if each.family != "budget" and not each.train.train_chars
-        )
-        ms_per_char = dict(zip(loads, generation_ms_per_char(list(loads.values())), strict=True))
-        return tuple(
-            Network(
-                family=each.family,
-                name=f"{each.model.cell.upper()} {each.model.num_layers}x{each.model.hidden_size}",
-                text_chars=each.text_chars,
-                read_chars=round(fmean(result["chars_per_second"] * result["train_seconds"] for result in of_network)),
-                stored_numbers=of_network[0]["stored_numbers"],
-                test=tuple(result["test_perplexity"] for result in of_network),
-                mixed=tuple(result["mixture_test_perplexity"] for result in of_network),
-                ngram_test=of_network[0]["ngram_test_perplexity"],
-                train_seconds=fmean(result["train_seconds"] for result in of_network),
-                ms_per_char=ms_per_char.get(of_network[0]["run_id"]),
-            )
-            for each, of_network in networks
-        )
+    def _trained(self) -> tuple[float, tuple[Model, ...]]:
+        """The milliseconds in which the smallest network writes a character, and the trained networks.
 
-    def _compare(self, results: Sequence[Mapping[str, Any]], is_mixed: bool = False) -> PairedComparison:
-        """Compare networks, or their mixtures, with the n-gram model, character by character on the test text."""
-        ngram, test = self.corpus.ngram("stream"), self.corpus.split("stream", "test")
-        ids, bits = torch.from_numpy(test), []
-        for result in results:
-            model, _, _ = load_model(recorded.artifact_path(result["run_id"], f"checkpoints/{BEST_CHECKPOINT}"))
-            mixture = Mixture(result["mixture_kind"], result["mixture_weight"])
-            costs = costs_of_mixture(model, ngram, mixture, ids) if is_mixed else text_costs(model, ids)
-            bits.append(np.asarray(costs / np.log(2)))
-        return paired(np.array(bits) - np.asarray(ngram.costs(test) / np.log(2)), BLOCK_CHARS)
+        Those trained on all of the text are timed; on a part, the default network takes as long.
+        """
+        networks, vocab_size = list(zip(self.plan, self._by_plan(), strict=True)), len(self.corpus.vocabulary)
+        runs = [results[0]["run_id"] for each, results in networks if not each.train.train_chars]
+        smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
+        loads = [partial(_model, run_id) for run_id in runs]
+        python_ms, *times = generation_ms_per_char([lambda: smallest, *loads])
+        ms_per_char = dict(zip(runs, times, strict=True))
+        of_default = next(ms_per_char[results[0]["run_id"]] for each, results in networks if each.is_default)
+        counts, trained = self.corpus.ngram("stream"), []
+        for each, results in networks:
+            result, is_on_top = results[0], each.family == "on top"
+            part = f" on {each.text_chars:,}" if each.train.train_chars else " on top" if is_on_top else ""
+            numbers, macs = result["stored_numbers"], result["macs_per_char"]
+            if is_on_top:  # the n-grams' second shares and their arithmetic, which a training's figures leave out
+                numbers += counts.entries - counts.tables.sizes[-1]
+                macs += evidence_macs_per_char(vocab_size, LONGEST, is_gated=True)
+            trained.append(
+                Model(
+                    name=f"{each.model.cell.upper()} {each.model.num_layers}x{each.model.hidden_size}{part}",
+                    test=tuple(result["test_perplexity"] for result in results),
+                    macs_per_char=macs,
+                    ms_per_char=ms_per_char.get(result["run_id"], of_default),
+                    stored_numbers=numbers,
+                    shipped_bytes=round(median(result["shipped_bytes"] for result in results)),
+                    fit_seconds=fmean(result["train_seconds"] for result in results),
+                    family=each.family,
+                    text_chars=each.text_chars,
+                    ngram_test=result["ngram_test_perplexity"],
+                )
+            )
+        return python_ms, tuple(trained)
+
+    def _rivals(self, network: Model, bits: NDArray[np.float64], ngrams: Sequence[NGrams]) -> Iterator[Rivals]:
+        """Compare a network with n-grams pruned to its size; ``bits`` (S, N) are its costs of the test text."""
+        test = self.corpus.split("stream", "test")
+        for unit in UNITS:
+            pruned = rival(self.corpus, ngrams, unit, network.size(unit))
+            costs = np.asarray(pruned.costs(test) / np.log(2))
+            model = ngram_row(pruned, 2 ** costs.mean(), is_pruned=True)
+            yield Rivals(unit, network, model, paired(bits - costs, BLOCK_CHARS))

@@ -16,8 +16,9 @@ Shapes: N, n characters, M members, V vocabulary, K orders.
 import time
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -101,12 +102,19 @@ class AdaptiveModel:
     """Networks and n-gram models that read a text once, in pieces of any lengths, and learn from it.
 
     ``train`` (N,) is the text on which ``ngram`` was fitted, ``every`` the number of characters between two refits, a
-    multiple of STEP.
+    multiple of STEP. Without ``counts``, the networks are the only members, and there are no refits.
     """
 
-    def __init__(self, networks: Sequence[DynamicNetwork], ngram: NGramModel, train: ArrayLike, every: int) -> None:
+    def __init__(
+        self,
+        networks: Sequence[DynamicNetwork],
+        ngram: NGramModel,
+        train: ArrayLike,
+        every: int,
+        counts: bool = True,
+    ) -> None:
         self.networks, self.as_trained, self.train, self.every = networks, ngram, as_ids(train), every
-        self.refitted, self.refits = ngram, 0
+        self.refitted, self.refits, self.counts = ngram, 0, counts
         self.cache: NGramModel | None = None
         self.text = as_ids([])
 
@@ -115,12 +123,13 @@ class AdaptiveModel:
 
         The first character of the text is only context, and left out.
         """
-        left, parts = as_ids(ids), [torch.empty(0, len(self.networks) + 3, self.as_trained.tables.vocab_size)]
+        members = len(self.networks) + 3 * self.counts
+        left, parts = as_ids(ids), [torch.empty(0, members, self.as_trained.tables.vocab_size)]
         if not len(self.text):
             self.text, left = left[:1], left[1:]
         while len(left):
             scored = len(self.text) - 1
-            if scored and scored % self.every == 0:
+            if self.counts and scored and scored % self.every == 0:
                 self.refitted = self._fitted(np.append(self.train, self.text), self.as_trained.order)
                 self.refitted.gate, self.refits = self.as_trained.gate, self.refits + 1
                 latest = torch.from_numpy(self.text[None, -self.refitted.order : -1])  # the last is not yet read
@@ -128,7 +137,7 @@ class AdaptiveModel:
                     model, state = network.model, network.state
                     if isinstance(model, NgramLanguageModel) and not model.config.ngrams and state is not None:
                         network.state = model.use_tables(self.refitted.tables, state, latest)
-            if scored and scored % CACHE_REFIT_CHARS == 0:
+            if self.counts and scored and scored % CACHE_REFIT_CHARS == 0:
                 self.cache = self._fitted(self.text[-CACHE_CHARS:], CACHE_ORDER)
             until_step = STEP - scored % STEP
             self.text = np.append(self.text, left[:until_step])
@@ -144,7 +153,7 @@ class AdaptiveModel:
         start = len(self.text) - count
         since_step = torch.from_numpy(self.text[(start - 1) // STEP * STEP :])
         members = [network.log_probabilities(since_step)[-count:] for network in self.networks]
-        for ngram in (self.as_trained, self.refitted, self.cache):
+        for ngram in (self.as_trained, self.refitted, self.cache) if self.counts else ():
             if ngram is None:  # all characters are alike
                 members.append(torch.zeros_like(members[0]).log_softmax(-1))
             else:
@@ -173,8 +182,26 @@ def fit_weights(members: Tensor, targets: Tensor) -> Tensor:
     return torch.from_numpy(minimize(nats, start.numpy(), jac=True, method="BFGS").x).float()
 
 
-def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, ids: ArrayLike) -> dict[str, Any]:
-    """Score a text (N,) adaptively, from the trained weights and the training text on; CPU milliseconds are its own."""
+Side = Literal["network", "n-grams", "both"]
+"""Which members a model has: the network alone, all others, or all."""
+
+
+@dataclass(frozen=True)
+class AdaptiveScore:
+    """Costs in nats (N - 1,) of a text that was read adaptively, CPU milliseconds a character, and refits."""
+
+    costs: Tensor
+    ms_per_char: float
+    refits: int
+
+
+def adaptive_scores(
+    model: LanguageModel, corpus: Corpus, preset: PresetName, ids: ArrayLike, sides: Sequence[Side]
+) -> dict[Side, AdaptiveScore]:
+    """Score a text (N,) adaptively by each side, from the trained weights and the training text on.
+
+    Each side has a learning rate and weights of its own.
+    """
     train, ngram, counted = corpus.split(preset, "train"), corpus.ngram(preset), corpus.baseline_text(preset)
     steps = min(SCALE_STEPS, (len(train) - 1) // STEP)
     start = (len(train) - 1 - STEP * steps) // 2
@@ -184,28 +211,37 @@ def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, i
         prior = cross_fitted(corpus, preset, model.config.ngrams).at([(start, end)])
     scales = gradient_scales(model, train[start:end], prior)
 
-    def adaptive(rates: Sequence[float], characters: int) -> AdaptiveModel:
+    def adaptive(rates: Sequence[float], characters: int, counts: bool = True) -> AdaptiveModel:
         every = max(REFIT_CHARS, STEP * -(-characters // (MOST_REFITS * STEP)))
-        return AdaptiveModel([DynamicNetwork(model, scales, rate) for rate in rates], ngram, counted, every)
+        return AdaptiveModel([DynamicNetwork(model, scales, rate) for rate in rates], ngram, counted, every, counts)
 
     val = as_ids(corpus.split(preset, "val")[: min(FITTED_CHARS, FITTED_NUMBERS // (6 * model.vocab_size))])
-    targets, lowest, rate, weights = torch.from_numpy(val[1:]), inf, 0.0, torch.empty(0)
-    *networks, as_trained, refitted, cache = adaptive(RATES, len(val)).read(val).unbind(1)
-    for candidate, network in zip(RATES, networks, strict=True):
-        members = torch.stack([network, as_trained, refitted, cache], dim=1)
-        fitted = fit_weights(members, targets)
-        if (nats := float(mixed_costs(members, fitted, targets).sum())) < lowest:
-            lowest, rate, weights = nats, candidate, fitted
+    targets, read = torch.from_numpy(val[1:]), adaptive(RATES, len(val)).read(val)
+    text, scores = torch.from_numpy(as_ids(ids)), dict[Side, AdaptiveScore]()
+    for side in sides:
+        lowest, rate, weights = inf, 0.0, torch.empty(0)
+        for number, candidate in enumerate(RATES):
+            columns = [number] * (side != "n-grams") + [-3, -2, -1] * (side != "network")
+            fitted = fit_weights(read[:, columns], targets)
+            if (nats := float(mixed_costs(read[:, columns], fitted, targets).sum())) < lowest:
+                lowest, rate, weights = nats, candidate, fitted
+        reader = adaptive([rate] * (side != "n-grams"), len(text), counts=side != "network")
+        started, costs = time.process_time(), []
+        for piece in text.split(REFIT_CHARS):
+            members = reader.read(piece)
+            costs.append(mixed_costs(members, weights, piece[-len(members) :]))
+        milliseconds = 1e3 * (time.process_time() - started) / (len(text) - 1)
+        scores[side] = AdaptiveScore(torch.cat(costs), milliseconds, reader.refits)
+    return scores
 
-    text = torch.from_numpy(as_ids(ids))
-    reader, started, nats = adaptive([rate], len(text)), time.process_time(), 0.0
-    for piece in text.split(REFIT_CHARS):
-        members = reader.read(piece)
-        nats += float(mixed_costs(members, weights, piece[-len(members) :]).sum())
-    score = TextScore(nats, len(text) - 1)
+
+def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, ids: ArrayLike) -> dict[str, Any]:
+    """The figures of a text (N,) that the network and the n-grams read together."""
+    read = adaptive_scores(model, corpus, preset, ids, ["both"])["both"]
+    score = TextScore.of(read.costs)
     return {
         "adaptive_perplexity": score.perplexity,
         "adaptive_bits_per_char": score.bits_per_char,
-        "adaptive_ms_per_char": 1e3 * (time.process_time() - started) / score.characters,
-        "refits": reader.refits,
+        "adaptive_ms_per_char": read.ms_per_char,
+        "refits": read.refits,
     }

@@ -1,19 +1,22 @@
-"""Score a text by mixtures of a network and an n-gram model.
+"""Score a text by mixtures of two models: of a network and an n-gram model, or of any two.
 
 Shapes: N characters, V vocabulary, W mixture weights, n characters of one piece.
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from models.gated_ngrams import NGramModel
 from models.language_model import LanguageModel
-from models.mixture import KINDS, WEIGHTS, Mixture, mixture_costs
-from pipeline.training.evaluation import cross_entropies, text_costs
+from models.mixture import KINDS, WEIGHTS, best_mixture, mixture_costs
+from pipeline.training.evaluation import ROW_CHARS, cross_entropies, text_costs
 
 MIXED_AT_ONCE = 200_000  # probabilities of each model at once: they stay in the processor's cache
+ROWS_AT_ONCE = 8  # of two models, whatever the vocabulary
 
 
 class _WithNgram:
@@ -49,9 +52,42 @@ def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tu
     return text_costs(model, ids, cost), nats
 
 
-def costs_of_mixture(model: LanguageModel, ngram: NGramModel, mixture: Mixture, ids: Tensor) -> Tensor:
-    """Cost in nats (N - 1,) of each character of ``ids`` (N,) but the first under a mixture of two models."""
-    mixed = _WithNgram(ngram, ids)
-    return text_costs(
-        model, ids, lambda logits, targets: torch.cat([mixture.of(each) for each in mixed(logits, targets)])
-    )
+class Reads(Protocol):
+    """A model that predicts from the ``order`` - 1 latest characters, as ``NGramModel``."""
+
+    @property
+    def order(self) -> int: ...
+
+    def log_probabilities(self, ids: ArrayLike, context: int) -> Tensor: ...
+
+
+class ReadNetwork:
+    """A network as such a model. From whole rows on, it reads exactly as ``text_costs`` reads the text at once."""
+
+    order = ROW_CHARS + 1
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+
+    def log_probabilities(self, ids: ArrayLike, context: int) -> Tensor:
+        """ids (N,) -> natural log-probabilities (N - context, V) of the characters from ``context``, at least 1, on."""
+        logs = text_costs(self.model, torch.as_tensor(ids), lambda logits, _: logits.log_softmax(1).T)
+        return logs.T[context - 1 :].float()
+
+
+def costs_of_best_mixture(first: Reads, second: Reads, val: Tensor, test: Tensor) -> Tensor:
+    """Costs in nats (N - 1,) on the ids ``test`` (N,) of the mixture of two models that is the best on ``val``."""
+    mixture = best_mixture(sum((each.sum(1) for each in _mixed(first, second, val)), torch.zeros(())))
+    return torch.cat([mixture.of(each) for each in _mixed(first, second, test)])
+
+
+def _mixed(first: Reads, second: Reads, ids: Tensor) -> Iterator[Tensor]:
+    """Yield the costs (2, n, W) under every mixture, for one piece of a text (N,) after the other."""
+    at_once = ROW_CHARS * ROWS_AT_ONCE
+    for start in range(1, len(ids), at_once):
+
+        def piece(model: Reads, start: int = start) -> Tensor:
+            context = min(start, model.order - 1)
+            return model.log_probabilities(ids[start - context : start + at_once].numpy(), context)
+
+        yield mixture_costs(piece(first), piece(second), ids[start : start + at_once].long())

@@ -1,52 +1,99 @@
 """Made-up findings, near to those of The Time Machine."""
 
 from dataclasses import replace
+from math import log2
 from typing import Any
 
-from pipeline.answer.findings import CountedModel, Findings, Network
+from pipeline.answer.findings import COMPARED, UNITS, Findings, Model, Rivals, System, Unit
 from pipeline.answer.plan import Family
 from pipeline.support.statistics import Estimate, PairedComparison
 
 ENTRIES = (500, 4_100, 17_000, 49_000, 103_000, 179_000, 275_000)
-COUNTED = tuple(
-    CountedModel(order, f"{order}-gram", entries, perplexity * 0.98, perplexity, 0.012 * order, 0.03 * order)
-    for order, entries, perplexity in zip(range(2, 9), ENTRIES, (9.7, 6.6, 4.59, 3.93, 3.76, 3.72, 3.73), strict=True)
-)
-GATED = CountedModel(10, "n-grams of orders 1 to 10", 496_000, 3.51, 3.57, 5.2, 0.6)
+SINGLES = (9.7, 6.6, 4.59, 3.93, 3.76, 3.72, 3.73)
 
 
-def network(family: Family, name: str, perplexity: float, **changes: Any) -> Network:
+def counted(name: str, perplexity: float, numbers: int, **costs: Any) -> Model:
+    """A model that only counts."""
+    model = Model(name, (perplexity,), 28 * int(name[0] if name[0].isdigit() else 100), 0.3, numbers, numbers + 3_000)
+    return replace(model, **costs)
+
+
+def network(family: Family, name: str, perplexity: float, **changes: Any) -> Model:
     """A network of three seeds."""
     tests = tuple(perplexity * factor for factor in (0.997, 1.0, 1.004))
-    mixed = tuple(perplexity * factor for factor in (0.947, 0.95, 0.954))
-    made = Network(family, name, 156_000, 7_700_000, 176_000, tests, mixed, 3.72, 46.0, 0.14)
+    made = Model(name, tests, 178_000, 0.19, 176_000, 170_000, 93.0, family, 156_000, 3.57)
     return replace(made, **changes)
 
 
-def comparison(mean: float, seeds: float | None = 0.01, text: float = 0.02) -> PairedComparison:
-    """A comparison whose intervals reach so many bits to both sides."""
-    over_seeds = Estimate(mean, None, None) if seeds is None else Estimate(mean, mean - seeds, mean + seeds)
-    return PairedComparison(over_seeds, Estimate(mean, mean - text, mean + text))
+def comparison(mean: float, half: float = 0.02) -> PairedComparison:
+    """A comparison whose interval over both reaches so many bits to both sides."""
+    both = Estimate(mean, mean - half, mean + half)
+    return PairedComparison(both, both, both)
 
 
-def made_up(**changes: Any) -> Findings:
-    texts = ((10_000, 5.4, 5.29), (20_000, 4.84, 4.72), (40_000, 4.4, 4.34), (80_000, 4.0, 4.01), (156_000, 3.66, 3.72))
-    sizes = ((16, 3_400, 5.6), (32, 8_900, 4.75), (64, 26_000, 4.2), (128, 84_500, 3.75))
-    shorter = ((481_250, 4.3, 2.9), (1_925_000, 3.9, 11.5))
-    on_top = ((8, 275_600, 3.59, 2.0), (32, 284_000, 3.565, 4.0), (128, 360_000, 3.5, 25.0))
+TEXTS = ((10_000, 6.23, 6.19), (40_000, 4.88, 4.87), (156_000, 3.65, 3.57))
+SIZES = ((16, 3_400, 5.78), (32, 8_900, 4.84), (64, 26_000, 4.08), (128, 84_500, 3.74))
+ON_TOP = ((8, 904_000, 3.52), (32, 912_000, 3.5), (192, 1_080_000, 3.435))
+RIVALS: dict[
+    Unit, tuple[float, ...]
+] = {  # unit -> perplexity of the n-grams of each size, from that of the LSTM 1x16 on
+    "numbers": (4.98, 4.39, 3.97, 3.78, 3.67),
+    "bytes": (5.47, 4.61, 4.11, 3.83, 3.69),
+}
+DIFFERENCES: dict[tuple[System, System], float] = {
+    ("network", "n-grams"): 0.032,
+    ("mixed", "n-grams"): -0.045,
+    ("on top", "n-grams"): -0.056,
+    ("two networks", "n-grams"): -0.003,
+    ("two n-grams", "n-grams"): -0.001,
+    ("adaptive network", "adaptive n-grams"): 0.037,
+}
+
+
+def made_up(**differences: PairedComparison) -> Findings:
+    """Findings with these differences from the n-grams of the network, the mixture or what is ``on_top``."""
     trained = [
-        *(network("text", "LSTM 1x192", p, text_chars=n, ngram_test=bar) for n, p, bar in texts),
-        *(network("budget", "LSTM 1x192", p, read_chars=chars, train_seconds=s) for chars, p, s in shorter),
+        *(network("text", f"LSTM 1x192 on {n}", p, text_chars=n, ngram_test=bar) for n, p, bar in TEXTS[:-1]),
+        network("text", "LSTM 1x192", TEXTS[-1][1]),
         *(
-            network("size", f"LSTM 1x{units}", p, stored_numbers=n, ms_per_char=0.1 + units / 4000)
-            for units, n, p in sizes
+            network(
+                "size", f"LSTM 1x{units}", p, stored_numbers=n, shipped_bytes=n + 600,
+                macs_per_char=n, ms_per_char=0.12 + units / 4000,
+            )
+            for units, n, p in SIZES
         ),
         *(
-            network("on top", f"LSTM 1x{units}", p, stored_numbers=n, train_seconds=s, ms_per_char=0.4 + units / 3000)
-            for units, n, p, s in on_top
+            network("on top", f"LSTM 1x{units} on top", p, stored_numbers=n, ms_per_char=0.6 + units / 3000)
+            for units, n, p in ON_TOP
         ),
+    ]  # fmt: skip
+    singles = [
+        counted(f"{order}-gram", p, n, ms_per_char=0.2 + order / 30)
+        for order, p, n in zip(range(2, 9), SINGLES, ENTRIES, strict=True)
     ]
-    findings = Findings(
-        "time-machine", (*COUNTED, GATED), tuple(trained), comparison(-0.023), comparison(-0.1), comparison(-0.09)
-    )
-    return replace(findings, **changes)
+    every = counted("n-grams of orders 1 to 10", 3.57, 902_000, ms_per_char=0.6)
+    systems: dict[System, Model] = {
+        "network": trained[2],
+        "n-grams": every,
+        "on top": trained[-1],
+        "mixed": replace(network("text", "mixed", 3.46), family=None),
+        "two networks": replace(network("text", "two", 3.56), family=None),
+        "two n-grams": counted("two", 3.565, 1_080_000),
+        "adaptive network": replace(network("text", "network", 3.6), family=None),
+        "adaptive n-grams": counted("adaptive", 3.5, 0),
+        "adaptive both": replace(network("text", "both", 3.39), family=None),
+    }
+    compared = {pair: comparison(DIFFERENCES.get(pair, -0.04)) for pair in COMPARED}
+    compared |= {(name, "n-grams"): each for name, each in differences.items()}  # type: ignore[misc]
+    found = Findings("time-machine", (*singles, every), tuple(trained), (), systems, compared, 0.12)
+    return replace(found, rivals=rivals(found))
+
+
+def rivals(found: Findings, half: float = 0.02) -> tuple[Rivals, ...]:
+    """The networks alone beside n-grams of their size, with intervals that reach so many bits to both sides."""
+    made = []
+    for unit in UNITS:
+        for each, perplexity in zip(found.by_size, RIVALS[unit], strict=True):
+            ngram = counted("7-gram pruned", perplexity, each.size("numbers"))
+            made.append(Rivals(unit, each, ngram, comparison(log2(found.mean(each).mean / perplexity), half)))
+    return tuple(made)

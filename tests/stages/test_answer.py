@@ -31,9 +31,13 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     patch.setattr("pipeline.answer.plan.SHAPES", {"stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 12}})
     patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))
-    patch.setattr("pipeline.answer.plan.BUDGET_SHARES", (1 / 4,))
     patch.setattr("pipeline.answer.plan.ON_TOP_CHARS", {4: 100_000})
-    patch.setattr("pipeline.stages.answer.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1))
+    patch.setattr("pipeline.answer.systems.ADAPTED_CHARS", 100)
+    patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
+    patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
+    for module in ("stages.answer", "answer.systems"):
+        brief = partial(generation_ms_per_char, chars=2, rounds=1)
+        patch.setattr(f"pipeline.{module}.generation_ms_per_char", brief)
 
 
 @pytest.fixture(scope="module")
@@ -62,34 +66,38 @@ def done(lab: Path, corpus_config: CorpusConfig, said: list[str]) -> AnswerRun:
 
 def test_every_training_is_a_finished_run_nested_in_the_answers(done):
     nested = recorded.nested_trainings(done.run_id)
-    assert [each.state for each in nested] == ["finished"] * 5
-    assert sorted(each.tags["family"] for each in nested) == ["budget", "on top", "size", "text", "text"]
+    assert [each.state for each in nested] == ["finished"] * 4
+    assert sorted(each.tags["family"] for each in nested) == ["on top", "size", "text", "text"]
     ids = {each.id for each in nested}
-    assert {run["run_id"] for network in done.result["networks"] for run in network["trainings"]} == ids
+    assert {run["run_id"] for run in done.result["trainings"]} == ids
     run = MlflowClient().get_run(done.run_id)
     assert (run.info.status, run.data.tags["stage"], run.data.params["minutes"]) == ("FINISHED", "answer", "0.001")
 
 
 def test_the_run_has_the_sentences_the_pictures_and_the_figures(done, said):
-    assert said[0].startswith("5 trainings: less than a minute with ")
+    assert said[0].startswith("4 trainings: less than a minute with ")
     run = MlflowClient().get_run(done.run_id)
     assert recorded.read_json(done.run_id, recorded.RESULT_FILE) == done.result
-    assert list(done.result["sentences"]) == ["alone", "with_counting", "below"]
+    assert list(done.result["sentences"]) == ["alone", "together", "small", "adaptive"]
     for sentence in done.result["sentences"].values():
         assert sentence.split(" ")[0] in run.data.tags["mlflow.note.content"]
     for name in ("answer", "costs"):
         assert recorded.artifact_path(done.run_id, f"plots/{name}.png").is_file()
-    network = done.findings.default
+    network = done.findings.systems["network"]
     assert run.data.metrics["result/test_perplexity"] == pytest.approx(network.test[0], rel=1e-5)
 
 
 def test_differences_to_the_ngram_are_those_of_the_recorded_perplexities(done):
     """Character by character they sum up to what the trainings recorded."""
-    bar = log2(done.findings.ngram.test_perplexity)
-    assert done.findings.alone.over_seeds.mean == pytest.approx(log2(done.findings.default.test[0]) - bar, abs=1e-5)
-    assert done.findings.mixed.over_seeds.mean == pytest.approx(log2(done.findings.default.mixed[0]) - bar, abs=1e-5)
-    on_top = done.findings.largest_on_top.test[0]
-    assert done.findings.on_top.over_seeds.mean == pytest.approx(log2(on_top) - bar, abs=1e-5)
+    recorded_perplexities = {
+        "network": done.result["trainings"][1]["test_perplexity"],
+        "mixed": done.result["trainings"][1]["mixture_test_perplexity"],
+        "on top": done.result["trainings"][-1]["test_perplexity"],
+    }
+    bar = log2(done.result["trainings"][1]["ngram_test_perplexity"])
+    for system, perplexity in recorded_perplexities.items():
+        difference = done.findings.compared[system, "n-grams"].over_both.mean
+        assert difference == pytest.approx(log2(perplexity) - bar, abs=1e-5), system
 
 
 def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, corpus_config):
@@ -98,13 +106,15 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, c
     assert (again.run_id, given) == (done.run_id, [])
     assert again.sentences.keys() == done.sentences.keys()
     more = answer(replace(BRIEF, seeds=2), corpus_config, make_pool=pool_with(given))
-    assert (more.run_id, len(given)) == (done.run_id, 5)
-    assert [len(each.test) for each in more.findings.trained] == [2] * 5
-    assert more.findings.default.test[0] == done.findings.default.test[0]
+    assert (more.run_id, len(given)) == (done.run_id, 4)
+    assert [len(each.test) for each in more.findings.trained] == [2] * 4
+    assert more.findings.systems["network"].test[0] == done.findings.systems["network"].test[0]
+    assert ("mixed", "two networks") in more.findings.compared
+    assert ("mixed", "two networks") not in done.findings.compared
 
 
 def test_a_model_that_is_deleted_while_the_answer_is_computed_is_named(done, corpus_config, monkeypatch):
-    path = recorded.artifact_path(done.result["networks"][-1]["trainings"][0]["run_id"], "checkpoints")
+    path = recorded.artifact_path(done.result["trainings"][-1]["run_id"], "checkpoints")
     aside = path.with_name("aside")
 
     def delete(models: Sequence[object]) -> list[float]:
@@ -119,12 +129,12 @@ def test_a_model_that_is_deleted_while_the_answer_is_computed_is_named(done, cor
 
 
 def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
-    (run,) = done.result["networks"][-1]["trainings"]
+    run = done.result["trainings"][-1]
     recorded.artifact_path(run["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
     given: list[TrainingTask] = []
     again = answer(BRIEF, corpus_config, make_pool=pool_with(given))
     assert len(given) == 1
-    assert again.findings.largest_on_top.test == done.findings.largest_on_top.test
+    assert again.findings.systems["on top"].test == done.findings.systems["on top"].test
 
 
 def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resumed(lab, corpus_config):

@@ -88,19 +88,11 @@ def test_a_short_last_block_weighs_as_many_values_as_it_has():
 
 
 @pytest.mark.parametrize(
-    ("mean", "seeds", "text", "verdict"),
-    [
-        (-0.05, 0.01, 0.02, "ahead"),
-        (0.05, 0.01, 0.02, "behind"),
-        (-0.05, 0.01, 0.06, "open"),
-        (-0.05, 0.06, 0.01, "open"),
-        (-0.05, None, 0.02, "ahead"),
-        (-0.05, None, 0.06, "open"),
-    ],
+    ("low", "high", "verdict"), [(-0.05, -0.01, "ahead"), (0.01, 0.05, "behind"), (-0.05, 0.01, "open")]
 )
-def test_a_verdict_needs_both_intervals_on_one_side_of_zero(mean, seeds, text, verdict):
-    over_seeds = Estimate(mean, None, None) if seeds is None else Estimate(mean, mean - seeds, mean + seeds)
-    assert PairedComparison(over_seeds, Estimate(mean, mean - text, mean + text)).verdict == verdict
+def test_a_verdict_needs_an_interval_over_both_without_zero(low, high, verdict):
+    one = Estimate(0.03, 0.01, 0.05)
+    assert PairedComparison(one, one, Estimate((low + high) / 2, low, high)).verdict == verdict
 
 
 def test_differences_have_students_interval_of_seeds_and_the_bootstraps_of_the_text():
@@ -111,3 +103,15 @@ def test_differences_have_students_interval_of_seeds_and_the_bootstraps_of_the_t
     half = 4.303 * means.std(ddof=1) / 3**0.5
     assert found.over_seeds.low == pytest.approx(means.mean() - half, rel=1e-3)
     assert found.over_text.mean == pytest.approx(differences.mean())
+
+
+def test_the_squared_distances_to_the_ends_of_both_intervals_add_up():
+    found = paired(np.random.default_rng(0).normal(-0.1, 1.0, (3, 4000)), block=50)
+    squares = [(each.mean - each.low) ** 2 for each in (found.over_seeds, found.over_text) if each.low is not None]
+    assert found.over_both.low == pytest.approx(found.over_both.mean - sum(squares) ** 0.5)
+
+
+def test_with_one_seed_the_interval_is_the_texts():
+    found = paired(np.random.default_rng(0).normal(0, 1, (1, 400)), block=10)
+    assert found.over_seeds.ends is None
+    assert found.over_both == found.over_text

@@ -26,7 +26,7 @@ from pipeline.training.evaluation import (
     text_costs,
 )
 from pipeline.training.loop import Training, fit
-from pipeline.training.mixing import costs_of_mixture, costs_with_ngram
+from pipeline.training.mixing import ReadNetwork, costs_of_best_mixture, costs_with_ngram
 
 VOCAB = 9
 
@@ -140,7 +140,9 @@ def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch):
     monkeypatch.setattr(mixing, "MIXED_AT_ONCE", 50 * VOCAB)
     torch.testing.assert_close(costs_with_ngram(model, ngram, ids)[1], whole)
     mixture = Mixture("geometric", 0.3)
-    costs = costs_of_mixture(model, ngram, mixture, ids)
+    monkeypatch.setattr(mixing, "best_mixture", lambda nats: mixture)
+    monkeypatch.setattr(mixing, "ROWS_AT_ONCE", 1)
+    costs = costs_of_best_mixture(ReadNetwork(model), ngram, ids, ids)
     assert len(costs) == 699
     assert float(costs.sum()) == pytest.approx(float(mixture.of(whole)))
 

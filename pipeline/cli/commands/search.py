@@ -97,8 +97,9 @@ def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> 
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     """Say whether networks are worth their cost on a text.
 
-    Trains networks of several sizes, on growing parts of the text, with several budgets, and on top of n-grams.
-    Three sentences and two figures compare them with n-grams. The same command again trains only what is missing.
+    Trains networks of several sizes, on growing parts of the text, and on top of n-grams. Four sentences (alone,
+    together, small, adaptive) and two figures compare them with n-grams. The same command again trains only what is
+    missing.
     """
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
