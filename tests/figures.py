@@ -2,9 +2,11 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from math import log2
 from pathlib import Path
+from typing import Any
 
 from models.ngram import Baselines, NGramScore
 from pipeline.answer.figures import answer_picture, costs_picture
@@ -32,19 +34,21 @@ def read_json(name: str) -> dict:
 
 def findings() -> Findings:
     """The measurements of the answer on The Time Machine."""
-    answer, names = read_json("answer.json"), [field.name for field in fields(Model)]
+    answer = read_json("answer.json")
+    names = {field.name for field in fields(Model)}
     models = {
-        row["name"]: Model(**{name: row[name] for name in names} | {"test": tuple(row["test"])})
+        row["name"]: Model(**{name: row[name] for name in names - {"test"}}, test=tuple(row["test"]))
         for row in answer["models"]
     }
 
-    def comparison(row: dict) -> PairedComparison:
+    def comparison(row: Mapping[str, Any]) -> PairedComparison:
         return PairedComparison(*(Estimate(**row[over]) for over in ("over_seeds", "over_text", "over_both")))
 
+    differences = answer["differences_in_bits_per_char"]
     return Findings(
         text=answer["corpus"],
         counted=tuple(models[name] for name in answer["counted"]),
-        trained=tuple(each for each in models.values() if each.family),
+        trained=tuple(model for model in models.values() if model.family),
         rivals=tuple(
             Rivals(
                 row["unit"],
@@ -55,9 +59,7 @@ def findings() -> Findings:
             for row in answer["rivals"]
         ),
         systems={system: models[name] for system, name in answer["systems"].items()},
-        compared={
-            pair: comparison(answer["differences_in_bits_per_char"][" against ".join(pair)]) for pair in COMPARED
-        },
+        compared={pair: comparison(differences[" against ".join(pair)]) for pair in COMPARED},
         python_ms=answer["python_ms_per_char"],
     )
 
