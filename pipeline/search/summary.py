@@ -8,6 +8,7 @@ from pipeline.config import COSTS
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
+from pipeline.support.wording import counted
 from pipeline.tracking.registry import Registration
 from pipeline.training.summary import RIVAL_HEADS, picks_and_rivals
 
@@ -17,7 +18,8 @@ NO_FRONT = "No trial has finished, so there is no front."
 
 def _counted(counts: Mapping[str, int]) -> str:
     """Format counts as "40 trials complete, 2 failed"; zeros after the first are left out."""
-    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for i, (name, n) in enumerate(counts.items()) if n or not i)
+    labels = {name: name.replace("_", " ").removesuffix("s" if n == 1 else "") for name, n in counts.items()}
+    return ", ".join(f"{n:,} {labels[name]}" for i, (name, n) in enumerate(counts.items()) if n or not i)
 
 
 def _front_row(point: FrontPoint) -> tuple[str, ...]:
@@ -35,8 +37,8 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     if deviation is not None:
         spread = (
             "± is half of the 95 % prediction interval: one more training, with another seed, is expected within it. "
-            f"Its spread among seeds ({100 * deviation:.2g} % of perplexity, {degrees} degrees of freedom) is pooled "
-            "over all that have several."
+            f"Its spread among seeds ({100 * deviation:.2g} % of perplexity, {counted(degrees, 'degree')} of freedom) "
+            "is pooled over all that have several."
         )
     (perplexity, cost), axis = evaluated.reference, evaluated.axis
     hypervolume = (
