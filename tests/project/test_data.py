@@ -13,6 +13,7 @@ from statistics import fmean
 import pytest
 
 from pipeline.search.front import evaluate_front, picks
+from pipeline.training.summary import COMPARED, COST_NAMES
 from tests.figures import DOCS, candidates, read_csv, read_json
 
 Row = dict[str, str]
@@ -170,5 +171,5 @@ def test_the_search_in_the_documents_is_the_recorded_one():
         assert pick.sentence == search["picks"][name]["sentence"]
         assert f"@{name}: {pick.sentence}" in text
     for row in search["compared"]:
-        figures = [f"{row[name]:.3f}" for name in ("val_perplexity", "test_perplexity")]
-        assert " ".join([row["name"], f"{row['macs_per_char']:,}", f"{row['stored_numbers']:,}", *figures]) in text
+        perplexities = [f"{row[name]:.3f}" for name in COMPARED if row[name]]
+        assert " ".join([row["name"], *(f"{row[name]:,}" for name in COST_NAMES), *perplexities]) in text
