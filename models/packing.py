@@ -8,8 +8,7 @@ their entropy is constant, and a gate is sensitive to it. All is compressed (LZM
 
 import io
 import lzma
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +25,6 @@ HALF = 63  # codes are from 1 to 2 HALF + 1, and 0 for none; with 127, n-grams t
 
 Codes = NDArray[np.uint8]
 Arrays = list[NDArray[Any]]
-Read = Callable[[Any, int], NDArray[Any]]  # dtype, number of values -> the next values
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def packed(model: LanguageModel, bits: int) -> bytes:
@@ -38,41 +35,14 @@ def packed(model: LanguageModel, bits: int) -> bytes:
     return _compressed([*arrays, *_packed_weights(model, bits)])
 
 
-@torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
-def unpacked(data: bytes, config: ModelConfig, vocab_size: int) -> LanguageModel:
-    """The model of ``packed``, in evaluation mode."""
-    read, ngrams = _reader(data), None
-    bits = int(read(np.uint8, 1)[0])
-    if config.on_top_of == "ngram":
-        ngrams = NGramModel(_read_tables(read, LONGEST, vocab_size), OrderGate(LONGEST))
-    return _read_weights(read, language_model(config, vocab_size, ngrams), bits).eval()
-
-
 def packed_ngrams(ngrams: NGramModel) -> bytes:
     """An n-gram model in bytes: of a single order with one share an n-gram, or of all orders with a gate of 8 bits."""
-    tables, gate = ngrams.tables, ngrams.gate
-    weights = [] if gate is None else _packed_weights(gate, 8)
-    order = np.array([tables.order], np.uint8)
-    return _compressed([order, *_packed_tables(tables, is_single=gate is None), *weights])
-
-
-@torch.random.fork_rng(devices=[])
-def unpacked_ngrams(data: bytes, vocab_size: int, is_gated: bool) -> NGramModel:
-    """The model of ``packed_ngrams``."""
-    read = _reader(data)
-    order = int(read(np.uint8, 1)[0])
-    tables = _read_tables(read, order, vocab_size, is_single=not is_gated)
-    gate = _read_weights(read, OrderGate(order), 8) if is_gated else None
-    return NGramModel(tables, gate)
+    arrays = _packed_tables(ngrams.tables, is_single=ngrams.gate is None)
+    return _compressed(arrays if ngrams.gate is None else [*arrays, *_packed_weights(ngrams.gate, 8)])
 
 
 def _compressed(arrays: Arrays) -> bytes:
     return lzma.compress(b"".join(array.tobytes() for array in arrays))
-
-
-def _reader(data: bytes) -> Read:
-    stream = io.BytesIO(lzma.decompress(data))
-    return lambda dtype, count: np.frombuffer(stream.read(count * np.dtype(dtype).itemsize), dtype)
 
 
 def _packed_weights(module: nn.Module, bits: int) -> Arrays:
@@ -88,16 +58,36 @@ def _packed_weights(module: nn.Module, bits: int) -> Arrays:
     return arrays
 
 
-def _read_weights(read: Read, module: Module, bits: int) -> Module:
-    """Load what ``_packed_weights`` returned into a module of the same kind, which is returned."""
-    weights, learned = {}, dict(module.named_parameters())
-    for name, like in module.state_dict().items():
+@torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
+def unpacked(data: bytes, config: ModelConfig, vocab_size: int) -> LanguageModel:
+    """The model of ``packed``, in evaluation mode."""
+    stream = io.BytesIO(lzma.decompress(data))
+
+    def read(dtype: type | np.dtype, count: int) -> NDArray:
+        return np.frombuffer(stream.read(count * np.dtype(dtype).itemsize), dtype)
+
+    bits, ngrams = int(read(np.uint8, 1)[0]), None
+    if config.on_top_of == "ngram":
+        sizes = read(np.int64, LONGEST)
+        lower, character = int(sizes[:-1].sum()), np.min_scalar_type(vocab_size)
+        followers = read(character, 1 + lower)
+        contexts = np.repeat(np.arange(1 + lower), followers)
+        tensors = {"sizes": sizes, "keys": contexts * vocab_size + read(character, len(contexts))}
+        for name, entries in (("shares", len(contexts)), ("lower_shares", lower)):
+            unigrams, coded = read(np.float32, sizes[0]), contexts[sizes[0] : entries]
+            codes = (read(np.uint8, count) for count in (len(np.unique(coded)), len(coded)))
+            tensors[name] = np.append(unigrams, _shares(coded, *codes))
+        tables = NGramTables.from_tensors({name: torch.tensor(each) for name, each in tensors.items()}, vocab_size)
+        ngrams = NGramModel(tables, OrderGate(LONGEST))
+    model = language_model(config, vocab_size, ngrams)
+    weights, learned = {}, dict(model.named_parameters())
+    for name, like in model.state_dict().items():
         shape, is_rounded = _rows(like).shape, bits == 8 and name in learned
         scale = read(np.float32, shape[0])[:, None] / 127 if is_rounded else np.ones(1, np.float32)
         rows = read(np.int8 if is_rounded else np.float32, like.numel()).reshape(shape)
         weights[name] = torch.from_numpy(rows * scale).view_as(like)
-    module.load_state_dict(weights)
-    return module
+    model.load_state_dict(weights)
+    return model.eval()
 
 
 def _rows(weights: Tensor) -> Tensor:
@@ -106,7 +96,7 @@ def _rows(weights: Tensor) -> Tensor:
 
 
 def _packed_tables(tables: NGramTables, is_single: bool = False) -> Arrays:
-    """The n-grams; of a single order, the lower orders' shares are those of continuation counts alone."""
+    """The n-grams; a single order has lower ones of continuation counts alone, so each n-gram has one share."""
     sizes, character = np.array(tables.sizes), np.min_scalar_type(tables.vocab_size)
     contexts, last = np.divmod(tables.keys.cpu().numpy(), tables.vocab_size)
     followers = np.bincount(contexts, minlength=tables.missing)
@@ -115,20 +105,6 @@ def _packed_tables(tables: NGramTables, is_single: bool = False) -> Arrays:
     for each in [np.append(lower, shares[len(lower) :])] if is_single else [shares, lower]:
         arrays += [each[: sizes[0]], *_codes(contexts[sizes[0] : len(each)], each[sizes[0] :])]
     return arrays
-
-
-def _read_tables(read: Read, order: int, vocab_size: int, is_single: bool = False) -> NGramTables:
-    sizes = read(np.int64, order)
-    lower, character = int(sizes[:-1].sum()), np.min_scalar_type(vocab_size)
-    followers = read(character, 1 + lower)
-    contexts = np.repeat(np.arange(1 + lower), followers)
-    keys, found = contexts * vocab_size + read(character, len(contexts)), []
-    for entries in (len(contexts),) if is_single else (len(contexts), lower):
-        unigrams, coded = read(np.float32, sizes[0]), contexts[sizes[0] : entries]
-        codes = (read(np.uint8, count) for count in (len(np.unique(coded)), len(coded)))
-        found.append(np.append(unigrams, _shares(coded, *codes)))
-    tensors = {"sizes": sizes, "keys": keys, "shares": found[0], "lower_shares": found[-1][:lower]}
-    return NGramTables.from_tensors({name: torch.tensor(each) for name, each in tensors.items()}, vocab_size)
 
 
 def _codes(contexts: NDArray[np.int64], shares: NDArray[np.float32]) -> tuple[Codes, Codes]:

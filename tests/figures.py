@@ -2,15 +2,12 @@
 
 import csv
 import json
-from collections.abc import Mapping
-from dataclasses import fields
 from math import log2
 from pathlib import Path
-from typing import Any
 
 from models.ngram import Baselines, NGramScore
 from pipeline.answer.figures import answer_picture, costs_picture
-from pipeline.answer.findings import COMPARED, Findings, Model, Rivals
+from pipeline.answer.findings import Findings, Model, Rivals
 from pipeline.search.figures import pareto_front
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
 from pipeline.support.statistics import Estimate, PairedComparison
@@ -35,32 +32,24 @@ def read_json(name: str) -> dict:
 def findings() -> Findings:
     """The measurements of the answer on The Time Machine."""
     answer = read_json("answer.json")
-    names = {field.name for field in fields(Model)}
-    models = {
-        row["name"]: Model(**{name: row[name] for name in names - {"test"}}, test=tuple(row["test"]))
-        for row in answer["models"]
-    }
 
-    def comparison(row: Mapping[str, Any]) -> PairedComparison:
-        return PairedComparison(*(Estimate(**row[over]) for over in ("over_seeds", "over_text", "over_both")))
+    def model(row: dict) -> Model:
+        return Model(**row | {"test": tuple(row["test"])})
 
-    differences = answer["differences_in_bits_per_char"]
+    def comparison(row: dict) -> PairedComparison:
+        return PairedComparison(**{source: Estimate(**each) for source, each in row.items()})
+
     return Findings(
-        text=answer["corpus"],
-        counted=tuple(models[name] for name in answer["counted"]),
-        trained=tuple(model for model in models.values() if model.family),
+        text=answer["text"],
+        counted=tuple(map(model, answer["counted"])),
+        trained=tuple(map(model, answer["trained"])),
         rivals=tuple(
-            Rivals(
-                row["unit"],
-                models[row["network"]],
-                models[row["ngram"]],
-                comparison(row["difference_in_bits_per_char"]),
-            )
+            Rivals(row["unit"], model(row["network"]), model(row["ngram"]), comparison(row["comparison"]))
             for row in answer["rivals"]
         ),
-        systems={system: models[name] for system, name in answer["systems"].items()},
-        compared={pair: comparison(differences[" against ".join(pair)]) for pair in COMPARED},
-        python_ms=answer["python_ms_per_char"],
+        systems={system: model(row) for system, row in answer["systems"].items()},
+        compared={key: comparison(row) for key, row in answer["compared"].items()},
+        python_ms=answer["python_ms"],
     )
 
 

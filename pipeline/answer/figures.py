@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.answer.findings import UNITS, Findings, Model, System, Unit, percent
+from pipeline.answer.findings import UNITS, Findings, Model, percent
 from pipeline.support import plotting
 from pipeline.support.plotting import (
     INK,
@@ -19,7 +19,11 @@ from pipeline.support.plotting import (
 )
 from pipeline.support.statistics import Estimate, PairedComparison
 
-WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 6.4, 200  # in inches; shown 700 pixels wide in a README, 8 points are 11 pixels
+WIDTH, HEIGHT, DOTS_PER_INCH = (
+    7.2,
+    3.2,
+    200,
+)  # in inches, of a row; shown 700 pixels wide in a README, 8 points are 11 pixels
 TEXT_SIZE = 8
 
 
@@ -104,10 +108,11 @@ def _dots(title: str, bar: str, rows: Sequence[tuple[str, Style, PairedCompariso
 
 
 def _picture(panels: Sequence[Panel]) -> bytes:
-    """Draw four panels, two in a row."""
-    figure = new_figure(WIDTH, HEIGHT, DOTS_PER_INCH)
+    """Draw panels, two in a row."""
+    rows = len(panels) // 2
+    figure = new_figure(WIDTH, HEIGHT * rows, DOTS_PER_INCH)
     for number in range(len(panels)):
-        add_axes(figure, place=221 + number).tick_params(labelsize=TEXT_SIZE)
+        add_axes(figure, place=100 * rows + 21 + number).tick_params(labelsize=TEXT_SIZE)
     for axes, draw in zip(figure.axes, panels, strict=True):
         draw(axes)
     return plotting.png(figure, shades=16)
@@ -121,27 +126,26 @@ def _in_percent(comparison: PairedComparison) -> Estimate:
 
 def answer_picture(findings: Findings) -> bytes:
     """Draw a panel for each of the four sentences."""
-    texts, compared, names = findings.family("text"), findings.compared, findings.systems
-    network = findings.systems["network"].name
+    texts, compared, systems = findings.family("text"), findings.compared, findings.systems
+    network = systems["network"].name
     ends = [""] * (len(texts) - 1)
     by_text = [
         Series(NGRAM, [(each.text_chars, Estimate(each.ngram_test)) for each in texts], [*ends, "n-grams"]),
         Series(NETWORK, [(each.text_chars, findings.mean(each)) for each in texts], [network, *ends]),
     ]
 
-    def rows(bar: System, drawn: Mapping[System, tuple[str, Style]]) -> list[tuple[str, Style, PairedComparison]]:
-        return [
-            (name, style, compared[system, bar]) for system, (name, style) in drawn.items() if (system, bar) in compared
-        ]
+    def dots(title: str, bar: str, drawn: Mapping[str, tuple[str, Style]]) -> Panel:
+        keys = {f"{system} against {bar}": each for system, each in drawn.items()}
+        return _dots(title, bar, [(*each, compared[key]) for key, each in keys.items() if key in compared])
 
-    combined: dict[System, tuple[str, Style]] = {
+    combined = {
         "network": (network, NETWORK),
         "two n-grams": ("two n-gram\nmodels mixed", CONTROL),
         "two networks": ("two networks\nmixed", CONTROL),
         "mixed": ("network and\nn-grams mixed", MIXED),
-        "on top": (f"{names['on top'].name.removesuffix(' on top')}\non n-grams", ON_TOP),
+        "on top": (f"{systems['on top'].name.removesuffix(' on top')}\non n-grams", ON_TOP),
     }
-    learning: dict[System, tuple[str, Style]] = {
+    learning = {
         "n-grams": ("n-grams that\ndo not adapt", GATED),
         "adaptive network": (f"{network}\nthat adapts", NETWORK),
         "adaptive both": ("both adapt", MIXED),
@@ -154,43 +158,37 @@ def answer_picture(findings: Findings) -> bytes:
     return _picture(
         [
             _curves("Alone", f"training characters of {findings.text}", by_text),
-            _dots("Together", "the n-grams alone", rows("n-grams", combined)),
+            dots("Together", "n-grams", combined),
             _curves("Small: networks against pruned n-grams", "stored numbers, or shipped bytes", sizes, bar=0.0),
-            _dots("Adaptive", "adaptive n-grams", rows("adaptive n-grams", learning)),
+            dots("Adaptive", "adaptive n-grams", learning),
         ]
     )
 
 
 def costs_picture(findings: Findings) -> bytes:
-    """Draw test perplexity against numbers and bytes, and against the MACs and milliseconds of a character."""
-
+    """Draw test perplexity against the MACs and the milliseconds of a character."""
     *singles, together = findings.counted
-    first, *orders = [each.name.removesuffix("-gram") for each in singles]
 
-    def series(cost: Callable[[Model], float], style: Style, models: Sequence[Model], labels: Sequence[str]) -> Series:
-        return Series(style, [(cost(each), findings.mean(each)) for each in models], labels)
+    def panel(title: str, label: str, cost: Callable[[Model], float]) -> Panel:
+        def series(style: Style, models: Sequence[Model], labels: Sequence[str]) -> Series:
+            return Series(style, [(cost(each), findings.mean(each)) for each in models], labels)
 
-    def panel(title: str, label: str, cost: Callable[[Model], float], unit: Unit | None = None) -> Panel:
-        pruned = [each.ngram for each in findings.rivals if each.unit == unit]
-        labels = ["pruned n-grams", *[""] * (len(pruned) - 1)] if unit else [f"{first}-gram", *orders]
+        def networks(style: Style, models: Sequence[Model], partner: str = "") -> Series:
+            first, *others = (each.name.removesuffix(" on top") for each in models)
+            return series(style, models, [first + partner, *(each.rpartition("x")[2] for each in others)])
+
+        orders = [singles[0].name, *(each.name.removesuffix("-gram") for each in singles[1:])]
         drawn = [
-            series(cost, NGRAM, pruned if unit else singles, labels),
-            series(cost, GATED, [together], ["all orders"]),
+            series(NGRAM, singles, orders),
+            series(GATED, [together], ["all orders"]),
+            networks(NETWORK, findings.by_size),
+            networks(ON_TOP, findings.family("on top"), " on n-grams"),
         ]
-        for style, networks, suffix in (
-            (NETWORK, findings.by_size, ""),
-            (ON_TOP, findings.family("on top"), " on n-grams"),
-        ):
-            smallest, *sizes = [each.name.removesuffix(" on top") for each in networks]
-            named = [smallest + suffix, *(size.rpartition("x")[2] for size in sizes)]
-            drawn.append(series(cost, style, networks, named))
         return _curves(title, label, drawn)
 
-    python = f"milliseconds; {findings.python_ms:.2f} of a network's are Python's (LSTM 1x1)"
+    python = f"milliseconds, of which Python takes {findings.python_ms:.2f} (LSTM 1x1)"
     return _picture(
         [
-            panel("Numbers", "numbers stored", lambda each: each.size("numbers"), "numbers"),
-            panel("Bytes", "bytes when shipped", lambda each: each.size("bytes"), "bytes"),
             panel("Arithmetic of a character", "MACs", lambda each: each.macs_per_char),
             panel("Time of a character", python, lambda each: each.ms_per_char),
         ]

@@ -1,12 +1,11 @@
 """The measurements that answer the question, and what follows from them: intervals, differences and crossings.
 
-Perplexities are on the test text. Checkpoint, order, size, mixture and learning rate are chosen on validation.
+Perplexities are on the test text. Checkpoint, order, mixture and learning rate are chosen on validation.
 """
 
-from bisect import bisect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from math import exp, log
 from typing import Literal, get_args
 
@@ -17,55 +16,41 @@ from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread
 
 BLOCK_CHARS = 100  # characters of a block of the test text in the bootstrap
 
-System = Literal[
-    "network",
-    "n-grams",
-    "mixed",
-    "on top",
-    "two networks",
-    "two n-grams",
-    "adaptive network",
-    "adaptive n-grams",
-    "adaptive both",
-]
-"""What the sentences compare: the default network and the n-gram model of all orders, both mixed, the largest network
-on top; two controls, seeds of the network mixed, and that n-gram model mixed with the best single order; and what reads
-adaptively."""
-COMPARED: tuple[tuple[System, System], ...] = (
-    ("network", "n-grams"),
-    ("mixed", "n-grams"),
-    ("on top", "n-grams"),
-    ("two networks", "network"),
-    ("two networks", "n-grams"),
-    ("two n-grams", "n-grams"),
-    ("mixed", "two networks"),
-    ("mixed", "two n-grams"),
-    ("on top", "two networks"),
-    ("on top", "two n-grams"),
-    ("adaptive network", "network"),
-    ("n-grams", "adaptive n-grams"),
-    ("adaptive network", "adaptive n-grams"),
-    ("adaptive both", "adaptive n-grams"),
+COMPARED = (  # keys of Findings.systems
+    "network against n-grams",
+    "mixed against n-grams",
+    "on top against n-grams",
+    "two networks against network",
+    "two networks against n-grams",
+    "two n-grams against n-grams",
+    "mixed against two networks",
+    "mixed against two n-grams",
+    "on top against two networks",
+    "on top against two n-grams",
+    "n-grams against adaptive n-grams",
+    "adaptive network against network",
+    "adaptive network against adaptive n-grams",
+    "adaptive both against adaptive n-grams",
 )
 Unit = Literal["numbers", "bytes"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
-Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Model:
     """A model, its costs, and its test perplexity by seed (one without seeds).
 
-    ``ms_per_char`` are milliseconds to write a character, or to read it and learn from it. ``text_chars`` are the
-    characters of a network's training text, ``ngram_test`` is the perplexity of the n-gram model of that text.
+    ``ms_per_char`` are milliseconds to write a character; of an adaptive model, to read one and learn from it, and its
+    size is not known. ``text_chars`` are the characters of a network's training text, ``ngram_test`` is the perplexity
+    of the n-gram model of that text.
     """
 
     name: str
     test: tuple[float, ...]
     macs_per_char: int
     ms_per_char: float
-    stored_numbers: int | None = None
-    shipped_bytes: int | None = None
+    stored_numbers: int = 0
+    shipped_bytes: int = 0
     fit_seconds: float | None = None
     family: Family | None = None
     text_chars: int = 0
@@ -73,14 +58,12 @@ class Model:
 
     def size(self, unit: Unit) -> int:
         """The numbers that it stores, or the bytes in which it can be shipped."""
-        size = self.stored_numbers if unit == "numbers" else self.shipped_bytes
-        assert size is not None
-        return size
+        return self.stored_numbers if unit == "numbers" else self.shipped_bytes
 
 
 @dataclass(frozen=True)
 class Rivals:
-    """A network, and the best of the n-gram models that are at most as large, compared in bits per character."""
+    """A network, and the best n-gram model that is at most as large, compared in bits per character."""
 
     unit: Unit
     network: Model
@@ -97,16 +80,19 @@ class Rivals:
 class Findings:
     """All measurements on a text.
 
-    ``counted`` are the n-gram models of single orders, then that of all orders; ``compared`` are differences in bits
-    per character. ``python_ms`` is the time in which the smallest network writes a character, all of it Python's.
+    ``counted`` are the n-gram models of single orders, then that of all orders, ``trained`` the networks. ``systems``
+    are what the sentences compare: the default "network", the "n-grams" of all orders, both "mixed", the largest
+    network "on top"; two controls, "two networks" (seeds of the default) mixed, and "two n-grams" (all orders, and the
+    best one) mixed; and network, n-grams and both, "adaptive". ``compared`` are differences in bits per character.
+    ``python_ms`` is the time in which the smallest network writes a character, all of it Python's.
     """
 
     text: str
     counted: tuple[Model, ...]
     trained: tuple[Model, ...]
     rivals: tuple[Rivals, ...]
-    systems: Mapping[System, Model]
-    compared: Mapping[tuple[System, System], PairedComparison]
+    systems: Mapping[str, Model]
+    compared: Mapping[str, PairedComparison]
     python_ms: float
 
     @property
@@ -122,7 +108,7 @@ class Findings:
     @property
     def by_size(self) -> list[Model]:
         """The networks alone that were trained on all of the text, smallest first."""
-        return sorted([*self.family("size"), self.systems["network"]], key=lambda each: each.size("numbers"))
+        return sorted([*self.family("size"), self.systems["network"]], key=lambda each: each.stored_numbers)
 
     def spread(self, family: Family) -> Spread:
         """The standard deviation over seeds of log perplexity, pooled over networks on top, or over all others."""
@@ -136,61 +122,40 @@ class Findings:
 
 @dataclass(frozen=True)
 class Segment:
-    """Sizes from ``low`` to ``high`` at which the networks of ``rivals`` are ahead, behind or level ("open")."""
+    """Sizes from ``low`` to ``high`` at which networks are ahead, behind or level ("open"), and their ``changes``.
+
+    These are differences in percent of perplexity at the sizes that were measured.
+    """
 
     low: float
     high: float
     side: Side
-    rivals: Sequence[Rivals]
+    changes: tuple[float, ...]
 
 
 def segments(findings: Findings, unit: Unit) -> list[Segment]:
-    """Cut the sizes of the networks where they and the pruned n-grams cross.
+    """Cut the sizes of the networks where they and the pruned n-grams cross, interpolated linearly in logarithms.
 
-    In a segment one side has the lower curve; it is ahead if that is significant at a size, else the two are level.
+    In a segment one curve is lower; its side is ahead if that is significant at one of the sizes, else both are level.
     """
     rivals = sorted((each for each in findings.rivals if each.unit == unit), key=lambda each: each.size)
-    networks = [(each.size, findings.mean(each.network).mean) for each in rivals]
-    found = crossings(networks, [(each.size, each.ngram.test[0]) for each in rivals])
-    assert found is not None  # they have the same sizes
-    low, *limits, high = found[1]
-    cut = []
-    for number, members in groupby(rivals, key=lambda each: bisect(limits, each.size)):
-        inside = list(members)
-        decided = [each.comparison.verdict for each in inside if each.comparison.verdict != "open"]
-        cut.append(Segment([low, *limits][number], [*limits, high][number], decided[0] if decided else "open", inside))
-    return list(_merged(cut))
-
-
-def _merged(cut: Sequence[Segment]) -> Iterator[Segment]:
-    """Make one of neighbouring segments of the same side."""
-    for side, alike in groupby(cut, key=lambda each: each.side):
-        first, *others = alike
-        rivals = [rival for each in (first, *others) for rival in each.rivals]
-        yield Segment(first.low, (others or [first])[-1].high, side, rivals)
-
-
-# --- which of two curves is lower ------------------------------------------------------------------------------------
-
-
-def crossings(first: Points, second: Points) -> tuple[bool, list[float]] | None:
-    """Compare two curves of (size, perplexity), linear in logarithms; None if their sizes do not overlap.
-
-    Returns whether the first is the lower one at the least size that both have, and that size, each size at which this
-    changes, and the largest size that both have.
-    """
-    curves = [np.log(np.array(sorted(points), dtype=np.float64)) for points in (first, second)]
-    low, high = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
-    if low > high:
-        return None
-    sizes = np.unique([low, high, *(size for curve in curves for size in curve[:, 0] if low <= size <= high)])
-    gaps = np.subtract(*(np.interp(sizes, curve[:, 0], curve[:, 1]) for curve in curves))
-    at = [
-        exp(start + (end - start) * before / (before - after))
-        for (start, before), (end, after) in pairwise(zip(sizes.tolist(), gaps.tolist(), strict=True))
-        if (before < 0) != (after < 0)
+    parts, limits = [rivals[:1]], [float(rivals[0].size)]
+    for before, after in pairwise(rivals):
+        start, end = (each.comparison.over_both.mean for each in (before, after))
+        if (start < 0) != (end < 0):
+            share = start / (start - end)
+            limits.append(exp((1 - share) * log(before.size) + share * log(after.size)))
+            parts.append([])
+        parts[-1].append(after)
+    return [
+        _segment(low, high, part) for low, high, part in zip(limits, [*limits[1:], rivals[-1].size], parts, strict=True)
     ]
-    return bool(gaps[0] < 0), [exp(low), *at, exp(high)]
+
+
+def _segment(low: float, high: float, rivals: Sequence[Rivals]) -> Segment:
+    sides = [each.comparison.verdict for each in rivals if each.comparison.verdict != "open"]
+    changes = tuple(percent(each.comparison.over_both.mean) for each in rivals)
+    return Segment(low, high, sides[0] if sides else "open", changes)
 
 
 def percent(bits: float) -> float:

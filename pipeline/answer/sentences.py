@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 
-from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, System, Unit, percent, segments
+from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, Unit, percent, segments
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
@@ -12,7 +12,6 @@ from pipeline.support.wording import counted, listed
 HEADS = ("", "stored numbers", "kB", "MACs", "ms", "seconds", "test perplexity")
 DIFFERENCE_HEADS = ("", "against", "difference", "by seeds", "by the text", "by both", "")
 VERDICTS: dict[Side, str] = {"ahead": "lower", "behind": "higher", "open": "level"}
-CONTROLS: tuple[System, System] = ("two networks", "two n-grams")
 
 
 def four_sentences(findings: Findings) -> dict[str, str]:
@@ -31,39 +30,30 @@ def alone(findings: Findings) -> str:
     return (
         f"Alone: the {network.name}, trained for {_seconds(network)}, has a test perplexity of "
         f"{_told(findings, network)}; the {ngrams.name}, fitted in {_seconds(ngrams)}, have {_told(findings, ngrams)}. "
-        f"{_judged(findings.compared['network', 'n-grams'])}."
+        f"{_judged(findings.compared['network against n-grams'])}."
     )
 
 
 def together(findings: Findings) -> str:
     """Compare the mixture, and the largest network on top of n-grams, with the n-grams and with two controls."""
-    systems, compared, said = findings.systems, findings.compared, []
-    names: dict[System, str] = {"mixed": "the two mixed", "on top": f"the {systems['on top'].name} of n-grams"}
-    for system, name in names.items():
-        said.append(
-            f"{name}: {_told(findings, systems[system])}, {_difference(compared[system, 'n-grams'])} than the n-grams "
-            f"alone, {_against_controls(findings, system)}"
-        )
-    gains: dict[tuple[System, System], str] = {
-        ("two networks", "network"): "two seeds of the network mixed have {}, {} than one",
-        ("two n-grams", "n-grams"): "two n-gram models mixed {}, {} than the better one",
-    }
-    controls = [
-        words.format(findings.mean(systems[pair[0]]), _difference(compared[pair]))
-        for pair, words in gains.items()
-        if pair in compared
-    ]
-    return f"Together: {'; '.join(said)}. The controls: {listed(controls)}."
+    said, controls = [], []
+    for system, name in {"mixed": "the two mixed have", "on top": f"the {findings.systems['on top'].name} has"}.items():
+        gain = _difference(findings.compared[f"{system} against n-grams"])
+        has = _told(findings, findings.systems[system])
+        said.append(f"{name} {has}, {gain} than the n-grams alone and {_against_controls(findings, system)}")
+    for system, member in {"two networks": "network", "two n-grams": "n-grams"}.items():
+        if comparison := findings.compared.get(f"{system} against {member}"):
+            controls.append(f"{system} mixed have {findings.mean(findings.systems[system])}, {_difference(comparison)}")
+    return f"Together: {'; '.join(said)}. The controls: {listed(controls)} than one."
 
 
-def _against_controls(findings: Findings, system: System) -> str:
-    """Say of a system whether it is better than each control."""
-    sides: dict[Side, list[str]] = {"ahead": [], "open": [], "behind": []}
-    for control in CONTROLS:
-        if (comparison := findings.compared.get((system, control))) is not None:
-            sides[comparison.verdict].append(f"{control} mixed ({_change(comparison)})")
-    words = {"ahead": "better than", "open": "level with", "behind": "worse than"}
-    return listed([f"{words[side]} {listed(names)}" for side, names in sides.items() if names])
+def _against_controls(findings: Findings, system: str) -> str:
+    """Say whether a system is better than each control."""
+    words, said = {"ahead": "better than", "open": "level with", "behind": "worse than"}, []
+    for control in ("two networks", "two n-grams"):
+        if comparison := findings.compared.get(f"{system} against {control}"):
+            said.append(f"{words[comparison.verdict]} {control} mixed ({_change(comparison)})")
+    return listed(said)
 
 
 def small(findings: Findings) -> str:
@@ -75,12 +65,11 @@ def small(findings: Findings) -> str:
 def adaptive(findings: Findings) -> str:
     """Compare the network, the n-grams and both, which learn from what they have scored."""
     systems, compared = findings.systems, findings.compared
-    gain = _difference(compared["adaptive both", "adaptive n-grams"])
+    network, ngrams, both = (_told(findings, systems[f"adaptive {side}"]) for side in ("network", "n-grams", "both"))
     return (
-        f"Adaptive, learning from the text that they have scored: the {systems['network'].name} has "
-        f"{_told(findings, systems['adaptive network'])}, the n-grams have "
-        f"{_told(findings, systems['adaptive n-grams'])}. {_judged(compared['adaptive network', 'adaptive n-grams'])}. "
-        f"Both together have {_told(findings, systems['adaptive both'])}, {gain} than the n-grams."
+        f"Adaptive, learning from the text that they have scored: the {systems['network'].name} has {network}; the "
+        f"n-grams have {ngrams}. {_judged(compared['adaptive network against adaptive n-grams'])}. Both together have "
+        f"{both}, {_difference(compared['adaptive both against adaptive n-grams'])} than the n-grams."
     )
 
 
@@ -116,21 +105,18 @@ def _difference(comparison: PairedComparison) -> str:
 
 def _judged(comparison: PairedComparison) -> str:
     """Say whether network or n-grams are better."""
-    change = f"the network's is {abs(percent(comparison.over_both.mean)):.1f} %"
-    change += f" {'lower' if comparison.over_both.mean < 0 else 'higher'} ({_interval(comparison.over_both)})"
     verdict = {"ahead": "The network is better", "behind": "Counting is better", "open": "They are level"}
-    return f"{verdict[comparison.verdict]}: {change}"
+    change = _difference(comparison).replace("; level", "")
+    return f"{verdict[comparison.verdict]}: the network's is {change}"
 
 
 def _by_size(findings: Findings, unit: Unit) -> str:
     """Say which side is better between which sizes, and by how much at the sizes that were measured."""
     parts, words = [], {"ahead": "networks are better", "behind": "pruned n-grams are better", "open": "both are level"}
     for each in segments(findings, unit):
-        changes = [percent(rival.comparison.over_both.mean) for rival in each.rivals]
-        told = [
-            f"{change:+.1f}" if each.side == "open" else f"{abs(change):.1f}" for change in sorted(changes, key=abs)
-        ]
-        by = " to ".join(dict.fromkeys((told[0], told[-1])))
+        changes = sorted(each.changes if each.side == "open" else map(abs, each.changes), key=abs)
+        told = [f"{change:{'+' if each.side == 'open' else ''}.1f}" for change in (changes[0], changes[-1])]
+        by = " to ".join(dict.fromkeys(told))
         parts.append(f"from {_size(each.low, unit)} to {_size(each.high, unit)} {words[each.side]} ({by} %)")
     return listed(parts)
 
@@ -166,8 +152,10 @@ def _rows(findings: Findings) -> list[tuple[str, ...]]:
 
 def _differences(findings: Findings) -> list[tuple[str, ...]]:
     """A row for each comparison: of what the sentences compare, and of networks with pruned n-grams."""
-    systems = findings.systems
-    compared = [(systems[a].name, systems[b].name, each) for (a, b), each in findings.compared.items()]
+    compared = []
+    for key, comparison in findings.compared.items():
+        first, second = (findings.systems[system].name for system in key.split(" against "))
+        compared.append((first, second, comparison))
     compared += [(f"{each.network.name}, by {each.unit}", each.ngram.name, each.comparison) for each in findings.rivals]
     return [
         (

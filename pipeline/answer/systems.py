@@ -1,4 +1,4 @@
-"""The costs of each character of the test text under all that the sentences compare, and n-gram models of a given size.
+"""What the sentences compare: the costs of each character of the test text, n-gram models of a given size, and rows.
 
 Shapes: S seeds, N characters.
 """
@@ -13,10 +13,10 @@ from torch import Tensor
 from models.complexity import GATE_MACS, evidence_macs_per_char
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
-from models.ngram import BASELINE_ORDERS, KneserNey, NGrams, ngram_label, predicted_bits_per_char
-from models.packing import packed_ngrams, unpacked_ngrams
+from models.ngram import KneserNey, NGrams, ngram_label
+from models.packing import packed_ngrams
 from models.pruning import pruned
-from pipeline.answer.findings import BLOCK_CHARS, COMPARED, Model, System, Unit
+from pipeline.answer.findings import BLOCK_CHARS, COMPARED, Model, Unit
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.text.corpus import Corpus
 from pipeline.training.adaptive import CACHE_ORDER, STEP, Side, adaptive_scores
@@ -24,122 +24,103 @@ from pipeline.training.evaluation import text_costs
 from pipeline.training.mixing import ReadNetwork, costs_of_best_mixture
 from pipeline.training.timing import generation_ms_per_char
 
-Bits = Mapping[System, NDArray[np.float64]]
+Bits = NDArray[np.float64]
 """Costs (S, N) in bits of each character of the test text; (1, N) of what has no seeds."""
 
-ADAPTIVE: dict[Side, System] = {
-    "network": "adaptive network",
-    "both": "adaptive both",
-    "n-grams": "adaptive n-grams",
-}
-SIDES: tuple[Side, ...] = tuple(ADAPTIVE)
 ADAPTED_CHARS = 50_000  # of the test text that are read adaptively, at most
-PRUNED_ORDERS = range(4, 9)
-BYTES_AN_NGRAM = 1.6  # about, of a single order
+PRUNED_ORDERS = (5, 6, 7)
 GATED_FROM = 50_000  # numbers or bytes from which pruned n-grams of all orders may be better than those of one
 STEPS_TO_SIZE, SMALLEST_SHARE, LARGEST_SHARE = 5, 0.96, 0.99  # of the search for a number of n-grams; of a size
 
 
+def in_bits(nats: Sequence[Tensor]) -> Bits:
+    """Costs (N,) in nats, by seed."""
+    return np.asarray(torch.stack(list(nats)) / np.log(2))
+
+
 def bits_of_systems(
     corpus: Corpus, networks: Sequence[LanguageModel], on_top: Sequence[LanguageModel]
-) -> tuple[Bits, dict[System, float]]:
-    """Costs in bits of each character of the test text, and the CPU milliseconds a character of what reads adaptively.
+) -> tuple[dict[str, Bits], dict[str, float]]:
+    """Costs of all systems, and the CPU milliseconds a character of those that are adaptive.
 
     ``networks`` are the default network by seed, ``on_top`` the largest one on top of n-grams. Two networks are mixed
     for each seed and the next; what they gain on average is subtracted from the seed's own cost, so that an interval
     over seeds contains a seed's whole effect.
     """
     val, test = (torch.from_numpy(corpus.split("stream", split)) for split in ("val", "test"))
-    ngram, by_seed = corpus.ngram("stream"), torch.stack([text_costs(each, test) for each in networks])
-    order, symbols = corpus.baselines("stream")["val"].best_order, len(corpus.vocabulary)
-    single = NGramModel(NGramTables(KneserNey(corpus.baseline_text("stream"), symbols, order)), None)
+    ngram, by_seed = corpus.ngram("stream"), [text_costs(each, test) for each in networks]
+    order, vocab_size = corpus.baselines("stream")["val"].best_order, len(corpus.vocabulary)
+    single = NGramModel(NGramTables(KneserNey(corpus.baseline_text("stream"), vocab_size, order)), None)
     readers = [ReadNetwork(each) for each in networks]
-    nats: dict[System, Tensor] = {
+    nats = {
         "network": by_seed,
-        "n-grams": ngram.costs(test.numpy())[None],
-        "mixed": torch.stack([costs_of_best_mixture(each, ngram, val, test) for each in readers]),
-        "on top": torch.stack([text_costs(each, test) for each in on_top]),
-        "two n-grams": costs_of_best_mixture(single, ngram, val, test)[None],
+        "n-grams": [ngram.costs(test.numpy())],
+        "mixed": [costs_of_best_mixture(each, ngram, val, test) for each in readers],
+        "on top": [text_costs(each, test) for each in on_top],
+        "two n-grams": [costs_of_best_mixture(single, ngram, val, test)],
     }
     if len(networks) > 1:
-        seconds = [*range(1, len(networks)), 0]
-        mixed = [costs_of_best_mixture(readers[a], readers[b], val, test) for a, b in enumerate(seconds)]
-        nats["two networks"] = by_seed + torch.stack(mixed) - (by_seed + by_seed[seconds]) / 2
-    read = [
-        adaptive_scores(
-            each, corpus, "stream", test[:ADAPTED_CHARS].numpy(), SIDES if each is networks[0] else SIDES[:2]
-        )
-        for each in networks
-    ]
-    for side in SIDES:
-        nats[ADAPTIVE[side]] = torch.stack([scores[side].costs for scores in read if side in scores])
-    bits = {name: np.asarray(each / np.log(2)) for name, each in nats.items()}
-    return bits, {ADAPTIVE[side]: read[0][side].ms_per_char for side in SIDES}
+        nats["two networks"] = [
+            costs_of_best_mixture(readers[seed - 1], each, val, test) + (by_seed[seed] - by_seed[seed - 1]) / 2
+            for seed, each in enumerate(readers)
+        ]
+    milliseconds = {}
+    for seed, network in enumerate(networks):
+        sides: tuple[Side, ...] = ("network", "both") if seed else ("network", "both", "n-grams")
+        for side, read in adaptive_scores(network, corpus, "stream", test[:ADAPTED_CHARS].numpy(), sides).items():
+            nats.setdefault(f"adaptive {side}", []).append(read.costs)
+            milliseconds[f"adaptive {side}"] = read.ms_per_char
+    return {system: in_bits(each) for system, each in nats.items()}, milliseconds
 
 
-def compared(bits: Bits) -> dict[tuple[System, System], PairedComparison]:
+def compared(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
     """Compare what was measured, on the characters that both have read."""
-    known = [pair for pair in COMPARED if pair[0] in bits and pair[1] in bits]
-    length = {pair: min(bits[each].shape[1] for each in pair) for pair in known}
-    return {
-        (first, second): paired(bits[first][:, :end] - bits[second][:, :end], BLOCK_CHARS)
-        for (first, second), end in length.items()
-    }
+    found = {}
+    for key in COMPARED:
+        first, second = (bits.get(system) for system in key.split(" against "))
+        if first is not None and second is not None:
+            end = min(first.shape[1], second.shape[1])
+            found[key] = paired(first[:, :end] - second[:, :end], BLOCK_CHARS)
+    return found
 
 
 def system_models(
     network: Model,
-    counted: Sequence[Model],
+    ngrams: Model,
+    single: Model,
     on_top: Model,
-    corpus: Corpus,
-    bits: Bits,
-    adaptive_ms: Mapping[System, float],
-) -> dict[System, Model]:
-    """What the sentences compare, with its costs.
+    bits: Mapping[str, Bits],
+    milliseconds: Mapping[str, float],
+    vocab_size: int,
+) -> dict[str, Model]:
+    """What the sentences compare, with its costs; ``single`` is the n-gram model of the best single order.
 
     A mixture costs what its models do and 2 V MACs. A network that learns costs its MACs three times, forward and
     twice as many backward, and two for each weight at every step; the n-grams that learn are two models of all orders
-    and the cache. What learns keeps the training text, too, so its size is not told.
+    and the cache.
     """
-    ngrams, vocab_size = counted[-1], len(corpus.vocabulary)
-    single = counted[corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
-    cache = evidence_macs_per_char(vocab_size, CACHE_ORDER, is_gated=False)
-    by_network = 3 * network.macs_per_char + 2 * network.size("numbers") // STEP
-    by_ngrams = 2 * ngrams.macs_per_char + cache + 3 * vocab_size
-
-    def perplexities(system: System) -> tuple[float, ...]:
-        return tuple((2 ** bits[system].mean(1)).tolist())
-
-    def mixed(name: str, first: Model, second: Model, system: System) -> Model:
-        return Model(
-            name=f"{name}, mixed",
-            test=perplexities(system),
-            macs_per_char=first.macs_per_char + second.macs_per_char + 2 * vocab_size,
-            ms_per_char=first.ms_per_char + second.ms_per_char,
-            stored_numbers=first.size("numbers") + second.size("numbers"),
-            shipped_bytes=first.size("bytes") + second.size("bytes"),
-        )
-
-    def adaptive(name: str, macs: int, system: System) -> Model:
-        return Model(f"{name}, adaptive", perplexities(system), macs, adaptive_ms[system])
-
-    found: dict[System, Model] = {
-        "network": network,
-        "n-grams": ngrams,
-        "on top": on_top,
-        "mixed": mixed(f"{network.name} and n-grams", network, ngrams, "mixed"),
-        "two n-grams": mixed(f"{single.name} and n-grams", single, ngrams, "two n-grams"),
+    pairs = {"mixed": (network, ngrams), "two networks": (network, network), "two n-grams": (single, ngrams)}
+    learning = {
+        "adaptive network": 3 * network.macs_per_char + 2 * network.stored_numbers // STEP,
+        "adaptive n-grams": 2 * ngrams.macs_per_char + evidence_macs_per_char(vocab_size, CACHE_ORDER, is_gated=False),
     }
-    if "two networks" in bits:
-        found["two networks"] = mixed(f"two seeds of {network.name}", network, network, "two networks")
-    return found | {
-        "adaptive network": adaptive(network.name, by_network, "adaptive network"),
-        "adaptive n-grams": adaptive("n-grams", by_ngrams, "adaptive n-grams"),
-        "adaptive both": adaptive("both", by_network + by_ngrams + vocab_size, "adaptive both"),
-    }
-
-
-# --- n-gram models, and their sizes ----------------------------------------------------------------------------------
+    learning["adaptive both"] = sum(learning.values()) + 4 * vocab_size
+    found = {"network": network, "n-grams": ngrams, "on top": on_top}
+    for system in sorted(bits.keys() - found.keys()):
+        test = tuple((2 ** bits[system].mean(1)).tolist())
+        if system in learning:
+            found[system] = Model(system, test, learning[system], milliseconds[system])
+        else:
+            first, second = pairs[system]
+            found[system] = Model(
+                name=f"{system}, mixed" if system != "mixed" else f"{first.name} and n-grams, mixed",
+                test=test,
+                macs_per_char=first.macs_per_char + second.macs_per_char + 2 * vocab_size,
+                ms_per_char=first.ms_per_char + second.ms_per_char,
+                stored_numbers=first.stored_numbers + second.stored_numbers,
+                shipped_bytes=first.shipped_bytes + second.shipped_bytes,
+            )
+    return found
 
 
 def ngram_row(ngrams: NGramModel, test: float, fit_seconds: float | None = None, is_pruned: bool = False) -> Model:
@@ -162,42 +143,31 @@ def ngram_row(ngrams: NGramModel, test: float, fit_seconds: float | None = None,
 
 
 def rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> NGramModel:
-    """The n-gram model of at most this size that is the best on validation, as shipped if the unit is bytes.
+    """The pruned n-gram model of at most this size that is the best on validation.
 
-    ``ngrams`` are those of the training text, of orders 1 to LONGEST. They are pruned, and of a single order, or for a
-    large size maybe of all orders with a gate.
+    It is of a single order, or for a large size maybe of all orders with a gate. ``ngrams`` are those of the training
+    text, of orders 1 to LONGEST.
     """
-    symbols, val = corpus.vocabulary, corpus.split("stream", "val")
-    is_large = limit >= GATED_FROM
+    vocab_size, val, found = len(corpus.vocabulary), corpus.split("stream", "val"), []
+    for order in (*PRUNED_ORDERS, *[LONGEST] * (limit >= GATED_FROM)):
+        is_gated = order == LONGEST
 
-    def of_order(order: int, most: int) -> KneserNey:
-        return pruned(ngrams[:order], len(symbols), most)
+        def pruned_to(most: int, order: int = order, gated: bool = is_gated) -> NGramModel:
+            tables = NGramTables(pruned(ngrams[:order], vocab_size, most))
+            return NGramModel(tables, OrderGate(LONGEST) if gated else None)
 
-    def single(most: int) -> NGramModel:
-        return NGramModel(NGramTables(of_order(best, most)), None)
-
-    def untrained(most: int) -> NGramModel:
-        return NGramModel(NGramTables(of_order(LONGEST, most)), OrderGate(LONGEST))
-
-    guess = limit if unit == "numbers" else max(1, round(limit / BYTES_AN_NGRAM))
-    best = min(PRUNED_ORDERS, key=lambda order: predicted_bits_per_char(of_order(order, guess), val))
-    if unit == "numbers":
-        found = [single(limit)]
-        if is_large:
-            found.append(corpus.ngram("stream", (limit - GATE_MACS) // 2))
-    else:
-        found = [single(_most(single, limit, guess))]
-        if is_large:
-            found.append(corpus.ngram("stream", _most(untrained, limit, guess * 2 // 3)))
-        found = [unpacked_ngrams(packed_ngrams(each), len(symbols), each.gate is not None) for each in found]
+        most = (limit - GATE_MACS) // 2 if is_gated else limit
+        if unit == "bytes":
+            most = _most(pruned_to, limit)
+        found.append(corpus.ngram("stream", most) if is_gated else pruned_to(most))
     return min(found, key=lambda each: float(each.costs(val).mean()))
 
 
-def _most(build: Callable[[int], NGramModel], limit: int, guess: int) -> int:
+def _most(pruned_to: Callable[[int], NGramModel], limit: int) -> int:
     """The number of n-grams of the largest model of nearly ``limit`` bytes."""
-    fits, most = 1, guess
+    fits, most = 1, limit // 2
     for _ in range(STEPS_TO_SIZE):
-        model = build(most)
+        model = pruned_to(most)
         size = len(packed_ngrams(model))
         if size <= LARGEST_SHARE * limit:
             fits = max(fits, most)

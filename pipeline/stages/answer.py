@@ -5,26 +5,24 @@ the same run and trains only what is missing. With more --seeds, it trains the a
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from statistics import fmean, median
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from models.complexity import evidence_macs_per_char
 from models.config import ModelConfig
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate
 from models.language_model import LanguageModel
-from models.ngram import KneserNey, NGrams, ngrams_of
+from models.ngram import BASELINE_ORDERS, KneserNey, ngrams_of
 from pipeline.answer import figures
-from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, Rivals, System, segments
+from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, Rivals, segments
 from pipeline.answer.plan import Planned, planned
 from pipeline.answer.sentences import answer_note, four_sentences
-from pipeline.answer.systems import bits_of_systems, compared, ngram_row, rival, system_models
+from pipeline.answer.systems import bits_of_systems, compared, in_bits, ngram_row, rival, system_models
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, models_of
@@ -60,12 +58,7 @@ PER_SEED = (  # of a training, in the result
     "epochs",
 )
 
-RECORDED: dict[str, System] = {  # metrics of the run
-    "test_perplexity": "network",
-    "mixture_test_perplexity": "mixed",
-    "on_top_of_ngram_test_perplexity": "on top",
-    "ngram_test_perplexity": "n-grams",
-}
+Results = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
 
 
 @dataclass(frozen=True)
@@ -159,52 +152,39 @@ class _Answer(Sweep[AnswerRun]):
         """Measure what the trainings have not measured, and record the answer."""
         began = time.monotonic()
         torch.set_num_threads(1)
-        findings = self._findings()
+        seeds, numbers = range(self.config.seeds), range(len(self.plan))
+        results = [[self._results[number, seed] for seed in seeds] for number in numbers]
+        findings = self._findings(results)
         sentences = four_sentences(findings)
         seconds += time.monotonic() - began
+        mean = {each.name: findings.mean(each) for each in findings.models}
         result = {
             "run_id": self.run.id,
-            "corpus": self.corpus.label,
             "corpus_sha256": self.corpus.corpus_sha256,
             "train_characters": self.corpus.train_chars,
             "seeds": self.config.seeds,
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
             "sentences": sentences,
-            "python_ms_per_char": findings.python_ms,
-            "models": [
-                asdict(each) | {"test": list(each.test), "test_perplexity": asdict(findings.mean(each))}
-                for each in findings.models
-            ],
-            "counted": [each.name for each in findings.counted],
-            "systems": {name: each.name for name, each in findings.systems.items()},
-            "differences_in_bits_per_char": {
-                f"{first} against {second}": asdict(comparison) | {"verdict": comparison.verdict}
-                for (first, second), comparison in findings.compared.items()
-            },
-            "rivals": [
-                {"unit": each.unit, "network": each.network.name, "ngram": each.ngram.name}
-                | {"size": each.size, "difference_in_bits_per_char": asdict(each.comparison)}
-                | {"verdict": each.comparison.verdict}
-                for each in findings.rivals
-            ],
-            "segments": {
-                unit: [{"low": each.low, "high": each.high, "side": each.side} for each in segments(findings, unit)]
-                for unit in UNITS
-            },
+            **asdict(findings),
+            "test_perplexity": {name: asdict(each) for name, each in mean.items()},
+            "segments": {unit: [asdict(each) for each in segments(findings, unit)] for unit in UNITS},
             "trainings": [
-                {"name": model.name, "family": each.family, "text_chars": each.text_chars}
-                | {"budget_chars": each.train.budget_chars, "seed": seed}
-                | {name: result[name] for name in PER_SEED}
-                for each, model, of_model in zip(self.plan, findings.trained, self._by_plan(), strict=True)
+                {"network": model.name, "seed": seed, **{name: result[name] for name in PER_SEED}}
+                for model, of_model in zip(findings.trained, results, strict=True)
                 for seed, result in enumerate(of_model)
             ],
         }
         metrics = {
-            f"result/{metric}": findings.mean(findings.systems[system]).mean for metric, system in RECORDED.items()
+            f"result/{name}": mean[findings.systems[system].name].mean
+            for name, system in (
+                ("test_perplexity", "network"),
+                ("mixture_test_perplexity", "mixed"),
+                ("on_top_of_ngram_test_perplexity", "on top"),
+                ("ngram_test_perplexity", "n-grams"),
+            )
         }
-        for (first, second), comparison in findings.compared.items():
-            metrics[f"answer/{first} against {second}"] = comparison.over_both.mean
+        metrics |= {f"answer/{key}": each.over_both.mean for key, each in findings.compared.items()}
         self.run.picture("plots/answer.png", figures.answer_picture(findings), "summary")
         self.run.picture("plots/costs.png", figures.costs_picture(findings), "summary")
         self.run.constants(metrics)
@@ -213,63 +193,58 @@ class _Answer(Sweep[AnswerRun]):
         self.run.note(f"{answer_note(findings, sentences)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return AnswerRun(self.run.id, findings, sentences, result)
 
-    def _by_plan(self) -> list[list[Mapping[str, Any]]]:
-        """The results of the trainings of each network of the plan, by seed."""
-        seeds = range(self.config.seeds)
-        return [[self._results[number, seed] for seed in seeds] for number in range(len(self.plan))]
-
-    def _findings(self) -> Findings:
-        counted, (python_ms, trained) = self._counted(), self._trained()
-        models = {
-            model: [partial(_model, result["run_id"]) for result in results]
-            for model, results in zip(trained, self._by_plan(), strict=True)
+    def _findings(self, results: Results) -> Findings:
+        counted, (python_ms, trained) = self._counted(), self._trained(results)
+        runs = {
+            model: [result["run_id"] for result in of_model] for model, of_model in zip(trained, results, strict=True)
         }
         (network,) = (model for each, model in zip(self.plan, trained, strict=True) if each.is_default)
         on_top = [each for each in trained if each.family == "on top"][-1]
-        bits, adaptive_ms = bits_of_systems(
-            self.corpus, [load() for load in models[network]], [load() for load in models[on_top]]
+        text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
+        bits, milliseconds = bits_of_systems(
+            self.corpus, [_model(each) for each in runs[network]], [_model(each) for each in runs[on_top]]
         )
-        systems = system_models(network, counted, on_top, self.corpus, bits, adaptive_ms)
+        single = counted[self.corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
+        systems = system_models(network, counted[-1], single, on_top, bits, milliseconds, vocab_size)
         findings = Findings(self.corpus.label, counted, trained, (), systems, compared(bits), python_ms)
 
-        test = torch.from_numpy(self.corpus.split("stream", "test"))
-        text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        ngrams, rivals = list(ngrams_of(text, vocab_size, LONGEST)), list[Rivals]()
+        test, ngrams, rivals = self.corpus.split("stream", "test"), list(ngrams_of(text, vocab_size, LONGEST)), []
         for each in findings.by_size:
-            costs = torch.stack([text_costs(load(), test) for load in models[each]])
-            rivals += self._rivals(each, np.asarray(costs / np.log(2)), ngrams)
+            by_network = in_bits([text_costs(_model(run_id), torch.from_numpy(test)) for run_id in runs[each]])
+            for unit in UNITS:
+                pruned = rival(self.corpus, ngrams, unit, each.size(unit))
+                by_ngram = in_bits([pruned.costs(test)])
+                row = ngram_row(pruned, float(2 ** by_ngram.mean()), is_pruned=True)
+                rivals.append(Rivals(unit, each, row, paired(by_network - by_ngram, BLOCK_CHARS)))
         return replace(findings, rivals=tuple(rivals))
 
     def _counted(self) -> tuple[Model, ...]:
         """Fit and time the n-grams of each order, and all orders together."""
         text, symbols = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        baselines = self.corpus.baselines("stream")
+        baselines = self.corpus.baselines("stream")["test"]
         KneserNey(text, symbols, 1)  # not timed: reads the text into memory
         counted = []
-        for test in (*baselines["test"].singles, baselines["test"].ngram):
-            is_gated = test == baselines["test"].gated
+        for test in (*baselines.singles, baselines.ngram):
             began = time.perf_counter()
             tables = NGramTables(KneserNey(text, symbols, test.order))
-            ngram = NGramModel(tables, fit_gate(text, tables) if is_gated else None)
+            ngram = NGramModel(tables, fit_gate(text, tables) if test is baselines.gated else None)
             seconds = time.perf_counter() - began
             counted.append(ngram_row(ngram, 2**test.bits_per_char, seconds))
         return tuple(counted)
 
-    def _trained(self) -> tuple[float, tuple[Model, ...]]:
+    def _trained(self, results: Results) -> tuple[float, tuple[Model, ...]]:
         """The milliseconds in which the smallest network writes a character, and the trained networks.
 
-        Those trained on all of the text are timed; on a part, the default network takes as long.
+        One network of each shape is timed.
         """
-        networks, vocab_size = list(zip(self.plan, self._by_plan(), strict=True)), len(self.corpus.vocabulary)
-        runs = [results[0]["run_id"] for each, results in networks if not each.train.train_chars]
+        vocab_size, shapes = len(self.corpus.vocabulary), [each.model.shape for each in self.plan]
+        loads = {shape: partial(_model, of_model[0]["run_id"]) for shape, of_model in zip(shapes, results, strict=True)}
         smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
-        loads = [partial(_model, run_id) for run_id in runs]
-        python_ms, *times = generation_ms_per_char([lambda: smallest, *loads])
-        ms_per_char = dict(zip(runs, times, strict=True))
-        of_default = next(ms_per_char[results[0]["run_id"]] for each, results in networks if each.is_default)
+        python_ms, *times = generation_ms_per_char([lambda: smallest, *loads.values()])
+        ms_per_char = dict(zip(loads, times, strict=True))
         counts, trained = self.corpus.ngram("stream"), []
-        for each, results in networks:
-            result, is_on_top = results[0], each.family == "on top"
+        for each, of_model in zip(self.plan, results, strict=True):
+            result, is_on_top = of_model[0], each.family == "on top"
             part = f" on {each.text_chars:,}" if each.train.train_chars else " on top" if is_on_top else ""
             numbers, macs = result["stored_numbers"], result["macs_per_char"]
             if is_on_top:  # the n-grams' second shares and their arithmetic, which a training's figures leave out
@@ -278,24 +253,15 @@ class _Answer(Sweep[AnswerRun]):
             trained.append(
                 Model(
                     name=f"{each.model.cell.upper()} {each.model.num_layers}x{each.model.hidden_size}{part}",
-                    test=tuple(result["test_perplexity"] for result in results),
+                    test=tuple(seed["test_perplexity"] for seed in of_model),
                     macs_per_char=macs,
-                    ms_per_char=ms_per_char.get(result["run_id"], of_default),
+                    ms_per_char=ms_per_char[each.model.shape],
                     stored_numbers=numbers,
-                    shipped_bytes=round(median(result["shipped_bytes"] for result in results)),
-                    fit_seconds=fmean(result["train_seconds"] for result in results),
+                    shipped_bytes=round(median(seed["shipped_bytes"] for seed in of_model)),
+                    fit_seconds=fmean(seed["train_seconds"] for seed in of_model),
                     family=each.family,
                     text_chars=each.text_chars,
                     ngram_test=result["ngram_test_perplexity"],
                 )
             )
         return python_ms, tuple(trained)
-
-    def _rivals(self, network: Model, bits: NDArray[np.float64], ngrams: Sequence[NGrams]) -> Iterator[Rivals]:
-        """Compare a network with n-grams pruned to its size; ``bits`` (S, N) are its costs of the test text."""
-        test = self.corpus.split("stream", "test")
-        for unit in UNITS:
-            pruned = rival(self.corpus, ngrams, unit, network.size(unit))
-            costs = np.asarray(pruned.costs(test) / np.log(2))
-            model = ngram_row(pruned, 2 ** costs.mean(), is_pruned=True)
-            yield Rivals(unit, network, model, paired(bits - costs, BLOCK_CHARS))

@@ -4,15 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.answer.findings import crossings, segments
-from tests.answer.made_up import made_up, rivals
-
-
-def test_curves_cross_where_their_straight_lines_in_logarithms_do():
-    found = crossings([(10, 4.0), (1000, 2.0)], [(1, 8.0), (10, 8.0), (1000, 1.0)])
-    assert found is not None
-    assert found[0]
-    assert found[1] == pytest.approx([10, 100, 1000])
+from pipeline.answer.findings import percent, segments
+from tests.answer.made_up import comparison, made_up
 
 
 def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_other():
@@ -28,10 +21,17 @@ def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_othe
 
 def test_sizes_are_cut_where_the_curves_cross_and_a_side_is_ahead_where_an_interval_decides():
     found = made_up()
-    pieces = {half: segments(replace(found, rivals=rivals(found, half)), "numbers") for half in (0.003, 0.02, 9.0)}
-    assert [each.side for each in pieces[0.003]] == ["behind", "ahead"]
-    assert [each.side for each in pieces[0.02]] == ["behind", "open"]
-    assert [each.side for each in pieces[9.0]] == ["open"]
-    first, second = pieces[0.02]
-    assert (first.low, first.high, second.high) == pytest.approx((3_400, second.low, 176_000))
-    assert [each.network.name for each in second.rivals] == ["LSTM 1x128", "LSTM 1x192"]
+    differences = (
+        0.2,
+        0.1,
+        0.1,
+        -0.1,
+        -0.1,
+    )  # at five sizes, of which the third and the fourth have a crossing between
+    for half, sides in ((0.05, ["behind", "ahead"]), (0.15, ["behind", "open"]), (0.25, ["open", "open"])):
+        pairs = zip(found.rivals, differences, strict=False)
+        made = tuple(replace(each, comparison=comparison(mean, half)) for each, mean in pairs)
+        first, second = segments(replace(found, rivals=made), "numbers")
+        assert [first.side, second.side] == sides
+        assert (first.low, first.high, second.high) == pytest.approx((3_400, (26_000 * 84_500) ** 0.5, 176_000))
+        assert second.changes == (percent(-0.1), percent(-0.1))

@@ -22,12 +22,12 @@ def test_the_interval_over_seeds_and_text_decides_which_side_is_better(mean, ver
 
 def test_what_is_together_is_compared_with_the_controls_that_there_are():
     found = made_up()
-    assert "better than two networks mixed (-2.7 %) and two n-grams mixed (-2.7 %)" in together(found)
-    level = {**found.compared, ("mixed", "two networks"): comparison(-0.01)}
+    assert "better than two networks mixed (-2.7 %) and better than two n-grams mixed (-2.7 %)" in together(found)
+    level = {**found.compared, "mixed against two networks": comparison(-0.01)}
     said = together(replace(found, compared=level))
-    assert "better than two n-grams mixed (-2.7 %) and level with two networks mixed (-0.7 %)" in said
-    one_seed = {pair: each for pair, each in found.compared.items() if "two networks" not in pair}
-    assert "two seeds" not in together(replace(found, compared=one_seed))
+    assert "level with two networks mixed (-0.7 %) and better than two n-grams mixed (-2.7 %)" in said
+    one_seed = {key: each for key, each in found.compared.items() if "two networks" not in key}
+    assert "two networks" not in together(replace(found, compared=one_seed))
 
 
 def test_every_crossing_is_said_in_both_units():
