@@ -32,8 +32,8 @@ NETWORK, NGRAM, GATED = ("#0072b2", "o", "-"), ("#d55e00", "s", "--"), ("#d55e00
 MIXED, ON_TOP, CONTROL = ("#009e73", "^", ""), ("#aa4499", "D", ":"), ("#777777", "v", "")
 
 Style = tuple[str, str, str]
-Panel = Callable[[Axes], None]
-"""Draws a panel, title and labels included, on axes whose place in the figure is final."""
+Panel = Callable[[Axes], Callable[[], None]]
+"""Draws a panel; what it returns places the labels, when all panels are drawn and their sizes are final."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,21 @@ class Series:
         return [(x, value.mean) for x, value in self.points]
 
 
-def _curves(title: str, label: str, series: Sequence[Series], bar: float | None = None) -> Panel:
-    """Series against what ``label`` names. Perplexity and x are logarithmic; with a ``bar``, y are differences."""
+def _curves(title: str, label: str, series: Sequence[Series], differences: str = "") -> Panel:
+    """Perplexities, or ``differences`` in percent, against what ``label`` names, on a logarithmic scale."""
 
-    def draw(axes: Axes) -> None:
-        axes.set_title(title, fontsize=TEXT_SIZE + 1, parse_math=False)
-        axes.set_xlabel(label, fontsize=TEXT_SIZE, parse_math=False)
+    def draw(axes: Axes) -> Callable[[], None]:
         every = [point for each in series for point in each.points]
         heights = [height for _, value in every for height in (value.mean, *(value.ends or ()))]
-        log_x(axes, [x for x, _ in every], is_narrow=True)
         lines: list[Line] = []
-        if bar is None:
-            axes.set_ylabel("test perplexity", fontsize=TEXT_SIZE)
-            log_y(axes, heights)
+        _describe(axes, title, label, differences or "test perplexity")
+        log_x(axes, [x for x, _ in every], is_narrow=True)
+        if differences:
+            axes.set_ylim(min(*heights, 0) - 1, max(*heights, 0) + 1)
+            axes.axhline(0, color=INK, linewidth=0.8)
+            lines += plotting.from_edge_to_edge(axes, [0])
         else:
-            axes.margins(y=0.12)
-            axes.set_ylim(min(*heights, bar) - 1, max(*heights, bar) + 1)
-            axes.axhline(bar, color=INK, linewidth=0.8)
-            lines += plotting.from_edge_to_edge(axes, [bar])
+            log_y(axes, heights)
         for each in series:
             colour, marker, line = each.style
             axes.plot(*zip(*each.means, strict=True), line, color=colour, linewidth=1.3, zorder=2.5)
@@ -84,17 +81,16 @@ def _curves(title: str, label: str, series: Sequence[Series], bar: float | None 
         labels.sort(key=lambda label: -len(label[0]))  # long ones name a series
         dots = [point for each in series for point in each.means]
         named, colours = [label[:3] for label in labels], [label[3] for label in labels]
-        write_labels(axes, named, dots, lines, keep=len(named), colours=colours)
+        return lambda: write_labels(axes, named, dots, lines, keep=len(named), colours=colours)
 
     return draw
 
 
 def _dots(title: str, bar: str, rows: Sequence[tuple[str, Style, PairedComparison]]) -> Panel:
-    """Differences from ``bar`` in percent of perplexity, a row each, with the interval by seeds and text."""
+    """Differences from ``bar``, a row each."""
 
-    def draw(axes: Axes) -> None:
-        axes.set_title(title, fontsize=TEXT_SIZE + 1, parse_math=False)
-        axes.set_xlabel(f"% of perplexity, against {bar}", fontsize=TEXT_SIZE, parse_math=False)
+    def draw(axes: Axes) -> Callable[[], None]:
+        _describe(axes, title, f"% of perplexity, against {bar}", "")
         axes.axvline(0, color=INK, linewidth=0.8)
         for row, (_, (colour, marker, _), comparison) in enumerate(rows):
             value = _in_percent(comparison)
@@ -102,19 +98,26 @@ def _dots(title: str, bar: str, rows: Sequence[tuple[str, Style, PairedCompariso
             error = [[value.mean - low], [high - value.mean]]
             axes.errorbar([value.mean], [row], xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=TEXT_SIZE, parse_math=False)
+        axes.set_yticks(range(len(rows)), [name for name, *_ in rows], parse_math=False)
+        return lambda: None
 
     return draw
+
+
+def _describe(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title, fontsize=TEXT_SIZE + 1, parse_math=False)
+    axes.set_xlabel(x, fontsize=TEXT_SIZE, parse_math=False)
+    axes.set_ylabel(y, fontsize=TEXT_SIZE)
+    axes.tick_params(labelsize=TEXT_SIZE)
 
 
 def _picture(panels: Sequence[Panel]) -> bytes:
     """Draw panels, two in a row."""
     rows = len(panels) // 2
     figure = new_figure(WIDTH, HEIGHT * rows, DOTS_PER_INCH)
-    for number in range(len(panels)):
-        add_axes(figure, place=100 * rows + 21 + number).tick_params(labelsize=TEXT_SIZE)
-    for axes, draw in zip(figure.axes, panels, strict=True):
-        draw(axes)
+    label = [draw(add_axes(figure, place=100 * rows + 21 + number)) for number, draw in enumerate(panels)]
+    for each in label:
+        each()
     return plotting.png(figure, shades=16)
 
 
@@ -150,16 +153,17 @@ def answer_picture(findings: Findings) -> bytes:
         "adaptive network": (f"{network}\nthat adapts", NETWORK),
         "adaptive both": ("both adapt", MIXED),
     }
-    sizes: list[Series] = []
+    smallest, largest = (findings.by_size[end].name for end in (0, -1))
+    small, sizes = f"Small: {smallest} to {largest}", list[Series]()
     for unit, style in zip(UNITS, (NETWORK, MIXED), strict=True):
         rivals = [each for each in findings.rivals if each.unit == unit]
-        labels = [f"by {unit}", *[each.network.name.rpartition("x")[2] for each in rivals[1:]]]
+        labels = [f"by {unit}", *(each.network.name.rpartition("x")[2] for each in rivals[1:])]
         sizes.append(Series(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
     return _picture(
         [
             _curves("Alone", f"training characters of {findings.text}", by_text),
             dots("Together", "n-grams", combined),
-            _curves("Small: networks against pruned n-grams", "stored numbers, or shipped bytes", sizes, bar=0.0),
+            _curves(small, "stored numbers, or shipped bytes", sizes, "% of perplexity, against pruned n-grams"),
             dots("Adaptive", "adaptive n-grams", learning),
         ]
     )

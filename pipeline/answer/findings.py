@@ -99,7 +99,8 @@ class Findings:
     def models(self) -> list[Model]:
         """All models, each once."""
         pruned = [each.ngram for each in self.rivals]
-        return list(dict.fromkeys([*self.counted, *pruned, *self.trained, *self.systems.values()]))
+        every = (*self.counted, *pruned, *self.trained, *self.systems.values())
+        return list({each.name: each for each in every}.values())
 
     def family(self, *families: Family) -> list[Model]:
         """The networks of these families."""
@@ -122,15 +123,17 @@ class Findings:
 
 @dataclass(frozen=True)
 class Segment:
-    """Sizes from ``low`` to ``high`` at which networks are ahead, behind or level ("open"), and their ``changes``.
+    """Sizes from ``low`` to ``high`` at which networks are ahead, behind or level ("open").
 
-    These are differences in percent of perplexity at the sizes that were measured.
+    ``changes`` are their differences in percent of perplexity at the sizes that were measured, of which some are
+    ``significant``.
     """
 
     low: float
     high: float
     side: Side
     changes: tuple[float, ...]
+    significant: int
 
 
 def segments(findings: Findings, unit: Unit) -> list[Segment]:
@@ -155,7 +158,7 @@ def segments(findings: Findings, unit: Unit) -> list[Segment]:
 def _segment(low: float, high: float, rivals: Sequence[Rivals]) -> Segment:
     sides = [each.comparison.verdict for each in rivals if each.comparison.verdict != "open"]
     changes = tuple(percent(each.comparison.over_both.mean) for each in rivals)
-    return Segment(low, high, sides[0] if sides else "open", changes)
+    return Segment(low, high, sides[0] if sides else "open", changes, len(sides))
 
 
 def percent(bits: float) -> float:

@@ -99,8 +99,8 @@ def _interval(estimate: Estimate, unit: str = " %") -> str:
 def _difference(comparison: PairedComparison) -> str:
     """Format how much lower or higher a perplexity is, with the interval by seeds and text."""
     change = percent(comparison.over_both.mean)
-    is_level = "; level" if comparison.verdict == "open" else ""
-    return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({_interval(comparison.over_both)}{is_level})"
+    known = [_interval(comparison.over_both) or "no interval", *["level"] * (comparison.verdict == "open")]
+    return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({'; '.join(known)})"
 
 
 def _judged(comparison: PairedComparison) -> str:
@@ -116,8 +116,10 @@ def _by_size(findings: Findings, unit: Unit) -> str:
     for each in segments(findings, unit):
         changes = sorted(each.changes if each.side == "open" else map(abs, each.changes), key=abs)
         told = [f"{change:{'+' if each.side == 'open' else ''}.1f}" for change in (changes[0], changes[-1])]
-        by = " to ".join(dict.fromkeys(told))
-        parts.append(f"from {_size(each.low, unit)} to {_size(each.high, unit)} {words[each.side]} ({by} %)")
+        by = f"{' to '.join(dict.fromkeys(told))} %"
+        if 0 < each.significant < len(changes):
+            by += f", significant at {each.significant} of {len(changes)} sizes"
+        parts.append(f"from {_size(each.low, unit)} to {_size(each.high, unit)} {words[each.side]} ({by})")
     return listed(parts)
 
 
@@ -134,13 +136,13 @@ def _rows(findings: Findings) -> list[tuple[str, ...]]:
     """A row for each model."""
 
     def number(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
+        return format(value, form) if value else ""
 
     return [
         (
             each.name,
             number(each.stored_numbers, ",d"),
-            number(None if each.shipped_bytes is None else each.shipped_bytes / 1000, ",.1f"),
+            number(each.shipped_bytes / 1000, ",.1f"),
             f"{each.macs_per_char:,}",
             f"{each.ms_per_char:.3f}",
             number(each.fit_seconds, ".2f"),

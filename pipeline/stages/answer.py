@@ -103,7 +103,7 @@ def _model(run_id: str) -> LanguageModel:
 class _Answer(Sweep[AnswerRun]):
     """The trainings of one answer, and the conclusions from them; ``earlier`` is its run if it was started before."""
 
-    preset, last_phase, closing_seconds = "stream", "comparing with n-grams", 20.0
+    preset, last_phase, closing_seconds = "stream", "comparing with n-grams", 80.0
 
     def __init__(
         self,

@@ -185,7 +185,8 @@ class Sweep(ABC, Generic[Conclusion]):
         if longest_first:
             tasks.sort(key=lambda task: self.expected_seconds(task.model, task.train), reverse=True)
         seconds = [self.expected_seconds(task.model, task.train) for task in tasks]
-        self.announce(what, queue_seconds(seconds, self.pool.count) / 60, link_to_run(self.run.id))
+        total = queue_seconds(seconds, self.pool.count) + self.closing_seconds
+        self.announce(what, total / 60, link_to_run(self.run.id))
         self.train_all(tasks, done)
 
     def train_all(self, waiting: list[TrainingTask], done: int = 0, phase: str = "") -> None:

@@ -34,7 +34,7 @@ def test_every_crossing_is_said_in_both_units():
     assert small(made_up()) == (
         "Small: by stored numbers, from 3,400 to 61,000 pruned n-grams are better (2.8 to 16.1 %) and from 61,000 to "
         "180,000 both are level (-0.5 to -1.0 %). By bytes when shipped, from 4 kB to 23 kB pruned n-grams are better "
-        "(5.0 to 5.7 %) and from 23 kB to 170 kB networks are better (0.7 to 2.3 %)."
+        "(5.0 to 5.7 %) and from 23 kB to 170 kB networks are better (0.7 to 2.3 %, significant at 1 of 3 sizes)."
     )
 
 

@@ -34,6 +34,7 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))
     patch.setattr("pipeline.answer.plan.ON_TOP_CHARS", {4: 100_000})
     patch.setattr("pipeline.answer.systems.ADAPTED_CHARS", 100)
+    patch.setattr("pipeline.answer.systems.PRUNED_ORDERS", (3,))
     patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
     patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
     for module in ("stages.answer", "answer.systems"):
@@ -76,7 +77,7 @@ def test_every_training_is_a_finished_run_nested_in_the_answers(done):
 
 
 def test_the_run_has_the_sentences_the_pictures_and_the_figures(done, said):
-    assert said[0].startswith("4 trainings: less than a minute with ")
+    assert said[0].startswith("4 trainings: about 1 min with ")
     run = MlflowClient().get_run(done.run_id)
     assert recorded.read_json(done.run_id, recorded.RESULT_FILE) == json.loads(json.dumps(done.result))
     assert list(done.result["sentences"]) == ["alone", "together", "small", "adaptive"]
