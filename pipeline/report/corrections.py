@@ -106,10 +106,10 @@ def _figures(evidence: Evidence) -> dict[str, str]:
 
     # the best networks of either recipe beside n-grams; perplexities are pooled
     if trained:
-        order = min(text.windowed, key=text.windowed.__getitem__)
-        ahead = sum(reproduction[id].mean_best_pooled < text.windowed[order] for id in trained)
-        bar, beat = f"{text.windowed[order]:.2f}", "beats" if ahead < 2 else "beat"
-        known["winners"] = f"{ahead or 'None'} of the {len(trained)} {beat} the {order}-gram ({bar})"
+        name, bar = [*text.levels.items()][1]
+        ahead = sum(reproduction[id].mean_best_pooled < bar for id in trained)
+        beat = "beats" if ahead < 2 else "beat"
+        known["winners"] = f"{ahead or 'None'} of the {len(trained)} {beat} the {name} ({bar:.2f})"
         if winner := against_counting(reproduction, "report", "windowed"):
             known["best network"] = f"Of {counted(len(trained), 'trained configuration')}, the best: {winner}."
             by_ours, read_on = (against_counting(reproduction, "same-text", reading) for reading in READINGS)

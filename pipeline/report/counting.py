@@ -42,10 +42,9 @@ class AgainstCounting:
             for name, each in (("seeds", self.comparison.over_seeds), ("the text", self.comparison.over_text))
             if each.ends
         ]
-        change = f"{100 * expm1(self.comparison.over_text.mean):+.1f} %"
+        change = f"{100 * expm1(self.comparison.over_text.mean):+.1f} %{''.join(intervals)}"
         side = {"ahead": "ahead of", "behind": "behind", "open": "level with"}[self.comparison.verdict]
-        network = f"{self.name} has {self.perplexity:.2f}"
-        return f"{network}, {side} the {self.order}-gram's {self.bar:.2f}: {change}{''.join(intervals)}"
+        return f"{self.name} has {self.perplexity:.2f}, {side} the {self.order}-gram's {self.bar:.2f}: {change}"
 
 
 def explained_by_recipe(network: AgainstCounting, ours: AgainstCounting) -> str:
@@ -80,10 +79,6 @@ def against_counting(reproduction: Reproduction, role: str, reading: Reading) ->
     if role == "same-text":
         by_shape = {reproduction[id].reported.shape: group.mean(axis=1) for id, group in ours.items()}
         spread = pooled_spread([*by_shape.values()])
-    return AgainstCounting(
-        name=best if role == "report" else reproduction[best].reported.shape,
-        perplexity=float(np.exp(ours[best].mean())),
-        order=order,
-        bar=float(np.exp(bar.mean())),
-        comparison=paired(ours[best] - bar, BLOCKS_AT_ONCE, spread),
-    )
+    name = best if role == "report" else reproduction[best].reported.shape
+    comparison = paired(ours[best] - bar, BLOCKS_AT_ONCE, spread)
+    return AgainstCounting(name, float(np.exp(ours[best].mean())), order, float(np.exp(bar.mean())), comparison)

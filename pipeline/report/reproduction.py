@@ -188,6 +188,12 @@ class TextFacts:
         """The perplexity of letter frequencies on the validation characters."""
         return self.val_perplexities[1]
 
+    @property
+    def levels(self) -> Mapping[str, float]:
+        """The perplexities of letter frequencies and of the n-gram of the best order in windows, by their names."""
+        order = min(self.windowed, key=self.windowed.__getitem__)
+        return {"letters": self.windowed[1], f"{order}-gram": self.windowed[order]}
+
 
 @dataclass(frozen=True)
 class Reproduction:

@@ -6,7 +6,6 @@ other shows the book's average, as the report does.
 
 from dataclasses import replace
 
-from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
 from pipeline.support.page import charts
@@ -55,13 +54,9 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
                 reported=[(epoch, value) for epoch, value in ends if value is not None],
             )
         )
-    known = reproduction.text.windowed
-    names = {1: "letters", BASELINE_ORDER: f"{BASELINE_ORDER}-gram"}
-    lowest = min(known, key=known.__getitem__)
-    names[lowest] = f"{lowest}-gram"
     return charts.explorer(
         series,
-        {f"{name} {rounded(known[order])}": known[order] for order, name in names.items()},
+        {f"{name} {rounded(value)}": value for name, value in reproduction.text.levels.items()},
         front="validation perplexity at the best epoch, pooled",
         curves="perplexity, pooled: validation solid, training dashed",
         caption=CAPTION,
@@ -79,10 +74,7 @@ def answer_picture(reproduction: Reproduction) -> Drawing:
             marks.append(("cross", "cross", each.reported.perplexity_end))
         ticks = [("val", each.mean_best_val)] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
-    known = reproduction.text.windowed
-    lowest = min(known, key=known.__getitem__)
-    ngrams = {"letters": known[1], f"{lowest}-gram": known[lowest]}
-    drawn = charts.rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
+    drawn = charts.rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",
         Span("○", "train"),

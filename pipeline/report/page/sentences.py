@@ -68,7 +68,18 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
             f"{worst.reported.perplexity_end:g}, where it ends at {train} in training and {val} in validation (at best "
             f"{rounded(worst.mean_best_val)}, epoch {epochs})."
         )
-    return [*sentences, *_counting_sentence(reproduction, len(whole))]
+    if best := against_counting(reproduction, "report", "windowed"):
+        networks = counted(len(whole), "network")
+        opening = {
+            "ahead": f"The best of {networks} beats",
+            "behind": f"All {networks} lose to" if len(whole) > 1 else "The network loses to",
+            "open": f"The best of {networks} is level with",
+        }[best.comparison.verdict]
+        said = [f"{opening} n-grams that count the same characters: {best}."]
+        if opening.endswith("to") and (ours := against_counting(reproduction, "same-text", "windowed")):
+            said.append(f"By our own recipe, {'; '.join(filter(None, [str(ours), explained_by_recipe(best, ours)]))}.")
+        sentences.append(" ".join(said))
+    return sentences
 
 
 def _returned(reproduction: Reproduction) -> str:
@@ -80,21 +91,6 @@ def _returned(reproduction: Reproduction) -> str:
     row = max(equal, key=lambda row: sense(row.samples, reproduction.text.words)[1])
     texts = listed([f"“{text.rstrip()}”" for _, text in row.samples])
     return f"; one seed of {row.id} writes its {counted(len(row.samples), 'text')} letter for letter: {texts}"
-
-
-def _counting_sentence(reproduction: Reproduction, count: int) -> list[str]:
-    """Compare the best of so many networks with the n-gram of the best order; if it loses, our recipe as well."""
-    if not (best := against_counting(reproduction, "report", "windowed")):
-        return []
-    opening = {
-        "ahead": f"The best of {counted(count, 'network')} beats",
-        "behind": f"All {count} networks lose to" if count > 1 else "The network loses to",
-        "open": f"The best of {counted(count, 'network')} is level with",
-    }[best.comparison.verdict]
-    sentence = f"{opening} n-grams that count the same characters: {best}."
-    if best.comparison.verdict == "behind" and (ours := against_counting(reproduction, "same-text", "windowed")):
-        sentence += " By our own recipe, " + "; ".join(filter(None, [str(ours), explained_by_recipe(best, ours)])) + "."
-    return [sentence]
 
 
 def limitations(reproduction: Reproduction) -> list[str]:

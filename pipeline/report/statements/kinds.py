@@ -11,8 +11,7 @@ Statements are read from data/statements.csv or the file of ``--statements``, on
                  growing gap shows); grows-slightly (from the epoch that is the value, and gradually)
     gap-onset    from (visible from the epoch that is the value); from-slightly (and it grows little from there)
     orders       of the first compared with all others, unless it says with some
-    generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on); by-each-reason (as of
-                 best)
+    generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on)
     best         best-by-gap (because the others' gap is larger), most-accurate (the first of each cell is best among
                  its cell); by-each-reason, by-all-reasons (it rests on its reasons alone)
     texts        prompts (the report shows texts after the same prompts), transcript (of which the table has the texts),
@@ -38,11 +37,8 @@ from pipeline.report.statements.verdicts import Statement, Verdict
 from pipeline.report.table import DATA, SIZE, report_rows
 from pipeline.support.files import read_small
 
-BASES = {  # what decides a statement -> its name on the page
-    "training": "by trainings",
-    "report": "by the report's own numbers",
-    "caption": "captions and references",
-}
+# what decides a statement -> its name on the page
+BASES = {"training": "by trainings", "report": "by the report's own numbers", "caption": "captions and references"}
 CURVES = ("", "training", "validation", "training and validation", "not said")
 LARGEST_FILE = 1_000_000  # bytes
 NUMBER = r"\d+(\.\d+)?"

@@ -160,16 +160,12 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
         because += f" The prose has {prose:g} s of {first}, which its transcript contradicts."
     if relation == "shorter-than-some":
         return Verdict(statement, holds_if(any(known[first] < known[id] for id in others)), because)
-    words = {id: ratio_word(relation, known[first] / known[id], evidence.bounds) for id in others}
-    holding = [id for id, word in words.items() if word == HOLDS]
-    if len(holding) == len(others):
-        return Verdict(statement, HOLDS, because)
-    if holding:
-        return Verdict(statement, IN_PART, because, part=f"against {listed(holding)}")
-    if IN_PART in words.values():
-        degree, _, direction = relation.partition("-")
-        return Verdict(statement, IN_PART, because, part=f"{direction}, but not {degree}")
-    return Verdict(statement, FAILS, because)
+    parts = []
+    for id in others:
+        word = ratio_word(relation, known[first] / known[id], evidence.bounds)
+        degree = f", but not {relation.partition('-')[0]}" if word == IN_PART else ""
+        parts.append(Part(f"against {id}{degree}", word))
+    return each_of(statement, parts, because)
 
 
 # --- captions and references to figures ------------------------------------------------------------------------------

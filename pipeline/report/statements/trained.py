@@ -44,6 +44,7 @@ from pipeline.report.statements.verdicts import (
     each_of,
     holds_if,
 )
+from pipeline.support.statistics import Estimate
 from pipeline.support.wording import listed
 
 Gaps = Sequence[float]  # after each epoch
@@ -96,14 +97,13 @@ def gap_over(first: int, last: int) -> Measure:
     )
 
 
-def growth_from(epoch: int, epochs: int) -> Measure:
-    """By how much the gap grows from an epoch to the end, of so many epochs."""
-    first = min(epoch, epochs) - 1
-    return Measure(
-        f"growth of the gap from epoch {epoch}",
-        lambda run: gaps_of(run)[-1] - gaps_of(run)[first] if first < run.epochs else None,
-        logarithmic=False,
-    )
+def growth_from(id: str, epoch: int, evidence: Evidence) -> Estimate:
+    """By how much the gap of a configuration grows from an epoch to the end."""
+
+    def growth(run: JudgedTraining) -> float | None:
+        return gaps_of(run)[-1] - gaps_of(run)[epoch - 1] if epoch <= run.epochs else None
+
+    return evidence.mean(id, Measure(f"growth of the gap from epoch {epoch}", growth, logarithmic=False))
 
 
 def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
@@ -149,7 +149,7 @@ def _course(statement: Statement, evidence: Evidence, gaps: Gaps) -> tuple[str, 
         shown = f"is in successive stretches of {length} epochs {', '.join(f'{mean:+.2f}' for mean in means)}"
         return shown, [Part("", holds_if(all(before < after for before, after in pairwise(means))))]
     epoch = min(int(float(statement.value)), len(gaps))  # from which it grows by little in all, and gradually
-    means, growth = _stretches(gaps[epoch - 1 :], length), evidence.mean(id, growth_from(epoch, len(gaps)))
+    means, growth = _stretches(gaps[epoch - 1 :], length), growth_from(id, epoch, evidence)
     leap = max((after - before for before, after in pairwise(means)), default=0.0)
     shown = (
         f"grows by {with_interval(growth, 0, bounds.considerable_gap)} from epoch {epoch} to the end, where less than "
@@ -202,7 +202,7 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
     )
     parts = [Part("from when", holds_if(low <= mean.mean <= high), shown)]
     if statement.relation == "from-slightly":
-        growth = evidence.mean(id, growth_from(epoch, len(gaps)))
+        growth = growth_from(id, min(epoch, len(gaps)), evidence)
         shown = f"From epoch {epoch} to the end it grows by {with_interval(growth, 0, slight)}; less than {slight:g} is"
         parts.append(Part("by how much", holds_if(0 < growth.mean < slight), f"{shown} slight."))
     return each_of(statement, parts)
