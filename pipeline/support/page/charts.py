@@ -23,7 +23,7 @@ from pipeline.support.page.rendering import shared
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 
-LETTER, LINE_HEIGHT = 7, 12  # of a bold label in a wide font, in user units
+LETTER, LINE_HEIGHT = 7.5, 12  # of a bold label in a wide font, in user units
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 20, 244  # of the explorer's charts
 
