@@ -7,6 +7,7 @@ from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.counting import against_counting, explained_by_recipe
 from pipeline.report.reproduction import Curve, Reproduction
+from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match, sense
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
@@ -83,14 +84,14 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
 
 
 def _returned(reproduction: Reproduction) -> str:
-    """The configuration all of whose texts one seed writes too: of several, the one with the most varied words."""
-    rows = [each.reported for each in reproduction.configurations if each.reported.samples]
-    equal = [row for row in rows if len(row.samples) == len(best_match(reproduction[row.id])[1])]
-    if not equal:
-        return ""
-    row = max(equal, key=lambda row: sense(row.samples, reproduction.text.words)[1])
-    texts = listed([f"“{text.rstrip()}”" for _, text in row.samples])
-    return f"; one seed of {row.id} writes its {counted(len(row.samples), 'text')} letter for letter: {texts}"
+    """The configurations all of whose texts one seed writes too, unless these repeat the same words."""
+    clauses = []
+    for each in reproduction.configurations:
+        row, words = each.reported, reproduction.text.words
+        if 0 < len(row.samples) == len(best_match(each)[1]) and sense(row.samples, words)[1] >= Bounds().sense_share:
+            texts = listed([f"“{text}”" for _, text in row.samples])
+            clauses.append(f"; one seed of {row.id} writes its {len(row.samples)} texts letter for letter: {texts}")
+    return "".join(clauses)
 
 
 def limitations(reproduction: Reproduction) -> list[str]:

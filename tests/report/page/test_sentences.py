@@ -58,7 +58,7 @@ def test_our_recipe_beside_the_best_network_says_how_much_of_the_gap_it_explains
     assert ("explains" in sentence) == (shift < 0.1)
 
 
-def test_the_texts_that_are_named_are_those_with_the_most_varied_words():
+def test_equal_texts_are_named_unless_they_repeat_the_same_words():
     """All of two configurations' texts are written by one seed each; spaces at the end are not compared."""
     found = reproduction()
     for id, written in (("lstm-scratch-1x8", " the the the"), ("lstm-torch-2x128", " in the time ")):
