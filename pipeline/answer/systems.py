@@ -3,7 +3,10 @@
 Shapes: S seeds, N characters.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,21 +16,32 @@ from torch import Tensor
 from models.complexity import GATE_MACS, evidence_macs_per_char
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
-from models.ngram import KneserNey, NGrams, ngram_label
+from models.ngram import Ints, KneserNey, NGrams, as_ids, ngram_label
 from models.packing import packed_ngrams
 from models.pruning import pruned
 from pipeline.answer.findings import BLOCK_CHARS, COMPARED, Model, Unit
+from pipeline.answer.plan import Planned
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.text.corpus import Corpus
-from pipeline.training.adaptive import CACHE_ORDER, STEP, Side, adaptive_scores
+from pipeline.training.adaptive import (
+    CACHE_ORDER,
+    RATES,
+    STEP,
+    DynamicNetwork,
+    adaptive_model,
+    chosen,
+    fit_weights,
+    mixed_costs,
+    scales_of,
+    validation_text,
+)
 from pipeline.training.evaluation import text_costs
-from pipeline.training.mixing import ReadNetwork, costs_of_best_mixture
-from pipeline.training.timing import generation_ms_per_char
+from pipeline.training.mixing import Read, costs_of_best_mixture, reading
 
 Bits = NDArray[np.float64]
 """Costs (S, N) in bits of each character of the test text; (1, N) of what has no seeds."""
 
-ADAPTED_CHARS = 50_000  # of the test text that are read adaptively, at most
+ADAPTED_CHARS, ADAPTED_NUMBERS = 50_000, 25_000_000  # characters and probabilities of the test text, read adaptively
 PRUNED_ORDERS = (5, 6, 7)
 GATED_FROM = 50_000  # numbers or bytes from which pruned n-grams of all orders may be better than those of one
 STEPS_TO_SIZE, SMALLEST_SHARE, LARGEST_SHARE = 5, 0.96, 0.99  # of the search for a number of n-grams; of a size
@@ -40,36 +54,62 @@ def in_bits(nats: Sequence[Tensor]) -> Bits:
 
 def bits_of_systems(
     corpus: Corpus, networks: Sequence[LanguageModel], on_top: Sequence[LanguageModel]
-) -> tuple[dict[str, Bits], dict[str, float]]:
-    """Costs of all systems, and the CPU milliseconds a character of those that are adaptive.
+) -> dict[str, Bits]:
+    """Costs of all systems that do not adapt.
 
     ``networks`` are the default network by seed, ``on_top`` the largest one on top of n-grams. Two networks are mixed
-    for each seed and the next; what they gain on average is subtracted from the seed's own cost, so that an interval
-    over seeds contains a seed's whole effect.
+    for each seed and the one before; what they gain on average is subtracted from the seed's own cost, so that an
+    interval over seeds contains a seed's whole effect.
     """
     val, test = (torch.from_numpy(corpus.split("stream", split)) for split in ("val", "test"))
     ngram, by_seed = corpus.ngram("stream"), [text_costs(each, test) for each in networks]
     order, vocab_size = corpus.baselines("stream")["val"].best_order, len(corpus.vocabulary)
     single = NGramModel(NGramTables(KneserNey(corpus.baseline_text("stream"), vocab_size, order)), None)
-    readers = [ReadNetwork(each) for each in networks]
+
+    def mixed(first: Read, second: Read = ngram.log_probabilities) -> Tensor:
+        return costs_of_best_mixture(first, second, val, test)
+
+    reads = [reading(each) for each in networks]
     nats = {
         "network": by_seed,
         "n-grams": [ngram.costs(test.numpy())],
-        "mixed": [costs_of_best_mixture(each, ngram, val, test) for each in readers],
+        "mixed": [mixed(each) for each in reads],
         "on top": [text_costs(each, test) for each in on_top],
-        "two n-grams": [costs_of_best_mixture(single, ngram, val, test)],
+        "two n-grams": [mixed(single.log_probabilities)],
     }
     if len(networks) > 1:
         nats["two networks"] = [
-            costs_of_best_mixture(readers[seed - 1], each, val, test) + (by_seed[seed] - by_seed[seed - 1]) / 2
-            for seed, each in enumerate(readers)
+            mixed(reads[seed - 1], reads[seed]) + (by_seed[seed] - by_seed[seed - 1]) / 2 for seed in range(len(reads))
         ]
-    milliseconds = {}
-    for seed, network in enumerate(networks):
-        sides: tuple[Side, ...] = ("network", "both") if seed else ("network", "both", "n-grams")
-        for side, read in adaptive_scores(network, corpus, "stream", test[:ADAPTED_CHARS].numpy(), sides).items():
-            nats.setdefault(f"adaptive {side}", []).append(read.costs)
-            milliseconds[f"adaptive {side}"] = read.ms_per_char
+    return {system: in_bits(each) for system, each in nats.items()}
+
+
+def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> tuple[dict[str, Bits], dict[str, float]]:
+    """Costs of the network by seed, the n-grams, and both, all adaptive, and their CPU milliseconds a character.
+
+    Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds.
+    """
+    vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream")
+    test = as_ids(corpus.split("stream", "test")[: min(ADAPTED_CHARS, ADAPTED_NUMBERS // vocab_size)])
+    val_targets, targets = (torch.from_numpy(ids[1:]) for ids in (val, test))
+
+    def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float]:
+        model, began = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time()
+        return model.read(ids), 1e3 * (time.process_time() - began) / (len(ids) - 1)
+
+    counts_val, _ = read([], val, counts=True)
+    counts, ms = read([], test, counts=True)
+    by_ngrams = mixed_costs(counts, fit_weights(counts_val, val_targets), targets)
+    nats, milliseconds = {"adaptive n-grams": [by_ngrams]}, {"adaptive n-grams": ms}
+    for network in networks:
+        scales = scales_of(network, corpus, "stream")
+        tried, _ = read([DynamicNetwork(network, scales, rate) for rate in RATES], val)
+        for system, others in {"adaptive network": 0, "adaptive both": counts.shape[1]}.items():
+            rate, weights = chosen(tried, counts_val[:, :others], val_targets)
+            learned, own_ms = read([DynamicNetwork(network, scales, rate)], test)
+            costs = mixed_costs(torch.cat([learned, counts[:, :others]], dim=1), weights, targets)
+            nats.setdefault(system, []).append(costs)
+            milliseconds[system] = own_ms + (ms if others else 0)
     return {system: in_bits(each) for system, each in nats.items()}, milliseconds
 
 
@@ -123,22 +163,46 @@ def system_models(
     return found
 
 
-def ngram_row(ngrams: NGramModel, test: float, fit_seconds: float | None = None, is_pruned: bool = False) -> Model:
-    """An n-gram model with its costs.
+def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: float | None = None) -> Model:
+    """An n-gram model with its costs; it is pruned if the ``fit_seconds`` are not known.
 
     It stores one number for each n-gram of a single order; with a gate one for each share, and the gate's.
     """
     tables, is_gated = ngrams.tables, ngrams.gate is not None
     name = ngram_label(tables.order, None if is_gated else tables.order)
-    (ms_per_char,) = generation_ms_per_char([ngrams])
     return Model(
-        name=f"{name} pruned to {tables.entries:,}" if is_pruned else name,
+        name=f"{name} pruned to {tables.entries:,}" if fit_seconds is None else name,
         test=(test,),
         macs_per_char=evidence_macs_per_char(tables.vocab_size, tables.order, is_gated) + GATE_MACS * is_gated,
         ms_per_char=ms_per_char,
         stored_numbers=2 * tables.entries - tables.sizes[-1] + GATE_MACS if is_gated else tables.entries,
         shipped_bytes=len(packed_ngrams(ngrams)),
         fit_seconds=fit_seconds,
+    )
+
+
+def network_row(
+    planned: Planned, results: Sequence[Mapping[str, Any]], ngrams: NGramModel, ms_per_char: float
+) -> Model:
+    """A network with its costs, from its results by seed.
+
+    On top of ``ngrams``, these leave out the n-grams' second shares and arithmetic, which are added here.
+    """
+    result, is_on_top = results[0], planned.family == "on top"
+    part = f" on {planned.text_chars:,}" if planned.train.train_chars else " on top" if is_on_top else ""
+    shares = ngrams.entries - ngrams.tables.sizes[-1]
+    macs = evidence_macs_per_char(ngrams.tables.vocab_size, LONGEST, is_gated=True)
+    return Model(
+        name=f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}{part}",
+        test=tuple(each["test_perplexity"] for each in results),
+        macs_per_char=result["macs_per_char"] + is_on_top * macs,
+        ms_per_char=ms_per_char,
+        stored_numbers=result["stored_numbers"] + is_on_top * shares,
+        shipped_bytes=round(median(each["shipped_bytes"] for each in results)),
+        fit_seconds=fmean(each["train_seconds"] for each in results),
+        family=planned.family,
+        text_chars=planned.text_chars,
+        ngram_test=result["ngram_test_perplexity"],
     )
 
 

@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from statistics import fmean, median
 from typing import Any
 
 import torch
 
-from models.complexity import evidence_macs_per_char
 from models.config import ModelConfig
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate
 from models.language_model import LanguageModel
@@ -22,7 +20,16 @@ from pipeline.answer import figures
 from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, Rivals, segments
 from pipeline.answer.plan import Planned, planned
 from pipeline.answer.sentences import answer_note, four_sentences
-from pipeline.answer.systems import bits_of_systems, compared, in_bits, ngram_row, rival, system_models
+from pipeline.answer.systems import (
+    adaptive_bits,
+    bits_of_systems,
+    compared,
+    in_bits,
+    network_row,
+    ngram_row,
+    rival,
+    system_models,
+)
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, models_of
@@ -194,16 +201,16 @@ class _Answer(Sweep[AnswerRun]):
         return AnswerRun(self.run.id, findings, sentences, result)
 
     def _findings(self, results: Results) -> Findings:
-        counted, (python_ms, trained) = self._counted(), self._trained(results)
+        python_ms, counted, trained = self._timed(results)
         runs = {
             model: [result["run_id"] for result in of_model] for model, of_model in zip(trained, results, strict=True)
         }
         (network,) = (model for each, model in zip(self.plan, trained, strict=True) if each.is_default)
         on_top = [each for each in trained if each.family == "on top"][-1]
         text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        bits, milliseconds = bits_of_systems(
-            self.corpus, [_model(each) for each in runs[network]], [_model(each) for each in runs[on_top]]
-        )
+        networks = [_model(each) for each in runs[network]]
+        adaptive, milliseconds = adaptive_bits(self.corpus, networks)
+        bits = adaptive | bits_of_systems(self.corpus, networks, [_model(each) for each in runs[on_top]])
         single = counted[self.corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
         systems = system_models(network, counted[-1], single, on_top, bits, milliseconds, vocab_size)
         findings = Findings(self.corpus.label, counted, trained, (), systems, compared(bits), python_ms)
@@ -214,54 +221,34 @@ class _Answer(Sweep[AnswerRun]):
             for unit in UNITS:
                 pruned = rival(self.corpus, ngrams, unit, each.size(unit))
                 by_ngram = in_bits([pruned.costs(test)])
-                row = ngram_row(pruned, float(2 ** by_ngram.mean()), is_pruned=True)
+                (ms_per_char,) = generation_ms_per_char([pruned])
+                row = ngram_row(pruned, float(2 ** by_ngram.mean()), ms_per_char)
                 rivals.append(Rivals(unit, each, row, paired(by_network - by_ngram, BLOCK_CHARS)))
         return replace(findings, rivals=tuple(rivals))
 
-    def _counted(self) -> tuple[Model, ...]:
-        """Fit and time the n-grams of each order, and all orders together."""
-        text, symbols = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        baselines = self.corpus.baselines("stream")["test"]
-        KneserNey(text, symbols, 1)  # not timed: reads the text into memory
-        counted = []
-        for test in (*baselines.singles, baselines.ngram):
-            began = time.perf_counter()
-            tables = NGramTables(KneserNey(text, symbols, test.order))
-            ngram = NGramModel(tables, fit_gate(text, tables) if test is baselines.gated else None)
-            seconds = time.perf_counter() - began
-            counted.append(ngram_row(ngram, 2**test.bits_per_char, seconds))
-        return tuple(counted)
+    def _timed(self, results: Results) -> tuple[float, tuple[Model, ...], tuple[Model, ...]]:
+        """Time what writes a character: the smallest network; n-grams of each order, and all; a network of each shape.
 
-    def _trained(self, results: Results) -> tuple[float, tuple[Model, ...]]:
-        """The milliseconds in which the smallest network writes a character, and the trained networks.
-
-        One network of each shape is timed.
+        Returns the milliseconds of the smallest network, and the n-gram models and the trained networks.
         """
-        vocab_size, shapes = len(self.corpus.vocabulary), [each.model.shape for each in self.plan]
+        text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
+        baselines = self.corpus.baselines("stream")["test"]
+        scores = (*baselines.singles, baselines.ngram)
+        KneserNey(text, vocab_size, 1)  # not timed: reads the text into memory
+        ngrams, seconds = [], []
+        for score in scores:
+            began = time.perf_counter()
+            tables = NGramTables(KneserNey(text, vocab_size, score.order))
+            ngrams.append(NGramModel(tables, fit_gate(text, tables) if score is baselines.gated else None))
+            seconds.append(time.perf_counter() - began)
+        shapes = [each.model.shape for each in self.plan]
         loads = {shape: partial(_model, of_model[0]["run_id"]) for shape, of_model in zip(shapes, results, strict=True)}
         smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
-        python_ms, *times = generation_ms_per_char([lambda: smallest, *loads.values()])
-        ms_per_char = dict(zip(loads, times, strict=True))
-        counts, trained = self.corpus.ngram("stream"), []
-        for each, of_model in zip(self.plan, results, strict=True):
-            result, is_on_top = of_model[0], each.family == "on top"
-            part = f" on {each.text_chars:,}" if each.train.train_chars else " on top" if is_on_top else ""
-            numbers, macs = result["stored_numbers"], result["macs_per_char"]
-            if is_on_top:  # the n-grams' second shares and their arithmetic, which a training's figures leave out
-                numbers += counts.entries - counts.tables.sizes[-1]
-                macs += evidence_macs_per_char(vocab_size, LONGEST, is_gated=True)
-            trained.append(
-                Model(
-                    name=f"{each.model.cell.upper()} {each.model.num_layers}x{each.model.hidden_size}{part}",
-                    test=tuple(seed["test_perplexity"] for seed in of_model),
-                    macs_per_char=macs,
-                    ms_per_char=ms_per_char[each.model.shape],
-                    stored_numbers=numbers,
-                    shipped_bytes=round(median(seed["shipped_bytes"] for seed in of_model)),
-                    fit_seconds=fmean(seed["train_seconds"] for seed in of_model),
-                    family=each.family,
-                    text_chars=each.text_chars,
-                    ngram_test=result["ngram_test_perplexity"],
-                )
-            )
-        return python_ms, tuple(trained)
+        python_ms, *times = generation_ms_per_char([lambda: smallest, *ngrams, *loads.values()])
+        counted = tuple(map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds))
+        ms_per_char = dict(zip(loads, times[len(ngrams) :], strict=True))
+        trained = (
+            network_row(each, of_model, ngrams[-1], ms_per_char[each.model.shape])
+            for each, of_model in zip(self.plan, results, strict=True)
+        )
+        return python_ms, counted, tuple(trained)

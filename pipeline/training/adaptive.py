@@ -16,9 +16,8 @@ Shapes: N, n characters, M members, V vocabulary, K orders.
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -182,66 +181,63 @@ def fit_weights(members: Tensor, targets: Tensor) -> Tensor:
     return torch.from_numpy(minimize(nats, start.numpy(), jac=True, method="BFGS").x).float()
 
 
-Side = Literal["network", "n-grams", "both"]
-"""Which members a model has: the network alone, all others, or all."""
+def chosen(networks: Tensor, others: Tensor, targets: Tensor) -> tuple[float, Tensor]:
+    """The learning rate and the weights (1 + M,) of the lowest cost.
 
-
-@dataclass(frozen=True)
-class AdaptiveScore:
-    """Costs in nats (N - 1,) of a text that was read adaptively, CPU milliseconds a character, and refits."""
-
-    costs: Tensor
-    ms_per_char: float
-    refits: int
-
-
-def adaptive_scores(
-    model: LanguageModel, corpus: Corpus, preset: PresetName, ids: ArrayLike, sides: Sequence[Side]
-) -> dict[Side, AdaptiveScore]:
-    """Score a text (N,) adaptively by each side, from the trained weights and the training text on.
-
-    Each side has a learning rate and weights of its own.
+    ``networks`` (n, R, V) are log-probabilities by a network that learns at each of RATES, ``others`` (n, M, V) those
+    by the other members.
     """
-    train, ngram, counted = corpus.split(preset, "train"), corpus.ngram(preset), corpus.baseline_text(preset)
+    lowest, found = inf, (0.0, torch.empty(0))
+    for rate, network in zip(RATES, networks.split(1, dim=1), strict=True):
+        members = torch.cat([network, others], dim=1)
+        weights = fit_weights(members, targets)
+        if (nats := float(mixed_costs(members, weights, targets).sum())) < lowest:
+            lowest, found = nats, (rate, weights)
+    return found
+
+
+def scales_of(model: LanguageModel, corpus: Corpus, preset: PresetName) -> list[Tensor]:
+    """The gradients' scales of a model in the middle of its training text."""
+    train = corpus.split(preset, "train")
     steps = min(SCALE_STEPS, (len(train) - 1) // STEP)
     start = (len(train) - 1 - STEP * steps) // 2
     end = start + STEP * steps + 1
     prior = None
     if isinstance(model, NgramLanguageModel):
         prior = cross_fitted(corpus, preset, model.config.ngrams).at([(start, end)])
-    scales = gradient_scales(model, train[start:end], prior)
+    return gradient_scales(model, train[start:end], prior)
 
-    def adaptive(rates: Sequence[float], characters: int, counts: bool = True) -> AdaptiveModel:
-        every = max(REFIT_CHARS, STEP * -(-characters // (MOST_REFITS * STEP)))
-        return AdaptiveModel([DynamicNetwork(model, scales, rate) for rate in rates], ngram, counted, every, counts)
 
-    val = as_ids(corpus.split(preset, "val")[: min(FITTED_CHARS, FITTED_NUMBERS // (6 * model.vocab_size))])
-    targets, read = torch.from_numpy(val[1:]), adaptive(RATES, len(val)).read(val)
-    text, scores = torch.from_numpy(as_ids(ids)), dict[Side, AdaptiveScore]()
-    for side in sides:
-        lowest, rate, weights = inf, 0.0, torch.empty(0)
-        for number, candidate in enumerate(RATES):
-            columns = [number] * (side != "n-grams") + [-3, -2, -1] * (side != "network")
-            fitted = fit_weights(read[:, columns], targets)
-            if (nats := float(mixed_costs(read[:, columns], fitted, targets).sum())) < lowest:
-                lowest, rate, weights = nats, candidate, fitted
-        reader = adaptive([rate] * (side != "n-grams"), len(text), counts=side != "network")
-        started, costs = time.process_time(), []
-        for piece in text.split(REFIT_CHARS):
-            members = reader.read(piece)
-            costs.append(mixed_costs(members, weights, piece[-len(members) :]))
-        milliseconds = 1e3 * (time.process_time() - started) / (len(text) - 1)
-        scores[side] = AdaptiveScore(torch.cat(costs), milliseconds, reader.refits)
-    return scores
+def adaptive_model(
+    networks: Sequence[DynamicNetwork], corpus: Corpus, preset: PresetName, characters: int, counts: bool = True
+) -> AdaptiveModel:
+    """A model that will read a text of so many characters."""
+    every = max(REFIT_CHARS, STEP * -(-characters // (MOST_REFITS * STEP)))
+    return AdaptiveModel(networks, corpus.ngram(preset), corpus.baseline_text(preset), every, counts)
+
+
+def validation_text(corpus: Corpus, preset: PresetName) -> NDArray[np.int64]:
+    """The part of the validation text on which rate and weights are chosen."""
+    return as_ids(corpus.split(preset, "val")[: min(FITTED_CHARS, FITTED_NUMBERS // (6 * len(corpus.vocabulary)))])
 
 
 def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, ids: ArrayLike) -> dict[str, Any]:
-    """The figures of a text (N,) that the network and the n-grams read together."""
-    read = adaptive_scores(model, corpus, preset, ids, ["both"])["both"]
-    score = TextScore.of(read.costs)
+    """Score a text (N,) adaptively, from the trained weights and the training text on; CPU milliseconds are its own."""
+    scales, val = scales_of(model, corpus, preset), validation_text(corpus, preset)
+    tried = [DynamicNetwork(model, scales, rate) for rate in RATES]
+    read = adaptive_model(tried, corpus, preset, len(val)).read(val)
+    rate, weights = chosen(read[:, :-3], read[:, -3:], torch.from_numpy(val[1:]))
+
+    text = torch.from_numpy(as_ids(ids))
+    reader = adaptive_model([DynamicNetwork(model, scales, rate)], corpus, preset, len(text))
+    started, nats = time.process_time(), 0.0
+    for piece in text.split(REFIT_CHARS):
+        members = reader.read(piece)
+        nats += float(mixed_costs(members, weights, piece[-len(members) :]).sum())
+    score = TextScore(nats, len(text) - 1)
     return {
         "adaptive_perplexity": score.perplexity,
         "adaptive_bits_per_char": score.bits_per_char,
-        "adaptive_ms_per_char": read.ms_per_char,
-        "refits": read.refits,
+        "adaptive_ms_per_char": 1e3 * (time.process_time() - started) / score.characters,
+        "refits": reader.refits,
     }

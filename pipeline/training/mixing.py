@@ -3,8 +3,7 @@
 Shapes: N characters, V vocabulary, W mixture weights, n characters of one piece.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import torch
 from numpy.typing import ArrayLike
@@ -52,42 +51,32 @@ def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tu
     return text_costs(model, ids, cost), nats
 
 
-class Reads(Protocol):
-    """A model that predicts from the ``order`` - 1 latest characters, as ``NGramModel``."""
-
-    @property
-    def order(self) -> int: ...
-
-    def log_probabilities(self, ids: ArrayLike, context: int) -> Tensor: ...
+Read = Callable[[ArrayLike, int], Tensor]
+"""(ids (N,), context) -> log-probabilities (N - context, V) from position ``context`` on, as ``NGramModel``'s."""
 
 
-class ReadNetwork:
-    """A network as such a model. From whole rows on, it reads exactly as ``text_costs`` reads the text at once."""
+def reading(model: LanguageModel) -> Read:
+    """What a network reads: if the context is whole rows, exactly what ``text_costs`` reads in the whole text."""
 
-    order = ROW_CHARS + 1
-
-    def __init__(self, model: LanguageModel) -> None:
-        self.model = model
-
-    def log_probabilities(self, ids: ArrayLike, context: int) -> Tensor:
-        """ids (N,) -> natural log-probabilities (N - context, V) of the characters from ``context``, at least 1, on."""
-        logs = text_costs(self.model, torch.as_tensor(ids), lambda logits, _: logits.log_softmax(1).T)
+    def read(ids: ArrayLike, context: int) -> Tensor:
+        logs = text_costs(model, torch.as_tensor(ids), lambda logits, _: logits.log_softmax(1).T)
         return logs.T[context - 1 :].float()
 
+    return read
 
-def costs_of_best_mixture(first: Reads, second: Reads, val: Tensor, test: Tensor) -> Tensor:
+
+def costs_of_best_mixture(first: Read, second: Read, val: Tensor, test: Tensor) -> Tensor:
     """Costs in nats (N - 1,) on the ids ``test`` (N,) of the mixture of two models that is the best on ``val``."""
-    mixture = best_mixture(sum((each.sum(1) for each in _mixed(first, second, val)), torch.zeros(())))
-    return torch.cat([mixture.of(each) for each in _mixed(first, second, test)])
+    nats = torch.zeros(len(KINDS), len(WEIGHTS), dtype=torch.double)
+    for costs in _mixed(first, second, val):
+        nats += costs.sum(1)
+    mixture = best_mixture(nats)
+    return torch.cat([mixture.of(costs) for costs in _mixed(first, second, test)])
 
 
-def _mixed(first: Reads, second: Reads, ids: Tensor) -> Iterator[Tensor]:
+def _mixed(first: Read, second: Read, ids: Tensor) -> Iterator[Tensor]:
     """Yield the costs (2, n, W) under every mixture, for one piece of a text (N,) after the other."""
-    at_once = ROW_CHARS * ROWS_AT_ONCE
-    for start in range(1, len(ids), at_once):
-
-        def piece(model: Reads, start: int = start) -> Tensor:
-            context = min(start, model.order - 1)
-            return model.log_probabilities(ids[start - context : start + at_once].numpy(), context)
-
-        yield mixture_costs(piece(first), piece(second), ids[start : start + at_once].long())
+    for start in range(1, len(ids), ROW_CHARS * ROWS_AT_ONCE):
+        context, end = min(start, ROW_CHARS), start + ROW_CHARS * ROWS_AT_ONCE
+        text = ids[start - context : end].numpy()
+        yield mixture_costs(first(text, context), second(text, context), ids[start:end].long())

@@ -37,9 +37,7 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.answer.systems.PRUNED_ORDERS", (3,))
     patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
     patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
-    for module in ("stages.answer", "answer.systems"):
-        brief = partial(generation_ms_per_char, chars=2, rounds=1)
-        patch.setattr(f"pipeline.{module}.generation_ms_per_char", brief)
+    patch.setattr("pipeline.stages.answer.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1))
 
 
 @pytest.fixture(scope="module")

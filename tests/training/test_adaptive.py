@@ -61,6 +61,14 @@ def test_a_text_that_is_read_in_pieces_costs_the_same(on_top_of, cuts):
     torch.testing.assert_close(in_pieces, whole, atol=1e-4, rtol=1e-4)
 
 
+def test_networks_and_n_grams_read_alone_what_they_read_together():
+    together = log_probabilities("nothing", CHANGING)
+    networks, ngrams = adaptive("nothing"), adaptive("nothing")
+    networks.counts, ngrams.networks = False, []
+    assert torch.equal(networks.read(CHANGING), together[:, :2])
+    assert torch.equal(ngrams.read(CHANGING), together[:, 2:])
+
+
 @both
 def test_a_change_of_later_characters_changes_no_prediction_before_them(on_top_of):
     at, changed = 1 + REFIT_CHARS, CHANGING.copy()

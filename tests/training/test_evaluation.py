@@ -26,7 +26,7 @@ from pipeline.training.evaluation import (
     text_costs,
 )
 from pipeline.training.loop import Training, fit
-from pipeline.training.mixing import ReadNetwork, costs_of_best_mixture, costs_with_ngram
+from pipeline.training.mixing import costs_of_best_mixture, costs_with_ngram, reading
 
 VOCAB = 9
 
@@ -142,7 +142,7 @@ def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch):
     mixture = Mixture("geometric", 0.3)
     monkeypatch.setattr(mixing, "best_mixture", lambda nats: mixture)
     monkeypatch.setattr(mixing, "ROWS_AT_ONCE", 1)
-    costs = costs_of_best_mixture(ReadNetwork(model), ngram, ids, ids)
+    costs = costs_of_best_mixture(reading(model), ngram.log_probabilities, ids, ids)
     assert len(costs) == 699
     assert float(costs.sum()) == pytest.approx(float(mixture.of(whole)))
 
