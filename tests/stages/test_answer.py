@@ -100,6 +100,14 @@ def test_differences_to_the_ngram_are_those_of_the_recorded_perplexities(done):
         assert difference == pytest.approx(log2(perplexity) - bar, abs=1e-5), system
 
 
+def test_networks_meet_n_grams_of_at_most_their_size(done):
+    rivals = done.findings.rivals
+    assert [(each.unit, each.network.name) for each in rivals] == [
+        (unit, name) for name in ("LSTM 1x4", "LSTM 1x12") for unit in ("numbers", "bytes")
+    ]
+    assert all(0.9 * each.size < each.ngram.size(each.unit) <= each.size for each in rivals)
+
+
 def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, corpus_config):
     given: list[TrainingTask] = []
     again = answer(BRIEF, corpus_config, make_pool=pool_with(given))
