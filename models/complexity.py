@@ -8,8 +8,8 @@ closed form. With L layers of hidden size h and input size i (h above the first 
     matmul_macs_per_char = sum over layers of Cell.weights(i, h)  +  h V, the matrix products alone
 
 Residual connections add no parameters and no MACs. A model on top of n-grams of K orders has the gates as further
-outputs, V + 1 + K in place of V in (h + 1) V and h V, and the n-gram model's gate. What is left out of these are sums
-that are no layers: a cell's products of vectors, and ``evidence_macs_per_char`` of a model on top. The report counts
+outputs, V + 1 + K in place of V in (h + 1) V and h V, the n-gram model's gate, and the n-grams' own MACs,
+``evidence_macs_per_char``. A cell's products of vectors are no layers, and left out. The report counts
 the recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
 """
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from models.cells import CELLS
 from models.config import ModelConfig
-from models.gated_ngrams import GATE_UNITS, LONGEST, SEEN
+from models.gated_ngrams import GATE_UNITS, LONGEST, SEEN, NGramModel
 
 REPORT_CHARS = 1024  # characters for which the report counts MACs
 GATE_LAYERS = ((SEEN * LONGEST, GATE_UNITS), (GATE_UNITS, LONGEST))  # inputs and outputs, of an n-gram model's gate
@@ -56,7 +56,7 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
     head = sum((size + 1) * outputs for size, outputs in heads)
     return Complexity(
         parameters=parameters + head + vocab_size * config.embedding_size,
-        macs_per_char=macs + head,
+        macs_per_char=macs + head + _evidence_macs_per_char(config, vocab_size),
         matmul_macs_per_char=weights + sum(size * outputs for size, outputs in heads),
         report_parameters=parameters,
         report_macs=REPORT_CHARS * macs,
@@ -73,9 +73,19 @@ def evidence_macs_per_char(vocab_size: int, order: int, is_gated: bool) -> int:
     return (5 if is_gated else 1) * order * vocab_size
 
 
+def ngram_macs_per_char(ngrams: NGramModel) -> int:
+    """MACs of an n-gram model for the distribution of a character."""
+    is_gated = ngrams.gate is not None
+    return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.order, is_gated) + GATE_MACS * is_gated
+
+
 def _outputs(config: ModelConfig, vocab_size: int) -> int:
     """Size of the output layer: the logits, and the gates of a model on top of n-grams."""
     return vocab_size + (1 + LONGEST) * (config.on_top_of == "ngram")
+
+
+def _evidence_macs_per_char(config: ModelConfig, vocab_size: int) -> int:
+    return evidence_macs_per_char(vocab_size, LONGEST, is_gated=True) if config.on_top_of == "ngram" else 0
 
 
 def _gate_layers(config: ModelConfig) -> tuple[tuple[int, int], ...]:
@@ -122,7 +132,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in heads]
     return Complexity(
         parameters=parameters + sum(probe[1] for probe in probes) + vocab_size * config.embedding_size,
-        macs_per_char=macs + sum(probe[0] for probe in probes),
+        macs_per_char=macs + sum(probe[0] for probe in probes) + _evidence_macs_per_char(config, vocab_size),
         matmul_macs_per_char=counted.matmul_macs_per_char,
         report_parameters=parameters,
         report_macs=REPORT_CHARS * macs,

@@ -96,6 +96,11 @@ class NGramTables(nn.Module):
             self._register(prefix + "shares", shares)
             self._register(prefix + "backoff", backoff.astype(np.float32))
 
+    @property
+    def stored_numbers(self) -> int:
+        """The number of shares: one for each n-gram of the largest order, two for each of the others."""
+        return 2 * self.entries - self.sizes[-1]
+
     def _register(self, name: str, table: NDArray[Any]) -> None:
         self.register_buffer(name, torch.from_numpy(table), persistent=False)
 
@@ -248,6 +253,13 @@ class NGramModel(nn.Module):
     def entries(self) -> int:
         """The number of stored n-grams, of all orders."""
         return self.tables.entries
+
+    @property
+    def stored_numbers(self) -> int:
+        """All shares and the gate's parameters; without a gate one share for each n-gram."""
+        if self.gate is None:
+            return self.entries
+        return self.tables.stored_numbers + sum(each.numel() for each in self.gate.parameters())
 
     @torch.no_grad()
     def log_probabilities(self, ids: ArrayLike, context: int = 0) -> Tensor:

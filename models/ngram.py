@@ -254,10 +254,11 @@ class KneserNey:
 
 @dataclass(frozen=True)
 class NGramScore:
-    """Score of an n-gram model on a held-out text: its largest order, and its number of stored n-grams, ``entries``."""
+    """Score of an n-gram model on a held-out text; ``order`` is its largest, ``entries`` its number of n-grams."""
 
     order: int
     entries: int
+    stored_numbers: int
     bits_per_char: float
 
 
@@ -319,7 +320,9 @@ def baselines(train: ArrayLike, held_out: Mapping[str, Any], fitted: KneserNey) 
     unigram = Unigram(train, vocab_size)
     ngrams = [fitted.of_order(order) for order in BASELINE_ORDERS]
     scores = {
-        name: tuple(NGramScore(each.order, each.entries, predicted_bits_per_char(each, ids)) for each in ngrams)
+        name: tuple(
+            NGramScore(each.order, each.entries, each.entries, predicted_bits_per_char(each, ids)) for each in ngrams
+        )
         for name, ids in held_out.items()
     }
     best = min(scores["val"], key=lambda score: score.bits_per_char).order

@@ -59,7 +59,7 @@ def ngrams() -> Baselines:
     bits = {name: log2(float(row["val_perplexity"])) for name, row in rows.items()}
 
     def score(name: str, order: int) -> NGramScore:
-        return NGramScore(order, int(rows[name]["stored_numbers"]), bits[name])
+        return NGramScore(order, 0, int(rows[name]["stored_numbers"]), bits[name])
 
     singles = tuple(score(f"{order}-gram", order) for order in range(2, 9))
     best = min(singles, key=lambda each: each.bits_per_char).order
@@ -84,7 +84,7 @@ def candidates() -> list[Candidate]:
             run_ids=tuple(row["run"] for row in rows),
             val_perplexities=tuple(float(row["val_perplexity"]) for row in rows),
             test_perplexities=tuple(float(row["test_perplexity"]) for row in rows),
-            ngram_entries=int(rows[0]["stored_numbers"]) - int(rows[0]["parameters"]),
+            ngram_numbers=int(rows[0]["stored_numbers"]) - int(rows[0]["parameters"]),
         )
         for name, rows in groups.items()
     ]

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.complexity import GATE_MACS, evidence_macs_per_char
+from models.complexity import GATE_MACS, evidence_macs_per_char, ngram_macs_per_char
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
 from models.ngram import Ints, KneserNey, NGrams, as_ids, ngram_label
@@ -164,40 +164,29 @@ def system_models(
 
 
 def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: float | None = None) -> Model:
-    """An n-gram model with its costs; it is pruned if the ``fit_seconds`` are not known.
-
-    It stores one number for each n-gram of a single order; with a gate one for each share, and the gate's.
-    """
-    tables, is_gated = ngrams.tables, ngrams.gate is not None
-    name = ngram_label(tables.order, None if is_gated else tables.order)
+    """An n-gram model with its costs; it is pruned if the ``fit_seconds`` are not known."""
+    name = ngram_label(ngrams.order, ngrams.order if ngrams.gate is None else None)
     return Model(
-        name=f"{name} pruned to {tables.entries:,}" if fit_seconds is None else name,
+        name=f"{name} pruned to {ngrams.entries:,}" if fit_seconds is None else name,
         test=(test,),
-        macs_per_char=evidence_macs_per_char(tables.vocab_size, tables.order, is_gated) + GATE_MACS * is_gated,
+        macs_per_char=ngram_macs_per_char(ngrams),
         ms_per_char=ms_per_char,
-        stored_numbers=2 * tables.entries - tables.sizes[-1] + GATE_MACS if is_gated else tables.entries,
+        stored_numbers=ngrams.stored_numbers,
         shipped_bytes=len(packed_ngrams(ngrams)),
         fit_seconds=fit_seconds,
     )
 
 
-def network_row(
-    planned: Planned, results: Sequence[Mapping[str, Any]], ngrams: NGramModel, ms_per_char: float
-) -> Model:
-    """A network with its costs, from its results by seed.
-
-    On top of ``ngrams``, these leave out the n-grams' second shares and arithmetic, which are added here.
-    """
+def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_char: float) -> Model:
+    """A network with its costs, from its results by seed."""
     result, is_on_top = results[0], planned.family == "on top"
     part = f" on {planned.text_chars:,}" if planned.train.train_chars else " on top" if is_on_top else ""
-    shares = ngrams.entries - ngrams.tables.sizes[-1]
-    macs = evidence_macs_per_char(ngrams.tables.vocab_size, LONGEST, is_gated=True)
     return Model(
         name=f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}{part}",
         test=tuple(each["test_perplexity"] for each in results),
-        macs_per_char=result["macs_per_char"] + is_on_top * macs,
+        macs_per_char=result["macs_per_char"],
         ms_per_char=ms_per_char,
-        stored_numbers=result["stored_numbers"] + is_on_top * shares,
+        stored_numbers=result["stored_numbers"],
         shipped_bytes=round(median(each["shipped_bytes"] for each in results)),
         fit_seconds=fmean(each["train_seconds"] for each in results),
         family=planned.family,

@@ -80,7 +80,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "val_perplexity": chosen.mean_val_perplexity,
         "macs_per_char": chosen.macs_per_char,
         "parameters": chosen.parameters,
-        "on_top_of": "ngram" if chosen.ngram_entries else "nothing",
+        "on_top_of": "ngram" if chosen.ngram_numbers else "nothing",
         "stored_numbers": chosen.stored_numbers,
         "seeds": len(chosen.run_ids),
         "diverged": len({run.id for run in diverged}.intersection(chosen.run_ids)),
@@ -129,7 +129,7 @@ def _candidates(runs: list[RecordedTraining], diverged: list[RecordedTraining]) 
                 hidden_size=int(params["hidden_size"]),
                 macs_per_char=int(metrics["size/macs_per_char"]),
                 parameters=parameters,
-                ngram_entries=int(metrics.get("size/stored_numbers", parameters)) - parameters,
+                ngram_numbers=int(metrics.get("size/stored_numbers", parameters)) - parameters,
                 run_ids=tuple(run.id for run in members),
                 val_perplexities=tuple(perplexities),
             )

@@ -246,7 +246,7 @@ def _front(subject: Subject) -> list[doc.Block]:
         row = (
             member["name"],
             f"{member['macs_per_char']:,}",
-            f"{member['parameters']:,}" + (f" + {ngrams:,} n-grams" if (ngrams := member["ngram_entries"]) else ""),
+            f"{member['parameters']:,}" + (f" + {ngrams:,} of n-grams" if (ngrams := member["ngram_numbers"]) else ""),
             rounded(member["val_perplexity"]),
             "" if low is None else f"{rounded(low)} to {rounded(high)}",
             "" if test is None else rounded(test),

@@ -58,7 +58,7 @@ def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
     for x, point in points:
         style = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
         hollow = {"markerfacecolor": "white", "markeredgecolor": style[0], "markeredgewidth": 1.5}
-        look = hollow if point.candidate.ngram_entries else {"markeredgecolor": "black"}
+        look = hollow if point.candidate.ngram_numbers else {"markeredgecolor": "black"}
         mean_with_interval(axes, style, x, point.val, zorder=5, **look)
 
 
@@ -144,7 +144,7 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
     scores = {f"{each.order}-gram": each for each in baselines.singles}
     if baselines.gated:
         scores[f"orders 1 to {baselines.gated.order}"] = baselines.gated
-    counted = [(float(each.entries), 2**each.bits_per_char) for each in scores.values()]
+    counted = [(float(each.stored_numbers), 2**each.bits_per_char) for each in scores.values()]
     singles, together = counted[: len(baselines.singles)], counted[len(baselines.singles) :]
     members = [(float(point.candidate.stored_numbers), point) for point in evaluated.front]
     log_x(axes, [x for x, _ in counted] + [x for x, _ in members])

@@ -86,7 +86,7 @@ class Candidate:
 
     ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, and so
     has the mean. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds to generate a
-    character, which only figures show. ``ngram_entries`` is the number of stored n-grams of a model on top of n-grams.
+    character, which only figures show. ``ngram_numbers`` are stored for the n-grams of a model on top of n-grams.
     """
 
     name: str
@@ -99,17 +99,17 @@ class Candidate:
     val_perplexities: tuple[float, ...]
     test_perplexities: tuple[float, ...] = ()
     ms_per_char: tuple[float, ...] = ()
-    ngram_entries: int = 0
+    ngram_numbers: int = 0
 
     @property
     def label(self) -> str:
         """The name in figures, such as lstm 1x64, or lstm 1x32+ngram."""
-        return f"{self.cell} {self.num_layers}x{self.hidden_size}{'+ngram' if self.ngram_entries else ''}"
+        return f"{self.cell} {self.num_layers}x{self.hidden_size}{'+ngram' if self.ngram_numbers else ''}"
 
     @property
     def stored_numbers(self) -> int:
         """Parameters and stored n-grams."""
-        return self.parameters + self.ngram_entries
+        return self.parameters + self.ngram_numbers
 
     @property
     def mean_val_perplexity(self) -> float:

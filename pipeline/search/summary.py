@@ -25,7 +25,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _front_row(point: FrontPoint) -> tuple[str, ...]:
     """The cells of a member: name, MACs per character, parameters, validation, seeds, test."""
     candidate = point.candidate
-    ngrams = f" + {candidate.ngram_entries:,} n-grams" if candidate.ngram_entries else ""
+    ngrams = f" + {candidate.ngram_numbers:,} of n-grams" if candidate.ngram_numbers else ""
     sizes = (f"{candidate.macs_per_char:,}", f"{candidate.parameters:,}{ngrams}")
     return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""))
 
@@ -45,7 +45,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
         f"Hypervolume {evaluated.hypervolume:.2f}, in perplexity times decades of {axis.short} within perplexity "
         f"{perplexity:.4g} and {cost:,.0f} {axis.name}."
     )
-    stored = any(point.candidate.ngram_entries for point in evaluated.front) and axis is COSTS["macs"]
+    stored = any(point.candidate.ngram_numbers for point in evaluated.front) and axis is COSTS["macs"]
     uncounted = ["MACs do not count the n-grams that a model on top of them stores."] if stored else []
     return [spread, *uncounted, hypervolume]
 

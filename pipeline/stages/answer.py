@@ -248,7 +248,7 @@ class _Answer(Sweep[AnswerRun]):
         counted = tuple(map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds))
         ms_per_char = dict(zip(loads, times[len(ngrams) :], strict=True))
         trained = (
-            network_row(each, of_model, ngrams[-1], ms_per_char[each.model.shape])
+            network_row(each, of_model, ms_per_char[each.model.shape])
             for each, of_model in zip(self.plan, results, strict=True)
         )
         return python_ms, counted, tuple(trained)

@@ -13,6 +13,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from models.complexity import ngram_macs_per_char
 from models.ngram import ngram_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig
 from pipeline.errors import TmlmError
@@ -349,7 +350,8 @@ class _SearchSweep(Sweep[SearchRun]):
 
         scores = self.corpus.baselines(self.config.preset)
         ngram = {"label": "", "name": ngram_label(scores["val"].ngram.order, scores["val"].best_order), "run_id": ""}
-        costs = {"macs_per_char": 0, "stored_numbers": scores["val"].ngram.entries}
+        macs = ngram_macs_per_char(self.corpus.ngram(self.config.preset))
+        costs = {"macs_per_char": macs, "stored_numbers": scores["val"].ngram.stored_numbers}
         val, test = (2 ** scores[split].ngram.bits_per_char for split in ("val", "test"))
         return [*rows, {**ngram, **costs, **dict.fromkeys(COMPARED), "val_perplexity": val, "test_perplexity": test}]
 
@@ -391,7 +393,7 @@ def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 def _row(point: FrontPoint) -> dict[str, Any]:
     """A member of the front in the result."""
-    shown = ("name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "ngram_entries")
+    shown = ("name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "ngram_numbers")
     return {
         **{name: getattr(point.candidate, name) for name in (*shown, "stored_numbers")},
         "val_perplexity": point.val.mean,

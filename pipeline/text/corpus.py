@@ -182,7 +182,7 @@ class Corpus:
 
     def _counted(self, preset: PresetName) -> dict[str, Any]:
         """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
-        return self._cached(f"ngrams-{preset}", preset, lambda: self._count(preset))
+        return self._cached(f"baselines-{preset}", preset, lambda: self._count(preset))
 
     def _cached(self, name: str, preset: PresetName, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``compute`` returns, cached beside the ids by name, RECIPE and the number of training characters."""
@@ -205,7 +205,9 @@ class Corpus:
             model = NGramModel(tables, fit_gate(text, tables))
             for split, ids in held_out.items():
                 bits = float(model.costs(ids).mean() / np.log(2))
-                scores[split] = replace(scores[split], gated=NGramScore(model.order, model.entries, bits))
+                scores[split] = replace(
+                    scores[split], gated=NGramScore(model.order, model.entries, model.stored_numbers, bits)
+                )
             assert model.gate is not None
             gate = _weights(model.gate)
         return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": gate}

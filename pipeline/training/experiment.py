@@ -273,7 +273,7 @@ class Experiment(Callback):
             "chars_per_second": training.train_chars / training.train_seconds,
             "parameters": complexity.parameters,
             "macs_per_char": complexity.macs_per_char,
-            "stored_numbers": complexity.parameters + (tables.entries if tables else 0),
+            "stored_numbers": complexity.parameters + (tables.stored_numbers if tables else 0),
             "shipped_bytes": shipped_bytes(model, ids["val"], float(costs["val"].mean())),
             "checkpoint": str(self.checkpoint_dir / BEST_CHECKPOINT) if self.checkpoint_dir else None,
             "val_perplexities": [point.val_perplexity for point in training.history],

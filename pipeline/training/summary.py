@@ -96,9 +96,9 @@ def best_epoch(result: Mapping[str, Any]) -> str:
 
 
 def sizes(result: Mapping[str, Any]) -> str:
-    """Parameters, stored n-grams if there are any, and MACs."""
+    """Parameters, what is stored of n-grams if there are any, and MACs."""
     stored = result["stored_numbers"] - result["parameters"]
-    ngrams = f" and {stored:,} stored n-grams" if stored else ""
+    ngrams = f" and {stored:,} numbers of n-grams" if stored else ""
     return f"{result['parameters']:,} parameters{ngrams}, {result['macs_per_char']:,} MACs per character"
 
 

@@ -124,7 +124,7 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
         assert scores[name].unigram_bits_per_char == -unigram.log2_probabilities(text)[1:].mean()
         for order, score in zip(BASELINE_ORDERS, scores[name].singles, strict=True):
             ngram = model_of_order(order)
-            assert score == NGramScore(order, ngram.entries, -ngram.log2_probabilities(text)[1:].mean())
+            assert score == NGramScore(order, ngram.entries, ngram.entries, -ngram.log2_probabilities(text)[1:].mean())
 
 
 def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():

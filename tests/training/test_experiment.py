@@ -274,10 +274,10 @@ def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch
     assert again.test == whole.test
 
 
-def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
+def test_stored_ngrams_are_counted_beside_parameters(done, on_top, corpus):
     plain, figures = done[0].figures, on_top.figures
     assert plain["stored_numbers"] == plain["parameters"]
-    assert figures["stored_numbers"] == figures["parameters"] + figures["ngram_entries"]
+    assert figures["stored_numbers"] == figures["parameters"] + corpus.ngram("stream").tables.stored_numbers
     with pytest.raises(InputError, match=r"its n-grams are in best\.safetensors beside it"):
         load_model(Path(figures["checkpoint"]).parent / LAST_CHECKPOINT)
     assert figures["parameters"] == figures["trained_parameters"] > plain["parameters"]
@@ -286,7 +286,7 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
 
 def test_a_network_on_top_of_pruned_ngrams_stores_no_more_of_them(corpus, tmp_path):
     figures = experiment(corpus, folder=tmp_path, on_top_of="ngram", ngrams=300, epochs=1).figures
-    assert figures["stored_numbers"] == figures["parameters"] + 300
+    assert figures["stored_numbers"] == figures["parameters"] + corpus.ngram("stream", 300).tables.stored_numbers
     model, _, _ = load_model(Path(figures["checkpoint"]))
     costs = text_costs(model, ids_of(corpus, "test"))
     assert float(costs.mean().exp()) == pytest.approx(figures["test_perplexity"], rel=1e-6)
@@ -305,4 +305,4 @@ def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
     last = corpus.limited(2000)
     assert heard.started[0].data.chars_per_epoch < 2000
     assert result.baselines == last.baselines("stream")
-    assert result.figures["stored_numbers"] - result.figures["parameters"] == last.ngram("stream").entries
+    assert result.figures["stored_numbers"] - result.figures["parameters"] == last.ngram("stream").tables.stored_numbers

@@ -100,7 +100,7 @@ class Results:
                     hidden_size=model.hidden_size,
                     macs_per_char=first.user_attrs[attributes.MACS],
                     parameters=parameters,
-                    ngram_entries=first.user_attrs[attributes.STORED] - parameters,
+                    ngram_numbers=first.user_attrs[attributes.STORED] - parameters,
                     run_ids=tuple(run[attributes.RUN_ID] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),

@@ -129,15 +129,15 @@ class Search:
         return self.max_perplexity if reaches else float(self.vocab_size), float(self.largest_cost)
 
     @cached_property
-    def ngram_entries(self) -> int:
-        """The number of n-grams that a model on top of them stores."""
-        return self.corpus.baselines(self.config.preset)["val"].ngram.entries
+    def ngram_numbers(self) -> int:
+        """The numbers of the n-grams that a model on top of them stores, without its parameters."""
+        return self.corpus.ngram(self.config.preset).tables.stored_numbers
 
     def costs(self, parameters: Mapping[str, Any]) -> dict[str, int]:
         """The exact MACs per character and stored numbers of a configuration, computed without training."""
         model = shape_of(parameters, self.space)
-        size, entries = closed_form(model, self.vocab_size), self.ngram_entries if model.on_top_of == "ngram" else 0
-        return {attributes.MACS: size.macs_per_char, attributes.STORED: size.parameters + entries}
+        size, numbers = closed_form(model, self.vocab_size), self.ngram_numbers if model.on_top_of == "ngram" else 0
+        return {attributes.MACS: size.macs_per_char, attributes.STORED: size.parameters + numbers}
 
     def cost(self, parameters: Mapping[str, Any]) -> int:
         """The cost of a configuration that the study minimises."""

@@ -43,14 +43,14 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
 
 def test_a_study_of_stored_numbers_counts_the_ngrams_of_a_trial_on_top_of_them(begin):
     search = begin(sampler="grid", hidden_size="4", num_layers="1", on_top_of="nothing,ngram", cost="stored-numbers")
-    entries = search.corpus.ngram("stream").entries
+    numbers = search.corpus.ngram("stream").tables.stored_numbers
     for task in iter(lambda: search.next_task(0), None):
         parameters = closed_form(task.model, 28).parameters
-        stored = parameters + entries * (task.model.on_top_of == "ngram")
+        stored = parameters + numbers * (task.model.on_top_of == "ngram")
         search.take(task.number, {**result_of(task, 5.0), "stored_numbers": stored})
         assert 10 ** search.results.trials()[task.number].values[1] == pytest.approx(stored)
         candidate = search.results.candidates()[-1]
-        assert (candidate.stored_numbers, candidate.ngram_entries) == (stored, stored - parameters)
+        assert (candidate.stored_numbers, candidate.ngram_numbers) == (stored, stored - parameters)
     assert sum(candidate.name.endswith("-on-ngram") for candidate in search.results.candidates()) == 3
 
 
