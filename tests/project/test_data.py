@@ -142,6 +142,39 @@ def test_the_texts_that_no_choice_was_made_on():
     assert f"{min(leads):.1f} to {max(leads):.1f} %" in (DOCS / "results.md").read_text()
 
 
+def test_the_answer_in_the_readme_holds_for_the_time_machine_and_all_of_these_texts():
+    def mean_of(table: Sequence[Row], column: str, **wanted: str) -> float:
+        return fmean(values([row for row in table if wanted.items() <= row.items()], column))
+
+    plain, on_top = ({"command": f"tmlm train{words}", "change": ""} for words in ("", " --on-top-of ngram"))
+    book = {
+        "single_ngram": mean_of(NGRAMS, "test_perplexity", model="7-gram"),
+        "ngrams": mean_of(NGRAMS, "test_perplexity", model="n-grams of orders 1 to 10"),
+        "default": mean_of(RUNS, "test_perplexity", **plain),
+        "on_top": mean_of(RUNS, "test_perplexity", **on_top),
+        "on_top_mixed": mean_of(RUNS, "mixture_test_perplexity", **on_top),
+        "default_adaptive": mean_of(RUNS, "adaptive_test_perplexity", **plain),
+    }
+    texts = [book, *({name: float(row[name]) for name in book} for row in UNTOUCHED)]
+
+    def ahead(first: str, second: str) -> tuple[float, float]:
+        """By how many percent, at least and at most, the first has a lower perplexity than the second."""
+        found = [100 * (1 - text[first] / text[second]) for text in texts]
+        return min(found), max(found)
+
+    (a, b), (d, c) = ahead("default", "single_ngram"), ahead("default", "ngrams")
+    (e, f), (g, h) = ahead("on_top", "ngrams"), ahead("default_adaptive", "ngrams")
+    gain = ahead("on_top_mixed", "on_top")[1]
+    readme = " ".join((DOCS.parent / "README.md").read_text().split())
+    for words in (
+        f"is {a:.1f} to {b:.1f} % ahead of the best single n-gram model, but {-c:.1f} to {-d:.1f} % behind [n-grams",
+        f"the network is {e:.1f} to {f:.1f} % ahead of them. It contains what they know: mixed with them once more, it "
+        f"gains at most {gain:.1f} %",
+        f"that they have scored are {g:.1f} to {h:.1f} % ahead of the n-grams",
+    ):
+        assert words in readme, words
+
+
 def test_the_speed_beside_d2l():
     for row in measured("step, ms"):
         step, epoch = (BENCH[f"{row['model']}, {what}"] for what in ("step of 1,024 x 32", "epoch"))
