@@ -267,7 +267,7 @@ class Baselines:
     """Bits per character of the baselines on one held-out text.
 
     ``singles`` has a score for each of BASELINE_ORDERS, of which ``best_order`` is the best on validation. ``gated`` is
-    that of the orders combined by a gate, if they were.
+    that of the orders combined by a gate, if they were; ``pruned`` are single orders of a given size, if asked for.
     """
 
     uniform_bits_per_char: float
@@ -275,6 +275,7 @@ class Baselines:
     best_order: int
     singles: tuple[NGramScore, ...]
     gated: NGramScore | None = None
+    pruned: tuple[NGramScore, ...] = ()
 
     @property
     def single(self) -> NGramScore:

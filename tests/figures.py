@@ -11,6 +11,7 @@ from pipeline.answer.findings import Findings, Model, Rivals
 from pipeline.search.figures import pareto_front
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
 from pipeline.support.statistics import Estimate, PairedComparison
+from pipeline.text.corpus import PRUNED_SIZES
 from pipeline.training.figures import perplexity_curves
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -59,12 +60,14 @@ def ngrams() -> Baselines:
     bits = {name: log2(float(row["val_perplexity"])) for name, row in rows.items()}
 
     def score(name: str, order: int) -> NGramScore:
-        return NGramScore(order, 0, int(rows[name]["stored_numbers"]), bits[name])
+        stored = int(rows[name]["stored_numbers"])
+        return NGramScore(order, stored, stored, bits[name])
 
     singles = tuple(score(f"{order}-gram", order) for order in range(2, 9))
     best = min(singles, key=lambda each: each.bits_per_char).order
     gated = score("n-grams of orders 1 to 10", 10)
-    return Baselines(log2(28), bits["letter frequencies"], best, singles, gated)
+    pruned = tuple(score(f"6-gram, pruned to {most:,}", 6) for most in PRUNED_SIZES)
+    return Baselines(log2(28), bits["letter frequencies"], best, singles, gated, pruned)
 
 
 def candidates() -> list[Candidate]:

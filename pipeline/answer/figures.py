@@ -19,12 +19,8 @@ from pipeline.support.plotting import (
 )
 from pipeline.support.statistics import Estimate, PairedComparison
 
-WIDTH, HEIGHT, DOTS_PER_INCH = (
-    7.2,
-    3.2,
-    200,
-)  # in inches, of a row; shown 700 pixels wide in a README, 8 points are 11 pixels
-TEXT_SIZE = 8
+WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.2, 200  # in inches, of a row
+TEXT_SIZE = 8  # points; 11 pixels in a README, which shows the picture 700 pixels wide
 
 
 # colour, marker and line of a series; the colour-blind can tell the colours apart (Okabe and Ito, Tol)

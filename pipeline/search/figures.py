@@ -141,22 +141,23 @@ def pareto_front(
 def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines: Baselines) -> None:
     """Draw the front's members, and the n-gram models, against the numbers that they store; add a legend for both."""
     axes = add_axes(figure, "the front by memory, beside n-grams\nfitted on the same text, same split", 122)
-    scores = {f"{each.order}-gram": each for each in baselines.singles}
+    scores = {f"{each.order}-gram, {each.entries // 1000}k": each for each in baselines.pruned}
+    scores[f"{baselines.single.order}-gram"] = baselines.single
     if baselines.gated:
         scores[f"orders 1 to {baselines.gated.order}"] = baselines.gated
     counted = [(float(each.stored_numbers), 2**each.bits_per_char) for each in scores.values()]
-    singles, together = counted[: len(baselines.singles)], counted[len(baselines.singles) :]
+    pruned, together = counted[: len(baselines.pruned) + 1], counted[len(baselines.pruned) + 1 :]
     members = [(float(point.candidate.stored_numbers), point) for point in evaluated.front]
     log_x(axes, [x for x, _ in counted] + [x for x, _ in members])
     log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members])
-    scatter(axes, singles, "s--", color=BAR, linewidth=1.0, label="n-grams of one order")
+    scatter(axes, pruned, "s--", color=BAR, linewidth=1.0, label="n-grams of one order, pruned")
     scatter(axes, together, "P", color=BAR, markersize=9, label="n-grams of all orders")
     _members(axes, members)
     axes.set(xlabel="numbers stored: parameters, n-grams", ylabel="validation perplexity per character")
     legend_below(figure, [front, axes], 4, "small")  # before labels are placed: it changes the sizes of the axes
     labels = [(name, *dot) for name, dot in zip(scores, counted, strict=True)]
     labels += [(point.candidate.label, x, point.val.mean) for x, point in members]
-    write_labels(axes, labels, [*counted, *((x, point.val.mean) for x, point in members)], list(pairwise(singles)), 0)
+    write_labels(axes, labels, [*counted, *((x, point.val.mean) for x, point in members)], list(pairwise(pruned)), 0)
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:

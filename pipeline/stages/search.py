@@ -5,7 +5,7 @@ The function that makes the pool of workers is a parameter of ``search``, so tha
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import log10
 from pathlib import Path
 from random import Random
@@ -361,6 +361,7 @@ class _SearchSweep(Sweep[SearchRun]):
         """The pictures of the search as PNGs, by name."""
         trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
         baselines = self.corpus.baselines(self.config.preset)["val"]
+        baselines = replace(baselines, pruned=self.corpus.pruned_ngrams(self.config.preset))
         areas = hypervolume_by_trial(trials, evaluated.reference)
         shape = SHAPES[self.config.preset]
         default = f"{shape['cell']} {shape['num_layers']}x{shape['hidden_size']}"

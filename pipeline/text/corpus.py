@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, fit_gate
-from models.ngram import Baselines, KneserNey, NGramScore, baselines, ngrams_of
+from models.ngram import Baselines, KneserNey, NGramScore, baselines, ngrams_of, predicted_bits_per_char
 from models.pruning import pruned
 from pipeline.config import (
     HELD_OUT_CHARS,
@@ -40,6 +40,7 @@ TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the
 MIN_CHARS = 1000
 PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in another way
 BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
+PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 FALLBACK_WARNING = (
@@ -156,6 +157,19 @@ class Corpus:
             )
             for split, values in found.items()
         }
+
+    def pruned_ngrams(self, preset: PresetName) -> tuple[NGramScore, ...]:
+        """Scores on validation of n-grams of PRUNED_ORDER, pruned to those of PRUNED_SIZES that are fewer than all."""
+
+        def scores() -> dict[str, Any]:
+            symbols, val = len(self.vocabulary), self.split(preset, "val")
+            ngrams = list(ngrams_of(self.baseline_text(preset), symbols, PRUNED_ORDER))
+            total = sum(len(each.keys) for each in ngrams)
+            models = {str(most): pruned(ngrams, symbols, most) for most in PRUNED_SIZES if most < total}
+            return {most: predicted_bits_per_char(model, val) for most, model in models.items()}
+
+        found = self._cached(f"pruned-{preset}", preset, scores)
+        return tuple(NGramScore(PRUNED_ORDER, int(most), int(most), bits) for most, bits in found.items())
 
     def ngram(self, preset: PresetName, most: int = 0) -> NGramModel:
         """The n-gram model that networks are compared with, fitted on ``baseline_text``; the latest are kept in memory.
