@@ -140,6 +140,7 @@ def segments(findings: Findings, unit: Unit) -> list[Segment]:
     """Cut the sizes of the networks where they and the pruned n-grams cross, interpolated linearly in logarithms.
 
     In a segment one curve is lower; its side is ahead if that is significant at one of the sizes, else both are level.
+    Neighbours that are level are one segment.
     """
     rivals = sorted((each for each in findings.rivals if each.unit == unit), key=lambda each: each.size)
     parts, limits = [rivals[:1]], [float(rivals[0].size)]
@@ -150,9 +151,13 @@ def segments(findings: Findings, unit: Unit) -> list[Segment]:
             limits.append(exp((1 - share) * log(before.size) + share * log(after.size)))
             parts.append([])
         parts[-1].append(after)
-    return [
-        _segment(low, high, part) for low, high, part in zip(limits, [*limits[1:], rivals[-1].size], parts, strict=True)
-    ]
+    found = list[Segment]()
+    for low, high, part in zip(limits, [*limits[1:], rivals[-1].size], parts, strict=True):
+        each = _segment(low, high, part)
+        if found and found[-1].side == each.side == "open":  # they cross, but both are level before and after
+            each = Segment(found[-1].low, high, "open", found.pop().changes + each.changes, 0)
+        found.append(each)
+    return found
 
 
 def _segment(low: float, high: float, rivals: Sequence[Rivals]) -> Segment:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.answer.findings import percent, segments
+from pipeline.answer.findings import Segment, percent, segments
 from tests.answer.made_up import comparison, made_up
 
 
@@ -21,17 +21,17 @@ def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_othe
 
 def test_sizes_are_cut_where_the_curves_cross_and_a_side_is_ahead_where_an_interval_decides():
     found = made_up()
-    differences = (
-        0.2,
-        0.1,
-        0.1,
-        -0.1,
-        -0.1,
-    )  # at five sizes, of which the third and the fourth have a crossing between
-    for half, sides in ((0.05, ["behind", "ahead"]), (0.15, ["behind", "open"]), (0.25, ["open", "open"])):
+
+    def at_five_sizes(half: float) -> list[Segment]:
+        differences = (0.2, 0.1, 0.1, -0.1, -0.1)
         pairs = zip(found.rivals, differences, strict=False)
-        made = tuple(replace(each, comparison=comparison(mean, half)) for each, mean in pairs)
-        first, second = segments(replace(found, rivals=made), "numbers")
-        assert [first.side, second.side] == sides
+        rivals = tuple(replace(each, comparison=comparison(mean, half)) for each, mean in pairs)
+        return segments(replace(found, rivals=rivals), "numbers")
+
+    for half, side in ((0.05, "ahead"), (0.15, "open")):
+        first, second = at_five_sizes(half)
+        assert [first.side, second.side] == ["behind", side]
         assert (first.low, first.high, second.high) == pytest.approx((3_400, (26_000 * 84_500) ** 0.5, 176_000))
         assert second.changes == (percent(-0.1), percent(-0.1))
+    (level,) = at_five_sizes(0.25)
+    assert (level.side, level.low, level.high, len(level.changes)) == ("open", 3_400, 176_000, 5)
