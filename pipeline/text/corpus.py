@@ -153,6 +153,7 @@ class Corpus:
                 | {
                     "singles": tuple(NGramScore(**each) for each in values["singles"]),
                     "gated": NGramScore(**values["gated"]) if values["gated"] else None,
+                    "pruned": (),
                 }
             )
             for split, values in found.items()
