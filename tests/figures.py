@@ -57,7 +57,7 @@ def findings() -> Findings:
 def ngrams() -> Baselines:
     """The n-gram models of The Time Machine on its validation text."""
     rows = {row["model"]: row for row in read_csv("ngrams.csv")}
-    bits = {name: log2(float(row["val_perplexity"])) for name, row in rows.items()}
+    bits = {name: log2(float(row["val_perplexity"])) for name, row in rows.items() if row["val_perplexity"]}
 
     def score(name: str, order: int) -> NGramScore:
         stored = int(rows[name]["stored_numbers"])

@@ -177,6 +177,11 @@ def test_the_answer_in_the_readme_holds_for_the_time_machine_and_all_of_these_te
         assert words in readme, words
 
 
+def test_the_sentences_of_the_answer_are_the_recorded_ones():
+    text = " ".join((DOCS / "answer.md").read_text().split())
+    assert all(f"- {sentence}" in text for sentence in read_json("answer.json")["sentences"].values())
+
+
 def test_the_speed_beside_d2l():
     for row in measured("step, ms"):
         step, epoch = (BENCH[f"{row['model']}, {what}"] for what in ("step of 1,024 x 32", "epoch"))
