@@ -52,7 +52,7 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
         count(input_size, hidden) + above * count(hidden, hidden)
         for count in (cell.parameters, cell.macs_per_char, cell.weights)
     )
-    heads = [(hidden, _outputs(config, vocab_size)), *_gate_layers(config)]
+    heads = _heads(config, vocab_size)
     head = sum((size + 1) * outputs for size, outputs in heads)
     return Complexity(
         parameters=parameters + head + vocab_size * config.embedding_size,
@@ -79,18 +79,15 @@ def ngram_macs_per_char(ngrams: NGramModel) -> int:
     return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.order, is_gated) + GATE_MACS * is_gated
 
 
-def _outputs(config: ModelConfig, vocab_size: int) -> int:
-    """Size of the output layer: the logits, and the gates of a model on top of n-grams."""
-    return vocab_size + (1 + LONGEST) * (config.on_top_of == "ngram")
+def _heads(config: ModelConfig, vocab_size: int) -> list[tuple[int, int]]:
+    """Inputs and outputs of the output layer, and of the gate's layers of a model on top of n-grams."""
+    if config.on_top_of != "ngram":
+        return [(config.hidden_size, vocab_size)]
+    return [(config.hidden_size, vocab_size + 1 + LONGEST), *GATE_LAYERS]
 
 
 def _evidence_macs_per_char(config: ModelConfig, vocab_size: int) -> int:
     return evidence_macs_per_char(vocab_size, LONGEST, is_gated=True) if config.on_top_of == "ngram" else 0
-
-
-def _gate_layers(config: ModelConfig) -> tuple[tuple[int, int], ...]:
-    """Inputs and outputs of the gate of a model on top of n-grams."""
-    return GATE_LAYERS if config.on_top_of == "ngram" else ()
 
 
 def _probe(module: nn.Module, inputs: tuple[int, int], printed: bool = False) -> tuple[int, int, str]:
@@ -128,7 +125,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
         return counted
     input_size = config.embedding_size or vocab_size
     macs, parameters, _ = _probe(_layers(config, input_size), (1, input_size))
-    heads = [(config.hidden_size, _outputs(config, vocab_size)), *_gate_layers(config)]
+    heads = _heads(config, vocab_size)
     probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in heads]
     return Complexity(
         parameters=parameters + sum(probe[1] for probe in probes) + vocab_size * config.embedding_size,

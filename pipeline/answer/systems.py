@@ -5,6 +5,7 @@ Shapes: S seeds, N characters.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import fmean, median
 from typing import Any
 
@@ -125,37 +126,32 @@ def compared(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
 
 
 def system_models(
-    network: Model,
-    ngrams: Model,
-    single: Model,
-    on_top: Model,
-    bits: Mapping[str, Bits],
-    milliseconds: Mapping[str, float],
-    vocab_size: int,
+    known: Mapping[str, Model], single: Model, bits: Mapping[str, Bits], ms_per_char: Mapping[str, float], symbols: int
 ) -> dict[str, Model]:
-    """What the sentences compare, with its costs; ``single`` is the n-gram model of the best single order.
+    """What the sentences compare, with its costs, of which the "network", the "n-grams" and that "on top" are known.
 
+    ``single`` is the n-gram model of the best single order, ``ms_per_char`` are those of what adapts.
     A mixture costs what its models do and 2 V MACs. A network that learns costs its MACs three times, forward and
     twice as many backward, and two for each weight at every step; the n-grams that learn are two models of all orders
     and the cache.
     """
+    network, ngrams, found = known["network"], known["n-grams"], dict(known)
     pairs = {"mixed": (network, ngrams), "two networks": (network, network), "two n-grams": (single, ngrams)}
     learning = {
         "adaptive network": 3 * network.macs_per_char + 2 * network.stored_numbers // STEP,
-        "adaptive n-grams": 2 * ngrams.macs_per_char + evidence_macs_per_char(vocab_size, CACHE_ORDER, is_gated=False),
+        "adaptive n-grams": 2 * ngrams.macs_per_char + evidence_macs_per_char(symbols, CACHE_ORDER, is_gated=False),
     }
-    learning["adaptive both"] = sum(learning.values()) + 4 * vocab_size
-    found = {"network": network, "n-grams": ngrams, "on top": on_top}
+    learning["adaptive both"] = sum(learning.values()) + 4 * symbols
     for system in sorted(bits.keys() - found.keys()):
         test = tuple((2 ** bits[system].mean(1)).tolist())
         if system in learning:
-            found[system] = Model(system, test, learning[system], milliseconds[system])
+            found[system] = Model(system, test, learning[system], ms_per_char[system])
         else:
             first, second = pairs[system]
             found[system] = Model(
                 name=f"{system}, mixed" if system != "mixed" else f"{first.name} and n-grams, mixed",
                 test=test,
-                macs_per_char=first.macs_per_char + second.macs_per_char + 2 * vocab_size,
+                macs_per_char=first.macs_per_char + second.macs_per_char + 2 * symbols,
                 ms_per_char=first.ms_per_char + second.ms_per_char,
                 stored_numbers=first.stored_numbers + second.stored_numbers,
                 shipped_bytes=first.shipped_bytes + second.shipped_bytes,
@@ -201,18 +197,18 @@ def rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> N
     It is of a single order, or for a large size maybe of all orders with a gate. ``ngrams`` are those of the training
     text, of orders 1 to LONGEST.
     """
-    vocab_size, val, found = len(corpus.vocabulary), corpus.split("stream", "val"), []
-    for order in (*PRUNED_ORDERS, *[LONGEST] * (limit >= GATED_FROM)):
+    val, found = corpus.split("stream", "val"), []
+
+    def pruned_to(order: int, most: int) -> NGramModel:
+        tables = NGramTables(pruned(ngrams[:order], len(corpus.vocabulary), most))
+        return NGramModel(tables, OrderGate(LONGEST) if order == LONGEST else None)
+
+    for order in (*PRUNED_ORDERS, LONGEST) if limit >= GATED_FROM else PRUNED_ORDERS:
         is_gated = order == LONGEST
-
-        def pruned_to(most: int, order: int = order, gated: bool = is_gated) -> NGramModel:
-            tables = NGramTables(pruned(ngrams[:order], vocab_size, most))
-            return NGramModel(tables, OrderGate(LONGEST) if gated else None)
-
         most = (limit - GATE_MACS) // 2 if is_gated else limit
         if unit == "bytes":
-            most = _most(pruned_to, limit)
-        found.append(corpus.ngram("stream", most) if is_gated else pruned_to(most))
+            most = _most(partial(pruned_to, order), limit)
+        found.append(corpus.ngram("stream", most) if is_gated else pruned_to(order, most))
     return min(found, key=lambda each: float(each.costs(val).mean()))
 
 

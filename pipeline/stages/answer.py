@@ -7,7 +7,6 @@ the same run and trains only what is missing. With more --seeds, it trains the a
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -32,9 +31,8 @@ from pipeline.answer.systems import (
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity
 from pipeline.errors import TmlmError
-from pipeline.stages.sweep import Sweep, earlier_command, models_of
+from pipeline.stages.sweep import Sweep, earlier_command, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import paired
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Loss, MakePool, Outcome
@@ -43,7 +41,6 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
 from pipeline.training.evaluation import text_costs
-from pipeline.training.loading import load_model
 from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
@@ -101,10 +98,6 @@ def answer(
         with parent_run(STAGE, sweep.name, {**corpus_tags(corpus), STAGE: identity}, earlier) as run:
             run.tags({f"latest.{name}": value for name, value in asdict(config).items()})  # parameters can't change
             return sweep.run_all(run, workers, make_pool)
-
-
-def _model(run_id: str) -> LanguageModel:
-    return load_model(recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
 
 
 class _Answer(Sweep[AnswerRun]):
@@ -208,16 +201,17 @@ class _Answer(Sweep[AnswerRun]):
         (network,) = (model for each, model in zip(self.plan, trained, strict=True) if each.is_default)
         on_top = [each for each in trained if each.family == "on top"][-1]
         text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        networks = [_model(each) for each in runs[network]]
+        networks, largest = ([model_loader(id)() for id in runs[each]] for each in (network, on_top))
         adaptive, milliseconds = adaptive_bits(self.corpus, networks)
-        bits = adaptive | bits_of_systems(self.corpus, networks, [_model(each) for each in runs[on_top]])
+        bits = adaptive | bits_of_systems(self.corpus, networks, largest)
         single = counted[self.corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
-        systems = system_models(network, counted[-1], single, on_top, bits, milliseconds, vocab_size)
+        known = {"network": network, "n-grams": counted[-1], "on top": on_top}
+        systems = system_models(known, single, bits, milliseconds, vocab_size)
         findings = Findings(self.corpus.label, counted, trained, (), systems, compared(bits), python_ms)
 
         test, ngrams, rivals = self.corpus.split("stream", "test"), list(ngrams_of(text, vocab_size, LONGEST)), []
         for each in findings.by_size:
-            by_network = in_bits([text_costs(_model(run_id), torch.from_numpy(test)) for run_id in runs[each]])
+            by_network = in_bits([text_costs(model_loader(id)(), torch.from_numpy(test)) for id in runs[each]])
             for unit in UNITS:
                 pruned = rival(self.corpus, ngrams, unit, each.size(unit))
                 by_ngram = in_bits([pruned.costs(test)])
@@ -242,7 +236,7 @@ class _Answer(Sweep[AnswerRun]):
             ngrams.append(NGramModel(tables, fit_gate(text, tables) if score is baselines.gated else None))
             seconds.append(time.perf_counter() - began)
         shapes = [each.model.shape for each in self.plan]
-        loads = {shape: partial(_model, of_model[0]["run_id"]) for shape, of_model in zip(shapes, results, strict=True)}
+        loads = {shape: model_loader(by_seed[0]["run_id"]) for shape, by_seed in zip(shapes, results, strict=True)}
         smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
         python_ms, *times = generation_ms_per_char([lambda: smallest, *ngrams, *loads.values()])
         counted = tuple(map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds))

@@ -11,8 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from models.config import ModelConfig
@@ -53,8 +51,10 @@ def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterat
         yield recorded.ended_run(run_id) if run_id else None
 
 
-def _model(checkpoint: Path) -> LanguageModel:
-    return load_model(checkpoint)[0]
+def model_loader(run_id: str) -> Callable[[], LanguageModel]:
+    """A function that loads the model of a training; a remote one is downloaded once."""
+    path = recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
+    return lambda: load_model(path)[0]
 
 
 def models_of(run_ids: Iterable[str]) -> dict[str, Callable[[], LanguageModel]]:
@@ -62,12 +62,12 @@ def models_of(run_ids: Iterable[str]) -> dict[str, Callable[[], LanguageModel]]:
     loads: dict[str, Callable[[], LanguageModel]] = {}
     for run_id in run_ids:
         try:
-            path = recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
-            _model(path)
+            load = model_loader(run_id)
+            load()
         except (InputError, *store.REFUSALS) as error:
             log.warning("The model of run %s can't be loaded: %s", run_id, error)
         else:
-            loads[run_id] = partial(_model, path)
+            loads[run_id] = load
     return loads
 
 

@@ -147,9 +147,7 @@ def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estima
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """The mean difference in cost of two models on one text, with intervals over seeds, over blocks of the text, and
-    over both.
-    """
+    """The mean difference in cost of two models on one text, over its seeds, over blocks of the text, and over both."""
 
     over_seeds: Estimate
     over_text: Estimate
