@@ -32,10 +32,11 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.answer.figures._picture", lambda panels: PNG)
     patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     patch.setattr("pipeline.answer.plan.SHAPES", {"stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 12}})
+    patch.setattr("pipeline.answer.plan.SMALLEST_TEXT", 3_000)
     patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))
     patch.setattr("pipeline.answer.plan.ON_TOP_CHARS", {4: 100_000})
     patch.setattr("pipeline.answer.systems.ADAPTED_CHARS", 100)
-    patch.setattr("pipeline.answer.systems.PRUNED_ORDERS", (3,))
+    patch.setattr("pipeline.answer.systems.PRUNED_ORDERS", (4,))
     patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
     patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
     patch.setattr("pipeline.stages.answer.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1))
@@ -57,8 +58,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Itera
 
 
 @pytest.fixture(scope="module")
-def corpus_config(small_text: Path) -> CorpusConfig:
-    return CorpusConfig(str(small_text))
+def corpus_config(small_text: Path, tmp_path_factory: pytest.TempPathFactory) -> CorpusConfig:
+    path = tmp_path_factory.mktemp("text") / "smaller.txt"
+    path.write_text(small_text.read_text(encoding="utf-8")[:12_000], encoding="utf-8")
+    return CorpusConfig(str(path))
 
 
 @pytest.fixture(scope="module")
