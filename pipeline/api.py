@@ -348,12 +348,7 @@ def _picture(run_id: str, path: str) -> Picture:
 
 @_settings_kept()
 def search(
-    corpus: Text = "auto",
-    *,
-    trials: int | None = None,
-    quick: bool = False,
-    take_aliases: bool = False,
-    **options: Any,
+    corpus: Text = "auto", *, trials: int | None = None, quick: bool = False, take_aliases: bool = False, **options: Any
 ) -> "Search":
     """Search cell, layers and hidden size for low perplexity at low cost, as ``tmlm search`` does.
 

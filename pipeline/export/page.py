@@ -192,12 +192,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
         charts = explorer(
-            series,
-            levels,
-            front_title,
-            "perplexity by epoch",
-            f"{perplexity} {caption}",
-            anchor=f"explorer-{number}",
+            series, levels, front_title, "perplexity by epoch", f"{perplexity} {caption}", anchor=f"explorer-{number}"
         )
         groups.append(Group(f"{best.corpus}, preset {preset}", charts, _runs(subject, configurations, front), best))
     return groups

@@ -6,14 +6,7 @@ from typing import Any, Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
-from pipeline.tracking.recorded import (
-    FINISHED,
-    RecordedRun,
-    RecordedTraining,
-    nested_trainings,
-    run_of,
-    trainings,
-)
+from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
 

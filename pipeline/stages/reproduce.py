@@ -27,13 +27,7 @@ from pipeline.report.record import (
 )
 from pipeline.report.statements.kinds import read_statements
 from pipeline.report.statements.verdicts import Word, words_counted
-from pipeline.report.table import (
-    REPORT_NAME,
-    Reported,
-    chosen_rows,
-    configurations_of,
-    report_rows,
-)
+from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configurations_of, report_rows
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, writable, write_report
 from pipeline.stages.sweep import Sweep, earlier_command

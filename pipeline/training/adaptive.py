@@ -105,12 +105,7 @@ class AdaptiveModel:
     """
 
     def __init__(
-        self,
-        networks: Sequence[DynamicNetwork],
-        ngram: NGramModel,
-        train: ArrayLike,
-        every: int,
-        counts: bool = True,
+        self, networks: Sequence[DynamicNetwork], ngram: NGramModel, train: ArrayLike, every: int, counts: bool = True
     ) -> None:
         self.networks, self.as_trained, self.train, self.every = networks, ngram, as_ids(train), every
         self.refitted, self.refits, self.counts = ngram, 0, counts

@@ -75,11 +75,7 @@ def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def text_costs(
-    model: LanguageModel,
-    ids: Tensor,
-    cost: Cost = cross_entropies,
-    row: int = ROW_CHARS,
-    context: int = CONTEXT_CHARS,
+    model: LanguageModel, ids: Tensor, cost: Cost = cross_entropies, row: int = ROW_CHARS, context: int = CONTEXT_CHARS
 ) -> Tensor:
     """Costs in nats (..., N - 1), in float64, of each character of ``ids`` (N,) but the first, given those before it.
 

@@ -109,11 +109,7 @@ class Experiment(Callback):
     """
 
     def __init__(
-        self,
-        corpus: Corpus,
-        model_config: ModelConfig,
-        train_config: TrainConfig,
-        checkpoint_dir: Path | None = None,
+        self, corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, checkpoint_dir: Path | None = None
     ) -> None:
         self.corpus = corpus = corpus.limited(train_config.train_chars)
         self.model_config, self.train_config, self.checkpoint_dir = model_config, train_config, checkpoint_dir

@@ -18,11 +18,7 @@ from pipeline.support.plotting import (
 
 
 def perplexity_curves(
-    train: Sequence[float],
-    val: Sequence[float],
-    best_epoch: int,
-    baselines: Mapping[str, float],
-    title: str,
+    train: Sequence[float], val: Sequence[float], best_epoch: int, baselines: Mapping[str, float], title: str
 ) -> bytes:
     """A PNG of training and validation perplexity by epoch on a log axis, with the baselines as horizontal lines.
 

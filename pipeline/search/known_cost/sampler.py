@@ -30,14 +30,7 @@ from scipy.stats import qmc
 
 from .acquisition import Acquisition, SuccessModel
 from .gaussian_process import GaussianProcess, squared_distances, winsorised
-from .space import (
-    LARGEST_ENUMERATION,
-    SOBOL_POINTS,
-    Array,
-    CandidateSpace,
-    Distribution,
-    internal_value,
-)
+from .space import LARGEST_ENUMERATION, SOBOL_POINTS, Array, CandidateSpace, Distribution, internal_value
 
 PROPOSED_BY = "known_cost:proposed_by"  # system attribute of a trial: "startup", "model" or "random"
 PROPOSAL = "known_cost:proposal"  # system attribute: the proposal in Optuna's internal representation, {name: number}
