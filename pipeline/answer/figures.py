@@ -6,22 +6,11 @@ from itertools import pairwise
 
 from pipeline.answer.findings import UNITS, Findings, Model, percent
 from pipeline.support import plotting
-from pipeline.support.plotting import (
-    INK,
-    Axes,
-    Line,
-    add_axes,
-    log_x,
-    log_y,
-    mean_with_interval,
-    new_figure,
-    write_labels,
-)
+from pipeline.support.plotting import INK, Axes, Line, add_axes, log_x, log_y, mean_with_interval, write_labels
 from pipeline.support.statistics import Estimate, PairedComparison
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.2, 200  # in inches, of a row
 TEXT_SIZE = 8  # points; 11 pixels in a README, which shows the picture 700 pixels wide
-
 
 # colour, marker and line of a series; the colour-blind can tell the colours apart (Okabe and Ito, Tol)
 NETWORK, NGRAM, GATED = ("#0072b2", "o", "-"), ("#d55e00", "s", "--"), ("#d55e00", "P", "")
@@ -110,7 +99,7 @@ def _describe(axes: Axes, title: str, x: str, y: str) -> None:
 def _picture(panels: Sequence[Panel]) -> bytes:
     """Draw panels, two in a row."""
     rows = len(panels) // 2
-    figure = new_figure(WIDTH, HEIGHT * rows, DOTS_PER_INCH)
+    figure = plotting.new_figure(WIDTH, HEIGHT * rows, DOTS_PER_INCH)
     label = [draw(add_axes(figure, place=100 * rows + 21 + number)) for number, draw in enumerate(panels)]
     for each in label:
         each()
@@ -121,6 +110,11 @@ def _in_percent(comparison: PairedComparison) -> Estimate:
     """A difference in percent of perplexity, with the interval by seeds and text."""
     both = comparison.over_both
     return Estimate(percent(both.mean), *map(percent, both.ends or ()))
+
+
+def _units(network: Model) -> str:
+    """The units of a layer, as in a network's name."""
+    return network.name.removesuffix(" on top").rpartition("x")[2]
 
 
 def answer_picture(findings: Findings) -> bytes:
@@ -153,7 +147,7 @@ def answer_picture(findings: Findings) -> bytes:
     small, sizes = f"Small: {smallest} to {largest}", list[Series]()
     for unit, style in zip(UNITS, (NETWORK, MIXED), strict=True):
         rivals = [each for each in findings.rivals if each.unit == unit]
-        labels = [f"by {unit}", *(each.network.name.rpartition("x")[2] for each in rivals[1:])]
+        labels = [f"by {unit}", *(_units(each.network) for each in rivals[1:])]
         sizes.append(Series(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
     return _picture(
         [
@@ -168,23 +162,19 @@ def answer_picture(findings: Findings) -> bytes:
 def costs_picture(findings: Findings) -> bytes:
     """Draw test perplexity against the MACs and the milliseconds of a character."""
     *singles, together = findings.counted
+    alone, on_top = findings.by_size, findings.family("on top")
+    drawn = [  # style, models, and their labels, of which the first names the series
+        (NGRAM, singles, [singles[0].name, *(each.name.removesuffix("-gram") for each in singles[1:])]),
+        (GATED, [together], ["all orders"]),
+        (NETWORK, alone, [alone[0].name, *map(_units, alone[1:])]),
+        (ON_TOP, on_top, [f"{on_top[0].name.removesuffix(' on top')} on n-grams", *map(_units, on_top[1:])]),
+    ]
 
     def panel(title: str, label: str, cost: Callable[[Model], float]) -> Panel:
-        def series(style: Style, models: Sequence[Model], labels: Sequence[str]) -> Series:
-            return Series(style, [(cost(each), findings.mean(each)) for each in models], labels)
+        def points(models: Sequence[Model]) -> list[tuple[float, Estimate]]:
+            return [(cost(each), findings.mean(each)) for each in models]
 
-        def networks(style: Style, models: Sequence[Model], partner: str = "") -> Series:
-            first, *others = (each.name.removesuffix(" on top") for each in models)
-            return series(style, models, [first + partner, *(each.rpartition("x")[2] for each in others)])
-
-        orders = [singles[0].name, *(each.name.removesuffix("-gram") for each in singles[1:])]
-        drawn = [
-            series(NGRAM, singles, orders),
-            series(GATED, [together], ["all orders"]),
-            networks(NETWORK, findings.by_size),
-            networks(ON_TOP, findings.family("on top"), " on n-grams"),
-        ]
-        return _curves(title, label, drawn)
+        return _curves(title, label, [Series(style, points(models), labels) for style, models, labels in drawn])
 
     python = f"milliseconds, of which Python takes {findings.python_ms:.2f} (LSTM 1x1)"
     return _picture(
