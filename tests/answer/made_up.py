@@ -34,9 +34,7 @@ def comparison(mean: float, half: float = 0.02) -> PairedComparison:
 TEXTS = ((10_000, 6.23, 6.19), (40_000, 4.88, 4.87), (156_000, 3.65, 3.57))
 SIZES = ((16, 3_400, 5.78), (32, 8_900, 4.84), (64, 26_000, 4.08), (128, 84_500, 3.74))
 ON_TOP = ((8, 904_000, 3.52), (32, 912_000, 3.5), (192, 1_080_000, 3.435))
-RIVALS: dict[
-    Unit, tuple[float, ...]
-] = {  # unit -> perplexity of the n-grams of each size, from that of the LSTM 1x16 on
+RIVALS: dict[Unit, tuple[float, ...]] = {  # perplexities of the n-grams of each size, from the LSTM 1x16's on
     "numbers": (4.98, 4.39, 3.97, 3.78, 3.67),
     "bytes": (5.47, 4.61, 4.11, 3.83, 3.69),
 }
