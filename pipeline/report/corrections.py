@@ -106,7 +106,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
 
     # the best networks of either recipe beside n-grams; perplexities are pooled
     if trained:
-        name, bar = [*text.levels.items()][1]
+        _, (name, bar) = text.levels.items()
         ahead = sum(reproduction[id].mean_best_pooled < bar for id in trained)
         beat = "beats" if ahead < 2 else "beat"
         known["winners"] = f"{ahead or 'None'} of the {len(trained)} {beat} the {name} ({bar:.2f})"

@@ -68,8 +68,7 @@ UNDECIDED = (None, "auto", "")  # values of options that are empty or are resolv
 
 
 class Dataset(NamedTuple):
-    """A dataset that runs read: its name, the digest of its content (at most 36 characters, MLflow's limit), its source
-    and its role, which is the name of its split."""
+    """A dataset that runs read; ``digest`` has at most 36 characters (MLflow's limit), ``role`` names its split."""
 
     name: str
     digest: str

@@ -36,7 +36,7 @@ def trained(*perplexities: float, noise: float = 0.05, text: str = "windowed") -
         ((4.4, 5.4, 4.9), 0.05, ", level with the 4-gram's 5.17: "),
     ],
 )
-def test_a_network_is_ahead_or_behind_only_outside_both_the_seeds_and_the_texts_interval(perplexities, noise, words):
+def test_a_network_is_ahead_or_behind_only_outside_the_interval_by_seeds_and_text(perplexities, noise, words):
     runs = trained(*perplexities, noise=noise)
     done = each(lambda one: replace(one, runs=runs), LSTM)(replace(reproduction(0), text=FACTS))
     found = against_counting(done, "report", "windowed")
