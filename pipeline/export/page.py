@@ -237,11 +237,11 @@ def _front(subject: Subject) -> list[doc.Block]:
     rows = []
     for member in subject.search.result["front"]:
         low, high = member["val_perplexity_low"], member["val_perplexity_high"]
-        test = member["test_perplexity"]
+        test, ngrams = member["test_perplexity"], member["stored_numbers"] - member["parameters"]
         row = (
             member["name"],
             f"{member['macs_per_char']:,}",
-            f"{member['parameters']:,}" + (f" + {ngrams:,} of n-grams" if (ngrams := member["ngram_numbers"]) else ""),
+            f"{member['parameters']:,}" + (f" + {ngrams:,} of n-grams" if ngrams else ""),
             rounded(member["val_perplexity"]),
             "" if low is None else f"{rounded(low)} to {rounded(high)}",
             "" if test is None else rounded(test),

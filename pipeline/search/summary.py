@@ -46,7 +46,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
         f"{perplexity:.4g} and {cost:,.0f} {axis.name}."
     )
     stored = any(point.candidate.ngram_numbers for point in evaluated.front) and axis is COSTS["macs"]
-    uncounted = ["MACs do not count the n-grams that a model on top of them stores."] if stored else []
+    uncounted = ["MACs do not show the memory of the n-grams that a model on top of them stores."] if stored else []
     return [spread, *uncounted, hypervolume]
 
 

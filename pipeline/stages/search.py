@@ -394,9 +394,9 @@ def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 def _row(point: FrontPoint) -> dict[str, Any]:
     """A member of the front in the result."""
-    shown = ("name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "ngram_numbers")
+    shown = ("name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "stored_numbers")
     return {
-        **{name: getattr(point.candidate, name) for name in (*shown, "stored_numbers")},
+        **{name: getattr(point.candidate, name) for name in shown},
         "val_perplexity": point.val.mean,
         "val_perplexity_low": point.val.low,
         "val_perplexity_high": point.val.high,

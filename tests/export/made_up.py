@@ -61,7 +61,6 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
         {
             **runs[0].result,
             **unknown,
-            "ngram_numbers": 0,
             "name": runs[0].name.removesuffix("-s0"),
             "run_ids": [run.id for run in runs],
         }
