@@ -59,7 +59,9 @@ def test_a_run_begins_with_the_verdict_and_what_the_model_writes_and_models_say_
     opened = visit(f"{lab.address}/#/experiments/{setup().experiment_id}/runs/{run_id}")
     opened.wait_for("The network is behind the")
     text = opened.page.inner_text("body")
-    places = [text.index(part) for part in ("Description", "The network is", "it has", "Kneser-Ney", "Metrics (")]
+    places = [
+        text.index(part) for part in ("Description", "The network is", "it has", "test bits per character", "Metrics (")
+    ]
     assert places == sorted(places)
     models = visit(f"{lab.address}/#/models/time-machine-lm")
     models.wait_for("An alias belongs to one study of one text", "@best", "@shapes-best", "Version 1")
