@@ -108,7 +108,7 @@ class Candidate:
 
     @property
     def stored_numbers(self) -> int:
-        """Parameters and stored n-grams."""
+        """Parameters, and what is stored of n-grams."""
         return self.parameters + self.ngram_numbers
 
     @property

@@ -7,19 +7,18 @@ text of the book has to be in the folder of TMLM_DATA_DIR.
 import csv
 import json
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import REPORT_PROMPTS, CorpusConfig
+from pipeline.config import CorpusConfig
 from pipeline.report.checks import checks
 from pipeline.report.open_data import CURVES
-from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
+from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
 from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.table import REPORT_SYMBOLS, report_rows
-from pipeline.report.text_facts import places_of, text_facts, words_of
+from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import report_files
 from pipeline.text.corpus import Corpus, load_corpus
 from tests.checkout import ROOT
@@ -33,7 +32,7 @@ def result() -> dict[str, Any]:
 
 
 def committed(corpus: Corpus) -> Reproduction:
-    """The recorded trainings, with the book's words and prompts."""
+    """The recorded trainings, beside what the book's text says."""
     kept = result()
     recorded = {
         (row["id"], each["role"], each["seed"]): each for row in kept["configurations"] for each in row["trainings"]
@@ -62,17 +61,6 @@ def committed(corpus: Corpus) -> Reproduction:
             if key[:2] == (id, role)
         )
 
-    ngrams = {name: {int(n): value for n, value in kept["ngrams"][name].items()} for name in ("val", "val_windowed")}
-    text = TextFacts(
-        corpus=kept["corpus"],
-        corpus_sha256=corpus.corpus_sha256,
-        vocab_size=REPORT_SYMBOLS,
-        val_perplexities=ngrams["val"],
-        windowed=ngrams["val_windowed"],
-        prompts=tuple(place for prompt in REPORT_PROMPTS for place in places_of(corpus, prompt)),
-        train_unigram=17.07,
-        words=words_of(corpus),
-    )
     configurations = tuple(
         Configuration(
             row,
@@ -84,13 +72,18 @@ def committed(corpus: Corpus) -> Reproduction:
         for row in report_rows()
     )
     return Reproduction(
-        kept["run_id"], False, text, configurations, kept["environment"], tuple(kept["commands"]), report_statements()
+        kept["run_id"],
+        False,
+        text_facts(corpus),
+        configurations,
+        kept["environment"],
+        tuple(kept["commands"]),
+        report_statements(),
     )
 
 
 def main() -> None:
-    corpus = load_corpus(CorpusConfig("time-machine"))
-    found = replace(committed(corpus), text=text_facts(corpus))
+    found = committed(load_corpus(CorpusConfig("time-machine")))
     evidence = weigh(found, found.statements)
     files = report_files(evidence, checks(found))
     judged = json.loads(files["result.json"])
