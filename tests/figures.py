@@ -41,7 +41,7 @@ def findings() -> Findings:
         return PairedComparison(**{source: Estimate(**each) for source, each in row.items()})
 
     return Findings(
-        text=answer["text"],
+        corpus=answer["corpus"],
         counted=tuple(map(model, answer["counted"])),
         trained=tuple(map(model, answer["trained"])),
         rivals=tuple(

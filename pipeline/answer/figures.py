@@ -151,7 +151,7 @@ def answer_picture(findings: Findings) -> bytes:
         sizes.append(Series(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
     return _picture(
         [
-            _curves("Alone", f"training characters of {findings.text}", by_text),
+            _curves("Alone", f"training characters of {findings.corpus}", by_text),
             dots("Together", "n-grams", combined),
             _curves(small, "stored numbers, or shipped bytes", sizes, "% of perplexity, against pruned n-grams"),
             dots("Adaptive", "adaptive n-grams", learning),

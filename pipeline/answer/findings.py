@@ -78,7 +78,7 @@ class Rivals:
 
 @dataclass(frozen=True)
 class Findings:
-    """All measurements on a text.
+    """All measurements on the text ``corpus``.
 
     ``counted`` are the n-gram models of single orders, then that of all orders, ``trained`` the networks. ``systems``
     are what the sentences compare: the default "network", the "n-grams" of all orders, both "mixed", the largest
@@ -87,7 +87,7 @@ class Findings:
     ``python_ms`` is the time in which the smallest network writes a character, all of it Python's.
     """
 
-    text: str
+    corpus: str
     counted: tuple[Model, ...]
     trained: tuple[Model, ...]
     rivals: tuple[Rivals, ...]

@@ -205,7 +205,7 @@ def answer_table(findings: Findings, sentences: Mapping[str, str], link: str) ->
         for (heads, rows), left in zip(_tables(findings), ((0,), (0, 1)), strict=True)
     ]
     measured = wrapped(how_measured(findings), "  ")
-    return "\n\n".join([f"The answer on {findings.text}", *words, *tables, measured, indent(link, "  ")])
+    return "\n\n".join([f"The answer on {findings.corpus}", *words, *tables, measured, indent(link, "  ")])
 
 
 def _tables(findings: Findings) -> Sequence[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
