@@ -197,7 +197,8 @@ class Corpus:
 
     def _counted(self, preset: PresetName) -> dict[str, Any]:
         """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
-        return self._cached(f"baselines-{preset}", preset, lambda: self._count(preset))
+        name = f"counted-{preset}"  # another one for each format: caches have "ngrams" and "baselines" of earlier ones
+        return self._cached(name, preset, lambda: self._count(preset))
 
     def _cached(self, name: str, preset: PresetName, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``compute`` returns, cached beside the ids by name, RECIPE and the number of training characters."""
