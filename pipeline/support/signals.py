@@ -4,7 +4,7 @@ After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 +
 once or at the end of a ``defer_signals`` block. A watcher thread, which a long computation does not block, forces the
 exit at a second Ctrl-C, or DEADLINE_SECONDS after the first signal (sooner in a worker, whose parent waits for it);
 the function registered with ``on_forced_exit`` is called first. Without ``install``, as in a notebook, Python's
-defaults apply.
+defaults apply, except that a ``defer_signals`` block defers Ctrl-C there too.
 """
 
 import gc
@@ -53,13 +53,25 @@ def signal_of(stop: BaseException) -> int | None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Defer signals that arrive within the block to its end, however it ends; blocks may be nested."""
+    """Defer signals that arrive within the block to its end, however it ends; blocks may be nested.
+
+    In another thread than the main one, where no signal arrives, it does nothing.
+    """
     global _depth, _deferred
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_pythons:
+        _deferred = None
+        signal.signal(signal.SIGINT, _note_interrupt)
     _depth += 1
     try:
         yield
     finally:
         _depth -= 1
+        if is_pythons:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if _deferred is not None and _depth == 0:
             stop, _deferred = _deferred, None
             raise stop
@@ -94,6 +106,12 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
     if parent is None and os.environ.get("MLFLOW_RUN_ID"):
         parent = os.getppid()
     threading.Thread(target=_watch, args=(receiver, sender, parent), name="signals", daemon=True).start()
+
+
+def _note_interrupt(signum: int, frame: FrameType | None) -> None:
+    """Defer a Ctrl-C in a process without ``install``."""
+    global _deferred
+    _deferred = KeyboardInterrupt()
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:

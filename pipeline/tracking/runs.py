@@ -82,12 +82,12 @@ def rounded(value: float) -> float:
 
 
 def records(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
-    """Decorate a method that records: errors of the store or its disk become RecordingError."""
+    """Decorate a method that records: it is not interrupted, and errors of the store or its disk are RecordingError."""
 
     def wrapper(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.check_is_recorded()
         try:
-            with warn_if_silent(self.store.uri):
+            with defer_signals(), warn_if_silent(self.store.uri):
                 return method(self, *args, **kwargs)
         except REFUSALS as error:
             raise RecordingError(

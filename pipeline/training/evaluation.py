@@ -58,12 +58,20 @@ def perplexity(nats_per_char: float) -> float:
 
 
 @contextmanager
-def evaluation_mode(model: LanguageModel) -> Iterator[None]:
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute in bf16 where autocast does, or in fp32; whether and how the caller autocasts does not matter."""
+    torch.clear_autocast_cache()  # of weights in bf16, which outlives a nested block
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        yield
+
+
+@contextmanager
+def evaluation_mode(model: LanguageModel, precision: str = "fp32") -> Iterator[None]:
     """Evaluation mode without gradients; restores the model's mode at the end of the block."""
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(model.output.weight.device, precision):
             yield
     finally:
         model.train(was_training)
@@ -134,14 +142,16 @@ class WindowScore(NamedTuple):
     costs: Tensor
 
 
-def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int) -> WindowScore:
+def score_windows(
+    model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int, precision: str = "fp32"
+) -> WindowScore:
     """Score windows (N, T), each from a zero state, as the book (d2l.ai) validates.
 
     The costs are means in nats per character of each window, in float64.
     """
     device = model.output.weight.device
     losses, costs = [], []
-    with evaluation_mode(model):
+    with evaluation_mode(model, precision):
         for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             logits, y = model(x.long().to(device))[0].float(), y.long().to(device)
             losses.append(float(F.cross_entropy(logits.flatten(0, 1), y.flatten())))

@@ -29,7 +29,7 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import StreamData, WindowData, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
-from pipeline.training.evaluation import calibrate_logits, perplexity, score_windows, text_costs
+from pipeline.training.evaluation import autocast, calibrate_logits, perplexity, score_windows, text_costs
 from pipeline.training.hardware import choose_device, choose_kernel, choose_precision, keep_freed_memory
 
 WARM_UP_STEPS = 50
@@ -233,7 +233,7 @@ class Training:
         network's own to what is optimized. The recorded norm of the gradient is that before clipping.
         """
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with autocast(self.device, self.precision):
             own, logits, state = self.model.network_and_model_logits(
                 inputs, part.state, *(each.to(self.device) for each in prior)
             )
@@ -270,8 +270,7 @@ class Training:
                 scale, costs = 1.0, text_costs(self.eval_model, self.data.val)
             value = perplexity(float(costs.sum()) / len(costs))
             return value, value, scale
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            score = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
+        score = score_windows(self.eval_model, *self.data.val, self.config.batch_size, self.precision)
         return score.perplexity, score.pooled, 1.0
 
     def checked_losses(self, latest: int = 0) -> list[float]:
@@ -373,7 +372,8 @@ def fit(training: Training, callback: Callback = SILENT) -> list[EpochPoint]:
     keep_freed_memory()
     torch.set_num_threads(training.threads)
     callback.on_start(training)
-    while not training.done:
-        point = training.run_epoch(callback)
-        callback.on_epoch(training, point)
+    with torch.enable_grad(), autocast(training.device, "fp32"):  # whatever the caller has set
+        while not training.done:
+            point = training.run_epoch(callback)
+            callback.on_epoch(training, point)
     return training.history

@@ -49,9 +49,15 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
     return process.returncode, out, err, time.monotonic() - began
 
 
-@pytest.mark.parametrize("end", ["pass", "raise ValueError"])
-def test_deferred_signal_is_raised_at_the_end_of_the_block_however_it_ends(end):
-    process = start(f"""
+AS_IN_A_NOTEBOOK = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
+@pytest.mark.parametrize(
+    ("install", "end"),
+    [("signals.install()", "pass"), ("signals.install()", "raise ValueError"), (AS_IN_A_NOTEBOOK, "pass")],
+)
+def test_deferred_signal_is_raised_at_the_end_of_the_block_however_it_ends(install, end):
+    script = f"""
 try:
     with defer_signals():
         with defer_signals(): pass
@@ -60,10 +66,11 @@ try:
         print("whole", flush=True)
         {end}
 except KeyboardInterrupt:
-    print("stopped")
-""")
+    print("stopped", "as before" if signal.getsignal(signal.SIGINT) is handler else "by another handler")
+"""
+    process = start(f"handler = signal.getsignal(signal.SIGINT)\n{script}", install)
     process.send_signal(signal.SIGINT)
-    assert end_of(process)[:3] == (0, "whole\nstopped\n", "")
+    assert end_of(process)[:3] == (0, "whole\nstopped as before\n", "")
 
 
 def test_signal_is_raised_at_once_outside_of_a_block():

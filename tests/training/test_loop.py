@@ -404,6 +404,16 @@ def test_bf16_learns_like_fp32():
         assert log(ours.val_perplexity) == pytest.approx(log(theirs.val_perplexity), abs=0.02)
 
 
+@pytest.mark.parametrize("recipe", FEW_STEPS.values(), ids=FEW_STEPS)
+def test_what_a_caller_left_switched_on_changes_no_figure(recipe):
+    plain, disturbed = (start(recipe | {"epochs": 1}) for _ in range(2))
+    fit(plain)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        fit(disturbed)
+    assert without_seconds(disturbed.history) == without_seconds(plain.history)
+    assert equal(weights(disturbed), weights(plain))
+
+
 @pytest.mark.parametrize("supported", [True, False])
 def test_automatic_precision_is_bf16_only_where_it_pays(monkeypatch, supported):
     monkeypatch.setattr(pipeline.training.hardware, "has_bf16", lambda device: supported)
