@@ -1,7 +1,7 @@
 """Train, load, sample, evaluate and search from Python, in a script or a notebook.
 
->>> from pipeline import api
->>> model = api.train("python-docs", hidden_size=16, epochs=2)
+>>> import tmlm  # which has all names of this module
+>>> model = tmlm.train("python-docs", hidden_size=16, epochs=2)
 >>> print(model.sample("it has", length=60, temperature=0.7, seed=1))
 it has...
 
@@ -35,7 +35,7 @@ from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
 from models.ngram import ngram_label
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
-from pipeline.errors import InputError
+from pipeline.errors import DataUnavailableError, InputError
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
 from pipeline.stages import search as search_stage
@@ -49,7 +49,20 @@ from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import settings_kept
 from pipeline.training.timing import configurations_for
 
-__all__ = ["Evaluation", "Model", "Picture", "Search", "load", "resume", "runs", "search", "train"]
+__all__ = [
+    "ConfigError",
+    "DataUnavailableError",
+    "Evaluation",
+    "InputError",
+    "Model",
+    "Picture",
+    "Search",
+    "load",
+    "resume",
+    "runs",
+    "search",
+    "train",
+]
 
 CURVES = {  # columns of a model's history -> the metrics of its run
     "train_perplexity": "perplexity/train",
@@ -126,7 +139,7 @@ def train(
     that can't be downloaded, and TrainingDivergedError if the loss became NaN or infinite.
 
     Example:
-        >>> api.train("python-docs", cell="gru", hidden_size=8, epochs=1)
+        >>> tmlm.train("python-docs", cell="gru", hidden_size=8, epochs=1)
         Model gru-1x8 on python-docs: test perplexity ..., ... MACs per character (run ...)
     """
     shape = {"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, "epochs": epochs}
@@ -148,8 +161,8 @@ def resume(reference: str, **changes: Any) -> "Model":
     InputError for a run that can't be resumed or another option with a new value.
 
     Example:
-        >>> model = api.train("python-docs", hidden_size=8, epochs=1, schedule="constant")
-        >>> len(api.resume(model.run_id, epochs=2).history)
+        >>> model = tmlm.train("python-docs", hidden_size=8, epochs=1, schedule="constant")
+        >>> len(tmlm.resume(model.run_id, epochs=2).history)
         2
     """
     given = _options("resume", changes, CorpusConfig, ModelConfig, TrainConfig)
@@ -166,7 +179,7 @@ def load(reference: Text = "latest") -> "Model":
     exist or can't be read, and for a name that several runs bear.
 
     Example:
-        >>> api.load(api.load("latest").run_id[:8])
+        >>> tmlm.load(tmlm.load("latest").run_id[:8])
         Model lstm-1x16 on python-docs: test perplexity ..., ... MACs per character (run ...)
     """
     name = os.fspath(reference)
@@ -257,7 +270,7 @@ class Model:
         ConfigError for an option or a value that is not allowed, and for characters that the alphabet lacks.
 
         Example:
-            >>> len(api.load().sample("it has", length=20, method="greedy"))
+            >>> len(tmlm.load().sample("it has", length=20, method="greedy"))
             26
         """
         return "".join(self.stream(prompt, length, **options))
@@ -278,7 +291,7 @@ class Model:
         read, or has changed since the training, and for ``adapt`` without the training's text.
 
         Example:
-            >>> api.load().evaluate("val")
+            >>> tmlm.load().evaluate("val")
             Evaluation of lstm-1x16-s0 on the val split of python-docs: perplexity ... (n-grams ..., ...), ...
         """
         check_choice("split", split, ("val", "test"))
@@ -367,7 +380,7 @@ def search(
     options, or a study that was started with others.
 
     Example:
-        >>> found = api.search(
+        >>> found = tmlm.search(
         ...     "python-docs", trials=2, study_name="example", cell="gru", num_layers=1, hidden_size=[4, 8],
         ...     epochs=1, confirm_seeds=1, workers=1,
         ... )
@@ -432,7 +445,7 @@ def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
     text with this name or sha256.
 
     Example:
-        >>> table = api.runs(corpus="python-docs")
+        >>> table = tmlm.runs(corpus="python-docs")
         >>> bool((table.test_perplexity > 1).all())
         True
     """

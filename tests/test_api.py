@@ -206,8 +206,9 @@ def test_the_examples_of_the_docstrings_do_what_they_show(tmp_path):
     script = tmp_path / "examples.py"
     script.write_text(
         "import doctest, os, sys\n"
+        "import tmlm\n"
         "from pipeline import api\n"
         "os.chdir(os.path.dirname(__file__))\n"
-        "sys.exit(doctest.testmod(api, extraglobs={'api': api}, optionflags=doctest.ELLIPSIS)[0])\n"
+        "sys.exit(doctest.testmod(api, extraglobs={'tmlm': tmlm}, optionflags=doctest.ELLIPSIS)[0])\n"
     )
     checkout.run("python", str(script))

@@ -49,11 +49,11 @@ def changes():
 
 os.environ["MLFLOW_TRACKING_URI"] = sys.argv[1]
 before = seen()
-from pipeline import api
+import tmlm
 from mlflow.telemetry import get_telemetry_client
 import pipeline.stages.main, pipeline.stages.search, pipeline.stages.report
 assert not changes(), f"by an import: {changes()}"
-api.runs()
+tmlm.runs()
 assert not changes(), f"by a call: {changes()}"
 assert get_telemetry_client() is None
 """
