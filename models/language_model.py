@@ -85,11 +85,11 @@ class LanguageModel(nn.Module):
         return state_of(tuple(new_zeros(config.num_layers, batch_size, config.hidden_size) for _ in parts))
 
     def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
-        """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character.
+        """ids (B, T) of any integer type, state or None (zeros) -> logits (B, T, V), state after the last character.
 
         ``prior`` is only for a model on top of n-grams.
         """
-        _, logits, state = self.network_and_model_logits(ids, state, prior)
+        _, logits, state = self.network_and_model_logits(ids.long(), state, prior)
         return logits, state
 
     def network_and_model_logits(

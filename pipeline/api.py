@@ -29,11 +29,13 @@ with warnings.catch_warnings():  # in a notebook without ipywidgets, which the b
 import pandas as pd
 import torch
 
+from models.cells import CELLS
 from models.complexity import Complexity, measure
 from models.config import ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
 from models.ngram import ngram_label
+from models.recurrent import parts_of
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.stages import evaluate as evaluate_stage
@@ -191,7 +193,7 @@ class Model:
 
     Attributes:
         network: The PyTorch module: ids (B, T) -> logits (B, T, V) and the state.
-        vocabulary: The symbols in the order of their ids.
+        vocabulary: The symbols in the order of their ids; ``encode(text)`` gives ids, ``decode(ids)`` a text.
         run_id: Id of the training's run; None for a model that was loaded from a file or by a models:/ address.
         corpus: Name of the text that the model was trained on.
     """
@@ -279,6 +281,46 @@ class Model:
         """Generate text as ``sample`` does, piece by piece: the prompt, then each character once it is generated."""
         decoding = Decoding(**_options("sample", options, Decoding))
         return sample_stage.stream(self._trained, prompt, length, decoding)
+
+    def logits(self, text: str) -> torch.Tensor:
+        """Logits (T, V) of what follows each of the T characters of a text; the columns are ``vocabulary.symbols``.
+
+        The text is normalised as ``evaluate`` does it, so T may differ from its length, and characters outside of the
+        vocabulary are <unk>. Row 0 predicts the second character, the last row the one after the text; the first
+        character is not predicted. The model reads from its zero state, without gradients. Raises ConfigError for an
+        empty text.
+
+        Example:
+            >>> tmlm.load().logits("The time").shape
+            torch.Size([8, 28])
+        """
+        with torch.no_grad():
+            return self.network(self._ids(text))[0][0]  # type: ignore[no-any-return]
+
+    def states(self, text: str) -> tuple[torch.Tensor, ...]:
+        """States (T, L, H) of all L layers after each of the T characters of a text, which is read as by ``logits``.
+
+        They are the hidden states, and for an LSTM the cell states: the tensors of ``network``'s state, time first.
+        ``network.logits(hidden[:, -1])`` are the logits of a network that is not on top of n-grams.
+
+        Example:
+            >>> hidden, cell = tmlm.load().states("The time")
+            >>> hidden.shape
+            torch.Size([8, 1, 16])
+        """
+        state, read = None, []
+        with torch.no_grad():
+            for character in self._ids(text).split(1, dim=1):
+                _, state = self.network(character, state)
+                read.append(parts_of(state)[: CELLS[self.network.config.cell].state_parts])
+        return tuple(torch.cat(steps, dim=1).transpose(0, 1) for steps in zip(*read, strict=True))
+
+    def _ids(self, text: str) -> torch.Tensor:
+        """A text as ids (1, T)."""
+        ids = self.vocabulary.encode(text)
+        if not len(ids):
+            raise ConfigError("text", "is empty; give at least one character")
+        return torch.from_numpy(ids)[None]
 
     @_settings_kept()
     def evaluate(

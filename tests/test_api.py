@@ -130,6 +130,19 @@ def test_streaming_refuses_a_wrong_option_before_the_first_piece(model, options,
         model.stream(**options)
 
 
+def test_logits_and_states_are_those_of_the_normalised_text_character_by_character(model):
+    text, logits = "It, has", model.logits("It, has")
+    hidden, cell = model.states(text)
+    ids = torch.tensor(model.vocabulary.encode(text))
+    assert ids.dtype == torch.uint8
+    torch.testing.assert_close(model.network(ids[None])[0][0], logits)
+    torch.testing.assert_close(model.network.logits(hidden[:, -1]), logits)
+    assert (logits.shape, hidden.shape, cell.shape) == ((6, 28), (6, 1, 8), (6, 1, 8))
+    assert not any(each.requires_grad or each.is_inference() for each in (logits, hidden, cell))
+    with pytest.raises(ConfigError, match="text is empty"):
+        model.states("")
+
+
 def test_the_history_has_a_row_for_each_epoch(model, trained):
     history = model.history
     assert list(history.index) == [1, 2]

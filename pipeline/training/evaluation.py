@@ -99,7 +99,7 @@ def text_costs(
         for starts in torch.arange(0, predicted, row).split(rows):
             state = _state_at(model, ids, starts, context)
             at = (starts[:, None] + torch.arange(row)).clamp(max=predicted - 1)
-            logits, _ = model(ids[at].long().to(device), state)
+            logits, _ = model(ids[at].to(device), state)
             first, last = int(starts[0]), min(int(starts[-1]) + row, predicted)
             targets = ids[first + 1 : last + 1].long().to(device)
             costs.append(cost(logits.flatten(0, 1)[: last - first], targets).cpu())
@@ -129,7 +129,7 @@ def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -
     if not len(later) or not context:
         return None
     at = later[:, None] - context + torch.arange(context)
-    _, state = model(ids[at].long().to(model.output.weight.device))
+    _, state = model(ids[at].to(model.output.weight.device))
     missing = len(starts) - len(later)
     return state_of(tuple(F.pad(part, (0, 0, missing, 0)) for part in parts_of(state)))
 
@@ -153,7 +153,7 @@ def score_windows(
     losses, costs = [], []
     with evaluation_mode(model, precision):
         for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-            logits, y = model(x.long().to(device))[0].float(), y.long().to(device)
+            logits, y = model(x.to(device))[0].float(), y.long().to(device)
             losses.append(float(F.cross_entropy(logits.flatten(0, 1), y.flatten())))
             costs.append(F.cross_entropy(logits.transpose(1, 2), y, reduction="none").mean(1).cpu().double())
     nats = sum(loss * each.numel() for loss, each in zip(losses, targets.split(batch_size), strict=True))

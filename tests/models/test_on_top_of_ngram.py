@@ -46,7 +46,8 @@ def log_probabilities(model: NgramLanguageModel, ids: Tensor) -> Tensor:
 def test_an_untrained_model_is_the_ngram_model(order):
     model = build(order)
     expected = NGramModel(model.tables, model.order_gate).log_probabilities(HELD_OUT.numpy(), 1)
-    torch.testing.assert_close(log_probabilities(model, HELD_OUT[None, :-1])[0], expected)
+    small = HELD_OUT.to(torch.uint8)  # as a vocabulary encodes a text
+    torch.testing.assert_close(log_probabilities(model, small[None, :-1])[0], expected)
 
 
 def test_a_model_moves_to_a_device_without_the_ngram_model_that_others_use():
