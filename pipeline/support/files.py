@@ -1,8 +1,10 @@
-"""Atomic writes, exclusive locks, reading small files named by a user, and the names of the two checkpoints."""
+"""Atomic writes, databases that are created whole, locks, small files, and the names of the two checkpoints."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -59,6 +61,27 @@ def file_lock(path: Path, seconds: float = -1) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, timeout=seconds):
         yield
+
+
+def create_database(file: Path, create: Callable[[str], object]) -> None:
+    """Let ``create`` make an SQLite database, whose address it is given, unless ``file`` is one already.
+
+    It is made in the folder ``.<name>.unfinished`` and moved once it is complete: a killed process or a full disk
+    leaves no half of one.
+    """
+    folder = file.with_name(f".{file.name}.unfinished")
+    with file_lock(file.with_name(f".{file.name}.lock")):
+        if file.exists() and file.stat().st_size:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            create(f"sqlite:///{folder / 'made.db'}")
+            with closing(sqlite3.connect(folder / "made.db")) as made:
+                made.execute("VACUUM INTO ?", (str(folder / "whole.db"),))  # without its write-ahead log
+            (folder / "whole.db").replace(file)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, RecordingError
-from pipeline.support.files import ROOT, file_lock
+from pipeline.support.files import ROOT, create_database, file_lock
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, adopt, local_path, location_of, old_folder
 
@@ -288,7 +288,7 @@ def impatient() -> Iterator[None]:
 
 
 def _probe(uri: str) -> None:
-    """Fail at once, before MLflow's own retries, if the store can't be written.
+    """Fail at once, before MLflow's own retries, if the store can't be written; create an SQLite file.
 
     Raises the error of the store's library.
     """
@@ -303,6 +303,7 @@ def _probe(uri: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
         connection.execute("BEGIN IMMEDIATE")
+    create_database(file, lambda address: MlflowClient(address).get_experiment("0"))
 
 
 # --- our own store ----------------------------------------------------------------------------------------------------

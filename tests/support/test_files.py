@@ -1,16 +1,18 @@
 """Atomic writes, locks, and small files that are read or refused."""
 
+import errno
 import os
 import re
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.support.files import atomic_write, command_lock, leftovers, read_small, write_atomically
+from pipeline.support.files import atomic_write, command_lock, create_database, leftovers, read_small, write_atomically
 
 
 def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
@@ -77,3 +79,24 @@ def test_file_that_is_too_large_no_text_or_no_file_is_refused(tmp_path, content,
         path.write_bytes(content)
     with pytest.raises(InputError, match=f"^--space {path} {re.escape(message)}"):
         read_small(path, "--space", 100)
+
+
+def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_path):
+    file = tmp_path / "new.db"
+
+    def create(address: str, is_cut_off: bool = False) -> None:
+        with closing(sqlite3.connect(address.removeprefix("sqlite:///"))) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("CREATE TABLE first (x)")
+            if is_cut_off:
+                raise OSError(errno.ENOSPC, "full")
+            connection.execute("CREATE TABLE second (x)")
+
+    with pytest.raises(OSError, match="full"):
+        create_database(file, lambda address: create(address, is_cut_off=True))
+    assert not file.exists()
+    for _ in range(2):  # the second time, it is there
+        create_database(file, create)
+    with closing(sqlite3.connect(file)) as connection:
+        assert len(connection.execute("SELECT * FROM sqlite_master").fetchall()) == 2
+    assert {each.name for each in tmp_path.iterdir()} == {"new.db", ".new.db.lock"}

@@ -69,6 +69,8 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         arguments = {"pool_pre_ping": True}
     lock = files.file_lock(default_storage().parent / ".optuna.lock", LOCK_SECONDS)
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
+        if (file := store.sqlite_file(url)) is not None:
+            files.create_database(file, RDBStorage)
         return RDBStorage(url, engine_kwargs=arguments)
 
 
