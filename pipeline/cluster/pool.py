@@ -24,7 +24,7 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.node import on_node
 from pipeline.cluster.processes import MLFLOW
 from pipeline.errors import ClusterError, UnfitNodeError
-from pipeline.support.workers import SHARED_KILLS, Event, Loss, Work
+from pipeline.support.workers import Event, Loss, LossCause, Work
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class DaskPool:
             answer = future.result(timeout=POLL_SECONDS)
         except KilledWorker:
             self._nodes.pop(running.address, None)
-            return _lost(running, f"the node {host} is gone", SHARED_KILLS)
+            return _lost(running, f"the node {host} is gone", "shared")
         except (CancelledError, OSError, TimeoutError):
             return _lost(running, f"the scheduler was gone while the node {host} did it")
         except Exception as error:  # raised by dask, or by a node without this project
@@ -171,7 +171,7 @@ class DaskPool:
         if isinstance(value, Exception):
             value.__cause__ = cause
         if kind == "lost":
-            return _lost(running, f"{value.reason}, on {host}", value.kills)
+            return _lost(running, f"{value.reason}, on {host}", value.cause)
         return Event(kind, task, pickle.loads(value) if kind == "done" else value, host)
 
     def _refuse(self, running: _Running, reason: str) -> Event:
@@ -187,7 +187,7 @@ class DaskPool:
         gone = [key for key, running in self._running.items() if running.address not in self._nodes]
         self._cancel(gone)
         lost = [self._running.pop(key) for key in gone]
-        return [_lost(running, f"the node {running.host} is gone", SHARED_KILLS) for running in lost]
+        return [_lost(running, f"the node {running.host} is gone", "shared") for running in lost]
 
     def _cancel(self, keys: Iterable[str]) -> None:
         """Cancel tasks, unless the connection to the scheduler is lost: dask would raise."""
@@ -239,5 +239,5 @@ class DaskPool:
             self._client, self._nodes = None, {}
 
 
-def _lost(running: _Running, reason: str, kills: float = 0) -> Event:
-    return Event("lost", running.task, Loss(reason, kills), running.host)
+def _lost(running: _Running, reason: str, cause: LossCause = "stopped") -> Event:
+    return Event("lost", running.task, Loss(reason, cause), running.host)

@@ -35,7 +35,7 @@ from pipeline.stages.sweep import Sweep, earlier_command, model_loader, models_o
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.statistics import paired
 from pipeline.support.wording import counted, measured_duration
-from pipeline.support.workers import KILLS_ALLOWED, Loss, MakePool, Outcome
+from pipeline.support.workers import LOSSES_ALLOWED, Loss, MakePool, Outcome
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
@@ -140,7 +140,7 @@ class _Answer(Sweep[AnswerRun]):
         if isinstance(outcome, Loss):
             raise TmlmError(
                 f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
-                f"{KILLS_ALLOWED + 1} times; run the same command again to resume it"
+                f"{LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
             )
         if isinstance(outcome, Exception):
             raise outcome

@@ -41,7 +41,7 @@ from pipeline.support.markdown import plain
 from pipeline.support.signals import defer_signals
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, measured_duration
-from pipeline.support.workers import SHARED_KILLS, MakePool, Outcome
+from pipeline.support.workers import LossCause, MakePool, Outcome
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded, references, store
 from pipeline.tracking.liveness import close_the_dead
@@ -99,7 +99,7 @@ def search(
         study = Search(config, space, corpus, corpus_config)
         check_store(study.study, config, store.identity(), recorded.find_run)
         earlier = recorded.ended_run(study.parent) if study.parent else None
-        if left := study.put_back(SHARED_KILLS):  # no other command is running, or its run would be
+        if left := study.put_back("shared"):  # no other command is running, or its run would be
             say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
         name, tags = f"search-{config.study_name}", {**corpus_tags(corpus), "study": config.study_name}
         with parent_run("search", name, tags, earlier) as run, storage_errors(config):
@@ -211,9 +211,11 @@ class _SearchSweep(Sweep[SearchRun]):
         self.search.take(task.number, outcome, *_link_and_curve(outcome))
         self._show()
 
-    def count_kills(self, task: TrainingTask, kills: float) -> float:
-        """Those of a trial are counted in the study, for later commands."""
-        return self.search.count_kills(task.number, kills) if task.role == "trial" else super().count_kills(task, kills)
+    def may_be_retried(self, task: TrainingTask, cause: LossCause) -> bool:
+        """The losses of a trial are counted in the study, for later commands."""
+        if task.role == "trial":
+            return self.search.may_be_retried(task.number, cause)
+        return super().may_be_retried(task, cause)
 
     def _show(self) -> None:
         """Show the progress so far, and record it after each trial, for the curves on the run's page."""

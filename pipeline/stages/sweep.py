@@ -8,6 +8,7 @@ missing.
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
-from pipeline.support.workers import KILLS_ALLOWED, WAIT_SECONDS, MakePool, Outcome, Pool
+from pipeline.support.workers import LOSSES_ALLOWED, WAIT_SECONDS, LossCause, MakePool, Outcome, Pool
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
@@ -96,7 +97,7 @@ class Sweep(ABC, Generic[Conclusion]):
         self.waiting: list[TrainingTask] = []  # the missing trainings that are known before the first one is done
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
-        self._kills: dict[tuple[str, int, int], float] = {}
+        self._losses: Counter[tuple[Any, LossCause]] = Counter()  # by the key of a task and the cause
         self._seconds_done = 0.0  # expected seconds of the trainings that have ended
 
     @abstractmethod
@@ -229,14 +230,14 @@ class Sweep(ABC, Generic[Conclusion]):
                         "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
                     )
                     close_lost(event)
-                    if self.count_kills(task, outcome.kills) <= KILLS_ALLOWED:
+                    if self.may_be_retried(task, outcome.cause):
                         lost.append(task)
                         continue
                 else:
                     self._seconds_done += seconds
                 self.take(task, outcome)
 
-    def count_kills(self, task: TrainingTask, kills: float) -> float:
-        """Add to the processes that a training has killed; returns their number."""
-        self._kills[task.key] = self._kills.get(task.key, 0.0) + kills
-        return self._kills[task.key]
+    def may_be_retried(self, task: TrainingTask, cause: LossCause) -> bool:
+        """Count a loss of a training; whether it may be trained again."""
+        self._losses[task.key, cause] += 1
+        return self._losses[task.key, cause] <= LOSSES_ALLOWED[cause]

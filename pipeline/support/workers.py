@@ -13,10 +13,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -32,8 +33,12 @@ STOP_SECONDS = 2.0  # from a worker's first signal to its forced exit
 KILL_SECONDS = STOP_SECONDS + signals.CLOSING_SECONDS + 0.2
 EXIT_SECONDS = 1.0  # from the end of a worker's connection to the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
-KILLS_ALLOWED = 1  # a task that has killed more processes than this is not retried
-SHARED_KILLS = 0.25  # counted for a lost machine or command, which one task seldom causes: the fifth is too many
+LossCause = Literal["killed", "shared", "stopped"]
+"""What was lost: the task's own process, a machine or command with several tasks, or nothing, as the task was stopped.
+"""
+
+LOSSES_ALLOWED: Mapping[LossCause, float] = {"killed": 1, "shared": 4, "stopped": inf}  # then a task is not retried
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # read by libraries when they are imported
 
 Report = Callable[[Any], None]
@@ -62,14 +67,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Loss:
-    """Why a task was lost.
-
-    ``kills`` is the share of the blame that the task gets: 1 if its own process died, SHARED_KILLS if a whole machine
-    or command is gone, 0 if the task was stopped.
-    """
+    """Why a task was lost."""
 
     reason: str
-    kills: float = 1
+    cause: LossCause = "killed"
 
 
 Outcome = Any | Exception | Loss

@@ -15,7 +15,7 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.pool import DaskPool, mlflow_address
 from pipeline.cluster.processes import ENVIRONMENT, MLFLOW, node_command, scheduler_command
 from pipeline.errors import ClusterError
-from pipeline.support.workers import SHARED_KILLS, Event
+from pipeline.support.workers import Event
 from tests.checkout import ROOT, free_port
 from tests.cluster.works import nothing, unfit, work
 from tests.limits import SLACK
@@ -93,7 +93,7 @@ def test_an_exception_and_a_death_end_one_task_each_and_the_node_goes_on(process
     assert [event.kind for event in ends] == ["failed", "lost", "done"]
     assert str(ends[0].value) == "no"
     assert "in work\n" in str(ends[0].value.__cause__), "where it was raised"
-    assert ends[1].value.kills == 1
+    assert ends[1].value.cause == "killed"
     assert "exit code -9" in ends[1].value.reason
 
 
@@ -105,7 +105,7 @@ def test_a_task_of_a_node_that_is_gone_is_lost_and_not_repeated_elsewhere(proces
         processes.node()
         os.kill(first.pid, signal.SIGKILL)
         (event,) = until_the_end(pool)
-        assert (event.kind, event.value.kills) == ("lost", SHARED_KILLS)
+        assert (event.kind, event.value.cause) == ("lost", "shared")
         assert event.value.reason == f"the node {event.node} is gone"
         assert pool.idle == 1, "the other node"
 
@@ -115,7 +115,7 @@ def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes,
     with DaskPool(processes.address, work, unfit) as pool:
         pool.submit(("wait", 0))
         event = until_the_end(pool)[-1]
-        assert (event.kind, event.value.kills) == ("lost", 0)
+        assert (event.kind, event.value.cause) == ("lost", "stopped")
         monkeypatch.setattr(pool_module, "NODES_SECONDS", 2.0)
         with pytest.raises(ClusterError, match=r"has had no node for 2 seconds; .* was refused: it has no text"):
             _ = pool.idle
@@ -147,7 +147,7 @@ def test_a_scheduler_that_comes_back_is_used_again(processes):
         processes.scheduler.wait()
         processes.start(scheduler_command(processes.address))
         event = until_the_end(pool, seconds=40)[-1]
-        assert (event.kind, event.value.kills) == ("lost", 0)
+        assert (event.kind, event.value.cause) == ("lost", "stopped")
         processes.node()  # as its supervisor does
         assert pool.idle == 1
         pool.submit(("wait", 0))

@@ -246,7 +246,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
     assert [task.role for task in given] == ["trial", "trial", "confirmation", "confirmation"]
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{store}/mlruns/optuna.db")
-    assert [of_trial(trial)["kills"] for trial in study.trials] == [1]
+    assert [of_trial(trial)["losses"] for trial in study.trials] == [{"killed": 1}]
 
 
 def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anything_is_changed(

@@ -32,8 +32,8 @@ def test_a_worker_that_is_killed_costs_its_trial_a_moment_and_the_search_goes_on
     done = search(lab, "once", 3, 2, "trial/figures", "2", "kill")  # in a trial's second epoch
     assert done.code == 0, done.output
     check_search(lab, "once", 3, 1)
-    (lost,) = [trial for trial in trials_of(lab, "once") if "kills" in attributes(trial)]
-    assert (lost.state.name, attributes(lost)["kills"]) == ("COMPLETE", 1)
+    (lost,) = [trial for trial in trials_of(lab, "once") if "losses" in attributes(trial)]
+    assert (lost.state.name, attributes(lost)["losses"]) == ("COMPLETE", {"killed": 1})
     (run,) = [run for run in lab.checkout.runs() if run["id"] == attributes(lost)["run_id"]]
     assert "killed, out of memory" in run["tags"]["resumed"]  # its own run was gone on with, from its checkpoint
     assert run["tags"]["trial"] == str(lost.number)
@@ -44,7 +44,7 @@ def test_a_configuration_that_kills_its_process_twice_is_left_alone(lab):
     done = search(lab, "twice", 3, 1, "trial/figures", "1x2", "kill")
     assert done.code == 0, done.output
     (failed,) = [trial for trial in trials_of(lab, "twice") if trial.state.name == "FAIL"]
-    assert attributes(failed)["kills"] == 2
+    assert attributes(failed)["losses"] == {"killed": 2}
     assert attributes(failed)["failure"].endswith("it was lost before, so it is not tried again")
     assert failed.params not in [trial.params for trial in counted(trials_of(lab, "twice"))]
     check_search(lab, "twice", 3, 1)
@@ -59,6 +59,6 @@ def test_kill_9_of_the_parent_between_two_statements_time_after_time(lab):
     assert done.code == 0, done.output
     check_search(lab, "parent", 4, 1)
     killed = {
-        trial.number: attributes(trial)["kills"] for trial in trials_of(lab, "parent") if "kills" in attributes(trial)
+        trial.number: attributes(trial)["losses"] for trial in trials_of(lab, "parent") if "losses" in attributes(trial)
     }
-    assert killed == {0: 0.25, 1: 0.25, 2: 0.25}
+    assert killed == {number: {"shared": 1} for number in range(3)}

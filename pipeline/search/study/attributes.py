@@ -28,7 +28,7 @@ FAILURE = "failure"  # why it failed
 
 # system attributes of a trial
 REPEATS = "repeats"  # number of the trial with equal parameters
-KILLS = "kills"  # processes that it has killed; a killed command counts as a part of one
+LOSSES = "losses"  # how often it was lost, by cause
 
 
 def of_study(study: optuna.Study) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from pipeline.search.study.results import DIVERGED, Results, key_of
 from pipeline.search.study.samplers import OVER_BUDGET, build_sampler, configurations, draw, is_over_budget
 from pipeline.search.study.space import Space, configs_of, shape_of
 from pipeline.search.study.storage import open_storage, storage_errors
-from pipeline.support.workers import KILLS_ALLOWED, Loss, Outcome
+from pipeline.support.workers import LOSSES_ALLOWED, Loss, LossCause, Outcome
 from pipeline.text.corpus import Corpus
 from pipeline.training.memory import check_can_train
 
@@ -269,7 +269,7 @@ class Search:
             self._fail(number, str(outcome) or "out of memory")
         else:  # an error of the disk or the store may not recur; any other counts as a kill
             is_transient = isinstance(outcome, TmlmError | OSError) and not isinstance(outcome, RemoteError)
-            if not is_transient and self.count_kills(number, 1) > KILLS_ALLOWED:
+            if not is_transient and not self.may_be_retried(number, "killed"):
                 self._fail(number, str(outcome))
             raise outcome
         self._failures_in_a_row += 1
@@ -321,17 +321,18 @@ class Search:
 
     # --- resume ------------------------------------------------------------------------------------------------------
 
-    def count_kills(self, number: int, kills: float) -> float:
-        """Add to the processes that a trial has killed, in all commands; returns their number."""
-        kills += attributes.of_trial(self.results.trials()[number]).get(attributes.KILLS, 0)
-        attributes.set_of_trial(self.study, number, attributes.KILLS, kills)
-        return kills
+    def may_be_retried(self, number: int, cause: LossCause) -> bool:
+        """Count a loss of a trial, in all commands; whether it may be trained again."""
+        losses = attributes.of_trial(self.results.trials()[number]).get(attributes.LOSSES, {})
+        losses[cause] = losses.get(cause, 0) + 1
+        attributes.set_of_trial(self.study, number, attributes.LOSSES, losses)
+        return bool(losses[cause] <= LOSSES_ALLOWED[cause])
 
-    def put_back(self, kills: float = 0.0) -> list[int]:
+    def put_back(self, cause: LossCause = "stopped") -> list[int]:
         """Put the running trials, which no process trains any more, in line again; returns their numbers.
 
-        ``kills`` is counted for each of them: SHARED_KILLS if their command was killed. One that has killed too many
-        processes, or was put in line with a value that the space does not have, fails.
+        ``cause`` is why they were lost: "shared" if their command was killed. One that was lost too often, or was put
+        in line with a value that the space does not have, fails.
         """
         running = self.results.trials(TrialState.RUNNING)
         for trial in running:
@@ -342,7 +343,7 @@ class Search:
             except ValueError as error:  # it would end each command in turn
                 self._fail(trial.number, str(error))
                 continue
-            if kills and self.count_kills(trial.number, kills) > KILLS_ALLOWED:
+            if cause != "stopped" and not self.may_be_retried(trial.number, cause):
                 self._fail(trial.number, "its search was killed too often, so it is not tried again")
             else:
                 self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)

@@ -12,7 +12,7 @@ from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDiver
 from pipeline.search.study.attributes import REPEATS, of_trial
 from pipeline.search.study.space import Space
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Proposal, Search
-from pipeline.support.workers import SHARED_KILLS, Loss
+from pipeline.support.workers import Loss
 from pipeline.text.corpus import load_corpus
 from tests.search.study.studies import macs_per_char, perplexity, result_of, shapes, train_all
 
@@ -230,7 +230,7 @@ def test_trials_of_a_killed_command_are_continued_first_and_none_is_asked_for_tw
     dead = begin_on_disk()
     left = [dead.next_task(count) for count in range(2)]
     again = begin_on_disk()
-    assert again.put_back(SHARED_KILLS) == [0, 1]
+    assert again.put_back("shared") == [0, 1]
     assert [again.next_task(count) for count in range(2)] == left
     assert again.next_task(2).number == 2
     for task in left:
@@ -241,21 +241,19 @@ def test_trials_of_a_killed_command_are_continued_first_and_none_is_asked_for_tw
 def test_a_trial_whose_command_is_killed_five_times_is_left_alone(begin):
     for _ in range(4):
         first = begin().next_task(0)
-        begin().put_back(SHARED_KILLS)
+        begin().put_back("shared")
     assert begin().next_task(0) == first
-    begin().put_back(SHARED_KILLS)
+    begin().put_back("shared")
     again = begin()
     assert again.next_task(0).number != first.number
     assert [trial.number for trial in again.results.failed()] == [first.number]
 
 
-def test_kills_are_counted_over_commands(begin):
-    search = begin()
-    task = search.next_task(0)
-    assert search.count_kills(task.number, 1) == 1
-    again = begin()
-    again.put_back(SHARED_KILLS)
-    assert again.results.trials()[task.number].state == TrialState.FAIL
+def test_kills_of_a_trial_are_counted_over_commands_and_apart_from_those_of_its_command(begin):
+    task = begin().next_task(0)
+    begin().put_back("shared")
+    assert begin().may_be_retried(task.number, "killed")
+    assert not begin().may_be_retried(task.number, "killed")
 
 
 def test_a_trial_that_is_lost_for_good_fails_and_counts_as_a_failure(begin, monkeypatch):
@@ -277,7 +275,7 @@ def test_a_process_that_is_killed_while_it_samples_leaves_a_trial_that_is_sample
         with pytest.raises(KeyboardInterrupt):
             begin().next_task(0)
     again = begin()
-    assert again.put_back(SHARED_KILLS) == [0]
+    assert again.put_back("shared") == [0]
     assert again.next_task(0).number == 0
 
 
