@@ -131,16 +131,16 @@ def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """The folder of a tracking store that does not exist yet, at <folder>/mlruns/mlflow.db."""
     import mlflow
 
-    from pipeline.tracking.store import setup
+    from pipeline.tracking.store import _setup
 
     home = tmp_path / "lab"
     home.mkdir()
     monkeypatch.setattr("pipeline.tracking.store.root", lambda: home)
-    setup.cache_clear()
+    _setup.cache_clear()
     yield home
     while mlflow.active_run() is not None:
         mlflow.end_run()
-    setup.cache_clear()
+    _setup.cache_clear()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step
-from pipeline.tracking.store import setup
+from pipeline.tracking.store import _setup
 
 # table and column of every artifact address in MLflow's database
 ADDRESSES = (
@@ -40,13 +40,13 @@ def store_at(home: Path) -> Iterator[Path]:
             patch.setenv(name, "")  # restore what MLflow sets meanwhile
             patch.delenv(name)
         patch.setattr("pipeline.tracking.store.root", lambda: home)
-        setup.cache_clear()
+        _setup.cache_clear()
         try:
             yield home
         finally:
             while mlflow.active_run() is not None:
                 mlflow.end_run()
-            setup.cache_clear()
+            _setup.cache_clear()
 
 
 PNG = bytes.fromhex(  # one pixel

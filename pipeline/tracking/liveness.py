@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Literal
 
 import psutil
@@ -88,7 +87,6 @@ def _close(run: RecordedRun, reason: str) -> None:
     client().set_terminated(run.id, "FAILED", max([run.started_ms, *times]))
 
 
-@cache
 def close_the_dead(store: Store) -> None:
     """Close runs whose process is gone, and log it; a failure to do so is logged and does not stop the command."""
     try:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +107,17 @@ def own_database() -> Path | None:
     return ours if sqlite_file(uri) == ours.resolve() else None
 
 
-@cache
 def setup() -> Store:
     """Find or create the store and its experiment, and make it MLflow's current store.
 
     Raises InputError for a store that can't be used, and RecordingError for one that stays locked.
     """
-    uri, database = address(), own_database()
+    return _setup(address(), *map(os.environ.get, ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")))
+
+
+@lru_cache(maxsize=1)  # a process may turn to another store
+def _setup(uri: str, *experiment: str | None) -> Store:
+    database = own_database()
     with store_errors():
         _point_at(uri)
         if database is None:
@@ -166,7 +170,7 @@ def settings_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        setup.cache_clear()  # the next call sets them again
+        _setup.cache_clear()  # the next call sets them again
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # then the environment decides, which has it too
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             del os.environ[name]

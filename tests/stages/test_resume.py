@@ -25,7 +25,6 @@ from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded, runs
 from pipeline.tracking import step as step_module
-from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.store import set_tags, setup
 from pipeline.training import experiment, figures
@@ -435,7 +434,6 @@ def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
 def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(cut, expected, caplog):
     MlflowClient().update_run(cut, status="RUNNING")
     set_tags(cut, {"process.pid": 2**22 + 1})  # past the largest there can be
-    close_the_dead.cache_clear()
     train_stage.resume(cut, {})
     assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
     assert_same(cut, expected)

@@ -26,7 +26,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.references import BY_A_PERSON
 from pipeline.tracking.registry import PICKS, Registration
 from pipeline.tracking.step import CURVES_PLOT
-from pipeline.tracking.store import setup
+from pipeline.tracking.store import _setup
 from pipeline.training import memory
 from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
@@ -257,11 +257,11 @@ def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anyt
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     storage = f"sqlite:///{lab}/mlruns/optuna.db"
-    setup.cache_clear()
+    _setup.cache_clear()
     try:
         with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*give another --study-name"):
             search(SearchConfig(**TINY, storage=storage), CorpusConfig(str(small_text)), make_pool=Inline)
     finally:
         monkeypatch.undo()
-        setup.cache_clear()
+        _setup.cache_clear()
     assert (dict(study.user_attrs), len(study.trials)) == before

@@ -21,7 +21,7 @@ from models.config import ModelConfig
 from pipeline.cli.main import cli
 from pipeline.cli.options import checked, option_fields
 from pipeline.config import TrainConfig, resolve
-from pipeline.tracking.store import setup
+from pipeline.tracking.store import _setup, setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from tests.labs import TrainedStore, store_at
 
@@ -188,11 +188,11 @@ def test_a_full_disk_fails_the_run_in_a_sentence_and_keeps_what_was_recorded(lab
     setup()
     MlflowClient().create_experiment("full", str(small_disk))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "full")
-    setup.cache_clear()
+    _setup.cache_clear()
     with (small_disk / "filler").open("wb") as file:
         file.write(bytes(shutil.disk_usage(small_disk).free - 90_000))
     message = lab.refused("train", "--corpus", str(lab.text), *TINY, code=1)
-    setup.cache_clear()
+    _setup.cache_clear()
     assert re.search("^Error: .*No space left on device.*; free .*; then resume it with: .*train --resume ", message)
     folder = small_disk / message.split()[-1] / "artifacts"
     assert (folder / "config.yaml").read_text().startswith("corpus:")

@@ -13,7 +13,7 @@ from pipeline.cli import doctor
 from pipeline.errors import InputError
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.relocation import local_path, location_of
-from pipeline.tracking.store import setup
+from pipeline.tracking.store import _setup, setup
 from tests.checkout import Checkout
 
 
@@ -37,7 +37,7 @@ def start_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a new process does in this checkout."""
     monkeypatch.setattr("pipeline.tracking.store.root", lambda: folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow has set it
-    setup.cache_clear()
+    _setup.cache_clear()
 
 
 @pytest.fixture(params=["lab", "it's 100% a%20lab"])

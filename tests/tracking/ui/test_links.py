@@ -17,7 +17,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.program import command
-from pipeline.tracking.store import Store, setup
+from pipeline.tracking.store import Store, _setup, setup
 from pipeline.tracking.ui import links as links_module
 from tests.checkout import ROOT
 
@@ -77,7 +77,7 @@ def test_another_file_than_our_store_is_named_as_a_shell_reads_it(script, empty_
     (tmp_path / "my folder").mkdir()
     shutil.copy(empty_database, tmp_path / "my folder" / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/my folder/other.db")
-    setup.cache_clear()
+    _setup.cache_clear()
     start = links_module.how_to_start().removeprefix("start the UI with: ")
     assert shlex.split(start) == [f"MLFLOW_TRACKING_URI=sqlite:///{tmp_path}/my folder/other.db", "tmlm", "ui"]
 
