@@ -71,8 +71,10 @@ def _curves(title: str, label: str, series: Sequence[Series], differences: str =
     return draw
 
 
-def _dots(title: str, bar: str, rows: Sequence[tuple[str, Style, PairedComparison]]) -> Panel:
-    """Differences from ``bar``, a row each."""
+def _dots(findings: Findings, title: str, bar: str, systems: Mapping[str, tuple[str, Style]]) -> Panel:
+    """Differences from ``bar``, a row for each of the ``systems`` that was compared with it."""
+    keys = {f"{system} against {bar}": each for system, each in systems.items()}
+    rows = [(*each, findings.compared[key]) for key, each in keys.items() if key in findings.compared]
 
     def draw(axes: Axes) -> Callable[[], None]:
         _describe(axes, title, f"% of perplexity, against {bar}", "")
@@ -119,18 +121,13 @@ def _units(network: Model) -> str:
 
 def answer_picture(findings: Findings) -> bytes:
     """Draw a panel for each of the four sentences."""
-    texts, compared, systems = findings.family("text"), findings.compared, findings.systems
+    texts, systems = findings.family("text"), findings.systems
     network = systems["network"].name
     ends = [""] * (len(texts) - 1)
     by_text = [
         Series(NGRAM, [(each.text_chars, Estimate(each.ngram_test)) for each in texts], [*ends, "n-grams"]),
         Series(NETWORK, [(each.text_chars, findings.mean(each)) for each in texts], [network, *ends]),
     ]
-
-    def dots(title: str, bar: str, drawn: Mapping[str, tuple[str, Style]]) -> Panel:
-        keys = {f"{system} against {bar}": each for system, each in drawn.items()}
-        return _dots(title, bar, [(*each, compared[key]) for key, each in keys.items() if key in compared])
-
     combined = {
         "network": (network, NETWORK),
         "two n-grams": ("two n-gram\nmodels mixed", CONTROL),
@@ -152,9 +149,9 @@ def answer_picture(findings: Findings) -> bytes:
     return _picture(
         [
             _curves("Alone", f"training characters of {findings.corpus}", by_text),
-            dots("Together", "n-grams", combined),
+            _dots(findings, "Together", "n-grams", combined),
             _curves(small, "stored numbers, or shipped bytes", sizes, "% of perplexity, against pruned n-grams"),
-            dots("Adaptive", "adaptive n-grams", learning),
+            _dots(findings, "Adaptive", "adaptive n-grams", learning),
         ]
     )
 

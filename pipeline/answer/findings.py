@@ -3,7 +3,7 @@
 Perplexities are on the test text. Checkpoint, order, mixture and learning rate are chosen on validation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, log
@@ -153,17 +153,13 @@ def segments(findings: Findings, unit: Unit) -> list[Segment]:
         parts[-1].append(after)
     found = list[Segment]()
     for low, high, part in zip(limits, [*limits[1:], rivals[-1].size], parts, strict=True):
-        each = _segment(low, high, part)
+        sides = [each.comparison.verdict for each in part if each.comparison.verdict != "open"]
+        changes = tuple(percent(each.comparison.over_both.mean) for each in part)
+        each = Segment(low, high, sides[0] if sides else "open", changes, len(sides))
         if found and found[-1].side == each.side == "open":  # they cross, but both are level before and after
             each = Segment(found[-1].low, high, "open", found.pop().changes + each.changes, 0)
         found.append(each)
     return found
-
-
-def _segment(low: float, high: float, rivals: Sequence[Rivals]) -> Segment:
-    sides = [each.comparison.verdict for each in rivals if each.comparison.verdict != "open"]
-    changes = tuple(percent(each.comparison.over_both.mean) for each in rivals)
-    return Segment(low, high, sides[0] if sides else "open", changes, len(sides))
 
 
 def percent(bits: float) -> float:

@@ -28,11 +28,6 @@ class Planned:
     model: ModelConfig
     train: TrainConfig
 
-    @property
-    def is_default(self) -> bool:
-        """Whether this is the default network, trained on all of the text with the default budget."""
-        return self.family == "text" and not self.train.train_chars
-
 
 def text_sizes(train_chars: int) -> list[int]:
     """The training characters of the learning curves: 10,000, 40,000, ... and all; in larger steps for a long text."""

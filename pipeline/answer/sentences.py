@@ -36,24 +36,20 @@ def alone(findings: Findings) -> str:
 
 def together(findings: Findings) -> str:
     """Compare the mixture, and the largest network on top of n-grams, with the n-grams and with two controls."""
-    said, controls = [], []
+    words, said, controls = {"ahead": "better than", "open": "level with", "behind": "worse than"}, [], []
     for system, name in {"mixed": "the two mixed have", "on top": f"the {findings.systems['on top'].name} has"}.items():
         gain = _difference(findings.compared[f"{system} against n-grams"])
         has = _told(findings, findings.systems[system])
-        said.append(f"{name} {has}, {gain} than the n-grams alone and {_against_controls(findings, system)}")
+        others = [
+            f"{words[comparison.verdict]} {control} mixed ({_change(comparison)})"
+            for control in ("two networks", "two n-grams")
+            if (comparison := findings.compared.get(f"{system} against {control}"))
+        ]
+        said.append(f"{name} {has}, {gain} than the n-grams alone and {listed(others)}")
     for system, member in {"two networks": "network", "two n-grams": "n-grams"}.items():
         if comparison := findings.compared.get(f"{system} against {member}"):
             controls.append(f"{system} mixed have {findings.mean(findings.systems[system])}, {_difference(comparison)}")
     return f"Together: {'; '.join(said)}. The controls: {listed(controls)} than one."
-
-
-def _against_controls(findings: Findings, system: str) -> str:
-    """Say whether a system is better than each control."""
-    words, said = {"ahead": "better than", "open": "level with", "behind": "worse than"}, []
-    for control in ("two networks", "two n-grams"):
-        if comparison := findings.compared.get(f"{system} against {control}"):
-            said.append(f"{words[comparison.verdict]} {control} mixed ({_change(comparison)})")
-    return listed(said)
 
 
 def small(findings: Findings) -> str:

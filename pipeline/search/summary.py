@@ -1,6 +1,7 @@
 """Summarise a search: the text that the command prints, and the description of its run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from textwrap import indent
 from typing import Any
 
@@ -14,6 +15,22 @@ from pipeline.training.summary import RIVAL_HEADS, picks_and_rivals
 
 SHORT_HEADS = ("", "", "MACs/char", "stored", "validation", "test", "with n-grams", "test")
 NO_FRONT = "No trial has finished, so there is no front."
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a search has found.
+
+    ``counts`` maps labels to counts of trials, the main one first: {"trials complete": 40, "failed": 2}. ``remarks``
+    are sentences about the search as a whole, ``compared`` the rows of its picks and their rivals.
+    """
+
+    evaluated: FrontEstimate = field(repr=False)
+    picks: Mapping[str, Pick] = field(repr=False)
+    registered: Mapping[str, Registration] = field(repr=False)
+    counts: Mapping[str, int]
+    remarks: Sequence[str] = field(repr=False)
+    compared: Sequence[Mapping[str, Any]] = field(repr=False)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -67,57 +84,36 @@ def _aliases_text(registered: Mapping[str, Registration]) -> str:
     return f"Aliases left as they are ({named}). --take-aliases moves them to these picks."
 
 
-def search_note(
-    evaluated: FrontEstimate,
-    chosen: Mapping[str, Pick],
-    registered: Mapping[str, Registration],
-    counts: Mapping[str, int],
-    remarks: Sequence[str],
-    compared: Sequence[Mapping[str, Any]],
-    name_of: Callable[[FrontPoint], str],
-    sample: str = "",
-) -> str:
+def search_note(found: Findings, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
     """The picks, a sample text of the best model, the front and the counts of a search as Markdown.
 
-    ``remarks`` are sentences about the search, ``compared`` the rows of its picks and their rivals. ``name_of`` returns
-    the Markdown name of a member for the front's table. ``counts`` maps labels to counts, the main one first:
-    {"trials complete": 40, "failed": 2}.
+    ``name_of`` returns the Markdown name of a member for the front's table.
     """
-    if not evaluated.front:
-        return f"{NO_FRONT}\n\n{_counted(counts)}."
+    front, registered, counts = found.evaluated.front, found.registered, f"{_counted(found.counts)}."
+    if not front:
+        return f"{NO_FRONT}\n\n{counts}"
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
-    rows = [(name_of(point), *_front_row(point)[1:]) for point in evaluated.front]
-    table = markdown_table(heads, rows)
-    sentences = "\n".join(f"- `{address(name, registered)}`: {plain(pick.sentence)}" for name, pick in chosen.items())
-    rest = " ".join(filter(None, (*remarks, *_facts(evaluated), plain(_aliases_text(registered)))))
-    written = f"`{address('best', registered)}` writes:\n\n{text_block(sample)}\n\n" if sample else ""
-    cells = [tuple(map(plain, row)) for row in picks_and_rivals(compared)]
-    return f"{markdown_table(RIVAL_HEADS, cells)}\n\n{sentences}\n\n{written}{table}\n\n{rest}\n\n{_counted(counts)}."
+    table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
+    picks = [f"- `{address(name, registered)}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
+    rest = " ".join(filter(None, (*found.remarks, *_facts(found.evaluated), plain(_aliases_text(registered)))))
+    written = [f"`{address('best', registered)}` writes:", text_block(sample)] if sample else []
+    rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.compared)])
+    return "\n\n".join([rivals, "\n".join(picks), *written, table, rest, counts])
 
 
-def search_table(
-    name: str,
-    evaluated: FrontEstimate,
-    chosen: Mapping[str, Pick],
-    registered: Mapping[str, Registration],
-    counts: Mapping[str, int],
-    remarks: Sequence[str],
-    compared: Sequence[Mapping[str, Any]],
-    commands: Mapping[str, str],
-    link: str,
-) -> str:
+def search_table(name: str, found: Findings, commands: Mapping[str, str], link: str) -> str:
     """The text that `tmlm search` prints at its end: the front, the picks with their rivals, commands, and a link.
 
     ``commands`` maps what a command does with the picks to the command.
     """
-    rivals = text_table(SHORT_HEADS, picks_and_rivals(compared), left=(0, 1))
-    to_do = text_table((), commands.items(), left=(0, 1))
-    tail = "\n\n".join([f"  {_counted(counts)}", *(indent(part, "  ") for part in (rivals, to_do, link) if part)])
-    if not evaluated.front:
+    rivals = text_table(SHORT_HEADS, picks_and_rivals(found.compared), left=(0, 1))
+    parts = (_counted(found.counts), rivals, text_table((), commands.items(), left=(0, 1)), link)
+    tail = "\n\n".join(indent(part, "  ") for part in parts if part)
+    if not found.evaluated.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test")
-    table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
-    sentences = [f"{address(name, registered)}: {pick.sentence}" for name, pick in chosen.items()]
-    sentences += filter(None, [*remarks, _aliases_text(registered), *_facts(evaluated)])
+    table = indent(text_table(heads, map(_front_row, found.evaluated.front)), "  ")
+    sentences = [f"{address(name, found.registered)}: {pick.sentence}" for name, pick in found.picks.items()]
+    sentences += filter(None, [*found.remarks, _aliases_text(found.registered), *_facts(found.evaluated)])
     text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

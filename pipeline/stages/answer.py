@@ -46,20 +46,10 @@ from pipeline.training.timing import generation_ms_per_char
 STAGE = "answer"
 
 PER_SEED = (  # of a training, in the result
-    "run_id",
-    "val_perplexity",
-    "test_perplexity",
-    "ngram_order",
-    "ngram_val_perplexity",
-    "ngram_test_perplexity",
-    "mixture_kind",
-    "mixture_weight",
-    "mixture_val_perplexity",
-    "mixture_test_perplexity",
-    "train_seconds",
-    "shipped_bytes",
-    "best_epoch",
-    "epochs",
+    *("run_id", "val_perplexity", "test_perplexity"),
+    *("ngram_order", "ngram_val_perplexity", "ngram_test_perplexity"),
+    *("mixture_kind", "mixture_weight", "mixture_val_perplexity", "mixture_test_perplexity"),
+    *("train_seconds", "shipped_bytes", "best_epoch", "epochs"),
 )
 
 Results = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
@@ -198,7 +188,7 @@ class _Answer(Sweep[AnswerRun]):
         runs = {
             model: [result["run_id"] for result in of_model] for model, of_model in zip(trained, results, strict=True)
         }
-        (network,) = (model for each, model in zip(self.plan, trained, strict=True) if each.is_default)
+        (network,) = (each for each in trained if each.family == "text" and each.text_chars == self.corpus.train_chars)
         on_top = [each for each in trained if each.family == "on top"][-1]
         text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
         networks, largest = ([model_loader(id)() for id in runs[each]] for each in (network, on_top))

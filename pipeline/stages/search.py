@@ -34,7 +34,7 @@ from pipeline.search.study.samplers import draw
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
-from pipeline.search.summary import address, search_note
+from pipeline.search.summary import Findings, address, search_note
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.markdown import plain
@@ -64,16 +64,11 @@ PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
 @dataclass(frozen=True)
-class SearchRun:
-    """A finished search: its run, front, picks, counts of trials, registrations, remarks, and result."""
+class SearchRun(Findings):
+    """A finished search: what it has found, its run, its options, and its result."""
 
     run_id: str
     config: SearchConfig
-    evaluated: FrontEstimate = field(repr=False)
-    picks: Mapping[str, Pick] = field(repr=False)
-    counts: Mapping[str, int]
-    registered: Mapping[str, Registration] = field(repr=False)
-    remarks: Sequence[str] = field(repr=False)  # about the search as a whole, for its summary
     result: dict[str, Any] = field(repr=False)
 
 
@@ -311,13 +306,12 @@ class _SearchSweep(Sweep[SearchRun]):
             run = f"#/experiments/{self.run.store.experiment_id}/runs/{point.candidate.run_id}"
             return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
 
-        remarks = self._remarks()
-        dashboard_note = search_note(evaluated, chosen, registered, counts, remarks, compared, name_with_trial)
-        self.search.describe(link_to_run(self.run.id), dashboard_note)
-        note = search_note(evaluated, chosen, registered, counts, remarks, compared, linked, sample)
+        found = (evaluated, chosen, registered, counts, self._remarks(), compared)
+        done = SearchRun(*found, run_id=self.run.id, config=config, result=result)
+        self.search.describe(link_to_run(self.run.id), search_note(done, name_with_trial))
         duration = measured_duration(seconds, self.minutes_expected)
-        self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
-        return SearchRun(self.run.id, config, evaluated, chosen, counts, registered, remarks, result)
+        self.run.note(f"{search_note(done, linked, sample)}\n\n{duration} Pictures: `plots/` among the artifacts.")
+        return done
 
     def _remarks(self) -> list[str]:
         """Sentences about the search as a whole: its limit of perplexity, and whether it still gets better."""

@@ -1,7 +1,7 @@
 """A search in words: each sentence follows the numbers that it is given."""
 
 from pipeline.search.front import Candidate, evaluate_front, picks
-from pipeline.search.summary import search_note, search_table
+from pipeline.search.summary import Findings, search_note, search_table
 from pipeline.tracking.registry import Registration
 
 
@@ -27,7 +27,8 @@ COUNTS = {"trials complete": 40, "failed": 2, "repeated": 0}
 
 def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0), (6.0,))
-    note = search_note(evaluated, chosen, own(chosen), COUNTS, [], [], lambda point: f"[{point.candidate.name}](link)")
+    found = Findings(evaluated, chosen, own(chosen), COUNTS, [], [])
+    note = search_note(found, lambda point: f"[{point.candidate.name}](link)")
     interval = evaluated.front[0].val.half
     assert "| [gru-1x8](link) | 1,000 | 900 |" in note
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
@@ -41,7 +42,7 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
 def test_aliases_that_stay_with_another_study_are_named_with_the_option_that_moves_them():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
     left = {pick: Registration("2", (f"s-{pick}",), {pick: "study tiny on novel"}) for pick in chosen}
-    text = search_table("search s", evaluated, chosen, left, COUNTS, [], [], {}, "link")
+    text = search_table("search s", Findings(evaluated, chosen, left, COUNTS, [], []), {}, "link")
     assert text.endswith("\n\n  link")
     text = " ".join(text.split())
     assert "@s-small: gru-1x16" in text

@@ -56,18 +56,7 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
     if quick:
         name = f"quick {name}: a first look at small models, trained for {training_of(done.config)}"
     link = links.shown("front", links.link_to_search(done.run_id))
-    table = search_summary.search_table(
-        name,
-        done.evaluated,
-        done.picks,
-        done.registered,
-        done.counts,
-        done.remarks,
-        done.result["compared"],
-        next_commands(done, chosen, quick),
-        link,
-    )
-    show(done.result, as_json, table)
+    show(done.result, as_json, search_summary.search_table(name, done, next_commands(done, chosen, quick), link))
 
 
 def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> dict[str, str]:
