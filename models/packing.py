@@ -8,6 +8,7 @@ their entropy is constant, and a gate is sensitive to it. All is compressed (LZM
 
 import io
 import lzma
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,13 @@ def packed(model: LanguageModel, bits: int) -> bytes:
     """A model in bytes, with weights of 8 or 32 bits."""
     arrays: Arrays = [np.array([bits], np.uint8)]
     if isinstance(model, NgramLanguageModel):
-        arrays += _packed_tables(model.tables)
+        arrays += coded(model.tables).values()
     return _compressed([*arrays, *_packed_weights(model, bits)])
 
 
 def packed_ngrams(ngrams: NGramModel) -> bytes:
     """An n-gram model in bytes: of a single order with one share an n-gram, or of all orders with a gate of 8 bits."""
-    arrays = _packed_tables(ngrams.tables, is_single=ngrams.gate is None)
+    arrays = [*coded(ngrams.tables, is_single=ngrams.gate is None).values()]
     return _compressed(arrays if ngrams.gate is None else [*arrays, *_packed_weights(ngrams.gate, 8)])
 
 
@@ -49,13 +50,15 @@ def _packed_weights(module: nn.Module, bits: int) -> Arrays:
     arrays: Arrays = []
     learned = dict(module.named_parameters())
     for name, weights in module.state_dict().items():
-        rows = _rows(weights.cpu()).float().numpy()
-        if bits == 8 and name in learned:
-            largest = np.abs(rows).max(1, initial=1e-30, keepdims=True)
-            arrays.append(largest)
-            rows = np.rint(rows / largest * 127).astype(np.int8)
-        arrays.append(rows)
+        arrays += in_bytes(weights) if bits == 8 and name in learned else [weights.cpu().float().numpy()]
     return arrays
+
+
+def in_bytes(weights: Tensor) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """The largest magnitude of each row, and the weights as whole numbers from -127 to 127 of its 127th parts."""
+    rows = _rows(weights.cpu()).float().numpy()
+    largest = np.abs(rows).max(1, initial=1e-30, keepdims=True)
+    return largest, np.rint(rows / largest * 127).astype(np.int8)
 
 
 @torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
@@ -72,13 +75,13 @@ def unpacked(data: bytes, config: ModelConfig, vocab_size: int) -> LanguageModel
         lower, character = int(sizes[:-1].sum()), np.min_scalar_type(vocab_size)
         followers = read(character, 1 + lower)
         contexts = np.repeat(np.arange(1 + lower), followers)
-        tensors = {"sizes": sizes, "keys": contexts * vocab_size + read(character, len(contexts))}
-        for name, entries in (("shares", len(contexts)), ("lower_shares", lower)):
-            unigrams, coded = read(np.float32, sizes[0]), contexts[sizes[0] : entries]
-            codes = (read(np.uint8, count) for count in (len(np.unique(coded)), len(coded)))
-            tensors[name] = np.append(unigrams, _shares(coded, *codes))
-        tables = NGramTables.from_tensors({name: torch.tensor(each) for name, each in tensors.items()}, vocab_size)
-        ngrams = NGramModel(tables, OrderGate(LONGEST))
+        arrays = {"sizes": sizes, "followers": followers, "last": read(character, len(contexts))}
+        for prefix, entries in (("", len(contexts)), ("lower_", lower)):
+            longer = contexts[sizes[0] : entries]
+            arrays[f"{prefix}unigrams"] = read(np.float32, sizes[0])
+            arrays[f"{prefix}left"] = read(np.uint8, len(np.unique(longer)))
+            arrays[f"{prefix}parts"] = read(np.uint8, len(longer))
+        ngrams = NGramModel(decoded(arrays, vocab_size), OrderGate(LONGEST))
     model = language_model(config, vocab_size, ngrams)
     weights, learned = {}, dict(model.named_parameters())
     for name, like in model.state_dict().items():
@@ -95,16 +98,32 @@ def _rows(weights: Tensor) -> Tensor:
     return weights if weights.dim() > 1 else weights[None]
 
 
-def _packed_tables(tables: NGramTables, is_single: bool = False) -> Arrays:
-    """The n-grams; a single order has lower ones of continuation counts alone, so each n-gram has one share."""
+def coded(tables: NGramTables, is_single: bool = False) -> dict[str, NDArray[Any]]:
+    """The n-grams as arrays; a single order has lower ones of continuation counts alone, so each has one share."""
     sizes, character = np.array(tables.sizes), np.min_scalar_type(tables.vocab_size)
     contexts, last = np.divmod(tables.keys.cpu().numpy(), tables.vocab_size)
     followers = np.bincount(contexts, minlength=tables.missing)
-    arrays: Arrays = [sizes, followers.astype(character), last.astype(character)]
+    arrays = {"sizes": sizes, "followers": followers.astype(character), "last": last.astype(character)}
     shares, lower = (tables.tensors()[name].numpy() for name in ("shares", "lower_shares"))
-    for each in [np.append(lower, shares[len(lower) :])] if is_single else [shares, lower]:
-        arrays += [each[: sizes[0]], *_codes(contexts[sizes[0] : len(each)], each[sizes[0] :])]
+    single = {"": np.append(lower, shares[len(lower) :])}
+    for prefix, each in (single if is_single else {"": shares, "lower_": lower}).items():
+        left, parts = _codes(contexts[sizes[0] : len(each)], each[sizes[0] :])
+        arrays |= {f"{prefix}unigrams": each[: sizes[0]], f"{prefix}left": left, f"{prefix}parts": parts}
     return arrays
+
+
+def decoded(arrays: Mapping[str, NDArray[Any]], vocab_size: int) -> NGramTables:
+    """Inverse of ``coded``; the tables of a single order serve for its predictions only."""
+    sizes, followers = arrays["sizes"], arrays["followers"]
+    contexts = np.repeat(np.arange(len(followers)), followers)
+    shares = {}
+    for prefix in [name.removesuffix("left") for name in arrays if name.endswith("left")]:
+        unigrams, left, parts = (arrays[prefix + name] for name in ("unigrams", "left", "parts"))
+        longer = contexts[sizes[0] : sizes[0] + len(parts)]
+        shares[f"{prefix}shares"] = np.append(unigrams, _shares(longer, left, parts))
+    shares.setdefault("lower_shares", shares["shares"][: len(contexts) - sizes[-1]])
+    tensors = {"sizes": sizes, "keys": contexts * vocab_size + arrays["last"], **shares}
+    return NGramTables.from_tensors({name: torch.tensor(each) for name, each in tensors.items()}, vocab_size)
 
 
 def _codes(contexts: NDArray[np.int64], shares: NDArray[np.float32]) -> tuple[Codes, Codes]:

@@ -32,6 +32,7 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
+SMALL_CHANGE = log(1.001)  # of the nats per character by rounded weights: 0.1 % of the perplexity
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
@@ -95,7 +96,7 @@ def shipped_bytes(model: LanguageModel, ids: Tensor, nats_per_char: float) -> in
     data = packed(model, 8)
     again = unpacked(data, model.config, model.vocab_size).to(model.output.weight.device)
     change = abs(float(text_costs(again, ids).mean()) - nats_per_char)
-    return len(data if change < log(1.001) else packed(model, 32))
+    return len(data if change < SMALL_CHANGE else packed(model, 32))
 
 
 class Experiment(Callback):
