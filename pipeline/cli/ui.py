@@ -1,9 +1,8 @@
-"""Start the MLflow UI on this project's store, on 127.0.0.1 only, print its links, and open the browser at one of them.
+"""Start the MLflow UI on this project's store, on 127.0.0.1 only, and open the browser at one of its pages.
 
 A tracking server (MLFLOW_TRACKING_URI=http...) has its own UI: links lead there, and none is started here.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -15,33 +14,31 @@ from itertools import chain
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
-from pipeline.tracking.recorded import FINISHED, trainings
+from pipeline.tracking.recorded import NOT_FAILED, trainings
 from pipeline.tracking.references import BY_A_PERSON, NoSuchRunError, find
-from pipeline.tracking.store import Store, client, setup, shown, store_errors
+from pipeline.tracking.store import setup, shown
 from pipeline.tracking.ui import links, views
 
-KINDS: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # the views of each text
-
+OF_A_TEXT: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # the views of each text
 POLL_SECONDS = 0.5  # between two requests, until the server answers
 
 
-def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int:
-    """Run the UI until it is stopped, print links when it answers, and return its exit code.
+def serve(port: int, what: str, opens: bool, write_line: Callable[[str], None]) -> int:
+    """Run the UI until it is stopped, and return its exit code; one of this store that is running already is used.
 
-    With ``what``, as ``link_to`` takes it, the browser is opened there, and a UI that is running already is used.
-    Raises InputError if ``what`` does not exist, if MLFLOW_TRACKING_URI names a server, which has its own UI, or if no
-    port is free.
+    When it answers, the link to ``what``, as ``link_to`` takes it, is printed and, if ``opens``, opened in the browser.
+    Raises InputError if ``what`` does not exist or no port is free.
     """
-    store = setup()
-    link = None if what is None else link_to(what)
-    if link is not None and links.is_running(store):
-        _open(link, write_line)
+    store, link = setup(), link_to(what)
+
+    def show(link: str) -> None:
+        write_line(link)
+        if opens:
+            webbrowser.open(link)
+
+    if links.is_running(store):
+        show(link)
         return 0
-    if address := links.server_address(store.uri):
-        raise InputError(
-            f"MLFLOW_TRACKING_URI names a tracking server, which has its own UI: open {address}, or unset the variable "
-            "to start a UI on this machine's store"
-        )
     port = links.free_port(port)
     if note := links.port_note(store):
         write_atomically(note, str(port).encode())
@@ -55,10 +52,7 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
         try:
             while process.poll() is None:
                 if links.shows(port, store):
-                    for name, key in saved_views(store):
-                        write_line(f"  {name}\n    {links.link_to_view(key)}")
-                    if what is not None:
-                        _open(link_to(what), write_line)
+                    show(link_to(what))
                     break
                 time.sleep(POLL_SECONDS)
             return process.wait()
@@ -70,40 +64,36 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
             raise
 
 
-def _open(link: str, write_line: Callable[[str], None]) -> None:
-    """Print a link and open it in the browser, if there is a graphical one."""
-    write_line(link)
-    if sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
-        webbrowser.open(link)
-
-
-def saved_views(store: Store) -> list[tuple[str, str]]:
-    """Name and key of the experiment's stored views: models first, then searches, seeds, compute, and all texts."""
-    with store_errors():
-        tags = client().get_experiment(store.experiment_id).tags
-    kinds, found = ("models", "search", "seeds", "compute"), []
-    for tag, value in tags.items():
-        if tag.startswith(views.TAG_PREFIX):
-            name, key = json.loads(value)["name"], tag.removeprefix(views.TAG_PREFIX)
-            kind, dash, _ = key.partition("-")  # no dash: the view of all texts
-            found.append((kinds.index(kind) if dash and kind in kinds else len(kinds), name, key))
-    return [(name, key) for _, name, key in sorted(found)]
+def has_browser() -> bool:
+    """Whether a browser opened here appears before the person at this terminal: not over ssh, nor in CI."""
+    if not sys.stdout.isatty() or os.environ.get("CI"):
+        return False
+    if os.environ.get("BROWSER"):  # an editor connected by ssh sets it
+        return True
+    graphical = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return graphical and "SSH_CONNECTION" not in os.environ
 
 
 def link_to(what: str) -> str:
-    """The link for ``what``: one of KINDS, for the text of your last training; or what ``find`` takes.
+    """The link for ``what``: a view, or what ``find`` takes.
 
-    A training opens at its curves, a search at its trials, a main job at the curves of its training, any other run at
-    its page. Raises InputError for anything else.
+    A view is that of what is running now, or one of OF_A_TEXT, for the text of the last training that a person started;
+    "" is the first of them, or all runs if there is no training. A training opens at its curves, a search at its
+    trials, a main job at the curves of its training, any other run at its page. Raises InputError for anything else.
     """
-    if what in KINDS:
-        if (last := next(chain(trainings(FINISHED, BY_A_PERSON), trainings(FINISHED)), None)) is None:
-            raise InputError(f"--open {what}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first")
-        return links.link_to_view(views.key(what, last.corpus_sha256))
+    if what == views.RUNNING:
+        return links.link_to_view(what)
+    if kind := next((kind for kind in OF_A_TEXT if what in ("", kind)), None):
+        newest = (trainings(NOT_FAILED, *whose, order="start_time DESC") for whose in ((BY_A_PERSON,), ()))
+        if last := next(chain.from_iterable(newest), None):
+            return links.link_to_view(views.key(kind, last.corpus_sha256))
+        if not what:
+            return links.link_to_runs()
+        raise InputError(f"{what}: there is no training yet; run `tmlm pipeline` or `tmlm train` first")
     try:
-        run = find(what, "--open ")
+        run = find(what)
     except NoSuchRunError as error:
-        raise InputError(f"{error}, or one of {', '.join(KINDS)}") from None
+        raise InputError(f"{error}, or one of {', '.join((*OF_A_TEXT, views.RUNNING))}") from None
     trained = run.tag("trained_run")
     if run.stage == "search":
         return links.link_to_search(run.id)

@@ -38,6 +38,7 @@ from pipeline.search.summary import Findings, address, search_note
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.markdown import plain
+from pipeline.support.plotting import CELL_STYLES, OTHER_STYLE
 from pipeline.support.signals import defer_signals
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, measured_duration
@@ -96,7 +97,8 @@ def search(
         earlier = recorded.ended_run(study.parent) if study.parent else None
         if left := study.put_back("shared"):  # no other command is running, or its run would be
             say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
-        name, tags = f"search-{config.study_name}", {**corpus_tags(corpus), "study": config.study_name}
+        name = config.study_name if config.study_name.startswith("search") else f"search-{config.study_name}"
+        tags = {**corpus_tags(corpus), "study": config.study_name}
         with parent_run("search", name, tags, earlier) as run, storage_errors(config):
             study.parent = run.id
             view = views.search(config.study_name, corpus.label, run.id)
@@ -176,7 +178,8 @@ class _SearchSweep(Sweep[SearchRun]):
         return (self._picks_seconds * (self.config.confirm_seeds - 1))[len(self.results.confirmations) :]
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
-        return self.task(role, *proposal, {"trial": str(proposal.number)})
+        colour, _ = CELL_STYLES.get(proposal.model.cell, OTHER_STYLE)
+        return self.task(role, *proposal, {"trial": str(proposal.number), "mlflow.runColor": colour})
 
     def _train_trials(self) -> None:
         """Train until enough trials are complete, or the sampler has nothing new to propose."""

@@ -227,6 +227,8 @@ def _train(
     text = corpus_options(corpus_config)
     run.yaml("config.yaml", {"corpus": text, "model": asdict(model), "train": asdict(config)})
     record_datasets(run, corpus, config.preset)
+    protocol = partial(protocol_of, corpus.train_chars, model, config, is_of_study=bool(context.study))
+    run.tags({"protocol": protocol(stopped="")})  # now, so that the UI's views show a training that runs
 
     with context.progress(run.name) as progress:
         try:
@@ -240,9 +242,7 @@ def _train(
             raise
     run.send_checkpoints()
     if stopped := result.figures["stopped"]:
-        run.tags({"stopped": stopped})
-    if protocol := protocol_of(corpus.train_chars, model, config, stopped, bool(context.study)):
-        run.tags({"protocol": protocol})
+        run.tags({"stopped": stopped, "protocol": protocol(stopped=stopped)})
     _record_result(run, corpus, model, config, result)
     run.forget_checkpoints()
     kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}

@@ -34,7 +34,8 @@ class _Lines:
 class Progress(tqdm):
     """Shows the share of some work that is done, the remaining time and figures; a context manager.
 
-    It shows 100 % only when its block has ended without an exception, and no remaining time that is not known.
+    It never goes back, shows 100 % only when its block has ended without an exception, and no remaining time that is
+    not known.
     """
 
     monitor_interval = 0  # no monitor thread
@@ -62,7 +63,7 @@ class Progress(tqdm):
         self.update(0)
 
     def show(self, share: float, expected_rate: float = 0.0) -> None:
-        """Set the share of the work that is done, from 0 to 1.
+        """Set the share of the work that is done, from 0 to 1; a smaller one than before changes only the time left.
 
         ``expected_rate`` is the share per second that was expected, weighted as RATE_SECONDS of measurement.
         """
@@ -71,7 +72,7 @@ class Progress(tqdm):
         weight = RATE_SECONDS if expected_rate else 0.0
         done, seconds = share - self._first[0] + weight * expected_rate, now - self._first[1] + weight
         self._left = self.format_interval((1 - share) * seconds / done) if done > 0 else "?"
-        self.update(min(share, LARGEST_SHARE) - self.n)
+        self.update(max(0.0, min(share, LARGEST_SHARE) - self.n))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

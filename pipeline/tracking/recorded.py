@@ -36,6 +36,7 @@ LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE = 200  # runs in one request
 FINISHED = "attributes.status = 'FINISHED'"
+NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "num_layers", "hidden_size", "seed", "preset"),

@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "time-machine-lm"
 
 EXPERIMENT_NOTE = (
-    "Character-level recurrent language models: perplexity against cost. `tmlm ui` prints links that open this "
-    "experiment with the right columns and charts."
+    "Character-level recurrent language models: perplexity against cost. The menu Views above has this "
+    "experiment's runs with the right columns and charts."
 )
 
 NOTE = "mlflow.note.content"  # the description that the UI shows

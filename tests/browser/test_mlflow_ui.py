@@ -1,7 +1,6 @@
-"""What the links that commands print, and those of `tmlm ui --open`, show in MLflow's UI."""
+"""What the links that commands print, and those of `tmlm ui`, show in MLflow's UI."""
 
 import re
-import webbrowser
 
 import pytest
 
@@ -19,14 +18,8 @@ VIEWS = {  # opened by -> name of the view, runs, sections of charts, and a text
     "models": ("Models of topics", 2, ["Quality and cost", "Shapes", "Training"], FRONT),
     "seeds": ("Seeds on topics", 2, ["Mean and range over seeds", "Means at the end"], "Group: cell: lstm"),
     "compute": ("Equal compute on topics", 2, ["Equal time, equal text", "At the end"], "training/chars_read"),
-    "shapes": ("Search shapes on topics", 3, ["Front", "Shapes", "Curves"], FRONT),
+    "shapes": ("Study shapes on topics", 3, ["Front", "Shapes", "Curves"], FRONT),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_further_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``tmlm ui --open`` prints its address and leaves the user's own browser alone."""
-    monkeypatch.setattr(webbrowser, "open", lambda address: True)
 
 
 def sections(opened: Opened) -> list[str]:
@@ -37,8 +30,8 @@ def sections(opened: Opened) -> list[str]:
 
 
 def link_to(what: str) -> str:
-    """The address that ``tmlm ui --open`` opens."""
-    code, _, messages = run("ui", "--open", what)
+    """The address that ``tmlm ui`` opens."""
+    code, _, messages = run("ui", what, "--no-open")
     (link,) = re.findall(r"http\S+", messages)
     assert code == 0
     return str(link)

@@ -22,9 +22,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.cli import ui
 from pipeline.cli.main import cli
-from pipeline.errors import InputError
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.store import Store, setup
+from pipeline.tracking.store import setup
 from pipeline.tracking.ui import links as links_module
 from pipeline.tracking.ui import views
 from tests.checkout import ROOT, free_port
@@ -120,12 +119,6 @@ def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
     assert psutil.wait_procs([child], timeout=10 * SLACK)[1] == []
 
 
-def test_no_second_ui_is_started_for_a_server(monkeypatch):
-    monkeypatch.setattr(ui, "setup", lambda: Store("https://u:secret@server:8080/mlflow/", "7", None))
-    with pytest.raises(InputError, match="which has its own UI: open https://server:8080/mlflow, or unset"):
-        ui.serve(5000, None, print)
-
-
 @pytest.mark.usefixtures("plain_artifacts")
 def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path, monkeypatch):
     monkeypatch.setattr(links_module, "shows", lambda port, store: False)
@@ -139,7 +132,7 @@ def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path,
     assert f"tmlm {line}\n" in said("recommend", "--max-macs", "1000000")
 
 
-# --- tmlm ui --open ---------------------------------------------------------------------------------------------------
+# --- what is opened ---------------------------------------------------------------------------------------------------
 
 DIGEST = "ab" * 32
 TEXT = {"corpus": "topics", "corpus.sha256": DIGEST}
@@ -153,7 +146,7 @@ def opened(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     addresses: list[str] = []
     monkeypatch.setattr(links_module, "shows", lambda port, store: True)
     monkeypatch.setattr(webbrowser, "open", addresses.append)
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(ui, "has_browser", lambda: True)
     return addresses
 
 
@@ -163,40 +156,67 @@ def recorded(stage: str, **tags: str) -> str:
         return run.id
 
 
-def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
-    def path_to(what: str) -> str:
-        return "/#" + ui.link_to(what).partition("/#")[2]
+def path_to(what: str) -> str:
+    return "/#" + ui.link_to(what).partition("/#")[2]
 
+
+def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
     recorded("train", role="trial")
-    assert path_to("models") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
+    assert path_to("") == path_to("models") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
     training = recorded("train")
     curves = f"/#/experiments/0/runs/{training}/model-metrics?{SIDE}"
     assert path_to(training[:8]) == path_to("latest") == curves
     assert path_to(recorded("pipeline", trained_run=training)) == curves
     search = recorded("search", study="tiny")
     assert path_to("tiny") == path_to(search) == f"{VIEW}search-{search[:8]}&compareRunsMode=CHART"
-    for kind in ui.KINDS:
+    for kind in ui.OF_A_TEXT:
         assert path_to(kind) == f"{VIEW}{views.key(kind, DIGEST)}&compareRunsMode=CHART"
-    assert ", or one of models, seeds, compute" in said("ui", "--open", "nonsense", code=2)
+    assert ", or one of models, seeds, compute, running" in said("ui", "nonsense", code=2)
 
 
-def test_a_running_ui_is_used_and_the_address_printed(opened, monkeypatch):
+def test_the_first_training_is_shown_while_it_runs_and_before_it_the_list_of_runs(opened):
+    assert path_to("") == f"/#/experiments/0/runs?{SIDE}"
+    assert "there is no training yet" in said("ui", "models", code=2)
+    with tracked_run("train", "train-x", TEXT):
+        assert path_to("") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
+        assert path_to("running") == f"{VIEW}running&compareRunsMode=CHART"
+
+
+def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(opened, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
     run = recorded("reproduce")
     address = f"http://127.0.0.1:5000/#/experiments/0/runs/{run}?{SIDE}"
-    assert said("ui", "--open", run) == f"{address}\n"
+    assert said("ui", run, "--no-open") == f"{address}\n"
+    assert opened == []
+    assert said("ui", run) == f"{address}\n"
     assert opened == [address]
 
 
-def test_a_ui_that_is_started_prints_its_views_by_kind_when_it_answers(store, opened, monkeypatch):
+def test_a_ui_that_is_started_is_opened_when_it_answers(store, opened, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Server)
     monkeypatch.setattr(Server, "poll", lambda server: None)
-    recorded("train")
-    printed = said("ui")
+    monkeypatch.setattr(links_module, "is_running", lambda store: False)
+    said("ui")
     port = (store / "mlruns" / ".ui-port").read_text()
-    assert f"  Models of topics\n    http://127.0.0.1:{port}{VIEW}models-{DIGEST[:8]}&" in printed
-    names = ["Models of topics", "Seeds on topics", "Equal compute on topics", "Models of all texts"]
-    assert re.findall(r"^  (\w.*)$", printed, re.M) == names
+    assert opened == [f"http://127.0.0.1:{port}/#/experiments/0/runs?{SIDE}"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "has_browser"),
+    [
+        ({"DISPLAY": ":0"}, True),
+        ({}, False),
+        ({"DISPLAY": ":0", "CI": "true"}, False),
+        ({"DISPLAY": "localhost:10", "SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}, False),
+        ({"BROWSER": "code", "SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}, True),
+    ],
+)
+def test_a_browser_is_opened_where_the_person_sees_it(monkeypatch, environment, has_browser):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "environ", environment)
+    assert not ui.has_browser(), "standard output is no terminal"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert ui.has_browser() == has_browser
 
 
 @pytest.mark.slow

@@ -86,6 +86,8 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
     assert roles.count("trial") == 3
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
     assert all(pick.point.seeds == 2 for pick in searched.picks.values())
+    colours = {(run.configuration["model"]["cell"], run.tags["mlflow.runColor"]) for run in runs}
+    assert len(colours) == len({colour for _, colour in colours}) == len({cell for cell, _ in colours}), "one a cell"
     for run in runs:
         assert (run.state, list(run.curve("perplexity/val"))) == ("finished", [1, 2])
         assert recorded.artifact_path(run.id, CURVES_PLOT).is_file()

@@ -20,6 +20,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.references import training_of
 from pipeline.tracking.store import set_tags
+from pipeline.tracking.ui import views
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
 from pipeline.training.summary import ngram_name
@@ -153,6 +154,25 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch
     files = [path.read_bytes() for path in (store / "mlruns" / "0").rglob("*") if path.is_file()]
     assert len(files) > 3, "config.yaml and checkpoints among them"
     assert not any(b"pa55" in content for content in files)
+
+
+def test_the_views_of_its_text_show_a_training_while_it_runs_and_no_longer_when_it_was_stopped(
+    store, small_text, monkeypatch
+):
+    shown = list[str]()
+
+    def look_and_stop(recorder: Recorder, training: Training) -> None:
+        shown.extend(run.id for run in recorded.search_runs(view.query))
+        raise KeyboardInterrupt
+
+    config = CorpusConfig(str(small_text))
+    corpus = load_corpus(config)
+    view = views.of_text(corpus.label, corpus.corpus_sha256)[0]
+    monkeypatch.setattr(Recorder, "before_checkpoint", look_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(corpus, config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
+    assert len(shown) == 1
+    assert list(recorded.search_runs(view.query)) == []
 
 
 def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(trained):

@@ -111,6 +111,15 @@ def test_the_time_left_is_by_the_rate_of_new_steps_and_the_expected_one(clock, m
     assert f"00:08<{left}" in terminal.lines[-2]
 
 
+def test_the_bar_does_not_go_back_where_there_is_more_to_do_than_expected(clock, monkeypatch):
+    terminal = a_terminal(monkeypatch)
+    with Progress("x") as bar:
+        for share in (0.0, 0.5, 0.4):
+            bar.show(share)
+            clock.seconds += 10
+    assert re.fullmatch(r"x  50%\|.*\| 00:20<00:30", terminal.lines[-2])
+
+
 @pytest.mark.parametrize("write", [say, lambda line: logging.getLogger("pipeline.any").warning(line)])
 def test_a_message_stands_above_the_bar(monkeypatch, write):
     terminal = a_terminal(monkeypatch)

@@ -106,25 +106,20 @@ def export(reference: str, output: str, as_json: bool) -> None:
 
 
 @click.command(cls=LabCommand)
+@click.argument("what", default="", metavar="[WHAT]", type=completion.TRAINING)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
-@click.option(
-    "--open",
-    "what",
-    is_flag=False,
-    flag_value="models",
-    metavar="[WHAT]",
-    help="Open the browser at a run (its id or first characters, latest, its name, or @PICK), a search (its study's "
-    "name), or a view of your last training's text: models, seeds or compute.  [without WHAT: models]",
-)
-def ui(port: int, what: str | None) -> None:
-    """Start the MLflow UI.
+@flag("--no-open", "Print the link, and open no browser.")
+def ui(what: str, port: int, no_open: bool) -> None:
+    """Start the MLflow UI and open it in the browser.
 
-    Listens on 127.0.0.1 only, and prints a link to each saved view. --open uses a UI that is running already.
+    WHAT is a run (its id or first characters, latest, its name, or @PICK), a search (its study's name), `running`, or a
+    view of the text of your last training: models (by default), seeds or compute. Listens on 127.0.0.1 only. A UI of
+    this store that is running already is used. Without a terminal or over ssh, only the link is printed.
     """
     from pipeline.cli import ui as server
 
     signals.disable_deadline()  # the server has its own
-    sys.exit(server.serve(port, what, lambda line: click.echo(line, err=True)))
+    sys.exit(server.serve(port, what, not no_open and server.has_browser(), lambda line: click.echo(line, err=True)))
 
 
 @click.command(cls=LabCommand)

@@ -31,6 +31,11 @@ def link_to_curves(run_id: str) -> str:
     return f"{_runs()}/{run_id}/model-metrics?{TRAINING_SIDE}"
 
 
+def link_to_runs() -> str:
+    """The address of the list of all runs."""
+    return f"{_runs()}?{TRAINING_SIDE}"
+
+
 def link_to_view(key: str) -> str:
     """The address of a saved view, with its charts if it has any."""
     charts = "" if key == views.ALL_TEXTS else "&compareRunsMode=CHART"

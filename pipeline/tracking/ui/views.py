@@ -1,9 +1,10 @@
 """Saved views of MLflow's UI: the runs, columns, charts and order that a link opens.
 
-- Models: the comparable finished trainings on one text.
+- Models: the comparable trainings on one text, finished or running.
 - Seeds: the same, averaged over the seeds of each configuration.
 - Equal compute: the same, with curves against seconds and against characters read.
-- Search: the trials of one search, their front and their shapes.
+- Study: the trials of one search, their front and their shapes.
+- Running now: what is running, with its curves.
 - All texts: every training, in a table without charts, since perplexities of different texts are not comparable.
 
 Since MLflow 3.15, the UI stores a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` and opens it by
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.tracking.names import recorded_tag
+from pipeline.tracking.recorded import NOT_FAILED
 from pipeline.training.metrics import (
     COMPARABLE,
     CURVES,
@@ -36,7 +38,7 @@ TAG_PREFIX = "mlflow.sharedViewState."
 
 Kind = Literal["models", "seeds", "compute", "search"]
 
-ALL_TEXTS = "models"  # key of the view of all texts
+ALL_TEXTS, RUNNING = "models", "running"  # keys of the views of all texts, and of what is running now
 CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value does not change between commands
 
 METRICS = (  # all that a training records
@@ -146,7 +148,7 @@ class View:
     name: str
     query: str
     sections: Sequence[Section]
-    further_columns: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, int] = field(default_factory=lambda: COLUMNS)
     group_by: Sequence[tuple[str, str]] = ()  # kind ("param" or "tag") and name
 
     @property
@@ -155,8 +157,7 @@ class View:
 
         The UI adds a chart for each metric without one, so that every metric has one that is marked as deleted.
         """
-        columns = {**COLUMNS, **self.further_columns}
-        chosen = ["attributes.`Duration`" if name == "duration" else name for name in columns]
+        chosen = ["attributes.`Duration`" if name == "duration" else name for name in self.columns]
         keys = [{"mode": kind, "groupByData": name} for kind, name in self.group_by]
         placed = [
             (f"section-{number}-{place}", f"section-{number}", False, chart)
@@ -174,8 +175,8 @@ class View:
             "orderByKey": f"metrics.`{PERPLEXITY}`",
             "orderByAsc": True,
             "selectedColumns": [name for name in chosen if name not in ALWAYS_SHOWN],
-            "columnOrder": list(columns),
-            "columnWidths": columns,
+            "columnOrder": list(self.columns),
+            "columnWidths": dict(self.columns),
             "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
             "compareRunCharts": charts,
             "compareRunSections": [
@@ -203,9 +204,9 @@ class View:
 
 
 def of_text(text: str, corpus_sha256: str) -> tuple[View, ...]:
-    """The views that each text has: models, seeds and equal compute, of its comparable finished trainings."""
+    """The views that each text has: models, seeds and equal compute, of its comparable trainings."""
     query = (
-        f"attributes.status = 'FINISHED' and tags.stage = 'train' and tags.`{recorded_tag('protocol')}` = "
+        f"{NOT_FAILED} and tags.stage = 'train' and tags.`{recorded_tag('protocol')}` = "
         f"'{COMPARABLE}' and tags.`{recorded_tag('corpus.sha256')}` = '{corpus_sha256}'"
     )
     models = (
@@ -238,11 +239,20 @@ def search(study: str, text: str, parent: str) -> View:
         Section("Curves", (line((VAL_CURVE,), runs=50), line((VAL_CURVE,), "training/seconds", runs=50))),
     )
     query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
-    columns = {"params.`seed`": 60, "tags.`stopped`": 220}
-    return View(key("search", parent), f"Search {study} on {text}", query, sections, columns)
+    columns = {**COLUMNS, "params.`seed`": 60, "tags.`stopped`": 220}
+    return View(key("search", parent), f"Study {study} on {text}", query, sections, columns)
 
 
 def all_texts() -> View:
     """Every training, in a table."""
-    columns = {"tags.`corpus`": 115, "params.`preset`": 70}
+    columns = {**COLUMNS, "tags.`corpus`": 115, "params.`preset`": 70}
     return View(ALL_TEXTS, "Models of all texts", "tags.stage = 'train'", (), columns)
+
+
+def running() -> View:
+    """What is running: trainings, whose curves are drawn, and the commands that have started them."""
+    shape = {f"params.`{name}`": 95 for name in (*SHAPE, "epochs")}
+    columns = {name: COLUMNS[name] for name in ALWAYS_SHOWN} | {"tags.`stage`": 80, "tags.`corpus`": 115}
+    columns |= {f"metrics.`{VAL_CURVE}`": 115, **shape, "duration": 80}
+    sections = (Section("Curves", (line((TRAIN_CURVE, VAL_CURVE)), line((VAL_CURVE,), "training/seconds"))),)
+    return View(RUNNING, "Running now", "attributes.status = 'RUNNING'", sections, columns)

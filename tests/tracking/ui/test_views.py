@@ -16,7 +16,7 @@ from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_
 
 DIGEST = "9f258eadf409c46591c5c61d72c087cb"
 PARENT = "ab" * 16
-ALL = (*views.of_text("a text", DIGEST), views.search("a study", "a text", PARENT), views.all_texts())
+ALL = (*views.of_text("a text", DIGEST), views.search("a study", "a text", PARENT), views.all_texts(), views.running())
 
 
 def charts_of(view: View, kind: str = "") -> list[dict[str, Any]]:
@@ -40,11 +40,11 @@ def test_views_of_different_texts_and_searches_have_different_keys():
     assert len({view.key for view in (*ALL, *others)}) == len(ALL) + len(others)
 
 
-def test_the_views_of_a_text_show_its_finished_comparable_trainings_only():
+def test_the_views_of_a_text_show_its_comparable_trainings_that_have_not_failed():
     for view in views.of_text("a text", DIGEST):
         assert view.query == (
-            "attributes.status = 'FINISHED' and tags.stage = 'train' and tags.`mlflow.tmlm.protocol` = 'stream' "
-            f"and tags.`mlflow.tmlm.corpus.sha256` = '{DIGEST}'"
+            "attributes.status != 'FAILED' and attributes.status != 'KILLED' and tags.stage = 'train' "
+            f"and tags.`mlflow.tmlm.protocol` = 'stream' and tags.`mlflow.tmlm.corpus.sha256` = '{DIGEST}'"
         )
 
 
