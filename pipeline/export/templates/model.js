@@ -6,13 +6,19 @@
 
 const TYPES = { u8: Uint8Array, u16: Uint16Array, i8: Int8Array, f16: Uint16Array, f32: Float32Array, i32: Int32Array };
 
-// The numbers of {type, data in base64, for 8-bit weights the scale of each row}.
+// The numbers of {type, data in base64, for 8-bit weights the scale of each row}; those of weights are Float32Arrays.
 function numbers({ type, data, scale }) {
-  const found = new TYPES[type](Uint8Array.from(atob(data), character => character.charCodeAt(0)).buffer);
+  const text = atob(data), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  const found = new TYPES[type](bytes.buffer);
   if (type === "f16") return Float32Array.from(found, half);
   if (!scale) return found;
-  const scales = numbers(scale), columns = found.length / scales.length;
-  return Float32Array.from(found, (value, at) => value * Math.fround(scales[Math.floor(at / columns)] / 127));
+  const scales = numbers(scale), columns = found.length / scales.length, weights = new Float32Array(found.length);
+  for (let row = 0, i = 0; row < scales.length; row++) {
+    const part = Math.fround(scales[row] / 127);
+    for (const end = i + columns; i < end; i++) weights[i] = found[i] * part;
+  }
+  return weights;
 }
 
 const decoded = arrays => Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, numbers(array)]));
@@ -22,13 +28,25 @@ function half(bits) {
   return sign * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
 }
 
-// Adds the product of some rows (all of them, if no others are given) of a matrix and a part of a vector to `out`.
-function addProduct(out, matrix, vector, at, columns, first = 0, last = out.length) {
-  for (let row = first, place = first * columns; row < last; row++) {
-    let sum = 0;
-    for (let column = 0; column < columns; column++) sum += matrix[place++] * vector[at + column];
-    out[row] += sum;
+// Adds the product of the rows `first` to `last` of a matrix and a part of a vector to `out`, four rows at a time. The
+// matrix and the vector are Float32Arrays and `out` a Float64Array, always: engines compile it once, for these types.
+function addProduct(out, matrix, vector, at, columns, first, last) {
+  let row = first;
+  for (; row + 3 < last; row += 4) {
+    let a = 0, b = 0, c = 0, d = 0;
+    for (let i = 0, p = row * columns, q = p + columns, r = q + columns, s = r + columns; i < columns; i++) {
+      const x = vector[at + i];
+      a += matrix[p + i] * x;
+      b += matrix[q + i] * x;
+      c += matrix[r + i] * x;
+      d += matrix[s + i] * x;
+    }
+    out[row] += a;
+    out[row + 1] += b;
+    out[row + 2] += c;
+    out[row + 3] += d;
   }
+  for (; row < last; row++) for (let i = 0; i < columns; i++) out[row] += matrix[row * columns + i] * vector[at + i];
 }
 
 const sigmoid = x => 1 / (1 + Math.exp(-x));
@@ -41,82 +59,74 @@ function logSoftmax(logits) {
 
 // --- networks ---
 
-// Each cell: x (G H) is the product of the input and its weights, h begins at `at` in the old state and in the new one,
-// an LSTM's c `apart` after it. A layer has the weights and bias of the state; equations of models/cells.py.
+// Each cell: x (G H) is the product of the input and its weights, u (G H) the bias of the state's weights; h begins at
+// `at` in the old state and in the next one, an LSTM's c `apart` after it. The equations are those of models/cells.py.
 const CELLS = {
-  rnn: { gates: 1, parts: 1, step(H, layer, x, old, next, at) {
-    const u = layer.stateBias.slice();
-    addProduct(u, layer.state, old, at, H);
+  rnn: { gates: 1, parts: 1, step(H, weights, x, u, old, next, at) {
+    addProduct(u, weights, old, at, H, 0, H);
     for (let i = 0; i < H; i++) next[at + i] = Math.tanh(x[i] + u[i]);
   } },
-  gru: { gates: 3, parts: 1, step(H, layer, x, old, next, at, apart, book) {
-    const u = layer.stateBias.slice();  // zeros if `book`
-    addProduct(u, layer.state, old, at, H, 0, book ? 2 * H : 3 * H);
+  gru: { gates: 3, parts: 1, step(H, weights, x, u, old, next, at, apart, book) {
+    addProduct(u, weights, old, at, H, 0, book ? 2 * H : 3 * H);
+    for (let i = 0; i < 2 * H; i++) u[i] = sigmoid(x[i] + u[i]);  // reset, update
     if (book) {  // the reset comes before the recurrent product
-      const reset = u.slice(0, H);
-      for (let i = 0; i < H; i++) reset[i] = sigmoid(x[i] + u[i]) * old[at + i];
-      addProduct(u, layer.state, reset, 0, H, 2 * H);
+      for (let i = 0; i < H; i++) next[at + i] = u[i] * old[at + i];
+      addProduct(u, weights, next, at, H, 2 * H, 3 * H);
     }
     for (let i = 0; i < H; i++) {
-      const update = sigmoid(x[H + i] + u[H + i]), reset = book ? 1 : sigmoid(x[i] + u[i]);
-      next[at + i] = (1 - update) * Math.tanh(x[2 * H + i] + reset * u[2 * H + i]) + update * old[at + i];
+      const candidate = Math.tanh(x[2 * H + i] + (book ? 1 : u[i]) * u[2 * H + i]);
+      next[at + i] = (1 - u[H + i]) * candidate + u[H + i] * old[at + i];
     }
   } },
-  lstm: { gates: 4, parts: 2, step(H, layer, x, old, next, at, apart) {
-    const u = layer.stateBias.slice();
-    addProduct(u, layer.state, old, at, H);
-    for (let i = 0; i < u.length; i++) u[i] += x[i];
+  lstm: { gates: 4, parts: 2, step(H, weights, x, u, old, next, at, apart) {
+    addProduct(u, weights, old, at, H, 0, 4 * H);
     for (let i = 0; i < H; i++) {
-      const cell = sigmoid(u[H + i]) * old[apart + at + i] + sigmoid(u[i]) * Math.tanh(u[2 * H + i]);
+      const [input, forget] = [sigmoid(x[i] + u[i]), sigmoid(x[H + i] + u[H + i])];
+      const cell = forget * old[apart + at + i] + input * Math.tanh(x[2 * H + i] + u[2 * H + i]);
       next[apart + at + i] = cell;
-      next[at + i] = sigmoid(u[3 * H + i]) * Math.tanh(cell);
+      next[at + i] = sigmoid(x[3 * H + i] + u[3 * H + i]) * Math.tanh(cell);
     }
   } },
 };
 
-// The network of one entry of "models". Its state: h of all layers, then an LSTM's c, and the contexts of its n-grams.
+// The network of one entry of "models". Its state: h of all layers, then an LSTM's c; and the contexts of its n-grams.
 function networkModel(spec, V, tables = []) {
-  const { cell, layers: L, hidden_size: H, residual, book } = spec, { gates, parts, step } = CELLS[cell];
-  const weights = decoded(spec.weights);
-  const rows = gates * H, layers = [...Array(L).keys()].map(index => ({
-    input: weights[`${index}.input`], inputBias: weights[`${index}.input_bias`],
-    state: weights[`${index}.state`], stateBias: weights[`${index}.state_bias`] ?? new Float32Array(rows),
-  }));
-  const E = weights["embedding.weight"] ? weights["embedding.weight"].length / V : 0;
+  const { cell, layers: L, hidden_size: H, residual, book } = spec, { gates, parts, step } = CELLS[cell], rows = gates * H;
+  const weights = decoded(spec.weights), embedding = weights["embedding.weight"], E = embedding ? embedding.length / V : 0;
   const grams = spec.tables === null ? null : ngramTables(tables[spec.tables], V);
+  const x = new Float64Array(rows), u = new Float64Array(rows), noBias = new Float32Array(rows);
 
-  const network = (old, next, id) => {
-    let output = new Float32Array(H), x;
-    layers.forEach((layer, index) => {
-      x = Float64Array.from(layer.inputBias);
-      if (index) addProduct(x, layer.input, output, 0, H);
-      else if (E) addProduct(x, layer.input, weights["embedding.weight"], id * E, E);
-      else for (let row = 0; row < rows; row++) x[row] += layer.input[row * V + id];
-      step(H, layer, x, old, next, index * H, L * H, book);
-      const own = next.subarray(index * H, index * H + H);
-      output = residual && index ? output.map((value, i) => value + own[i]) : own;
-    });
+  const lastLayer = (old, next, id) => {
+    const output = new Float32Array(H);
+    for (let layer = 0; layer < L; layer++) {
+      const input = weights[`${layer}.input`];
+      x.set(weights[`${layer}.input_bias`]);
+      u.set(weights[`${layer}.state_bias`] ?? noBias);
+      if (layer) addProduct(x, input, output, 0, H, 0, rows);
+      else if (E) addProduct(x, input, embedding, id * E, E, 0, rows);
+      else for (let row = 0; row < rows; row++) x[row] += input[row * V + id];
+      step(H, weights[`${layer}.state`], x, u, old, next, layer * H, L * H, book);
+      for (let i = 0; i < H; i++) output[i] = next[layer * H + i] + (residual && layer ? output[i] : 0);
+    }
     return output;
   };
   const linear = (name, vector) => {
     const out = Float64Array.from(weights[`${name}.bias`]);
-    addProduct(out, weights[`${name}.weight`], vector, 0, vector.length);
+    addProduct(out, weights[`${name}.weight`], vector, 0, vector.length, 0, out.length);
     return out;
   };
   return {
     start: () => ({ hidden: new Float32Array(parts * L * H), contexts: grams?.start() }),
     step(state, id) {
-      const hidden = new Float32Array(parts * L * H), output = network(state.hidden, hidden, id);
+      const hidden = new Float32Array(parts * L * H), output = lastLayer(state.hidden, hidden, id);
       const logits = linear("output", output);
       if (!grams) return { logProbabilities: logSoftmax(logits), state: { hidden } };
       const contexts = grams.next(state.contexts, id), { logs, seen } = grams.evidence(contexts);
-      const gates = linear("gates", output);
-      const within = seen.map((value, i) => (value - weights["order_gate.mean"][i]) / weights["order_gate.deviation"][i]);
-      const byOrder = linear("order_gate.output", linear("order_gate.hidden", within).map(Math.tanh));
-      for (let v = 0; v < V; v++) {
-        logits[v] *= gates[0];
-        for (let n = 0; n < logs.length; n++) logits[v] += (gates[1 + n] + byOrder[n]) * logs[n][v];
-      }
+      const gate = linear("gates", output), mean = weights["order_gate.mean"], deviation = weights["order_gate.deviation"];
+      const units = linear("order_gate.hidden", seen.map((value, i) => (value - mean[i]) / deviation[i]));
+      const byOrder = linear("order_gate.output", Float32Array.from(units, Math.tanh));
+      for (let v = 0; v < V; v++) logits[v] *= gate[0];
+      logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += (gate[1 + n] + byOrder[n]) * log[v]; });
       return { logProbabilities: logSoftmax(logits), state: { hidden, contexts } };
     },
   };
@@ -161,7 +171,8 @@ function ngramTables(spec, V) {
   };
   const interpolated = ({ shares, backoff }, context, below) => {
     if (context < 0) return below;
-    const out = below.map(value => value * backoff[context]);
+    const out = new Float64Array(V);
+    for (let v = 0; v < V; v++) out[v] = below[v] * backoff[context];
     for (let i = first[context]; i < first[context + 1]; i++) out[last[i]] += shares[i];
     return out;
   };
@@ -172,17 +183,22 @@ function ngramTables(spec, V) {
     probabilities: contexts => contexts.reduce((below, context) => interpolated(highest, context, below), uniform),
     // Log-probabilities by every order, and what the gate sees of each: entropy, largest log, divergence from the one below.
     evidence(contexts) {
-      const logs = [], seen = [];
-      let below = uniform;
-      contexts.forEach((context, n) => {
-        const own = interpolated(highest, context, below), log = own.map(Math.log);
-        const lowerLog = logs[n - 1] ?? uniform.map(Math.log);
-        const mean = of => own.reduce((sum, value, v) => sum + value * of(v), 0);
-        seen.push(-mean(v => log[v]), Math.max(...log), Math.min(mean(v => log[v] - lowerLog[v]), MOST_DIVERGENCE));
+      const logs = [], seen = new Float32Array(3 * K);
+      let below = uniform, lowerLog = uniform.map(Math.log);
+      for (let n = 0; n < K; n++) {
+        const own = interpolated(highest, contexts[n], below), log = own.map(Math.log);
+        let entropy = 0, largest = -Infinity, divergence = 0;
+        for (let v = 0; v < V; v++) {
+          entropy -= own[v] * log[v];
+          largest = Math.max(largest, log[v]);
+          divergence += own[v] * (log[v] - lowerLog[v]);
+        }
+        seen.set([entropy, largest, Math.min(divergence, MOST_DIVERGENCE)], 3 * n);
         logs.push(log);
-        if (n < K - 1) below = interpolated(lower, context, below);
-      });
-      return { logs, seen: Float64Array.from(seen) };
+        lowerLog = log;
+        if (n < K - 1) below = interpolated(lower, contexts[n], below);
+      }
+      return { logs, seen };
     },
   };
 }
