@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, one_thread
 from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import ngrams_of
@@ -78,29 +77,56 @@ def most_ngrams(vocab_size: int) -> int:
     return 64_000 if vocab_size < 256 else 40_000
 
 
+class LeftOutError(Exception):
+    """Why a model is not in the page."""
+
+
 class _Text:
-    """The text of the trainings: the ids that models are scored on, and what counts it."""
+    """A text that can be read: the ids that models are scored on, and what counts it; ``counting`` only if it may."""
 
-    def __init__(self, corpus: Corpus, preset: PresetName, order: int) -> None:
-        self.fitted_on, self.symbols, self.order = corpus.baseline_text(preset), len(corpus.vocabulary), order
-        self.val, self.test = (torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test"))
-
-    @cached_property
-    def counting(self) -> tuple[Entry, NGramModel]:
-        """The pruned n-grams of one order, and as they predict in the page."""
-        ngrams = list(ngrams_of(self.fitted_on, self.symbols, self.order))
-        arrays = coded(NGramTables(pruned(ngrams, self.symbols, most_ngrams(self.symbols))), is_single=True)
-        model, total = NGramModel(decoded(arrays, self.symbols), None), sum(len(each.keys) for each in ngrams)
-        label = f"1- to {self.order}-grams, {model.entries:,} of {total:,}"
-        return {"tables": _arrays(arrays), "entries": model.entries, "label": label}, model
+    def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool) -> None:
+        self.fitted_on, self.vocab_size = corpus.baseline_text(preset), len(corpus.vocabulary)
+        self.splits = {split: torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test")}
+        self.entry: Entry | None = None
+        if may_count:
+            ngrams = list(ngrams_of(self.fitted_on, self.vocab_size, order))
+            arrays = coded(NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size))), is_single=True)
+            self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
+            total = sum(len(each.keys) for each in ngrams)
+            label = f"1- to {order}-grams, {self.counting.entries:,} of {total:,}"
+            self.entry = {"tables": _arrays(arrays), "entries": self.counting.entries, "label": label}
 
     @cached_property
     def tables(self) -> NGramTables:
         """The pruned n-grams of all orders, for networks on top of them."""
-        ngrams = ngrams_of(self.fitted_on, self.symbols, LONGEST)
-        return NGramTables(pruned(ngrams, self.symbols, most_ngrams(self.symbols)))
+        ngrams = ngrams_of(self.fitted_on, self.vocab_size, LONGEST)
+        return NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size)))
+
+    def is_changed(self, model: LanguageModel, rounded_model: LanguageModel) -> bool:
+        """Whether rounded weights change the perplexity on validation by 0.1 % or more."""
+        one, other = (float(text_costs(each, self.splits["val"]).mean()) for each in (model, rounded_model))
+        return abs(one - other) >= SMALL_CHANGE
+
+    def scores(self, model: LanguageModel) -> Entry:
+        """Perplexities of a model alone, and mixed with the counting model as is best on validation."""
+        scores: Entry = {"both": None}
+        nats = {}
+        for split, ids in self.splits.items():
+            if self.entry is None:
+                costs = text_costs(model, ids)
+            else:
+                costs, nats[split] = costs_with_ngram(model, self.counting, ids)
+            scores[f"packed_{split}_perplexity"] = perplexity(float(costs.mean()))
+        if self.entry is not None:
+            best = best_mixture(nats["val"])
+            scores["both"] = {"kind": best.kind, "weight": best.weight}
+            for split, ids in self.splits.items():
+                for entry, mixture in ((self.entry, Mixture(best.kind, 0.0)), (scores["both"], best)):
+                    entry[f"{split}_perplexity"] = perplexity(float(mixture.of(nats[split])) / (len(ids) - 1))
+        return scores
 
 
+@one_thread()
 @torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
 def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     """The models of a training, or of a study's picks.
@@ -116,135 +142,91 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     loaded = {each.id: load_model(artifact_path(each.id, f"checkpoints/{BEST_CHECKPOINT}")) for each in chosen}
     vocabulary = loaded[chosen[0].id][1]
 
-    text, can_count = _text_of(chosen[0]), with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS
-    remarks = [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not can_count), (UNREADABLE, text is None)) if is_so]
-    counting = text.counting[0] if text and can_count else None
-    page = PageModels(vocabulary.symbols, vocabulary.alphabet, [], counting, [], remarks)
+    may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS
+    text = _text_of(chosen[0], may_count)
+    remarks = [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not may_count), (UNREADABLE, text is None)) if is_so]
+    page = PageModels(vocabulary.symbols, vocabulary.alphabet, [], text.entry if text else None, [], remarks)
     for training in chosen:
         left = MODEL_BYTES[subject.kind] - len(page.json())
         try:
-            _add(page, training, picks[training.id], loaded[training.id][0], text, can_count, left)
-        except _LeftOutError as error:
+            tables, entry = page_model(loaded[training.id][0], text, may_count, left)
+        except LeftOutError as error:
             remarks.append(f"{training.name} is left out: {error}.")
+            continue
+        if tables is not None and tables not in page.tables:
+            page.tables.append(tables)
+        recorded = {name: training.result[name] for name in ("macs_per_char", "parameters", "test_perplexity")}
+        entry |= {"name": training.name, "picks": picks[training.id], **recorded}
+        entry["val_perplexity"] = training.result["val_perplexity_pooled"]
+        entry["tables"] = None if tables is None else page.tables.index(tables)
+        page.models.append(entry)
     return page
 
 
-class _LeftOutError(Exception):
-    """Why a model is not in the page."""
-
-
-def _text_of(training: RecordedTraining) -> _Text | None:
+def _text_of(training: RecordedTraining, may_count: bool) -> _Text | None:
     """The text of a training; None if it can't be read any more."""
-    text, config = training.configuration["text"], training.configuration
+    text, train = training.configuration["text"], training.configuration["train"]
+    alphabet = training.configuration["corpus"]["alphabet"]
     try:
-        corpus = same_text(text["name"], text["source"], config["corpus"]["alphabet"], training.corpus_sha256)
+        corpus = same_text(text["name"], text["source"], alphabet, training.corpus_sha256)
     except (InputError, DataUnavailableError):
         return None
     order = training.result["single_ngram_order"]
-    return _Text(corpus.limited(config["train"]["train_chars"]), config["train"]["preset"], order)
+    return _Text(corpus.limited(train["train_chars"]), train["preset"], order, may_count)
 
 
-def _add(
-    page: PageModels,
-    training: RecordedTraining,
-    picks: list[str],
-    model: LanguageModel,
-    text: _Text | None,
-    can_count: bool,
-    most_bytes: int,
-) -> None:
-    """Add a model to the page. Raises _LeftOutError for one that the page can't run."""
+def page_model(
+    model: LanguageModel, text: _Text | None, may_count: bool, most_bytes: int
+) -> tuple[Entry | None, Entry]:
+    """The n-grams that a model is on top of, if any, and its entry. Raises LeftOutError for one that can't run."""
     config, tables, on_top = model.config, None, ""
     if config.cell not in STEPPED:
-        raise _LeftOutError(f"the page has no script for the cell {config.cell}")
+        raise LeftOutError(f"the page has no script for the cell {config.cell}")
     if isinstance(model, NgramLanguageModel):
-        if not can_count:
-            raise _LeftOutError("it is on top of n-grams")
+        if not may_count:
+            raise LeftOutError("it is on top of n-grams")
         if model.tables.entries > most_ngrams(model.vocab_size):
             if text is None:
-                raise _LeftOutError("its n-grams are too many, and their text can't be read any more")
+                raise LeftOutError("its n-grams are too many, and their text can't be read any more")
             model.tables = text.tables
         arrays = coded(model.tables)
         model.tables, tables = decoded(arrays, model.vocab_size), _arrays(arrays)
         on_top = f" on {model.tables.entries:,} n-grams"
 
-    bits, (weights, again) = 8, _rounded(model, 8)
-    if text is None or abs(_nats(again, text.val) - _nats(model, text.val)) >= SMALL_CHANGE:
-        wide = _rounded(model, 16)
-        if _size(wide[0], tables) <= most_bytes:
+    bits, (weights, again) = 8, rounded_to(8, model)
+    if text is None or text.is_changed(model, again):
+        wide = rounded_to(16, model)
+        if len(json.dumps([tables, wide[0]])) <= most_bytes:
             bits, (weights, again) = 16, wide
-    if _size(weights, tables) > most_bytes:
-        raise _LeftOutError(f"its {training.result['parameters']:,} weights are too many")
-    if tables is not None and tables not in page.tables:
-        page.tables.append(tables)
-
-    result = training.result
-    page.models.append(
-        {
-            "name": training.name,
-            "picks": picks,
-            "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
-            "cell": config.cell,
-            "layers": config.num_layers,
-            "hidden_size": config.hidden_size,
-            "residual": config.residual,
-            "book": config.equations == "book",
-            "bits": bits,
-            "weights": weights,
-            "tables": None if tables is None else page.tables.index(tables),
-            **{name: result[name] for name in ("macs_per_char", "parameters", "test_perplexity")},
-            "val_perplexity": result["val_perplexity_pooled"],
-            **_measured(again, text, can_count),
-        }
-    )
-
-
-def _measured(model: LanguageModel, text: _Text | None, can_count: bool) -> Entry:
-    """Perplexities as the page predicts: of the network, and mixed with the counting model as is best on validation."""
-    found: Entry = {"packed_val_perplexity": None, "packed_test_perplexity": None, "both": None}
-    if text is None:
-        return found
-    splits, nats = {"val": text.val, "test": text.test}, {}
-    for split, ids in splits.items():
-        if can_count:
-            costs, nats[split] = costs_with_ngram(model, text.counting[1], ids)
-        else:
-            costs = text_costs(model, ids)
-        found[f"packed_{split}_perplexity"] = perplexity(float(costs.mean()))
-    if nats:
-        mixture = best_mixture(nats["val"])
-        counting, counted = text.counting[0], Mixture(mixture.kind, 0.0)
-        found["both"] = {"kind": mixture.kind, "weight": mixture.weight}
-        for split, total in nats.items():
-            each = len(splits[split]) - 1
-            found["both"][f"{split}_perplexity"] = perplexity(float(mixture.of(total)) / each)
-            counting[f"{split}_perplexity"] = perplexity(float(counted.of(total)) / each)
-    return found
-
-
-def _nats(model: LanguageModel, ids: Tensor) -> float:
-    return float(text_costs(model, ids).mean())
-
-
-def _size(*parts: Any) -> int:
-    return sum(len(json.dumps(part)) for part in parts)
+    if len(json.dumps([tables, weights])) > most_bytes:
+        raise LeftOutError("it is too large for a page, at 8 bits a weight")
+    entry = {
+        "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
+        "cell": config.cell,
+        "layers": config.num_layers,
+        "hidden_size": config.hidden_size,
+        "residual": config.residual,
+        "book": config.equations == "book",
+        "bits": bits,
+        "weights": weights,
+    }
+    unknown = dict.fromkeys(("packed_val_perplexity", "packed_test_perplexity", "both"))
+    return tables, entry | (text.scores(again) if text else unknown)
 
 
 @torch.no_grad()
-def _rounded(model: LanguageModel, bits: int) -> tuple[Entry, LanguageModel]:
-    """The weights in bytes with a scale for each row, or as 16-bit floats; and the model that has them."""
-    again, learned = deepcopy(model), dict(model.named_parameters())
-    arrays: Entry = {}
+def rounded_to(bits: int, model: LanguageModel) -> tuple[Entry, LanguageModel]:
+    """The weights in bytes (8) with a scale for each row, or as floats (16, 32), and the model that has them."""
+    again, learned, arrays = deepcopy(model), dict(model.named_parameters()), {}
     for name, values in again.state_dict().items():
-        short = _short(name)
-        if name not in learned:
-            arrays[short] = _array(values.numpy())
+        if name not in learned or bits == 32:
+            arrays[_short(name)] = _array(values.numpy())
         elif bits == 16:
-            arrays[short] = _array(values.half().numpy())
+            arrays[_short(name)] = _array(values.half().numpy())
             values.copy_(values.half())
         else:
             largest, rows = in_bytes(values)
-            arrays[short] = {**_array(rows), "scale": _array(largest)}
+            arrays[_short(name)] = {**_array(rows), "scale": _array(largest)}
             values.copy_(torch.from_numpy(rows * (largest / 127)).view_as(values))
     return arrays, again
 

@@ -1,0 +1,80 @@
+"""The models of a page: what is packed and what is left out. That the script predicts as torch does is in browser/."""
+
+import json
+from base64 import b64decode
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import ModelConfig
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
+from models.language_model import LanguageModel
+from models.ngram import KneserNey, ngrams_of
+from models.on_top_of_ngram import language_model
+from pipeline.errors import InputError
+from pipeline.export import page_models as module
+from pipeline.export.page_models import CONTAINS_ITS_TEXT, UNREADABLE, LeftOutError, page_model, page_models, rounded_to
+from pipeline.export.subject import subject_of
+from tests.models.made_up import VOCAB, a_text
+
+
+def test_every_weight_takes_a_byte_of_its_rows_scale():
+    model = LanguageModel(ModelConfig("gru", 2, 8, implementation="scratch", residual=True, embedding_size=3), VOCAB)
+    arrays, again = rounded_to(8, model)
+    decoded = {
+        name: np.frombuffer(b64decode(each["data"]), np.int8).reshape(len(scale), -1) * scale[:, None] / 127
+        for name, each in arrays.items()
+        if len(scale := np.frombuffer(b64decode(each["scale"]["data"]), np.float32))
+    }
+    for name, ours in (("1.state", "core.layers.1.from_state.weight"), ("output.bias", "output.bias")):
+        values, own = again.get_parameter(ours), model.get_parameter(ours)
+        np.testing.assert_allclose(decoded[name].reshape(own.shape), values.detach(), rtol=1e-6)
+        assert (values - own).abs().max() <= own.abs().max() / 250
+    assert len(decoded) == len(list(model.parameters()))
+
+
+def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(trained):
+    subject, before = subject_of("latest"), torch.get_rng_state()
+    page = page_models(subject)
+    (network,) = page.models
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (page.counting, page.remarks, network["both"]) == (None, [CONTAINS_ITS_TEXT], None)
+    assert network["packed_test_perplexity"] == pytest.approx(network["test_perplexity"], rel=0.002)
+    again = page_models(subject, with_ngrams=True)
+    (network,), counting = again.models, again.counting
+    assert counting is not None
+    assert network["both"]["val_perplexity"] <= min(network["packed_val_perplexity"], counting["val_perplexity"])
+    assert "<" not in again.json()
+    assert json.loads(again.json())["symbols"][1] == "<unk>"
+
+
+def test_of_a_text_that_is_gone_a_page_has_the_network_alone(trained, monkeypatch):
+    def gone(*_: str) -> None:
+        raise InputError("it is gone")
+
+    monkeypatch.setattr(module, "same_text", gone)
+    page = page_models(subject_of("latest"), with_ngrams=True)
+    assert (page.counting, page.remarks) == (None, [UNREADABLE])
+    assert [(each["bits"], each["packed_test_perplexity"]) for each in page.models] == [(16, None)]
+
+
+@pytest.mark.parametrize(("name", "value"), [("STEPPED", ()), ("MODEL_BYTES", {"training": 100})])
+def test_a_cell_without_a_script_and_a_large_model_are_left_out(trained, monkeypatch, name, value):
+    monkeypatch.setattr(module, name, value)
+    page = page_models(subject_of("latest"))
+    assert page.models == []
+    assert "is left out" in page.remarks[-1]
+
+
+def test_a_network_on_top_of_few_ngrams_keeps_them_and_one_on_top_of_many_needs_its_text(monkeypatch):
+    tables = NGramTables(KneserNey.of(ngrams_of(a_text(2000), VOCAB, LONGEST), VOCAB))
+    model = language_model(ModelConfig(hidden_size=4, on_top_of="ngram"), VOCAB, NGramModel(tables, OrderGate(LONGEST)))
+    ngrams, entry = page_model(model, None, may_count=True, most_bytes=10**6)
+    assert ngrams is not None
+    assert f"on {tables.entries:,} n-grams" in entry["label"]
+    with pytest.raises(LeftOutError, match="on top of n-grams"):
+        page_model(model, None, may_count=False, most_bytes=10**6)
+    monkeypatch.setattr(module, "most_ngrams", lambda vocab_size: tables.entries - 1)
+    with pytest.raises(LeftOutError, match="text can't be read"):
+        page_model(model, None, may_count=True, most_bytes=10**6)
