@@ -84,9 +84,10 @@ $(READY): pyproject.toml
 	$(PIP) --editable '.$(EXTRAS)'
 	touch $@
 
-$(READY_DEV): $(READY)
-	$(PIP) --editable '.[dev]'
+$(READY_DEV): $(READY)  # Python 3.11 comes with a pip that knows no dependency groups
+	$(PIP) 'pip>=25.1'
+	$(PIP) --editable . --group dev
 	touch $@
 
 clean:  ## forget the environment; what was recorded stays
-	rm -rf $(ENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(ENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

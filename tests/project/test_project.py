@@ -80,7 +80,7 @@ def test_an_entry_point_has_and_passes_the_options_of_its_command(entry):
 
 def test_conda_yaml_has_the_dependencies_and_the_citation_the_version_of_pyproject():
     conda, citation = (yaml.safe_load((ROOT / name).read_text()) for name in ("conda.yaml", "CITATION.cff"))
-    assert citation["version"] == PROJECT["version"]
+    assert all(citation[name] == PROJECT[name] for name in ("version", "license", "authors", "keywords"))
     assert [item["pip"] for item in conda["dependencies"] if isinstance(item, dict)] == [PROJECT["dependencies"]]
 
 
