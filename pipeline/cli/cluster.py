@@ -1,6 +1,7 @@
 """The commands ``cluster keys``, ``cluster serve`` and ``node``, and the option --cluster."""
 
 import os
+import shlex
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
             f"MLFLOW_TRACKING_URI is {masked(tracking_uri)}, but the cluster records in {store}: run the command again "
             f"with MLFLOW_TRACKING_URI={store}"
         )
-    os.environ["MLFLOW_TRACKING_URI"] = tracking_uri or store
+    os.environ.update({**address.mlflow_settings(), "MLFLOW_TRACKING_URI": tracking_uri or store})
     return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
 
 
@@ -80,7 +81,10 @@ def cluster() -> None:
 
 @cluster.command("keys", cls=LabCommand)
 @click.argument("directory", metavar="[DIR]", default="")
-def keys(directory: str) -> None:
+@click.option(
+    "--head", multiple=True, help="Address or name of the machine that serves; may be repeated.  [default: this one's]"
+)
+def keys(directory: str, head: tuple[str, ...]) -> None:
     """Create the keys of a cluster.
 
     Copy them to each machine of the cluster; they are valid for a year. DIR is the folder to write them to; by
@@ -90,7 +94,7 @@ def keys(directory: str) -> None:
     from pipeline.cluster.keys import keys_folder, make_keys
 
     folder = keys_folder(directory)
-    make_keys(folder)
+    make_keys(folder, head)
     click.echo(
         f"Wrote the keys to {folder}. Copy it to each machine of the cluster; anyone who has it can run code on all of "
         "them."
@@ -104,35 +108,54 @@ def keys(directory: str) -> None:
 @click.option(
     "--artifacts", default="", help="Folder or address of the artifacts.  [default: mlruns/cluster/artifacts]"
 )
-def serve(host: str, port: int, mlflow_port: int, artifacts: str) -> None:
+@click.option(
+    "--without-tls",
+    is_flag=True,
+    help="On the loopback interface: let every user of this machine run code as you, and read and change the record.",
+)
+def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: bool) -> None:
     """Start the scheduler and the MLflow server of a cluster.
 
-    Both listen on --host only, and are restarted if they exit. Searches and reproductions with --cluster record there:
+    Both listen on --host only, let nobody in without the keys, which are created if there are none, and are restarted
+    if they exit. Searches and reproductions with --cluster record there:
     in mlruns/cluster/mlflow.db, or the database whose SQLAlchemy URL is in $TMLM_CLUSTER_STORE.
     """
     _check_installed()
     from pipeline.cluster import processes
-    from pipeline.cluster.keys import Address, keys_folder, netloc
+    from pipeline.cluster.keys import Address, has_keys, keys_folder, make_keys, netloc
     from pipeline.tracking import server
     from pipeline.tracking.store import root
 
-    address = Address.to_serve(host, port, keys_folder())
+    keys = keys_folder()
+    if not without_tls and not has_keys(keys):
+        make_keys(keys)
+        click.echo(f"keys: {keys}, created; copy it to each machine of the cluster")
+    address = Address.to_serve(host, port, None if without_tls else keys)
+    mlflow_host = netloc(address.certified_host, mlflow_port)
     processes.check_can_listen(host, {"--port": port, "--mlflow-port": mlflow_port})
     folder = root() / "mlruns" / "cluster"
     folder.mkdir(parents=True, exist_ok=True)
-    mlflow = f"http://{netloc(host, mlflow_port)}"
+    mlflow = f"{'http' if without_tls else 'https'}://{mlflow_host}"
     proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts")]
-    proxied += ["--allowed-hosts", netloc(host, mlflow_port)]
+    proxied += ["--allowed-hosts", mlflow_host]
+    uvicorn = processes.mlflow_options(address)
     commands = {
         "scheduler": processes.scheduler_command(address),
-        "MLflow server": server.command("server", host, mlflow_port, 2, *proxied),
+        "MLflow server": server.command("server", host, mlflow_port, 2, *proxied, uvicorn=uvicorn),
     }
     database = os.environ.get("TMLM_CLUSTER_STORE") or f"sqlite:///{folder / 'mlflow.db'}"
     environment = {**server.environment(database), processes.MLFLOW: mlflow}
-    click.echo(f"scheduler: {address}\nmlflow: {mlflow}")
-    click.echo(f"join: tmlm node {address} --workers N\nsearch: tmlm search --cluster {address}")
+    settings = {"MLFLOW_TRACKING_URI": mlflow, **address.mlflow_settings()}
+    ready = [
+        f"scheduler: {address}",
+        f"mlflow: {mlflow}",
+        f"join: tmlm node {address} --workers N",
+        f"search: tmlm search --cluster {address}",
+        f"other commands: {' '.join(f'{name}={shlex.quote(value)}' for name, value in settings.items())} tmlm ...",
+    ]
     signals.disable_deadline()
-    sys.exit(processes.supervise(commands, environment, say))
+    when_ready = (lambda: processes.answers(mlflow, address), "\n".join(ready))
+    sys.exit(processes.supervise(commands, environment, say, when_ready=when_ready))
 
 
 @click.command(cls=LabCommand)

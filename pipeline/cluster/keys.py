@@ -1,22 +1,29 @@
 """The keys of a cluster: one self-signed certificate and its key, shared by the scheduler, the nodes and searches.
 
-Anyone who has the keys can run code on every machine of the cluster. Dask creates them, valid for a year.
+Anyone who has the keys can run code on every machine of the cluster. They name the addresses of its head.
 """
 
 import ipaddress
 import os
 import socket
+import ssl
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import platformdirs
+import psutil
 
 from pipeline.config import SCHEDULER_PORT
 from pipeline.errors import InputError
 
 FILES = ("certificate.pem", "key.pem")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+VALID = timedelta(days=365)
+CLOCKS_DIFFER = timedelta(days=1)  # at most, between machines
 REASON_SECONDS = 5.0  # timeout of the connection that finds out why another one failed
 
 
@@ -30,17 +37,66 @@ def has_keys(folder: Path) -> bool:
     return all((folder / name).is_file() for name in FILES)
 
 
-def make_keys(folder: Path) -> None:
-    """Create keys that only their owner can read. Raises InputError if the folder has keys already."""
-    from distributed import Security
+def make_keys(folder: Path, hosts: Sequence[str] = ()) -> None:
+    """Create keys that only their owner can read, for a head of these names or IP addresses (default: this machine's).
 
+    Raises InputError if the folder has keys already.
+    """
     if present := [name for name in FILES if (folder / name).exists()]:
         raise InputError(f"{folder} has {' and '.join(present)} already; give another DIR, or remove them first")
-    made = Security.temporary()
+    certificate, key = _new_keys(dict.fromkeys([*(hosts or own_hosts()), *LOOPBACK]))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, content in zip(FILES, (made.tls_ca_file, made.tls_client_key), strict=True):
-        with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    for name, content in zip(FILES, (certificate, key + certificate), strict=True):  # MLflow reads both from one file
+        with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
+
+
+def own_hosts() -> list[str]:
+    """The IP addresses of this machine's interfaces."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = [each for interface in psutil.net_if_addrs().values() for each in interface if each.family in families]
+    return [each.address.partition("%")[0] for each in found]  # without the scope of a link-local address
+
+
+def _new_keys(hosts: Iterable[str]) -> tuple[bytes, bytes]:
+    """A self-signed certificate for these names and IP addresses, and its key, as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    named = [x509.IPAddress(ipaddress.ip_address(host)) if is_ip(host) else x509.DNSName(host) for host in hosts]
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "time-machine-lm cluster")])
+    uses = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign",
+         "encipher_only", "decipher_only"), False
+    )  # fmt: skip
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.SubjectAlternativeName(named), False),
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (x509.KeyUsage(digital_signature=True, key_cert_sign=True, **uses), True),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False),
+    ]
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - CLOCKS_DIFFER).not_valid_after(now + VALID)
+    for extension, is_critical in extensions:
+        builder = builder.add_extension(extension, is_critical)
+    encoding = serialization.Encoding.PEM
+    plain = (encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return builder.sign(key, hashes.SHA256()).public_bytes(encoding), key.private_bytes(*plain)
+
+
+def _check_keys(folder: Path, wanted_by: str) -> None:
+    """Raise InputError unless the folder has keys that only their owner and its group can read."""
+    if not has_keys(folder):
+        raise InputError(
+            f"{wanted_by} needs keys, and {folder} has none; give the folder that `tmlm cluster keys` created in "
+            "TMLM_CLUSTER_KEYS"
+        )
+    if (folder / FILES[1]).stat().st_mode & 0o007:
+        raise InputError(f"{folder / FILES[1]} can be read by other users of this machine: chmod 600 {folder}/*.pem")
 
 
 @dataclass(frozen=True)
@@ -74,27 +130,42 @@ class Address:
             raise InputError(
                 f"{text} is without TLS, which is allowed on the loopback interface only; give tls://{host}:{port}"
             )
-        if url.scheme == "tls" and not has_keys(keys):
-            raise InputError(
-                f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` created in "
-                "TMLM_CLUSTER_KEYS"
-            )
+        if url.scheme == "tls":
+            _check_keys(keys, text)
         return cls(host, port, keys if url.scheme == "tls" else None)
 
     @classmethod
-    def to_serve(cls, host: str, port: int, keys: Path) -> "Address":
-        """The address to listen on, with TLS if there are keys. Raises InputError without keys, except on loopback."""
-        try:
-            if ipaddress.ip_address(host).is_unspecified:
-                raise InputError(f"--host {host} means every interface; give the address of one of them")
-        except ValueError:
-            if host != "localhost":
-                raise InputError(
-                    f"--host {host} is not an IP address; give that of the interface to listen on"
-                ) from None
-        if not has_keys(keys) and not is_loopback(host):
-            raise InputError(f"--host {host} needs keys, and {keys} has none; create them: tmlm cluster keys {keys}")
-        return cls(host, port, keys if has_keys(keys) else None)
+    def to_serve(cls, host: str, port: int, keys: Path | None) -> "Address":
+        """The address to listen on; without TLS if ``keys`` is None, which raises InputError except on loopback.
+
+        Raises InputError for keys that are missing or that others can read.
+        """
+        if not is_ip(host) and host != "localhost":
+            raise InputError(f"--host {host} is not an IP address; give that of the interface to listen on")
+        if is_ip(host) and ipaddress.ip_address(host).is_unspecified:
+            raise InputError(f"--host {host} means every interface; give the address of one of them")
+        if keys is None:
+            if not is_loopback(host):
+                raise InputError(f"--without-tls is allowed on the loopback interface only, and --host is {host}")
+            return cls(host, port, None)
+        _check_keys(keys, f"--host {host}")
+        return cls(host, port, keys)
+
+    @property
+    def certified_host(self) -> str:
+        """The host if the certificate has it, else the first name there, such as that of a Kubernetes service.
+
+        Raises InputError if the certificate has neither.
+        """
+        hosts = [self.host] if self.keys is None else _hosts_of(self.keys)
+        if self.host in hosts:
+            return self.host
+        if names := [host for host in hosts if host not in LOOPBACK and not is_ip(host)]:
+            return names[0]
+        raise InputError(
+            f"the keys in {self.keys} are for {', '.join(hosts)}; create others: tmlm cluster keys DIR --head "
+            f"{self.host}"
+        )
 
     def security(self) -> Any:
         """The ``distributed.Security`` of a connection, with certificates on both sides; None without TLS."""
@@ -110,13 +181,45 @@ class Address:
         }
         return Security(require_encryption=True, tls_ca_file=certificate, **credentials)
 
+    def tls(self) -> ssl.SSLContext:
+        """The context of a connection to the head; only with keys."""
+        assert self.keys is not None
+        context = ssl.create_default_context(cafile=str(self.keys / FILES[0]))
+        context.load_cert_chain(self.keys / FILES[0], self.keys / FILES[1])
+        return context
+
+    def mlflow_settings(self) -> dict[str, str]:
+        """MLflow's variables with which a client connects to the cluster's MLflow server."""
+        if self.keys is None:
+            return {}
+        names = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH")
+        return {name: str(self.keys / file) for name, file in zip(names, FILES, strict=True)}
+
     def unreachable_reason(self) -> str:
-        """Why connecting failed: the system's error if nothing listens at the address, else the likely causes."""
+        """Why connecting failed: the error of the system or of TLS (an expired certificate, say), or likely causes."""
         try:
-            socket.create_connection((self.host, self.port), timeout=REASON_SECONDS).close()
+            with socket.create_connection((self.host, self.port), timeout=REASON_SECONDS) as connection:
+                if self.keys is not None:
+                    context = self.tls()
+                    context.check_hostname = False  # as dask
+                    context.wrap_socket(connection).close()
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_message
         except OSError as error:
             return str(error)
         return "the server there is not a scheduler, has other keys, or is too busy"
+
+
+def _hosts_of(keys: Path) -> list[str]:
+    """The names and addresses that a certificate is for."""
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate((keys / FILES[0]).read_bytes())
+    try:
+        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(each.value) for each in named]
 
 
 def netloc(host: str, port: int) -> str:
@@ -124,8 +227,12 @@ def netloc(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def is_loopback(host: str) -> bool:
+def is_ip(host: str) -> bool:
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return bool(ipaddress.ip_address(host))
     except ValueError:
         return False
+
+
+def is_loopback(host: str) -> bool:
+    return host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)

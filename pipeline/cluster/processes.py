@@ -1,20 +1,24 @@
 """Start the processes of a cluster (scheduler, MLflow's server, nodes) and keep them running.
 
 ``python -m pipeline.cluster.processes ADDRESS KEYS SLOTS`` runs a node. Every process listens on one interface only;
-dask's HTTP servers, which can't be switched off, listen on loopback.
+dask's HTTP servers, which can't be switched off, listen on loopback and have no page.
 """
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 from pipeline.cluster.keys import FILES, Address
 from pipeline.errors import InputError
@@ -29,6 +33,8 @@ HTTP = "127.0.0.1:0"
 MLFLOW = "TMLM_CLUSTER_MLFLOW"  # variable in the scheduler's environment with the address of MLflow's server
 ENVIRONMENT = {
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]",
+    "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{GONE_SECONDS:.0f}s",
     "DASK_LOGGING__DISTRIBUTED": "critical",  # no traceback for each lost connection
     "PYTHONWARNINGS": "ignore",
@@ -37,6 +43,8 @@ ENVIRONMENT = {
 
 def check_can_listen(host: str, ports: Mapping[str, int]) -> None:
     """Raise InputError if this machine can't listen on one of the ports, which are given by option."""
+    if len(set(ports.values())) < len(ports):
+        raise InputError(f"{' and '.join(ports)} are the same port; give two")
     for option, port in ports.items():
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
@@ -53,6 +61,24 @@ def scheduler_command(address: Address) -> list[str]:
     return child.command("dask", *words, "--no-dashboard", "--dashboard-address", HTTP)
 
 
+def mlflow_options(address: Address) -> str:
+    """The options of uvicorn with which MLflow's server accepts only clients that have the keys."""
+    if address.keys is None:
+        return ""
+    certificate, key = (shlex.quote(str(address.keys / name)) for name in FILES)
+    required = int(ssl.CERT_REQUIRED)
+    return f"--ssl-certfile {certificate} --ssl-keyfile {key} --ssl-ca-certs {certificate} --ssl-cert-reqs {required}"
+
+
+def answers(url: str, address: Address) -> bool:
+    """Whether MLflow's server answers."""
+    try:
+        with urlopen(f"{url}/health", timeout=1, context=address.tls() if address.keys else None) as response:
+            return bool(response.status == 200)
+    except (OSError, HTTPException):
+        return False
+
+
 def node_command(address: Address, slots: int) -> list[str]:
     return child.command("pipeline.cluster.processes", str(address), str(address.keys or ""), str(slots))
 
@@ -62,10 +88,12 @@ def supervise(
     environment: Mapping[str, str],
     say: Callable[[str], None],
     is_once: bool = False,
+    when_ready: tuple[Callable[[], bool], str] | None = None,
 ) -> int:
     """Run commands, by name, and restart those that exit, until this process is stopped.
 
-    With ``is_once``, return the exit code of the first that exits instead.
+    With ``is_once``, return the exit code of the first that exits instead. ``when_ready`` is a check, and a message to
+    say once it is True.
     """
     variables = {**os.environ, **ENVIRONMENT, **environment}
 
@@ -76,6 +104,9 @@ def supervise(
     try:
         while True:
             time.sleep(POLL_SECONDS)
+            if when_ready is not None and when_ready[0]():
+                say(when_ready[1])
+                when_ready = None
             for name, process in running.items():
                 if (code := process.poll()) is None:
                     continue
@@ -140,6 +171,7 @@ async def _take_tasks(address: Address, slots: int, folder: str) -> None:
 def main(address: str, keys: str, slots: str) -> None:
     """Run a node until it loses the scheduler or receives a signal."""
     at = Address.read(address, Path(keys))
+    os.environ.update(at.mlflow_settings())
     with tempfile.TemporaryDirectory(prefix="tmlm-node-") as folder:
         try:
             asyncio.run(_take_tasks(at, int(slots), folder))

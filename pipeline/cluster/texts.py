@@ -1,24 +1,32 @@
-"""Provide what a node needs before it trains: the text, the same RECIPE, and the address of the store.
+"""Provide what a node needs before it trains: the text, the same RECIPE and versions, and the address of the store.
 
 The text is sent in prepared form, as artifacts of the parent run. Its facts, with its digests, are sent with each task,
 so that no other text is accepted.
 """
 
 import json
+import logging
 import os
+import socket
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName
 from pipeline.errors import TmlmError, UnfitNodeError
+from pipeline.support.machine import public_version
 from pipeline.text.corpus import FACTS_FILE, IDS_FILE, Corpus, adopt, kept_corpus, load_corpus, pin
 
+log = logging.getLogger(__name__)
+
+COMPUTING = ("torch", "numpy")  # another version may change the last digits of a figure
 FOLDER = "text"  # in the artifacts of the parent run
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What the tasks of a command need: the store's address, the run that has the text, the text's facts, RECIPE."""
+    """What the tasks of a command need: the store's address, the run that has the text, the text's facts, and what has
+    to be the same at the node for the same figures: RECIPE and versions of packages.
+    """
 
     store: str
     run_id: str
@@ -27,6 +35,7 @@ class Needs:
     is_fallback: bool
     facts: str
     recipe: dict[PresetName, int] = field(hash=False)
+    versions: dict[str, str] = field(hash=False)
 
 
 def send(config: CorpusConfig, store: str) -> Needs:
@@ -38,7 +47,12 @@ def send(config: CorpusConfig, store: str) -> Needs:
         for name in (IDS_FILE, FACTS_FILE):  # FACTS_FILE last: it marks the text as complete
             run.file(corpus.folder / name, FOLDER)
     facts = (corpus.folder / FACTS_FILE).read_text()
-    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, dict(RECIPE))
+    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, dict(RECIPE), versions())
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes and what records, without their local parts (+cpu)."""
+    return {package: public_version(package) for package in (*COMPUTING, "mlflow")}
 
 
 def provide(needs: Needs) -> None:
@@ -52,6 +66,12 @@ def _text(needs: Needs) -> Corpus:
     """The text of a command, from the cache or from its run."""
     if needs.recipe != RECIPE:
         raise UnfitNodeError(f"its RECIPE {RECIPE} differs from the command's {needs.recipe}; install the same version")
+    for package, wanted in needs.versions.items():
+        if (own := versions()[package]) != wanted:
+            differs = f"its {package} {own} differs from the command's {wanted}"
+            if package in COMPUTING:
+                raise UnfitNodeError(f"{differs}; install the same version")
+            log.warning("On the node %s, %s.", socket.gethostname(), differs)
     from pipeline.tracking import recorded, store
 
     facts = json.loads(needs.facts)

@@ -3,10 +3,13 @@
 from pipeline.support import child
 
 
-def command(verb: str, host: str, port: int, workers: int, *words: str) -> list[str]:
-    """The command line of ``mlflow ui`` or ``mlflow server``, which logs warnings but not every request."""
+def command(verb: str, host: str, port: int, workers: int, *words: str, uvicorn: str = "") -> list[str]:
+    """The command line of ``mlflow ui`` or ``mlflow server``, which logs warnings but not every request.
+
+    ``uvicorn`` are further options of the server that MLflow starts.
+    """
     words = ("--host", host, "--port", str(port), "--workers", str(workers), *words)
-    return child.command("mlflow", verb, *words, "--uvicorn-opts", "--log-level warning")
+    return child.command("mlflow", verb, *words, "--uvicorn-opts", f"--log-level warning {uvicorn}")
 
 
 def environment(uri: str) -> dict[str, str]:

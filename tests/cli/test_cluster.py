@@ -23,7 +23,9 @@ def _no_keys(monkeypatch, tmp_path):
         (["search", "--cluster", "tls://10.0.0.1"], "needs keys"),
         (["node", "tls://10.0.0.1"], "needs keys"),
         (["cluster", "serve", "--host", "0.0.0.0"], "every interface"),
-        (["cluster", "serve", "--host", "10.0.0.1"], "create them: tmlm cluster keys"),
+        (["cluster", "serve", "--host", "10.9.9.9"], "create others: tmlm cluster keys DIR --head 10.9.9.9"),
+        (["cluster", "serve", "--host", "10.9.9.9", "--without-tls"], "on the loopback interface only"),
+        (["cluster", "serve", "--host", "127.0.0.1", "--port", "8793", "--mlflow-port", "8793"], "are the same port"),
     ],
 )
 def test_what_is_not_safe_is_refused_with_exit_code_2(words, message):
@@ -60,7 +62,7 @@ def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
 def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(monkeypatch, tmp_path):
     given: dict[str, Any] = {}
 
-    def supervise(commands, environment, say):
+    def supervise(commands, environment, say, when_ready):
         given.update(commands=commands, environment=environment)
         return 0
 

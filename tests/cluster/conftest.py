@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.cluster.keys import make_keys
-from tests.cluster.network import network_of
+from tests.cluster.network import HEAD, network_of
 from tests.cluster.searches import Cluster
 
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("keys") / "cluster"
-    make_keys(folder)
+    make_keys(folder, [HEAD])
     return folder
 
 

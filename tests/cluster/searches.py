@@ -11,7 +11,7 @@ from contextlib import closing
 from pipeline.tracking.names import bare_tags
 from tests.cluster.network import HEAD, Machine
 
-ADDRESS, STORE = f"tls://{HEAD}:8786", f"http://{HEAD}:5000"
+ADDRESS, STORE = f"tls://{HEAD}:8786", f"https://{HEAD}:5000"
 TRIALS = 6
 
 SEARCH = ["search", "--cluster", ADDRESS, "--trials", str(TRIALS), "--epochs", "30", "--confirm-seeds", "1"]

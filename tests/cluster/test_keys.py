@@ -1,11 +1,36 @@
 """The keys of a cluster, and which addresses need them."""
 
+import socket
+import ssl
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+import pipeline.cluster.keys as keys_module
 from pipeline.cluster.keys import FILES, Address, keys_folder, make_keys
 from pipeline.errors import InputError
+
+
+@contextmanager
+def tls_server(keys: Path) -> Iterator[int]:
+    """The port of a server that has these keys, for one connection."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(keys / FILES[0], keys / FILES[1])
+
+    def accept() -> None:
+        with suppress(OSError), closing(server.accept()[0]) as connection:
+            context.wrap_socket(connection, server_side=True).close()
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(5)
 
 
 def test_keys_are_readable_by_their_owner_only(keys):
@@ -46,13 +71,44 @@ def test_an_address_is_read_as_it_is_shown(keys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("host", "message"), [("0.0.0.0", "every interface"), ("head", "not an IP"), ("10.0.0.1", "needs keys")]
+    ("host", "message"),
+    [
+        ("0.0.0.0", "every interface"),
+        ("head", "not an IP"),
+        ("10.9.9.9", r"are for .*--head 10\.9\.9\.9"),
+    ],
 )
-def test_a_host_that_is_not_one_interface_or_has_no_keys_is_refused(host, message, tmp_path):
+def test_a_host_that_is_not_one_interface_or_of_the_keys_is_refused(host, message, keys):
     with pytest.raises(InputError, match=message):
-        Address.to_serve(host, 8786, tmp_path)
+        _ = Address.to_serve(host, 8786, keys).certified_host
 
 
-def test_tls_is_used_wherever_there_are_keys(keys, tmp_path):
+def test_keys_may_have_the_name_of_a_head_whose_address_is_not_known_before(tmp_path):
+    make_keys(tmp_path, ["lab-head"])
+    assert Address.to_serve("10.1.2.3", 8786, tmp_path).certified_host == "lab-head"
+
+
+def test_there_is_tls_on_loopback_too_unless_it_is_declined_which_no_other_interface_allows(keys, tmp_path):
     assert str(Address.to_serve("127.0.0.1", 1, keys)) == "tls://127.0.0.1:1"
-    assert str(Address.to_serve("127.0.0.1", 1, tmp_path)) == "tcp://127.0.0.1:1"
+    with pytest.raises(InputError, match="needs keys"):
+        Address.to_serve("127.0.0.1", 1, tmp_path)
+    assert str(Address.to_serve("127.0.0.1", 1, None)) == "tcp://127.0.0.1:1"
+    with pytest.raises(InputError, match="--without-tls is allowed on the loopback"):
+        Address.to_serve("10.0.0.1", 1, None)
+
+
+def test_keys_that_others_can_read_are_refused(tmp_path):
+    make_keys(tmp_path, ["10.0.0.1"])
+    (tmp_path / "key.pem").chmod(0o644)
+    with pytest.raises(InputError, match="can be read by other users"):
+        Address.read("tls://10.0.0.1", tmp_path)
+
+
+def test_keys_that_are_expired_or_of_another_cluster_are_named_as_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(keys_module, "VALID", -timedelta(hours=1))
+    make_keys(tmp_path / "old")
+    monkeypatch.undo()
+    make_keys(tmp_path / "new")
+    for name, reason in (("old", "certificate has expired"), ("new", "self-signed certificate")):
+        with tls_server(tmp_path / "old") as port:
+            assert Address("127.0.0.1", port, tmp_path / name).unreachable_reason() == reason

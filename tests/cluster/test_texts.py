@@ -56,6 +56,10 @@ def test_a_text_that_can_not_be_had_is_refused_with_the_reason(needs, elsewhere)
         texts.provide(replace(needs, run_id="nosuchrun"))
 
 
-def test_another_recipe_is_refused(needs, elsewhere):
+def test_another_recipe_or_another_torch_is_refused_and_another_mlflow_is_warned_of(needs, elsewhere, caplog):
+    texts.provide(replace(needs, versions={**needs.versions, "mlflow": "1.0"}))
+    assert f"its mlflow {needs.versions['mlflow']} differs from the command's 1.0" in caplog.text
+    with pytest.raises(UnfitNodeError, match=r"its torch .* differs from the command's 1\.0"):
+        texts.provide(replace(needs, versions={**needs.versions, "torch": "1.0"}))
     with pytest.raises(UnfitNodeError, match=r"its RECIPE .* differs from the command's {'stream': 0}"):
         texts.provide(replace(needs, recipe={"stream": 0}))
