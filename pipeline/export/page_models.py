@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from pipeline.training.experiment import SMALL_CHANGE
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
 
+SCRIPT = Path(__file__).with_name("templates") / "model.js"
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
 MODEL_BYTES = {"training": 1_200_000, "study": 2_600_000}  # of a page's 1.5 and 3 MB; the rest are charts and words
 TYPES = {"uint8": "u8", "uint16": "u16", "int8": "i8", "int32": "i32", "float16": "f16", "float32": "f32"}
@@ -94,7 +96,7 @@ class _Text:
             self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
             total = sum(len(each.keys) for each in ngrams)
             label = f"1- to {order}-grams, {self.counting.entries:,} of {total:,}"
-            self.entry = {"tables": _arrays(arrays), "entries": self.counting.entries, "label": label}
+            self.entry = {"tables": arrays_of(arrays), "entries": self.counting.entries, "label": label}
 
     @cached_property
     def tables(self) -> NGramTables:
@@ -190,7 +192,7 @@ def page_model(
                 raise LeftOutError("its n-grams are too many, and their text can't be read any more")
             model.tables = text.tables
         arrays = coded(model.tables)
-        model.tables, tables = decoded(arrays, model.vocab_size), _arrays(arrays)
+        model.tables, tables = decoded(arrays, model.vocab_size), arrays_of(arrays)
         on_top = f" on {model.tables.entries:,} n-grams"
 
     bits, (weights, again) = 8, rounded_to(8, model)
@@ -220,13 +222,13 @@ def rounded_to(bits: int, model: LanguageModel) -> tuple[Entry, LanguageModel]:
     again, learned, arrays = deepcopy(model), dict(model.named_parameters()), {}
     for name, values in again.state_dict().items():
         if name not in learned or bits == 32:
-            arrays[_short(name)] = _array(values.numpy())
+            arrays[_short(name)] = array(values.numpy())
         elif bits == 16:
-            arrays[_short(name)] = _array(values.half().numpy())
+            arrays[_short(name)] = array(values.half().numpy())
             values.copy_(values.half())
         else:
             largest, rows = in_bytes(values)
-            arrays[_short(name)] = {**_array(rows), "scale": _array(largest)}
+            arrays[_short(name)] = {**array(rows), "scale": array(largest)}
             values.copy_(torch.from_numpy(rows * (largest / 127)).view_as(values))
     return arrays, again
 
@@ -241,10 +243,10 @@ def _short(name: str) -> str:
     return f"{layer[1] or layer[2]}.{kind}"
 
 
-def _arrays(arrays: Mapping[str, NDArray[Any]]) -> Entry:
-    return {name: _array(values) for name, values in arrays.items()}
+def arrays_of(arrays: Mapping[str, NDArray[Any]]) -> Entry:
+    return {name: array(values) for name, values in arrays.items()}
 
 
-def _array(values: NDArray[Any]) -> Entry:
+def array(values: NDArray[Any]) -> Entry:
     values = values.astype(np.int32) if values.dtype == np.int64 else values
     return {"type": TYPES[values.dtype.name], "data": b64encode(values.tobytes()).decode()}

@@ -1,0 +1,124 @@
+"""The script that steps a page's models predicts, in Chromium, as torch does."""
+
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.cells import CELLS
+from models.config import ModelConfig
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
+from models.language_model import LanguageModel
+from models.mixture import KINDS, mixture_costs
+from models.ngram import ngrams_of
+from models.on_top_of_ngram import language_model
+from models.packing import coded, decoded
+from models.pruning import pruned
+from pipeline.export import page_models
+from pipeline.export.page_models import page_model, rounded_to
+from tests.models.made_up import VOCAB, a_text
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+TEXT, READ = a_text(3000), a_text(200, seed=1)
+SCRIPT = page_models.SCRIPT.read_text()
+LOGS = """([kind, spec, tables, V, ids]) => {
+  const model = kind === "network" ? networkModel(spec, V, tables) : countingModel(spec, V);
+  let state = model.start();
+  return ids.map(id => {
+    const found = model.step(state, id);
+    state = found.state;
+    return [...found.logProbabilities];
+  });
+}"""
+CONFIGS = [
+    *(ModelConfig(cell, hidden_size=24) for cell in CELLS),
+    *(ModelConfig(cell, 2, 19, implementation="scratch") for cell in CELLS),
+    ModelConfig("gru", 3, 16, residual=True),
+    ModelConfig("gru", 2, 16, implementation="scratch", equations="book", residual=True),
+    ModelConfig("lstm", 2, 16, embedding_size=5),
+]
+
+
+@pytest.fixture(scope="module")
+def evaluate(browser: "Browser") -> Any:
+    """Call a function with an argument in a window that has the script."""
+    page = browser.new_page()
+    page.add_script_tag(content=SCRIPT)
+    yield page.evaluate
+    page.close()
+
+
+def build(config: ModelConfig, ngrams: NGramModel | None = None) -> LanguageModel:
+    """A model that predicts far from evenly, as a trained one does, and whose state is not chaotic."""
+    torch.manual_seed(0)
+    model = language_model(config, VOCAB, ngrams).eval()
+    for name, weights in model.named_parameters():
+        if name.endswith(("weight_hh_l0", "from_state.weight")):
+            torch.nn.init.normal_(weights, std=0.7 / config.hidden_size**0.5)
+        elif name.startswith(("core", "output")) and "bias" not in name:
+            torch.nn.init.normal_(weights, std=0.5)
+    return model
+
+
+def by_torch(model: LanguageModel) -> NDArray[np.float32]:
+    with torch.no_grad():
+        logits: torch.Tensor = model(torch.from_numpy(READ).long()[None])[0][0]
+    return logits.log_softmax(-1).numpy()
+
+
+@pytest.mark.parametrize("bits", [32, 16, 8])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.shape}-{config.implementation}")
+def test_a_network_predicts_as_torch_does_with_the_same_weights(evaluate, config, bits):
+    model = build(config)
+    _, entry = page_model(model, None, may_count=False, most_bytes=10**6)
+    weights, same = rounded_to(bits, model)
+    logs = evaluate(LOGS, ["network", {**entry, "weights": weights, "tables": None}, [], VOCAB, READ.tolist()])
+    np.testing.assert_allclose(logs, by_torch(same), atol=1e-4)
+
+
+def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_does(evaluate):
+    fitted = pruned(ngrams_of(TEXT, VOCAB, LONGEST), VOCAB, 900)
+    single = coded(NGramTables(fitted.of_order(5)), is_single=True)
+    counting = NGramModel(decoded(single, VOCAB), None)
+    spec = {"tables": {name: page_models.array(values) for name, values in single.items()}}
+    counted = np.array(evaluate(LOGS, ["counting", spec, [], VOCAB, READ.tolist()]))
+    ours = counting.log_probabilities(np.append(READ, 0), context=1)
+    np.testing.assert_allclose(counted, ours, atol=1e-5)
+
+    gate = OrderGate(LONGEST)
+    torch.nn.init.normal_(gate.output.weight, std=0.05)
+    gate.mean, gate.deviation = gate.mean - 0.5, 2 * gate.deviation
+    model = build(ModelConfig(hidden_size=8, on_top_of="ngram"), NGramModel(NGramTables(fitted), gate))
+    ngrams, entry = page_model(model, None, may_count=True, most_bytes=10**6)
+    weights, same = rounded_to(8, model)  # its tables are those of the page now
+    read = ["network", {**entry, "weights": weights, "tables": 0}, [ngrams], VOCAB, READ.tolist()]
+    logs = np.array(evaluate(LOGS, read))
+    np.testing.assert_allclose(logs, by_torch(same), atol=1e-4)
+
+    targets = torch.from_numpy(READ[1:]).long()
+    for kind in KINDS:
+        costs = mixture_costs(torch.tensor(logs[:-1]), torch.tensor(counted[:-1]), targets)[KINDS.index(kind), :, 7]
+        mixed = [
+            -evaluate("([kind, one, other]) => [...both(kind, 7 / 20, one, other)]", [kind, one, other])[target]
+            for one, other, target in zip(logs.tolist(), counted.tolist(), targets.tolist(), strict=False)
+        ]
+        np.testing.assert_allclose(mixed, costs, atol=1e-5)
+
+
+def test_a_text_that_is_drawn_is_the_same_for_the_same_seed_and_never_has_what_is_forbidden(evaluate):
+    draw = """([logs, temperature, seed]) => {
+      const random = generator(seed);
+      return [...Array(3000)].map(() => sampled(Float64Array.from(logs), temperature, random, 1));
+    }"""
+    logs = [log(each) for each in (0.5, 0.3, 0.15, 0.05)]
+    drawn, again, other = (evaluate(draw, [logs, 1, seed]) for seed in (1, 1, 2))
+    assert drawn == again != other
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 3000, [5 / 7, 0, 1.5 / 7, 0.5 / 7], atol=0.03)
+    assert set(evaluate(draw, [logs, 0.01, 1])) == {0}
