@@ -67,7 +67,7 @@ def computed(corpus: Corpus, options: dict[str, Any]) -> tuple[float, ...]:
     short = {"hidden_size": 12, "epochs": 2, "precision": "fp32", "device": "cpu", "batch_size": 64, "threads": 1}
     result = run_experiment(corpus, *resolve({**short, **options}, corpus.train_chars))
     trained = [point.train_perplexity for point in result.history]
-    return *trained, result.best.val_perplexity, result.test.perplexity, result.mixed.test.perplexity
+    return *trained, *(result.figures[f"{name}_perplexity"] for name in ("val", "test", "mixture_test"))
 
 
 @pytest.fixture(scope="module")

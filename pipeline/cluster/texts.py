@@ -14,7 +14,7 @@ from functools import cache
 from pipeline.config import RECIPE, CorpusConfig, PresetName
 from pipeline.errors import TmlmError, UnfitNodeError
 from pipeline.support.machine import public_version
-from pipeline.text.corpus import FACTS_FILE, IDS_FILE, Corpus, adopt, kept_corpus, load_corpus, pin
+from pipeline.text.corpus import FACTS_FILE, IDS_FILE, PINNED, Corpus, adopt, kept_corpus, load_corpus
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def versions() -> dict[str, str]:
 def provide(needs: Needs) -> None:
     """Get everything for the task that follows in this process. Raises UnfitNodeError if that is not possible."""
     os.environ["MLFLOW_TRACKING_URI"] = needs.store
-    pin(needs.config, _text(needs))  # each time: the process may have done a task of another command before
+    PINNED[needs.config] = _text(needs)  # each time: the process may have done a task of another command before
 
 
 @cache

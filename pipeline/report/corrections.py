@@ -7,6 +7,7 @@ follows from the report itself, by its table and the formulas of models.complexi
 """
 
 import csv
+from collections import defaultdict
 from string import Formatter
 
 from pipeline.report.counting import BASELINE_ORDER, READINGS, against_counting, explained_by_recipe
@@ -32,11 +33,9 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
     """
     if tuple(evidence.statements.values()) != report_statements():
         return {}
-    known = {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence)
-    true = {f"{each.statement.id}={each.word}" for each in evidence.verdicts} | {
-        "",
-        *(key for key in known if known[key]),
-    }
+    known = defaultdict(str, {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence))
+    true = {"", *(key for key in known if known[key])}
+    true |= {f"{each.statement.id}={each.word}" for each in evidence.verdicts}
     texts: dict[str, dict[str, str]] = {}
     with (DATA / "corrections.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -49,7 +48,7 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
 
 
 def _figures(evidence: Evidence) -> dict[str, str]:
-    """The figures that the sentences name, "" for those that the runs do not have; "yes" for what is the case."""
+    """The figures that the sentences name, if the runs have them; "yes" for what is the case."""
     reproduction, text, verdicts = evidence.reproduction, evidence.reproduction.text, evidence.verdicts
     transcripts = [each for each in verdicts if each.statement.relation == "transcript"]
     counts = words_counted(transcripts)
@@ -69,9 +68,6 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         f"{listed([f'{number} are {word}' for word, number in counts.items() if number])}",
         "an equal transcript": "yes" * (counts[HOLDS] > 0),
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
-        **dict.fromkeys(
-            ("last epochs", "lowest", "own recipe of eight", "best network", "winners", "own recipe", "explained"), ""
-        ),
     }
 
     trained = [row.id for row in evidence.rows if evidence.trainings(row.id)]

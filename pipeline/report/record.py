@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,7 @@ from pipeline.report.table import Reported, configurations_of, report_rows
 from pipeline.tracking import recorded
 
 STAGE = "reproduce"
-
-TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
-
-STATEMENTS_FILE = "statements.json"  # the rows of --statements
+TEXT_FILE, COMMANDS_FILE, STATEMENTS_FILE = "text.json", "commands.json", "statements.json"
 OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "statements": "", "quick": False}  # with their defaults
 CURVE_METRICS = {  # field of JudgedTraining -> metric
     "train": "perplexity/train",
@@ -26,9 +22,7 @@ CURVE_METRICS = {  # field of JudgedTraining -> metric
     "train_pooled": "perplexity_pooled/train",
     "val_pooled": "perplexity_pooled/val",
 }
-
-FIRST_HALF_METRIC = "perplexity_first_half/train"
-SECONDS_METRIC = "training/seconds"
+FIRST_HALF_METRIC, SECONDS_METRIC = "perplexity_first_half/train", "training/seconds"
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
 
@@ -105,15 +99,10 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
     def by_order(values: Mapping[str, Any]) -> dict[int, Any]:
         return {int(order): value for order, value in values.items()}
 
-    facts = {
-        **kept,
-        **{name: by_order(kept[name]) for name in ("val_perplexities", "windowed")},
-        "block_costs": {text: by_order(costs) for text, costs in kept["block_costs"].items()},
-        "prompts": tuple(PromptInText(**each) for each in kept["prompts"]),
-        "words": tuple(kept["words"]),
-    }
-    names = {field.name for field in fields(TextFacts)} & set(facts)  # earlier records have others
-    return TextFacts(**{name: facts[name] for name in names})
+    tables: dict[str, Any] = {name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}
+    tables["block_costs"] = {text: by_order(costs) for text, costs in kept["block_costs"].items()}
+    prompts = tuple(PromptInText(**each) for each in kept["prompts"])
+    return TextFacts(**{**kept, **tables, "prompts": prompts, "words": tuple(kept["words"])})
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from models.complexity import Complexity, closed_form
 from models.config import Implementation, ModelConfig
@@ -60,10 +61,9 @@ class Reported:
         return f"{self.cell}-{self.num_layers}x{self.hidden_size}"
 
     @property
-    def model(self) -> dict[str, str | int]:
+    def model(self) -> dict[str, Any]:
         """Implementation and shape, by ModelConfig field."""
-        names = ("implementation", "cell", "num_layers", "hidden_size")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("implementation", "cell", "num_layers", "hidden_size")}
 
     @property
     def train_seconds(self) -> float | None:
@@ -83,8 +83,7 @@ class Reported:
     @property
     def macs_per_char(self) -> int:
         """MACs per character, output layer included."""
-        model = ModelConfig(cell=self.cell, num_layers=self.num_layers, hidden_size=self.hidden_size)
-        return closed_form(model, REPORT_SYMBOLS).macs_per_char
+        return closed_form(ModelConfig(**self.model), REPORT_SYMBOLS).macs_per_char
 
 
 @cache
@@ -95,20 +94,13 @@ def report_rows() -> tuple[Reported, ...]:
 
 
 def _row(cells: Mapping[str, str]) -> Reported:
-    numbers = ("perplexity_start", "perplexity_end", "train_seconds_transcript", "train_seconds_prose")
     samples = {column.removeprefix(SAMPLE).replace("_", " "): cells[column] for column in cells if SAMPLE in column}
-    return Reported(
-        id=cells["id"],
-        figures=tuple(cells["figures"].split(";")),
-        implementation=cells["implementation"],  # type: ignore[arg-type]  # the file is ours
-        cell=cells["cell"],
-        num_layers=int(cells["num_layers"]),
-        hidden_size=int(cells["hidden_size"]),
-        **{name: float(cells[name]) if cells[name] else None for name in numbers},
-        params=cells["params_reported"],
-        mmac=float(cells["mmac_reported"]) if cells["mmac_reported"] else None,
-        samples=tuple((prompt, text) for prompt, text in samples.items() if text),
-    )
+    numbers = ("perplexity_start", "perplexity_end", "train_seconds_transcript", "train_seconds_prose", "mmac")
+    values: dict[str, Any] = {name: cells[name] for name in ("id", "implementation", "cell", "params")}
+    values |= {name: int(cells[name]) for name in ("num_layers", "hidden_size")}
+    values |= {name: float(cells[name]) if cells[name] else None for name in numbers}
+    values["samples"] = tuple((prompt, text) for prompt, text in samples.items() if text)
+    return Reported(figures=tuple(cells["figures"].split(";")), **values)
 
 
 def chosen_rows(only: str) -> tuple[Reported, ...]:

@@ -56,7 +56,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
             }
             for text, by_order in costs.items()
         },
-        words=words_of(corpus),
+        words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
         gated=gated_perplexities(train, val, symbols),
     )
 
@@ -85,11 +85,6 @@ def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = W
     for t in range(1, length + 1):
         total -= by_context[min(t, model.order - 1)][t : t + count]
     return total * log(2) / length
-
-
-def words_of(corpus: Corpus) -> tuple[str, ...]:
-    """The distinct words of the text, sorted."""
-    return tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split())))
 
 
 def places_of(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:

@@ -83,7 +83,11 @@ def writable(folder: Path) -> Iterator[None]:
 def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
-    chosen = find(run_id, "--run-id ").id if run_id else _latest()
+    wanted = ({"reproduction.quick": "false"}, {})  # a quick one only if there is no other
+    latest = (recorded.latest_run({"stage": STAGE, **tags}) for tags in wanted)
+    chosen = find(run_id, "--run-id ").id if run_id else next(filter(None, latest), None)
+    if chosen is None:
+        raise InputError("there is no reproduction yet; run `tmlm reproduce` first")
     reproduction = recorded_reproduction(chosen)
     if statements:
         reproduction = replace(
@@ -93,11 +97,3 @@ def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
         )
     with runs.tracked_run("report", "report", {"reproduction.run_id": chosen}) as run:
         return write_report(reproduction, run)
-
-
-def _latest() -> str:
-    """The run id of the latest reproduction, of a quick one only if there is no other."""
-    for tags in ({"reproduction.quick": "false"}, {}):
-        if chosen := recorded.latest_run({"stage": STAGE, **tags}):
-            return chosen
-    raise InputError("there is no reproduction yet; run `tmlm reproduce` first")

@@ -12,7 +12,7 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support.workers import Event, Workers
-from pipeline.text.corpus import Corpus, load_corpus, pinned
+from pipeline.text.corpus import PINNED, load_corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import liveness, store
 from pipeline.training.timing import Timing, time_training
@@ -55,18 +55,13 @@ class TimingTask:
 _loaded = cache(load_corpus)
 
 
-def _corpus_of_task(config: CorpusConfig) -> Corpus:
-    """The text of a task: the one that a cluster's node has pinned for it, else it is loaded, once in a process."""
-    return pinned(config) or _loaded(config)
-
-
 def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
     """Do a task in a worker: time some steps, or train in a nested run and return the flat result.
 
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result
     of a finished one reused.
     """
-    corpus = _corpus_of_task(task.corpus)
+    corpus = PINNED.get(task.corpus) or _loaded(task.corpus)
     if isinstance(task, TimingTask):
         return time_training(corpus, task.model, task.train)
     expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)

@@ -58,13 +58,8 @@ LENGTH = ("epochs", "budget_chars")
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
 OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs
-    f"checkpoints/{BEST_CHECKPOINT}",
-    CURVES_PLOT,
-    "plots/gap.png",
-    "samples/final.md",
-    "samples/final.json",
-    recorded.COSTS_FILE,
-    recorded.RESULT_FILE,
+    *(f"checkpoints/{BEST_CHECKPOINT}", CURVES_PLOT, "plots/gap.png", "samples/final.md", "samples/final.json"),
+    *(recorded.COSTS_FILE, recorded.RESULT_FILE),
 )
 
 
@@ -111,7 +106,7 @@ def train(
     inputs, tags = _identity(corpus, corpus_config, model, config, extra, context)
 
     def resume_stopped(key: str) -> Step | None:
-        if stopped := recorded.stopped_training(key):
+        if stopped := recorded.latest(recorded.has_tag("step_key", key), recorded.STOPPED):
             try:
                 return resume(stopped.id, {}, context)
             except InputError as error:  # another process may have resumed it meanwhile
@@ -245,8 +240,8 @@ def _train(
         run.tags({"stopped": stopped, "protocol": protocol(stopped=stopped)})
     _record_result(run, corpus, model, config, result)
     run.forget_checkpoints()
-    kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}
-    return {**corpus_keys(corpus), **result.figures, **kept}
+    remote = store.without_passwords(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
+    return {**corpus_keys(corpus), **result.figures, **({"checkpoint": remote} if run.has_remote_artifacts else {})}
 
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:

@@ -57,16 +57,11 @@ def png(figure: Figure, shades: int = 256) -> bytes:
     return data.getvalue()
 
 
-def plain_number(value: float) -> str:
-    """Format a number with thousands separators: 1500 as 1,500."""
-    return f"{value:,.10g}"
-
-
 def log_y(axes: Axes, values: Sequence[float]) -> None:
     """Make y logarithmic, with limits around the values and plain numbers at 1, 1.5, 2, 3, ... or some of these."""
     axes.set_yscale("log")
     axes.set_ylim(min(values) / 1.12, max(values) * 1.12)
-    _number_ticks(axes.yaxis, (20, 500), plain_number)
+    _number_ticks(axes.yaxis, (20, 500), "{:,.10g}".format)
 
 
 def log_x(axes: Axes, values: Sequence[float], is_narrow: bool = False) -> None:

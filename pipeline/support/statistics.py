@@ -164,22 +164,14 @@ def paired(differences: Floats, block: int, spread: Spread | None = None) -> Pai
     """Compare two models by their differences in cost (S, N), of S seeds on N parts of the text.
 
     ``block`` is the number of parts that the bootstrap draws together; ``spread`` is that of a seed's mean if it is
-    known from further seeds.
+    known from further seeds. For the interval over seeds and text, the squares of the distances from the mean to the
+    ends add up (MOVER, Zou and Donner 2008, Statistics in Medicine 27). Both sources contain the variance of their
+    interaction, so it is slightly too wide (Owen 2007, Annals of Applied Statistics 1).
     """
-    over_seeds = estimate(differences.mean(axis=1).tolist(), logarithmic=False, spread=spread)
-    over_text = block_bootstrap(differences.mean(axis=0), block)
-    return PairedComparison(over_seeds, over_text, _over_both(over_seeds, over_text))
-
-
-def _over_both(seeds: Estimate, text: Estimate) -> Estimate:
-    """The interval over seeds and text: of one of them if the other is not known, else of the sum of both errors.
-
-    The squares of the distances from the mean to the ends add up (MOVER, Zou and Donner 2008, Statistics in Medicine
-    27). Both sources contain the variance of their interaction, so it is slightly too wide (Owen 2007, Annals of
-    Applied Statistics 1).
-    """
-    if seeds.low is None or seeds.high is None or text.low is None or text.high is None:
-        return seeds if seeds.ends else text
-    mean = seeds.mean
-    below, above = hypot(mean - seeds.low, mean - text.low), hypot(seeds.high - mean, text.high - mean)
-    return Estimate(mean, mean - below, mean + above)
+    seeds = estimate(differences.mean(axis=1).tolist(), logarithmic=False, spread=spread)
+    text, mean = block_bootstrap(differences.mean(axis=0), block), seeds.mean
+    both = seeds if seeds.ends else text  # if one of them is not known
+    if seeds.ends and text.ends:
+        below, above = (hypot(one - mean, other - mean) for one, other in zip(seeds.ends, text.ends, strict=True))
+        both = Estimate(mean, mean - below, mean + above)
+    return PairedComparison(seeds, text, both)

@@ -242,8 +242,8 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     ``refresh`` downloads the text of an address again. Raises InputError for an unusable text and DataUnavailableError
     for one that can't be downloaded.
     """
-    if config in _pinned:
-        return _pinned[config]
+    if config in PINNED:
+        return PINNED[config]
     text = find_text(config.corpus, refresh=refresh)
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
@@ -265,17 +265,7 @@ def label_of(name: str, alphabet: Alphabet) -> str:
     return name if alphabet == "letters" else f"{name}-{alphabet}"
 
 
-_pinned: dict[CorpusConfig, Corpus] = {}
-
-
-def pin(config: CorpusConfig, corpus: Corpus) -> None:
-    """Let ``load_corpus`` return this text for this configuration, from now on and in this process."""
-    _pinned[config] = corpus
-
-
-def pinned(config: CorpusConfig) -> Corpus | None:
-    """The text that is pinned for a configuration."""
-    return _pinned.get(config)
+PINNED: dict[CorpusConfig, Corpus] = {}  # the texts that a cluster's node has for these configurations
 
 
 def adopt(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:

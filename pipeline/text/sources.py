@@ -142,7 +142,6 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
         text = "\n\n".join(topics[topic] for topic in sorted(topics))
         source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
         return FoundText(FALLBACK, source, text.encode())
-    _check_encodable(corpus, "--corpus")
     if is_address(corpus):
         try:
             file = download(corpus, online, refresh=refresh)
@@ -163,8 +162,8 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
 
 def find_file(path: str, option: str = "--corpus") -> FoundText:
     """Find a text by its path. Raises FileNotFoundError, or InputError for anything but a readable file."""
-    _check_encodable(path, option)
     try:
+        path.encode()  # a name that is not Unicode, as on old file systems, can't be recorded
         place = Path(path).expanduser().resolve()  # so that the recorded path is valid from any folder
         if not place.is_file() and place.exists():
             kind = "a folder" if place.is_dir() else "not a regular file"
@@ -173,17 +172,9 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{option} {path} can't be read: {error}; give a UTF-8 text file") from None
-    return FoundText(_name_of(place), str(place), place, option=option)
-
-
-def _check_encodable(path: str, option: str) -> None:
-    """Raise InputError for a name that is not Unicode, as on old file systems: it can't be recorded."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
         shown = path.encode("utf-8", "backslashreplace").decode()
-        raise InputError(f"{option} {shown} is a name that is not UTF-8; rename the file") from None
+        raise InputError(f"{option} {shown} can't be read: {error}; give a UTF-8 text file") from None
+    return FoundText(_name_of(place), str(place), place, option=option)
 
 
 def _name_of(path: Path) -> str:

@@ -37,6 +37,7 @@ SHORT_ID = 8  # characters of a run id that lists show
 PAGE = 200  # runs in one request
 FINISHED = "attributes.status = 'FINISHED'"
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
+STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "num_layers", "hidden_size", "seed", "preset"),
@@ -328,25 +329,13 @@ def nested_trainings(parent: str) -> list[RecordedTraining]:
 
 def latest_run(tags: Mapping[str, str]) -> str | None:
     """Id of the most recently started run with these tags, given by their bare names; None if there is none."""
-    if any("'" in value and '"' in value for value in tags.values()):  # MLflow can't be asked for it
-        return None
-    run = _latest(*(has_tag(name, value) for name, value in tags.items()))
+    run = latest(*(has_tag(name, value) for name, value in tags.items()))
     return run.id if run else None
 
 
-def _latest(*conditions: str) -> RecordedRun | None:
+def latest(*conditions: str) -> RecordedRun | None:
+    """The most recently started run that meets all conditions; None if there is none."""
     return next(search_runs(*conditions, order="start_time DESC"), None)
-
-
-def finished_step(step_key: str) -> RecordedRun | None:
-    """The latest finished run of a step; None if there is none."""
-    return _latest(has_tag("step_key", step_key), FINISHED)
-
-
-def stopped_training(step_key: str) -> RecordedRun | None:
-    """The latest interrupted training with this step key; None if there is none."""
-    ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
-    return _latest(has_tag("stage", "train"), has_tag("step_key", step_key), *ended)
 
 
 # --- artifacts --------------------------------------------------------------------------------------------------------

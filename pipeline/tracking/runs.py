@@ -133,10 +133,6 @@ class TrackedRun:
         """Whether its artifacts are stored outside of this machine's file system."""
         return local_path(self.artifact_uri) is None
 
-    def address_of(self, path: str) -> str:
-        """The address of an artifact, without a password."""
-        return without_passwords(f"{self.artifact_uri}/{path}")
-
     @records
     def send_checkpoints(self) -> None:
         """Upload the checkpoints to an artifact store that is not a folder of this machine."""

@@ -66,7 +66,8 @@ def run_step(
     """
     key = step_key(stage, inputs)
     if reuse:
-        if (found := recorded.finished_step(key)) and (result := _reusable(found)):
+        found = recorded.latest(recorded.has_tag("step_key", key), recorded.FINISHED)
+        if found and (result := _reusable(found)):
             return Step(stage, found.id, result, reused=True)
         if step := go_on(key):
             return step

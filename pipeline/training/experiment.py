@@ -36,15 +36,6 @@ SMALL_CHANGE = log(1.001)  # of the nats per character by rounded weights: 0.1 %
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
-@dataclass(frozen=True)
-class MixtureScore:
-    """The mixture of the network and the n-gram model, chosen on the validation text, and its scores."""
-
-    mixture: Mixture
-    val: TextScore
-    test: TextScore
-
-
 @dataclass(frozen=True, repr=False)
 class Result:
     """The result of an experiment: ``model`` and perplexities are of the best epoch (lowest on validation).
@@ -60,7 +51,7 @@ class Result:
     history: list[EpochPoint]
     best: EpochPoint
     test: TextScore
-    mixed: MixtureScore
+    mixture: Mixture
     baselines: dict[str, Baselines]
     block_costs: dict[str, list[float]]
     complexity: Complexity
@@ -243,7 +234,7 @@ class Experiment(Callback):
         for split in ids:
             costs[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids[split])
         mixture, test = best_mixture(nats["val"]), TextScore.of(costs["test"])
-        mixed = MixtureScore(mixture, *(TextScore(float(mixture.of(nats[split])), len(costs[split])) for split in ids))
+        mixed = {split: TextScore(float(mixture.of(nats[split])), len(costs[split])).perplexity for split in ids}
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
@@ -259,8 +250,8 @@ class Experiment(Callback):
             "single_ngram_val_perplexity": 2 ** baselines["val"].single.bits_per_char,
             "single_ngram_test_perplexity": 2 ** baselines["test"].single.bits_per_char,
             "single_ngram_order": baselines["val"].best_order,
-            "mixture_val_perplexity": mixed.val.perplexity,
-            "mixture_test_perplexity": mixed.test.perplexity,
+            "mixture_val_perplexity": mixed["val"],
+            "mixture_test_perplexity": mixed["test"],
             "mixture_kind": mixture.kind,
             "mixture_weight": mixture.weight,
             "best_epoch": training.best.epoch,
@@ -287,7 +278,7 @@ class Experiment(Callback):
             figures["on_top_of_order"] = tables.order
         block_costs = {name: block_means(each) for name, each in costs.items()}
         history, best = training.history, training.best
-        return Result(figures, history, best, test, mixed, baselines, block_costs, complexity, samples, model)
+        return Result(figures, history, best, test, mixture, baselines, block_costs, complexity, samples, model)
 
 
 def run_experiment(

@@ -17,35 +17,20 @@ if TYPE_CHECKING:  # so that this module can be imported without torch
     from pipeline.training.loop import EpochPoint
 
 RESULT = (
-    "val_perplexity",
-    "test_perplexity",
-    "test_bits_per_char",
-    "best_epoch",
-    "ngram_val_perplexity",
-    "ngram_test_perplexity",
-    "single_ngram_val_perplexity",
-    "single_ngram_test_perplexity",
-    "mixture_val_perplexity",
-    "mixture_test_perplexity",
+    *("val_perplexity", "test_perplexity", "test_bits_per_char", "best_epoch"),
+    *("ngram_val_perplexity", "ngram_test_perplexity", "single_ngram_val_perplexity", "single_ngram_test_perplexity"),
+    *("mixture_val_perplexity", "mixture_test_perplexity"),
 )
-
 SIZE = ("parameters", "stored_numbers", "shipped_bytes", "macs_per_char")
 SPEED = ("train_seconds", "chars_per_second")
 TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
 MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"
 COMPARABLE = "stream"  # the protocol whose models MLflow's views compare
 CURVES = (
-    TRAIN_CURVE,
-    VAL_CURVE,
-    "perplexity_pooled/train",  # this and the next two: only under the preset report
-    "perplexity_pooled/val",
-    "perplexity_first_half/train",
-    "training/learning_rate",
-    "training/gradient_norm",
-    "training/seconds",
-    "training/chars_read",
+    *(TRAIN_CURVE, VAL_CURVE),
+    *("perplexity_pooled/train", "perplexity_pooled/val", "perplexity_first_half/train"),  # the preset report's
+    *("training/learning_rate", "training/gradient_norm", "training/seconds", "training/chars_read"),
 )
-
 FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs", "trained_parameters")
 
 

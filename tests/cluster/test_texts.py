@@ -28,7 +28,7 @@ def facts_of(needs):
 def elsewhere(monkeypatch, tmp_path, small_text):
     """From now on, this is a node: with another cache, and another text under the same path."""
     monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path / "cache of the node"))
-    monkeypatch.setattr(corpus_module, "_pinned", {})
+    monkeypatch.setattr(corpus_module, "PINNED", {})
     texts._text.cache_clear()
     yield
     texts._text.cache_clear()

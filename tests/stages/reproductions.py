@@ -23,7 +23,7 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     """
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
     patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
-    patch.setattr("pipeline.stages.tasks._corpus_of_task", lambda config: corpus)
+    patch.setattr("pipeline.stages.tasks._loaded", lambda config: corpus)
     patch.setattr("pipeline.stages.report.sensitivity", lambda evidence: SENSITIVITY)
     patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     make_artifacts_plain(patch)

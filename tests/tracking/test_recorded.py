@@ -10,11 +10,13 @@ from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.names import VISIBLE
 from pipeline.tracking.recorded import (
+    FINISHED,
     RESULT_FILE,
     RecordedTraining,
     diverged_trainings,
-    finished_step,
     finished_trainings,
+    has_tag,
+    latest,
     latest_run,
     listed_trainings,
     nested_trainings,
@@ -133,7 +135,7 @@ def test_the_latest_finished_run_of_a_step_is_found_by_its_key(store):
     with suppress(ValueError), runs.tracked_run("prepare", "step", {"step_key": "k"}) as failed:
         failed.json(RESULT_FILE, {"value": 3})
         raise ValueError("half way")
-    found = finished_step("k")
+    found = latest(has_tag("step_key", "k"), FINISHED)
     assert found is not None
     assert (found.id, found.result) == (run.id, {"value": 2})
-    assert finished_step("another") is None
+    assert latest(has_tag("step_key", "another"), FINISHED) is None
