@@ -39,10 +39,10 @@ class Needs:
 
 
 def send(config: CorpusConfig, store: str) -> Needs:
-    """Log the text to the current run, unless it has it already; return what the nodes need to know."""
-    from pipeline.tracking.runs import current_run
+    """Log the text to the innermost open run, unless it has it already; return what the nodes need to know."""
+    from pipeline.tracking.runs import open_runs
 
-    corpus, run = load_corpus(config), current_run()
+    corpus, run = load_corpus(config), open_runs[-1]
     if not run.has(f"{FOLDER}/{FACTS_FILE}"):
         for name in (IDS_FILE, FACTS_FILE):  # FACTS_FILE last: it marks the text as complete
             run.file(corpus.folder / name, FOLDER)

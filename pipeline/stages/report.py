@@ -83,9 +83,9 @@ def writable(folder: Path) -> Iterator[None]:
 def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
-    wanted = ({"reproduction.quick": "false"}, {})  # a quick one only if there is no other
-    latest = (recorded.latest_run({"stage": STAGE, **tags}) for tags in wanted)
-    chosen = find(run_id, "--run-id ").id if run_id else next(filter(None, latest), None)
+    full = {"stage": STAGE, "reproduction.quick": "false"}
+    chosen = find(run_id, "--run-id ").id if run_id else recorded.latest_run(full)
+    chosen = chosen or recorded.latest_run({"stage": STAGE})  # a quick one only if there is no other
     if chosen is None:
         raise InputError("there is no reproduction yet; run `tmlm reproduce` first")
     reproduction = recorded_reproduction(chosen)

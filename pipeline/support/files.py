@@ -88,15 +88,12 @@ def create_database(file: Path, create: Callable[[str], object]) -> None:
 def command_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold a lock file while a command runs; raises InputError(refusal) if another process of this machine holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        held = FileLock(path).acquire(timeout=0)
     except Timeout:
         raise InputError(refusal) from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def read_small(path: str | Path, option: str, most_bytes: int) -> str:

@@ -154,7 +154,7 @@ def _find(reference: str, what: str = "") -> RecordedRun:
     if re.fullmatch("[0-9a-f]{32}", reference):
         if run := recorded.find_run(reference):  # deleted or not
             return run
-    elif _can_be_asked_for(reference):
+    elif reference.isprintable() and reference.strip() and not {"'", '"'} <= {*reference}:  # what MLflow can search for
         conditions = [equals("attributes.run_name", reference)]
         conditions += [f"{has_tag('stage', 'search')} and {has_tag('study', reference)}"]
         conditions += [begins("attributes.run_id", reference)] * bool(re.fullmatch("[0-9a-f]{4,31}", reference))
@@ -162,11 +162,6 @@ def _find(reference: str, what: str = "") -> RecordedRun:
     if not bearers:
         raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}; give {FORMS}")
     return _only(bearers, [*map(described, bearers.values())], what + reference)
-
-
-def _can_be_asked_for(name: str) -> bool:
-    """Whether it may be a name: MLflow reads no value with both kinds of quotes, and a database none with a NUL."""
-    return name.isprintable() and not ("'" in name and '"' in name) and bool(name.strip())
 
 
 def _only(bearers: Mapping[str, RecordedRun], words: Sequence[str], what: str) -> RecordedRun:

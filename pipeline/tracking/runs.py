@@ -284,11 +284,6 @@ class TrackedRun:
             return log_model(self.id, name, checkpoint, example, epoch, tags)
 
 
-def current_run() -> TrackedRun:
-    """The innermost run that this process records."""
-    return _open[-1]
-
-
 def tag_failure(run_id: str, stage: str, reason: str) -> None:
     """Tag a run that ``mlflow run`` started with the reason why its command failed before recording."""
     look()
@@ -343,7 +338,7 @@ def tracked_run(
                 tag_experiment(store.experiment_id, dict(view.tag for view in wanted))
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
-            _open.append(run)
+            open_runs.append(run)
         yield run
         run.check_is_recorded()
         status = RunStatus.FINISHED
@@ -366,7 +361,7 @@ def tracked_run(
                 try:
                     _end(run, status, failure, in_a_hurry)
                 finally:
-                    _open.remove(run)
+                    open_runs.remove(run)
             elif mlflow.active_run() is not before:  # otherwise MLflow would end it FINISHED at exit
                 mlflow.end_run(RunStatus.to_string(status))
 
@@ -379,7 +374,7 @@ def is_in_a_hurry(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError | ClusterError)
 
 
-_open: list[TrackedRun] = []  # of this process, parents first
+open_runs: list[TrackedRun] = []  # of this process, parents first
 
 
 def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | None) -> TrackedRun:
@@ -446,7 +441,7 @@ def _is_resumed_elsewhere(run: TrackedRun) -> bool:
 def _close_by_force(signal: str) -> None:
     """End all open runs as KILLED, from another thread while the main thread is busy."""
     killed = RunStatus.to_string(RunStatus.KILLED)
-    for run in reversed(_open):
+    for run in reversed(open_runs):
         has_ended = run.client.get_run(run.id).info.status != "RUNNING"  # by the main thread in the meantime
         if not has_ended and not _is_resumed_elsewhere(run):
             set_tags(run.id, {"failure": f"stopped by {signal}"})

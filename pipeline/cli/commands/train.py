@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -119,8 +118,11 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
     if resume is not None and like is not None:
         raise click.UsageError("--resume continues a training with its own options: leave out --like")
     corpus_config, others = checked(options)
+    from pipeline.cli import printed
     from pipeline.stages import train
     from pipeline.stages.bar import training_bar
+    from pipeline.tracking import program
+    from pipeline.tracking.ui import links
 
     context = train.TrainingContext(progress=training_bar)
     changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
@@ -135,21 +137,17 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
         corpus = load_corpus(corpus_config)
         configs = configurations_for(corpus, others)
         result = train.train(corpus, corpus_config, *configs, context=context).result
-    show(result, as_json, "" if as_json else train_text(result))
-
-
-def train_text(result: Mapping[str, Any]) -> str:
-    """The text that ``train`` prints: perplexities beside the baselines', and the next commands."""
-    from pipeline.cli import printed
-    from pipeline.tracking import program
-    from pipeline.tracking.ui import links
-
     run_id = result["run_id"]
-    return (
-        f"{printed.training_text(result)}\n\n"
-        f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
-        f"{links.shown('curves', links.link_to_curves(run_id))}"
+    text = (
+        ""
+        if as_json
+        else (
+            f"{printed.training_text(result)}\n\n"
+            f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
+            f"{links.shown('curves', links.link_to_curves(run_id))}"
+        )
     )
+    show(result, as_json, text)
 
 
 def sample_command(run_id: str) -> str:

@@ -181,7 +181,7 @@ class Search:
                 trial.set_user_attr(name, cost)
             if not self.can_afford(parameters):
                 self._fail(trial.number, f"{OVER_BUDGET}: {costs[attributes.MACS]:,} MACs per character")
-            elif (earlier := self._duplicate_of(trial)) is not None:
+            elif earlier := self._duplicate_of(trial):
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
                 if earlier.state == TrialState.COMPLETE:
                     note = (
