@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName, resolve
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.training.experiment import run_experiment
+from pipeline.training.experiment import Experiment
 
 DIGITS = 1e-4  # relative: six digits are written, and another CPU's arithmetic may change the last two
 
@@ -65,7 +65,7 @@ def made_up_text(folder: Path) -> Corpus:
 
 def computed(corpus: Corpus, options: dict[str, Any]) -> tuple[float, ...]:
     short = {"hidden_size": 12, "epochs": 2, "precision": "fp32", "device": "cpu", "batch_size": 64, "threads": 1}
-    result = run_experiment(corpus, *resolve({**short, **options}, corpus.train_chars))
+    result = Experiment(corpus, *resolve({**short, **options}, corpus.train_chars)).run()
     trained = [point.train_perplexity for point in result.history]
     return *trained, *(result.figures[f"{name}_perplexity"] for name in ("val", "test", "mixture_test"))
 

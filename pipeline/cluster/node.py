@@ -7,7 +7,6 @@ of a task.
 import pickle
 import threading
 import time
-from typing import Any
 
 from pipeline.support.workers import Report, Workers
 
@@ -39,7 +38,8 @@ def on_node(task: bytes, topic: str, key: str) -> bytes:
         pool = _thread_local.pool = Workers(do_pickled, 1)
     with _starting:
         pool.submit(task)
-    while _is_wanted(node, key):
+    # while the node is running, and the task is neither cancelled nor given to another node
+    while node.status.name == "running" and getattr(node.state.tasks.get(key), "state", "") == "executing":
         for event in pool.events(POLL_SECONDS):
             if event.kind != "message":
                 cause = getattr(event.value, "__cause__", None)  # which pickle leaves out
@@ -50,9 +50,3 @@ def on_node(task: bytes, topic: str, key: str) -> bytes:
     del _thread_local.pool
     pool.stop()
     return b""
-
-
-def _is_wanted(node: Any, key: str) -> bool:
-    """Whether the node is running, and its task is neither cancelled nor given to another node."""
-    state = node.state.tasks.get(key)
-    return node.status.name == "running" and state is not None and state.state == "executing"

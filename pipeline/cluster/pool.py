@@ -13,8 +13,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from distributed import Client
@@ -24,7 +23,7 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.node import on_node
 from pipeline.cluster.processes import MLFLOW
 from pipeline.errors import ClusterError, UnfitNodeError
-from pipeline.support.workers import Event, Loss, LossCause, Work
+from pipeline.support.workers import Event, Loss, LossCause, Pool, Work
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +69,8 @@ def mlflow_address(address: Address) -> str:
     return found
 
 
-class DaskPool:
-    """Does ``work`` on the nodes of a cluster; a context manager. Connects when it is created.
+class DaskPool(Pool):
+    """Does ``work`` on the nodes of a cluster. Connects when it is created.
 
     ``prepare`` is called before each task, in the process that does it; both have to pickle. If it raises
     UnfitNodeError, the node gets no more tasks.
@@ -88,12 +87,7 @@ class DaskPool:
         self._wait_for_a_node()
         self.count = sum(node.slots for node in self._nodes.values())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         if self._running:
             self._cancel(self._running)
             time.sleep(STOPPING_SECONDS)

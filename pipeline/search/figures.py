@@ -21,7 +21,6 @@ from pipeline.support.plotting import (
     VAL,
     Axes,
     Figure,
-    Line,
     add_axes,
     baseline_lines,
     from_edge_to_edge,
@@ -60,16 +59,6 @@ def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
         hollow = {"markerfacecolor": "white", "markeredgecolor": style[0], "markeredgewidth": 1.5}
         look = hollow if point.candidate.ngram_numbers else {"markeredgecolor": "black"}
         mean_with_interval(axes, style, x, point.val, zorder=5, **look)
-
-
-def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
-    """Draw the front as steps up to the right edge; returns their line segments."""
-    ends = [*(point.cost for point in front), axes.get_xlim()[1]]
-    corners: list[tuple[float, float]] = []
-    for point, (start, end) in zip(front, pairwise(ends), strict=True):
-        corners += [(start, point.val.mean), (end, point.val.mean)]
-    scatter(axes, corners, "-", color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % prediction intervals")
-    return list(pairwise(corners))
 
 
 def pareto_front(
@@ -120,7 +109,11 @@ def pareto_front(
     baseline_lines(axes, bars)
     if not heights:
         say(axes, "no finished trial")
-    lines = [*from_edge_to_edge(axes, bars.values()), *_staircase(axes, evaluated.front)]
+    ends = [*(point.cost for point in evaluated.front), axes.get_xlim()[1]]  # of the steps, up to the right edge
+    steps = zip(evaluated.front, pairwise(ends), strict=True)
+    corners = [(x, point.val.mean) for point, step in steps for x in step]
+    scatter(axes, corners, "-", color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % prediction intervals")
+    lines = [*from_edge_to_edge(axes, bars.values()), *pairwise(corners)]
     _members(axes, [(point.cost, point) for point in evaluated.front])
     scatter(axes, mixed, "D", color=BAR, markerfacecolor="none", label="with the n-grams mixed in")
     scatter(axes, [(cost_of(row), row["val_perplexity"]) for row in yours], "*", color=INK, markersize=11)

@@ -18,7 +18,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.errors import InputError
-from pipeline.stages.tasks import Role, TimingTask, TrainingTask, close_lost
+from pipeline.stages.tasks import Role, TrainingTask, close_lost
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import Progress
@@ -144,7 +144,7 @@ class Sweep(ABC, Generic[Conclusion]):
         A configuration that kills its process is left out. Raises the exception of one that fails.
         """
         self.bar.phase("timing some steps")
-        waiting = [TimingTask(self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
+        waiting = [TrainingTask("timing", 0, self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
         timings, total = list[Timing](), len(waiting)
         while waiting or self.pool.running:
             while waiting and self.pool.idle:

@@ -17,12 +17,14 @@ from pipeline.text.downloads import public
 from pipeline.tracking import liveness, store
 from pipeline.training.timing import Timing, time_training
 
-Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer"]
+Role = Literal["timing", "trial", "confirmation", "report", "stream", "same-text", "answer"]
 
 
 @dataclass(frozen=True)
 class TrainingTask:
     """One training of a search (a trial, or a confirmation with another seed), a reproduction or an answer.
+
+    With the role "timing", only some of its steps are timed.
 
     ``number`` is that of the trial (for a confirmation, of the trial that it repeats), or of the row in the table or
     plan. Only trainings of the same ``study`` are resumed or reused.
@@ -43,26 +45,17 @@ class TrainingTask:
         return self.role, self.number, self.train.seed
 
 
-@dataclass(frozen=True)
-class TimingTask:
-    """A configuration whose training steps a worker times."""
-
-    corpus: CorpusConfig
-    model: ModelConfig
-    train: TrainConfig
-
-
 _loaded = cache(load_corpus)
 
 
-def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
+def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
     """Do a task in a worker: time some steps, or train in a nested run and return the flat result.
 
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result
     of a finished one reused.
     """
     corpus = PINNED.get(task.corpus) or _loaded(task.corpus)
-    if isinstance(task, TimingTask):
+    if task.role == "timing":
         return time_training(corpus, task.model, task.train)
     expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != expected_sha256:  # the file was changed, or a download that failed now succeeds

@@ -21,7 +21,7 @@ from math import inf
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, Literal, Protocol, Self
 
 from pipeline.errors import RemoteError
@@ -77,10 +77,13 @@ Outcome = Any | Exception | Loss
 """How a task ended: its result, the exception that it raised, or its loss."""
 
 
-class Pool(AbstractContextManager["Pool"], Protocol):
+class Pool(AbstractContextManager[Any], Protocol):
     """Does up to ``count`` tasks at once; implemented by ``Workers``, by a cluster and by tests."""
 
     count: int
+
+    def __enter__(self) -> Self:
+        return self
 
     @property
     def running(self) -> int:
@@ -121,8 +124,8 @@ class _Worker:
         return True
 
 
-class Workers:
-    """Up to ``count`` processes that do ``work``: a ``Pool``.
+class Workers(Pool):
+    """Up to ``count`` processes that do ``work``.
 
     Leaving the block waits for running tasks. Leaving it by an exception (including Ctrl-C and SIGTERM) sends the
     workers SIGTERM and kills those that are alive KILL_SECONDS later. Afterwards no process is left, and ``events``
@@ -135,12 +138,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._events: list[Event] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         try:
             if kind is None:
                 for worker in self._workers:

@@ -26,7 +26,7 @@ from pipeline.text.batches import data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
-from pipeline.training.loop import SILENT, Callback, EpochPoint, Training, fit
+from pipeline.training.loop import Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
@@ -279,14 +279,3 @@ class Experiment(Callback):
         block_costs = {name: block_means(each) for name, each in costs.items()}
         history, best = training.history, training.best
         return Result(figures, history, best, test, mixture, baselines, block_costs, complexity, samples, model)
-
-
-def run_experiment(
-    corpus: Corpus,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    callback: Callback = SILENT,
-    checkpoint_dir: Path | None = None,
-) -> Result:
-    """Create or restore an Experiment and run it: a shortcut for a script or a test without an MLflow run."""
-    return Experiment(corpus, model_config, train_config, checkpoint_dir).run(callback)

@@ -41,7 +41,7 @@ from pipeline.text.batches import data_for, data_of, windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.adaptive import REFIT_CHARS, AdaptiveModel, fit_weights, mixed_costs
 from pipeline.training.evaluation import score_windows
-from pipeline.training.experiment import run_experiment
+from pipeline.training.experiment import Experiment
 from pipeline.training.hardware import has_bf16, keep_freed_memory
 from pipeline.training.loop import Callback, Training
 from pipeline.training.timing import Calibration, time_training
@@ -222,7 +222,7 @@ def tracking_seconds(folder: str) -> tuple[float, float]:
     epochs = round(config.budget_chars / len(split_of(text(), "train", "stream")))
     config = replace(config, epochs=epochs, patience=0)
     recorded = cpu_seconds(lambda: train(corpus, corpus_config, model, config))
-    return recorded, cpu_seconds(lambda: run_experiment(corpus, model, config))
+    return recorded, cpu_seconds(lambda: Experiment(corpus, model, config).run())
 
 
 def default_seconds() -> float:

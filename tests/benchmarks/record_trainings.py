@@ -29,7 +29,7 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.text.corpus import load_corpus
-from pipeline.training.experiment import run_experiment
+from pipeline.training.experiment import Experiment
 
 DATA = Path(__file__).parent / "data"
 CELLS = ("rnn", "gru", "lstm")
@@ -122,7 +122,7 @@ def record(task: tuple[Recording, dict[str, Any]]) -> dict[str, Any]:
     row["macs_per_char"] = cost.macs_per_char
     began = time.process_time()
     try:
-        result = run_experiment(corpus, model, train)
+        result = Experiment(corpus, model, train).run()
     except TrainingDivergedError:
         return {**row, "cpu_seconds": round(time.process_time() - began, 2)}
     curve = {f"val_perplexity_{point.epoch}": round(point.val_perplexity, 5) for point in result.history}

@@ -29,7 +29,7 @@ from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.store import set_tags, setup
 from pipeline.training import experiment, figures
 from pipeline.training.checkpoints import load_checkpoint
-from pipeline.training.experiment import Result, run_experiment
+from pipeline.training.experiment import Experiment, Result
 from pipeline.training.loop import Callback, EpochPoint, Training
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 
@@ -252,7 +252,7 @@ def corpus(small_text) -> Corpus:
 def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name):
     """First by Ctrl-C in an epoch, which is kept; then, without a word, after the checkpoint of a later one."""
     model, config = resolve(CONFIGURATIONS[name])
-    whole = run_experiment(corpus, model, config, checkpoint_dir=tmp_path / "whole")
+    whole = Experiment(corpus, model, config, tmp_path / "whole").run()
 
     class Kill(Callback):
         def on_epoch(self, training: Training, point: EpochPoint) -> None:
@@ -260,9 +260,9 @@ def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name
                 raise KilledError
 
     folder = tmp_path / "parts"
-    be_killed(stop_in_an_epoch, lambda: run_experiment(corpus, model, config, checkpoint_dir=folder))
-    be_killed(lambda patch: None, lambda: run_experiment(corpus, model, config, Kill(), folder))
-    parts = run_experiment(corpus, model, config, checkpoint_dir=folder)
+    be_killed(stop_in_an_epoch, lambda: Experiment(corpus, model, config, folder).run())
+    be_killed(lambda patch: None, lambda: Experiment(corpus, model, config, folder).run(Kill()))
+    parts = Experiment(corpus, model, config, folder).run()
     assert curves(parts) == curves(whole)
     assert (parts.test, parts.samples, parts.figures["last_texts"]) == (
         whole.test,
@@ -351,7 +351,7 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     )
     train_stage.resume(two_epochs, {"epochs": 3})
     _, metrics, _ = outcome(two_epochs)
-    whole = run_experiment(corpus, *resolve({**TWO_EPOCHS, "epochs": 3}))
+    whole = Experiment(corpus, *resolve({**TWO_EPOCHS, "epochs": 3})).run()
     vals = [value for _, value in metrics["perplexity/val"]]
     assert vals == pytest.approx([point.val_perplexity for point in whole.history], rel=1e-5)
     assert [step for step, _ in metrics["result/val_perplexity"]] == [0, 0]

@@ -55,11 +55,11 @@ def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(
     assert [*listed_trainings()] == finished_trainings() == []
 
 
-@pytest.mark.parametrize("name", ["it's", 'it\'s the "best"', "100%", "a_b"])
+@pytest.mark.parametrize("name", ["it's", 'the "best"', "100%", "a_b"])
 def test_a_study_of_any_name_can_be_asked_for(store, name):
     assert latest_run({"study": name}) is None
     run = record("search", stage="search", study=name)
-    assert latest_run({"study": name}) == (None if "'" in name and '"' in name else run)
+    assert latest_run({"study": name}) == run
     assert latest_run({"study": "axb"}) is None
 
 

@@ -22,7 +22,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_windows, text_costs
-from pipeline.training.experiment import Experiment, Result, run_experiment, shipped_bytes
+from pipeline.training.experiment import Experiment, Result, shipped_bytes
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
@@ -86,7 +86,7 @@ def score_text(model: LanguageModel, ids: Tensor) -> TextScore:
 
 def experiment(corpus: Corpus, heard: Heard | None = None, folder: Path | None = None, **options: Any) -> Result:
     model_config, train_config = resolve(OPTIONS | options)
-    return run_experiment(corpus, model_config, train_config, heard or Callback(), folder)
+    return Experiment(corpus, model_config, train_config, folder).run(heard or Callback())
 
 
 def ids_of(corpus: Corpus, split: str, preset: Any = "stream") -> Tensor:
@@ -140,7 +140,7 @@ def test_the_best_checkpoint_gives_exactly_the_perplexities_that_are_reported(co
 
 def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation(tmp_path):
     long = write_text(tmp_path, 17_000)
-    result = run_experiment(long, *resolve(REPORT), checkpoint_dir=tmp_path)
+    result = Experiment(long, *resolve(REPORT), tmp_path).run()
     model, _, _ = load_model(tmp_path / BEST_CHECKPOINT)
     val = ids_of(long, "val", "report")
     assert len(val) == 5032
@@ -201,7 +201,7 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
         def on_epoch(self, training: Training, point: EpochPoint) -> None:
             after.append(score_text(training.eval_model, ids_of(corpus, "test")))
 
-    result = run_experiment(corpus, model_config, train_config, Scores(None, says(values)), tmp_path)
+    result = Experiment(corpus, model_config, train_config, tmp_path).run(Scores(None, says(values)))
     assert result.best.epoch == best_epoch
     assert result.test == after[best_epoch - 1]
     assert all(result.test != score for epoch, score in enumerate(after, 1) if epoch != best_epoch)
@@ -216,9 +216,9 @@ def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_p
     result, heard_before, _ = done
     model_config, train_config = resolve(OPTIONS)
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(corpus, model_config, train_config, Interrupt(heard_before.steps - 1), tmp_path)
+        Experiment(corpus, model_config, train_config, tmp_path).run(Interrupt(heard_before.steps - 1))
     heard = Heard(tmp_path)
-    again = run_experiment(corpus, model_config, train_config, heard, tmp_path)
+    again = Experiment(corpus, model_config, train_config, tmp_path).run(heard)
     assert [point.epoch for point in heard.points] == [3]
     assert [point.epoch for point in again.history] == [1, 2, 3]
     assert again.test == result.test
@@ -267,7 +267,7 @@ def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch
     whole = experiment(corpus, **options)
 
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(corpus, *resolve(OPTIONS | options), Interrupt(20), tmp_path)
+        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Interrupt(20))
     heard = Heard(tmp_path)
     again = experiment(corpus, heard, tmp_path, **options)
     assert heard.started[0].step > 20  # at the end; it was interrupted after 20

@@ -61,7 +61,7 @@ import json, sys, tempfile
 from pathlib import Path
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.corpus import load_corpus
-from pipeline.training.experiment import run_experiment
+from pipeline.training.experiment import Experiment
 import pipeline.training.figures
 
 def peak():
@@ -70,7 +70,7 @@ def peak():
 text, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 corpus = load_corpus(CorpusConfig(str(text)))
 before = peak()
-run_experiment(corpus, *resolve(options), checkpoint_dir=text.parent / "checkpoints")
+Experiment(corpus, *resolve(options), text.parent / "checkpoints").run()
 print(peak() - before)
 """
 

@@ -43,8 +43,7 @@ def open_study(
         "alphabet": corpus_config.alphabet,
         "corpus_sha256": corpus.corpus_sha256,
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         exists = config.study_name in optuna.get_all_study_names(storage)
         study = optuna.create_study(
             storage=storage,

@@ -144,8 +144,7 @@ class Results:
 
         targets = (lambda trial: float(trial.values[0])), (lambda trial: float(trial.values[1]))
         for name, target in zip(objectives(self.config), targets, strict=True):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the evaluator is experimental, and leaves out fixed parameters
+            with warnings.catch_warnings(action="ignore"):  # it is experimental, and leaves out fixed parameters
                 evaluator = importance.FanovaImportanceEvaluator(seed=self.config.seed)
                 try:
                     importances[name] = importance.get_param_importances(self.study, evaluator=evaluator, target=target)

@@ -170,8 +170,7 @@ class Search:
                     self.is_exhausted = True
                     return None
                 self.study.enqueue_trial(new)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
                 trial = self.study.ask({**self.space.searched})
             parameters = {**self.space.fixed, **trial.params}
             costs = self.costs(parameters)
