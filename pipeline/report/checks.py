@@ -51,10 +51,7 @@ class Check:
 
 
 def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int, ...]:
-    """The epochs after which a training of ``epochs`` is compared: EPOCHS, and the last one that all curves have.
-
-    Empty with fewer than two curves, as a band needs two.
-    """
+    """The epochs to compare: EPOCHS and the last one that all curves have; none for fewer than two curves."""
     last = min(epochs, *map(len, curves)) if len(curves) > 1 else 0
     return (*(epoch for epoch in EPOCHS if epoch < last), last) if last else ()
 

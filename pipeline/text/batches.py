@@ -63,10 +63,7 @@ def stream_batches(
 
 
 class WindowData:
-    """The report's protocol: shuffled overlapping windows, each read from a zero state.
-
-    Raises InputError for a text that is shorter than a window.
-    """
+    """The report's protocol: shuffled overlapping windows, each read from a zero state."""
 
     carries_state = False
 

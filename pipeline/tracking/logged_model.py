@@ -74,10 +74,7 @@ def log_model(run_id: str, name: str, checkpoint: Path, example: str, epoch: int
 
 @contextmanager
 def importable(package: Path) -> Iterator[None]:
-    """Make a package importable within the block, and remove its modules from this process afterwards.
-
-    MLflow runs the model's code when it logs the model, and loads it once to validate it.
-    """
+    """Make a package, which MLflow runs when it logs it, importable within the block, and forget its modules then."""
     path, before = sys.path, set(sys.modules)
     sys.path = [str(package.parent), *path]
     importlib.invalidate_caches()

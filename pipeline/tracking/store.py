@@ -108,10 +108,7 @@ def own_database() -> Path | None:
 
 
 def setup() -> Store:
-    """Find or create the store and its experiment, and make it MLflow's current store.
-
-    Raises InputError for a store that can't be used, and RecordingError for one that stays locked.
-    """
+    """Find or create the store and its experiment, and make it MLflow's current store."""
     return _setup(address(), *map(os.environ.get, ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")))
 
 
@@ -216,10 +213,7 @@ def shown(uri: str) -> str:
 
 
 def masked(uri: str) -> str:
-    """An address with *** in place of its user name and password, and of the values of secret parameters.
-
-    As in SQLAlchemy, a password may contain a slash or an unescaped at sign.
-    """
+    """An address with *** for user name, password (which may have a slash or an at sign) and secret parameters."""
     try:
         url = make_url(uri)
         has_user = url.username is not None or url.password is not None
@@ -292,10 +286,7 @@ def impatient() -> Iterator[None]:
 
 
 def _probe(uri: str) -> None:
-    """Fail at once, before MLflow's own retries, if the store can't be written; create an SQLite file.
-
-    Raises the error of the store's library.
-    """
+    """Fail at once, before MLflow's own retries, if the store can't be written; create an SQLite file."""
     if uri.startswith("http"):
         with impatient():
             MlflowClient().search_experiments(max_results=1)

@@ -28,10 +28,7 @@ def objectives(config: SearchConfig) -> list[str]:
 def open_study(
     storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
 ) -> optuna.Study:
-    """Create or load the study.
-
-    Raises InputError if the study has another format, space, text or budget, or was created by another program.
-    """
+    """Create or load the study. Raises InputError for one of another format, space, text, budget or program."""
     protocol = {  # what all trials share, so that their perplexities can be compared
         "space": space.as_texts(),
         "epochs": config.epochs,
