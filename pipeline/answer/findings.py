@@ -98,8 +98,7 @@ class Findings:
     @property
     def models(self) -> list[Model]:
         """All models, each once."""
-        pruned = [each.ngram for each in self.rivals]
-        every = (*self.counted, *pruned, *self.trained, *self.systems.values())
+        every = (*self.counted, *[each.ngram for each in self.rivals], *self.trained, *self.systems.values())
         return list({each.name: each for each in every}.values())
 
     def family(self, *families: Family) -> list[Model]:

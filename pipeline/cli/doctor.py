@@ -80,8 +80,7 @@ def repair() -> list[str]:
         return ["there is no store yet"]
     messages: list[str] = []
     with store_errors():
-        closed = liveness.close_dead_runs()
-        messages += [f"closed {run.id} {run.name}: {liveness.described(run)}" for run in closed]
+        messages += [f"closed {run.id} {run.name}: {liveness.described(run)}" for run in liveness.close_dead_runs()]
         if (database := own_database()) is not None:
             messages += relocation.repair(database)
     return messages or ["nothing to repair"]

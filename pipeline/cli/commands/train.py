@@ -72,8 +72,7 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages import prepare
     from pipeline.text.corpus import load_corpus
 
-    corpus = load_corpus(corpus_config, refresh=force)
-    result = prepare.prepare(corpus, corpus_config, others["preset"]).result
+    result = prepare.prepare(load_corpus(corpus_config, refresh=force), corpus_config, others["preset"]).result
     text = (
         f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
         f"{result['vocabulary_size']} symbols\n"
@@ -135,8 +134,7 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
         from pipeline.training.timing import configurations_for
 
         corpus = load_corpus(corpus_config)
-        configs = configurations_for(corpus, others)
-        result = train.train(corpus, corpus_config, *configs, context=context).result
+        result = train.train(corpus, corpus_config, *configurations_for(corpus, others), context=context).result
     run_id = result["run_id"]
     text = (
         ""

@@ -34,8 +34,7 @@ def statement_anchor(id: str) -> str:
 
 def _head(configuration: Configuration, rows: int = 1) -> Cell:
     figures = configuration.reported.figures
-    notes = [f"Fig. {', '.join(figures)}"] if figures else []
-    return Cell(configuration.id, notes, rows=rows)
+    return Cell(configuration.id, [f"Fig. {', '.join(figures)}"] if figures else [], rows=rows)
 
 
 def _number(value: float | None, form: str = "g") -> str:

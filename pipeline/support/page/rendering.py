@@ -38,8 +38,7 @@ def html(page: Page) -> str:
     """The page as one HTML file, which may run its own script only."""
     script = shared("page.js")
     source = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-    template = _environment(is_html=True).get_template("page.html.jinja")
-    return template.render(page=page, script=script, source=source)
+    return _environment(is_html=True).get_template("page.html.jinja").render(page=page, script=script, source=source)
 
 
 def markdown(page: Page) -> str:
