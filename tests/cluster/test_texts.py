@@ -28,9 +28,10 @@ def facts_of(needs):
 def elsewhere(monkeypatch, tmp_path, small_text):
     """From now on, this is a node: with another cache, and another text under the same path."""
     monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path / "cache of the node"))
-    monkeypatch.setattr(corpus_module, "PINNED", {})
+    corpus_module.PINNED.clear()
     texts._text.cache_clear()
     yield
+    corpus_module.PINNED.clear()
     texts._text.cache_clear()
 
 
