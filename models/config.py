@@ -88,7 +88,10 @@ def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
 def check_range(
     name: str, value: float, *, low: float | None = None, above: float | None = None, high: float = inf
 ) -> None:
-    """Raise ConfigError for a value that is not finite, below ``low``, not above ``above``, or above ``high``."""
+    """Raise ConfigError for no number, and for one not finite, below ``low``, not above ``above`` or above ``high``."""
+    given: Any = value
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise ConfigError(name, f"is {given!r}; it must be a number")
     inside = -inf < value < inf and (low is None or low <= value) and (above is None or above < value) and value <= high
     if not inside:
         bound = f"at least {low:,}" if above is None else f"above {above:,}"

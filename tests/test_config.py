@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from models.config import ConfigError, ModelConfig
+from models.config import ConfigError, ModelConfig, check_range
 from pipeline.config import (
     QUICK_SEARCH,
     QUICK_STUDY,
@@ -65,6 +65,11 @@ def test_a_choice_is_one_of_its_own(config):
 def test_other_values_are_refused_naming_their_field(config, options):
     with pytest.raises(ConfigError, match=f"^{next(iter(options))} is "):
         config(**options)
+
+
+def test_what_is_no_number_is_refused_where_a_number_is_needed():
+    with pytest.raises(ConfigError, match=r"^length is 'x'; it must be a number"):
+        check_range("length", "x", low=1)  # type: ignore[arg-type]
 
 
 def test_a_message_survives_the_way_from_a_worker_and_names_options_as_their_reader_does():

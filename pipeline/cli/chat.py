@@ -11,11 +11,12 @@ import click
 
 from models.config import ConfigError
 from models.decoding import Decoding
-from pipeline.cli.group import printable, say
+from pipeline.cli.group import say
 from pipeline.errors import message_of
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.sample import stream
 from pipeline.support.terminal import in_lines, line_width
+from pipeline.support.wording import printable
 
 
 def write(pieces: Iterable[str]) -> None:

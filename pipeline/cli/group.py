@@ -4,7 +4,6 @@ import errno
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,11 +17,7 @@ from pipeline.cli.options import LabCommand
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of
 from pipeline.support import signals
-
-
-def printable(text: str) -> str:
-    """Escape control characters as JSON does, since they could control the terminal."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text)
+from pipeline.support.wording import printable
 
 
 class Lab(click.Group):

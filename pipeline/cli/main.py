@@ -15,10 +15,11 @@ import click
 
 from pipeline.cli.cluster import cluster, node
 from pipeline.cli.commands import look, search, train
-from pipeline.cli.group import Lab, StandardError, drop_unwritable, open_closed_streams, printable
+from pipeline.cli.group import Lab, StandardError, drop_unwritable, open_closed_streams
 from pipeline.cli.options import with_dashes
 from pipeline.errors import reason_of
 from pipeline.support import signals
+from pipeline.support.wording import printable
 
 
 @click.group(

@@ -23,7 +23,7 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.node import on_node
 from pipeline.cluster.processes import MLFLOW
 from pipeline.errors import ClusterError, UnfitNodeError
-from pipeline.support.workers import Event, Loss, LossCause, Pool, Work
+from pipeline.support.workers import Event, EventKind, Loss, LossCause, Pool, Work
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class DaskPool(Pool):
         if message is not None:
             return Event("message", self._running[key].task, message)
         running = self._running.pop(key)
-        task, _, host, future = running
+        host, future = running.host, running.future
         try:
             answer = future.result(timeout=POLL_SECONDS)
         except KilledWorker:
@@ -159,14 +159,20 @@ class DaskPool(Pool):
             return self._refuse(running, f"{type(error).__name__}: {error}")
         if not answer:
             return _lost(running, f"the node {host} has stopped it")
-        kind, value, cause = pickle.loads(answer)
+        try:
+            return self._answered(running, *pickle.loads(answer))
+        except Exception as error:  # a damaged answer may raise anything
+            return self._refuse(running, f"its answer can't be read ({type(error).__name__})")
+
+    def _answered(self, running: _Running, kind: EventKind, value: Any, cause: BaseException | None) -> Event:
+        """The event for a node's answer."""
         if kind == "failed" and isinstance(value, UnfitNodeError):
             return self._refuse(running, str(value))
         if isinstance(value, Exception):
             value.__cause__ = cause
         if kind == "lost":
-            return _lost(running, f"{value.reason}, on {host}", value.cause)
-        return Event(kind, task, pickle.loads(value) if kind == "done" else value, host)
+            return _lost(running, f"{value.reason}, on {running.host}", value.cause)
+        return Event(kind, running.task, pickle.loads(value) if kind == "done" else value, running.host)
 
     def _refuse(self, running: _Running, reason: str) -> Event:
         """Give a node no more tasks."""

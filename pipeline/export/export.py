@@ -57,6 +57,8 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
 
 
 def _check_is_free(folder: Path, name: str) -> None:
+    if ".." in Path(name).parts or Path(name).is_absolute():  # a record from a server that others write to
+        raise InputError(f"the record has a pick whose file would be {name}, outside of --output {folder}")
     if (folder / name).exists():
         raise InputError(f"--output {folder} has {folder / name} already; give another folder, or remove the file")
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from uuid import getnode
 
@@ -100,7 +101,7 @@ def _machine() -> str:
     """An id of this machine that survives restarts: systemd's machine id, else the MAC address, else ""."""
     with suppress(OSError):
         if machine_id := Path("/etc/machine-id").read_text().strip():
-            return machine_id
+            return sha256(f"time-machine-lm {machine_id}".encode()).hexdigest()[:32]  # machine-id(5): confidential
     address = getnode()
     return "" if address & MULTICAST else f"{address:x}"
 

@@ -201,8 +201,8 @@ class Corpus:
         """What ``compute`` returns, cached beside the ids by name, RECIPE and the number of training characters."""
         last = f"-last-{self.last_chars}" if self.last_chars else ""
         kept = self.folder / f"{name}{last}-{RECIPE[preset]}.json"
-        if kept.is_file():
-            return dict(json.loads(kept.read_text()))
+        if found := _json_in(kept):
+            return found
         computed = compute()
         with _writing_cache():
             write_atomically(kept, json.dumps(computed).encode())
@@ -249,7 +249,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
     with _writing_cache(), file_lock(folder / "lock"):
-        facts = _facts_in(folder)
+        facts = _json_in(folder / FACTS_FILE)
         if not _is_intact(folder, facts):
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
@@ -284,7 +284,7 @@ def prepared_dir() -> Path:
 def kept_facts() -> dict[Path, dict[str, Any]]:
     """The facts of the prepared texts that ``kept_corpus`` may return, by folder, the latest first."""
     files = sorted(prepared_dir().glob(f"*/{FACTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    return {file.parent: facts for file in files if (facts := _facts_in(file.parent))}
+    return {file.parent: facts for file in files if (facts := _json_in(file))}
 
 
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
@@ -335,12 +335,13 @@ def _writing_cache() -> Iterator[None]:
         ) from None
 
 
-def _facts_in(folder: Path) -> dict[str, Any]:
-    """The facts of a prepared text; {} if they are missing or damaged."""
+def _json_in(file: Path) -> dict[str, Any]:
+    """What a file of the cache says; {} if it is missing or damaged."""
     try:
-        return dict(json.loads((folder / FACTS_FILE).read_bytes()))
+        found = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_intact(folder: Path, facts: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, PART_SECONDS = 3.0, 10.0  # until a server is connected, and until its next bytes arrive
 TOTAL_SECONDS = 1200.0
 PART_BYTES = 1024
+MOST_BYTES = 2_000_000_000
 
 
 def cache_dir() -> Path:
@@ -94,16 +95,17 @@ def fetch(url: str, file: BinaryIO) -> str:
     started, limits = time.monotonic(), (CONNECT_SECONDS, PART_SECONDS)
     try:
         with requests.get(url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
-            response.raise_for_status()
+            if response.status_code != requests.codes.ok:
+                raise DataUnavailableError(f"{shown}: HTTP status {response.status_code}")
             response.raw.enforce_content_length = True  # urllib3 before 2 mistakes a broken connection for the end
             for part in response.iter_content(PART_BYTES):
                 file.write(part)
                 digest.update(part)
                 received += len(part)
+                if received > MOST_BYTES:
+                    raise DataUnavailableError(f"{shown}: it has more than {MOST_BYTES:,} bytes; download it yourself")
                 if (seconds := time.monotonic() - started) > TOTAL_SECONDS:
                     raise DataUnavailableError(f"{shown}: given up after {received:,} bytes in {seconds:.0f} s")
-    except requests.HTTPError as error:
-        raise DataUnavailableError(f"{shown}: HTTP status {error.response.status_code}") from error
     except requests.exceptions.SSLError as error:
         hint = "for a certificate of your own authority, set REQUESTS_CA_BUNDLE"
         raise DataUnavailableError(f"{shown}: no secure connection ({hint})") from error

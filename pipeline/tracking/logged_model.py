@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -26,6 +27,7 @@ from pipeline.support.files import ROOT
 from pipeline.support.machine import public_version
 from pipeline.tracking.relocation import location_of
 
+_importing = threading.Lock()
 OURS = ("models", "pipeline")  # the packages of which a logged model has copies
 SERVED_MODULE = "pipeline.tracking.served_model"
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what SERVED_MODULE needs
@@ -74,18 +76,22 @@ def log_model(run_id: str, name: str, checkpoint: Path, example: str, epoch: int
 
 @contextmanager
 def importable(package: Path) -> Iterator[None]:
-    """Make a package, which MLflow runs when it logs it, importable within the block, and forget its modules then."""
-    path, before = sys.path, set(sys.modules)
-    sys.path = [str(package.parent), *path]
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path = path
-        for name in sys.modules.keys() - before:
-            # MLflow names the module of a model's file code_model_...
-            if name.partition(".")[0] == package.name or name.startswith("code_model_"):
-                del sys.modules[name]
+    """Make a package, which MLflow runs when it logs it, importable within the block, and forget its modules then.
+
+    One thread at a time: all have the same sys.path and sys.modules.
+    """
+    with _importing:
+        path, before = sys.path, set(sys.modules)
+        sys.path = [str(package.parent), *path]
+        importlib.invalidate_caches()
+        try:
+            yield
+        finally:
+            sys.path = path
+            for name in sys.modules.keys() - before:
+                # MLflow names the module of a model's file code_model_...
+                if name.partition(".")[0] == package.name or name.startswith("code_model_"):
+                    del sys.modules[name]
 
 
 def copy_as_package(module: str, folder: Path) -> Path:

@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -126,7 +126,7 @@ class RecordedTraining(RecordedRun):
     @cached_property
     def configuration(self) -> Mapping[str, Any]:
         """Its options under "corpus", "model" and "train", its text and RECIPE; {} if it has not recorded them yet."""
-        return dict(json.loads(self.tags.get("config", "{}")))
+        return as_dict(json.loads, self.tags.get("config", "{}"))
 
     @property
     def seed(self) -> int:
@@ -339,23 +339,30 @@ def latest(*conditions: str) -> RecordedRun | None:
 
 
 def read_yaml(run_id: str, path: str) -> dict[str, Any]:
-    """A YAML artifact as a dict; {} if it is missing."""
-    try:
-        return dict(yaml.safe_load(read_text(run_id, path)))
-    except (MlflowException, OSError):
-        return {}
+    """A YAML artifact as a dict; {} if it is missing or damaged."""
+    return as_dict(yaml.safe_load, read_text(run_id, path))
 
 
 def read_json(run_id: str, path: str) -> dict[str, Any]:
-    """A JSON artifact as a dict; {} if it is missing or truncated."""
-    try:
-        return dict(json.loads(read_text(run_id, path)))
-    except (MlflowException, OSError, ValueError):
-        return {}
+    """A JSON artifact as a dict; {} if it is missing or damaged."""
+    return as_dict(json.loads, read_text(run_id, path))
 
 
 def read_text(run_id: str, path: str) -> str:
-    return artifact_path(run_id, path).read_text()
+    """A text artifact; "" if it is missing or no text."""
+    try:
+        return artifact_path(run_id, path).read_text()
+    except (MlflowException, OSError, ValueError):
+        return ""
+
+
+def as_dict(parse: Callable[[str], Any], text: str) -> dict[str, Any]:
+    """What a recorded text says; {} if it does not parse or is no dict."""
+    try:
+        value = parse(text)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def artifact_path(run_id: str, path: str) -> Path:

@@ -55,7 +55,9 @@ SETTINGS = {  # of MLflow, unless the user has set them
 }
 
 LOG_LEVELS = {"alembic": logging.WARNING, "mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
-_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"((?:password|passwd|pwd|secret|token|api_?key|access_?key|sig|signature)(?:=|%3D))[^&\s]*", re.IGNORECASE
+)
 REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 REASON_CHARS = 300
 ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"

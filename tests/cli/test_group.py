@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 import pipeline.stages.main  # noqa: F401  # before a test puts another load_corpus into what it imports
-from pipeline.cli.group import printable
 from pipeline.cli.main import cli
 from pipeline.errors import DataUnavailableError, InputError, TmlmError
+from pipeline.support.wording import printable
 from pipeline.tracking import runs
 from tests.checkout import ROOT
 from tests.cli.commands import run
@@ -40,9 +40,10 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 
 
 @given(st.text())
+@example("\u202ereversed")
 def test_nothing_that_is_printed_steers_the_terminal(text):
     shown = printable(json.dumps(text, ensure_ascii=False))
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
     assert json.loads(shown) == text
 
 

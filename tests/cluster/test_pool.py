@@ -1,10 +1,12 @@
 """The pool of a cluster, on a scheduler and nodes of this machine."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,6 +121,16 @@ def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes,
         monkeypatch.setattr(pool_module, "NODES_SECONDS", 2.0)
         with pytest.raises(ClusterError, match=r"has had no node for 2 seconds; .* was refused: it has no text"):
             _ = pool.idle
+
+
+@pytest.mark.parametrize("answer", [b"no pickle", pickle.dumps(7), pickle.dumps(("lost", None, None))])
+def test_a_node_that_answers_nonsense_gets_no_more_tasks(answer):
+    pool = DaskPool.__new__(DaskPool)
+    future = SimpleNamespace(result=lambda timeout: answer)
+    pool._running, pool._refused, pool._nodes = {"key": pool_module._Running("task", "tls://n1", "n1", future)}, {}, {}
+    event = pool._event("key", None)
+    assert (event.kind, event.task, event.value.cause) == ("lost", "task", "stopped")
+    assert "its answer can't be read" in pool._refused["n1"]
 
 
 def test_a_scheduler_that_is_gone_is_waited_for_and_then_ends_the_pool(processes, monkeypatch):

@@ -12,7 +12,7 @@ from pipeline.config import COSTS
 from pipeline.errors import InputError
 from pipeline.export import tables
 from pipeline.export.configurations import configurations_of
-from pipeline.export.export import export
+from pipeline.export.export import _check_is_free, export
 from pipeline.export.subject import subject_of
 from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.references import training_of
@@ -124,6 +124,14 @@ def begun(tags: dict[str, str]) -> str:
 
 def experiment_name() -> str:
     return str(MlflowClient().get_experiment(setup().experiment_id).name)
+
+
+def test_a_record_leads_to_no_file_outside_and_to_no_formula_of_a_spreadsheet(tmp_path):
+    for name in ("models/../../owned/config.json", "/owned.json"):
+        with pytest.raises(InputError, match="outside of --output"):
+            _check_is_free(tmp_path, name)
+    (row,) = csv.DictReader(tables.front_csv([{"name": "=1+1", "run_ids": [], "macs_per_char": -1}], {}).splitlines())
+    assert (row["name"], row["macs_per_char"]) == ("'=1+1", "-1")
 
 
 def test_each_member_of_a_front_has_its_own_picks():

@@ -75,7 +75,7 @@ def test_prepared_ids_are_used_again_and_writing_to_them_does_not_change_the_fil
     assert np.array_equal(load_corpus(CorpusConfig(str(text_file))).ids, before)
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"{}", b'{"symbols": ', b"\xff"])
+@pytest.mark.parametrize("damage", [None, b"", b"{}", b"[1]", b'{"symbols": ', b"\xff"])
 @pytest.mark.parametrize("file", ["ids.bin", "corpus.json"])
 def test_damaged_copy_is_not_used_and_prepared_again(text_file, corpus, file, damage):
     good = corpus.ids.copy()

@@ -85,6 +85,15 @@ class Pages(BaseHTTPRequestHandler):
     def missing(self) -> None:
         self.answer(404, Content_Length=0)
 
+    def empty(self) -> None:
+        self.answer(204)
+
+    def large(self) -> None:
+        """Without a length."""
+        self.answer()
+        for _ in range(40):
+            self.wfile.write(bytes(100_000))
+
     def to_good(self) -> None:
         self.answer(302, Location="/good.txt", Content_Length=0)
 
@@ -136,6 +145,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the limits."""
     monkeypatch.setattr(downloads, "PART_SECONDS", 0.5)
     monkeypatch.setattr(downloads, "TOTAL_SECONDS", 1.0)
+    monkeypatch.setattr(downloads, "MOST_BYTES", 1_000_000)
 
 
 def prepare(*words: str) -> Result:
@@ -152,6 +162,8 @@ def kept() -> list[str]:
     ("path", "reason"),
     [
         ("/missing.txt", "HTTP status 404"),
+        ("/empty", "HTTP status 204"),
+        ("/large", "it has more than 1,000,000 bytes"),
         ("/to-http", "redirected to http://localhost:"),
         ("/short", "the connection broke off after"),
         ("/silent", "the request failed (ReadTimeout)"),

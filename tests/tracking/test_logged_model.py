@@ -1,8 +1,26 @@
 """Copies of this project's code under another name: they import nothing of the original."""
 
 import ast
+import sys
+import threading
 
-from pipeline.tracking.logged_model import copy_as_package
+from pipeline.tracking.logged_model import copy_as_package, importable
+
+
+def test_threads_log_their_models_one_after_the_other(tmp_path):
+    path, entered = list(sys.path), threading.Event()
+
+    def log_another() -> None:
+        with importable(tmp_path / "other"):
+            entered.set()
+
+    with importable(tmp_path / "one"):
+        thread = threading.Thread(target=log_another)
+        thread.start()
+        assert not entered.wait(0.1)
+    thread.join()
+    assert entered.is_set()
+    assert sys.path == path
 
 
 def test_a_copy_imports_its_own_modules_and_none_of_this_project(tmp_path):

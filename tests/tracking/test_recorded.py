@@ -1,5 +1,6 @@
 """Reading what is recorded: runs, trainings as rows, finished steps."""
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -44,6 +45,11 @@ def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monk
     assert (training.seed, training.preset, training.configuration["model"]["hidden_size"]) == (0, "stream", 8)
     monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *words: pytest.fail("it was read before"))
     assert len(training.curve("perplexity/val")) == 2
+
+
+@pytest.mark.parametrize("content", ["[1]", "null", "{", "[" * 10**5, "\udcff"])
+def test_what_is_recorded_in_a_wrong_form_counts_as_missing(content):
+    assert recorded.as_dict(json.loads, content) == {}
 
 
 def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):

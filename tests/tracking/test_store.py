@@ -148,6 +148,8 @@ def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(sto
         ("postgresql://u:sec/ret@host/db", "postgresql://***@host/db"),
         ("no postgresql://u:sec/r@t@host/db, sorry", "no postgresql://***@host/db, sorry"),
         ("postgresql://host/db?user=u&password=secret&x=1", "postgresql://host/db?user=u&password=***&x=1"),
+        ("https://host/a?X-Amz-Signature=secret&x=1", "https://host/a?X-Amz-Signature=***&x=1"),
+        ("mssql://host/db?odbc_connect=UID%3Du;PWD%3Dsecret", "mssql://host/db?odbc_connect=UID%3Du;PWD%3D***"),
         ("API request to http://u:secret@host:80/api failed", "API request to http://***@host:80/api failed"),
         ("http://host/a@b and c@d", "http://host/a@b and c@d"),
     ],

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.support.markdown import plain
 from pipeline.support.page.document import Page
+from pipeline.support.wording import printable
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -22,7 +23,9 @@ def _environment(is_html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    if not is_html:
+    if is_html:
+        made.finalize = lambda value: printable(value) if type(value) is str else value
+    else:
         made.finalize = lambda value: value if hasattr(value, "__html__") else _escaped(str(value))  # safe ones have it
         made.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented code block
     return made
