@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,9 @@ class _Text:
         ngrams = ngrams_of(self.fitted_on, self.vocab_size, LONGEST)
         return NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size)))
 
-    def is_changed(self, model: LanguageModel, rounded_model: LanguageModel) -> bool:
-        """Whether rounded weights change the perplexity on validation by 0.1 % or more."""
-        one, other = (float(text_costs(each, self.splits["val"]).mean()) for each in (model, rounded_model))
-        return abs(one - other) >= SMALL_CHANGE
+    def perplexity(self, model: LanguageModel) -> float:
+        """The perplexity of a model alone on validation."""
+        return perplexity(float(text_costs(model, self.splits["val"]).mean()))
 
     def scores(self, model: LanguageModel) -> Entry:
         """Perplexities of a model alone, and mixed with the counting model as is best on validation."""
@@ -195,25 +195,28 @@ def page_model(
         model.tables, tables = decoded(arrays, model.vocab_size), arrays_of(arrays)
         on_top = f" on {model.tables.entries:,} n-grams"
 
-    bits, (weights, again) = 8, rounded_to(8, model)
-    if text is None or text.is_changed(model, again):
-        wide = rounded_to(16, model)
-        if len(json.dumps([tables, wide[0]])) <= most_bytes:
-            bits, (weights, again) = 16, wide
-    if len(json.dumps([tables, weights])) > most_bytes:
+    packed = _packed(model, 8, text)
+    if text is None or abs(log(packed["packed_val_perplexity"] / text.perplexity(model))) >= SMALL_CHANGE:
+        wide = _packed(model, 16, text)
+        packed = wide if len(json.dumps([tables, wide])) <= most_bytes else packed
+    if len(json.dumps([tables, packed])) > most_bytes:
         raise LeftOutError("it is too large for a page, at 8 bits a weight")
-    entry = {
+    return tables, {
         "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
         "cell": config.cell,
         "layers": config.num_layers,
         "hidden_size": config.hidden_size,
         "residual": config.residual,
         "book": config.equations == "book",
-        "bits": bits,
-        "weights": weights,
+        **packed,
     }
-    unknown = dict.fromkeys(("packed_val_perplexity", "packed_test_perplexity", "both"))
-    return tables, entry | (text.scores(again) if text else unknown)
+
+
+def _packed(model: LanguageModel, bits: int, text: _Text | None) -> Entry:
+    """The rounded weights, and the perplexities with them."""
+    weights, again = rounded_to(bits, model)
+    unknown: Entry = dict.fromkeys(("packed_val_perplexity", "packed_test_perplexity", "both"))
+    return {"bits": bits, "weights": weights, **(text.scores(again) if text else unknown)}
 
 
 @torch.no_grad()

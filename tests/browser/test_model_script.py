@@ -8,7 +8,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.cells import CELLS
 from models.config import ModelConfig
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
@@ -38,8 +37,8 @@ LOGS = """([kind, spec, tables, V, ids]) => {
   });
 }"""
 CONFIGS = [
-    *(ModelConfig(cell, hidden_size=24) for cell in CELLS),
-    *(ModelConfig(cell, 2, 19, implementation="scratch") for cell in CELLS),
+    *(ModelConfig(cell, hidden_size=24) for cell in page_models.STEPPED),
+    *(ModelConfig(cell, 2, 19, implementation="scratch") for cell in page_models.STEPPED),
     ModelConfig("gru", 3, 16, residual=True),
     ModelConfig("gru", 2, 16, implementation="scratch", equations="book", residual=True),
     ModelConfig("lstm", 2, 16, embedding_size=5),
