@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.export.model_files import CONFIG, ONNX, VOCABULARY, WEIGHTS, ExportedModel, exported_model
+from pipeline.export.model_files import CARD, CONFIG, ONNX, VOCABULARY, WEIGHTS, ExportedModel, exported_model
 from pipeline.export.page import page
 from pipeline.export.subject import Subject, subject_of
 from pipeline.export.tables import curves_csv, front_csv, runs_csv
@@ -17,6 +17,7 @@ CONTENTS = {
     "runs.csv": "one row for each training: options and final figures",
     "curves.csv": "training and validation perplexity of each epoch",
     "front.csv": "the members of the front, with their intervals and runs",
+    CARD: "what to know of the model, as a model card, and code that loads it without this project",
     WEIGHTS: "the weights; tmlm sample takes the file as its MODEL",
     CONFIG: "the model's options, its text and its figures",
     VOCABULARY: "the symbols in the order of their ids",
@@ -72,6 +73,7 @@ def _models(subject: Subject) -> list[ExportedModel]:
     models = []
     for name, pick in subject.picks.items():
         run_id = pick["run_id"]
-        read[run_id] = read.get(run_id) or exported_model(f"models/{name}", by_id[run_id])
+        reasons = " ".join(each["sentence"] for each in subject.picks.values() if each["run_id"] == run_id)
+        read[run_id] = read.get(run_id) or exported_model(f"models/{name}", by_id[run_id], reasons)
         models.append(replace(read[run_id], folder=f"models/{name}"))
     return models

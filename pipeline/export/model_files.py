@@ -1,4 +1,4 @@
-"""The files of an exported model: weights as safetensors, configuration and vocabulary as JSON, one step as ONNX."""
+"""The files of an exported model: a card, weights as safetensors, configuration and vocabulary, one step as ONNX."""
 
 import json
 import tempfile
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from pipeline.export.card import card
 from pipeline.export.onnx_step import onnx_step
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.downloads import is_address
@@ -15,6 +16,7 @@ from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.loading import load_model
 
 WEIGHTS, CONFIG, VOCABULARY, ONNX = "weights.safetensors", "config.json", "vocabulary.json", "step.onnx"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,11 @@ class ExportedModel:
     without_onnx: str
 
 
-def exported_model(folder: str, training: RecordedTraining) -> ExportedModel:
-    """Make the files from the best checkpoint of a training. Raises InputError if it is missing or damaged."""
+def exported_model(folder: str, training: RecordedTraining, sentence: str = "") -> ExportedModel:
+    """Make the files from the best checkpoint of a training; ``sentence`` says why a study has picked it.
+
+    Raises InputError if the checkpoint is missing or damaged.
+    """
     path = artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}")
     model, vocabulary, facts = load_model(path)
     step, without_onnx = onnx_step(model)
@@ -47,6 +52,7 @@ def exported_model(folder: str, training: RecordedTraining) -> ExportedModel:
         "test_perplexity": training.result["test_perplexity"],
     }
     files = {
+        CARD: card(training, model, vocabulary, sentence).encode(),
         WEIGHTS: _weights(path),
         CONFIG: _json(config),
         VOCABULARY: _json(list(vocabulary.symbols)),

@@ -63,6 +63,13 @@ PUBLISHED_TEXTS = {
 }
 KNOWN_TEXTS = (*PUBLISHED_TEXTS, FALLBACK)
 
+LICENCES = {  # of the known texts
+    "time-machine": "It is in the public domain: H. G. Wells died in 1946.",
+    "tiny-shakespeare": "It is in the public domain.",
+    FALLBACK: "It may be copied under the licence of the Python Software Foundation (PSF-2.0).",
+}
+UNKNOWN_LICENCE = "Its licence is not recorded: a model can repeat its text, so find out before you publish the model."
+
 
 @dataclass(frozen=True)
 class FoundText:

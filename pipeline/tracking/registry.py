@@ -20,7 +20,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RecordingError
 from pipeline.support.markdown import markdown_table, plain
-from pipeline.tracking.recorded import RecordedRun, find_run
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run
+from pipeline.training.summary import model_facts
 
 REGISTERED_MODEL = "time-machine-lm"
 PICKS = ("small", "knee", "best")
@@ -122,8 +123,10 @@ def register(client: MlflowClient, pick: str, run_id: str, owner: Owner, sentenc
         model = client.get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
         source, model_id = model.artifact_location, model.model_id
         version = client.create_model_version(REGISTERED_MODEL, source, run_id, model_id=model_id).version
-    text = f"{owner.corpus} (sha256 {owner.corpus_sha256[:8]}...)"
-    about = f"{sentence}\n\nText: {text}. Study: {owner.study}. Registered {time.strftime('%Y-%m-%d')}."
+    about = f"{sentence}\n\nStudy: {owner.study}. Registered {time.strftime('%Y-%m-%d')}."
+    run = find_run(run_id)
+    if isinstance(run, RecordedTraining) and run.result:
+        about += f"\n\n{model_facts(run.configuration, run.result)}"
     client.update_model_version(REGISTERED_MODEL, version, about[:LONGEST_DESCRIPTION])
     for key, value in (("corpus", owner.corpus), ("study", owner.study)):
         client.set_model_version_tag(REGISTERED_MODEL, version, key, value)

@@ -10,6 +10,7 @@ from models.ngram import ngram_label
 from pipeline.config import COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
+from pipeline.text.sources import LICENCES, UNKNOWN_LICENCE
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
@@ -153,6 +154,25 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
         f"{summary['epochs']} epochs in {summary['train_seconds']:.1f} s, {summary['chars_per_second']:,.0f} "
         f"characters/s, {summary['precision']} on {summary['device']}{ended}.\n\n"
         f"{samples_table(greedy)}"
+    )
+
+
+def model_facts(configuration: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """What to know of a trained model, as Markdown: figures, cost, text with its licence, and limits.
+
+    ``configuration`` and ``result`` are as its run has recorded them.
+    """
+    train, text, alphabet = configuration["train"], configuration["text"], configuration["corpus"]["alphabet"]
+    known = "26 letters and the space" if alphabet == "letters" else "the characters of its text"
+    tables = " Its n-grams nearly contain the text." if "on_top_of_order" in result else ""
+    return (
+        f"{verdict(result)}\n\n{comparison_table(result)}\n\n"
+        f"- **Cost:** {sizes(result)}. Trained with seed {train['seed']}, preset {train['preset']}, for "
+        f"{result['train_seconds']:,.0f} s on {result['device']}.\n"
+        f"- **Text:** {plain(text['name'])}, {text['train_chars']:,} characters to train on, sha256 "
+        f"{text['corpus_sha256']}. {LICENCES.get(text['name'], UNKNOWN_LICENCE)}{tables}\n"
+        f"- **Limits:** It knows {known}, and nothing but this text: what it writes is in the manner of the text and "
+        "states no facts. Compare its perplexities with those on the same text, alphabet and split only."
     )
 
 

@@ -36,7 +36,12 @@ def training(number: int = 0, seed: int = 0, corpus: str = "time-machine", **cha
         "model": asdict(model),
         "train": asdict(train),
         "recipe": RECIPE["stream"],
-        "text": {"name": "time-machine", "source": "https://example.org/timemachine.txt", "train_chars": 156_000},
+        "text": {
+            "name": "time-machine",
+            "source": "https://example.org/timemachine.txt",
+            "corpus_sha256": sha256,
+            "train_chars": 156_000,
+        },
     }
     configuration = changes.pop("configuration", configuration)
     own_id = config_id(ModelConfig(**configuration["model"]), TrainConfig(**configuration["train"]), sha256)

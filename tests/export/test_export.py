@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 from safetensors.numpy import load_file
 
@@ -20,6 +21,7 @@ from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
 from tests.cli.commands import run
+from tests.export.test_card import loaded
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,7 @@ def test_a_training_becomes_a_page_two_tables_and_its_model(trained, folder):
     result = json.loads(out)
     assert (code, result["kind"], result["page"]) == (0, "training", str(folder / "index.html"))
     names = {str(Path(file).relative_to(folder)) for file in result["files"]}
-    model = {"model/weights.safetensors", "model/config.json", "model/vocabulary.json"}
+    model = {f"model/{name}" for name in ("README.md", "weights.safetensors", "config.json", "vocabulary.json")}
     assert names == {"index.html", "runs.csv", "curves.csv", *model}
     assert names == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert "behind the" in (folder / "index.html").read_text()
@@ -71,12 +73,15 @@ def test_the_explorer_shows_pooled_perplexities_where_they_are_recorded_beside_t
     assert len(series.train[0]) == 2
 
 
-def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text):
+def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text, monkeypatch):
     export(trained.run_id, folder)
+    names = loaded(folder / "model", monkeypatch)
     weights = folder / "model" / "weights.safetensors"
     model, vocabulary, _ = load_model(weights)
     assert load_file(weights)["model.output.weight"].shape == (28, 8)
     assert load_checkpoint(weights)[1]["corpus"]["source"] == small_text.name
+    ids = torch.arange(len(vocabulary))
+    torch.testing.assert_close(names["predict"](ids)[0], model(ids[None])[0][0])
     assert json.loads((folder / "model" / "vocabulary.json").read_text()) == list(vocabulary.symbols)
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["model"]["hidden_size"] == model.config.hidden_size

@@ -8,6 +8,8 @@ from mlflow.tracking._tracking_service.utils import _get_store
 from pipeline.errors import RecordingError
 from pipeline.tracking.registry import REGISTERED_MODEL, Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import tracked_run
+from pipeline.training.summary import model_facts
+from tests.export import made_up
 
 HERE = Owner("search", "novel", "ab" * 32)
 OTHER_STUDY = Owner("tiny", "novel", "ab" * 32)
@@ -85,13 +87,19 @@ def test_a_version_and_the_registered_model_say_what_they_are(store):
     registered(OTHER_STUDY)
     client = MlflowClient()
     version = client.get_model_version(REGISTERED_MODEL, "2")
-    assert str(version.description).startswith(
-        "It is the best.\n\nText: novel (sha256 abababab...). Study: tiny. Registered 20"
-    )
+    assert str(version.description).startswith("It is the best.\n\nStudy: tiny. Registered 20")
     assert version.tags == {"corpus": "novel", "study": "tiny"}
     lines = str(client.get_registered_model(REGISTERED_MODEL).description).splitlines()
     assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 5.250 | 1,548 | 20")
     assert lines[-1].startswith("| `@best`, `@search-best` | 1 | lstm-1x8-s0 | novel | search | 5.250 | 1,548 | 20")
+
+
+def test_a_version_has_the_facts_of_its_models_card(store, monkeypatch):
+    run = made_up.training()
+    monkeypatch.setattr("pipeline.tracking.registry.find_run", lambda run_id: run)
+    registered(HERE)
+    description = str(MlflowClient().get_model_version(REGISTERED_MODEL, "1").description)
+    assert description.endswith(model_facts(run.configuration, run.result))
 
 
 def test_a_description_that_a_user_has_written_is_left_alone(store):
