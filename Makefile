@@ -9,7 +9,7 @@ ENV := .venv
 READY := $(ENV)/.ready# what running needs
 READY_DEV := $(ENV)/.ready-dev# and the development tools
 PIP := $(ENV)/bin/python -m pip install --quiet --disable-pip-version-check
-WITH_BROWSER := $(PIP) 'playwright>=1.50,<2'; \
+WITH_BROWSER := $(PIP) 'playwright>=1.50,<2' 'axe-playwright-python>=0.1.4,<0.2'; \
 	if python -m tests.browser.browsers; then export TMLM_REQUIRE_BROWSER=1; fi;
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 # `mlflow run --env-manager local` starts the `python` that is first on the path
@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench figures lint types check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench figures demo lint types check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -58,6 +58,12 @@ bench: $(READY_DEV)  ## speed against d2l 1.0.3, counting against PPMd: a table,
 
 figures: $(READY_DEV)  ## the pictures of docs, from docs/data
 	python -m tests.figures
+
+demo: export MLFLOW_TRACKING_URI := sqlite:///$(CURDIR)/mlruns/demo/mlflow.db
+demo: $(READY_DEV)  ## docs/demo: the page of the default model on Python's documentation, from a store of its own
+	mkdir -p mlruns/demo
+	tmlm pipeline --corpus python-docs
+	python -m tests.demo
 
 lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 	ruff check .

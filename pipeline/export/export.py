@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.export.model_files import CARD, CONFIG, ONNX, VOCABULARY, WEIGHTS, ExportedModel, exported_model
 from pipeline.export.page import page
+from pipeline.export.page_models import page_models
 from pipeline.export.subject import Subject, subject_of
 from pipeline.export.tables import curves_csv, front_csv, runs_csv
 from pipeline.support.files import write_atomically
@@ -39,7 +40,8 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
     if subject.search:
         files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
-    files[PAGE] = page(subject, models, listed).encode()  # written last: once it exists, the export is complete
+    living = page_models(subject) if subject.kind != "experiment" else None
+    files[PAGE] = page(subject, models, listed, living).encode()  # written last: once it exists, the export is complete
     for name in files:
         _check_is_free(folder, name)
     try:

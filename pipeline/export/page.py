@@ -1,13 +1,15 @@
-"""The page of an export as plain data, rendered as one HTML file that needs no script, network connection or MLflow."""
+"""The page of an export as plain data: one HTML file that runs the model and needs no network or MLflow."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.export.commands import search_command, search_options, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of
 from pipeline.export.model_files import ExportedModel
+from pipeline.export.page_models import PageModels
 from pipeline.export.subject import Subject
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import explorer, undominated
@@ -15,9 +17,11 @@ from pipeline.support.page.document import Heading, Paragraph, Points, Section, 
 from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
+from pipeline.text.sources import FALLBACK
 from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml
 from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
 
+TEMPLATES = Path(__file__).with_name("templates")  # the model that runs: its elements and its script
 SHOWN = 3  # configurations that are coloured at first
 
 PERPLEXITY = (
@@ -30,13 +34,18 @@ CURVES = (
     "the same training text."
 )
 
+PYTHONS_LICENCE = (
+    "The text is the {0[source]}, copyright Python Software Foundation, whose licence (PSF License Version 2) permits "
+    "copies."
+)
+
 LEFT = (
     "Left: validation at the best epoch against the {axis.name} ({axis.details}); small dots are seeds, marks their "
     "means (circle RNN, square GRU, triangle LSTM), ringed if a search recommends them. The line is the front: nothing "
     "costs less and is better. Right: "
 )
 
-RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "")
+RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "notes")
 
 
 @dataclass(frozen=True)
@@ -49,13 +58,22 @@ class Group:
     best: RecordedTraining
 
 
-def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tuple[str, str]]) -> str:
-    """Render the page; ``files`` are the names and contents, in words, of the files beside it."""
+def page(
+    subject: Subject,
+    models: Sequence[ExportedModel],
+    files: Sequence[tuple[str, str]],
+    living: PageModels | None = None,
+) -> str:
+    """Render the page, with the models that run in it.
+
+    ``files`` are the names and contents, in words, of the files beside the page.
+    """
     is_training, is_experiment = subject.kind == "training", subject.kind == "experiment"
     guessing = f"{models[0].vocab_size} is guessing, " if models else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
     best = models[-1].training if models else groups[0].best
-    samples = _samples([each.training for each in models] or [group.best for group in groups], subject.kind)
+    runs_here = living is not None and bool(living.models)
+    sample = [] if runs_here else _sample(best)
     charts: list[doc.Block] = []
     runs: list[doc.Block] = []
     for group in groups if not is_training else []:
@@ -63,7 +81,7 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
         runs += [*([Heading(group.title)] if is_experiment else []), group.runs]
     comparison = Table(
         f"{best.name} and the n-gram model, alone and together, on the same text",
-        ("", "validation perplexity", "test perplexity", "bits per character (test)"),
+        ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
         compared(best.result),
     )
     first = " (the best training of each group; runs.csv has the options of all)" if is_experiment else ""
@@ -79,20 +97,22 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
             title=_title(subject, best),
             lead=[
                 Paragraph(_about(subject, best, len(groups))),
+                *([Paragraph(PYTHONS_LICENCE.format(best.configuration["text"]))] if best.corpus == FALLBACK else []),
                 Paragraph(_verdict(subject, best), "verdict"),
-                *([Points([(f"It writes, after {samples[0][0]}", samples[0][1])], "samples")] if samples else []),
+                comparison,
+                *sample,
             ],
             chart=groups[0].explorer if is_training else None,
             sections=[
                 Section("Charts", charts, "charts"),
                 Section("The front, and what to take from it", _front(subject), "front"),
-                Section("Against n-grams", [comparison], "ngram"),
-                Section("More of what it writes", [Points(samples[1:], "samples")] if samples[1:] else [], "samples"),
                 Section("All trainings", runs, "trainings", is_open=few),
                 Section("How to repeat it", repeat, "repeat"),
                 Section("Options", [Points(_options(subject, best))], "options", is_open=False),
-                Section("Files beside this page", _files(files, models), "files"),
+                Section("Files beside this page", _files(files, models) if files else [], "files"),
             ],
+            opening=_opening(living) if living else [],
+            scripts=[(TEMPLATES / "model.js").read_text()] if runs_here else [],
         )
     )
 
@@ -104,6 +124,17 @@ def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) ->
         said = " takes as it is and safetensors.torch.load_file reads: the tensors of the network begin with model."
         blocks.append(Paragraph(["The weights are a safetensors file, which ", sample, said]))
     return [*blocks, *map(Paragraph, dict.fromkeys(model.without_onnx for model in models if model.without_onnx))]
+
+
+def _opening(living: PageModels) -> list[doc.Block]:
+    """The models that run in the page; if there are none, why."""
+    if not living.models:
+        return [*map(Paragraph, living.remarks)]
+    subject, verb = ("network", "has") if len(living.models) == 1 else ("networks", "have")
+    line = f"The {subject} below {verb} learned to predict the next letter of a text, and will read yours as you type."
+    elements = (TEMPLATES / "model.html").read_text()
+    data = f'<script type="application/json" id="models">{living.json()}</script>'
+    return [Paragraph(line), doc.Markup(elements + data)]
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
@@ -255,14 +286,14 @@ def _front(subject: Subject) -> list[doc.Block]:
     return [picks, Table(beside, RIVAL_HEADS, picks_and_rivals(subject.compared)), Table(caption, heads, rows)]
 
 
-def _samples(trainings: Iterable[RecordedTraining], kind: str) -> list[tuple[str, doc.Text]]:
-    """The recorded sample texts of a training with their sources, the longest first; of several, one of each."""
-    samples: list[tuple[str, doc.Text]] = []
-    for run_id in dict.fromkeys(training.id for training in trainings):
-        kept = read_json(run_id, "samples/final.json").get("samples", [])
-        for each in sorted(kept, key=lambda sample: -len(sample["text"]))[: None if kind == "training" else 1]:
-            samples.append((f"“{each['prompt']}”, {each['method']}", Span(each["text"], "sample")))
-    return samples
+def _sample(training: RecordedTraining) -> list[doc.Block]:
+    """The longest sample text that was recorded."""
+    samples = read_json(training.id, "samples/final.json").get("samples", [])
+    longest = sorted(samples, key=lambda sample: -len(sample["text"]))[:1]
+    return [
+        Points([(f"It writes, after “{each['prompt']}”, {each['method']}", Span(each["text"], "sample"))], "samples")
+        for each in longest
+    ]
 
 
 def _options(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ YOURS = "yours so far"  # label of your own best training among the picks of a s
 COST_NAMES = tuple(axis.attribute for axis in COSTS.values())
 COMPARED = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 RIVAL_HEADS = (
-    *("", "model", *(axis.name for axis in COSTS.values())),
+    *("pick or rival", "model", *(axis.name for axis in COSTS.values())),
     *("validation", "test", "with n-grams: validation", "test"),
 )
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from pipeline.export.model_files import ExportedModel
-from pipeline.export.page import page
+from pipeline.export.page import TEMPLATES, page
+from pipeline.export.page_models import PageModels
 from pipeline.export.subject import Subject
 from pipeline.support.page.charts import WIDTH
+from tests.demo import DEMO
 from tests.export.made_up import study, training
 from tests.support.page.parsed import Page
 
@@ -58,6 +60,21 @@ def test_other_peoples_words_stay_words(subject):
     for figures in re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL):
         json.loads(figures)
     assert f"{HOSTILE} writes" in texts(html)
+
+
+def test_a_page_runs_its_models_in_place_of_a_sample_text_or_says_why_it_has_none():
+    subject = Subject("training", "one", (training(),))
+    with_none = page(subject, [], [], PageModels(("a",), "letters", [], None, [], [HOSTILE]))
+    with_one = page(subject, [], [], PageModels(("a",), "letters", [{}], None, [], [HOSTILE]))
+    assert (with_one.count("<script>"), with_none.count("<script>")) == (2, 1)
+    assert [f"{HOSTILE} writes" in texts(html) for html in (with_one, with_none)] == [False, True]
+    assert HOSTILE in Page(with_none).texts[""]
+
+
+def test_the_demo_is_made_of_the_templates_and_small():
+    demo = DEMO.read_text()
+    assert [name for name in ("model.html", "model.js") if (TEMPLATES / name).read_text() not in demo] == []
+    assert len(demo.encode()) < 1_500_000
 
 
 def test_trainings_on_different_characters_share_no_chart():

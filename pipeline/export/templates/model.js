@@ -243,3 +243,255 @@ function sampled(logProbabilities, temperature, random, forbidden = -1) {
 }
 
 // --- the page ---
+// A text is read letter by letter; each is coloured by its surprise, and the model writes on from the last one.
+if (document.getElementById("models")) {
+  const page = JSON.parse(document.getElementById("models").textContent);
+  const [V, UNKNOWN, AT_ONCE, PER_SECOND] = [page.symbols.length, page.symbols.indexOf("<unk>"), 250, 25]; // letters
+  const live = document.getElementById("live"), find = name => live.querySelector(name);
+  const [own, shade, write, seed, temperature, pick] = ["textarea", ".shade", ".first", ".seed", ".temperature", "#live-pick"].map(find);
+  const NAMES = { " ": ["␣", "space"], "\n": ["↵", "line break"], "\t": ["⇥", "tab"] };
+  const shown = symbol => NAMES[symbol]?.[0] ?? symbol, spoken = symbol => NAMES[symbol]?.[1] ?? symbol;
+  const idOf = new Map(page.symbols.map((symbol, id) => [symbol, id]).filter(([, id]) => id !== UNKNOWN));
+  const number = value => value.toLocaleString("en");
+
+  // A model with the steps that it has made over a text: step i has the distribution after character i.
+  function reader(model) {
+    const steps = [];
+    let ids = [];
+    const keep = wanted => {
+      const changed = steps.findIndex((_, place) => ids[place] !== wanted[place]);
+      if (changed >= 0) steps.length = changed;
+      ids = wanted;
+    };
+    return { steps, keep, next: () => steps.push(model.step(steps.at(-1)?.state ?? model.start(), ids[steps.length])) };
+  }
+
+  let chosen = page.models.length - 1, readers, kinds, kind;
+  const networks = []; // unpacked once they are chosen
+  const counting = page.counting && reader(countingModel(page.counting, V));
+  let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
+  let painted = 0, draft = null, due = 0, frame = 0;
+
+  function choose(index) {
+    const model = page.models[chosen = index];
+    networks[index] ??= networkModel(model, V, page.tables);
+    readers = { network: reader(networks[index]), ...(counting && { counting }) };
+    kinds = [...Object.keys(readers), ...(counting && model.both ? ["both"] : [])];
+    if (!kinds.includes(kind)) kind = "network";
+    for (const label of live.querySelectorAll(".kinds label")) label.hidden = !kinds.includes(label.firstChild.value);
+    const perplexity = model.test_perplexity.toFixed(3);
+    const facts = [["", model.label], ["MACs per character", number(model.macs_per_char)], ["parameters", number(model.parameters)], ["test perplexity", perplexity]];
+    find(".facts").replaceChildren(...facts.map(([name, value]) => {
+      const fact = document.createElement("span");
+      fact.append(Object.assign(document.createElement("b"), { textContent: value }), ` ${name}`);
+      return fact;
+    }));
+    pick.setAttribute("aria-valuetext", [...model.picks.map(name => `@${name}`), ...facts.map(([name, value]) => `${value} ${name}`)].join(", "));
+    [...find(".stops").children].forEach((stop, place) => stop.classList.toggle("chosen", place === index));
+    const [packed, split] = model.packed_test_perplexity ? [model.packed_test_perplexity, "test"] : [model.packed_val_perplexity, "validation"];
+    const recorded = split === "test" ? model.test_perplexity : model.val_perplexity;
+    const changed = packed ? `: ${split} perplexity ${packed.toFixed(4)} instead of ${recorded.toFixed(4)}` : "";
+    const pruned = model.tables === null ? "" : ", and its n-grams are pruned";
+    const remarks = [`In this page the network's weights have ${model.bits} bits each${pruned}${changed}.`, ...page.remarks];
+    if (counting) remarks.splice(1, 0, `Counting is ${page.counting.label}${page.counting.test_perplexity ? `: test perplexity ${page.counting.test_perplexity.toFixed(3)}` : ""}.`);
+    find(".remarks").replaceChildren(...remarks.map(text => Object.assign(document.createElement("li"), { textContent: text })));
+  }
+
+  const distribution = (place, of = kind) => of === "both"
+    ? both(page.models[chosen].both.kind, page.models[chosen].both.weight, readers.network.steps[place].logProbabilities, counting.steps[place].logProbabilities)
+    : readers[of].steps[place].logProbabilities;
+
+  // The text's characters, as the alphabet has them: `read` is the place among the ids that are read, or -1.
+  function parse() {
+    let at = 0;
+    const heard = [];
+    const parsed = Array.from(own.value, text => {
+      const symbol = page.alphabet !== "letters" ? text : /[a-z]/i.test(text) ? text.toLowerCase() : " ";
+      const again = page.alphabet === "letters" && symbol === " " && page.symbols[heard.at(-1)] === " ";
+      const letter = { text, at, id: again ? -1 : idOf.get(symbol) ?? -1, read: -1 };
+      if (letter.id >= 0) letter.read = heard.push(letter.id) - 1;
+      at += text.length;
+      return letter;
+    });
+    const differs = parsed.findIndex((letter, place) => letter.text !== letters[place]?.text);
+    const kept = differs < 0 ? parsed.length : differs;
+    painted = Math.min(painted, kept);
+    [letters, ids] = [parsed, heard];
+    while (shade.children.length > kept) shade.lastElementChild.remove();
+    shade.append(...letters.slice(kept).map(letter => Object.assign(document.createElement("span"), { textContent: letter.text })));
+    Object.values(readers).forEach(each => each.keep(ids));
+    scores.length = Math.min(scores.length, ...Object.values(readers).map(each => each.steps.length));
+    const others = [...new Set(letters.filter(({ text, id }) => page.alphabet === "letters" ? /[^a-z\s]/i.test(text) : id < 0).map(({ text }) => text))];
+    find("#live-hint").textContent = page.alphabet === "letters"
+      ? `It reads the letters a to z and spaces: capitals count as small letters, ${others.length ? `“${others.slice(0, 8).join("")}” and all else` : "all else"} as a space.`
+      : others.length ? `It has never seen “${others.slice(0, 8).join("")}” and skips such characters.` : `It knows ${V - 1} characters.`;
+  }
+
+  // One animation frame: read, score and write for some milliseconds, then paint what is new.
+  function work(now) {
+    frame = 0;
+    const end = performance.now() + 10;
+    do {
+      if (scores.length < ids.length) {
+        for (const each of Object.values(readers)) if (each.steps.length === scores.length) each.next();
+        const place = scores.length;
+        scores.push(Object.fromEntries(kinds.map(each => [each, place ? -distribution(place - 1, each)[ids[place]] / Math.LN2 : NaN])));
+      } else if (draft?.left && ids.length && now >= due) {
+        const id = sampled(distribution(ids.length - 1), Number(temperature.value), draft.random, UNKNOWN);
+        draft.text += page.symbols[id];
+        draft.left--;
+        due = draft.isPaced ? now + 1000 / PER_SECOND : 0;
+        own.setRangeText(page.symbols[id], own.value.length, own.value.length, "preserve");
+        if (own.value.length >= own.maxLength) draft.left = 0;
+        parse();
+      } else break;
+    } while (performance.now() < end);
+    paint();
+    if (scores.length < ids.length || draft?.left) go();
+    else settle();
+  }
+  const go = () => { frame ||= requestAnimationFrame(work); };
+
+  function paint() {
+    const pad = find(".pad"), atEnd = pad.scrollHeight - pad.scrollTop - pad.clientHeight < 60;
+    for (; painted < letters.length && letters[painted].read < scores.length; painted++) {
+      const { id, read, at, text } = letters[painted], span = shade.children[painted];
+      const bits = read > 0 ? scores[read][kind] : 0;
+      span.style.backgroundColor = `rgb(var(--hot) / ${Math.min(bits / 8, 1).toFixed(2)})`;
+      span.classList.toggle("skipped", id < 0 && page.alphabet !== "letters");
+      span.classList.toggle("written", draft !== null && at >= draft.prompt.length);
+    }
+    if (draft?.left && atEnd) pad.scrollTop = pad.scrollHeight;
+    for (const each of kinds) {
+      const known = scores.slice(1);
+      find(`[data-kind=${each}]`).textContent = known.length ? (known.reduce((sum, score) => sum + score[each], 0) / known.length).toFixed(2) : "–";
+    }
+    write.textContent = draft?.left ? "Stop" : "Write";
+    read();
+  }
+
+  // The readout of the letter before the cursor, or under the pointer, and the distribution after it.
+  const cursor = () => {
+    const end = document.activeElement === own && !draft?.left ? own.selectionEnd : own.value.length;
+    return letters.findLastIndex(letter => letter.at < end);
+  };
+  function sentence(place) {
+    const letter = letters[place];
+    if (!letter) return "Type or paste a text, or let it write.";
+    const name = `“${spoken(letter.text)}”`;
+    if (letter.read < 0) return page.alphabet === "letters" ? `${name} belongs to the space before it.` : `${name} is skipped: the model has never seen it.`;
+    if (letter.read >= scores.length) return "";
+    if (!letter.read) return `${name} is the first letter: nothing comes before it.`;
+    return `${name} cost ${kinds.map(each => `${each} ${scores[letter.read][each].toFixed(2)}`).join(", ")} bits.`;
+  }
+  function expected(place) {
+    const last = letters.slice(0, place + 1).findLast(letter => letter.read >= 0)?.read ?? -1;
+    if (last < 0 || last >= scores.length) return [];
+    const likely = Array.from(distribution(last), (log, id) => ({ id, probability: Math.exp(log) })).filter(({ id }) => id !== UNKNOWN);
+    return likely.sort((one, other) => other.probability - one.probability);
+  }
+  const percent = ({ id, probability }, name) => `${name(page.symbols[id])} ${(100 * probability).toFixed(0)} %`;
+  const bars = Array.from({ length: page.alphabet === "letters" ? V - 1 : Math.min(15, V - 1) }, () => document.createElement("div"));
+  for (const bar of bars) {
+    bar.append(document.createElement("b"), document.createElement("span"));
+    bar.firstChild.append(document.createElement("i"));
+  }
+
+  function read(hovered) {
+    const place = cursor(), likely = expected(place);
+    find(".cost").textContent = sentence(hovered ?? place);
+    const next = likely.slice(0, 3).map(each => percent(each, shown)).join(", ");
+    find(".next").textContent = likely.length ? `Next letter: ${next}` : "Next letter";
+    const drawn = page.alphabet === "letters" ? [...likely].sort((one, other) => one.id - other.id) : likely;
+    bars.forEach((bar, index) => {
+      bar.firstChild.firstChild.style.height = `${100 * (drawn[index]?.probability ?? 0)}%`;
+      if (drawn[index]) bar.lastChild.textContent = shown(page.symbols[drawn[index].id]);
+    });
+  }
+
+  // What a screen reader says, once nothing has changed for a while.
+  let pause = 0;
+  function settle() {
+    clearTimeout(pause);
+    pause = setTimeout(() => {
+      const place = cursor(), next = expected(place).slice(0, 3).map(each => percent(each, spoken)).join(", ");
+      const wrote = draft?.text && document.activeElement !== own ? `It wrote: ${draft.text}. ` : "";
+      find(".said").textContent = `${wrote}${sentence(place)} ${next && `Next: ${next}.`}`;
+    }, 1000);
+  }
+
+  // The same text, model, temperature and seed: the same letters.
+  function begin(prompt, length, isPaced) {
+    draft = { prompt, text: "", random: generator(Number(seed.value)), left: length, isPaced };
+    painted = Math.min(painted, letters.findIndex(letter => letter.at >= prompt.length) >>> 0);
+    own.value = prompt;
+    changed();
+  }
+  function changed() {
+    due = 0;
+    parse();
+    go();
+  }
+  const prompt = () => draft?.prompt ?? own.value;
+  const rewrite = () => { if (draft?.text) begin(draft.prompt, draft.text.length + draft.left, false); };
+  const stop = () => { if (draft) draft.left = 0; };
+  const first = [..."the ", page.symbols.find(symbol => [...symbol].length === 1)].filter(symbol => idOf.has(symbol)).join("").slice(0, 4);
+
+  write.addEventListener("click", () => {
+    if (draft?.left) return stop();
+    if (!ids.length) own.value = first;
+    if (page.alphabet === "letters" && /[^a-z\s]$/i.test(own.value)) own.value += " "; // "it." is read as "it "
+    if (!draft) return begin(own.value, AT_ONCE, true);
+    Object.assign(draft, { left: AT_ONCE, isPaced: true });
+    go();
+  });
+  find(".another").addEventListener("click", () => {
+    seed.value = Number(seed.value) + 1;
+    begin(prompt() || first, AT_ONCE, true);
+  });
+  find(".clear").addEventListener("click", () => {
+    [draft, own.value] = [null, ""];
+    own.focus();
+    changed();
+  });
+  seed.addEventListener("change", () => begin(prompt() || first, AT_ONCE, true));
+  const warmth = () => { find(".write output").textContent = Number(temperature.value).toFixed(1); };
+  temperature.addEventListener("input", () => { warmth(); rewrite(); });
+  own.addEventListener("input", () => {
+    if (draft) [draft, painted] = [null, 0]; // what was written is the reader's text now
+    changed();
+  });
+  own.addEventListener("keydown", event => { if (event.key === "Escape") stop(); });
+  document.addEventListener("selectionchange", () => { if (document.activeElement === own && !draft?.left) { read(); settle(); } });
+  own.addEventListener("pointermove", event => {
+    const span = document.elementsFromPoint(event.clientX, event.clientY).find(element => element.parentElement === shade);
+    read(span && [...shade.children].indexOf(span));
+  });
+  own.addEventListener("pointerleave", () => read());
+  pick.addEventListener("input", () => {
+    choose(Number(pick.value));
+    [scores, painted] = [[], 0];
+    changed();
+    rewrite();
+  });
+  find(".kinds").addEventListener("change", event => {
+    [kind, painted] = [event.target.value, 0];
+    go();
+  });
+
+  for (const each of ["network", ...(counting ? ["counting"] : []), ...(page.models.some(model => model.both) && counting ? ["both"] : [])]) {
+    const label = document.createElement("label"), figure = Object.assign(document.createElement("b"), { textContent: "–" });
+    figure.dataset.kind = each;
+    label.append(Object.assign(document.createElement("input"), { type: "radio", name: "kind", value: each, checked: each === "network" }), each, figure);
+    find(".kinds").append(label);
+  }
+  pick.max = pick.value = chosen;
+  find(".front").hidden = !chosen;
+  if (chosen) find(".front").append(find(".facts"));
+  find(".stops").replaceChildren(...page.models.map(model => Object.assign(document.createElement("span"), { textContent: model.picks.map(name => `@${name}`).join(" ") || model.label })));
+  find(".bars").replaceChildren(...bars);
+  warmth();
+  choose(chosen);
+  live.hidden = false;
+  begin(first, AT_ONCE / 2, true);
+}

@@ -109,6 +109,13 @@ class Explorer:
 
 
 @dataclass(frozen=True)
+class Markup:
+    """Elements as they are, which a script of the page brings to life; HTML only."""
+
+    html: str
+
+
+@dataclass(frozen=True)
 class Section:
     """Blocks under a title that a click unfolds, left out if there are none; ``summary`` stands beside the title."""
 
@@ -119,14 +126,19 @@ class Section:
     summary: Sequence[Span] = ()
 
 
-Block = Union[Heading, Paragraph, Points, Bullets, Commands, Table, Drawing, Explorer, Section]  # noqa: UP007
+Block = Union[Heading, Paragraph, Points, Bullets, Commands, Table, Drawing, Explorer, Markup, Section]  # noqa: UP007
 
 
 @dataclass(frozen=True)
 class Page:
-    """A title, an introduction, a chart beside it, and sections."""
+    """A title, an introduction, a chart beside it, and sections.
+
+    ``opening`` stands between title and introduction; ``scripts`` run after the page's own.
+    """
 
     title: str
     lead: Sequence[Block]
     sections: Sequence[Section]
     chart: Drawing | Explorer | None = None
+    opening: Sequence[Block] = ()
+    scripts: Sequence[str] = ()

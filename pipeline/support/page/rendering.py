@@ -38,10 +38,11 @@ def _escaped(text: str) -> str:
 
 
 def html(page: Page) -> str:
-    """The page as one HTML file, which may run its own script only."""
-    script = shared("page.js")
-    source = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-    return _environment(is_html=True).get_template("page.html.jinja").render(page=page, script=script, source=source)
+    """The page as one HTML file, which may run its own scripts only."""
+    scripts = [shared("page.js"), *page.scripts]
+    digests = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+    template = _environment(is_html=True).get_template("page.html.jinja")
+    return template.render(page=page, scripts=scripts, sources=" ".join(f"'sha256-{digest}'" for digest in digests))
 
 
 def markdown(page: Page) -> str:

@@ -41,9 +41,8 @@ def every_block(words: str) -> list[doc.Block]:
 
 def of(words: str) -> doc.Page:
     commands = doc.Section("Run", [doc.Commands(["tmlm train '*' <b>", "tmlm runs"])], "run")
-    return doc.Page(
-        words, [], [doc.Section(words, every_block(words), "all"), doc.Section("None", [], "none"), commands]
-    )
+    sections = [doc.Section(words, every_block(words), "all"), doc.Section("None", [], "none"), commands]
+    return doc.Page(words, [], sections, opening=[doc.Markup("<i>1</i>")], scripts=["let one = 1;"])
 
 
 def test_every_text_of_every_block_is_in_both_pages():
@@ -74,15 +73,16 @@ def test_commands_stand_as_they_are_typed():
     assert "\n\n    tmlm train '*' <b>\n    tmlm runs\n" in markdown(of("word"))
 
 
-def test_a_page_needs_nothing_but_itself_and_runs_its_own_script_only():
+def test_a_page_needs_nothing_but_itself_and_runs_its_own_scripts_only():
     text = html(of("word"))
     made = Page(text)
     assert not made.all("img") + made.all("link") + made.all("iframe")
     assert not re.search(r"@import|url\(|<[^>]*\son\w+=|javascript:", text)
     (policy,) = [meta["content"] for meta in made.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
-    (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
-    source = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src {source}"
+    scripts = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    sources = [f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts]
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src {' '.join(sources)}"
+    assert scripts[1:] == ["let one = 1;"]
 
 
 def test_links_lead_somewhere_table_heads_have_scopes_and_charts_labels():

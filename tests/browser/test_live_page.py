@@ -1,0 +1,135 @@
+"""The model that runs in an exported page, as a person uses it: it writes, reads, and changes with a study's slider."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import Lab, Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.browser
+
+COLOURS = "[...document.querySelectorAll('#live .shade span')].map(letter => letter.style.backgroundColor)"
+
+
+class Live:
+    """The page's elements by what they are for."""
+
+    def __init__(self, page: "Page") -> None:
+        self.page = page
+        self.live = page.locator("#live")
+        self.text = self.live.get_by_role("textbox", name="Text for the model")
+        self.idle()
+
+    def idle(self) -> None:
+        """Wait until nothing is written any more."""
+        self.live.get_by_role("button", name="Write").wait_for()
+
+    def button(self, name: str) -> "Locator":
+        return self.live.get_by_role("button", name=name)
+
+    def written(self) -> str:
+        """The text once it is complete."""
+        self.idle()
+        return str(self.text.input_value())
+
+    def bits(self, kind: str) -> float:
+        """The bits per character that are shown, once they are known."""
+        shown = self.live.locator(f"[data-kind={kind}]")
+        shown.filter(has_text=".").wait_for()
+        return float(shown.inner_text())
+
+    def colours(self) -> list[str]:
+        self.live.locator(".shade span:last-child[style]").wait_for(state="attached")
+        return list(self.page.evaluate(COLOURS))
+
+
+@pytest.fixture
+def training(lab: Lab, visit: Visit) -> Live:
+    return Live(visit((lab.exports / "training" / "index.html").as_uri()).page)
+
+
+@pytest.fixture
+def study(lab: Lab, visit: Visit) -> Live:
+    return Live(visit((lab.exports / "study" / "index.html").as_uri()).page)
+
+
+def test_a_seed_writes_its_own_text_and_writing_goes_on_where_it_was_stopped(training: Live):
+    first = training.written()
+    assert first.startswith("the ")
+    training.button("Another").click()
+    training.button("Stop").click()
+    begun = training.written()
+    training.button("Write").click()
+    training.button("Stop").wait_for()
+    other = training.written()
+    assert other.startswith(begun)
+    assert not other.startswith(first)
+    training.live.get_by_label("seed").fill("0")
+    training.text.focus()
+    training.button("Stop").wait_for()
+    assert training.written().startswith(first)
+
+
+@pytest.mark.ci
+def test_a_typed_text_is_coloured_by_the_chosen_kind_and_the_cursor_tells_a_letters_bits(training: Live):
+    training.button("Clear").click()
+    training.page.keyboard.type("Hello, World")
+    bits = {kind: training.bits(kind) for kind in ("network", "counting", "both")}
+    assert len({*bits.values()}) == 3
+    network = training.colours()
+    assert len(network) == len("Hello, World")
+    training.page.keyboard.press("Tab")
+    training.page.keyboard.press("ArrowRight")
+    training.live.get_by_role("radio", name="counting", checked=True).wait_for()
+    assert training.colours() != network
+    training.text.press("Home")
+    training.text.press("ArrowRight")
+    training.live.get_by_text("“H” is the first letter").first.wait_for()
+    training.text.press("ArrowRight")
+    training.live.get_by_role("status").filter(has_text="“e” cost network").wait_for(state="attached")
+    assert len(training.live.locator(".bars div").all()) == 27
+
+
+def test_a_change_within_a_text_reads_it_as_if_it_had_been_typed_so(training: Live):
+    training.text.fill("a small change within")
+    whole = (training.colours(), training.bits("network"))
+    training.text.fill("a change within")
+    for _ in "change within":
+        training.text.press("ArrowLeft")
+    training.page.keyboard.type("small ")
+    assert (training.colours(), training.bits("network")) == whole
+
+
+def test_the_slider_of_a_study_changes_the_text_its_bits_and_the_cost(study: Live):
+    def seen() -> tuple[str, float, str]:
+        text = study.written()
+        return text, study.bits("network"), study.live.locator(".facts").inner_text()
+
+    best = seen()
+    slider = study.live.get_by_role("slider", name="Which network?")
+    slider.press("Home")
+    study.live.get_by_text("@small").locator("visible=true").first.wait_for()
+    smallest = seen()
+    assert all(one != other for one, other in zip(best, smallest, strict=True))
+    slider.press("End")
+    study.page.wait_for_timeout(100)
+    assert seen() == best
+
+
+@pytest.mark.parametrize("what", ["training", "study"])
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_nothing(lab: Lab, visit: Visit, what, colours):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="`make browser` installs it").Axe()
+    opened = visit((lab.exports / what / "index.html").as_uri(), colours=colours)
+    Live(opened.page)
+    found = axe.run(opened.page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    assert opened.errors == []
+
+
+def test_a_character_in_no_alphabet_is_said_to_be_read_as_a_space(training: Live):
+    training.text.fill("naïve")
+    training.live.get_by_text("“ï” and all else as a space").wait_for()
