@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from copy import deepcopy
@@ -41,12 +40,8 @@ from pipeline.training.mixing import costs_with_ngram
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
 MODEL_BYTES = {"training": 1_200_000, "study": 2_600_000}  # of a page's 1.5 and 3 MB; the rest are charts and words
-TYPES = {"uint8": "u8", "uint16": "u16", "int8": "i8", "int32": "i32", "float16": "f16", "float32": "f32"}
-LAYER_WEIGHTS = {  # by the names of torch.nn and of models/recurrent.py
-    "weight_ih": "input", "weight_hh": "state", "bias_ih": "input_bias", "bias_hh": "state_bias",
-    "from_input.weight": "input", "from_state.weight": "state",
-    "from_input.bias": "input_bias", "from_state.bias": "state_bias",
-}  # fmt: skip
+OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
+OF_SCRATCH = ("input", "input_bias", "state", "state_bias")  # and of models/recurrent.py, whose book has no last one
 CONTAINS_ITS_TEXT = (
     "N-grams, and networks on top of them, are left out: such a table nearly contains its text, which may not be free "
     "to copy (tmlm export --with-ngrams includes them)."
@@ -223,33 +218,26 @@ def _packed(model: LanguageModel, bits: int, text: _Text | None) -> Entry:
 def rounded_to(bits: int, model: LanguageModel) -> tuple[Entry, LanguageModel]:
     """The weights in bytes (8) with a scale for each row, or as floats (16, 32), and the model that has them."""
     again, learned, arrays = deepcopy(model), dict(model.named_parameters()), {}
+    of_core = [name for name in learned if name.startswith("core.")]
+    kinds = OF_TORCH if model.config.by_torch else OF_SCRATCH[: len(of_core) // model.config.num_layers]
+    short = {name: f"{at // len(kinds)}.{kinds[at % len(kinds)]}" for at, name in enumerate(of_core)}
     for name, values in again.state_dict().items():
         if name not in learned or bits == 32:
-            arrays[_short(name)] = array(values.numpy())
+            array = array_of(values.numpy())
         elif bits == 16:
-            arrays[_short(name)] = array(values.half().numpy())
+            array = array_of(values.half().numpy())
             values.copy_(values.half())
         else:
             largest, rows = in_bytes(values)
-            arrays[_short(name)] = {**array(rows), "scale": array(largest)}
+            array = {**array_of(rows), "scale": array_of(largest)}
             values.copy_(torch.from_numpy(rows * (largest / 127)).view_as(values))
+        arrays[short.get(name, name)] = array
     return arrays, again
 
 
-def _short(name: str) -> str:
-    """The name of a weight in the page: that of a layer's begins with its index."""
-    if not name.startswith("core."):
-        return name
-    layer = re.search(r"layers\.(\d+)|_l(\d+)$", name)
-    assert layer
-    (kind,) = (kind for long, kind in LAYER_WEIGHTS.items() if long in name)
-    return f"{layer[1] or layer[2]}.{kind}"
-
-
 def arrays_of(arrays: Mapping[str, NDArray[Any]]) -> Entry:
-    return {name: array(values) for name, values in arrays.items()}
+    return {name: array_of(values.astype(np.int32) if name == "sizes" else values) for name, values in arrays.items()}
 
 
-def array(values: NDArray[Any]) -> Entry:
-    values = values.astype(np.int32) if values.dtype == np.int64 else values
-    return {"type": TYPES[values.dtype.name], "data": b64encode(values.tobytes()).decode()}
+def array_of(values: NDArray[Any]) -> Entry:
+    return {"type": values.dtype.name, "data": b64encode(values.tobytes()).decode()}

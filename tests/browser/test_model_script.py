@@ -86,7 +86,7 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
     fitted = pruned(ngrams_of(TEXT, VOCAB, LONGEST), VOCAB, 900)
     single = coded(NGramTables(fitted.of_order(5)), is_single=True)
     counting = NGramModel(decoded(single, VOCAB), None)
-    spec = {"tables": {name: page_models.array(values) for name, values in single.items()}}
+    spec = {"tables": page_models.arrays_of(single)}
     counted = np.array(evaluate(LOGS, ["counting", spec, [], VOCAB, READ.tolist()]))
     ours = counting.log_probabilities(np.append(READ, 0), context=1)
     np.testing.assert_allclose(counted, ours, atol=1e-5)

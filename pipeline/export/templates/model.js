@@ -4,14 +4,16 @@
 
 // --- arrays ---
 
-const TYPES = { u8: Uint8Array, u16: Uint16Array, i8: Int8Array, f16: Uint16Array, f32: Float32Array, i32: Int32Array };
+const TYPES = {
+  uint8: Uint8Array, uint16: Uint16Array, int8: Int8Array, int32: Int32Array, float16: Uint16Array, float32: Float32Array,
+};
 
 // The numbers of {type, data in base64, for 8-bit weights the scale of each row}; those of weights are Float32Arrays.
 function numbers({ type, data, scale }) {
   const text = atob(data), bytes = new Uint8Array(text.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
   const found = new TYPES[type](bytes.buffer);
-  if (type === "f16") return Float32Array.from(found, half);
+  if (type === "float16") return Float32Array.from(found, half);
   if (!scale) return found;
   const scales = numbers(scale), columns = found.length / scales.length, weights = new Float32Array(found.length);
   for (let row = 0, i = 0; row < scales.length; row++) {
