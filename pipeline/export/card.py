@@ -1,5 +1,6 @@
 """The README.md of an exported model: a model card as Hugging Face reads it, with code that loads the model."""
 
+import json
 from pathlib import Path
 
 import yaml
@@ -54,7 +55,7 @@ def card(training: RecordedTraining, model: LanguageModel, vocabulary: Vocabular
         facts=model_facts(training.configuration, training.result),
         names=tensor_names(model),
         is_on_top=config.on_top_of != "nothing",
-        prompt=repr(prompts_for(vocabulary)[0]),
+        prompt=json.dumps(prompts_for(vocabulary)[0], ensure_ascii=False),
     )
     return rendered
 
