@@ -24,8 +24,8 @@ class Live:
         self.idle()
 
     def idle(self) -> None:
-        """Wait until nothing is written any more."""
-        self.live.get_by_role("button", name="Write").wait_for()
+        """Wait until everything is read and written."""
+        self.page.locator("#live[aria-busy=false]").wait_for()
 
     def button(self, name: str) -> "Locator":
         return self.live.get_by_role("button", name=name)
@@ -37,12 +37,11 @@ class Live:
 
     def bits(self, kind: str) -> float:
         """The bits per character that are shown, once they are known."""
-        shown = self.live.locator(f"[data-kind={kind}]")
-        shown.filter(has_text=".").wait_for()
-        return float(shown.inner_text())
+        self.idle()
+        return float(self.live.locator(f"[data-kind={kind}]").inner_text())
 
     def colours(self) -> list[str]:
-        self.live.locator(".shade span:last-child[style]").wait_for(state="attached")
+        self.idle()
         return list(self.page.evaluate(COLOURS))
 
 

@@ -248,7 +248,8 @@ function sampled(logProbabilities, temperature, random, forbidden = -1) {
 // A text is read letter by letter; each is coloured by its surprise, and the model writes on from the last one.
 if (document.getElementById("models")) {
   const page = JSON.parse(document.getElementById("models").textContent);
-  const [V, UNKNOWN, AT_ONCE, PER_SECOND] = [page.symbols.length, page.symbols.indexOf("<unk>"), 250, 25]; // letters
+  const V = page.symbols.length, UNKNOWN = page.symbols.indexOf("<unk>"), AT_ONCE = 250; // characters to write
+  const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 40; // milliseconds for each
   const live = document.getElementById("live"), find = name => live.querySelector(name);
   const [own, shade, write, seed, temperature, pick] = ["textarea", ".shade", ".first", ".seed", ".temperature", "#live-pick"].map(find);
   const NAMES = { " ": ["␣", "space"], "\n": ["↵", "line break"], "\t": ["⇥", "tab"] };
@@ -315,12 +316,15 @@ if (document.getElementById("models")) {
       at += text.length;
       return letter;
     });
-    const differs = parsed.findIndex((letter, place) => letter.text !== letters[place]?.text);
-    const kept = differs < 0 ? parsed.length : differs;
-    painted = Math.min(painted, kept);
+    let same = 0, after = 0; // characters that stay before and after a change; those after keep their colours for now
+    const shorter = Math.min(parsed.length, letters.length);
+    while (same < shorter && parsed[same].text === letters[same].text) same++;
+    while (after < shorter - same && parsed.at(-1 - after).text === letters.at(-1 - after).text) after++;
+    for (let gone = letters.length - after; gone > same; gone--) shade.children[same].remove();
+    const added = parsed.slice(same, parsed.length - after).map(letter => Object.assign(document.createElement("span"), { textContent: letter.text }));
+    if (added.length) shade.children[same - 1] ? shade.children[same - 1].after(...added) : shade.prepend(...added);
+    painted = Math.min(painted, same);
     [letters, ids] = [parsed, heard];
-    while (shade.children.length > kept) shade.lastElementChild.remove();
-    shade.append(...letters.slice(kept).map(letter => Object.assign(document.createElement("span"), { textContent: letter.text })));
     Object.values(readers).forEach(each => each.keep(ids));
     scores.length = Math.min(scores.length, ...Object.values(readers).map(each => each.steps.length));
     const others = [...new Set(letters.filter(({ text, id }) => page.alphabet === "letters" ? /[^a-z\s]/i.test(text) : id < 0).map(({ text }) => text))];
@@ -342,7 +346,7 @@ if (document.getElementById("models")) {
         const id = sampled(distribution(ids.length - 1), Number(temperature.value), draft.random, UNKNOWN);
         draft.text += page.symbols[id];
         draft.left--;
-        due = draft.isPaced ? now + 1000 / PER_SECOND : 0;
+        due = draft.pace && now + draft.pace;
         own.setRangeText(page.symbols[id], own.value.length, own.value.length, "preserve");
         if (own.value.length >= own.maxLength) draft.left = 0;
         parse();
@@ -352,7 +356,10 @@ if (document.getElementById("models")) {
     if (scores.length < ids.length || draft?.left) go();
     else settle();
   }
-  const go = () => { frame ||= requestAnimationFrame(work); };
+  const go = () => {
+    live.ariaBusy = true;
+    frame ||= requestAnimationFrame(work);
+  };
 
   function paint() {
     const pad = find(".pad"), atEnd = pad.scrollHeight - pad.scrollTop - pad.clientHeight < 60;
@@ -414,6 +421,7 @@ if (document.getElementById("models")) {
   // What a screen reader says, once nothing has changed for a while.
   let pause = 0;
   function settle() {
+    live.ariaBusy = false;
     clearTimeout(pause);
     pause = setTimeout(() => {
       const place = cursor(), next = expected(place).slice(0, 3).map(each => percent(each, spoken)).join(", ");
@@ -423,8 +431,8 @@ if (document.getElementById("models")) {
   }
 
   // The same text, model, temperature and seed: the same letters.
-  function begin(prompt, length, isPaced) {
-    draft = { prompt, text: "", random: generator(Number(seed.value)), left: length, isPaced };
+  function begin(prompt, length = AT_ONCE, pace = PACE) {
+    draft = { prompt, text: "", random: generator(Number(seed.value)), left: length, pace };
     painted = Math.min(painted, letters.findIndex(letter => letter.at >= prompt.length) >>> 0);
     own.value = prompt;
     changed();
@@ -435,7 +443,7 @@ if (document.getElementById("models")) {
     go();
   }
   const prompt = () => draft?.prompt ?? own.value;
-  const rewrite = () => { if (draft?.text) begin(draft.prompt, draft.text.length + draft.left, false); };
+  const rewrite = () => { if (draft?.text) begin(draft.prompt, draft.text.length + draft.left, 0); };
   const stop = () => { if (draft) draft.left = 0; };
   const first = [..."the ", page.symbols.find(symbol => [...symbol].length === 1)].filter(symbol => idOf.has(symbol)).join("").slice(0, 4);
 
@@ -443,20 +451,20 @@ if (document.getElementById("models")) {
     if (draft?.left) return stop();
     if (!ids.length) own.value = first;
     if (page.alphabet === "letters" && /[^a-z\s]$/i.test(own.value)) own.value += " "; // "it." is read as "it "
-    if (!draft) return begin(own.value, AT_ONCE, true);
-    Object.assign(draft, { left: AT_ONCE, isPaced: true });
+    if (!draft) return begin(own.value);
+    Object.assign(draft, { left: AT_ONCE, pace: PACE });
     go();
   });
   find(".another").addEventListener("click", () => {
     seed.value = Number(seed.value) + 1;
-    begin(prompt() || first, AT_ONCE, true);
+    begin(prompt() || first);
   });
   find(".clear").addEventListener("click", () => {
     [draft, own.value] = [null, ""];
     own.focus();
     changed();
   });
-  seed.addEventListener("change", () => begin(prompt() || first, AT_ONCE, true));
+  seed.addEventListener("change", () => begin(prompt() || first));
   const warmth = () => { find(".write output").textContent = Number(temperature.value).toFixed(1); };
   temperature.addEventListener("input", () => { warmth(); rewrite(); });
   own.addEventListener("input", () => {
@@ -495,5 +503,5 @@ if (document.getElementById("models")) {
   warmth();
   choose(chosen);
   live.hidden = false;
-  begin(first, AT_ONCE / 2, true);
+  begin(first, AT_ONCE / 2);
 }
