@@ -137,7 +137,10 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
 
 @torch.random.fork_rng(devices=[])
 def report_print_out(config: ModelConfig, vocab_size: int) -> str:
-    """ptflops' print-out as in the report's figures (recurrent layers, 1,024 characters), or why there is none."""
+    """ptflops' printed output as in the report's figures: the recurrent layers alone, 1,024 characters.
+
+    For a cell that torch.nn lacks, a sentence that says so.
+    """
     if not CELLS[config.cell].torch_layer:
         return f"No print-out by ptflops: torch.nn has no {config.cell} layer, so all of these follow from formulas.\n"
     input_size = config.embedding_size or vocab_size

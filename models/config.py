@@ -101,7 +101,10 @@ def check_range(
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape, regularisation and initialisation of a character language model. Sizes are numbers of units."""
+    """Shape, regularisation and initialisation of a character language model. Sizes are numbers of units.
+
+    Raises ConfigError for a value that is not allowed.
+    """
 
     cell: str = option("lstm", help="Recurrent cell.", preset=True, choices=CELLS)
     num_layers: int = option(

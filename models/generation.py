@@ -60,7 +60,10 @@ def complete(
 
 
 def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Tensor) -> tuple[Tensor, State]:
-    """ids (B, T), penalty (V,), -inf for forbidden ids -> logits (B, V) after the last id, on the CPU; new state."""
+    """ids (B, T) on the CPU -> logits (B, V) after the last id, on the CPU; new state on the model's device.
+
+    ``penalty`` (V,) is added to the logits: -inf for forbidden ids, else 0.
+    """
     training = model.training
     if training:
         model.eval()

@@ -134,7 +134,10 @@ class LanguageModel(nn.Module):
             parameter.mul_(factor)
 
     def use_kernel(self, kernel: Kernel) -> None:
-        """Compute GRU and RNN layers, if there are any, by torch.nn ("torch") or ``models.by_hand`` ("by-hand")."""
+        """Compute torch.nn's GRU and RNN layers by torch.nn ("torch") or ``models.by_hand`` ("by-hand").
+
+        ``kernel`` stays "torch" for a model without such layers.
+        """
         layers = [module for module in self.modules() if isinstance(module, by_hand.ByHand)]
         for layer in layers:
             layer.by_hand = kernel == "by-hand"

@@ -116,7 +116,10 @@ class Recurrent(nn.Module):
 
     @torch.no_grad()
     def load_torch(self, module: nn.Module) -> None:
-        """Copy the weights of torch.nn's layers of the same shape, a module or a list, into "torch" ``Layer``s."""
+        """Copy the weights of torch.nn's layers of the same shape, one module or a list of them, into ``Layer``s.
+
+        Only for ``equations="torch"``. Raises ValueError for another number of parameters.
+        """
         ours = [  # in torch.nn's order
             layer.get_parameter(name)
             for layer in self.layers

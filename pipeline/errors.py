@@ -65,7 +65,10 @@ def option_name(field_name: str) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, NumPy or torch is out of memory; torch's errors are known by name, so as not to import it."""
+    """Whether an error means out of memory: the MemoryError of Python and NumPy, or torch's on any device.
+
+    torch raises a plain RuntimeError on a CPU, and a subclass on a GPU, recognised by name so as not to import torch.
+    """
     is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torchs)
 

@@ -39,7 +39,10 @@ def text_sizes(train_chars: int) -> list[int]:
 
 
 def planned(train_chars: int, minutes: float = USUAL_MINUTES) -> list[Planned]:
-    """All networks for a text, the default one once; ``minutes`` scales budgets that take about USUAL_MINUTES."""
+    """All networks for a text with ``train_chars`` training characters; the default network is among them once.
+
+    ``minutes`` scales all budgets, which take about USUAL_MINUTES by default.
+    """
     budget, default = BUDGET_CHARS["stream"], SHAPES["stream"]
 
     def network(family: Family, chars: float, limit: int = 0, **options: Any) -> Planned:

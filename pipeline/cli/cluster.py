@@ -32,7 +32,11 @@ cluster_option = click.option(
 
 
 def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool":
-    """The function that makes a command's pool: on a cluster, whose MLflow server becomes the store, or local."""
+    """Return the function that makes a command's pool: on the nodes of a cluster or, if "", in local processes.
+
+    With a cluster, its MLflow server becomes the store of this process. Raises InputError if MLFLOW_TRACKING_URI names
+    another one.
+    """
     if not cluster:
         from pipeline.stages.tasks import train_in_processes
 

@@ -22,7 +22,10 @@ class Completed(click.ParamType):
 
 
 def _runs(stage: str, beginning: str) -> list[CompletionItem]:
-    """The latest runs of a stage whose id (or name, of trainings) begins so, each with what it is beside it."""
+    """The latest runs of a stage whose id begins so, as short ids unless that is longer; for trainings, names too.
+
+    Each has what it is beside it.
+    """
     from pipeline.tracking import recorded, references, store
 
     length = recorded.SHORT_ID if len(beginning) <= recorded.SHORT_ID else None

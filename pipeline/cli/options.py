@@ -83,7 +83,10 @@ def option_fields(config: type) -> list[Field]:
 
 
 def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = True) -> Callable[[Command], Command]:
-    """Add options for the dataclasses' fields, or for ``only`` some; ``with_preset``: what it decides is ``auto``."""
+    """Add options for all fields of the dataclasses, or for those named in ``only``, in the order of the fields.
+
+    ``with_preset``: the command has a preset, so that the options that depend on it default to ``auto``.
+    """
 
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
@@ -121,7 +124,10 @@ length_option = click.option(
 
 
 def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """The options given on the command line; under ``mlflow run``, which gives all, those that differ from defaults."""
+    """The options, all made from these dataclasses, that were given on the command line.
+
+    Under ``mlflow run``, which gives every option that MLproject lists, those that differ from their defaults.
+    """
     if UNDER_MLFLOW not in os.environ:
         return {name: value for name, value in options.items() if is_given(name)}
     declared = [field for config in configs for field in option_fields(config)]

@@ -25,7 +25,10 @@ def training_text(result: Mapping[str, Any]) -> str:
 
 
 def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: Mapping[str, Any], further: str) -> str:
-    """The main job: comparison, cost, a sample, next steps (``further``), and each stage's (time, whether reused)."""
+    """The main job: comparison with the baseline, cost, time of each step, a sample and next steps.
+
+    ``seconds`` maps each stage to its time and whether it was reused; ``further`` is the text on next steps.
+    """
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     return (

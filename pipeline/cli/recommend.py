@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 def recommend(
     candidates: Sequence[Candidate], max_macs: float | None = None, max_perplexity: float | None = None
 ) -> Candidate:
-    """Choose by means over seeds: with ``max_macs`` alone the best within it, else the cheapest."""
+    """Choose a candidate by its means over seeds: with ``max_macs`` alone the best within it, else the cheapest.
+
+    Raises InputError if no candidate is within the limits, or without any.
+    """
     if max_macs is None and max_perplexity is None:
         raise InputError("give --max-macs, --max-perplexity or both")
     by_macs = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))

@@ -51,7 +51,10 @@ class Check:
 
 
 def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int, ...]:
-    """The epochs to compare: EPOCHS and the last one that all curves have; none for fewer than two curves."""
+    """The epochs after which a training of ``epochs`` is compared: EPOCHS, and the last one that all curves have.
+
+    Empty with fewer than two curves, as a band needs two.
+    """
     last = min(epochs, *map(len, curves)) if len(curves) > 1 else 0
     return (*(epoch for epoch in EPOCHS if epoch < last), last) if last else ()
 

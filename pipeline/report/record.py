@@ -67,7 +67,10 @@ def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
 
 
 def recorded_reproduction(run_id: str) -> Reproduction:
-    """Read a reproduction from its runs, with the statements of its --statements or else the report's."""
+    """Read a reproduction from its runs, with the statements of its --statements or else the report's.
+
+    Raises InputError if the run is not a reproduction, or has not recorded the facts of its text yet.
+    """
     run = recorded.run_of(run_id)
     if run.stage != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")

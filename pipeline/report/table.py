@@ -116,7 +116,10 @@ def chosen_rows(only: str) -> tuple[Reported, ...]:
 def configurations_of(
     row: Reported, seed: int, role: str = "report", precision: str = "fp32", train_chars: int = TEXT_CHARS
 ) -> tuple[ModelConfig, TrainConfig]:
-    """The configurations that train a row by the report's protocol, or its shape in torch.nn by a recipe of ours."""
+    """The configurations that train a row by the report's protocol, or its shape in torch.nn by our recipe of a role.
+
+    ``train_chars`` is the number of characters of the training text, on which defaults of our recipe depend.
+    """
     options = {"preset": PRESETS[role], **row.model, "seed": seed}
     if role == "report":
         return resolve({**options, "precision": precision})

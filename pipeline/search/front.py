@@ -193,7 +193,10 @@ def evaluate_front(
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
-    """The hypervolume in perplexity times decades of cost after each trial, within the reference (perplexity, cost)."""
+    """The hypervolume after each trial, in perplexity times decades of cost; a failed trial adds nothing.
+
+    ``reference`` is (perplexity, cost).
+    """
     points = [(log10(trial.cost), trial.val_perplexity or reference[0]) for trial in trials]
     corner = (log10(reference[1]), reference[0])
     return [hypervolume(points[: number + 1], corner) for number in range(len(points))]

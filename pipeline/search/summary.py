@@ -85,7 +85,10 @@ def _aliases_text(registered: Mapping[str, Registration]) -> str:
 
 
 def search_note(found: Findings, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
-    """A search as Markdown: picks, a sample of the best model, the front (``name_of`` its members), and counts."""
+    """The picks, a sample text of the best model, the front and the counts of a search as Markdown.
+
+    ``name_of`` returns the Markdown name of a member for the front's table.
+    """
     front, registered, counts = found.evaluated.front, found.registered, f"{_counted(found.counts)}."
     if not front:
         return f"{NO_FRONT}\n\n{counts}"
@@ -99,7 +102,10 @@ def search_note(found: Findings, name_of: Callable[[FrontPoint], str], sample: s
 
 
 def search_table(name: str, found: Findings, commands: Mapping[str, str], link: str) -> str:
-    """The text that `tmlm search` prints at its end: front, picks and rivals, commands (aim -> command), a link."""
+    """The text that `tmlm search` prints at its end: the front, the picks with their rivals, commands, and a link.
+
+    ``commands`` maps what a command does with the picks to the command.
+    """
     rivals = text_table(SHORT_HEADS, picks_and_rivals(found.compared), left=(0, 1))
     parts = (_counted(found.counts), rivals, text_table((), commands.items(), left=(0, 1)), link)
     tail = "\n\n".join(indent(part, "  ") for part in parts if part)

@@ -41,7 +41,10 @@ class TrainedModel:
 
     @classmethod
     def find(cls, model: str) -> "TrainedModel":
-        """Load ``model``, as ``references.checkpoint_of`` takes it; this process then computes with one thread."""
+        """Load ``model``, as ``references.checkpoint_of`` takes it. Raises InputError.
+
+        From then on, this process computes with one thread.
+        """
         torch.set_num_threads(1)
         path, run_id = references.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)

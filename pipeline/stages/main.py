@@ -43,7 +43,10 @@ def pipeline(
     force: bool = False,
     context: TrainingContext = ALONE,
 ) -> PipelineRun:
-    """Prepare, train, evaluate and sample in one parent run; with ``force``, without reusing earlier results."""
+    """Prepare, train, evaluate and sample in one parent run; with ``force``, without reusing earlier results.
+
+    ``context`` is that of the training. Raises what the four stages raise.
+    """
     reuse, corpus = not force, corpus.limited(config.train_chars)
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})

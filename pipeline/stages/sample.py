@@ -39,6 +39,9 @@ def write_texts(model: str, prompts: list[str] | None, length: int, decoding: De
 
 
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """Yield the prompt (None: a default), then each character when it is generated. Raises ConfigError at once."""
+    """Yield the prompt (None: a default that the model can encode), then each character as it is generated.
+
+    Raises ConfigError, before the first piece, for a prompt or a length that is not allowed.
+    """
     chosen = prompts_for(trained.vocabulary)[0] if prompt is None else prompt
     return continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)

@@ -42,7 +42,10 @@ Conclusion = TypeVar("Conclusion")
 
 @contextmanager
 def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterator[RecordedRun | None]:
-    """Hold the lock of a command, or raise InputError(refusal); yield the earlier run whose ``tag`` is the identity."""
+    """Hold the lock of a command, and find the run of an earlier one, whose ``tag`` is the same ``identity``.
+
+    Raises InputError(refusal) if another process runs the command, and InputError if the earlier run is still running.
+    """
     with command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal):
         close_the_dead(store.setup())
         run_id = recorded.latest_run({"stage": stage, tag: identity})
@@ -110,7 +113,10 @@ class Sweep(ABC, Generic[Conclusion]):
         """Draw the conclusions and record them; ``seconds`` is the duration of the command until now."""
 
     def workers(self, workers: int | None) -> int:
-        """--workers, or as many as cores and memory allow for the trainings in ``waiting``; 0 if there are none."""
+        """--workers, or as many as cores and memory allow for the trainings in ``waiting``; 0 if there are none.
+
+        Raises InputError for a configuration that can't be trained.
+        """
         at_once = min(workers or 1, len(self.waiting))
         needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in self.waiting]
         return worker_count(workers, max(needed)) if needed else 0
@@ -133,7 +139,10 @@ class Sweep(ABC, Generic[Conclusion]):
     # --- the estimate ------------------------------------------------------------------------------------------------
 
     def time_steps(self, configurations: Sequence[tuple[ModelConfig, TrainConfig]]) -> None:
-        """Time some steps of some configurations in all workers at once, but for those that kill their process."""
+        """Time some steps of some configurations, in all workers at once, as they will train.
+
+        A configuration that kills its process is left out. Raises the exception of one that fails.
+        """
         self.bar.phase("timing some steps")
         waiting = [TrainingTask("timing", 0, self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
         timings, total = list[Timing](), len(waiting)
@@ -194,7 +203,10 @@ class Sweep(ABC, Generic[Conclusion]):
         self.run_tasks(next_task, lambda: sum(self.expected_seconds(task.model, task.train) for task in waiting))
 
     def run_tasks(self, next_task: Callable[[], TrainingTask | None], seconds_ahead: Callable[[], float]) -> None:
-        """Train the tasks of ``next_task`` until it returns None and none runs; ``seconds_ahead`` are those to come."""
+        """Train the tasks of ``next_task`` until it returns None while no task is running; repeat lost ones.
+
+        ``seconds_ahead`` are the expected seconds of the tasks to come.
+        """
         lost: list[TrainingTask] = []
         running: dict[tuple[str, int, int], tuple[float, float]] = {}  # expected seconds, and the share that is done
         while True:

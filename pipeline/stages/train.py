@@ -208,7 +208,10 @@ class Recorder(Callback):
 def _train(
     experiment_in: Callable[[Path], Experiment], corpus_config: CorpusConfig, context: TrainingContext, run: TrackedRun
 ) -> dict[str, Any]:
-    """Train an experiment (of the folder of the checkpoints) to its end, record it, and return the flat result."""
+    """Train an experiment from its current state to its end, record it, and return the flat result.
+
+    ``experiment_in`` takes the folder of the run's checkpoints.
+    """
     experiment = experiment_in(run.checkpoint_dir)
     corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
     environment, done = machine.environment(), len(experiment.training.history)

@@ -11,7 +11,10 @@ def plain(text: str) -> str:
 
 
 def text_block(text: str) -> str:
-    """A text as a Markdown code block, wrapped at 72 characters: MLflow's UI does not wrap code."""
+    """A text as a Markdown code block, wrapped at 72 characters.
+
+    MLflow's UI does not wrap code: a longer line would push the panel beside the description out of the window.
+    """
     lines = [part for line in text.splitlines() for part in wrap(line, 72) or [""]]
     fence = "`" * max(3, 1 + max(map(len, findall("`+", text)), default=0))
     return "\n".join([fence, *lines, fence])

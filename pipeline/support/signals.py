@@ -53,7 +53,10 @@ def signal_of(stop: BaseException) -> int | None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Defer signals that arrive within the block to its end; blocks may be nested, and do nothing in other threads."""
+    """Defer signals that arrive within the block to its end, however it ends; blocks may be nested.
+
+    In another thread than the main one, where no signal arrives, it does nothing.
+    """
     global _depth, _deferred
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -100,7 +100,10 @@ class Difference(NamedTuple):
 def difference(
     first: Sequence[float] | Floats, second: Sequence[float] | Floats, spread: Spread | None = None
 ) -> Difference:
-    """mean(first) - mean(second) by Welch's t-test, with ``spread`` if a sample has one value or neither varies."""
+    """mean(first) - mean(second) by Welch's t-test, with the Welch-Satterthwaite degrees of freedom.
+
+    If a sample has one value, or neither varies, ``spread`` is used as the standard deviation of a single value.
+    """
     sides = [np.asarray(values, float) for values in (first, second)]
     mean = float(sides[0].mean() - sides[1].mean())
     variances = [float(side.var(ddof=1)) / len(side) if len(side) > 1 else 0.0 for side in sides]  # of the two means

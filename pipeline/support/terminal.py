@@ -17,7 +17,10 @@ def line_width() -> int:
 
 
 def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
-    """Wrap a paragraph at ``line_width()`` columns; ``further`` is the indent of its other lines, if it differs."""
+    """Wrap a paragraph at ``line_width()`` columns, with its first line indented by ``indent``, others by ``further``.
+
+    ``further`` defaults to ``indent``.
+    """
     return fill(
         text,
         line_width(),

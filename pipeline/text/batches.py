@@ -63,7 +63,10 @@ def stream_batches(
 
 
 class WindowData:
-    """The report's protocol: shuffled overlapping windows, each read from a zero state."""
+    """The report's protocol: shuffled overlapping windows, each read from a zero state.
+
+    Raises InputError for a text that is shorter than a window.
+    """
 
     carries_state = False
 

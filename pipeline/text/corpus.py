@@ -73,7 +73,10 @@ class Corpus:
         return len(self.ids)
 
     def limited(self, last_chars: int) -> "Corpus":
-        """This text with only the last ``last_chars`` training characters (0: all); validation and test stay."""
+        """This text with only the last ``last_chars`` training characters (0: all); validation and test are the same.
+
+        Raises InputError for more characters than the training split has.
+        """
         whole = replace(self, last_chars=0)
         if last_chars > whole.train_chars:
             raise InputError(
@@ -355,7 +358,10 @@ def _digest(file: Path) -> str:
 
 
 def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:
-    """Write the ids, piece by piece, and the facts; returns the facts."""
+    """Write the ids, piece by piece, and the facts; returns the facts.
+
+    Raises InputError for a text that is empty, too short or not UTF-8.
+    """
     vocabulary = Vocabulary.of(normalised(text.pieces(source_sha256), alphabet), alphabet)
     characters, digest = 0, hashlib.sha256()
     with atomic_write(folder / IDS_FILE) as file:

@@ -34,7 +34,10 @@ def is_address(corpus: str) -> bool:
 
 
 def public(address: str) -> str:
-    """An http(s) address without user name, password, query and fragment, which may be secret; other text unchanged."""
+    """An http(s) address without user name, password, query and fragment, to show and record; other text unchanged.
+
+    Each of these parts may hold a secret, such as the signature of a signed address.
+    """
     if not is_address(address):
         return address
     scheme, _, rest = address.partition("://")

@@ -27,7 +27,10 @@ FALLBACK = "python-docs"
 
 @dataclass(frozen=True)
 class PublishedText:
-    """A text to download, recognised by its digest; ``file`` is its name in $TMLM_DATA_DIR and in the cache."""
+    """A text that is downloaded when it is first used, and recognised by its digest.
+
+    ``file`` is its name in $TMLM_DATA_DIR and in the cache.
+    """
 
     title: str
     file: str
@@ -128,7 +131,11 @@ class FoundText:
 
 
 def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundText:
-    """Find the text that ``--corpus`` names; downloads only if ``online``, and an address again if ``refresh``."""
+    """Find the text that ``--corpus`` names; downloads only if ``online``, and an address again if ``refresh``.
+
+    Raises InputError for an unknown text or unusable file, and DataUnavailableError for a text that can't be
+    downloaded.
+    """
     if corpus == "auto":
         try:
             return find_text("time-machine", online)

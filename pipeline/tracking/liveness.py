@@ -60,7 +60,10 @@ def close_dead_runs() -> list[RecordedRun]:
 
 
 def close_by_hand(run_id: str) -> RecordedRun:
-    """Close a RUNNING run whose process can't be seen from this machine."""
+    """Close a run whose process can't be seen from this machine.
+
+    Raises InputError if it is not RUNNING, or if its process is alive here.
+    """
     run = find_run(run_id)
     if run is None or run.status != "RUNNING":
         raise InputError(f"--close {run_id} is not a RUNNING run; `tmlm doctor` lists them")

@@ -251,7 +251,10 @@ def resumable(run: RecordedRun) -> RecordedTraining:
 def search_runs(
     *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
 ) -> Iterator[RecordedRun]:
-    """The runs in our format that meet all conditions (MLflow's syntax), page by page, by default in our experiment."""
+    """The runs that meet all conditions (MLflow's syntax), page by page as they are needed.
+
+    Searches the store's experiment unless others are given, and leaves out runs in another format.
+    """
     experiments, token, query = experiments or [setup().experiment_id], None, " and ".join(conditions)
     while True:
         with store_errors():

@@ -54,7 +54,10 @@ def old_folder(location: str, home: Path) -> Path | None:
 
 
 def repair(database: Path) -> list[str]:
-    """Rewrite the locations of a moved checkout's artifacts, after copying the database; returns messages."""
+    """Rewrite the locations of a moved checkout, after copying its database; returns one message for each table.
+
+    Artifacts without a counterpart at the same relative path keep their location.
+    """
     home = database.parent
     with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
         (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()

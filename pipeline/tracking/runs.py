@@ -117,7 +117,10 @@ class TrackedRun:
         return checkpoint_folder(self.id, self.artifact_uri)
 
     def check_is_recorded(self) -> None:
-        """Raise StoreGoneError if the database was replaced: SQLite keeps writing to the file that it opened."""
+        """Raise StoreGoneError if the database file was deleted, moved or replaced since the run was opened.
+
+        SQLite keeps writing to the file that it opened, even if that was deleted, and the run would be lost.
+        """
         if not self.store.is_there:
             raise StoreGoneError(
                 f"the store {shown(self.store.uri)} was deleted, moved or replaced while the run {self.id} was being "
@@ -159,7 +162,10 @@ class TrackedRun:
 
     @records
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, but not UNDECIDED ones or those that ``mlflow run`` has logged, which can't change."""
+        """Log parameters, except those already logged, as by ``mlflow run``: MLflow does not allow changing them.
+
+        Options whose value is None, "auto" or "" are left out; the value that is used is logged once it is known.
+        """
         decided = {key: value for key, value in values.items() if value not in UNDECIDED}
         new = {key: str(value) for key, value in decided.items() if key not in self._params}
         self._params |= new
@@ -172,7 +178,10 @@ class TrackedRun:
 
     @records
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log one step of curves in one synchronous call, unless a resumed run has recorded it."""
+        """Log one step of curves in one synchronous call.
+
+        Steps that a resumed run has already recorded are skipped.
+        """
         now, metrics = int(1000 * time.time()), []
         for key, value in values.items():
             if self._is_resumed and key not in self._steps:
@@ -357,7 +366,10 @@ def tracked_run(
 
 
 def is_in_a_hurry(error: BaseException) -> bool:
-    """Whether not to wait for a server after this error: the process must exit soon, or a wait has just failed."""
+    """Whether not to wait for a server after this error: the process must exit soon, or a wait has just failed.
+
+    The latter includes ClusterError, since the scheduler and the tracking server of a cluster are on one machine.
+    """
     return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError | ClusterError)
 
 

@@ -62,7 +62,10 @@ class TextGenerator(PythonModel):
             yield from continuation_in_pieces(self.language_model, self.vocabulary, model_input, length, decoding)
 
     def _checked(self, prompts: list[Any], params: Mapping[str, Any]) -> tuple[int, Decoding]:
-        """The length and decoding. Raises ValueError for invalid values, and more work than a request may ask for."""
+        """The requested length and decoding.
+
+        Raises ValueError for prompts that are not strings, invalid values, and more work than a request may ask for.
+        """
         options = {"length": DEFAULT_LENGTH, **params}
         for name, value in options.items():
             if value is None:

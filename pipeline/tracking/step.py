@@ -97,7 +97,10 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
 
 
 def _reusable(run: RecordedRun) -> dict[str, Any] | None:
-    """A step's result with the present path of its checkpoint; None if that or the curves are missing or damaged."""
+    """A step's result with the present path of its checkpoint.
+
+    None if the result, or an artifact that later steps need (checkpoint, curves), is missing or damaged.
+    """
     if run.result.get("checkpoint") is None:
         return dict(run.result) or None
     try:
@@ -155,7 +158,10 @@ def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, Dataset]:
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
-    """Load the text of an earlier training from the cache, else from the recorded source, if it is unchanged."""
+    """Load the text of an earlier training from the cache, else from the recorded source.
+
+    Raises InputError if it is not in the cache and the source is gone or has changed.
+    """
     if (kept := kept_corpus(name, source, alphabet, corpus_sha256)) is not None:
         return kept
     corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))

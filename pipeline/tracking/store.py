@@ -110,7 +110,10 @@ def own_database() -> Path | None:
 
 
 def setup() -> Store:
-    """Find or create the store and its experiment, and make it MLflow's current store."""
+    """Find or create the store and its experiment, and make it MLflow's current store.
+
+    Raises InputError for a store that can't be used, and RecordingError for one that stays locked.
+    """
     return _setup(address(), *map(os.environ.get, ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")))
 
 
@@ -215,7 +218,10 @@ def shown(uri: str) -> str:
 
 
 def masked(uri: str) -> str:
-    """An address with *** for user name, password (which may have a slash or an at sign) and secret parameters."""
+    """An address with *** in place of its user name and password, and of the values of secret parameters.
+
+    As in SQLAlchemy, a password may contain a slash or an unescaped at sign.
+    """
     try:
         url = make_url(uri)
         has_user = url.username is not None or url.password is not None
@@ -288,7 +294,10 @@ def impatient() -> Iterator[None]:
 
 
 def _probe(uri: str) -> None:
-    """Fail at once, before MLflow's own retries, if the store can't be written; create an SQLite file."""
+    """Fail at once, before MLflow's own retries, if the store can't be written; create an SQLite file.
+
+    Raises the error of the store's library.
+    """
     if uri.startswith("http"):
         with impatient():
             MlflowClient().search_experiments(max_results=1)

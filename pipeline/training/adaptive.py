@@ -50,7 +50,10 @@ def adapted(model: LanguageModel) -> list[Tensor]:
 
 
 def gradient_scales(model: LanguageModel, ids: ArrayLike, prior: Tensor | None) -> list[Tensor]:
-    """Root mean square of each weight's gradients on ``ids`` (N,), plus DAMPING times its mean over the tensor."""
+    """Root mean square of the gradients of each weight, plus DAMPING times its mean over the tensor.
+
+    ``ids`` (N,) is training text; ``prior`` (N, K, V + 3) replaces the tables' evidence about it.
+    """
     text, weights, state = torch.from_numpy(as_ids(ids)), adapted(model), None
     starts = range(0, len(text) - STEP, STEP)
     squares = [torch.zeros_like(weight) for weight in weights]
@@ -110,7 +113,10 @@ class AdaptiveModel:
         self.text = as_ids([])
 
     def read(self, ids: ArrayLike) -> Tensor:
-        """Log-probabilities (n, M, V) by every member, networks first; the text's first character is only context."""
+        """Log-probabilities (n, M, V) of the characters ``ids`` (n,) by every member, the networks first.
+
+        The first character of the text is only context, and left out.
+        """
         members = len(self.networks) + 3 * self.counts
         left, parts = as_ids(ids), [torch.empty(0, members, self.as_trained.tables.vocab_size)]
         if not len(self.text):

@@ -107,7 +107,10 @@ def text_costs(
 
 
 def calibrate_logits(model: LanguageModel, ids: Tensor) -> tuple[float, Tensor]:
-    """The one of LOGIT_SCALES with the lowest cost on ``ids`` (Guo et al. 2017, arXiv:1706.04599), and the costs."""
+    """Temperature scaling (Guo et al. 2017, arXiv:1706.04599): the best factor of the logits, and the costs with it.
+
+    The factor is the one of LOGIT_SCALES with the lowest cost on ``ids`` (N,), which are read as ``text_costs`` does.
+    """
 
     def at_each_scale(logits: Tensor, targets: Tensor) -> Tensor:
         return torch.stack([cross_entropies(logits * scale, targets) for scale in LOGIT_SCALES])
@@ -118,7 +121,10 @@ def calibrate_logits(model: LanguageModel, ids: Tensor) -> tuple[float, Tensor]:
 
 
 def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -> State | None:
-    """The state after the contexts of rows that begin at ``starts`` (R,), zeros for the first; None if all zeros."""
+    """The initial state of the rows that begin at ``starts`` (R,).
+
+    That is the state after a row's context, and zeros for the row at the start of the text; None if all are zeros.
+    """
     later = starts[starts > 0]
     if not len(later) or not context:
         return None
@@ -139,7 +145,10 @@ class WindowScore(NamedTuple):
 def score_windows(
     model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int, precision: str = "fp32"
 ) -> WindowScore:
-    """Score windows (N, T), each from a zero state, as the book (d2l.ai) validates; costs are means of each."""
+    """Score windows (N, T), each from a zero state, as the book (d2l.ai) validates.
+
+    The costs are means in nats per character of each window, in float64.
+    """
     device = model.output.weight.device
     losses, costs = [], []
     with evaluation_mode(model, precision):

@@ -80,7 +80,10 @@ def cross_fitted(corpus: Corpus, preset: PresetName, most: int) -> CrossFitted:
 
 
 def shipped_bytes(model: LanguageModel, ids: Tensor, nats_per_char: float) -> int:
-    """Bytes of a packed model: weights of 8 bits if its perplexity on ``ids`` changes by less than 0.1 %, else 32."""
+    """Bytes in which a model can be shipped, which has this cost on ``ids`` (N,).
+
+    Its weights take 8 bits if its perplexity then changes by less than 0.1 %, else 32.
+    """
     data = packed(model, 8)
     again = unpacked(data, model.config, model.vocab_size).to(model.output.weight.device)
     change = abs(float(text_costs(again, ids).mean()) - nats_per_char)

@@ -20,7 +20,10 @@ from pipeline.support.plotting import (
 def perplexity_curves(
     train: Sequence[float], val: Sequence[float], best_epoch: int, baselines: Mapping[str, float], title: str
 ) -> bytes:
-    """A PNG of both perplexities by epoch on a log axis, with the baselines (label -> validation) as lines."""
+    """A PNG of training and validation perplexity by epoch on a log axis, with the baselines as horizontal lines.
+
+    ``baselines`` maps a label to a perplexity on the validation text.
+    """
     train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
     figure = new_figure(8, 5)

@@ -259,7 +259,10 @@ class Training:
         part.sizes.append(inputs.numel())
 
     def validate(self) -> tuple[float, float, float]:
-        """Score the validation text: perplexity as the book averages it, and pooled, and the factor of the logits."""
+        """Score the validation text: windows in the training's precision, as the book does, streams in fp32.
+
+        Returns the perplexity as the book averages it and pooled (equal for streams), and the factor of the logits.
+        """
         if isinstance(self.data, StreamData):
             if self.config.calibrate:
                 scale, costs = calibrate_logits(self.eval_model, self.data.val)
@@ -271,7 +274,10 @@ class Training:
         return score.perplexity, score.pooled, 1.0
 
     def checked_losses(self, latest: int = 0) -> list[float]:
-        """The losses of this epoch, or the ``latest`` ones, if they are finite; waits for the device."""
+        """The losses of this epoch so far, or the ``latest`` ones. Raises TrainingDivergedError unless all are finite.
+
+        Waits until the device has done all steps.
+        """
         assert self.partial_epoch is not None
         losses: list[float] = torch.stack(self.partial_epoch.losses[-latest:]).tolist()
         for loss in losses:
@@ -322,7 +328,11 @@ class Training:
         return tensors, facts
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Restore ``state_dict``'s state; only the number of epochs and the time limit may differ, which are kept."""
+        """Restore the state that ``state_dict`` returned.
+
+        The configuration must be the same except for the number of epochs and the time limit, which this training
+        keeps.
+        """
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:
             self.average.load_state_dict(group("average", tensors))
@@ -354,7 +364,11 @@ class Training:
 
 
 def fit(training: Training, callback: Callback = SILENT) -> list[EpochPoint]:
-    """Train all remaining epochs, with calls of ``callback``; changes torch's threads and the process's allocator."""
+    """Train all remaining epochs, with calls of ``callback``, and return the history.
+
+    Changes torch's threads and the allocator for the whole process. Raises TrainingDivergedError as
+    ``Training.run_epoch`` does.
+    """
     keep_freed_memory()
     torch.set_num_threads(training.threads)
     callback.on_start(training)

@@ -46,12 +46,18 @@ def most_workers(largest_training: int) -> int:
 
 
 def worker_count(workers: int | None, largest_training: int = 0) -> int:
-    """``workers``, or if that is None one per usable core for which memory allows a training of so many bytes."""
+    """The number of worker processes: ``workers``, or if that is None (auto), one per usable core that memory allows.
+
+    ``largest_training`` is the memory of the largest training in bytes.
+    """
     return workers if workers is not None else min(usable_cores(), most_workers(largest_training))
 
 
 def check_can_train(corpus: Corpus, model: ModelConfig, config: TrainConfig, workers: int = 1) -> int:
-    """Raise InputError if this machine can't train this in so many processes at once; return the bytes of one."""
+    """Check that this machine can run such a training in each of ``workers`` processes; return the bytes of one.
+
+    Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
+    """
     limited = corpus.limited(config.train_chars)
     train_chars, test_chars = (len(limited.split(config.preset, split)) for split in ("train", "test"))
     needed = training_bytes(model, config, len(corpus.vocabulary), train_chars, test_chars)

@@ -19,7 +19,10 @@ ROWS_AT_ONCE = 8  # of two models, whatever the vocabulary
 
 
 def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Score a text once: the network's costs (N - 1,) as ``text_costs``, and the total (2, W) mixed with n-grams."""
+    """Score a text once by a network alone and mixed with an n-gram model.
+
+    Returns the network's costs in nats (N - 1,), as ``text_costs``, and the total cost (2, W) under each mixture.
+    """
     nats, start = torch.zeros(len(KINDS), len(WEIGHTS), dtype=torch.double), 1  # position of the next target
 
     def cost(logits: Tensor, targets: Tensor) -> Tensor:

@@ -165,7 +165,10 @@ def _fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> 
 
 
 class Calibration:
-    """Estimates seconds of trainings from timings; a kind without one is as slow as the slowest other."""
+    """Estimates the seconds of trainings on a text from ``timings`` (at least one) on that text.
+
+    A kind of model that was not timed is assumed to be as slow as the slowest other kind.
+    """
 
     def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
         self._corpus = corpus
@@ -175,7 +178,10 @@ class Calibration:
         self._lines = {kind: _fit(members) for kind, members in kinds.items()}
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
-        """Expected seconds of all epochs of a training, its evaluation and samples, and ``run_seconds``."""
+        """Expected seconds of a training with all its epochs, including the test text, the samples and recording.
+
+        ``run_seconds`` is the time for recording. Patience, which may end a training sooner, is ignored.
+        """
         kind, data = _kind(model, train), data_of(self._corpus, train)
         lines = [self._lines[kind]] if kind in self._lines else self._lines.values()
         step, validation = np.max([pair @ _columns(model) for pair in lines], axis=0).tolist()

@@ -39,7 +39,10 @@ def bound(value: float, sentence: str) -> Any:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The tolerances of words that the report does not define, each with the sentence that the page prints for it."""
+    """The tolerances of words that the report does not define, each with the sentence that the page prints for it.
+
+    ``kinds.sensitivity`` counts the verdicts that depend on a bound, by judging again at half and at twice each.
+    """
 
     level_units: float = bound(0.5, "A perplexity is “about” a number if it is within {} of it.")
     level_share: float = bound(0.1, "It is about a number too if it is within this share of it: {}.")
@@ -178,7 +181,10 @@ class Comparison:
 
     @property
     def seeds_needed(self) -> str:
-        """About how many seeds of each would make the difference significant at Holm's level, if it stays the same."""
+        """About how many seeds of each would make the difference significant, if it stays the same.
+
+        The half width of the interval shrinks with 1 / sqrt(seeds); the level is the one that Holm's correction left.
+        """
         ids, mean, half = f"{self.first} and {self.second}", self.difference.mean, self.difference.half
         if not self.p or not self.adjusted_p or not half or not mean:
             return f"more seeds of {ids}"

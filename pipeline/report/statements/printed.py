@@ -109,7 +109,10 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def ratio_word(relation: str, ratio: float, bounds: Bounds) -> Word:
-    """Judge a ratio by words such as "considerably-less"; IN_PART if only the direction is right."""
+    """Judge the ratio of a number to another, such as "slightly-longer" or "considerably-less".
+
+    IN_PART if only the direction is right; "not-considerably-" allows for the other direction as well.
+    """
     factor = 1 / ratio if relation.endswith(("less", "shorter")) else ratio
     if relation.startswith("not-considerably"):
         return holds_if(factor < 1 + bounds.considerably)

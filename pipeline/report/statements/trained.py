@@ -185,7 +185,10 @@ def _overfitting(statement: Statement, evidence: Evidence, early_epochs: int) ->
 
 
 def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the gap is visible from about an epoch on ("-slightly": and grows by little), by means over seeds."""
+    """Whether the gap stays visible from about the stated epoch on, by the mean of that epoch over the seeds.
+
+    "from-slightly" also claims that it grows by little from there to the end.
+    """
     id, epoch, bounds = statement.configurations[0], int(statement.value), evidence.bounds
     if not (gaps := mean_gaps(id, evidence)):
         return evidence.lacking(statement, id)
@@ -214,7 +217,10 @@ def onset(run: JudgedTraining, visible: float) -> int:
 
 
 def in_order(sign: int, share: float = 0.0) -> Judge:
-    """Whether the first is significantly lower (sign -1) or higher (1), with a share by so much; IN_PART if by less."""
+    """Whether the first is significantly lower (sign -1) or higher (1) than the second.
+
+    With a share, it must be higher by at least that share of the second; IN_PART if by less.
+    """
 
     def judge(comparison: Comparison) -> Word:
         if comparison.sign != sign:

@@ -40,7 +40,11 @@ class Statement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict with its justification; ``part`` is what holds if it is "in part", or would decide it if "open"."""
+    """A statement and its verdict, one of WORDS, with the sentences that justify it.
+
+    ``part`` says which part is reproduced if the word is "in part", and what would decide the statement if the word is
+    "open".
+    """
 
     statement: Statement
     word: Word
@@ -73,7 +77,10 @@ def all_of(words: Iterable[Word]) -> Word:
 
 
 def each_of(statement: Statement, parts: Sequence[Part], because: str | None = None) -> Verdict:
-    """The verdict on a statement whose parts count separately: not reproduced if one fails and none holds."""
+    """The verdict on a statement whose parts count separately; by default, their sentences justify it.
+
+    It is not reproduced if one part fails and none holds, whatever the open ones are.
+    """
     words = {part.word for part in parts}
     holding, needs = _named(parts), _needed(parts)
     word = IN_PART if holding and words != {HOLDS} else all_of(words)

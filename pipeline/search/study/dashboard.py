@@ -106,7 +106,10 @@ def attach_to_trial(study: optuna.Study, trial: FrozenTrial, picture: Path) -> N
 
 
 def _attached(study: optuna.Study) -> dict[str, str]:
-    """The file names of the study's artifacts, by id, without those that were deleted in the dashboard (null)."""
+    """The file names of the study's artifacts, by id.
+
+    Optuna's get_all_artifact_meta fails if an artifact was deleted in the dashboard, which leaves null in its place.
+    """
     kept = study._storage.get_study_system_attrs(study._study_id)
     artifacts = [json.loads(value) for name, value in kept.items() if name.startswith("artifacts:")]
     return {artifact["artifact_id"]: artifact["filename"] for artifact in artifacts if artifact is not None}

@@ -28,7 +28,10 @@ def objectives(config: SearchConfig) -> list[str]:
 def open_study(
     storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
 ) -> optuna.Study:
-    """Create or load the study. Raises InputError for one of another format, space, text, budget or program."""
+    """Create or load the study.
+
+    Raises InputError if the study has another format, space, text or budget, or was created by another program.
+    """
     protocol = {  # what all trials share, so that their perplexities can be compared
         "space": space.as_texts(),
         "epochs": config.epochs,

@@ -131,7 +131,10 @@ def configs_of(
 
 
 def _read(path: str) -> dict[str, Any]:
-    """Read the texts of a space file by parameter: all values are texts, as YAML would turn some into dates."""
+    """Read the texts of a space file by parameter. Raises InputError for an invalid file.
+
+    Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates.
+    """
     text = read_small(path, "--space", LARGEST_FILE)
     try:
         fields = yaml.BaseLoader(text).get_single_data()

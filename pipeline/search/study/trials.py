@@ -55,7 +55,11 @@ class Search:
     """An open study: proposes trainings and records their outcomes."""
 
     def __init__(self, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig) -> None:
-        """Create or open the study. Raises InputError if it can't be searched with this text, budget and space."""
+        """Create or open the study.
+
+        Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
+        another space, text or budget.
+        """
         self.config, self.space = config, space
         self.corpus, self.corpus_config = corpus, corpus_config
         self.vocab_size = len(corpus.vocabulary)
@@ -217,7 +221,10 @@ class Search:
         return lacking
 
     def _untried(self) -> dict[str, Any] | None:
-        """Draw untried searched parameters within the budget (of the grid with --sampler grid); None without any."""
+        """Draw searched parameters that are untried and within the budget; None if there are none.
+
+        With --sampler grid, they are drawn from the grid.
+        """
         trials = self.results.trials()
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
@@ -274,7 +281,10 @@ class Search:
             )
 
     def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
-        """Record another seed's outcome; one that was lost or ran out of memory is left to the next command."""
+        """Record the outcome of another seed of a trial's configuration; raise exceptions other than divergence.
+
+        A lost confirmation and one that ran out of memory are left to the next command.
+        """
         if isinstance(outcome, Loss) or (isinstance(outcome, Exception) and is_out_of_memory(outcome)):
             self._lost_confirmations.add((number, seed))
             return

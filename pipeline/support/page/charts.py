@@ -137,7 +137,10 @@ class Axes:
 
 
 def spread(places: Sequence[float], low: float, high: float, gap: float = LINE_HEIGHT) -> list[float]:
-    """Move places on a line so that neighbours are ``gap`` away, or less without room, by isotonic regression."""
+    """Move places on a line so far apart that neighbours are ``gap`` away, or less if there is no room.
+
+    Isotonic regression minimises the squared distances under that constraint.
+    """
     order = sorted(range(len(places)), key=lambda number: places[number])
     offsets = min(gap, (high - low) / max(len(places), 1)) * np.arange(len(places))
     if not order:

@@ -12,7 +12,10 @@ NOTHING = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Span:
-    """A part of a text: a CSS class, "code", or "sample" (spaces kept), and the address that it leads to."""
+    """A part of a text with a style: a CSS class, "code", or "sample" for what a model writes, with its spaces kept.
+
+    ``href`` is the address that it leads to; in Markdown, one within the page is left out.
+    """
 
     text: str
     style: str = ""
@@ -98,7 +101,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Explorer:
-    """Two charts as SVG (``front`` may be ""), choices (name -> whether shown at first), and data; HTML only."""
+    """Two charts as SVG, a choice of curves (name -> whether it is shown at first), and the script's data; HTML only.
+
+    ``front`` may be "".
+    """
 
     anchor: str
     front: str
