@@ -20,7 +20,9 @@ tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 def input_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x (T, B, I), or ids (T, B) in place of one-hot vectors; weight (G, I), bias (G,) -> x W' + bias (T, B, G)."""
-    return F.linear(x, weight, bias) if x.is_floating_point() else F.embedding(x, weight.t() + bias)
+    if x.is_floating_point():
+        return F.linear(x, weight, bias)
+    return F.embedding(x, weight.t() + bias)
 
 
 def input_gradients(x: Tensor, gradient: Tensor, weight: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:

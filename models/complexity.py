@@ -125,7 +125,8 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
         return counted
     input_size = config.embedding_size or vocab_size
     macs, parameters, _ = _probe(_layers(config, input_size), (1, input_size))
-    probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in _heads(config, vocab_size)]
+    heads = _heads(config, vocab_size)
+    probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in heads]
     return Complexity(
         parameters=parameters + sum(probe[1] for probe in probes) + vocab_size * config.embedding_size,
         macs_per_char=macs + sum(probe[0] for probe in probes) + _evidence_macs_per_char(config, vocab_size),

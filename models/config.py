@@ -55,7 +55,8 @@ def option(
 
 def setting(default: Any, **declared: Any) -> Any:
     """Declare a field as ``option`` does, but for Python and the file of a search's space only: no command has it."""
-    return field(default=default, metadata={**option(default, **declared).metadata, "python_only": True})
+    declaration = option(default, **declared)
+    return field(default=default, metadata={**declaration.metadata, "python_only": True})
 
 
 def check(config: Any) -> None:

@@ -340,7 +340,8 @@ def _overlaps(spans: Sequence[tuple[int, int]], start: int, end: int) -> list[tu
 
 def contiguous_parts(characters: int) -> list[tuple[int, int]]:
     """Split a text of this length into PARTS spans (start, end) of about equal length."""
-    return list(pairwise(np.linspace(0, characters, PARTS + 1).astype(int).tolist()))
+    edges = np.linspace(0, characters, PARTS + 1).astype(int).tolist()
+    return list(pairwise(edges))
 
 
 @one_thread()

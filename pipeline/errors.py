@@ -78,7 +78,8 @@ def reason_of(error: OSError) -> str:
     path = error.filename2 or error.filename  # filename2: the target of a copy
     where = f": {path}" if path else ""
     remedy = REMEDIES.get(error.errno or 0)
-    return message_of(error, "; ".join([f"{error.strerror or error}{where}", *([remedy] if remedy else [])]))
+    message = "; ".join([f"{error.strerror or error}{where}", *([remedy] if remedy else [])])
+    return message_of(error, message)
 
 
 def message_of(error: Exception, message: str | None = None) -> str:

@@ -98,7 +98,8 @@ class Findings:
     @property
     def models(self) -> list[Model]:
         """All models, each once."""
-        every = (*self.counted, *[each.ngram for each in self.rivals], *self.trained, *self.systems.values())
+        pruned = [each.ngram for each in self.rivals]
+        every = (*self.counted, *pruned, *self.trained, *self.systems.values())
         return list({each.name: each for each in every}.values())
 
     def family(self, *families: Family) -> list[Model]:

@@ -80,7 +80,8 @@ def repair() -> list[str]:
         return ["there is no store yet"]
     messages: list[str] = []
     with store_errors():
-        messages += [f"closed {run.id} {run.name}: {liveness.described(run)}" for run in liveness.close_dead_runs()]
+        closed = liveness.close_dead_runs()
+        messages += [f"closed {run.id} {run.name}: {liveness.described(run)}" for run in closed]
         if (database := own_database()) is not None:
             messages += relocation.repair(database)
     return messages or ["nothing to repair"]

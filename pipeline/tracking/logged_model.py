@@ -124,4 +124,5 @@ def _files_behind(module: str) -> list[Path]:
         for node in ast.walk(ast.parse((ROOT / file).read_bytes())):
             if isinstance(node, ast.ImportFrom) and node.module:
                 waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return sorted(files | {parent / "__init__.py" for file in files for parent in file.parents if parent.parts})
+    packages = {parent / "__init__.py" for file in files for parent in file.parents if parent.parts}
+    return sorted(files | packages)

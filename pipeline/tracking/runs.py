@@ -296,7 +296,8 @@ def begun_run(run_id: str) -> RecordedRun:
     """Read the run that MLFLOW_RUN_ID names. Raises InputError if it is missing or has ended."""
     run = find_run(run_id)
     if run is None:
-        raise InputError(f"MLFLOW_RUN_ID {run_id} is not a run of {shown(mlflow.get_tracking_uri())}; unset it")
+        where = shown(mlflow.get_tracking_uri())
+        raise InputError(f"MLFLOW_RUN_ID {run_id} is not a run of {where}; unset it")
     if run.status != "RUNNING":
         raise InputError(f"MLFLOW_RUN_ID names {run.name}, which has ended ({run.status}); unset it")
     return run

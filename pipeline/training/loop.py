@@ -374,5 +374,6 @@ def fit(training: Training, callback: Callback = SILENT) -> list[EpochPoint]:
     callback.on_start(training)
     with torch.enable_grad(), autocast(training.device, "fp32"):  # whatever the caller has set
         while not training.done:
-            callback.on_epoch(training, training.run_epoch(callback))
+            point = training.run_epoch(callback)
+            callback.on_epoch(training, point)
     return training.history

@@ -85,5 +85,6 @@ def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopp
     if config.preset in ON_REPORTS_TEXT:
         return config.preset
     default = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
-    is_whole = (config.epochs, config.train_chars) == (default.epochs, 0) and not stopped.startswith(STOPPED_BY_TIME)
+    is_as_long = (config.epochs, config.train_chars) == (default.epochs, 0)
+    is_whole = is_as_long and not stopped.startswith(STOPPED_BY_TIME)
     return COMPARABLE if is_whole or not is_of_study else ""

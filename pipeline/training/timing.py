@@ -60,7 +60,8 @@ class Timing:
 def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
     """All that a step's cost depends on, except layers and hidden size."""
     of_model = (model.cell, model.implementation, model.equations, model.embedding_size, model.on_top_of)
-    return *of_model, *(train.preset, train.batch_size, train.sequence_length, train.optimizer, train.precision)
+    of_training = (train.preset, train.batch_size, train.sequence_length, train.optimizer, train.precision)
+    return *of_model, *of_training
 
 
 def _macs(model: ModelConfig) -> int:

@@ -156,4 +156,5 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 
     page = str(done.folder / "report.html")
     link = links.shown("run", links.link_to_run(done.reproduction.run_id))
-    show(done.result, as_json, reproduction_table(done.reproduction, done.verdicts, done.checks, page, link))
+    table = reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
+    show(done.result, as_json, table)

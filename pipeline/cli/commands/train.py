@@ -72,7 +72,8 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages import prepare
     from pipeline.text.corpus import load_corpus
 
-    result = prepare.prepare(load_corpus(corpus_config, refresh=force), corpus_config, others["preset"]).result
+    corpus = load_corpus(corpus_config, refresh=force)
+    result = prepare.prepare(corpus, corpus_config, others["preset"]).result
     text = (
         f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
         f"{result['vocabulary_size']} symbols\n"
@@ -134,7 +135,8 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
         from pipeline.training.timing import configurations_for
 
         corpus = load_corpus(corpus_config)
-        result = train.train(corpus, corpus_config, *configurations_for(corpus, others), context=context).result
+        configs = configurations_for(corpus, others)
+        result = train.train(corpus, corpus_config, *configs, context=context).result
     run_id = result["run_id"]
     text = (
         ""

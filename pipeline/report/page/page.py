@@ -97,7 +97,8 @@ def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:
     for name, kind in KINDS.items():
         if found := [each for each in verdicts if each.statement.kind == name]:
             counts = [tables.chip(word, f"{n}") if n else Span("", "chip") for word, n in words_counted(found).items()]
-            yield Section(kind.title, [tables.statements_table(found)], f"kind-{name}", is_open=False, summary=counts)
+            table = tables.statements_table(found)
+            yield Section(kind.title, [table], f"kind-{name}", is_open=False, summary=counts)
 
 
 def _configurations(reproduction: Reproduction) -> Iterator[Block]:

@@ -34,7 +34,8 @@ def statement_anchor(id: str) -> str:
 
 def _head(configuration: Configuration, rows: int = 1) -> Cell:
     figures = configuration.reported.figures
-    return Cell(configuration.id, [f"Fig. {', '.join(figures)}"] if figures else [], rows=rows)
+    notes = [f"Fig. {', '.join(figures)}"] if figures else []
+    return Cell(configuration.id, notes, rows=rows)
 
 
 def _number(value: float | None, form: str = "g") -> str:

@@ -235,20 +235,26 @@ def alike_within(most: float) -> Judge:
     """Whether the difference is at most ``most``; open if it is larger but not significant."""
 
     def judge(comparison: Comparison) -> Word:
-        return HOLDS if abs(comparison.difference.mean) <= most else FAILS if comparison.sign else OPEN
+        if abs(comparison.difference.mean) <= most:
+            return HOLDS
+        return FAILS if comparison.sign else OPEN
 
     return judge
 
 
 def with_some(words: Sequence[Word], unknown: int) -> Word:
     """The comparison with one of the others has to hold."""
-    return HOLDS if HOLDS in words else OPEN if unknown or OPEN in words else FAILS
+    if HOLDS in words:
+        return HOLDS
+    return OPEN if unknown or OPEN in words else FAILS
 
 
 def with_all_but_one(words: Sequence[Word], unknown: int) -> Word:
     """At most one of the others is on the wrong side; what is too close to call is not."""
     wrong = words.count(FAILS)
-    return FAILS if wrong > 1 else HOLDS if words and wrong + unknown <= 1 else OPEN
+    if wrong > 1:
+        return FAILS
+    return HOLDS if words and wrong + unknown <= 1 else OPEN
 
 
 def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
