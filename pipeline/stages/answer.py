@@ -31,7 +31,7 @@ from pipeline.answer.systems import (
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity
 from pipeline.errors import TmlmError
-from pipeline.stages.sweep import Sweep, earlier_command, model_loader
+from pipeline.stages.sweep import Sweep, earlier_command, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.statistics import paired
 from pipeline.support.wording import counted, measured_duration
@@ -109,11 +109,13 @@ class _Answer(Sweep[AnswerRun]):
         self.config, self.plan = config, plan
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         trained = [run for run in (recorded.nested_trainings(earlier.id) if earlier else []) if run.result]
+        models = models_of(run.id for run in trained)
         for seed in range(config.seeds):
             for number, each in enumerate(self.plan):
                 task = self.task("answer", number, each.model, replace(each.train, seed=seed), {"family": each.family})
                 wanted = {"model": model_identity(task.model), "train": asdict(task.train)}
-                if same := [run for run in trained if wanted.items() <= run.configuration.items()]:
+                same = [run for run in trained if run.id in models and wanted.items() <= run.configuration.items()]
+                if same:
                     self._results[number, seed] = same[-1].result
                 else:
                     self.waiting.append(task)

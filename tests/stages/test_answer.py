@@ -14,6 +14,7 @@ from pipeline.config import AnswerConfig, CorpusConfig
 from pipeline.errors import InputError, TmlmError
 from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.tasks import TrainingTask
+from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.workers import Event, Loss
 from pipeline.text import corpus
 from pipeline.tracking import recorded
@@ -149,6 +150,17 @@ def test_a_model_that_is_deleted_while_the_answer_is_computed_is_named(done, cor
     with pytest.raises(InputError, match=str(path)):
         answer(BRIEF, corpus_config, make_pool=Inline)
     aside.rename(path)
+
+
+def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config, monkeypatch):
+    leave_out_findings(monkeypatch, done)
+    *_, lost = done.result["trainings"]
+    recorded.artifact_path(lost["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
+    given: list[TrainingTask] = []
+    *_, again = answer(BRIEF, corpus_config, make_pool=pool_with(given)).result["trainings"]
+    assert len(given) == 1
+    assert again["run_id"] != lost["run_id"]
+    assert again["test_perplexity"] == lost["test_perplexity"]
 
 
 def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resumed(lab, corpus_config):
