@@ -26,11 +26,11 @@ CONTENTS = {
 }
 
 
-def export(reference: str, folder: Path) -> dict[str, Any]:
+def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str, Any]:
     """Write the training, study or experiment that ``reference`` names to a folder; returns its kind, name and files.
 
-    Nothing is overwritten. Raises InputError if a file exists already, if the reference names nothing or several
-    things, and if what it names has not finished.
+    ``with_ngrams`` is as ``page_models`` takes it. Nothing is overwritten. Raises InputError if a file exists already,
+    if the reference names nothing or several things, and if what it names has not finished.
     """
     _check_is_free(folder, PAGE)  # before anything is read
     subject = subject_of(reference)
@@ -40,7 +40,7 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
     if subject.search:
         files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
-    living = page_models(subject) if subject.kind != "experiment" else None
+    living = page_models(subject, with_ngrams)
     files[PAGE] = page(subject, models, listed, living).encode()  # written last: once it exists, the export is complete
     for name in files:
         _check_is_free(folder, name)
@@ -57,6 +57,12 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
         "files": [str(folder / name) for name in sorted(files)],
         "without_onnx": next((model.without_onnx for model in models), ""),
     }
+
+
+def training_page(reference: str) -> str:
+    """The page of a finished training alone, without the files that ``export`` writes beside it."""
+    subject = subject_of(reference)
+    return page(subject, [], [], page_models(subject))
 
 
 def _check_is_free(folder: Path, name: str) -> None:

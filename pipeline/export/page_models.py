@@ -125,8 +125,8 @@ class _Text:
 
 @one_thread()
 @torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
-def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
-    """The models of a training, or of a study's picks.
+def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels | None:
+    """The models of a training, or of a study's picks; None if there are none, as in an experiment.
 
     ``with_ngrams`` includes n-grams of a text that is none of KNOWN_TEXTS. Raises InputError for a checkpoint that is
     missing or damaged.
@@ -136,6 +136,8 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     for name, pick in subject.picks.items():
         picks.setdefault(pick["run_id"], []).append(name)
     chosen = sorted((by_id[run_id] for run_id in picks), key=lambda each: int(each.result["macs_per_char"]))
+    if not chosen:
+        return None
     loaded = {each.id: load_model(artifact_path(each.id, f"checkpoints/{BEST_CHECKPOINT}")) for each in chosen}
     vocabulary = loaded[chosen[0].id][1]
 

@@ -53,6 +53,8 @@ from pipeline.training.summary import complexity_text, samples_table, training_n
 
 log = logging.getLogger(__name__)
 
+PAGE = "page.html"  # artifact that runs the model
+
 SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
 LENGTH = ("epochs", "budget_chars")
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
@@ -115,7 +117,9 @@ def train(
 
     work = partial(_train, partial(Experiment, corpus, model, config), corpus_config, context)
     name = run_name(corpus, model, config)
-    return run_step("train", name, inputs, tags, work, reuse, go_on=resume_stopped, parent=context.parent)
+    step = run_step("train", name, inputs, tags, work, reuse, go_on=resume_stopped, parent=context.parent)
+    _record_page(step, context)
+    return step
 
 
 def _identity(
@@ -319,7 +323,29 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
         resumed.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
         return _train(lambda folder: experiment, corpus_config, context, resumed)
 
-    return run_step("train", run.name, inputs, tags, work, reuse=False, resumed=run)
+    step = run_step("train", run.name, inputs, tags, work, reuse=False, resumed=run)
+    _record_page(step, context)
+    return step
+
+
+def _record_page(step: Step, context: TrainingContext) -> None:
+    """Record the page that runs the model, and link it in the run's note, for a training that a person started.
+
+    A failure is logged, not raised: the training has finished.
+    """
+    if step.reused or "role" in context.tags:
+        return
+    from pipeline.export.export import training_page  # imported here: trials have no page
+
+    try:
+        run = recorded.run_of(step.run_id)
+        store.client().log_text(run.id, training_page(run.id), PAGE)
+        verdict, _, details = run.tag(store.NOTE).partition("\n\n")
+        there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
+        link = f"[Type a text for it to read, and let it write]({there}?workflowType=machine_learning)"
+        store.set_tags(run.id, {store.NOTE: f"{verdict}\n\n{link}\n\n{details}"})
+    except Exception as error:  # of any kind
+        log.warning("%s has no page that runs its model: %s", step.run_id, error)
 
 
 def _why_done(training: Training) -> str:

@@ -14,9 +14,23 @@ from models.ngram import KneserNey, ngrams_of
 from models.on_top_of_ngram import language_model
 from pipeline.errors import InputError
 from pipeline.export import page_models as module
-from pipeline.export.page_models import CONTAINS_ITS_TEXT, UNREADABLE, LeftOutError, page_model, page_models, rounded_to
+from pipeline.export.page_models import (
+    CONTAINS_ITS_TEXT,
+    UNREADABLE,
+    LeftOutError,
+    PageModels,
+    page_model,
+    page_models,
+    rounded_to,
+)
 from pipeline.export.subject import subject_of
 from tests.models.made_up import VOCAB, a_text
+
+
+def models_of_latest(with_ngrams: bool = False) -> PageModels:
+    page = page_models(subject_of("latest"), with_ngrams)
+    assert page is not None
+    return page
 
 
 def test_every_weight_takes_a_byte_of_its_rows_scale():
@@ -35,13 +49,13 @@ def test_every_weight_takes_a_byte_of_its_rows_scale():
 
 
 def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(trained):
-    subject, before = subject_of("latest"), torch.get_rng_state()
-    page = page_models(subject)
+    before = torch.get_rng_state()
+    page = models_of_latest()
     (network,) = page.models
     assert torch.equal(torch.get_rng_state(), before)
     assert (page.counting, page.remarks, network["both"]) == (None, [CONTAINS_ITS_TEXT], None)
     assert network["packed_test_perplexity"] == pytest.approx(network["test_perplexity"], rel=0.002)
-    again = page_models(subject, with_ngrams=True)
+    again = models_of_latest(with_ngrams=True)
     (network,), counting = again.models, again.counting
     assert counting is not None
     assert network["both"]["val_perplexity"] <= min(network["packed_val_perplexity"], counting["val_perplexity"])
@@ -54,7 +68,7 @@ def test_of_a_text_that_is_gone_a_page_has_the_network_alone(trained, monkeypatc
         raise InputError("it is gone")
 
     monkeypatch.setattr(module, "same_text", gone)
-    page = page_models(subject_of("latest"), with_ngrams=True)
+    page = models_of_latest(with_ngrams=True)
     assert (page.counting, page.remarks) == (None, [UNREADABLE])
     assert [(each["bits"], each["packed_test_perplexity"]) for each in page.models] == [(16, None)]
 
@@ -62,7 +76,7 @@ def test_of_a_text_that_is_gone_a_page_has_the_network_alone(trained, monkeypatc
 @pytest.mark.parametrize(("name", "value"), [("STEPPED", ()), ("MODEL_BYTES", {"training": 100})])
 def test_a_cell_without_a_script_and_a_large_model_are_left_out(trained, monkeypatch, name, value):
     monkeypatch.setattr(module, name, value)
-    page = page_models(subject_of("latest"))
+    page = models_of_latest()
     assert page.models == []
     assert "is left out" in page.remarks[-1]
 

@@ -13,7 +13,7 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, config_id, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.stages.prepare import prepare
-from pipeline.stages.train import Recorder, options_like, train
+from pipeline.stages.train import ALONE, Recorder, TrainingContext, _record_page, options_like, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
@@ -71,19 +71,28 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert run.data.params["device"] == "cpu"
     assert bare_tags(run.data.tags).get("corpus.sha256", "") == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
-    said, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
+    said, link, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
     assert said.startswith("**lstm-1x8** on **topics**. The network is ")
     assert ngram_name(step.result) in said
+    assert f"/runs/{step.run_id}/artifacts/page.html?" in link
     assert text.startswith("```\nit has ")
     assert artifacts(step.run_id) == {
-        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
-        "samples",
+        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "page.html", "plots",
+        "result.json", "samples",
     }  # fmt: skip
     assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors", "checkpoints/last.safetensors"}
     assert artifacts(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
     assert artifacts(step.run_id, "samples") == {"samples/epoch-0001.md", "samples/final.json", "samples/final.md"}
     assert run.inputs is not None
     assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"topics/train", "topics/val", "topics/test"}
+
+
+def test_a_page_that_fails_fails_no_training_and_a_trial_has_none(trained, monkeypatch, caplog):
+    monkeypatch.setattr("pipeline.export.export.training_page", lambda reference: 1 / 0)
+    _record_page(trained, TrainingContext(tags={"role": "trial"}))
+    assert caplog.messages == []
+    _record_page(trained, ALONE)
+    assert "no page" in caplog.text
 
 
 def test_the_configuration_artifact_makes_the_same_configuration_again(trained, small_text):

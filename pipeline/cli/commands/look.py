@@ -87,8 +87,13 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     required=True,
     help="Folder to write to; existing files are not overwritten.",
 )
+@flag(
+    "--with-ngrams",
+    "Include n-grams of a text of your own in the page, and networks on top of them: whoever has the page can read "
+    "most of the text out of them. The texts that the lab downloads may be copied.",
+)
 @json_flag
-def export(reference: str, output: str, as_json: bool) -> None:
+def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> None:
     """Export records as a page to share, with the data.
 
     Writes a run (its id or first characters, latest, its name, or a search's @PICK), a study or an MLflow experiment
@@ -100,7 +105,7 @@ def export(reference: str, output: str, as_json: bool) -> None:
 
     from pipeline.export.export import export
 
-    result = export(reference, Path(output))
+    result = export(reference, Path(output), with_ngrams)
     files = "\n".join(f"  {file}" for file in result["files"])
     show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
 
