@@ -111,7 +111,7 @@ def lab(
     commands = {
         "pipeline": ("pipeline", *text, *TINY),
         "train": ("train", *text, *TINY, "--seed", "1"),
-        "export a training": ("export", "latest", "-o", str(folder / "training")),
+        "export a training": ("export", "latest", "-o", str(folder / "training"), "--with-ngrams"),
         "search": (*SEARCH, *text),
         "export a study": ("export", "shapes", "-o", str(folder / "study")),
     }
