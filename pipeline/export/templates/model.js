@@ -364,7 +364,7 @@ if (document.getElementById("models")) {
   function paint() {
     const pad = find(".pad"), atEnd = pad.scrollHeight - pad.scrollTop - pad.clientHeight < 60;
     for (; painted < letters.length && letters[painted].read < scores.length; painted++) {
-      const { id, read, at, text } = letters[painted], span = shade.children[painted];
+      const { id, read, at } = letters[painted], span = shade.children[painted];
       const bits = read > 0 ? scores[read][kind] : 0;
       span.style.backgroundColor = `rgb(var(--hot) / ${Math.min(bits / 8, 1).toFixed(2)})`;
       span.classList.toggle("skipped", id < 0 && page.alphabet !== "letters");
@@ -432,6 +432,7 @@ if (document.getElementById("models")) {
 
   // The same text, model, temperature and seed: the same letters.
   function begin(prompt, length = AT_ONCE, pace = PACE) {
+    if (page.alphabet === "letters" && /[^a-z\s]$/i.test(prompt)) prompt += " "; // "it." is read as "it "
     draft = { prompt, text: "", random: generator(Number(seed.value)), left: length, pace };
     painted = Math.min(painted, letters.findIndex(letter => letter.at >= prompt.length) >>> 0);
     own.value = prompt;
@@ -442,33 +443,33 @@ if (document.getElementById("models")) {
     parse();
     go();
   }
-  const prompt = () => draft?.prompt ?? own.value;
+  const prompt = () => draft?.prompt ?? (ids.length ? own.value : first);
   const rewrite = () => { if (draft?.text) begin(draft.prompt, draft.text.length + draft.left, 0); };
   const stop = () => { if (draft) draft.left = 0; };
   const first = [..."the ", page.symbols.find(symbol => [...symbol].length === 1)].filter(symbol => idOf.has(symbol)).join("").slice(0, 4);
 
   write.addEventListener("click", () => {
     if (draft?.left) return stop();
-    if (!ids.length) own.value = first;
-    if (page.alphabet === "letters" && /[^a-z\s]$/i.test(own.value)) own.value += " "; // "it." is read as "it "
-    if (!draft) return begin(own.value);
+    if (!draft) return begin(prompt());
     Object.assign(draft, { left: AT_ONCE, pace: PACE });
     go();
   });
   find(".another").addEventListener("click", () => {
     seed.value = Number(seed.value) + 1;
-    begin(prompt() || first);
+    begin(prompt());
   });
   find(".clear").addEventListener("click", () => {
     [draft, own.value] = [null, ""];
     own.focus();
     changed();
   });
-  seed.addEventListener("change", () => begin(prompt() || first));
+  seed.addEventListener("change", () => begin(prompt()));
   const warmth = () => { find(".write output").textContent = Number(temperature.value).toFixed(1); };
   temperature.addEventListener("input", () => { warmth(); rewrite(); });
-  own.addEventListener("input", () => {
+  own.addEventListener("input", event => {
     if (draft) [draft, painted] = [null, 0]; // what was written is the reader's text now
+    const composed = page.alphabet === "letters" || event.isComposing ? own.value : own.value.normalize("NFC");
+    if (composed !== own.value) own.value = composed;
     changed();
   });
   own.addEventListener("keydown", event => { if (event.key === "Escape") stop(); });
