@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench figures demo lint types check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench figures demo screens lint types check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -64,6 +64,9 @@ demo: $(READY_DEV)  ## docs/demo: the page of the default model on Python's docu
 	mkdir -p mlruns/demo
 	tmlm pipeline --corpus python-docs
 	python -m tests.demo
+
+screens: $(READY_DEV)  ## the pictures of docs/screens, in Chromium, from a main job and a quick search that it records
+	$(WITH_BROWSER) python -m tests.screens
 
 lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 	ruff check .

@@ -37,10 +37,7 @@ log = logging.getLogger(__name__)
 
 EXPERIMENT = "time-machine-lm"
 
-EXPERIMENT_NOTE = (
-    "Character-level recurrent language models: perplexity against cost. The menu Views above has this "
-    "experiment's runs with the right columns and charts."
-)
+EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
 CREATE_ATTEMPTS = 20  # one per second

@@ -150,7 +150,7 @@ def test_a_document_names_options_that_exist_and_its_links_lead_somewhere(path):
             assert named <= options_of(words.split()), code
         elif code.startswith("--"):
             assert named <= every, code
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+    for target in re.findall(r"""(?:\]\(|src="|srcset=")([^)\s"]+)[)"]""", text):
         file, _, heading = target.partition("#")
         page = path.parent / file if file else path
         if not target.startswith("http"):
@@ -158,6 +158,14 @@ def test_a_document_names_options_that_exist_and_its_links_lead_somewhere(path):
             heads = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads]
             assert page.exists(), target
             assert not heading or heading in heads, target
+
+
+def test_every_picture_of_a_screen_is_in_a_document_and_small():
+    """They are taken by ``make screens``."""
+    documents = "".join(path.read_text() for path in DOCUMENTS)
+    pictures = list(ROOT.glob("docs/screens/*.png"))
+    assert [path.name for path in pictures if f"screens/{path.name}" not in documents] == []
+    assert max(path.stat().st_size for path in pictures) <= 200_000
 
 
 def test_each_command_is_in_the_documents():
