@@ -70,6 +70,7 @@ ADVICE = {  # pattern of the error message -> what to do; the first match counts
     "full|no space left|quota exceeded|too large|disk i/o": "free some space on that disk, or raise the limit on files",
     "out-of-date": f"install the MLflow that wrote it, copy and `mlflow db upgrade` an older one, or {ELSEWHERE}",
     "connection|max retries|timed out": f"start the server, or {ELSEWHERE}",
+    "code 404": "it is no MLflow server, or one before MLflow 3: check the address, or update it",
 }
 
 
@@ -127,7 +128,8 @@ def _setup(uri: str, *experiment: str | None) -> Store:
             _probe(uri)
             if _create().name == "Default":  # MLflow has just created it
                 adopt(database)
-                MlflowClient().rename_experiment("0", EXPERIMENT)
+                is_taken = MlflowClient().get_experiment_by_name(EXPERIMENT)  # by a push to this new checkout
+                MlflowClient().rename_experiment("0", "unused" if is_taken else EXPERIMENT)
             elif moved := moved_from(database):
                 raise InputError(f"{moved}; run `tmlm doctor --repair` first")
             return Store(uri, _chosen_experiment(database), database, _inode(database))
@@ -194,11 +196,14 @@ class StoreGoneError(RecordingError):
 def address() -> str:
     """The store's address."""
     ours = own_database()
-    if ours is None:
-        return os.environ["MLFLOW_TRACKING_URI"]
-    uri = f"sqlite:///{ours}"
-    same = sqlite_file(uri) == ours.resolve()  # unless SQLAlchemy 2.1 reads %20 as a space
-    return uri if same else URL.create("sqlite", database=str(ours)).render_as_string()
+    return os.environ["MLFLOW_TRACKING_URI"] if ours is None else sqlite_address(ours)
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of an SQLite file."""
+    uri = f"sqlite:///{file}"
+    same = sqlite_file(uri) == file.resolve()  # unless SQLAlchemy 2.1 reads %20 as a space
+    return uri if same else URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -252,11 +257,17 @@ def store_reason(error: Exception) -> str:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
+    """Turn errors of the store as ``store_refusals`` does, and warn if it does not answer."""
+    with store_refusals(), warn_if_silent(address()):
+        yield
+
+
+@contextmanager
+def store_refusals() -> Iterator[None]:
     """Turn errors of the store into InputError or RecordingError with a one-line reason."""
     store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
     try:
-        with warn_if_silent(address()):
-            yield
+        yield
     except REFUSALS as error:
         reason = store_reason(error)
         failed = RecordingError if "try again" in reason else InputError

@@ -1,4 +1,4 @@
-"""Commands that look at what was recorded: runs, compare, recommend, export, ui, doctor."""
+"""Commands that look at what was recorded: runs, compare, recommend, export, push, ui, doctor."""
 
 import sys
 
@@ -108,6 +108,24 @@ def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> Non
     result = export(reference, Path(output), with_ngrams)
     files = "\n".join(f"  {file}" for file in result["files"])
     show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
+
+
+@click.command(cls=LabCommand)
+@click.argument("uri", metavar="URI", type=completion.FILE)
+@click.argument("reference", metavar="[RUN|STUDY|all]", default="all", type=completion.TRAINING)
+@json_flag
+def push(uri: str, reference: str, as_json: bool) -> None:
+    """Copy runs to another store or MLflow server.
+
+    URI is http://..., sqlite:///FILE, or the folder of a checkout or of an mlflow.db. Copies a run (its id or first
+    characters, latest, its name, or @PICK), a study with its trials, or all runs: options, curves, tags, artifacts,
+    models with their aliases, and nesting. What was pushed before is neither copied again nor changed; the same command
+    completes a push that was stopped.
+    """
+    from pipeline.tracking import push
+
+    result = push.push(uri, reference)
+    show(result, as_json, push.summary(result))
 
 
 @click.command(cls=LabCommand)

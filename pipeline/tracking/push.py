@@ -1,0 +1,328 @@
+"""Copy runs to another store: parameters, curves, tags, artifacts, models with their aliases, and nesting.
+
+A copy has the tag pushed.from, the id of the run that was recorded first, and pushed.digest once all of it is there and
+has the source's digest. Every write may be repeated, so that the next push completes what a killed one has left.
+"""
+
+import json
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+# first: it sets the environment that MLflow reads when it is imported
+from pipeline.tracking.store import Store, root, setup, shown, sqlite_address, store_refusals, tag_experiment
+
+# isort: split
+
+import mlflow
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID, MLFLOW_USER
+
+from pipeline.errors import InputError, RecordingError
+from pipeline.support.files import command_lock
+from pipeline.support.machine import environment_variables
+from pipeline.support.progress import Progress
+from pipeline.support.wording import counted
+from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.names import recorded_tag
+from pipeline.tracking.recorded import RecordedRun, equals, search_runs
+from pipeline.tracking.references import find
+from pipeline.tracking.relocation import local_path
+from pipeline.tracking.ui import views
+
+ALL = "all"  # the reference to all runs of the experiment
+ORIGIN, DIGEST = recorded_tag("pushed.from"), recorded_tag("pushed.digest")
+DIFFERENT = (ORIGIN, DIGEST, MLFLOW_MODEL_VERSIONS)  # tags that a copy does not have from its source
+POINT = ("key", "value", "timestamp", "step")  # of a curve
+ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")  # a run's id, or a logged model's without "m-"
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Replaces the ids and places of one store by those of another, in texts and in files that are texts."""
+
+    ids: Mapping[str, str]
+    places: Sequence[tuple[str, str]]
+
+    def text(self, text: str) -> str:
+        for old, new in self.places:
+            text = text.replace(old, new)
+        return ID.sub(lambda match: self.ids.get(match[0], match[0]), text)
+
+    def data(self, data: bytes) -> bytes:
+        try:
+            return self.text(data.decode()).encode()
+        except UnicodeDecodeError:
+            return data
+
+    def tags(self, tags: Mapping[str, str]) -> dict[str, str]:
+        return {key: self.text(value) for key, value in tags.items() if key not in DIFFERENT}
+
+    def reversed(self) -> "Translation":
+        return Translation({new: old for old, new in self.ids.items()}, [(new, old) for old, new in self.places])
+
+
+AS_IT_IS = Translation({}, ())
+
+
+class Place:
+    """The store of a source or a target, and its experiment; ``folder`` is where that has its artifacts."""
+
+    def __init__(self, store: Store) -> None:
+        self.uri, self.experiment_id = store.uri, store.experiment_id
+        self.client = MlflowClient(store.uri, store.uri)
+        experiment = self.client.get_experiment(store.experiment_id)
+        self.name, location = experiment.name, experiment.artifact_location
+        self.folder = f"{local_path(location) or location}/"
+
+    def models(self, run_id: str) -> list[LoggedModel]:
+        """The models that were logged in a run."""
+        experiment_id = self.client.get_run(run_id).info.experiment_id
+        return list(self.client.search_logged_models([experiment_id], equals("source_run_id", run_id)))
+
+    def files(self, location: str, translation: Translation) -> dict[str, bytes]:
+        """All artifacts at a location: path -> contents."""
+        with tempfile.TemporaryDirectory() as copies:
+            folder = local_path(location) or Path(
+                mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=copies, tracking_uri=self.uri)
+            )
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            return {str(path.relative_to(folder)): translation.data(path.read_bytes()) for path in files}
+
+    def read(self, run_id: str, translation: Translation = AS_IT_IS) -> dict[str, Any]:
+        """All of a run that its copy has too."""
+        run = self.client.get_run(run_id)
+        info, data, datasets = run.info, run.data, run.inputs.dataset_inputs if run.inputs else ()
+        steps = {model.model_id: model.step for model in run.outputs.model_outputs} if run.outputs else {}
+        points = (point for key in data.metrics for point in self.client.get_metric_history(run_id, key))
+        return {
+            "run": [info.run_name, info.status, info.start_time, info.end_time],
+            "params": data.params,
+            "tags": translation.tags(data.tags),
+            "metrics": _points(points, *POINT),
+            "datasets": sorted([each.dataset.name, each.dataset.digest] for each in datasets),
+            "files": self.files(info.artifact_uri, translation),
+            "models": {
+                translation.text(model.model_id): {
+                    "model": [model.name, model.model_type or "", model.status.value, steps.get(model.model_id)],
+                    "params": model.params,
+                    "tags": translation.tags(model.tags),
+                    "metrics": _points(model.metrics or (), *POINT, "dataset_name", "dataset_digest"),
+                    "files": self.files(model.artifact_location, translation),
+                }
+                for model in self.models(run_id)
+            },
+        }
+
+
+def _points(points: Iterable[Metric], *names: str) -> list[dict[str, Any]]:
+    return sorted(({name: getattr(point, name) for name in names} for point in points), key=repr)
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """The digest of what ``Place.read`` has read."""
+    text = json.dumps(record, sort_keys=True, default=lambda data: sha256(data).hexdigest())
+    return sha256(text.encode()).hexdigest()
+
+
+def push(uri: str, reference: str) -> dict[str, Any]:
+    """Copy the runs that a reference names to the store at ``uri``: the counts, and what was not copied.
+
+    ``reference`` is what ``find`` takes, or ALL; what such a run contains or refers to is copied too. Raises InputError
+    for a store that can't be used, and RecordingError for a copy that differs from its source.
+    """
+    store = setup()
+    close_the_dead(store)
+    known = {run.id: run for run in search_runs(order="start_time ASC")}
+    runs, source = _meant(reference, known), Place(store)
+    running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]
+    ended = [run for run in runs if run.status != "RUNNING"]
+    lock = command_lock(root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end")
+    with lock, _current(uri, store, source.name) as target, Progress("push") as progress:
+        counts = _Transfer(source, Place(target), known).all(ended, progress)
+        searches = sum(run.stage == "search" for run in ended)
+        return {"store": shown(target.uri), **counts, "running": running, "searches": searches}
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result of a push in sentences."""
+    copied = counted(result["copied"], "run")
+    lines = [f"{copied} copied to {result['store']}, equal by digest; {result['earlier']} there already"]
+    lines += [f"still running, push it again later: {run}" for run in result["running"]]
+    lines += [f"changed since it was pushed, its copy is kept as it was: {run}" for run in result["changed"]]
+    lines += [f"aliases copied: {' '.join(result['aliases'])}"] * bool(result["aliases"])
+    lines += [f"aliases that name other models there, not copied: {' '.join(result['taken'])}"] * bool(result["taken"])
+    study = "Of a search its record travels, not Optuna's study: it can be continued here only"
+    return "\n".join(lines + [study] * bool(result["searches"]))
+
+
+def _meant(reference: str, runs: Mapping[str, RecordedRun]) -> list[RecordedRun]:
+    """The runs to copy, in the order in which they started: what the named one contains or refers to too."""
+    if reference == ALL:
+        return list(runs.values())
+    nested = defaultdict(set)
+    for run in runs.values():
+        nested[run.tag(MLFLOW_PARENT_RUN_ID)].add(run.id)
+    found: dict[str, RecordedRun] = {}
+    waiting = {find(reference).id}
+    while waiting:
+        run_id = waiting.pop()
+        if run_id not in runs:
+            raise InputError(f"{run_id} was deleted, or is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
+        run = found[run_id] = runs[run_id]
+        about = json.dumps([{**run.tags, MLFLOW_PARENT_RUN_ID: ""}, dict(run.result)])
+        waiting |= ({*ID.findall(about)} | nested[run_id]) & runs.keys() - found.keys()
+    return sorted(found.values(), key=lambda run: run.started_ms)
+
+
+@contextmanager
+def _current(uri: str, source: Store, experiment: str) -> Iterator[Store]:
+    """Make the store at an address, or the mlflow.db in a folder, current within the block. Errors call it URI."""
+    if not re.match(r"[a-z][\w+.-]+:", uri):
+        path = Path(uri).expanduser().absolute()
+        uri = sqlite_address(path if path.is_file() else path / "mlflow.db")
+    variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_EXPERIMENT_ID": ""}
+    try:
+        with environment_variables(variables), store_refusals():
+            target = setup()
+            if target.uri == source.uri or (target.file and target.file == source.file):
+                raise InputError(f"URI {shown(uri)} is the store that has the runs; give another one")
+            yield target
+    except (InputError, RecordingError) as error:
+        raise type(error)(str(error).replace("MLFLOW_TRACKING_URI", "URI")) from error
+    finally:
+        setup()  # the source is current again
+
+
+class _Transfer:
+    """Copies runs from a source to a target, which is the current store; ``known`` are the source's runs by id."""
+
+    def __init__(self, source: Place, target: Place, known: Mapping[str, RecordedRun]) -> None:
+        self.source, self.target = source, target
+        target.client.search_logged_models([target.experiment_id], max_results=1)  # a server before MLflow 3 refuses
+        self.there = {_origin(run): run for run in search_runs()}
+        self.ids = {key: self.there[_origin(run)].id for key, run in known.items() if _origin(run) in self.there}
+        experiments = f"/experiments/{source.experiment_id}/", f"/experiments/{target.experiment_id}/"
+        self.translation = Translation(self.ids, [(source.folder, target.folder), experiments])
+
+    def all(self, runs: Sequence[RecordedRun], progress: Progress) -> dict[str, Any]:
+        """Copy runs and the registered versions of their models."""
+        client, copied, changed = self.target.client, 0, []
+        for run in runs:  # first the ids of all, since runs refer to each other
+            if run.id not in self.ids:
+                tags = {ORIGIN: _origin(run), MLFLOW_USER: run.tag(MLFLOW_USER)}
+                copy = client.create_run(self.target.experiment_id, run.started_ms, tags, run.name)
+                self.ids[run.id] = copy.info.run_id
+        for number, run in enumerate(runs):
+            progress.show(number / len(runs))
+            record, there = self.source.read(run.id), self.there.get(_origin(run))
+            if there is None or (there.tag("pushed.from") and not there.tag("pushed.digest")):
+                self._copy(run.id, record)
+                copied += 1
+            elif there.tag("pushed.digest") not in ("", digest(record)):
+                changed.append(f"{run.name} ({run.id})")
+            parent = self.ids.get(run.tag(MLFLOW_PARENT_RUN_ID), "")
+            if parent and there and there.tag(MLFLOW_PARENT_RUN_ID) != parent:  # the parent was copied later
+                client.set_tag(there.id, MLFLOW_PARENT_RUN_ID, parent)
+        aliases, taken = self._register(runs)
+        texts = sorted({(run.corpus, run.corpus_sha256) for run in runs if run.corpus_sha256})
+        searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == "search"]
+        of_texts = (view for text in texts for view in views.of_text(*text))
+        tag_experiment(self.target.experiment_id, dict(view.tag for view in (views.all_texts(), *of_texts, *searches)))
+        counts = {"copied": copied, "earlier": len(runs) - copied}
+        return {**counts, "changed": changed, "aliases": aliases, "taken": taken}
+
+    def _copy(self, run_id: str, record: Mapping[str, Any]) -> None:
+        """Copy all of a run to its copy, and compare their digests."""
+        client, copy = self.target.client, self.ids[run_id]
+        self._copy_models(copy, record["models"])
+        linked = [{name: p[name] for name in POINT} for model in record["models"].values() for p in model["metrics"]]
+        plain = [Metric(**point) for point in record["metrics"] if point not in linked]
+        client.log_batch(copy, plain, [Param(*each) for each in record["params"].items()])
+        for model_id, model in record["models"].items():
+            new_id = self.translation.text(model_id)
+            client.log_batch(copy, [Metric(**point, model_id=new_id) for point in model["metrics"]])
+        if inputs := self.source.client.get_run(run_id).inputs:
+            client.log_inputs(copy, inputs.dataset_inputs)
+        self._upload(record["files"], lambda folder: client.log_artifacts(copy, folder))
+        _, status, _, ended_ms = record["run"]
+        client.set_terminated(copy, status, ended_ms)  # before its tags say what it is, so that no command closes it
+        client.log_batch(copy, tags=[RunTag(*each) for each in self.translation.tags(record["tags"]).items()])
+        if digest(self.target.read(copy, self.translation.reversed())) != digest(record):
+            raise RecordingError(
+                f"{copy} in {shown(self.target.uri)} differs from {run_id}, whose copy it is: delete it there "
+                f"(mlflow runs delete -r {copy}) and push again"
+            )
+        client.set_tag(copy, DIGEST, digest(record))
+
+    def _copy_models(self, copy: str, models: Mapping[str, Any]) -> None:
+        """Copy the logged models of a run to its copy, without their metrics."""
+        client, outputs = self.target.client, self.target.client.get_run(copy).outputs
+        there = {model.tags.get(ORIGIN): model.model_id for model in self.target.models(copy)}
+        linked = {output.model_id for output in outputs.model_outputs} if outputs else set()
+        for model_id, model in models.items():
+            name, kind, status, step = model["model"]
+            tags = {**self.translation.tags(model["tags"]), ORIGIN: model_id}
+            if (new_id := there.get(model_id, "")) == "":
+                place = self.target.experiment_id
+                new_id = client.create_logged_model(place, name, copy, tags, model["params"], kind or None).model_id
+            self.ids[model_id.removeprefix("m-")] = new_id.removeprefix("m-")
+            self._upload(model["files"], partial(client.log_model_artifacts, new_id))
+            if status != "PENDING":
+                client.finalize_logged_model(new_id, status)
+            if step is not None and new_id not in linked:
+                client.log_outputs(copy, [LoggedModelOutput(new_id, step)])
+
+    def _upload(self, files: Mapping[str, bytes], upload: Callable[[str], None]) -> None:
+        """Translate files, and upload the folder that has them."""
+        with tempfile.TemporaryDirectory() as folder:
+            for path, data in files.items():
+                file = Path(folder) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(self.translation.data(data))
+            upload(folder)
+
+    def _register(self, runs: Sequence[RecordedRun]) -> tuple[list[str], list[str]]:
+        """Copy the registered versions of runs, and their aliases; returns the aliases copied and those taken."""
+        source, target, pushed, copied, taken = self.source.client, self.target.client, {run.id for run in runs}, [], []
+        for ours in source.search_registered_models():
+            name = equals("name", ours.name)
+            registered = source.search_model_versions(name, order_by=["version_number ASC"])
+            if not (versions := [version for version in registered if version.run_id in pushed]):
+                continue
+            about = (ours.description or "").partition("\n\n|")[0]  # without the table of versions
+            found = target.search_registered_models(name)
+            theirs = found[0] if found else target.create_registered_model(ours.name, description=about)
+            there = {each.source: each.version for each in target.search_model_versions(name)}
+            for version in versions:
+                run_id = self.ids[str(version.run_id)]
+                models = {model.artifact_location: model for model in self.target.models(run_id)}
+                self.ids |= {model.tags.get(ORIGIN, "")[2:]: model.model_id[2:] for model in models.values()}
+                place, about = map(self.translation.text, (str(version.source), version.description or ""))
+                if place not in there:
+                    model_id, tags = (
+                        models[place].model_id if place in models else None,
+                        self.translation.tags(version.tags),
+                    )
+                    made = target.create_model_version(ours.name, place, run_id, tags, None, about, 0, model_id)
+                    there[place] = made.version
+                for alias in sorted(each for each, number in ours.aliases.items() if number == version.version):
+                    if alias not in theirs.aliases:
+                        target.set_registered_model_alias(ours.name, alias, there[place])
+                        copied.append(f"@{alias}")
+                    elif str(theirs.aliases[alias]) != str(there[place]):
+                        taken.append(f"@{alias}")
+        return copied, taken
+
+
+def _origin(run: RecordedRun) -> str:
+    """The id of the run that was recorded first, of which this one may be a copy."""
+    return run.tag("pushed.from") or run.id

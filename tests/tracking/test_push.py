@@ -1,0 +1,159 @@
+"""Copies of runs in another store: equal to their source, found again, and never halves or doubles."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import InputError
+from pipeline.tracking import recorded, references
+from pipeline.tracking.push import push
+from pipeline.tracking.recorded import RecordedRun, search_runs
+from pipeline.tracking.registry import Owner, register_picks
+from pipeline.tracking.runs import tracked_run
+from pipeline.tracking.store import setup
+from tests.labs import store_at
+
+WRITES = (
+    *("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_tag", "create_logged_model"),
+    *("log_model_artifacts", "finalize_logged_model", "log_outputs", "create_registered_model"),
+    *("create_model_version", "set_registered_model_alias"),
+)
+
+
+@pytest.fixture
+def other(tmp_path: Path, empty_database: Path) -> Path:
+    """The folder of another store without any records."""
+    (tmp_path / "other" / "mlruns").mkdir(parents=True)
+    shutil.copy(empty_database, tmp_path / "other" / "mlruns" / "mlflow.db")
+    return tmp_path / "other"
+
+
+def searched() -> tuple[str, str]:
+    """The ids of a search and of its only trial, whose note and result name each other."""
+    with tracked_run("search", "search-tiny", {"study": "tiny", "corpus": "novel", "corpus.sha256": "ab" * 32}) as run:
+        with tracked_run("train", "gru-1x8-s0", {"study": "tiny", "role": "trial"}) as trial:
+            trial.params({"cell": "gru", "hidden_size": 8})
+            trial.curve("perplexity/val", {1: 9.0, 2: float("nan"), 3: 8.5})
+        run.note(f"[gru](#/experiments/{setup().experiment_id}/runs/{trial.id}?workflowType=machine_learning)")
+        run.json("result.json", {"run_id": run.id, "picks": {"knee": {"run_id": trial.id}}})
+    return run.id, trial.id
+
+
+def curve_of(run_id: str) -> list[tuple[int, int, str]]:
+    """The points of a trial's curve: step, time and value."""
+    points = MlflowClient().get_metric_history(run_id, "perplexity/val")
+    return [(point.step, point.timestamp, str(point.value)) for point in points]
+
+
+def runs_in(home: Path) -> dict[str, RecordedRun]:
+    """The runs of a store by name; fails if two have the same."""
+    with store_at(home):
+        found = list(search_runs())
+        assert len({run.name for run in found}) == len(found)
+        return {run.name: run for run in found}
+
+
+def test_a_copy_of_a_search_refers_to_copies_and_has_curves_times_and_nesting(store, other):
+    search_id, trial_id = searched()
+    with tracked_run("train", "busy", {}) as busy:
+        result = push(str(other / "mlruns"), "all")
+        assert (result["copied"], result["running"]) == (2, [f"busy ({busy.id})"])
+    source, curve = recorded.run_of(trial_id), curve_of(trial_id)
+    copies = runs_in(other)
+    search, trial = copies["search-tiny"], copies["gru-1x8-s0"]
+    assert not {search_id, trial_id} & {search.id, trial.id}
+    assert trial.tag("mlflow.parentRunId") == search.id
+    assert (trial.started_ms, trial.ended_ms, trial.params) == (source.started_ms, source.ended_ms, source.params)
+    with store_at(other):
+        assert f"/experiments/{setup().experiment_id}/runs/{trial.id}?" in search.tag("mlflow.note.content")
+        assert references.training_of("tiny").id == trial.id
+        assert curve_of(trial.id) == curve
+
+
+def test_what_was_copied_is_neither_overwritten_nor_copied_back(store, other):
+    _, trial_id = searched()
+    push(str(other / "mlruns"), "tiny")
+    MlflowClient().log_batch(trial_id, tags=[RunTag("mlflow.note.content", "a later note")])
+    result = push(str(other / "mlruns"), "tiny")
+    assert (result["copied"], result["earlier"], result["changed"]) == (0, 2, [f"gru-1x8-s0 ({trial_id})"])
+    assert not runs_in(other)["gru-1x8-s0"].tag("mlflow.note.content")
+    with store_at(other):
+        assert push(str(store / "mlruns"), "all")["copied"] == 0
+
+
+def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, other):
+    run = recorded.run_of(trained.run_id)
+    register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
+    first = push(str(other / "mlruns"), run.id)
+    assert (first["copied"], first["aliases"], first["taken"]) == (1, ["@knee", "@tiny-knee"], [])
+    with store_at(other):
+        checkpoint, copy = references.checkpoint_of("@knee")
+        assert checkpoint.read_bytes() == Path(trained.result["checkpoint"]).read_bytes()
+        assert checkpoint.is_relative_to(other)
+        assert recorded.run_of(str(copy)).result["checkpoint"] == str(checkpoint)
+        MlflowClient().delete_run(str(copy))
+    again = push(str(other / "mlruns"), run.id)
+    assert (again["copied"], again["aliases"], again["taken"]) == (1, [], ["@knee", "@tiny-knee"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_push_that_is_killed_after_any_write_is_completed_by_the_next(trained, other, monkeypatch):
+    run = recorded.run_of(trained.run_id)
+    register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
+    searched()
+    left = 0
+
+    def killed_later(name: str) -> None:
+        write = getattr(MlflowClient, name)
+
+        def killed(client: MlflowClient, *args: object, **options: object) -> object:
+            nonlocal left
+            result, left = write(client, *args, **options), left - 1
+            if left == 0:
+                raise KeyboardInterrupt
+            return result
+
+        monkeypatch.setattr(MlflowClient, name, killed)
+
+    for name in WRITES:
+        killed_later(name)
+    for kills in range(1, 100):
+        left = kills
+        try:
+            push(str(other / "mlruns"), "all")
+            break
+        except KeyboardInterrupt:
+            complete = [copy for copy in runs_in(other).values() if copy.tag("pushed.digest")]
+            assert all(copy.stage and copy.status == "FINISHED" for copy in complete)
+    assert kills > len(WRITES)
+    left = 0
+    again = push(str(other / "mlruns"), "all")
+    assert (again["copied"], again["earlier"], again["changed"], again["aliases"]) == (0, 3, [], [])
+    assert len(runs_in(other)) == 3
+    with store_at(other):
+        setup()
+        assert len(MlflowClient().search_logged_models([setup().experiment_id])) == 1
+        assert [version.aliases for version in MlflowClient().search_model_versions()] == [["knee", "tiny-knee"]]
+
+
+def test_a_server_that_is_too_old_is_an_error_in_one_sentence(store, other, monkeypatch):
+    def refuse(client: MlflowClient, *args: object, **options: object) -> None:
+        raise MlflowException(
+            "request to http://me:secret@host/logged-models failed with error code 404 != 200.\n<html>"
+        )
+
+    monkeypatch.setattr(MlflowClient, "search_logged_models", refuse)
+    with pytest.raises(InputError, match="before MLflow 3") as error:
+        push(str(other / "mlruns"), "all")
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_store_that_has_the_runs_is_no_target(store):
+    with pytest.raises(InputError, match="is the store that has the runs"):
+        push(str(store / "mlruns"), "all")
