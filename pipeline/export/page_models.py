@@ -40,6 +40,7 @@ from pipeline.training.mixing import costs_with_ngram
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
 MODEL_BYTES = {"training": 1_200_000, "study": 2_600_000}  # of a page's 1.5 and 3 MB; the rest are charts and words
+WEIGHT_BYTES = 1.4  # of a weight of 8 bits in base64, with its part of the scale of its row
 OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
 OF_SCRATCH = ("input", "input_bias", "state", "state_bias")  # and of models/recurrent.py, whose book has no last one
 CONTAINS_ITS_TEXT = (
@@ -192,12 +193,14 @@ def page_model(
         model.tables, tables = decoded(arrays, model.vocab_size), arrays_of(arrays)
         on_top = f" on {model.tables.entries:,} n-grams"
 
-    packed = _packed(model, 8, text)
-    if text is None or abs(log(packed["packed_val_perplexity"] / text.perplexity(model))) >= SMALL_CHANGE:
-        wide = _packed(model, 16, text)
-        packed = wide if len(json.dumps([tables, wide])) <= most_bytes else packed
-    if len(json.dumps([tables, packed])) > most_bytes:
+    size = WEIGHT_BYTES * sum(each.numel() for each in model.parameters())
+    left = most_bytes - len(json.dumps(tables))
+    if size > left:
         raise LeftOutError("it is too large for a page, at 8 bits a weight")
+    packed = _packed(model, 8, text)
+    is_close = text and abs(log(packed["packed_val_perplexity"] / text.perplexity(model))) < SMALL_CHANGE
+    if not is_close and 2 * size <= left:
+        packed = _packed(model, 16, text)
     return tables, {
         "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
         "cell": config.cell,
