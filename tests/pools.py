@@ -52,7 +52,7 @@ def pool_with(
 
     class Listing(Inline):
         def done(self, task: Any) -> list[Event]:
-            if not isinstance(task, TrainingTask) or task.role == "timing":
+            if task.role == "timing":
                 return super().done(task)
             given.append(task)
             events = ends(task)

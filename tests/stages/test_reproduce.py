@@ -106,7 +106,7 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
 def test_where_every_process_that_times_steps_is_lost_the_trainings_begin_without_an_estimate(store):
     class Losing(Inline):
         def done(self, task: Any) -> list[Event]:
-            return super().done(task) if isinstance(task, TrainingTask) else [Event("lost", task, Loss("it died"))]
+            return super().done(task) if task.role != "timing" else [Event("lost", task, Loss("it died"))]
 
     said: list[str] = []
     done = reproduce(ONE, quick=True, say=said.append, make_pool=Losing)
@@ -181,7 +181,7 @@ def stopped_halfway(count: int) -> Inline:
 
     class Interrupted(Inline):
         def done(self, task: Any) -> list[Event]:
-            if isinstance(task, TrainingTask):
+            if task.role != "timing":
                 do(task, press_ctrl_c)
             return super().done(task)
 
