@@ -36,7 +36,7 @@ def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_ex
     with runs.tracked_run("train", "a run", text):
         pass
     tags = MlflowClient().get_experiment("0").tags
-    expected = dict(view.tag for view in (views.all_texts(), *views.of_text("topics", "ab" * 32)))
+    expected = dict(view.tag for view in (views.all_texts(), views.running(), *views.of_text("topics", "ab" * 32)))
     assert {key: value for key, value in tags.items() if key.startswith(views.TAG_PREFIX)} == expected
 
 
