@@ -340,10 +340,9 @@ def _record_page(step: Step, context: TrainingContext) -> None:
     try:
         run = recorded.run_of(step.run_id)
         store.client().log_text(run.id, training_page(run.id), PAGE)
-        verdict, _, details = run.tag(store.NOTE).partition("\n\n")
         there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
-        link = f"[Type a text for it to read, and let it write]({there}?workflowType=machine_learning)"
-        store.set_tags(run.id, {store.NOTE: f"{verdict}\n\n{link}\n\n{details}"})
+        link = f"[Let it read your text, and write]({there}?workflowType=machine_learning)"
+        store.set_tags(run.id, {store.NOTE: f"{link}: {run.tag(store.NOTE)}"})  # MLflow folds what is further down
     except Exception as error:  # of any kind
         log.warning("%s has no page that runs its model: %s", step.run_id, error)
 

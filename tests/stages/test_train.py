@@ -71,10 +71,11 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert run.data.params["device"] == "cpu"
     assert bare_tags(run.data.tags).get("corpus.sha256", "") == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
-    said, link, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
-    assert said.startswith("**lstm-1x8** on **topics**. The network is ")
-    assert ngram_name(step.result) in said
+    said, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
+    link, verdict = said.split("): ")
     assert f"/runs/{step.run_id}/artifacts/page.html?" in link
+    assert verdict.startswith("**lstm-1x8** on **topics**. The network is ")
+    assert ngram_name(step.result) in said
     assert text.startswith("```\nit has ")
     assert artifacts(step.run_id) == {
         "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "page.html", "plots",
