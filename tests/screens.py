@@ -24,6 +24,7 @@ FOLDER = ROOT / "docs" / "screens"
 LARGEST_BYTES = 200_000  # of a picture
 DRAWN_MS = 3_000  # after the first chart is there, until all are drawn
 PATIENCE_MS = 120_000
+TYPED = "A function returns a value, unless a penguin has eaten it."
 NEWCOMERS = {  # what MLflow's UI would otherwise show to someone who opens it for the first time
     "mlflow.assistant.panelOpen_v1": "false",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
@@ -32,12 +33,12 @@ NEWCOMERS = {  # what MLflow's UI would otherwise show to someone who opens it f
 
 @dataclass(frozen=True)
 class Screen:
-    """A picture: of the page that ``tmlm ui WHAT`` opens, or of the exported page of ``what``."""
+    """A picture: of the page that ``tmlm ui WHAT`` opens, or of a page that runs a model, a file or of ``what``."""
 
     name: str
     what: str
     height: int
-    is_export: bool = False
+    runs_model: bool = False
     width: int = 1200
 
 
@@ -46,7 +47,8 @@ def screens(study: str) -> tuple[Screen, ...]:
     return (
         Screen("run", "latest", 720),
         Screen("search", study, 900),
-        Screen("export", study, 1060, is_export=True),
+        Screen("export", study, 1000, runs_model=True),
+        Screen("page", "docs/demo/index.html", 500, runs_model=True),
     )
 
 
@@ -86,9 +88,14 @@ def taken(browser: Any, address: str, screen: Screen, colours: str) -> bytes:
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(address, wait_until="domcontentloaded")
-    if screen.is_export:
-        page.locator(".explorer svg.curves").first.hover()
-        page.evaluate("scrollTo(0, 0)")
+    if screen.runs_model:
+        idle = page.locator("#live[aria-busy=false]")
+        idle.wait_for()
+        page.get_by_label("Text for the model to read").fill(TYPED)
+        idle.wait_for()
+        page.get_by_role("button", name="Write").click()
+        page.locator("#live[aria-busy=true]").wait_for()
+        idle.wait_for()
     else:
         page.locator("svg.main-svg").first.wait_for()
     page.wait_for_timeout(DRAWN_MS)
@@ -112,7 +119,9 @@ def take(lab: Lab, study: str, wanted: set[str], folder: Path) -> None:
     ):
         ask(f"http://127.0.0.1:{port}/health")
         for screen in every:
-            if screen.is_export:
+            if screen.what.endswith(".html"):
+                address = (ROOT / screen.what).as_uri()
+            elif screen.runs_model:
                 lab.tmlm("export", screen.what, "-o", f"{temporary}/{screen.name}")
                 address = Path(temporary, screen.name, "index.html").as_uri()
             else:
@@ -130,7 +139,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help="folder of the store (default: one that is deleted)")
     parser.add_argument("--study", default="quick", help="study to show (default: quick)")
-    parser.add_argument("--only", nargs="+", default=[], help="names of the pictures to take: run, search, export")
+    parser.add_argument("--only", nargs="+", default=[], help="pictures to take: run, search, export, page")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder for the pictures (default: docs/screens)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as new:
