@@ -61,6 +61,16 @@ def test_a_run_begins_with_the_verdict_and_what_the_model_writes_and_models_say_
     assert opened.errors + models.errors == []
 
 
+def test_a_runs_first_line_opens_its_page_which_runs_the_model_in_mlflows_sandbox(lab: Lab, visit: Visit):
+    (run_id,) = re.findall(r"/runs/(\w+)/", lab.link("train", "curves"))
+    opened = visit(f"{lab.address}/#/experiments/{setup().experiment_id}/runs/{run_id}")
+    with opened.page.context.expect_page() as window:
+        opened.page.get_by_role("link", name="Let it read your text").click()
+    inside = window.value.frame_locator("iframe#html")
+    inside.get_by_label("Text for the model to read").fill("the time")
+    inside.get_by_text(re.compile(r"Next letter: .*%")).wait_for()
+
+
 @pytest.mark.ci
 def test_the_link_of_a_search_opens_the_view_of_its_trials(lab: Lab, visit: Visit):
     assert lab.link("search", "front") in link_to("shapes")
