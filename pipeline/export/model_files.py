@@ -26,7 +26,6 @@ class ExportedModel:
     folder: str
     training: RecordedTraining
     files: Mapping[str, bytes]
-    vocab_size: int
     without_onnx: str
 
 
@@ -58,7 +57,7 @@ def exported_model(folder: str, training: RecordedTraining, sentence: str = "") 
         VOCABULARY: _json(list(vocabulary.symbols)),
         **({ONNX: step} if step else {}),
     }
-    return ExportedModel(folder, training, files, len(vocabulary), without_onnx)
+    return ExportedModel(folder, training, files, without_onnx)
 
 
 def _weights(path: Path) -> bytes:

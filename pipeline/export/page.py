@@ -18,7 +18,7 @@ from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 from pipeline.text.sources import FALLBACK
-from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml
+from pipeline.tracking.recorded import RecordedTraining, read_yaml
 from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
 
 TEMPLATES = Path(__file__).with_name("templates")  # the model that runs: its elements and its script
@@ -69,11 +69,10 @@ def page(
     ``files`` are the names and contents, in words, of the files beside the page.
     """
     is_training, is_experiment = subject.kind == "training", subject.kind == "experiment"
-    guessing = f"{models[0].vocab_size} is guessing, " if models else ""
+    guessing = f"{len(living.symbols)} is guessing, " if living else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
     best = models[-1].training if models else groups[0].best
     runs_here = living is not None and bool(living.models)
-    sample = [] if runs_here else _sample(best)
     charts: list[doc.Block] = []
     runs: list[doc.Block] = []
     for group in groups if not is_training else []:
@@ -100,7 +99,6 @@ def page(
                 *([Paragraph(PYTHONS_LICENCE.format(best.configuration["text"]))] if best.corpus == FALLBACK else []),
                 Paragraph(_verdict(subject, best), "verdict"),
                 comparison,
-                *sample,
             ],
             chart=groups[0].explorer if is_training else None,
             sections=[
@@ -284,16 +282,6 @@ def _front(subject: Subject) -> list[doc.Block]:
     picks = Points([(f"@{name}", pick["sentence"]) for name, pick in subject.picks.items()])
     beside = "The picks, your own best training at that time, and the n-gram model; each also with the n-grams mixed in"
     return [picks, Table(beside, RIVAL_HEADS, picks_and_rivals(subject.compared)), Table(caption, heads, rows)]
-
-
-def _sample(training: RecordedTraining) -> list[doc.Block]:
-    """The longest sample text that was recorded."""
-    samples = read_json(training.id, "samples/final.json").get("samples", [])
-    longest = sorted(samples, key=lambda sample: -len(sample["text"]))[:1]
-    return [
-        Points([(f"It writes, after “{each['prompt']}”, {each['method']}", Span(each["text"], "sample"))], "samples")
-        for each in longest
-    ]
 
 
 def _options(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:

@@ -20,15 +20,13 @@ HOSTILE = """<script>alert(1)</script><b onclick='x()'>&"$1</b>"""
 
 @pytest.fixture(autouse=True)
 def _record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The samples and environment of trainings that are in no store."""
-    samples = [{"prompt": HOSTILE, "method": "greedy", "text": f"{HOSTILE} writes"}]
-    monkeypatch.setattr("pipeline.export.page.read_json", lambda run_id, path: {"samples": samples})
+    """The environment of trainings that are in no store."""
     monkeypatch.setattr("pipeline.export.page.read_yaml", lambda run_id, path: {"python": HOSTILE, "packages": {}})
 
 
 def of(subject: Subject) -> str:
     best = subject.trainings[-1]
-    models = [ExportedModel("models/best", best, {}, 28, "")] if subject.kind != "experiment" else []
+    models = [ExportedModel("models/best", best, {}, "")] if subject.kind != "experiment" else []
     return page(subject, models, [("runs.csv", "one row for each training")])
 
 
@@ -59,15 +57,13 @@ def test_other_peoples_words_stay_words(subject):
     assert HOSTILE in texts(html)
     for figures in re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL):
         json.loads(figures)
-    assert f"{HOSTILE} writes" in texts(html)
 
 
-def test_a_page_runs_its_models_in_place_of_a_sample_text_or_says_why_it_has_none():
+def test_a_page_runs_its_models_or_says_why_it_has_none():
     subject = Subject("training", "one", (training(),))
     with_none = page(subject, [], [], PageModels(("a",), "letters", [], None, [], [HOSTILE]))
     with_one = page(subject, [], [], PageModels(("a",), "letters", [{}], None, [], [HOSTILE]))
     assert (with_one.count("<script>"), with_none.count("<script>")) == (2, 1)
-    assert [f"{HOSTILE} writes" in texts(html) for html in (with_one, with_none)] == [False, True]
     assert HOSTILE in Page(with_none).texts[""]
 
 
