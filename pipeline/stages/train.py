@@ -338,11 +338,12 @@ def _record_page(step: Step, context: TrainingContext) -> None:
     from pipeline.export.export import training_page  # imported here: trials have no page
 
     try:
-        run = recorded.run_of(step.run_id)
-        store.client().log_text(run.id, training_page(run.id), PAGE)
-        there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
-        link = f"[Let it read your text, and write]({there}?workflowType=machine_learning)"
-        store.set_tags(run.id, {store.NOTE: f"{link}: {run.tag(store.NOTE)}"})  # MLflow folds what is further down
+        with store.impatient():
+            run = recorded.run_of(step.run_id)
+            store.client().log_text(run.id, training_page(run.id), PAGE)
+            there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
+            link = f"[Let it read your text, and write]({there}?workflowType=machine_learning)"
+            store.set_tags(run.id, {store.NOTE: f"{link}: {run.tag(store.NOTE)}"})  # MLflow folds what is further down
     except Exception as error:  # of any kind
         log.warning("%s has no page that runs its model: %s", step.run_id, error)
 
