@@ -1,13 +1,12 @@
 """A training that was killed, at whatever moment, and resumed is the training that was not killed.
 
-One configuration is recorded and killed at every moment; the others are killed without a record, where all that
-differs between configurations (the layers, the masks, the state that is carried, the batches) is kept just so.
+One configuration is recorded and killed at every moment. That all which differs between configurations is kept (layers,
+masks, the state that is carried, batches) is for tests/training/test_loop.py and tests/test_cells.py.
 """
 
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from pipeline.config import RECIPE, CorpusConfig, resolve
 from pipeline.errors import InputError
 from pipeline.stages import train as train_stage
 from pipeline.support import machine
-from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded, runs
 from pipeline.tracking import step as step_module
@@ -29,8 +27,8 @@ from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.store import set_tags, setup
 from pipeline.training import experiment, figures
 from pipeline.training.checkpoints import load_checkpoint
-from pipeline.training.experiment import Experiment, Result
-from pipeline.training.loop import Callback, EpochPoint, Training
+from pipeline.training.experiment import Experiment
+from pipeline.training.loop import Training
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -38,16 +36,7 @@ pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 TINY: dict[str, Any] = {
     "hidden_size": 8, "epochs": 4, "batch_size": 64, "sequence_length": 16, "precision": "fp32", "sample_every": 2,
 }  # fmt: skip
-WINDOWS: dict[str, Any] = {**TINY, "preset": "report", "batch_size": 5000, "sequence_length": 16}
 TWO_EPOCHS: dict[str, Any] = {**TINY, "epochs": 2, "schedule": "constant"}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "gru, scratch, 2 layers, dropped, not averaged": {
-        **TINY, "cell": "gru", "implementation": "scratch", "num_layers": 2, "dropout": 0.2, "average": 0.0,
-    },
-    "rnn, output dropped": {**TINY, "cell": "rnn", "output_dropout": 0.3},
-    "report, gru, 2 layers": {**WINDOWS, "cell": "gru", "num_layers": 2},
-    "report, lstm, scratch": {**WINDOWS, "implementation": "scratch"},
-}  # fmt: skip
 Outcome = tuple[dict[str, Tensor], dict[str, list[tuple[int, float]]], dict[str, str]]
 OF_THE_CLOCK = {"training/seconds", "speed/train_seconds", "speed/chars_per_second"}
 
@@ -213,7 +202,6 @@ SLOW_MOMENTS = (
     "in a later epoch", "while a checkpoint is written", "while its model is logged",
     "between training and its pictures",
 )  # fmt: skip
-SLOW_CONFIGURATIONS = ("rnn, output dropped", "report, gru, 2 layers", "report, lstm, scratch")
 
 
 def some_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
@@ -238,43 +226,9 @@ def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, exp
     assert_same(run_id, expected)
 
 
-def curves(result: Result) -> list[EpochPoint]:
-    """The curves, but for the clock."""
-    return [replace(point, train_seconds=0.0) for point in result.history]
-
-
 @pytest.fixture(scope="module")
 def corpus(small_text) -> Corpus:
     return load_corpus(CorpusConfig(str(small_text)))
-
-
-@pytest.mark.parametrize("name", some_slow(CONFIGURATIONS, SLOW_CONFIGURATIONS))
-def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name):
-    """First by Ctrl-C in an epoch, which is kept; then, without a word, after the checkpoint of a later one."""
-    model, config = resolve(CONFIGURATIONS[name])
-    whole = Experiment(corpus, model, config, tmp_path / "whole").run()
-
-    class Kill(Callback):
-        def on_epoch(self, training: Training, point: EpochPoint) -> None:
-            if point.epoch == 2:
-                raise KilledError
-
-    folder = tmp_path / "parts"
-    be_killed(stop_in_an_epoch, lambda: Experiment(corpus, model, config, folder).run())
-    be_killed(lambda patch: None, lambda: Experiment(corpus, model, config, folder).run(Kill()))
-    parts = Experiment(corpus, model, config, folder).run()
-    assert curves(parts) == curves(whole)
-    assert (parts.test, parts.samples, parts.figures["last_texts"]) == (
-        whole.test,
-        whole.samples,
-        whole.figures["last_texts"],
-    )
-    (tensors, facts), (others, other_facts) = (
-        load_checkpoint(tmp_path / name / LAST_CHECKPOINT) for name in ("parts", "whole")
-    )
-    assert tensors.keys() == others.keys()
-    assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
-    assert facts["state"]["step"] == other_facts["state"]["step"]
 
 
 def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):

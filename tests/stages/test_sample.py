@@ -1,15 +1,11 @@
 """``sample``: texts that a trained model writes, recorded, printed or streamed."""
 
-from pathlib import Path
-
 from mlflow.tracking import MlflowClient
 
 from models.decoding import Decoding
-from models.generation import complete
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.sample import sample, stream, write_texts
 from pipeline.tracking.names import bare_tags
-from pipeline.training.loading import load_model
 from tests.cli.commands import run
 
 
@@ -19,12 +15,6 @@ def test_streaming_writes_what_sampling_returns(trained):
     assert pieces[0] == "it has"
     assert len(pieces) == 31
     assert ["".join(pieces)] == write_texts(trained.run_id, ["It has"], 30, decoding)
-
-
-def test_an_encoded_text_is_continued_in_python(trained):
-    network, vocabulary, _ = load_model(Path(trained.result["checkpoint"]))
-    (more,) = complete(network, [vocabulary.encode("it has")], 30, Decoding(), [vocabulary.unknown_id])
-    assert [f"it has{vocabulary.decode(more)}"] == write_texts(trained.run_id, ["it has"], 30, Decoding())
 
 
 def test_the_command_names_what_a_prompt_loses(trained):

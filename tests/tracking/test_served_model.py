@@ -100,24 +100,6 @@ def test_no_file_of_the_logged_model_is_a_pickle(folder):
     assert "served_model.py" in (folder / "MLmodel").read_text()
 
 
-def test_models_of_two_versions_of_the_code_answer_side_by_side(model, folder, tmp_path):
-    other = shutil.copytree(folder, tmp_path / "other")
-    (package,) = (other / "code").iterdir()
-    for file in other.rglob("*.py"):
-        file.write_text(file.read_text().replace(package.name, "tmlm_other"))
-    (other / "served_model.py").write_text((other / "served_model.py").read_text().replace("10_000", "1"))
-    vocabulary = package / "pipeline" / "text" / "vocabulary.py"
-    vocabulary.write_text(vocabulary.read_text().replace("has no letter", "is not met"))
-    package.rename(package.with_name("tmlm_other"))
-    second = mlflow.pyfunc.load_model(str(other))
-    for each, says in ((model, "has no letter"), (second, "is not met")):
-        with pytest.raises(mlflow.MlflowException, match=says):
-            each.predict(["日"], params={"length": 1})
-    with pytest.raises(mlflow.MlflowException, match="it must be from 0 to 1"):
-        answer(second, ["t"])
-    assert len(answer(model, ["t"])[0]) == 6
-
-
 @pytest.mark.slow
 def test_the_model_answers_in_a_process_of_another_project_with_modules_of_the_same_names(model, folder, tmp_path):
     """Without site (-S) the editable install is not there either; the model brings the code that it needs."""
