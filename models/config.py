@@ -59,25 +59,28 @@ def setting(default: Any, **declared: Any) -> Any:
     return field(default=default, metadata={**declaration.metadata, "python_only": True})
 
 
-def check(config: Any) -> None:
-    """Raise ConfigError for the first field of a dataclass whose value is not one of its choices or out of range."""
-    for declared in fields(config):
-        value: Any = getattr(config, declared.name)
-        if get_origin(declared.type) is Literal:
-            check_choice(declared.name, value, get_args(declared.type))
-        elif declared.metadata.get("choices"):
-            check_choice(declared.name, value, tuple(declared.metadata["choices"]))
-        elif declared.type is bool:
-            check_choice(declared.name, value, (True, False))
-        elif declared.metadata.get("limits"):
-            kinds = get_args(declared.type) or (declared.type,)  # int | None: (int, NoneType)
-            if value is None and type(None) in kinds:
-                continue
-            whole = int in kinds
-            number: Any = Integral if whole else Real
-            if type(value) is bool or not isinstance(value, number):
-                raise ConfigError(declared.name, f"is {value!r}; it must be a {'whole ' if whole else ''}number")
-            check_range(declared.name, value, **declared.metadata["limits"])
+@dataclass(frozen=True)
+class Checked:
+    """A configuration. Raises ConfigError for the first field whose value is not one of its choices or out of range."""
+
+    def __post_init__(self) -> None:
+        for declared in fields(self):
+            value: Any = getattr(self, declared.name)
+            if get_origin(declared.type) is Literal:
+                check_choice(declared.name, value, get_args(declared.type))
+            elif declared.metadata.get("choices"):
+                check_choice(declared.name, value, tuple(declared.metadata["choices"]))
+            elif declared.type is bool:
+                check_choice(declared.name, value, (True, False))
+            elif declared.metadata.get("limits"):
+                kinds = get_args(declared.type) or (declared.type,)  # int | None: (int, NoneType)
+                if value is None and type(None) in kinds:
+                    continue
+                whole = int in kinds
+                number: Any = Integral if whole else Real
+                if type(value) is bool or not isinstance(value, number):
+                    raise ConfigError(declared.name, f"is {value!r}; it must be a {'whole ' if whole else ''}number")
+                check_range(declared.name, value, **declared.metadata["limits"])
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -101,7 +104,7 @@ def check_range(
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """Shape, regularisation and initialisation of a character language model. Sizes are numbers of units.
 
     Raises ConfigError for a value that is not allowed.
@@ -166,7 +169,7 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.equations == "book" and self.by_torch:
             raise ConfigError(
                 "equations", "is 'book', which torch.nn's layers can't compute", needs=("implementation", "scratch")

@@ -65,11 +65,8 @@ def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Te
     ``penalty`` (V,) is added to the logits: -inf for forbidden ids, else 0.
     """
     training = model.training
-    if training:
-        model.eval()
-    logits, state = model(ids.to(model.output.weight.device), state)
-    if training:
-        model.train()
+    logits, state = model.eval()(ids.to(model.output.weight.device), state)
+    model.train(training)
     return logits[:, -1].cpu() + penalty, state
 
 

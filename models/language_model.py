@@ -57,16 +57,7 @@ class LanguageModel(nn.Module):
                 input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=dropout
             )
         else:
-            self.core = Recurrent(
-                config.cell,
-                input_size,
-                config.hidden_size,
-                config.num_layers,
-                by_torch=config.by_torch,
-                dropout=config.dropout,
-                residual=config.residual,
-                equations=config.equations,
-            )
+            self.core = Recurrent(config, input_size)
         names = [name for name, _ in self.core.named_parameters()]
         self._recurrent_weights = [name for name in names if "weight_hh" in name or "from_state.weight" in name]
         self.output = nn.Linear(config.hidden_size, vocab_size)
@@ -152,10 +143,9 @@ def with_row_lookup(model: LanguageModel) -> LanguageModel:
     """
     if model.embedding is not None or not model.config.by_torch:
         return model
-    config = model.config
-    core = Recurrent(config.cell, model.vocab_size, config.hidden_size, config.num_layers, residual=config.residual)
-    core.load_torch(model.core)
     twin = copy(model)
+    twin.config = replace(model.config, implementation="scratch")
+    core = Recurrent(twin.config, model.vocab_size)
+    core.load_torch(model.core)
     twin._modules = model._modules | {"core": core.to(model.output.weight.device)}
-    twin.config = replace(config, implementation="scratch")
     return twin.eval()

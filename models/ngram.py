@@ -229,11 +229,6 @@ class KneserNey:
         model.shorter, model.longest = self.shorter[: order - 1], self.longest[:order]
         return model
 
-    @property
-    def orders(self) -> list[_Order]:
-        """The n-grams of each order, the shortest first."""
-        return [*self.shorter, self.longest[-1]]
-
     def _discounted(self, keys: Ints, counts: Ints, num_contexts: int) -> _Order:
         return _Order(self.vocab_size, keys, discounted_shares(keys, counts, self.vocab_size), num_contexts)
 
@@ -242,7 +237,7 @@ class KneserNey:
         text = as_ids(ids)
         probabilities: Floats = np.full(len(text), 1 / self.vocab_size)
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
-        for n, grams in enumerate(self.orders[: len(text)]):
+        for n, grams in enumerate([*self.shorter, self.longest[-1]][: len(text)]):
             contexts = ending[:-1]
             ngrams = grams.find(contexts, text[n:])
             share = np.append(grams.shares, 0.0)[ngrams]  # the last entry is for -1, not in training

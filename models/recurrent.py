@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from models import by_hand
 from models.cells import CELLS
+from models.config import ModelConfig
 
 CellState = tuple[Tensor, ...]  # of one layer: tensors (B, H)
 
@@ -73,33 +74,21 @@ class Layer(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Layers of one cell with dropout between layers: of class ``Layer``, or with ``by_torch`` torch.nn's, one each.
+    """Layers of one cell with dropout between layers: of class ``Layer``, or torch.nn's, one each.
 
-    With ``residual``, every layer above the first adds its input, before dropout, to its output.
+    If ``residual``, every layer above the first adds its input, before dropout, to its output.
     """
 
-    def __init__(
-        self,
-        cell: str,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        by_torch: bool = False,
-        dropout: float = 0.0,
-        residual: bool = False,
-        equations: str = "torch",
-    ) -> None:
+    def __init__(self, config: ModelConfig, input_size: int) -> None:
         super().__init__()
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        sizes = [input_size] + [config.hidden_size] * (config.num_layers - 1)
         self.layers = nn.ModuleList(
-            torch_layers(cell)(size, hidden_size, batch_first=True)
-            if by_torch
-            else Layer(cell, size, hidden_size, equations)
+            torch_layers(config.cell)(size, config.hidden_size, batch_first=True)
+            if config.by_torch
+            else Layer(config.cell, size, config.hidden_size, config.equations)
             for size in sizes
         )
-        self.dropout = dropout
-        self.residual = residual
+        self.dropout, self.residual = config.dropout, config.residual
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """x (B, T, I) or integer ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step.

@@ -11,7 +11,7 @@ from math import inf, log2
 from typing import Any, Literal, NamedTuple
 
 from models.cells import CELLS
-from models.config import LARGEST_SIZE, ConfigError, ModelConfig, check, option, setting
+from models.config import LARGEST_SIZE, Checked, ConfigError, ModelConfig, option, setting
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
@@ -37,7 +37,7 @@ def preset_from(low: float, high: float = inf) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class CorpusConfig:
+class CorpusConfig(Checked):
     """A text and its alphabet. Raises ConfigError for a value that is not allowed."""
 
     corpus: str = option(
@@ -48,13 +48,13 @@ class CorpusConfig:
     alphabet: Alphabet = option("letters", help="letters: the report's 28 symbols; raw: every character of the text.")
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.corpus.strip():
             raise ConfigError("corpus", "is empty; give a name, a file or an https address, or auto")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """How a model is trained. Raises ConfigError for a value that is not allowed."""
 
     preset: PresetName = option(
@@ -114,9 +114,6 @@ class TrainConfig:
     )
     sample_every: int = setting(10, help="Epochs between recorded sample texts (0: at the end only).", **preset_from(0))
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 def workers_option() -> Any:
     """Declare the field ``workers`` of a command that runs many trainings."""
@@ -129,7 +126,7 @@ def workers_option() -> Any:
 
 
 @dataclass(frozen=True)
-class ReproduceConfig:
+class ReproduceConfig(Checked):
     """Which of the report's configurations to train. Raises ConfigError for a value that is not allowed."""
 
     only: str = option("*", help="Configurations to train: ids or globs such as gru-*, separated by commas.")
@@ -144,15 +141,12 @@ class ReproduceConfig:
         "", help="Statements to judge: a CSV file with the columns of statements.csv; by default the report's."
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 USUAL_MINUTES = 10.0  # that 2 cores take for The Time Machine, with the whole budget of every network
 
 
 @dataclass(frozen=True)
-class AnswerConfig:
+class AnswerConfig(Checked):
     """How many trainings an answer rests on, and how long they are. Raises ConfigError for a value not allowed."""
 
     seeds: int = option(3, help="Trainings of each network, with seeds 0, 1, ...", low=1, high=1000)
@@ -163,9 +157,6 @@ class AnswerConfig:
         high=100_000,
     )
     workers: int | None = workers_option()
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 # --- the presets -----------------------------------------------------------------------------------------------------
@@ -192,9 +183,6 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "equations": "book" if scratch else "torch",
         "initialisation": "normal" if scratch else "torch",
-        "dropout": 0.0,
-        "output_dropout": 0.0,
-        "recurrent_dropout": 0.0,
         "epochs": 50 if scratch else 100,
         "batch_size": 1024,
         "sequence_length": WINDOW_LENGTH,
@@ -242,10 +230,7 @@ def stream_preset(
     least_output = 0.2 if is_on_top and hidden_size >= 32 else 0.0
     own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
     return {
-        "equations": "torch",
-        "initialisation": "torch",
         "residual": num_layers >= 3,
-        "dropout": 0.0,
         "output_dropout": round(max(least_output, 1.5 * (dropped - 0.25)), 2),
         "recurrent_dropout": dropped,
         "learning_rate": cell.learning_rates[num_layers * hidden_size > cell.small_size],
@@ -349,7 +334,7 @@ SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Checked):
     """Options of a search. Raises ConfigError for a value that is not allowed."""
 
     study_name: str = option("search", help="Name of the study; an existing one is resumed.")
@@ -400,7 +385,7 @@ class SearchConfig:
     output_dropout: str = setting("auto", help="Dropout of the last layer's output; auto: the preset's.")
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.study_name.strip():
             raise ConfigError("study_name", "is empty; give the study a name")
         if self.budget_macs and self.cost != "macs":

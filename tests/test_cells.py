@@ -154,7 +154,8 @@ def test_weights_start_within_one_over_the_root_of_the_hidden_size(cell):
 
 def test_characters_are_read_as_one_hot_vectors_gradients_included(cell):
     torch.manual_seed(0)
-    layers, zeros = Recurrent(cell, VOCAB, HIDDEN, 2).double(), build(cell).double().initial_state(BATCH)
+    layers = Recurrent(ModelConfig(cell, 2, HIDDEN, "scratch"), VOCAB).double()
+    zeros = build(cell).double().initial_state(BATCH)
     results = []
     for x in (some_ids(), some_ids().int(), F.one_hot(some_ids(), VOCAB).double()):
         outputs, state = layers(x, zeros)

@@ -14,29 +14,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from models.config import ModelConfig
-from models.decoding import DEFAULT_LENGTH, Decoding
+from models.decoding import DEFAULT_LENGTH
 from pipeline.cli.completion import FILE, TEXT
-from pipeline.config import (
-    UNDER_MLFLOW,
-    AnswerConfig,
-    CorpusConfig,
-    ReproduceConfig,
-    SearchConfig,
-    TrainConfig,
-    resolve,
-)
+from pipeline.config import UNDER_MLFLOW, CorpusConfig, resolve
 
-HEADINGS: dict[type, str] = {  # in the help, for the options made from a dataclass
-    CorpusConfig: "Text",
-    ModelConfig: "Model",
-    TrainConfig: "Training",
-    SearchConfig: "Search",
-    AnswerConfig: "Answer",
-    ReproduceConfig: "Reproduction",
-    Decoding: "Decoding",
-}
-
+HEADINGS = {"Corpus": "Text", "Train": "Training", "Reproduce": "Reproduction"}  # in the help; else the name itself
 COMPLETED = {"corpus": TEXT, "space": FILE, "statements": FILE}  # by field name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -91,6 +73,7 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
         for config, field in reversed(chosen):
+            name = config.__name__.removesuffix("Config")
             inner = COMPLETED.get(field.name) or click_type(field.type, field.metadata["choices"])
             automatic = with_preset and field.metadata["preset"]
             command = click.option(
@@ -98,7 +81,7 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
                 field.name,
                 type=Auto(inner) if automatic else inner,
                 cls=GroupedOption,
-                group=field.metadata["group"] or HEADINGS.get(config, ""),
+                group=field.metadata["group"] or HEADINGS.get(name, name),
                 default="auto" if automatic else field.default,
                 show_default=field.default != "",
                 help=field.metadata["help"],

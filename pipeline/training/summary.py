@@ -68,11 +68,8 @@ def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         "": f"network{on_top}",
         "mixture_": f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)",
     }
-    table = []
-    for prefix, label in labels.items():
-        val, test = (result[f"{prefix}{split}_perplexity"] for split in ("val", "test"))
-        table.append((label, f"{val:.3f}", f"{test:.3f}", f"{log2(test):.3f}"))
-    return table
+    bits = {prefix: log2(result[f"{prefix}test_perplexity"]) for prefix in labels}
+    return [(label, *_shown(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
 
 
 def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -25,7 +25,7 @@ def _same_numbers() -> None:
 def twins(cell: str, layers: int) -> tuple[Recurrent, nn.RNNBase]:
     """Ours and torch.nn's with the same weights, in double precision."""
     theirs: nn.RNNBase = getattr(nn, CELLS[cell].torch_layer)(INPUT, HIDDEN, layers, batch_first=True)
-    ours = Recurrent(cell, INPUT, HIDDEN, layers)
+    ours = Recurrent(ModelConfig(cell, layers, HIDDEN, "scratch"), INPUT)
     ours.load_torch(theirs)
     return ours.double(), theirs.double()
 
@@ -148,7 +148,7 @@ def book_gru(x: Tensor, h: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, 
 
 
 def test_the_books_gru_equals_the_books_equations_gradients_included():
-    ours = Recurrent("gru", INPUT, HIDDEN, equations="book").double()
+    ours = Recurrent(ModelConfig("gru", 1, HIDDEN, "scratch", "book"), INPUT).double()
     layer = only_layer(ours)
     from_input, from_state, bias = layer.from_input.weight, layer.from_state.weight, layer.from_input.bias
     weights: dict[str, Tensor] = {}
@@ -171,7 +171,7 @@ def test_the_books_gru_equals_the_books_equations_gradients_included():
 def test_the_books_other_cells_are_torchs_without_the_second_bias(cell):
     _, theirs = twins(cell, 1)
     nn.init.zeros_(theirs.get_parameter("bias_hh_l0"))
-    ours = Recurrent(cell, INPUT, HIDDEN, equations="book").double()
+    ours = Recurrent(ModelConfig(cell, 1, HIDDEN, "scratch", "book"), INPUT).double()
     layer = only_layer(ours)
     layer.from_input.load_state_dict({"weight": theirs.weight_ih_l0, "bias": theirs.bias_ih_l0})
     layer.from_state.load_state_dict({"weight": theirs.weight_hh_l0})
@@ -183,7 +183,7 @@ def test_the_books_other_cells_are_torchs_without_the_second_bias(cell):
 
 
 def test_dropout_acts_between_layers_with_the_rest_scaled_up():
-    ours = Recurrent("lstm", INPUT, 50, 2, dropout=0.25).double()
+    ours = Recurrent(ModelConfig("lstm", 2, 50, "scratch", dropout=0.25), INPUT).double()
     x = torch.randn(20, 30, INPUT, dtype=torch.double)
     below, above = (layer for layer in ours.layers if isinstance(layer, Layer))
     seen: list[Tensor] = []

@@ -49,11 +49,6 @@ class Candidates:
     points: Array  # (N, parameters), Optuna's internal values
     price: Array  # (N,)
 
-    def point(self, i: np.intp | int) -> Array:
-        """The point of candidate ``i``."""
-        point: Array = self.points[i]
-        return point
-
     def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
         """Select candidates by boolean mask or index array."""
         return Candidates(self.points[chosen], self.price[chosen])
@@ -173,9 +168,7 @@ class KnownCostSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._has_warned = False
         self._lock = threading.Lock()
-        self._candidates_of: tuple[Any, Candidates, Candidates] | None = (
-            None  # of the latest space, and within the budget
-        )
+        self._candidates_of: tuple[Any, Candidates, Candidates] | None = None  # of the latest space; in the budget
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -293,7 +286,7 @@ class _Proposal:
         taken = {tuple(point) for point in history.points}
         fresh = candidates.without(taken)
         if not len(fresh.points):  # every configuration was tried: the next may repeat one
-            return candidates.point(self.generator.integers(len(candidates.points))), "random"
+            return candidates.points[self.generator.integers(len(candidates.points))], "random"
         candidates = fresh
         known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
         if len(taken) < self.sampler._n_startup_trials or not known.any():
@@ -310,7 +303,7 @@ class _Proposal:
                 candidates = candidates.join(near)
                 scores = np.concatenate([scores, acquisition.quick(self._inputs(near), near.price)])
         candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
-        return candidates.point(np.argmax(acquisition.thorough(self._inputs(candidates), candidates.price))), "model"
+        return candidates.points[np.argmax(acquisition.thorough(self._inputs(candidates), candidates.price))], "model"
 
     def _history(self, trials: Sequence[FrozenTrial]) -> History:
         """Group the trials by configuration; a configuration has failed if it has no value and is not running."""
@@ -354,10 +347,7 @@ class _Proposal:
 
     def _within_budget(self, candidates: Candidates) -> Candidates:
         limit = self.sampler._max_cost
-        return candidates if limit is None else candidates.keep(self._costs(candidates) <= limit)
-
-    def _costs(self, candidates: Candidates) -> Array:
-        return self.known_sign * candidates.price
+        return candidates if limit is None else candidates.keep(self.known_sign * candidates.price <= limit)
 
     def _candidates(self) -> tuple[Candidates, Candidates]:
         """All candidates of the space, and those within the budget. Raises ValueError if there are none of these."""
@@ -372,8 +362,8 @@ class _Proposal:
             if len(within.points) == 0:
                 raise ValueError(
                     f"no configuration costs at most max_cost={sampler._max_cost:g}; the cheapest of "
-                    f"{len(candidates.price)} costs {self._costs(candidates).min():g}: raise max_cost or widen the "
-                    "search space"
+                    f"{len(candidates.price)} costs {(self.known_sign * candidates.price).min():g}: raise max_cost or "
+                    "widen the search space"
                 )
             sampler._candidates_of = (key, candidates, within)
         return sampler._candidates_of[1:]
@@ -386,8 +376,8 @@ class _Proposal:
         for _ in range(BUDGET_ROUNDS):
             if len(self._within_budget(candidates).points) >= BUDGET_POINTS:
                 break
-            cheapest = candidates.points[np.argsort(self._costs(candidates), kind="stable")[: 2 * LOCAL_CENTRES]]
-            taken = {tuple(point) for point in candidates.points}
+            by_cost = np.argsort(self.known_sign * candidates.price, kind="stable")
+            cheapest, taken = candidates.points[by_cost[: 2 * LOCAL_CENTRES]], {*map(tuple, candidates.points)}
             candidates = candidates.join(self._near(cheapest, LOCAL_WIDTHS[0], {}, generator).without(taken))
         return candidates
 
@@ -424,12 +414,12 @@ class _Proposal:
         target = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
         if target == 0:
             pool = np.flatnonzero(inputs[:, -1] <= inputs[:, -1].min() + CHEAPEST_PART)
-            return candidates.point(pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])])
+            return np.asarray(candidates.points[pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])]])
         pool = np.argsort(np.abs(inputs[:, -1] - target), kind="stable")[: max(1, len(inputs) // STRATA)]
         squared = squared_distances(inputs[pool], before, self.categorical).sum(axis=-1)
         distances = np.sqrt(squared).min(axis=1, initial=9.0)
         tie = 1e-9 * self.generator.random(len(pool))
-        return candidates.point(pool[np.argmax(distances - CENTRE_WEIGHT * extremeness[pool] + tie)])
+        return np.asarray(candidates.points[pool[np.argmax(distances - CENTRE_WEIGHT * extremeness[pool] + tie)]])
 
     def _acquisition(self, history: History, price_limit: float | None) -> Acquisition:
         """Fit the models of the objective and of failures to the history."""

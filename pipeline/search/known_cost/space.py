@@ -34,13 +34,11 @@ class CandidateSpace:
 
     def from_unit(self, unit: Array) -> Array:
         """Points (N, D) from unit coordinates; each value of a finite range has an equal part of [0, 1]."""
-        columns = [_from_unit(range_, unit[:, i]) for i, range_ in enumerate(self.ranges.values())]
-        return np.column_stack(columns)
+        return np.column_stack([_from_unit(range_, unit[:, i]) for i, range_ in enumerate(self.ranges.values())])
 
     def to_unit(self, points: Array) -> Array:
         """Unit coordinates (N, D) of points: numbers in [0, 1], log-scaled if the range is; category indices."""
-        columns = [_to_unit(range_, points[:, i]) for i, range_ in enumerate(self.ranges.values())]
-        return np.column_stack(columns)
+        return np.column_stack([_to_unit(range_, points[:, i]) for i, range_ in enumerate(self.ranges.values())])
 
     def categorical(self) -> NDArray[np.bool_]:
         """Mask (D,) of the categorical parameters."""
