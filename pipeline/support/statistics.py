@@ -87,22 +87,13 @@ def estimate(
     return Estimate(mean, mean / factor, mean * factor)
 
 
-class Difference(NamedTuple):
-    """The difference of two means with its 95 % confidence interval and p-value; None where no spread is known."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    p: float | None
-    degrees_of_freedom: float
-
-
 def difference(
     first: Sequence[float] | Floats, second: Sequence[float] | Floats, spread: Spread | None = None
-) -> Difference:
-    """mean(first) - mean(second) by Welch's t-test, with the Welch-Satterthwaite degrees of freedom.
+) -> tuple[Estimate, float | None]:
+    """mean(first) - mean(second) and its p-value (None where no spread is known) by Welch's t-test.
 
-    If a sample has one value, or neither varies, ``spread`` is used as the standard deviation of a single value.
+    The degrees of freedom are Welch and Satterthwaite's. If a sample has one value, or neither varies, ``spread`` is
+    used as the standard deviation of a single value.
     """
     sides = [np.asarray(values, float) for values in (first, second)]
     mean = float(sides[0].mean() - sides[1].mean())
@@ -113,9 +104,9 @@ def difference(
     elif spread is not None and spread.deviation:
         error, degrees = spread.deviation * sum(1 / len(side) for side in sides) ** 0.5, spread.degrees_of_freedom
     else:
-        return Difference(mean, None, None, None, 0)
+        return Estimate(mean), None
     half = float(stdtrit(degrees, (1 + COVERAGE) / 2)) * error
-    return Difference(mean, mean - half, mean + half, 2 * float(stdtr(degrees, -abs(mean) / error)), degrees)
+    return Estimate(mean, mean - half, mean + half), 2 * float(stdtr(degrees, -abs(mean) / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -330,22 +330,18 @@ class Evidence:
     def compare(self, first: str, second: str, measure: Measure) -> Comparison:
         """Compare a measure of two configurations, which must both have values."""
         one, other = self._scaled(first, measure), self._scaled(second, measure)
-        found = difference(one, other, self.spread(measure))
+        found, p = difference(one, other, self.spread(measure))
         key = (min(first, second), max(first, second), measure.name)
-        self._asked[key] = found.p
-        mean, low, high = (
-            expm1(x) if x is not None and measure.logarithmic else x for x in (found.mean, found.low, found.high)
-        )
-        assert mean is not None
+        self._asked[key] = p
         return Comparison(
             first=first,
             second=second,
             means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
-            difference=Estimate(mean, low, high),
+            difference=Estimate(*map(expm1, (found.mean, *(found.ends or ())))) if measure.logarithmic else found,
             relative=measure.logarithmic,
             seeds=(len(one), len(other)),
-            p=found.p,
-            adjusted_p=self._adjusted.get(key, found.p),
+            p=p,
+            adjusted_p=self._adjusted.get(key, p),
         )
 
     def compared(
