@@ -66,13 +66,10 @@ class Checked:
     def __post_init__(self) -> None:
         for declared in fields(self):
             value: Any = getattr(self, declared.name)
-            if get_origin(declared.type) is Literal:
-                check_choice(declared.name, value, get_args(declared.type))
-            elif declared.metadata.get("choices"):
-                check_choice(declared.name, value, tuple(declared.metadata["choices"]))
-            elif declared.type is bool:
-                check_choice(declared.name, value, (True, False))
-            elif declared.metadata.get("limits"):
+            choices = get_args(declared.type) if get_origin(declared.type) is Literal else declared.metadata["choices"]
+            if choices or declared.type is bool:
+                check_choice(declared.name, value, tuple(choices or (True, False)))
+            elif declared.metadata["limits"]:
                 kinds = get_args(declared.type) or (declared.type,)  # int | None: (int, NoneType)
                 if value is None and type(None) in kinds:
                     continue

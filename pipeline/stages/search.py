@@ -94,13 +94,14 @@ def search(
         close_the_dead(store.setup())
         study = Search(config, space, corpus, corpus_config)
         check_store(study.study, config, store.identity(), recorded.find_run)
-        earlier = recorded.ended_run(study.parent) if study.parent else None
+        parent = attributes.of_study(study.study).get(attributes.PARENT)
+        earlier = recorded.ended_run(parent) if parent else None
         if left := study.put_back("shared"):  # no other command is running, or its run would be
             say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
         name = config.study_name if config.study_name.startswith("search") else f"search-{config.study_name}"
         tags = {**corpus_tags(corpus), "study": config.study_name}
         with parent_run("search", name, tags, earlier) as run, storage_errors(config):
-            study.parent = run.id
+            attributes.set_of_study(study.study, attributes.PARENT, run.id)
             view = views.search(config.study_name, corpus.label, run.id)
             store.tag_experiment(run.store.experiment_id, dict([view.tag]))
             options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS} | {"trials": study.trials}

@@ -169,11 +169,9 @@ class Comparison:
         scale, unit, digits = (100, " %", 1) if self.relative else (1, "", 2)
         change = f"{scale * self.difference.mean:+.{digits}f}{unit}"
         seeds = f"{self.seeds[0]} and {self.seeds[1]} seeds"
-        low, high = self.difference.low, self.difference.high
-        if low is None or high is None or self.adjusted_p is None:
-            spread = f"{seeds}, no interval"
-        else:
-            interval = f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f}{unit}"
+        spread = f"{seeds}, no interval"
+        if (ends := self.difference.ends) and self.adjusted_p is not None:
+            interval = f"{scale * ends[0]:+.{digits}f} to {scale * ends[1]:+.{digits}f}{unit}"
             spread = f"{interval}, p {self.p:.2g}, corrected {self.adjusted_p:.2g}; {seeds}"
         return (
             f"of {self.first} and {self.second}: {self.means[0]:.2f} against {self.means[1]:.2f}, {change} ({spread})"

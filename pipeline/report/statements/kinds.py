@@ -171,11 +171,9 @@ def _statement(cells: Mapping[str, str]) -> Statement:
 
 def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
     """The evidence on the statements, with p values corrected over all their comparisons."""
-
-    def evaluate(statement: Statement, evidence: Evidence) -> Verdict:
-        return KINDS[statement.kind].judge(statement, evidence)
-
-    return Evidence(reproduction, statements, bounds or Bounds(), evaluate).corrected()
+    return Evidence(
+        reproduction, statements, bounds or Bounds(), lambda each, evidence: KINDS[each.kind].judge(each, evidence)
+    ).corrected()
 
 
 def sensitivity(evidence: Evidence) -> Mapping[str, tuple[int, int]]:

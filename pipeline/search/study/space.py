@@ -20,7 +20,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from models.cells import CELLS
 from models.config import ConfigError, ModelConfig, Partner
-from pipeline.config import SearchConfig, TrainConfig, resolve
+from pipeline.config import SearchConfig, resolve
 from pipeline.errors import InputError, option_name
 from pipeline.search.known_cost.space import Distribution
 from pipeline.support.files import read_small
@@ -116,18 +116,6 @@ def shape_of(parameters: Mapping[str, Any], space: Space) -> ModelConfig:
     """A model of a trial's shape, on which alone its costs depend."""
     values = {**space.fixed, **parameters}
     return ModelConfig(**{name: values[name] for name in ("cell", "num_layers", "hidden_size", "on_top_of")})
-
-
-def configs_of(
-    parameters: Mapping[str, Any], space: Space, config: SearchConfig, seed: int, train_chars: int
-) -> tuple[ModelConfig, TrainConfig]:
-    """The model and training configurations of a trial, from its parameters, the fixed ones and the common budget.
-
-    Other options follow from these and from ``train_chars``, the number of characters of training text, as they do for
-    a single training.
-    """
-    budget = {name: getattr(config, name) for name in ("preset", "epochs", "max_seconds")}
-    return resolve({**space.fixed, **parameters, **budget, "seed": seed, "sample_every": 0}, train_chars)
 
 
 def _read(path: str) -> dict[str, Any]:

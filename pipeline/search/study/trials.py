@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
 from pipeline.search.known_cost.space import internal_value
@@ -29,7 +29,7 @@ from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
 from pipeline.search.study.samplers import OVER_BUDGET, build_sampler, configurations, draw, is_over_budget
-from pipeline.search.study.space import Space, configs_of, shape_of
+from pipeline.search.study.space import Space, shape_of
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.workers import LOSSES_ALLOWED, Loss, LossCause, Outcome
 from pipeline.text.corpus import Corpus
@@ -84,15 +84,6 @@ class Search:
             self.trials = config.trials or self._planned_trials  # complete ones in total, at the end of this command
             self.study.sampler = build_sampler(config, space, self.cost, self.vocab_size, self.max_perplexity, done)
 
-    @property
-    def parent(self) -> str | None:
-        """The id of the MLflow run that the trials are nested in; None before it was started."""
-        return attributes.of_study(self.study).get(attributes.PARENT)
-
-    @parent.setter
-    def parent(self, run_id: str) -> None:
-        attributes.set_of_study(self.study, attributes.PARENT, run_id)
-
     def describe(self, link: str, conclusion: str) -> None:
         """Write the study's note and the link to its run for optuna-dashboard."""
         self.study.set_user_attr(attributes.MLFLOW_RUN, link)
@@ -144,8 +135,13 @@ class Search:
         return self.costs(parameters)[self.axis.attribute]
 
     def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
-        """The model and training configurations of these parameters with this seed."""
-        return configs_of(parameters, self.space, self.config, seed, self.corpus.train_chars)
+        """The model and training configurations of a trial, from its parameters, the fixed ones and the common budget.
+
+        Other options follow from these and from the length of the training text, as they do for a single training.
+        """
+        budget = {name: getattr(self.config, name) for name in ("preset", "epochs", "max_seconds")}
+        options = {**self.space.fixed, **parameters, **budget, "seed": seed, "sample_every": 0}
+        return resolve(options, self.corpus.train_chars)
 
     def can_afford(self, parameters: Mapping[str, Any]) -> bool:
         """Whether a configuration is within --budget-macs."""

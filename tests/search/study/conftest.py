@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import open_storage
 from pipeline.search.study.trials import Search
@@ -59,7 +60,7 @@ def begin_on_nothing(no_store: Path, corpus: Corpus, small_text: Path) -> Callab
     def begun(**options: Any) -> Search:
         config = SearchConfig(**{**SMALL, **options})
         search = Search(config, Space.of(config), corpus, CorpusConfig(str(small_text)))
-        search.parent = "parent"
+        attributes.set_of_study(search.study, attributes.PARENT, "parent")
         return search
 
     return begun

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError
-from pipeline.search.study.space import Space, configs_of
+from pipeline.search.study.space import Space
 
 
 def space(**options: Any) -> Space:
@@ -24,16 +24,6 @@ def test_a_file_and_options_that_say_the_same_are_the_same_space(tmp_path: Path)
     assert space(space=str(file)) == options
     file.write_text(yaml.safe_dump(options.as_texts()))  # as a search records it
     assert space(space=str(file)) == options
-
-
-def test_a_trial_has_the_budget_and_the_seed_that_it_is_given_and_the_rest_as_the_preset_says_for_its_cell():
-    config, rates = SearchConfig(epochs=4, max_seconds=9.0), {}
-    for cell in ("rnn", "lstm"):
-        shape = {"cell": cell, "num_layers": 1, "hidden_size": 8}
-        model, train = configs_of(shape, space(), config, 5, 10**5)
-        assert (model.shape, train.epochs, train.max_seconds, train.seed) == (f"{cell}-1x8", 4, 9.0, 5)
-        rates[cell] = train.learning_rate
-    assert rates == {"rnn": 0.015, "lstm": 0.03}
 
 
 def values_of_grid(**options: Any) -> dict[str, list[Any]]:

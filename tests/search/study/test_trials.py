@@ -25,6 +25,15 @@ def test_a_trial_is_what_tmlm_train_makes_of_its_shape_on_the_text(begin):
     assert config_id(task.model, task.train, "") == config_id(*alone, "") != config_id(*resolve(shape), "")
 
 
+def test_a_trial_has_the_budget_and_the_seed_that_it_is_given_and_the_rest_as_the_preset_says_for_its_cell(begin):
+    search, rates = begin(epochs=4, max_seconds=9.0), {}
+    for cell in ("rnn", "lstm"):
+        model, train = search.configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, 5)
+        assert (model.shape, train.epochs, train.max_seconds, train.seed) == (f"{cell}-1x8", 4, 9.0, 5)
+        rates[cell] = train.learning_rate
+    assert rates == {"rnn": 0.015, "lstm": 0.03}
+
+
 def test_the_first_trial_of_a_study_has_the_presets_own_shape_if_the_space_has_it(begin):
     wide = {"hidden_size": "8..256", "on_top_of": "ngram,nothing", "trials": 2}
     search = begin(**wide)
