@@ -83,17 +83,17 @@ def writable(folder: Path) -> Iterator[None]:
 def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
-    full = {"stage": STAGE, "reproduction.quick": "false"}
-    chosen = find(run_id, "--run-id ").id if run_id else recorded.latest_run(full)
-    chosen = chosen or recorded.latest_run({"stage": STAGE})  # a quick one only if there is no other
+    stage, full = recorded.has_tag("stage", STAGE), recorded.has_tag("reproduction.quick", "false")
+    chosen = find(run_id, "--run-id ") if run_id else recorded.latest(stage, full)
+    chosen = chosen or recorded.latest(stage)  # a quick one only if there is no other
     if chosen is None:
         raise InputError("there is no reproduction yet; run `tmlm reproduce` first")
-    reproduction = recorded_reproduction(chosen)
+    reproduction = recorded_reproduction(chosen.id)
     if statements:
         reproduction = replace(
             reproduction,
             statements=read_statements(Path(statements)),
             commands=(*reproduction.commands, command_of({"statements": statements}, "report")),
         )
-    with runs.tracked_run("report", "report", {"reproduction.run_id": chosen}) as run:
+    with runs.tracked_run("report", "report", {"reproduction.run_id": chosen.id}) as run:
         return write_report(reproduction, run)

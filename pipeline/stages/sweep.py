@@ -48,8 +48,8 @@ def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterat
     """
     with command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal):
         close_the_dead(store.setup())
-        run_id = recorded.latest_run({"stage": stage, tag: identity})
-        yield recorded.ended_run(run_id) if run_id else None
+        run = recorded.latest(recorded.has_tag("stage", stage), recorded.has_tag(tag, identity))
+        yield recorded.ended_run(run.id) if run else None
 
 
 def model_loader(run_id: str) -> Callable[[], LanguageModel]:

@@ -327,12 +327,6 @@ def nested_trainings(parent: str) -> list[RecordedTraining]:
     return list(trainings(has_tag("mlflow.parentRunId", parent), order="start_time ASC"))
 
 
-def latest_run(tags: Mapping[str, str]) -> str | None:
-    """Id of the most recently started run with these tags, given by their bare names; None if there is none."""
-    run = latest(*(has_tag(name, value) for name, value in tags.items()))
-    return run.id if run else None
-
-
 def latest(*conditions: str) -> RecordedRun | None:
     """The most recently started run that meets all conditions; None if there is none."""
     return next(search_runs(*conditions, order="start_time DESC"), None)

@@ -160,7 +160,7 @@ def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
     with pytest.raises(DataUnavailableError) as raised:
         reproduce(TWO, quick=True)
     assert raised.value.exit_code == 3
-    assert recorded.latest_run({"stage": "reproduce"}) is None
+    assert recorded.latest(recorded.has_tag("stage", "reproduce")) is None
 
 
 def test_a_second_command_at_the_same_time_is_refused(store, pool):
@@ -199,7 +199,8 @@ def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(
 ):
     with pytest.raises(KeyboardInterrupt):
         reproduce(ONE, quick=True, make_pool=stopped_halfway)
-    (begun,) = trainings(recorded.latest_run({"stage": "reproduce"}) or "").values()
+    (parent,) = recorded.search_runs(recorded.has_tag("stage", "reproduce"))
+    (begun,) = trainings(parent.id).values()
     if not has_checkpoints:
         shutil.rmtree(recorded.artifact_path(begun.id, "checkpoints"))
     done = reproduce(replace(ONE, precision="bf16"), quick=True, make_pool=pool)  # which is that of new trainings

@@ -228,7 +228,8 @@ def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, s
     monkeypatch.setattr("pipeline.search.study.trials.FAILURES_IN_A_ROW", 3)
     with pytest.raises(TmlmError, match="the last 3 trials have all failed"):
         search(SearchConfig(**TINY), CorpusConfig(str(small_text)), make_pool=pool_with([], not_trained))
-    run = recorded.run_of(str(recorded.latest_run({"stage": "search"})))
+    run = recorded.latest(recorded.has_tag("stage", "search"))
+    assert run is not None
     assert run.state == "failed"
     assert "not trained here" in run.tags["failure"]
 

@@ -18,7 +18,6 @@ from pipeline.tracking.recorded import (
     finished_trainings,
     has_tag,
     latest,
-    latest_run,
     listed_trainings,
     nested_trainings,
     run_of,
@@ -63,10 +62,12 @@ def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(
 
 @pytest.mark.parametrize("name", ["it's", 'the "best"', "100%", "a_b"])
 def test_a_study_of_any_name_can_be_asked_for(store, name):
-    assert latest_run({"study": name}) is None
+    assert latest(has_tag("study", name)) is None
     run = record("search", stage="search", study=name)
-    assert latest_run({"study": name}) == run
-    assert latest_run({"study": "axb"}) is None
+    found = latest(has_tag("study", name))
+    assert found is not None
+    assert found.id == run
+    assert latest(has_tag("study", "axb")) is None
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
