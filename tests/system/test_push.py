@@ -17,7 +17,7 @@ from pipeline.support.files import ROOT
 from pipeline.tracking import server
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.push import Place, digest
-from pipeline.tracking.registry import Owner, register_picks
+from pipeline.tracking.registry import REGISTERED_MODEL
 from pipeline.tracking.runs import Dataset, tracked_run
 from pipeline.tracking.store import Store, setup
 from tests.checkout import free_port
@@ -67,7 +67,10 @@ def test_hundred_runs_and_a_study_reach_a_server_though_the_push_is_killed_twice
         trials = [record(number, {"study": "tiny", "role": "trial"}, number == 0) for number in range(TRIALS)]
         run.json("result.json", {"run_id": run.id, "picks": {"knee": {"run_id": trials[0]}}})
         run.note(f"[the knee](#/experiments/{setup().experiment_id}/runs/{trials[0]})")
-    register_picks({"knee": (trials[0], "It is the knee.")}, Owner("tiny", "novel", "ab" * 32))
+    (model,) = MlflowClient().search_logged_models([setup().experiment_id], f"source_run_id = '{trials[0]}'")
+    MlflowClient().create_registered_model(REGISTERED_MODEL)
+    MlflowClient().create_model_version(REGISTERED_MODEL, model.artifact_location, trials[0], model_id=model.model_id)
+    MlflowClient().set_registered_model_alias(REGISTERED_MODEL, "knee", "1")
     everything = RUNS + TRIALS + 1
 
     shutil.copy(empty_database, tmp_path / "server.db")
@@ -85,6 +88,7 @@ def test_hundred_runs_and_a_study_reach_a_server_though_the_push_is_killed_twice
     with subprocess.Popen(command, env=environment) as running:
         try:
             monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "10")
+            assert complete() == 0  # waits for the server
             for enough in KILLED_AT:
                 with subprocess.Popen(push, env=pushing, start_new_session=True) as pushed:
                     while complete() < enough:
@@ -106,7 +110,7 @@ def test_hundred_runs_and_a_study_reach_a_server_though_the_push_is_killed_twice
             for origin, copy in copies_of.items():
                 assert copy.data.tags[DIGEST] == digest(source.read(origin))
                 assert contents(target, copy.info.run_id) == contents(source, origin)
-            knee = target.client.get_model_version_by_alias("time-machine-lm", "knee")
+            knee = target.client.get_model_version_by_alias(REGISTERED_MODEL, "knee")
             assert knee.run_id == copies_of[trials[0]].info.run_id
             assert copies_of[trials[0]].data.tags["mlflow.parentRunId"] == copies_of[run.id].info.run_id
         finally:
