@@ -85,8 +85,7 @@ class Place:
 
     def models(self, run_id: str) -> list[LoggedModel]:
         """The models that were logged in a run."""
-        experiment_id = self.client.get_run(run_id).info.experiment_id
-        return list(self.client.search_logged_models([experiment_id], equals("source_run_id", run_id)))
+        return list(self.client.search_logged_models([self.experiment_id], equals("source_run_id", run_id)))
 
     def files(self, location: str, translation: Translation) -> dict[str, bytes]:
         """All artifacts at a location: path -> contents."""
@@ -186,8 +185,8 @@ def _meant(reference: str, runs: Mapping[str, RecordedRun]) -> list[RecordedRun]
 @contextmanager
 def _current(uri: str, source: Store, experiment: str) -> Iterator[Store]:
     """Make the store at an address, or the mlflow.db in a folder, current within the block. Errors call it URI."""
-    if not re.match(r"[a-z][\w+.-]+:", uri):
-        path = Path(uri).expanduser().absolute()
+    if (path := local_path(uri)) is not None:
+        path = path.expanduser().absolute()
         uri = sqlite_address(path if path.is_file() else path / "mlflow.db")
     variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_EXPERIMENT_ID": ""}
     try:

@@ -70,7 +70,7 @@ ADVICE = {  # pattern of the error message -> what to do; the first match counts
     "full|no space left|quota exceeded|too large|disk i/o": "free some space on that disk, or raise the limit on files",
     "out-of-date": f"install the MLflow that wrote it, copy and `mlflow db upgrade` an older one, or {ELSEWHERE}",
     "connection|max retries|timed out": f"start the server, or {ELSEWHERE}",
-    "code 404": "it is no MLflow server, or one before MLflow 3: check the address, or update it",
+    "code (404|405|501)": "it is no MLflow server, or one before MLflow 3: check the address, or update it",
 }
 
 

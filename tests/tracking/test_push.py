@@ -1,6 +1,6 @@
 """Copies of runs in another store: equal to their source, found again, and never halves or doubles."""
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from pipeline.tracking.recorded import RecordedRun, search_runs
 from pipeline.tracking.registry import Owner, register_picks
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.store import setup
-from tests.labs import store_at
+from tests.labs import new_store, store_at
 
 WRITES = (
     *("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_tag", "create_logged_model"),
@@ -27,9 +27,7 @@ WRITES = (
 @pytest.fixture
 def other(tmp_path: Path, empty_database: Path) -> Path:
     """The folder of another store without any records."""
-    (tmp_path / "other" / "mlruns").mkdir(parents=True)
-    shutil.copy(empty_database, tmp_path / "other" / "mlruns" / "mlflow.db")
-    return tmp_path / "other"
+    return new_store(tmp_path / "other", empty_database)
 
 
 def searched() -> tuple[str, str]:
@@ -102,43 +100,42 @@ def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, oth
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_push_that_is_killed_after_any_write_is_completed_by_the_next(trained, other, monkeypatch):
+def test_a_push_that_is_killed_after_any_write_is_completed_by_the_next(trained, tmp_path, empty_database, monkeypatch):
     run = recorded.run_of(trained.run_id)
     register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
     searched()
     left = 0
 
-    def killed_later(name: str) -> None:
-        write = getattr(MlflowClient, name)
-
-        def killed(client: MlflowClient, *args: object, **options: object) -> object:
+    def killed_later(write: Callable[..., object]) -> Callable[..., object]:
+        def killed(*args: object, **options: object) -> object:
             nonlocal left
-            result, left = write(client, *args, **options), left - 1
+            result, left = write(*args, **options), left - 1
             if left == 0:
                 raise KeyboardInterrupt
             return result
 
-        monkeypatch.setattr(MlflowClient, name, killed)
+        return killed
 
     for name in WRITES:
-        killed_later(name)
+        monkeypatch.setattr(MlflowClient, name, killed_later(getattr(MlflowClient, name)))
     for kills in range(1, 100):
+        other = new_store(tmp_path / f"killed after {kills}", empty_database)
         left = kills
         try:
             push(str(other / "mlruns"), "all")
             break
         except KeyboardInterrupt:
             complete = [copy for copy in runs_in(other).values() if copy.tag("pushed.digest")]
-            assert all(copy.stage and copy.status == "FINISHED" for copy in complete)
-    assert kills > len(WRITES)
-    left = 0
-    again = push(str(other / "mlruns"), "all")
-    assert (again["copied"], again["earlier"], again["changed"], again["aliases"]) == (0, 3, [], [])
-    assert len(runs_in(other)) == 3
-    with store_at(other):
-        setup()
-        assert len(MlflowClient().search_logged_models([setup().experiment_id])) == 1
-        assert [version.aliases for version in MlflowClient().search_model_versions()] == [["knee", "tiny-knee"]]
+        assert all(copy.stage and copy.status == "FINISHED" for copy in complete)
+        result = push(str(other / "mlruns"), "all")
+        assert (result["earlier"], result["changed"]) == (len(complete), [])
+        assert all(copy.tag("pushed.digest") for copy in runs_in(other).values())
+        with store_at(other):
+            setup()
+            assert len(MlflowClient().search_logged_models([setup().experiment_id])) == 1
+            assert len(MlflowClient().search_model_versions()) == 1
+            assert references.find("@knee").tag("pushed.from") == run.id
+    assert kills > 2 * len(WRITES)
 
 
 def test_a_server_that_is_too_old_is_an_error_in_one_sentence(store, other, monkeypatch):
