@@ -9,8 +9,7 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -45,34 +44,6 @@ POINT = ("key", "value", "timestamp", "step")  # of a curve
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")  # a run's id, or a logged model's without "m-"
 
 
-@dataclass(frozen=True)
-class Translation:
-    """Replaces the ids and places of one store by those of another, in texts and in files that are texts."""
-
-    ids: Mapping[str, str]
-    places: Sequence[tuple[str, str]]
-
-    def text(self, text: str) -> str:
-        for old, new in self.places:
-            text = text.replace(old, new)
-        return ID.sub(lambda match: self.ids.get(match[0], match[0]), text)
-
-    def data(self, data: bytes) -> bytes:
-        try:
-            return self.text(data.decode()).encode()
-        except UnicodeDecodeError:
-            return data
-
-    def tags(self, tags: Mapping[str, str]) -> dict[str, str]:
-        return {key: self.text(value) for key, value in tags.items() if key not in DIFFERENT}
-
-    def reversed(self) -> "Translation":
-        return Translation({new: old for old, new in self.ids.items()}, [(new, old) for old, new in self.places])
-
-
-AS_IT_IS = Translation({}, ())
-
-
 class Place:
     """The store of a source or a target, and its experiment; ``folder`` is where that has its artifacts."""
 
@@ -87,16 +58,15 @@ class Place:
         """The models that were logged in a run."""
         return list(self.client.search_logged_models([self.experiment_id], equals("source_run_id", run_id)))
 
-    def files(self, location: str, translation: Translation) -> dict[str, bytes]:
+    def files(self, location: str) -> dict[str, bytes]:
         """All artifacts at a location: path -> contents."""
         with tempfile.TemporaryDirectory() as copies:
             folder = local_path(location) or Path(
                 mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=copies, tracking_uri=self.uri)
             )
-            files = sorted(path for path in folder.rglob("*") if path.is_file())
-            return {str(path.relative_to(folder)): translation.data(path.read_bytes()) for path in files}
+            return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    def read(self, run_id: str, translation: Translation = AS_IT_IS) -> dict[str, Any]:
+    def read(self, run_id: str) -> dict[str, Any]:
         """All of a run that its copy has too."""
         run = self.client.get_run(run_id)
         info, data, datasets = run.info, run.data, run.inputs.dataset_inputs if run.inputs else ()
@@ -105,17 +75,17 @@ class Place:
         return {
             "run": [info.run_name, info.status, info.start_time, info.end_time],
             "params": data.params,
-            "tags": translation.tags(data.tags),
+            "tags": {key: value for key, value in data.tags.items() if key not in DIFFERENT},
             "metrics": _points(points, *POINT),
             "datasets": sorted([each.dataset.name, each.dataset.digest] for each in datasets),
-            "files": self.files(info.artifact_uri, translation),
+            "files": self.files(info.artifact_uri),
             "models": {
-                translation.text(model.model_id): {
+                model.model_id: {
                     "model": [model.name, model.model_type or "", model.status.value, steps.get(model.model_id)],
                     "params": model.params,
-                    "tags": translation.tags(model.tags),
+                    "tags": {key: value for key, value in model.tags.items() if key not in DIFFERENT},
                     "metrics": _points(model.metrics or (), *POINT, "dataset_name", "dataset_digest"),
-                    "files": self.files(model.artifact_location, translation),
+                    "files": self.files(model.artifact_location),
                 }
                 for model in self.models(run_id)
             },
@@ -145,7 +115,7 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]
     ended = [run for run in runs if run.status != "RUNNING"]
     lock = command_lock(root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end")
-    with lock, _current(uri, store, source.name) as target, Progress("push") as progress:
+    with lock, _current(uri, source.name) as target, Progress("push") as progress:
         counts = _Transfer(source, Place(target), known).all(ended, progress)
         searches = sum(run.stage == "search" for run in ended)
         return {"store": shown(target.uri), **counts, "running": running, "searches": searches}
@@ -183,7 +153,7 @@ def _meant(reference: str, runs: Mapping[str, RecordedRun]) -> list[RecordedRun]
 
 
 @contextmanager
-def _current(uri: str, source: Store, experiment: str) -> Iterator[Store]:
+def _current(uri: str, experiment: str) -> Iterator[Store]:
     """Make the store at an address, or the mlflow.db in a folder, current within the block. Errors call it URI."""
     if (path := local_path(uri)) is not None:
         path = path.expanduser().absolute()
@@ -191,10 +161,7 @@ def _current(uri: str, source: Store, experiment: str) -> Iterator[Store]:
     variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_EXPERIMENT_ID": ""}
     try:
         with environment_variables(variables), store_refusals():
-            target = setup()
-            if target.uri == source.uri or (target.file and target.file == source.file):
-                raise InputError(f"URI {shown(uri)} is the store that has the runs; give another one")
-            yield target
+            yield setup()
     except (InputError, RecordingError) as error:
         raise type(error)(str(error).replace("MLFLOW_TRACKING_URI", "URI")) from error
     finally:
@@ -210,7 +177,7 @@ class _Transfer:
         self.there = {_origin(run): run for run in search_runs()}
         self.ids = {key: self.there[_origin(run)].id for key, run in known.items() if _origin(run) in self.there}
         experiments = f"/experiments/{source.experiment_id}/", f"/experiments/{target.experiment_id}/"
-        self.translation = Translation(self.ids, [(source.folder, target.folder), experiments])
+        self.places = (source.folder, target.folder), experiments
 
     def all(self, runs: Sequence[RecordedRun], progress: Progress) -> dict[str, Any]:
         """Copy runs and the registered versions of their models."""
@@ -240,54 +207,57 @@ class _Transfer:
         return {**counts, "changed": changed, "aliases": aliases, "taken": taken}
 
     def _copy(self, run_id: str, record: Mapping[str, Any]) -> None:
-        """Copy all of a run to its copy, and compare their digests."""
+        """Copy all of a run to its copy, and compare the digests of what is there and what should be."""
         client, copy = self.target.client, self.ids[run_id]
-        self._copy_models(copy, record["models"])
-        linked = [{name: p[name] for name in POINT} for model in record["models"].values() for p in model["metrics"]]
-        plain = [Metric(**point) for point in record["metrics"] if point not in linked]
-        client.log_batch(copy, plain, [Param(*each) for each in record["params"].items()])
+        there = {model.tags.get(ORIGIN): model.model_id for model in self.target.models(copy)}
         for model_id, model in record["models"].items():
-            new_id = self.translation.text(model_id)
-            client.log_batch(copy, [Metric(**point, model_id=new_id) for point in model["metrics"]])
+            if model_id not in there:
+                name, kind, *_ = model["model"]
+                tags, place = {**self._translated(model["tags"]), ORIGIN: model_id}, self.target.experiment_id
+                made = client.create_logged_model(place, name, copy, tags, model["params"], kind or None)
+                there[model_id] = made.model_id
+            self.ids[model_id.removeprefix("m-")] = there[model_id].removeprefix("m-")
+        wanted = self._translated(record)  # now that all ids are known
+
+        outputs = client.get_run(copy).outputs
+        has_output = {output.model_id for output in outputs.model_outputs} if outputs else set()
+        linked = [{name: p[name] for name in POINT} for model in wanted["models"].values() for p in model["metrics"]]
+        plain = [Metric(**point) for point in wanted["metrics"] if point not in linked]
+        client.log_batch(copy, plain, [Param(*each) for each in wanted["params"].items()])
+        for model_id, model in wanted["models"].items():
+            client.log_batch(copy, [Metric(**point, model_id=model_id) for point in model["metrics"]])
+            _upload(model["files"], partial(client.log_model_artifacts, model_id))
+            *_, status, step = model["model"]
+            if status != "PENDING":
+                client.finalize_logged_model(model_id, status)
+            if step is not None and model_id not in has_output:
+                client.log_outputs(copy, [LoggedModelOutput(model_id, step)])
         if inputs := self.source.client.get_run(run_id).inputs:
             client.log_inputs(copy, inputs.dataset_inputs)
-        self._upload(record["files"], lambda folder: client.log_artifacts(copy, folder))
-        _, status, _, ended_ms = record["run"]
+        _upload(wanted["files"], partial(client.log_artifacts, copy))
+        _, status, _, ended_ms = wanted["run"]
         client.set_terminated(copy, status, ended_ms)  # before its tags say what it is, so that no command closes it
-        client.log_batch(copy, tags=[RunTag(*each) for each in self.translation.tags(record["tags"]).items()])
-        if digest(self.target.read(copy, self.translation.reversed())) != digest(record):
+        client.log_batch(copy, tags=[RunTag(*each) for each in wanted["tags"].items()])
+
+        if digest(self.target.read(copy)) != digest(wanted):
             raise RecordingError(
                 f"{copy} in {shown(self.target.uri)} differs from {run_id}, whose copy it is: delete it there "
                 f"(mlflow runs delete -r {copy}) and push again"
             )
         client.set_tag(copy, DIGEST, digest(record))
 
-    def _copy_models(self, copy: str, models: Mapping[str, Any]) -> None:
-        """Copy the logged models of a run to its copy, without their metrics."""
-        client, outputs = self.target.client, self.target.client.get_run(copy).outputs
-        there = {model.tags.get(ORIGIN): model.model_id for model in self.target.models(copy)}
-        linked = {output.model_id for output in outputs.model_outputs} if outputs else set()
-        for model_id, model in models.items():
-            name, kind, status, step = model["model"]
-            tags = {**self.translation.tags(model["tags"]), ORIGIN: model_id}
-            if (new_id := there.get(model_id, "")) == "":
-                place = self.target.experiment_id
-                new_id = client.create_logged_model(place, name, copy, tags, model["params"], kind or None).model_id
-            self.ids[model_id.removeprefix("m-")] = new_id.removeprefix("m-")
-            self._upload(model["files"], partial(client.log_model_artifacts, new_id))
-            if status != "PENDING":
-                client.finalize_logged_model(new_id, status)
-            if step is not None and new_id not in linked:
-                client.log_outputs(copy, [LoggedModelOutput(new_id, step)])
-
-    def _upload(self, files: Mapping[str, bytes], upload: Callable[[str], None]) -> None:
-        """Translate files, and upload the folder that has them."""
-        with tempfile.TemporaryDirectory() as folder:
-            for path, data in files.items():
-                file = Path(folder) / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(self.translation.data(data))
-            upload(folder)
+    def _translated(self, value: Any) -> Any:
+        """A value with the ids and places of the target, also in the files that are texts."""
+        if isinstance(value, str):
+            for old, new in self.places:
+                value = value.replace(old, new)
+            return ID.sub(lambda match: self.ids.get(match[0], match[0]), value)
+        if isinstance(value, bytes):
+            with suppress(UnicodeDecodeError):
+                return self._translated(value.decode()).encode()
+        if isinstance(value, Mapping):
+            return {self._translated(key): self._translated(each) for key, each in value.items()}
+        return [*map(self._translated, value)] if isinstance(value, list) else value
 
     def _register(self, runs: Sequence[RecordedRun]) -> tuple[list[str], list[str]]:
         """Copy the registered versions of runs, and their aliases; returns the aliases copied and those taken."""
@@ -305,12 +275,10 @@ class _Transfer:
                 run_id = self.ids[str(version.run_id)]
                 models = {model.artifact_location: model for model in self.target.models(run_id)}
                 self.ids |= {model.tags.get(ORIGIN, "")[2:]: model.model_id[2:] for model in models.values()}
-                place, about = map(self.translation.text, (str(version.source), version.description or ""))
+                place = self._translated(version.source)
                 if place not in there:
-                    model_id, tags = (
-                        models[place].model_id if place in models else None,
-                        self.translation.tags(version.tags),
-                    )
+                    model_id = models[place].model_id if place in models else None
+                    about, tags = self._translated(version.description or ""), self._translated(version.tags)
                     made = target.create_model_version(ours.name, place, run_id, tags, None, about, 0, model_id)
                     there[place] = made.version
                 for alias in sorted(each for each, number in ours.aliases.items() if number == version.version):
@@ -320,6 +288,16 @@ class _Transfer:
                     elif str(theirs.aliases[alias]) != str(there[place]):
                         taken.append(f"@{alias}")
         return copied, taken
+
+
+def _upload(files: Mapping[str, bytes], upload: Callable[[str], None]) -> None:
+    """Upload a folder that has these files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, data in files.items():
+            file = Path(folder) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        upload(folder)
 
 
 def _origin(run: RecordedRun) -> str:

@@ -79,6 +79,7 @@ def test_what_was_copied_is_neither_overwritten_nor_copied_back(store, other):
     result = push(str(other / "mlruns"), "tiny")
     assert (result["copied"], result["earlier"], result["changed"]) == (0, 2, [f"gru-1x8-s0 ({trial_id})"])
     assert not runs_in(other)["gru-1x8-s0"].tag("mlflow.note.content")
+    assert push(str(store / "mlruns"), "all")["copied"] == 0  # into itself
     with store_at(other):
         assert push(str(store / "mlruns"), "all")["copied"] == 0
 
@@ -149,8 +150,3 @@ def test_a_server_that_is_too_old_is_an_error_in_one_sentence(store, other, monk
         push(str(other / "mlruns"), "all")
     assert "secret" not in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_the_store_that_has_the_runs_is_no_target(store):
-    with pytest.raises(InputError, match="is the store that has the runs"):
-        push(str(store / "mlruns"), "all")
