@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 # first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import Store, root, setup, shown, sqlite_address, store_refusals, tag_experiment
+from pipeline.tracking import store as stores
+from pipeline.tracking.store import Store, setup, shown, sqlite_address, store_refusals, tag_experiment
 
 # isort: split
 
@@ -114,7 +115,9 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     runs, source = _meant(reference, known), Place(store)
     running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]
     ended = [run for run in runs if run.status != "RUNNING"]
-    lock = command_lock(root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end")
+    lock = command_lock(
+        stores.root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end"
+    )
     with lock, _current(uri, source.name) as target, Progress("push") as progress:
         counts = _Transfer(source, Place(target), known).all(ended, progress)
         searches = sum(run.stage == "search" for run in ended)
