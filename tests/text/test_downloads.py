@@ -25,7 +25,7 @@ from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir, download
 from tests.limits import SLACK
 
-TEXT = "".join(f"It was number {i} of many, and not the last;\n" for i in range(2000)).encode()
+TEXT = "".join(f"It was number {i} of many, and not the last;\n" for i in range(500)).encode()
 
 
 class Server(ThreadingHTTPServer):
