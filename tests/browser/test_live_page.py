@@ -84,8 +84,7 @@ def test_a_typed_text_is_coloured_by_the_chosen_kind_and_the_cursor_tells_a_lett
     assert training.bits("network") != training.bits("counting")
     network = training.colours()
     assert len(network) == len("Hello, World")
-    training.page.keyboard.press("Tab")
-    training.page.keyboard.press("ArrowRight")
+    training.live.get_by_role("radio", name="network").press("ArrowRight")
     training.live.get_by_role("radio", name="counting", checked=True).wait_for()
     assert training.colours() != network
     training.text.press("Home")
