@@ -210,7 +210,7 @@ def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pydoc_data.topics import topics
 
     path = tmp_path_factory.mktemp("text") / "topics.txt"
-    path.write_text("\n".join(topics[name] for name in sorted(topics))[:30_000], encoding="utf-8")
+    path.write_text("\n".join(topics[name] for name in sorted(topics))[:20_000], encoding="utf-8")
     return path
 
 
