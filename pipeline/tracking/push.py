@@ -160,6 +160,8 @@ def _current(uri: str, experiment: str) -> Iterator[Store]:
     """Make the store at an address, or the mlflow.db in a folder, current within the block. Errors call it URI."""
     if (path := local_path(uri)) is not None:
         path = path.expanduser().absolute()
+        if not uri or not path.exists():  # a forgotten URI would be a new folder of the run's name
+            raise InputError(f"URI {uri!r} is no folder; give one that exists, http://..., or sqlite:///FILE")
         uri = sqlite_address(path if path.is_file() else path / "mlflow.db")
     variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_EXPERIMENT_ID": ""}
     try:
@@ -270,9 +272,9 @@ class _Transfer:
             registered = source.search_model_versions(name, order_by=["version_number ASC"])
             if not (versions := [version for version in registered if version.run_id in pushed]):
                 continue
-            about = (ours.description or "").partition("\n\n|")[0]  # without the table of versions
+            introduction = (ours.description or "").partition("\n\n|")[0]  # without the table of versions
             found = target.search_registered_models(name)
-            theirs = found[0] if found else target.create_registered_model(ours.name, description=about)
+            theirs = found[0] if found else target.create_registered_model(ours.name, description=introduction)
             there = {each.source: each.version for each in target.search_model_versions(name)}
             for version in versions:
                 run_id = self.ids[str(version.run_id)]
