@@ -27,7 +27,13 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[st
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": f"{PROJECT} {FORMAT}", "facts": json.dumps(facts)}
     metadata["sha256"] = _digest(kept, metadata["facts"])
-    write_atomically(path, tensors_to_bytes(kept, metadata))
+    try:
+        data = tensors_to_bytes(kept, metadata)
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # of Rust, and no Exception: safetensors does not expect it
+            raise MemoryError(f"{path.name} can't be written") from None
+        raise
+    write_atomically(path, data)
     return metadata["sha256"]
 
 

@@ -172,3 +172,15 @@ def test_a_model_comes_back_with_the_same_logits_and_no_pickle(tmp_path, monkeyp
 def test_a_checkpoint_without_a_model_is_refused(checkpoint):
     with pytest.raises(InputError, match="some"):
         load_model(checkpoint)
+
+
+def test_a_checkpoint_for_which_there_is_no_memory_is_a_lack_of_memory(tmp_path, monkeypatch):
+    class PanicException(BaseException):  # pyo3's, as safetensors raises it
+        pass
+
+    def panic(*arguments: object) -> None:
+        raise PanicException("PyObject pointer is null")
+
+    monkeypatch.setattr("pipeline.training.checkpoints.tensors_to_bytes", panic)
+    with pytest.raises(MemoryError, match=r"last\.safetensors"):
+        save_checkpoint(tmp_path / "last.safetensors", {}, {})
