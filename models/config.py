@@ -73,11 +73,7 @@ class Checked:
                 kinds = get_args(declared.type) or (declared.type,)  # int | None: (int, NoneType)
                 if value is None and type(None) in kinds:
                     continue
-                whole = int in kinds
-                number: Any = Integral if whole else Real
-                if type(value) is bool or not isinstance(value, number):
-                    raise ConfigError(declared.name, f"is {value!r}; it must be a {'whole ' if whole else ''}number")
-                check_range(declared.name, value, **declared.metadata["limits"])
+                check_range(declared.name, value, is_whole=int in kinds, **declared.metadata["limits"])
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -87,12 +83,18 @@ def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
 
 
 def check_range(
-    name: str, value: float, *, low: float | None = None, above: float | None = None, high: float = inf
+    name: str,
+    value: Any,
+    *,
+    is_whole: bool = False,
+    low: float | None = None,
+    above: float | None = None,
+    high: float = inf,
 ) -> None:
-    """Raise ConfigError for no number, and for one not finite, below ``low``, not above ``above`` or above ``high``."""
-    given: Any = value
-    if isinstance(given, bool) or not isinstance(given, Real):
-        raise ConfigError(name, f"is {given!r}; it must be a number")
+    """Raise ConfigError unless a value is a finite number from ``low`` or above ``above``, and at most ``high``."""
+    number: Any = Integral if is_whole else Real
+    if isinstance(value, bool) or not isinstance(value, number):
+        raise ConfigError(name, f"is {value!r}; it must be a {'whole ' if is_whole else ''}number")
     inside = -inf < value < inf and (low is None or low <= value) and (above is None or above < value) and value <= high
     if not inside:
         bound = f"at least {low:,}" if above is None else f"above {above:,}"

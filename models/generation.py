@@ -35,9 +35,9 @@ def generate(
     its search is complete. ``forbidden`` ids are never generated; their probability is distributed over the others in
     proportion. A model in training mode is run in evaluation mode and is back in training mode at every yield.
 
-    Raises ConfigError, when it is called, for a negative length.
+    Raises ConfigError, when it is called, for a length that is negative or not whole.
     """
-    check_range("length", length, low=0)
+    check_range("length", length, is_whole=True, low=0)
     starts = [[int(i) for i in prompt] for prompt in prompts]
     if not starts:
         return iter(())

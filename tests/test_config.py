@@ -69,7 +69,7 @@ def test_other_values_are_refused_naming_their_field(config, options):
 
 def test_what_is_no_number_is_refused_where_a_number_is_needed():
     with pytest.raises(ConfigError, match=r"^length is 'x'; it must be a number"):
-        check_range("length", "x", low=1)  # type: ignore[arg-type]
+        check_range("length", "x", low=1)
 
 
 def test_a_message_survives_the_way_from_a_worker_and_names_options_as_their_reader_does():

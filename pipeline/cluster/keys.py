@@ -5,6 +5,7 @@ Anyone who has the keys can run code on every machine of the cluster. They name 
 
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
@@ -40,8 +41,11 @@ def has_keys(folder: Path) -> bool:
 def make_keys(folder: Path, hosts: Sequence[str] = ()) -> None:
     """Create keys that only their owner can read, for a head of these names or IP addresses (default: this machine's).
 
-    Raises InputError if the folder has keys already.
+    Raises InputError for any other host, and if the folder has keys already.
     """
+    for host in hosts:
+        if not is_ip(host) and not re.fullmatch(r"[\w*.-]+", host, re.ASCII):
+            raise InputError(f"--head {host!r} is no name and no IP address; give one, without a port")
     if present := [name for name in FILES if (folder / name).exists()]:
         raise InputError(f"{folder} has {' and '.join(present)} already; give another DIR, or remove them first")
     certificate, key = _new_keys(dict.fromkeys([*(hosts or own_hosts()), *LOOPBACK]))
@@ -163,8 +167,8 @@ class Address:
         if names := [host for host in hosts if host not in LOOPBACK and not is_ip(host)]:
             return names[0]
         raise InputError(
-            f"the keys in {self.keys} are for {', '.join(hosts)}; create others: tmlm cluster keys DIR --head "
-            f"{self.host}"
+            f"the keys in {self.keys} are for {', '.join(hosts) or 'no host'}; create others: "
+            f"tmlm cluster keys DIR --head {self.host}"
         )
 
     def security(self) -> Any:

@@ -24,8 +24,9 @@ FOLDER = "text"  # in the artifacts of the parent run
 
 @dataclass(frozen=True)
 class Needs:
-    """What the tasks of a command need: the store's address, the run that has the text, the text's facts, and what has
-    to be the same at the node for the same figures: RECIPE and versions of packages.
+    """What the tasks of a command need: the store, the text, and the RECIPE and versions that make the same figures.
+
+    ``run_id`` is the run that has the text.
     """
 
     store: str
@@ -47,12 +48,8 @@ def send(config: CorpusConfig, store: str) -> Needs:
         for name in (IDS_FILE, FACTS_FILE):  # FACTS_FILE last: it marks the text as complete
             run.file(corpus.folder / name, FOLDER)
     facts = (corpus.folder / FACTS_FILE).read_text()
-    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, dict(RECIPE), versions())
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes and what records, without their local parts (+cpu)."""
-    return {package: public_version(package) for package in (*COMPUTING, "mlflow")}
+    versions = {package: public_version(package) for package in (*COMPUTING, "mlflow")}
+    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, dict(RECIPE), versions)
 
 
 def provide(needs: Needs) -> None:
@@ -67,7 +64,7 @@ def _text(needs: Needs) -> Corpus:
     if needs.recipe != RECIPE:
         raise UnfitNodeError(f"its RECIPE {RECIPE} differs from the command's {needs.recipe}; install the same version")
     for package, wanted in needs.versions.items():
-        if (own := versions()[package]) != wanted:
+        if (own := public_version(package)) != wanted:
             differs = f"its {package} {own} differs from the command's {wanted}"
             if package in COMPUTING:
                 raise UnfitNodeError(f"{differs}; install the same version")

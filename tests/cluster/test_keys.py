@@ -88,6 +88,12 @@ def test_keys_may_have_the_name_of_a_head_whose_address_is_not_known_before(tmp_
     assert Address.to_serve("10.1.2.3", 8786, tmp_path).certified_host == "lab-head"
 
 
+@pytest.mark.parametrize("head", ["", "höst", "10.0.0.1:8786"])
+def test_what_is_no_name_and_no_address_of_a_head_is_refused(tmp_path, head):
+    with pytest.raises(InputError, match="is no name and no IP address"):
+        make_keys(tmp_path, ["lab-head", head])
+
+
 def test_there_is_tls_on_loopback_too_unless_it_is_declined_which_no_other_interface_allows(keys, tmp_path):
     assert str(Address.to_serve("127.0.0.1", 1, keys)) == "tls://127.0.0.1:1"
     with pytest.raises(InputError, match="needs keys"):
