@@ -117,8 +117,8 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
     """Start the scheduler and the MLflow server of a cluster.
 
     Both listen on --host only, let nobody in without the keys, which are created if there are none, and are restarted
-    if they exit. Searches and reproductions with --cluster record there:
-    in mlruns/cluster/mlflow.db, or the database whose SQLAlchemy URL is in $TMLM_CLUSTER_STORE.
+    if they exit. Searches and reproductions with --cluster record there: in mlruns/cluster/mlflow.db, or the database
+    whose SQLAlchemy URL is in $TMLM_CLUSTER_STORE.
     """
     _check_installed()
     from pipeline.cluster import processes

@@ -16,7 +16,7 @@ from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
 from pipeline.tracking.recorded import NOT_FAILED, trainings
 from pipeline.tracking.references import BY_A_PERSON, NoSuchRunError, find
-from pipeline.tracking.store import setup, shown
+from pipeline.tracking.store import setup, shown, tag_experiment
 from pipeline.tracking.ui import links, views
 
 OF_A_TEXT: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # the views of each text
@@ -82,6 +82,7 @@ def link_to(what: str) -> str:
     trials, a main job at the curves of its training, any other run at its page. Raises InputError for anything else.
     """
     if what == views.RUNNING:
+        tag_experiment(setup().experiment_id, dict([views.running().tag]))  # which an older store lacks
         return links.link_to_view(what)
     if kind := next((kind for kind in OF_A_TEXT if what in ("", kind)), None):
         newest = (trainings(NOT_FAILED, *whose, order="start_time DESC") for whose in ((BY_A_PERSON,), ()))

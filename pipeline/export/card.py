@@ -19,7 +19,7 @@ from pipeline.training.summary import model_facts
 
 TEMPLATE = Path(__file__).with_name("templates") / "card.md.jinja"
 
-LICENCES = {  # of a model of a known text, in the card's metadata; of any other text it is unknown
+LICENCE_FIELDS = {  # of a card's metadata, for a model of a known text; of any other text it is unknown
     "time-machine": {"license": "mit"},  # the project's, as the text is in the public domain
     "tiny-shakespeare": {"license": "mit"},
     "python-docs": {
@@ -40,7 +40,7 @@ def card(training: RecordedTraining, model: LanguageModel, vocabulary: Vocabular
     task = {"type": "text-generation", "name": "character-level language modelling"}
     result = {"task": task, "dataset": {"type": text, "name": training.corpus}, "metrics": perplexities}
     front = {
-        **LICENCES.get(text, {"license": "unknown"}),
+        **LICENCE_FIELDS.get(text, {"license": "unknown"}),
         **({"language": ["en"]} if text in KNOWN_TEXTS else {}),
         "tags": ["character-level", "recurrent-neural-network", config.cell],
         "datasets": [text],

@@ -17,7 +17,7 @@ from pipeline.support.page.document import Heading, Paragraph, Points, Section, 
 from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
-from pipeline.text.sources import FALLBACK
+from pipeline.text.sources import FALLBACK, LICENCES
 from pipeline.tracking.recorded import RecordedTraining, read_yaml
 from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
 
@@ -32,11 +32,6 @@ PERPLEXITY = (
 CURVES = (
     "Validation is solid, training dashed, each seed thin. The dashed level “n-grams” is the n-gram model of "
     "the same training text."
-)
-
-PYTHONS_LICENCE = (
-    "The text is the {0[source]}, copyright Python Software Foundation, whose licence (PSF License Version 2) permits "
-    "copies."
 )
 
 LEFT = (
@@ -64,7 +59,7 @@ def page(
     files: Sequence[tuple[str, str]],
     living: PageModels | None = None,
 ) -> str:
-    """Render the page, with the models that run in it.
+    """Render the page, with the models that run in it; ``living`` is None for an experiment.
 
     ``files`` are the names and contents, in words, of the files beside the page.
     """
@@ -72,6 +67,8 @@ def page(
     guessing = f"{len(living.symbols)} is guessing, " if living else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
     best = models[-1].training if models else groups[0].best
+    text = best.configuration["text"]
+    credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
     runs_here = living is not None and bool(living.models)
     charts: list[doc.Block] = []
     runs: list[doc.Block] = []
@@ -96,7 +93,7 @@ def page(
             title=_title(subject, best),
             lead=[
                 Paragraph(_about(subject, best, len(groups))),
-                *([Paragraph(PYTHONS_LICENCE.format(best.configuration["text"]))] if best.corpus == FALLBACK else []),
+                *credit,
                 Paragraph(_verdict(subject, best), "verdict"),
                 comparison,
             ],

@@ -81,7 +81,7 @@ class LeftOutError(Exception):
 
 
 class _Text:
-    """A text that can be read: the ids that models are scored on, and what counts it; ``counting`` only if it may."""
+    """A text that can be read: the ids that models are scored on and, if ``may_count``, its counting model."""
 
     def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool) -> None:
         self.fitted_on, self.vocab_size = corpus.baseline_text(preset), len(corpus.vocabulary)

@@ -69,7 +69,7 @@ KNOWN_TEXTS = (*PUBLISHED_TEXTS, FALLBACK)
 LICENCES = {  # of the known texts
     "time-machine": "It is in the public domain: H. G. Wells died in 1946.",
     "tiny-shakespeare": "It is in the public domain.",
-    FALLBACK: "It may be copied under the licence of the Python Software Foundation (PSF-2.0).",
+    FALLBACK: "Copyright Python Software Foundation, whose licence (PSF-2.0) permits copies.",
 }
 UNKNOWN_LICENCE = "Its licence is not recorded: a model can repeat its text, so find out before you publish the model."
 
