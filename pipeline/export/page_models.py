@@ -93,7 +93,7 @@ class _Text:
             self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
             total = sum(len(each.keys) for each in ngrams)
             label = f"1- to {order}-grams, {self.counting.entries:,} of {total:,}"
-            self.entry = {"tables": arrays_of(arrays), "entries": self.counting.entries, "label": label}
+            self.entry = {"tables": arrays_of(arrays), "label": label}
 
     @cached_property
     def tables(self) -> NGramTables:
@@ -156,8 +156,7 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels | Non
         if tables is not None and tables not in page.tables:
             page.tables.append(tables)
         recorded = {name: training.result[name] for name in ("macs_per_char", "parameters", "test_perplexity")}
-        entry |= {"name": training.name, "picks": picks[training.id], **recorded}
-        entry["val_perplexity"] = training.result["val_perplexity_pooled"]
+        entry |= {"picks": picks[training.id], **recorded}
         entry["tables"] = None if tables is None else page.tables.index(tables)
         page.models.append(entry)
     return page

@@ -291,12 +291,11 @@ if (document.getElementById("models")) {
     }));
     pick.setAttribute("aria-valuetext", [...model.picks.map(name => `@${name}`), ...facts.map(([name, value]) => `${value} ${name}`)].join(", "));
     [...find(".stops").children].forEach((stop, place) => stop.classList.toggle("chosen", place === index));
-    const [packed, split] = model.packed_test_perplexity ? [model.packed_test_perplexity, "test"] : [model.packed_val_perplexity, "validation"];
-    const recorded = split === "test" ? model.test_perplexity : model.val_perplexity;
-    const changed = packed ? `: ${split} perplexity ${packed.toFixed(4)} instead of ${recorded.toFixed(4)}` : "";
+    const packed = model.packed_test_perplexity; // null if the text can't be read any more
+    const changed = packed ? `: test perplexity ${packed.toFixed(4)} instead of ${model.test_perplexity.toFixed(4)}` : "";
     const pruned = model.tables === null ? "" : ", and its n-grams are pruned";
     const remarks = [`In this page the network's weights have ${model.bits} bits each${pruned}${changed}.`, ...page.remarks];
-    if (counting) remarks.splice(1, 0, `Counting is ${page.counting.label}${page.counting.test_perplexity ? `: test perplexity ${page.counting.test_perplexity.toFixed(3)}` : ""}.`);
+    if (counting) remarks.splice(1, 0, `Counting is ${page.counting.label}: test perplexity ${page.counting.test_perplexity.toFixed(3)}.`);
     find(".remarks").replaceChildren(...remarks.map(text => Object.assign(document.createElement("li"), { textContent: text })));
   }
 
