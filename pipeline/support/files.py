@@ -63,8 +63,8 @@ def file_lock(path: Path, seconds: float = -1) -> Iterator[None]:
         yield
 
 
-def create_database(file: Path, create: Callable[[str], object]) -> None:
-    """Let ``create`` make an SQLite database, whose address it is given, unless ``file`` is one already.
+def create_database(file: Path, create: Callable[[Path], object]) -> None:
+    """Let ``create`` make an SQLite database, whose file it is given, unless ``file`` is one already.
 
     It is made in the folder ``.<name>.unfinished`` and moved once it is complete: a killed process or a full disk
     leaves no half of one.
@@ -76,7 +76,7 @@ def create_database(file: Path, create: Callable[[str], object]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
-            create(f"sqlite:///{folder / 'made.db'}")
+            create(folder / "made.db")
             with closing(sqlite3.connect(folder / "made.db")) as made:
                 made.execute("VACUUM INTO ?", (str(folder / "whole.db"),))  # without its write-ahead log
             (folder / "whole.db").replace(file)

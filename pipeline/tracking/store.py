@@ -317,7 +317,7 @@ def _probe(uri: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-    create_database(file, lambda address: MlflowClient(address).get_experiment("0"))
+    create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"))
 
 
 # --- our own store ----------------------------------------------------------------------------------------------------

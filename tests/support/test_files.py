@@ -84,8 +84,8 @@ def test_file_that_is_too_large_no_text_or_no_file_is_refused(tmp_path, content,
 def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_path):
     file = tmp_path / "new.db"
 
-    def create(address: str, is_cut_off: bool = False) -> None:
-        with closing(sqlite3.connect(address.removeprefix("sqlite:///"))) as connection:
+    def create(made: Path, is_cut_off: bool = False) -> None:
+        with closing(sqlite3.connect(made)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE first (x)")
             if is_cut_off:
@@ -93,7 +93,7 @@ def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_
             connection.execute("CREATE TABLE second (x)")
 
     with pytest.raises(OSError, match="full"):
-        create_database(file, lambda address: create(address, is_cut_off=True))
+        create_database(file, lambda made: create(made, is_cut_off=True))
     assert not file.exists()
     for _ in range(2):  # the second time, it is there
         create_database(file, create)

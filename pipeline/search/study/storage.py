@@ -70,7 +70,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     lock = files.file_lock(default_storage().parent / ".optuna.lock", LOCK_SECONDS)
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
         if (file := store.sqlite_file(url)) is not None:
-            files.create_database(file, RDBStorage)
+            files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)))
         return RDBStorage(url, engine_kwargs=arguments)
 
 
