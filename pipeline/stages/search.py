@@ -210,11 +210,11 @@ class _SearchSweep(Sweep[SearchRun]):
         self.search.take(task.number, outcome, *_link_and_curve(outcome))
         self._show()
 
-    def may_be_retried(self, task: TrainingTask, cause: LossCause) -> bool:
-        """The losses of a trial are counted in the study, for later commands."""
+    def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:
+        """Count the losses of a trial in the study, for later commands."""
         if task.role == "trial":
-            return self.search.may_be_retried(task.number, cause)
-        return super().may_be_retried(task, cause)
+            return self.search.count_loss(task.number, cause)
+        return super().count_loss(task, cause)
 
     def _show(self) -> None:
         """Show the progress so far, and record it after each trial, for the curves on the run's page."""

@@ -230,14 +230,14 @@ class Sweep(ABC, Generic[Conclusion]):
                         "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
                     )
                     close_lost(event)
-                    if self.may_be_retried(task, outcome.cause):
+                    if self.count_loss(task, outcome.cause):
                         lost.append(task)
                         continue
                 else:
                     self._seconds_done += seconds
                 self.take(task, outcome)
 
-    def may_be_retried(self, task: TrainingTask, cause: LossCause) -> bool:
-        """Count a loss of a training; whether it may be trained again."""
+    def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:
+        """Count a loss of a training; returns whether it may be trained again."""
         self._losses[task.key, cause] += 1
         return self._losses[task.key, cause] <= LOSSES_ALLOWED[cause]

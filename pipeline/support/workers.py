@@ -34,8 +34,7 @@ KILL_SECONDS = STOP_SECONDS + signals.CLOSING_SECONDS + 0.2
 EXIT_SECONDS = 1.0  # from the end of a worker's connection to the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
 LossCause = Literal["killed", "shared", "stopped"]
-"""What was lost: the task's own process, a machine or command with several tasks, or nothing, as the task was stopped.
-"""
+"""What was lost: the task's own process, a machine or command with several tasks, or nothing (it was stopped)."""
 
 LOSSES_ALLOWED: Mapping[LossCause, float] = {"killed": 1, "shared": 4, "stopped": inf}  # then a task is not retried
 

@@ -112,14 +112,14 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     store = setup()
     close_the_dead(store)
     known = {run.id: run for run in search_runs(order="start_time ASC")}
-    runs, source = _meant(reference, known), Place(store)
+    runs, source = _runs_to_copy(reference, known), Place(store)
     running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]
     ended = [run for run in runs if run.status != "RUNNING"]
     lock = command_lock(
         stores.root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end"
     )
     with lock, _current(uri, source.name) as target, Progress("push") as progress:
-        counts = _Transfer(source, Place(target), known).all(ended, progress)
+        counts = _Transfer(source, Place(target), known).copy(ended, progress)
         searches = sum(run.stage == "search" for run in ended)
         return {"store": shown(target.uri), **counts, "running": running, "searches": searches}
 
@@ -136,7 +136,7 @@ def summary(result: Mapping[str, Any]) -> str:
     return "\n".join(lines + [study] * bool(result["searches"]))
 
 
-def _meant(reference: str, runs: Mapping[str, RecordedRun]) -> list[RecordedRun]:
+def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[RecordedRun]:
     """The runs to copy, in the order in which they started: what the named one contains or refers to too."""
     if reference == ALL:
         return list(runs.values())
@@ -184,7 +184,7 @@ class _Transfer:
         experiments = f"/experiments/{source.experiment_id}/", f"/experiments/{target.experiment_id}/"
         self.places = (source.folder, target.folder), experiments
 
-    def all(self, runs: Sequence[RecordedRun], progress: Progress) -> dict[str, Any]:
+    def copy(self, runs: Sequence[RecordedRun], progress: Progress) -> dict[str, Any]:
         """Copy runs and the registered versions of their models."""
         client, copied, changed = self.target.client, 0, []
         for run in runs:  # first the ids of all, since runs refer to each other
@@ -196,7 +196,7 @@ class _Transfer:
             progress.show(number / len(runs))
             record, there = self.source.read(run.id), self.there.get(_origin(run))
             if there is None or (there.tag("pushed.from") and not there.tag("pushed.digest")):
-                self._copy(run.id, record)
+                self._copy_run(run.id, record)
                 copied += 1
             elif there.tag("pushed.digest") not in ("", digest(record)):
                 changed.append(f"{run.name} ({run.id})")
@@ -211,7 +211,7 @@ class _Transfer:
         counts = {"copied": copied, "earlier": len(runs) - copied}
         return {**counts, "changed": changed, "aliases": aliases, "taken": taken}
 
-    def _copy(self, run_id: str, record: Mapping[str, Any]) -> None:
+    def _copy_run(self, run_id: str, record: Mapping[str, Any]) -> None:
         """Copy all of a run to its copy, and compare the digests of what is there and what should be."""
         client, copy = self.target.client, self.ids[run_id]
         there = {model.tags.get(ORIGIN): model.model_id for model in self.target.models(copy)}

@@ -264,7 +264,7 @@ class Search:
             self._fail(number, str(outcome) or "out of memory")
         else:  # an error of the disk or the store may not recur; any other counts as a kill
             is_transient = isinstance(outcome, TmlmError | OSError) and not isinstance(outcome, RemoteError)
-            if not is_transient and not self.may_be_retried(number, "killed"):
+            if not is_transient and not self.count_loss(number, "killed"):
                 self._fail(number, str(outcome))
             raise outcome
         self._failures_in_a_row += 1
@@ -316,8 +316,8 @@ class Search:
 
     # --- resume ------------------------------------------------------------------------------------------------------
 
-    def may_be_retried(self, number: int, cause: LossCause) -> bool:
-        """Count a loss of a trial, in all commands; whether it may be trained again."""
+    def count_loss(self, number: int, cause: LossCause) -> bool:
+        """Count a loss of a trial, in all commands; returns whether it may be trained again."""
         losses = attributes.of_trial(self.results.trials()[number]).get(attributes.LOSSES, {})
         losses[cause] = losses.get(cause, 0) + 1
         attributes.set_of_trial(self.study, number, attributes.LOSSES, losses)
@@ -338,7 +338,7 @@ class Search:
             except ValueError as error:  # it would end each command in turn
                 self._fail(trial.number, str(error))
                 continue
-            if cause != "stopped" and not self.may_be_retried(trial.number, cause):
+            if cause != "stopped" and not self.count_loss(trial.number, cause):
                 self._fail(trial.number, "its search was killed too often, so it is not tried again")
             else:
                 self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)

@@ -261,8 +261,8 @@ def test_a_trial_whose_command_is_killed_five_times_is_left_alone(begin):
 def test_kills_of_a_trial_are_counted_over_commands_and_apart_from_those_of_its_command(begin):
     task = begin().next_task(0)
     begin().put_back("shared")
-    assert begin().may_be_retried(task.number, "killed")
-    assert not begin().may_be_retried(task.number, "killed")
+    assert begin().count_loss(task.number, "killed")
+    assert not begin().count_loss(task.number, "killed")
 
 
 def test_a_trial_that_is_lost_for_good_fails_and_counts_as_a_failure(begin, monkeypatch):
