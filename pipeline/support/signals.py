@@ -4,7 +4,7 @@ After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 +
 once or at the end of a ``defer_signals`` block. A watcher thread, which a long computation does not block, forces the
 exit at a second Ctrl-C, or DEADLINE_SECONDS after the first signal (sooner in a worker, whose parent waits for it);
 the function registered with ``on_forced_exit`` is called first. Without ``install``, as in a notebook, Python's
-defaults apply, except that a ``defer_signals`` block defers Ctrl-C there too.
+defaults apply, except that a ``defer_signals`` block defers the first Ctrl-C there too.
 """
 
 import gc
@@ -27,6 +27,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 _depth = 0  # nesting of defer_signals blocks
 _deferred: BaseException | None = None  # raised on leaving the outermost block
+_deferred_at = 0.0  # of a process without ``install``
 _closer: Callable[[str], None] | None = None
 _deadline_seconds: float | None = DEADLINE_SECONDS  # None: no forced exit
 _stopping = False  # a signal has arrived
@@ -109,9 +110,13 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
 
 
 def _note_interrupt(signum: int, frame: FrameType | None) -> None:
-    """Defer a Ctrl-C in a process without ``install``."""
-    global _deferred
-    _deferred = KeyboardInterrupt()
+    """Defer a Ctrl-C in a process without ``install``; a second one is not, as a block may wait for a server."""
+    global _deferred, _deferred_at
+    now = time.monotonic()
+    if _deferred is None:
+        _deferred, _deferred_at = KeyboardInterrupt(), now
+    elif now - _deferred_at > SAME_SECONDS:
+        raise KeyboardInterrupt
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:

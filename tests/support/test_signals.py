@@ -130,6 +130,14 @@ except (KeyboardInterrupt, SystemExit):
         assert end_of(process)[:3] == (0, "stopped\n", "")
 
 
+def test_in_a_notebook_a_second_ctrl_c_does_not_wait_for_a_server():
+    process = start("with defer_signals():\n    ready()\n    time.sleep(30)", AS_IN_A_NOTEBOOK)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    assert end_of(process)[0] == -signal.SIGINT
+
+
 def test_without_a_deadline_a_server_takes_its_time_to_shut_down():
     process = start(
         """
