@@ -137,16 +137,13 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
         corpus = load_corpus(corpus_config)
         configs = configurations_for(corpus, others)
         result = train.train(corpus, corpus_config, *configs, context=context).result
-    run_id = result["run_id"]
-    text = (
-        ""
-        if as_json
-        else (
+    run_id, text = result["run_id"], ""
+    if not as_json:  # the link asks whether a UI is running
+        text = (
             f"{printed.training_text(result)}\n\n"
             f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
             f"{links.shown('curves', links.link_to_curves(run_id))}"
         )
-    )
     show(result, as_json, text)
 
 
