@@ -343,7 +343,8 @@ def _record_page(step: Step, context: TrainingContext) -> None:
             store.client().log_text(run.id, training_page(run.id), PAGE)
             there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
             link = f"[Let it read your text, and write]({there}?workflowType=machine_learning)"
-            store.set_tags(run.id, {store.NOTE: f"{link}: {run.tag(store.NOTE)}"})  # MLflow folds what is further down
+            if not run.tag(store.NOTE).startswith(link):  # as in a run that ``train`` has resumed
+                store.set_tags(run.id, {store.NOTE: f"{link}: {run.tag(store.NOTE)}"})  # MLflow folds what is below
     except Exception as error:  # of any kind
         log.warning("%s has no page that runs its model: %s", step.run_id, error)
 

@@ -96,6 +96,12 @@ def test_a_page_that_fails_fails_no_training_and_a_trial_has_none(trained, monke
     assert "no page" in caplog.text
 
 
+def test_a_page_that_is_recorded_again_is_linked_once(trained, monkeypatch):
+    monkeypatch.setattr("pipeline.export.export.training_page", lambda reference: "a page")
+    _record_page(trained, ALONE)
+    assert recorded.run_of(trained.run_id).tag("mlflow.note.content").count("page.html") == 1
+
+
 def test_the_configuration_artifact_makes_the_same_configuration_again(trained, small_text):
     step = trained
     kept = yaml.safe_load(recorded.read_text(step.run_id, "config.yaml"))
