@@ -40,8 +40,10 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
     if subject.search:
         files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
-    living = page_models(subject, with_ngrams)
-    files[PAGE] = page(subject, models, listed, living).encode()  # written last: once it exists, the export is complete
+    in_page = page_models(subject, with_ngrams)
+    files[PAGE] = page(
+        subject, models, listed, in_page
+    ).encode()  # written last: once it exists, the export is complete
     for name in files:
         _check_is_free(folder, name)
     try:

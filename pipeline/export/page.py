@@ -9,7 +9,7 @@ from pipeline.config import RECIPE
 from pipeline.export.commands import search_command, search_options, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of
 from pipeline.export.model_files import ExportedModel
-from pipeline.export.page_models import PageModels
+from pipeline.export.page_models import SCRIPT, PageModels
 from pipeline.export.subject import Subject
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import explorer, undominated
@@ -21,7 +21,7 @@ from pipeline.text.sources import FALLBACK, LICENCES
 from pipeline.tracking.recorded import RecordedTraining, read_yaml
 from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
 
-TEMPLATES = Path(__file__).with_name("templates")  # the model that runs: its elements and its script
+ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 SHOWN = 3  # configurations that are coloured at first
 
 PERPLEXITY = (
@@ -57,19 +57,19 @@ def page(
     subject: Subject,
     models: Sequence[ExportedModel],
     files: Sequence[tuple[str, str]],
-    living: PageModels | None = None,
+    in_page: PageModels | None = None,
 ) -> str:
-    """Render the page, with the models that run in it; ``living`` is None for an experiment.
+    """Render the page; ``in_page`` are the models that run in it, None for an experiment.
 
     ``files`` are the names and contents, in words, of the files beside the page.
     """
     is_training, is_experiment = subject.kind == "training", subject.kind == "experiment"
-    guessing = f"{len(living.symbols)} is guessing, " if living else ""
+    guessing = f"{len(in_page.symbols)} is guessing, " if in_page else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
     best = models[-1].training if models else groups[0].best
     text = best.configuration["text"]
     credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
-    runs_here = living is not None and bool(living.models)
+    runs_here = in_page is not None and bool(in_page.models)
     charts: list[doc.Block] = []
     runs: list[doc.Block] = []
     for group in groups if not is_training else []:
@@ -106,8 +106,8 @@ def page(
                 Section("Options", [Points(_options(subject, best))], "options", is_open=False),
                 Section("Files beside this page", _files(files, models) if files else [], "files"),
             ],
-            opening=_opening(living) if living else [],
-            scripts=[(TEMPLATES / "model.js").read_text()] if runs_here else [],
+            opening=_opening(in_page) if in_page else [],
+            scripts=[SCRIPT.read_text()] if runs_here else [],
         )
     )
 
@@ -121,14 +121,14 @@ def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) ->
     return [*blocks, *map(Paragraph, dict.fromkeys(model.without_onnx for model in models if model.without_onnx))]
 
 
-def _opening(living: PageModels) -> list[doc.Block]:
+def _opening(in_page: PageModels) -> list[doc.Block]:
     """The models that run in the page; if there are none, why."""
-    if not living.models:
-        return [*map(Paragraph, living.remarks)]
-    subject, verb = ("network", "has") if len(living.models) == 1 else ("networks", "have")
+    if not in_page.models:
+        return [*map(Paragraph, in_page.remarks)]
+    subject, verb = ("network", "has") if len(in_page.models) == 1 else ("networks", "have")
     line = f"The {subject} below {verb} learned to predict the next letter of a text, and will read yours as you type."
-    elements = (TEMPLATES / "model.html").read_text()
-    data = f'<script type="application/json" id="models">{living.json()}</script>'
+    elements = ELEMENTS.read_text()
+    data = f'<script type="application/json" id="models">{in_page.json()}</script>'
     return [Paragraph(line), doc.Markup(elements + data)]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.export.model_files import ExportedModel
-from pipeline.export.page import TEMPLATES, page
-from pipeline.export.page_models import PageModels
+from pipeline.export.page import ELEMENTS, page
+from pipeline.export.page_models import SCRIPT, PageModels
 from pipeline.export.subject import Subject
 from pipeline.support.page.charts import WIDTH
 from tests.demo import DEMO
@@ -69,7 +69,7 @@ def test_a_page_runs_its_models_or_says_why_it_has_none():
 
 def test_the_demo_is_made_of_the_templates_and_small():
     demo = DEMO.read_text()
-    assert [name for name in ("model.html", "model.js") if (TEMPLATES / name).read_text() not in demo] == []
+    assert [file.name for file in (ELEMENTS, SCRIPT) if file.read_text() not in demo] == []
     assert len(demo.encode()) < 1_500_000
 
 

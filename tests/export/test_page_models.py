@@ -1,6 +1,7 @@
 """The models of a page: what is packed and what is left out. That the script predicts as torch does is in browser/."""
 
 import json
+import re
 from base64 import b64decode
 
 import numpy as np
@@ -71,6 +72,10 @@ def test_of_a_text_that_is_gone_a_page_has_the_network_alone(trained, monkeypatc
     page = models_of_latest(with_ngrams=True)
     assert (page.counting, page.remarks) == (None, [UNREADABLE])
     assert [(each["bits"], each["packed_test_perplexity"]) for each in page.models] == [(16, None)]
+
+
+def test_the_cells_that_a_page_steps_are_those_of_its_script():
+    assert tuple(re.findall(r"^  (\w+): \{ gates: ", module.SCRIPT.read_text(), re.MULTILINE)) == module.STEPPED
 
 
 @pytest.mark.parametrize(("name", "value"), [("STEPPED", ()), ("MODEL_BYTES", {"training": 100})])
