@@ -41,9 +41,8 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
         files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
     in_page = page_models(subject, with_ngrams)
-    files[PAGE] = page(
-        subject, models, listed, in_page
-    ).encode()  # written last: once it exists, the export is complete
+    # written last: once it exists, the export is complete
+    files[PAGE] = page(subject, models, listed, in_page).encode()
     for name in files:
         _check_is_free(folder, name)
     try:
