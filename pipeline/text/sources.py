@@ -178,9 +178,11 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
         place.open("rb").close()
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except UnicodeEncodeError:
         shown = path.encode("utf-8", "backslashreplace").decode()
-        raise InputError(f"{option} {shown} can't be read: {error}; give a UTF-8 text file") from None
+        raise InputError(f"{option} {shown} is a name that is not UTF-8; rename the file") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{option} {path} can't be read: {error}; give a UTF-8 text file") from None
     return FoundText(_name_of(place), str(place), place, option=option)
 
 
