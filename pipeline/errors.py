@@ -58,6 +58,14 @@ REMEDIES = {  # what the user can do, by errno
     errno.EROFS: "use another folder",
 }
 
+NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError
+    "can't allocate memory",  # torch, on a CPU
+    "could not create a primitive",  # oneDNN
+    "can't start new thread",  # whose stack has no room
+    "error return without exception set",  # Python's parser
+    "failed to map segment",  # of a library
+)
+
 
 def option_name(field_name: str) -> str:
     """The command-line option of a configuration's field."""
@@ -65,12 +73,14 @@ def option_name(field_name: str) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means out of memory: the MemoryError of Python and NumPy, or torch's on any device.
+    """Whether an error means out of memory: the MemoryError of Python and NumPy, or one of NO_MEMORY.
 
-    torch raises a plain RuntimeError on a CPU, and a subclass on a GPU, recognised by name so as not to import torch.
+    torch's error on a GPU is a subclass of RuntimeError, recognised by its name so as not to import torch.
     """
-    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torchs)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    has_a_text = isinstance(error, RuntimeError | ImportError | SystemError)
+    return has_a_text and any(words in str(error) for words in NO_MEMORY)
 
 
 def reason_of(error: OSError) -> str:
