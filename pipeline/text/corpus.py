@@ -28,11 +28,11 @@ from pipeline.config import (
     CorpusConfig,
     PresetName,
 )
-from pipeline.errors import InputError
+from pipeline.errors import InputError, reason_of
 from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import FALLBACK, FoundText, find_text
-from pipeline.text.vocabulary import Vocabulary, normalised
+from pipeline.text.sources import FALLBACK, PIECE_SIZE, FoundText, find_text
+from pipeline.text.vocabulary import UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in 
 BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
+SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
@@ -203,12 +204,13 @@ class Corpus:
     def _cached(self, name: str, preset: PresetName, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What ``compute`` returns, cached beside the ids by name, RECIPE and the number of training characters."""
         last = f"-last-{self.last_chars}" if self.last_chars else ""
-        kept = self.folder / f"{name}{last}-{RECIPE[preset]}.json"
-        if found := _json_in(kept):
-            return found
+        file = self.folder / f"{name}{last}-{RECIPE[preset]}.json"
+        kept = _json_in(file)
+        if kept.get("sha256") == _digest(kept.get("computed")):
+            return dict(kept["computed"])
         computed = compute()
         with _writing_cache():
-            write_atomically(kept, json.dumps(computed).encode())
+            write_atomically(file, json.dumps({"sha256": _digest(computed), "computed": computed}).encode())
         return computed
 
     def _count(self, preset: PresetName) -> dict[str, Any]:
@@ -253,7 +255,8 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
     with _writing_cache(), file_lock(folder / "lock"):
         facts = _json_in(folder / FACTS_FILE)
-        if not _is_intact(folder, facts):
+        wanted = {"name": text.name, "alphabet": config.alphabet, "source_sha256": source_sha256}
+        if not _is_intact(folder, facts, wanted):
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
             facts = _prepare(folder, text, config.alphabet, source_sha256)
@@ -270,9 +273,10 @@ PINNED: dict[CorpusConfig, Corpus] = {}  # the texts that a cluster's node has f
 
 def adopt(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
     """Put a text that another machine has prepared into the cache. ValueError if the ids are not those of its facts."""
-    if hashlib.sha256(ids).hexdigest() != facts["ids_sha256"]:
+    vocabulary = _vocabulary(facts)
+    if _text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
-    folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['ids_sha256'][:16]}"
+    folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['corpus_sha256'][:16]}"
     with _writing_cache(), file_lock(folder / "lock"):
         write_atomically(folder / IDS_FILE, ids)
         write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
@@ -287,7 +291,7 @@ def prepared_dir() -> Path:
 def kept_facts() -> dict[Path, dict[str, Any]]:
     """The facts of the prepared texts that ``kept_corpus`` may return, by folder, the latest first."""
     files = sorted(prepared_dir().glob(f"*/{FACTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    return {file.parent: facts for file in files if (facts := _json_in(file))}
+    return {file.parent: facts for file in files if {"name", "alphabet"} <= (facts := _json_in(file)).keys()}
 
 
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
@@ -298,14 +302,14 @@ def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) 
     """
     wanted = {"name": name, "alphabet": alphabet, "corpus_sha256": corpus_sha256}
     for folder, facts in kept_facts().items():
-        if wanted.items() <= facts.items() and _is_intact(folder, facts):
+        if _is_intact(folder, facts, wanted):
             return _mapped(folder, facts, source)
     return None
 
 
 def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
     """The prepared text of a folder, with its ids memory-mapped."""
-    vocabulary = Vocabulary(facts["alphabet"], tuple(facts["symbols"]))
+    vocabulary = _vocabulary(facts)
     return Corpus(
         name=facts["name"],
         source=source,
@@ -334,7 +338,7 @@ def _writing_cache() -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"the cache {cache_dir()} can't be written: {error.strerror}; make room there or set TMLM_CACHE_DIR"
+            f"the cache {cache_dir()} can't be written: {reason_of(error)}; TMLM_CACHE_DIR sets another folder"
         ) from None
 
 
@@ -347,14 +351,31 @@ def _json_in(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_intact(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether the ids of a prepared text have the digest in its facts."""
-    return bool(facts) and (folder / IDS_FILE).is_file() and _digest(folder / IDS_FILE) == facts.get("ids_sha256")
+def _is_intact(folder: Path, facts: dict[str, Any], wanted: dict[str, str]) -> bool:
+    """Whether these are the facts of the text that is wanted, and ids and symbols are those of the digest in them."""
+    try:
+        vocabulary = _vocabulary(facts)
+        ids = np.memmap(folder / IDS_FILE, vocabulary.dtype, mode="r")
+        return wanted.items() <= facts.items() and _text_sha256(ids, vocabulary) == facts["corpus_sha256"]
+    except (LookupError, OSError, TypeError, ValueError):  # damaged facts may raise any of these
+        return False
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def _vocabulary(facts: dict[str, Any]) -> Vocabulary:
+    return Vocabulary(facts["alphabet"], tuple(facts["symbols"]))
+
+
+def _text_sha256(ids: NDArray[np.integer], vocabulary: Vocabulary) -> str:
+    """The digest of the text of these ids. Raises IndexError or UnicodeDecodeError for ids that are no character's."""
+    points = np.array([SURROGATE if symbol == UNKNOWN else ord(symbol) for symbol in vocabulary.symbols], "<u4")
+    digest = hashlib.sha256()
+    for start in range(0, len(ids), PIECE_SIZE):
+        digest.update(points.take(ids[start : start + PIECE_SIZE]).tobytes().decode("utf-32-le").encode())
+    return digest.hexdigest()
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:
@@ -381,8 +402,6 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
         "source_sha256": source_sha256,
         "symbols": vocabulary.symbols,
         "corpus_sha256": digest.hexdigest(),
-        "ids_sha256": _digest(folder / IDS_FILE),
-        "characters": characters,
     }
     write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
     return facts

@@ -46,7 +46,7 @@ def test_a_node_trains_on_the_text_of_the_search_whatever_it_has_itself(needs, e
 
 
 def test_a_text_of_another_digest_is_refused_and_not_kept(needs, elsewhere):
-    other = {**facts_of(needs), "ids_sha256": "0" * 64}
+    other = {**facts_of(needs), "corpus_sha256": "0" * 64}
     with pytest.raises(UnfitNodeError, match=r"the ids are not those of the text topics"):
         texts.provide(replace(needs, facts=json.dumps(other)))
     assert not list(corpus_module.prepared_dir().glob("*/*"))

@@ -1,6 +1,8 @@
 """Prepared texts: what is cached and prepared again, what is refused, splits and baselines."""
 
 import hashlib
+import json
+import re
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -85,6 +87,23 @@ def test_damaged_copy_is_not_used_and_prepared_again(text_file, corpus, file, da
     assert np.array_equal(load_corpus(CorpusConfig(str(text_file))).ids, good)
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"symbols": [*LETTERS[:2], *reversed(LETTERS[2:])]},
+        {"symbols": LETTERS[:20]},
+        {"symbols": 7},
+        {"corpus_sha256": "0" * 64},
+        {"source_sha256": "0" * 64},
+    ],
+)
+def test_facts_that_are_not_those_of_the_ids_are_not_believed(text_file, corpus, lie):
+    file = corpus.folder / "corpus.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | lie))
+    again = load_corpus(CorpusConfig(str(text_file)))
+    assert replace(again, ids=corpus.ids) == corpus
+
+
 def test_prepared_text_outlives_its_file(text_file, corpus):
     text_file.write_text(TEXT + "and one more", encoding="utf-8")
     assert len(load_corpus(CorpusConfig(str(text_file)))) == len(corpus) + len("and one more")
@@ -113,7 +132,10 @@ def test_text_that_changes_while_it_is_read_is_refused_and_not_kept(text_file, m
 
 
 def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limit, monkeypatch):
-    with file_size_limit(5000), pytest.raises(InputError, match=r"can't be written: .*set TMLM_CACHE_DIR"):
+    with (
+        file_size_limit(5000),
+        pytest.raises(InputError, match=r"can't be written: File too large.*; TMLM_CACHE_DIR sets another folder"),
+    ):
         load_corpus(CorpusConfig(str(text_file)))
     assert parts() == []
     corpus = load_corpus(CorpusConfig(str(text_file)))
@@ -176,7 +198,9 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
         corpus.limited(99_999)
 
 
-def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, corpus, monkeypatch):
+def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file_was_changed(
+    text_file, corpus, monkeypatch
+):
     bars, val = corpus.baselines("stream"), corpus.split("stream", "val")
     single = KneserNey(corpus.split("stream", "train"), 28, bars["val"].best_order)
     assert bars["val"].single.bits_per_char == pytest.approx(-single.log2_probabilities(val)[1:].mean())
@@ -190,3 +214,7 @@ def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, corpus
     assert again.baselines("stream") == bars
     assert again.ngram("stream") is corpus.ngram("stream")
     assert again.ngram("stream", 100) is few
+    (file,) = corpus.folder.glob("counted-*.json")
+    file.write_text(re.sub(r"\.\d", ".5", file.read_text()))
+    with pytest.raises(pytest.fail.Exception, match="fitted a second time"):
+        again.baselines("stream")
