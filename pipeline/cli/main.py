@@ -19,6 +19,7 @@ from pipeline.cli.group import Lab, StandardError, drop_unwritable, open_closed_
 from pipeline.cli.options import with_dashes
 from pipeline.errors import reason_of
 from pipeline.support import signals
+from pipeline.support.temporary import use_own_folder
 from pipeline.support.wording import printable
 
 
@@ -73,6 +74,8 @@ def main() -> None:
     gc.set_threshold(100_000)  # imports make objects by the hundred thousand, which need not be searched for cycles
     open_closed_streams()
     signals.install()
+    with suppress(OSError):  # a full disk: a command that needs a file there will say so
+        use_own_folder()
     try:
         cli(prog_name="tmlm")
     except OSError as error:  # outside of a command: --help or an error message was written to a full disk

@@ -157,18 +157,26 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
 
 @contextmanager
 def _current(uri: str, experiment: str) -> Iterator[Store]:
-    """Make the store at an address, or the mlflow.db in a folder, current within the block. Errors call it URI."""
+    """Make the store at an address, or the mlflow.db in a folder, current within the block. Errors call it URI.
+
+    Raises InputError for a store that can't be used, and RecordingError for one that fails within the block.
+    """
     if (path := local_path(uri)) is not None:
         path = path.expanduser().absolute()
         if not uri or not path.exists():  # a forgotten URI would be a new folder of the run's name
             raise InputError(f"URI {uri!r} is no folder; give one that exists, http://..., or sqlite:///FILE")
         uri = sqlite_address(path if path.is_file() else path / "mlflow.db")
     variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_EXPERIMENT_ID": ""}
+    begun = False
     try:
         with environment_variables(variables), store_refusals():
-            yield setup()
+            store = setup()
+            MlflowClient().search_logged_models([store.experiment_id], max_results=1)  # refused before MLflow 3
+            begun = True
+            yield store
     except (InputError, RecordingError) as error:
-        raise type(error)(str(error).replace("MLFLOW_TRACKING_URI", "URI")) from error
+        kind = RecordingError if begun else type(error)
+        raise kind(str(error).replace("MLFLOW_TRACKING_URI", "URI")) from error
     finally:
         setup()  # the source is current again
 
@@ -178,7 +186,6 @@ class _Transfer:
 
     def __init__(self, source: Place, target: Place, known: Mapping[str, RecordedRun]) -> None:
         self.source, self.target = source, target
-        target.client.search_logged_models([target.experiment_id], max_results=1)  # a server before MLflow 3 refuses
         self.there = {_origin(run): run for run in search_runs()}
         self.ids = {key: self.there[_origin(run)].id for key, run in known.items() if _origin(run) in self.there}
         experiments = f"/experiments/{source.experiment_id}/", f"/experiments/{target.experiment_id}/"

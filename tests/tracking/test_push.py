@@ -8,7 +8,7 @@ from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import recorded, references
 from pipeline.tracking.push import push
 from pipeline.tracking.recorded import RecordedRun, search_runs
@@ -53,6 +53,16 @@ def runs_in(home: Path) -> dict[str, RecordedRun]:
         found = list(search_runs())
         assert len({run.name for run in found}) == len(found)
         return {run.name: run for run in found}
+
+
+def test_a_store_that_fails_in_the_middle_is_no_mistake_of_the_user(store, other, monkeypatch):
+    def fail(client: MlflowClient, *args: object) -> None:
+        raise MlflowException("Connection broken")
+
+    searched()
+    monkeypatch.setattr(MlflowClient, "set_terminated", fail)
+    with pytest.raises(RecordingError, match="Connection broken"):
+        push(str(other / "mlruns"), "all")
 
 
 def test_a_copy_of_a_search_refers_to_copies_and_has_curves_times_and_nesting(store, other):

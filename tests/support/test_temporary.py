@@ -1,0 +1,30 @@
+"""The temporary folder of a command, and those that killed commands left."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = """
+import os, signal, tempfile
+from pipeline.support.temporary import use_own_folder
+use_own_folder()
+folder = tempfile.mkdtemp()
+print(os.listdir(os.path.dirname(os.path.dirname(folder))))
+if {killed}:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_command_leaves_in_its_temporary_folder_is_removed_by_itself_or_by_the_next(tmp_path, killed):
+    def command(killed: bool) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", COMMAND.format(killed=killed)]
+        return subprocess.run(words, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True)
+
+    assert command(killed).returncode == (-signal.SIGKILL if killed else 0)
+    assert len(os.listdir(tmp_path)) == killed
+    assert command(False).stdout.count("tmlm-command-") == 1  # its own
+    assert os.listdir(tmp_path) == []
