@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +23,6 @@ from urllib.request import urlopen
 from pipeline.cluster.keys import FILES, Address
 from pipeline.errors import InputError
 from pipeline.support import child, signals
-from pipeline.support.processes import temporary_folder
 from pipeline.support.progress import write_line
 
 RESTART_SECONDS = 3.0  # between the end of a process and its next start
@@ -172,7 +172,7 @@ def main(address: str, keys: str, slots: str) -> None:
     """Run a node until it loses the scheduler or receives a signal."""
     at = Address.read(address, Path(keys))
     os.environ.update(at.mlflow_settings())
-    with temporary_folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="tmlm-node-") as folder:
         try:
             asyncio.run(_take_tasks(at, int(slots), folder))
         except asyncio.CancelledError:  # stopped before it has joined

@@ -1,6 +1,7 @@
 """The files of an exported model: a card, weights as safetensors, configuration and vocabulary, one step as ONNX."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -9,7 +10,6 @@ from typing import Any
 from pipeline.export.card import card
 from pipeline.export.onnx_step import onnx_step
 from pipeline.support.files import BEST_CHECKPOINT
-from pipeline.support.processes import temporary_folder
 from pipeline.text.downloads import is_address
 from pipeline.tracking.recorded import RecordedTraining, artifact_path
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
@@ -66,7 +66,7 @@ def _weights(path: Path) -> bytes:
     source = facts["corpus"]["source"]
     if not is_address(source):
         facts["corpus"]["source"] = PurePath(source).name
-    with temporary_folder() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder) / WEIGHTS, tensors, facts)
         return (Path(folder) / WEIGHTS).read_bytes()
 

@@ -1,4 +1,4 @@
-"""Identify the process that records a run or has a temporary folder, and detect whether it is still alive.
+"""Identify the process that records a run, and detect whether it is still alive.
 
 A process is identified by host name, machine id (two machines may share a name), boot id, PID namespace (containers),
 PID and start time. Linux counts the start time in clock ticks since boot, which do not change when the clock is
@@ -6,9 +6,7 @@ adjusted. On other systems, there is only the start time by the clock.
 """
 
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -18,7 +16,6 @@ from uuid import getnode
 
 import psutil
 
-MACHINE = ("process.host", "process.machine", "process.namespace")  # tags of all processes that can be seen from here
 START_TOLERANCE_SECONDS = 2.0  # start times are computed from the clock, which may be adjusted
 MULTICAST = 1 << 40  # set in an address that getnode() has made up, another one in each process
 
@@ -36,21 +33,6 @@ def process_tags() -> dict[str, str]:
     return tags if boot is None or ticks is None else {**tags, "process.boot": boot, "process.ticks": str(ticks)}
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder, as tempfile makes it; removes those that killed processes of this machine left behind.
-
-    Its name is tmlm-MACHINE-PID-START-RANDOM.
-    """
-    tags = process_tags()
-    machine = sha256(" ".join(tags[name] for name in MACHINE).encode()).hexdigest()[:8]
-    start = "process.ticks" if "process.ticks" in tags else "process.started"
-    for folder in Path(tempfile.gettempdir()).glob(f"tmlm-{machine}-*-*-*"):
-        pid, started = folder.name.split("-")[2:4]
-        if is_gone({**tags, "process.pid": pid, start: started}):
-            shutil.rmtree(folder, ignore_errors=True)
-    return tempfile.TemporaryDirectory(prefix=f"tmlm-{machine}-{tags['process.pid']}-{tags[start]}-")
-
-
 def is_of_this_machine(tags: Mapping[str, str]) -> bool:
     """Whether the process with these tags ran on this machine, where its end can be detected.
 
@@ -58,7 +40,7 @@ def is_of_this_machine(tags: Mapping[str, str]) -> bool:
     if it started after this machine's boot, it was on a clone.
     """
     here = process_tags()
-    if any(tags.get(key) != here[key] for key in MACHINE):
+    if any(tags.get(key) != here[key] for key in ("process.host", "process.machine", "process.namespace")):
         return False
     return tags.get("process.boot") == _boot() or float(tags["process.started"]) < psutil.boot_time()
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.support.files import ROOT
 from pipeline.support.machine import public_version
-from pipeline.support.processes import temporary_folder
 from pipeline.tracking.relocation import location_of
 
 _importing = threading.Lock()
@@ -54,7 +54,7 @@ def log_model(run_id: str, name: str, checkpoint: Path, example: str, epoch: int
     The code that the model needs is logged with it. ``epoch`` is the one after which the checkpoint was written, which
     MLflow takes as the model's step.
     """
-    with temporary_folder() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         package = copy_as_package(SERVED_MODULE, Path(folder))
         with importable(package):
             info = Model.log(

@@ -6,6 +6,7 @@ has the source's digest. Every write may be repeated, so that the next push comp
 
 import json
 import re
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +29,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.files import command_lock
 from pipeline.support.machine import environment_variables
-from pipeline.support.processes import temporary_folder
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.tracking.liveness import close_the_dead
@@ -61,7 +61,7 @@ class Place:
 
     def files(self, location: str) -> dict[str, bytes]:
         """All artifacts at a location: path -> contents."""
-        with temporary_folder() as copies:
+        with tempfile.TemporaryDirectory() as copies:
             folder = local_path(location) or Path(
                 mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=copies, tracking_uri=self.uri)
             )
@@ -304,7 +304,7 @@ class _Transfer:
 
 def _upload(files: Mapping[str, bytes], upload: Callable[[str], None]) -> None:
     """Upload a folder that has these files."""
-    with temporary_folder() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         for path, data in files.items():
             file = Path(folder) / path
             file.parent.mkdir(parents=True, exist_ok=True)

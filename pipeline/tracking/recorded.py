@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support.processes import is_gone, is_of_this_machine, temporary_folder
+from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 
@@ -372,7 +372,7 @@ def artifact_path(run_id: str, path: str) -> Path:
 @cache
 def _downloads() -> tempfile.TemporaryDirectory[str]:
     """A temporary folder that is removed when this process exits."""
-    return temporary_folder()
+    return tempfile.TemporaryDirectory(prefix="tmlm-")
 
 
 def download_artifact(uri: str) -> Path:

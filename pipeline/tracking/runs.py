@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,7 +49,7 @@ from pipeline.support import signals
 from pipeline.support.files import file_lock
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
-from pipeline.support.processes import process_tags, temporary_folder
+from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
@@ -241,7 +242,7 @@ class TrackedRun:
         The sections of that page are sorted by name, "summary" after the curves. They are below the parameters, so that
         they are useful only for runs with few of these. Of several images with one name, the page shows the last.
         """
-        with temporary_folder() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
             file.write_bytes(png)
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))

@@ -10,14 +10,7 @@ import psutil
 import pytest
 
 from pipeline.support import processes
-from pipeline.support.processes import (
-    folder_of_mlflow_run,
-    is_gone,
-    is_of_this_machine,
-    process_tags,
-    start_ticks,
-    temporary_folder,
-)
+from pipeline.support.processes import folder_of_mlflow_run, is_gone, is_of_this_machine, process_tags, start_ticks
 
 
 @pytest.fixture
@@ -59,17 +52,6 @@ def _system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param != "Linux":
         monkeypatch.setattr(processes, "_boot", lambda: None)
         monkeypatch.setattr(processes, "start_ticks", lambda pid: None)
-
-
-@pytest.mark.usefixtures("_system")
-def test_temporary_folders_of_killed_processes_are_removed_by_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with temporary_folder() as own:
-        killed = own.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")  # past the largest there can be
-        for folder in (killed, tmp_path / "tmlm-of-another"):
-            Path(folder).mkdir()
-        with temporary_folder() as new:
-            assert set(map(str, tmp_path.iterdir())) == {own, new, str(tmp_path / "tmlm-of-another")}
 
 
 @pytest.mark.usefixtures("_system")

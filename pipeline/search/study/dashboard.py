@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
@@ -19,7 +20,6 @@ from pipeline.config import COSTS, SearchConfig
 from pipeline.search.study.protocol import objectives, training_of
 from pipeline.search.study.space import Space
 from pipeline.support.markdown import plain, text_block
-from pipeline.support.processes import temporary_folder
 from pipeline.support.wording import counted
 from pipeline.tracking import store
 
@@ -94,7 +94,7 @@ def attach_picture(study: optuna.Study, name: str, png: bytes) -> None:
         if filename == name:
             _artifacts().write(artifact_id, BytesIO(png))
             return
-    with temporary_folder() as folder:
+    with TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_bytes(png)
         upload_artifact(artifact_store=_artifacts(), file_path=str(file), study_or_trial=study)
