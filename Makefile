@@ -32,8 +32,9 @@ reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2
 test: $(READY_DEV)  ## the fast tests, and the CPU seconds that they took
 	@bash -c 'TIMEFORMAT="CPU seconds: %U and %S of the system (limit: $(CPU_LIMIT))"; time pytest'
 
-ci-tests: $(READY_DEV)  ## one representative of each kind of test that CI leaves to `make nightly`
+ci-tests: $(READY_DEV)  ## one representative of each kind of test that CI leaves to `make nightly`, and two faults
 	$(WITH_BROWSER) pytest --dist load -rs -m ci
+	python -m tests.faults --repeat 0:1 --repeat 0:7
 
 slow: $(READY_DEV)  ## the tests that take minutes
 	pytest -m 'slow and not network' --loadscope-reorder
@@ -44,7 +45,7 @@ cluster: $(READY_DEV)  ## searches on a head and nodes in network namespaces, wi
 browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (installs Playwright and, where it can, Chromium)
 	$(WITH_BROWSER) pytest -n 0 -rs -m browser tests/browser
 
-faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived
+faults: $(READY_DEV)  ## inject faults into commands for MINUTES, and print what was survived; goes on where the last one stopped
 	python -m tests.faults --minutes $(MINUTES)
 	pytest -n 3 --dist load -rs -m 'network and long' tests/cluster
 

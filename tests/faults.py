@@ -1,369 +1,811 @@
-"""Inject faults into real commands in copies of the project, and check that the same command again loses nothing.
+"""Inject faults into real commands, and check that the same command again ends as if nothing had happened.
 
-python -m tests.faults [--minutes 5] [--seed 0] [--only search]
+python -m tests.faults [--cases 300] [--minutes 5] [--seed 0] [--folder mlruns/faults]
+python -m tests.faults --repeat SEED:NUMBER [--repeat ...]
 
-Each fault meets a command in a fresh store. Afterwards the same command (of a training, --resume) must end with 0, with
-every training finished once, and with weights, metric histories and sample texts that are those of a command without a
-fault, bit for bit. No run may stay RUNNING. A command that ends by itself must do so with a message, the right exit
-code and in time. A fault that comes too late is missed: it counts as neither survived nor lost.
+A case is a command, a fault and a moment, drawn from a seed and a number. It runs in a copy of the project, with a
+store of its own. The command that meets the fault has to end with a documented exit code, an error with a sentence, and
+nothing with a traceback. Then the fault is undone, and the same command runs again (of a training, --resume). It has to
+end with 0, with no run RUNNING, and no training lost, recorded twice, or different from one without a fault in any
+weight, metric or sample; and no process and no temporary folder may be left.
+
+cases.jsonl in the folder has a line for each case; the next command goes on after the last. A fault that came too late
+is missed, one that needs root or dask is skipped; neither counts among --cases. The records of a broken case are kept.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
+import re
+import resource
 import shutil
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
+from urllib.parse import urlsplit
 
 import optuna
 import psutil
-import torch
-from optuna.trial import FrozenTrial
+from safetensors.numpy import load_file
 
-from pipeline.search.study.attributes import PREFIX
-from pipeline.training.checkpoints import load_checkpoint
-from tests.checkout import Checkout
-
+ROOT = Path(__file__).resolve().parent.parent
+MARK = "TMLM_FAULT_LAB"  # variable by which the processes of a lab are known
+COMMAND_SECONDS = 400  # after which a command counts as hanging
+SIGNAL_SECONDS = 5.0  # from a signal to the end of a command
+LEFT_SECONDS = 10.0  # from the end of a command to that of its processes
+TRIALS = 3
 CLOCK_METRICS = ("training/seconds", "speed/train_seconds", "speed/chars_per_second")
-IN_TIME_SECONDS = 5.0  # from a signal to the end of all processes
-COMMAND_SECONDS = 240  # after which a command counts as hanging
-SEARCH_TRIALS = 4
-SEARCH = ["--trials", str(SEARCH_TRIALS), "--epochs", "2", "--cell", "rnn,gru", "--hidden-size", "4..9",
-          "--num-layers", "1", "--confirm-seeds", "2", "--workers", "2"]  # fmt: skip
+TRACEBACK = "Traceback (most recent call last)"
+TMLM = [sys.executable, "-m", "pipeline"]
+
 TRAINING = ["--corpus", "text.txt", "--cell", "gru", "--hidden-size", "24", "--epochs", "12", "--batch-size", "16"]
+SPACE = ["--corpus", "text.txt", "--cell", "rnn,gru", "--hidden-size", "4..9", "--num-layers", "1"]
+SEARCH = [*TMLM, "search", *SPACE, "--trials", str(TRIALS)]
+PARAMETERS = [
+    f"{name[2:].replace('-', '_')}={value}" for name, value in zip(TRAINING[::2], TRAINING[1::2], strict=True)
+]
 COMMANDS = {
-    "train": TRAINING,
-    "pipeline": TRAINING,
-    "search": ["--corpus", "text.txt", *SEARCH],
-    "reproduce": ["--quick", "--only", "*-scratch-1x8", "--workers", "2"],  # needs the book
+    "train": [*TMLM, "train", *TRAINING],
+    "pipeline": [*TMLM, "pipeline", *TRAINING],
+    "mlflow run": [sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local", "-e", "train"]
+    + [word for each in PARAMETERS for word in ("-P", each)],
+    "search": [*SEARCH, "--epochs", "4", "--workers", "2"],
+    "answer": [*TMLM, "answer", "--corpus", "text.txt", "--minutes", "0.05", "--seeds", "1", "--workers", "2"],
+    "reproduce": [*TMLM, "reproduce", "--quick", "--only", "*-scratch-1x8", "--workers", "2"],
+    "export": [*TMLM, "export", "search", "--output", "exported"],
+    "push": [*TMLM, "push", "sqlite:///pushed.db", "search"],
+    "cluster": [*SEARCH, "--epochs", "60", "--confirm-seeds", "1", "--cluster"],
 }
+WEIGHTS = {"train": 5, "pipeline": 5, "mlflow run": 2, "search": 5, "answer": 2, "reproduce": 3, "export": 3, "push": 4,
+           "cluster": 2}  # fmt: skip
+WITH_SEARCH = ("export", "push")  # commands that start from a store with a search
+WITH_WORKERS = ("search", "answer", "reproduce", "cluster")
+STAGES = {
+    "mlflow run": "train",
+    "cluster": "search",
+    "export": "search",
+    "push": "search",
+}  # where another than its name
+
+CLOCK = """import os, time
+moment, step = map(float, os.environ["TMLM_FAULT_CLOCK"].split(":"))
+real = time.time
+time.time = lambda: real() + (step if time.monotonic() > moment else 0.0)
+time.time_ns = lambda: int(time.time() * 1e9)
+"""
+
+
+class Verdict(Exception):  # noqa: N818 - most are no errors
+    """The end of a case: its state, broken, missed or skipped, and why."""
+
+    def __init__(self, state: str, why: str) -> None:
+        super().__init__(why)
+        self.state = state
+
+
+def demand(holds: bool, what: str) -> None:
+    """End the case as broken, with this message, unless the condition holds."""
+    if not holds:
+        raise Verdict("broken", what)
+
+
+def digest_of(*values: Any) -> str:
+    return hashlib.sha256(b"".join(v if isinstance(v, bytes) else repr(v).encode() for v in values)).hexdigest()[:16]
+
+
+def content_of(file: Path) -> bytes:
+    """What a file contains; of safetensors, which have their metadata in any order, the weights."""
+    if file.suffix != ".safetensors":
+        return file.read_bytes()
+    return repr([(name, digest_of(array.tobytes())) for name, array in sorted(load_file(file).items())]).encode()
+
+
+# --- processes and files ----------------------------------------------------------------------------------------------
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants; empty if it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+def lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def send(processes: list[psutil.Process], number: int) -> None:
+    """Send a signal; after SIGKILL, wait for the end, but leave the exit code to who started the process."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    while number == signal.SIGKILL and any(map(lives, processes)):
+        time.sleep(0.01)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def mount(*words: str | Path) -> None:
+    if os.geteuid() != 0:
+        raise Verdict("skipped", "mounting needs root")
+    subprocess.run(["mount", *words], check=True)
+
+
+def unmount(path: Path) -> bool:
+    return subprocess.run(["umount", "--lazy", path], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
+        return True
+    return False
+
+
+class Link:
+    """A way to a TCP port of this machine that can be cut, slowed down and reset."""
+
+    def __init__(self, port: int) -> None:
+        self.target, self.mode = port, "pass"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self.listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.target))
+                except ConnectionRefusedError:
+                    client.close()
+                    continue
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self.pump, args=ends, daemon=True).start()
+
+    def pump(self, source: socket.socket, target: socket.socket) -> None:
+        with source, target, suppress(OSError):
+            while (data := source.recv(65_536)) and self.mode != "reset":
+                while self.mode == "cut":
+                    time.sleep(0.1)
+                time.sleep(0.3 if self.mode == "slow" else 0)
+                target.sendall(data)
+            if self.mode == "reset":
+                source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            target.shutdown(socket.SHUT_RDWR)
+
+
+# --- where a case runs ------------------------------------------------------------------------------------------------
+
+
+class Lab:
+    """A copy of the project that runs one case after the other, each with a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.checkout, self.output = folder, folder / "checkout", folder / "output.txt"
+        self.temporary, self.aside = folder / "tmp", folder / "aside"
+        self.records, self.exported = self.checkout / "mlruns", self.checkout / "exported"
+        self.servers, self.link = dict[str, subprocess.Popen](), Link(0)
+        self.reset()  # what a campaign that was killed has left
+        remove(self.checkout)
+        self.digest = copy_project(self.checkout)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.checkout),
+            "TMLM_CACHE_DIR": str(folder / "cache"),
+            "TMLM_CLUSTER_KEYS": str(folder / "keys"),
+            "TMLM_OFFLINE": "1",
+            "TMPDIR": str(self.temporary),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            MARK: str(folder),
+        }
+        for name, words in (("empty", [*TMLM, "runs"]), ("searched", COMMANDS["search"])):  # the stores to start from
+            if not (folder / name).exists():
+                self.reset()
+                code, output, _ = self.wait(self.start(words))
+                demand(code == 0, f"without any fault:\n{output}")
+                shutil.copytree(self.records, folder / name)
+
+    def reset(self, prepared: str = "") -> None:
+        """Forget what the last case left, and start from a prepared store."""
+        send(self.processes(), signal.SIGKILL)
+        for server in self.servers.values():
+            server.wait()
+        self.link.listener.close()
+        while unmount(self.records):  # a bind mount has no other sign
+            continue
+        scratch = [self.temporary, self.folder / "server", self.folder / "cache", self.aside]
+        for path in (self.records, self.exported, *self.checkout.glob("pushed.db*"), *scratch):
+            remove(path)
+        self.temporary.mkdir(parents=True)
+        self.servers, self.more = {}, list[str]()
+        self.extra, self.limits = dict[str, str](), dict[int, int]()
+        self.database = self.records / "mlflow.db"
+        if prepared:
+            shutil.copytree(self.folder / prepared, self.records)
+        else:
+            self.records.mkdir(parents=True)
+
+    def start(self, words: list[str]) -> subprocess.Popen:
+        def limit() -> None:
+            for kind, value in self.limits.items():
+                resource.setrlimit(kind, (value, value))
+
+        self.started_at = time.monotonic()
+        with self.output.open("w") as out:
+            environment = self.environment | self.extra
+            return subprocess.Popen(words, cwd=self.checkout, env=environment, stdout=out, stderr=out,
+                                    start_new_session=True, preexec_fn=limit)  # fmt: skip
+
+    def wait(self, process: subprocess.Popen) -> tuple[int, str, float]:
+        """Wait for a command; returns its exit code, its output, and the seconds that it took."""
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=COMMAND_SECONDS)
+        seconds, output = time.monotonic() - self.started_at, self.output.read_text(errors="replace")
+        demand(process.returncode is not None, f"still running after {COMMAND_SECONDS} s:\n{output[-3000:]}")
+        return process.returncode, output, seconds
+
+    def wait_for_work(self, process: subprocess.Popen) -> None:
+        """Wait until a command first writes to its store or output, as starting takes seconds."""
+
+        def written() -> float:
+            folders = (self.records, self.database.parent, self.checkout)
+            files = [file for folder in folders for file in (folder, *folder.glob("*.db*"))]
+            return max(file.stat().st_mtime for file in files if file.exists())
+
+        before = written()
+        while process.poll() is None and written() == before:
+            time.sleep(0.05)
+
+    def serve(self, name: str, words: list[str], *ports: int) -> None:
+        """Start a server, and wait until it listens on all ports."""
+        with (self.folder / f"{name}.log").open("w") as log:
+            self.servers[name] = subprocess.Popen(
+                words, cwd=self.checkout, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + 120
+        while not all(map(listens, ports)):
+            demand(time.monotonic() < until, f"{name} does not start")
+            time.sleep(0.3)
+
+    def serve_mlflow(self) -> None:
+        """Start an MLflow server behind a link; again, on the same port and store."""
+        folder = self.folder / "server"
+        if not folder.exists():
+            shutil.copytree(self.folder / "empty", folder)
+            self.link = Link(free_port())
+        port, store = self.link.target, f"sqlite:///{folder}/mlflow.db"
+        words = ["--port", str(port), "--workers", "1", "--artifacts-destination", f"{folder}/artifacts"]
+        self.serve("server", [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, *words], port)
+
+    def serve_cluster(self) -> None:
+        ports = free_port(), free_port()
+        words = ["--host", "127.0.0.1", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
+        self.serve("serve", [*TMLM, "cluster", "serve", *words], *ports)
+        self.link = Link(ports[0])
+        self.add_nodes()
+        self.database = self.records / "cluster" / "mlflow.db"
+
+    def add_nodes(self) -> None:
+        """Start two nodes with a worker each, the second behind a link."""
+        for number, port in enumerate((self.link.target, self.link.port), 1):
+            self.serve(f"node{number}", [*TMLM, "node", f"tls://127.0.0.1:{port}", "--workers", "1"])
+
+    def stop_servers(self) -> None:
+        """Stop the servers and nodes as their users do; what they leave is a fault."""
+        send([psutil.Process(server.pid) for server in self.servers.values() if server.poll() is None], signal.SIGTERM)
+        for server in self.servers.values():
+            server.wait(timeout=30)
+        until = time.monotonic() + LEFT_SECONDS
+        while (left := self.processes()) and time.monotonic() < until:
+            time.sleep(0.2)
+        demand(not left, f"servers left {left}")
+
+    def processes(self) -> list[psutil.Process]:
+        """The processes of this lab's commands and servers."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get(MARK) == str(self.folder) and lives(process):
+                    found.append(process)
+        return found
+
+    def own(self) -> list[psutil.Process]:
+        """The processes of the command, itself first, without those of servers."""
+        served = {process.pid for server in self.servers.values() for process in family(server.pid)}
+        return [process for process in self.processes() if process.pid not in served]
+
+    # what is recorded
+
+    def query(self, sql: str, *values: str) -> list[tuple]:
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=60)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs of the store, oldest first, with their tags by bare names and their folder of artifacts."""
+        if not self.database.exists() or not self.database.stat().st_size:  # SQLite makes an empty file first
+            return []
+        runs = []
+        for run_id, name, status, uri in self.query(
+            "SELECT run_uuid, name, status, artifact_uri FROM runs WHERE lifecycle_stage='active' ORDER BY start_time"
+        ):
+            tags = {key.removeprefix("mlflow.tmlm."): value
+                    for key, value in self.query("SELECT key, value FROM tags WHERE run_uuid=?", run_id)}  # fmt: skip
+            on_server = uri.startswith("mlflow-artifacts:")
+            folder = (self.database.parent / "artifacts" if on_server else Path("/")) / urlsplit(uri).path.lstrip("/")
+            runs.append({"id": run_id, "name": name, "status": status, "stage": tags.get("stage"),
+                         "key": tags.get("step_key"), "artifacts": folder})  # fmt: skip
+        return runs
+
+    def finished(self, stage: str = "train") -> dict[str, str]:
+        """What each finished run of a stage recorded, but times, as a digest by its name and key."""
+        found: dict[str, str] = {}
+        for run in self.runs():
+            if run["stage"] == stage and run["status"] == "FINISHED":
+                rows = self.query("SELECT key, step, value FROM metrics WHERE run_uuid=?", run["id"])
+                recorded: list[Any] = [sorted(row for row in rows if row[0] not in CLOCK_METRICS)]
+                recorded += [file.read_bytes() for file in sorted(run["artifacts"].rglob("samples/*.md"))]
+                recorded += [content_of(file) for file in run["artifacts"].rglob("last.safetensors")]
+                key = f"{run['name']} {run['key']}"
+                demand(key not in found, f"recorded twice: {key}")
+                found[key] = digest_of(*recorded)
+        return found
+
+
+def copy_project(target: Path) -> str:
+    """Copy the project's code as it is now, beside a text; returns a digest of it."""
+    git = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(git, capture_output=True, text=True, check=True).stdout.splitlines()
+    code = [name for name in sorted(names) if not name.startswith(("docs/", "tests/")) and (ROOT / name).is_file()]
+    for name in code:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    text = "\n".join(topics[name] for name in sorted(topics))[:12_000]
+    (target / "text.txt").write_text(text, encoding="utf-8")
+    (target / "mlflow.db").symlink_to("mlruns/mlflow.db")  # which `mlflow run` opens
+    (target / "clock").mkdir()
+    (target / "clock" / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
+    return digest_of(*((ROOT / name).read_bytes() for name in code))
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+Undo = Callable[[], Any] | None
+"""What undoes a fault that is not over by itself."""
+
+
+class Faults:
+    """The faults of a case: each method injects one in a lab, as ``draw`` says, and returns what undoes it."""
+
+    def __init__(self, lab: Lab, draw: random.Random) -> None:
+        self.lab, self.draw = lab, draw
+
+    def signal(self, number: int, to_all: bool) -> None:
+        send(self.lab.own() if to_all else self.lab.own()[:1], number)
+
+    def kill_worker(self) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until and (own := self.lab.own()):
+            with suppress(psutil.Error):
+                leaves = [one for one in own[1:] if not one.children() and "resource_tracker" not in one.cmdline()[-1]]
+                if leaves:
+                    return send([self.draw.choice(leaves)], signal.SIGKILL)
+            time.sleep(0.1)
+        raise Verdict("missed", "no worker")
+
+    def freeze(self, processes: list[psutil.Process], most_seconds: float) -> None:
+        send(processes, signal.SIGSTOP)
+        time.sleep(self.draw.uniform(1, most_seconds))
+        send(processes, signal.SIGCONT)
+
+    def limit(self, kind: int, low: float, high: float) -> Undo:
+        """Limit a resource of the command to 2 ** low to 2 ** high."""
+        self.lab.limits[kind] = int(2 ** self.draw.uniform(low, high))
+        return self.lab.limits.clear
+
+    def small_disk(self) -> Undo:
+        """Put the records on a disk with 32 kB to 4 MB left."""
+        records, aside = self.lab.records, self.lab.records.rename(self.lab.aside)
+        records.mkdir()
+        files = [path.stat().st_size for path in aside.rglob("*")]
+        space = int(sum(files) / 1024 + 4 * len(files) + 2 ** self.draw.uniform(5, 12))
+        mount("-t", "tmpfs", "-o", f"size={space}k", "tmpfs", records)
+        shutil.copytree(aside, records, dirs_exist_ok=True)
+        return lambda: mount("-o", "remount,size=1g", records)
+
+    def step_clock(self) -> Undo:
+        """Set Python's clock forward or back, at one moment in all processes of the command."""
+        step, moment = self.draw.choice((-86_400, -3_600, -60, 60, 3_600, 86_400)), self.draw.uniform(1, 8)
+        path = f"{self.lab.checkout}/clock:{self.lab.checkout}"
+        self.lab.extra = {"TMLM_FAULT_CLOCK": f"{time.monotonic() + moment}:{step}", "PYTHONPATH": path}
+        return self.lab.extra.clear
+
+    def lock_store(self) -> None:
+        """Hold SQLite's write lock for a while."""
+        with closing(sqlite3.connect(self.lab.database, timeout=5, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                raise Verdict("missed", str(error)) from error
+            time.sleep(self.draw.choice((3, 8, 15, 70)))
+            connection.execute("ROLLBACK")
+
+    def damage_store(self, truncate: bool) -> Undo:
+        """Truncate the database, or move it away; afterwards, or soon, it is what it was."""
+        records, aside = self.lab.records, self.lab.aside
+        aside.mkdir()
+        files = list(records.glob("mlflow.db*"))
+        if records / "mlflow.db" not in files:
+            raise Verdict("missed", "no store yet")
+        for file in files:
+            shutil.copy2(file, aside) if truncate else file.rename(aside / file.name)
+        if truncate:
+            os.truncate(records / "mlflow.db", int((aside / "mlflow.db").stat().st_size * self.draw.random()))
+
+        def restore() -> None:
+            for file in [*records.glob("mlflow.db*")] if any(aside.iterdir()) else []:
+                file.unlink()
+            for file in [*aside.iterdir()]:
+                file.rename(records / file.name)
+
+        if not truncate and self.draw.random() < 0.5:
+            time.sleep(self.draw.uniform(0.5, 5))
+            restore()
+        return restore
+
+    def make_read_only(self) -> Undo:
+        """Let the folder of the records be read-only; files that are open stay writable."""
+        records, aside = self.lab.records, self.lab.aside
+        aside.mkdir()
+        mount("--bind", records, aside)
+        mount("-o", "remount,bind,ro", aside)
+        mount("--bind", aside, records)
+        unmount(aside)
+        return lambda: unmount(records)
+
+    def disturb_link(self, mode: str, most_seconds: float) -> None:
+        self.lab.link.mode = mode
+        time.sleep(self.draw.uniform(2, most_seconds))
+        self.lab.link.mode = "pass"
+
+    def stop_server(self, for_good: bool) -> Undo:
+        send(family(self.lab.servers["server"].pid), signal.SIGKILL)
+        if for_good:
+            return self.lab.serve_mlflow
+        time.sleep(self.draw.uniform(0, 10))
+        self.lab.serve_mlflow()
+        return None
+
+    def kill_part(self, server: str, words: str) -> None:
+        """Kill the process of a server whose command line has these words, with its children."""
+        for process in family(self.lab.servers[server].pid):
+            with suppress(psutil.Error):
+                if words in " ".join(process.cmdline()):
+                    return send(family(process.pid), signal.SIGKILL)
+        raise Verdict("missed", f"no process of {server} has {words}")
+
+    def stop_nodes(self) -> Undo:
+        send([psutil.Process(self.lab.servers[name].pid) for name in ("node1", "node2")], signal.SIGTERM)
+        return self.lab.add_nodes
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A command, and an action: at a moment of ``tests.fault_points``, or without one, a signal while it trains.
+    """What injects a fault, the exit codes of a command that meets it, and the commands that may.
 
-    A moment is met at a random time, up to the ``number``-th.
+    An ``early`` fault is there before the command starts; one that ends with 0 has not met it.
     """
 
-    command: str
-    action: str = "kill"
-    moment: str = ""
-    number: int = 1
-    under_mlflow: bool = False
-
-    def __str__(self) -> str:
-        command = f"mlflow run -e {self.command}" if self.under_mlflow else self.command
-        return f"{command}: {self.action} {f'at {self.moment}' if self.moment else 'while it trains'}"
-
-    def words(self, number: int | None = None) -> list[str]:
-        """The command line, with the fault at the ``number``-th time of its moment if that is given."""
-        options = COMMANDS[self.command]
-        if self.under_mlflow:
-            pairs = zip(options[::2], options[1::2], strict=True)
-            given = [f"{option.removeprefix('--').replace('-', '_')}={value}" for option, value in pairs]
-            entry = "main" if self.command == "pipeline" else self.command
-            parameters = [word for each in given for word in ("-P", each)]
-            return ["mlflow", "run", ".", "--env-manager", "local", "-e", entry, *parameters]
-        module = ["pipeline"] if number is None else ["tests.fault_points", self.moment, str(number), self.action]
-        return [sys.executable, "-m", *module, self.command, *options]
+    inject: Callable[[Faults], Undo]
+    codes: tuple[int, ...]
+    commands: tuple[str, ...]
+    weight: int = 1
+    early: bool = False
+    on_server: bool = False
 
 
-FAULTS = [
-    Fault("train", "kill", "step", 30),
-    Fault("train", "kill", "half a checkpoint", 11),
-    Fault("train", "full", "figures", 4),
-    Fault("train", "kill", "result"),
-    Fault("train", "SIGINT"),
-    Fault("pipeline", "kill", "figures", 4),
-    Fault("pipeline", "kill", "model"),
-    Fault("pipeline", "SIGINT", under_mlflow=True),
-    Fault("pipeline", "SIGKILL", under_mlflow=True),
-    Fault("search", "kill", "asked", 6),
-    Fault("search", "kill", "trial/figures", 2),
-    Fault("search", "kill", "registered"),
-    Fault("search", "SIGTERM"),
-    Fault("reproduce", "kill", "submitted", 4),
-    Fault("reproduce", "SIGINT"),
-    Fault("reproduce", "SIGKILL"),
-    Fault("reproduce", "kill", "result"),
-]
+ALL, DIRECT = tuple(COMMANDS), tuple(name for name in COMMANDS if name != "mlflow run")
+LOCAL, CLUSTER = tuple(name for name in COMMANDS if name != "cluster"), ("cluster",)
+ON_SERVER = ("train", "pipeline", "push")
+REFUSED = (0, 1, 2)
+SIZE, MEMORY = resource.RLIMIT_FSIZE, resource.RLIMIT_AS
+FAULTS = {
+    "kill -9 of the command": Fault(lambda f: f.signal(9, to_all=False), (-9,), DIRECT, 3),
+    "kill -9 of everything": Fault(lambda f: f.signal(9, to_all=True), (-9,), ALL, 3),
+    "kill -9 of a worker": Fault(Faults.kill_worker, (0,), WITH_WORKERS[:3], 6),
+    "SIGTERM": Fault(lambda f: f.signal(15, to_all=False), (143,), DIRECT, 2),
+    "Ctrl-C": Fault(lambda f: f.signal(2, to_all=True), (130,), ALL, 2),
+    "SIGSTOP for a while": Fault(lambda f: f.freeze(f.lab.own(), 8), (0,), LOCAL),
+    "disk full (RLIMIT_FSIZE)": Fault(lambda f: f.limit(SIZE, 9, 21), REFUSED, LOCAL, 2, early=True),
+    "disk full (tmpfs)": Fault(Faults.small_disk, REFUSED, LOCAL, 2, early=True),
+    "memory limit": Fault(lambda f: f.limit(MEMORY, 29.5, 31.5), REFUSED, LOCAL, early=True),
+    "clock step": Fault(Faults.step_clock, (0,), LOCAL, early=True),
+    "store locked": Fault(Faults.lock_store, REFUSED, LOCAL),
+    "store truncated": Fault(lambda f: f.damage_store(truncate=True), REFUSED, LOCAL),
+    "store gone": Fault(lambda f: f.damage_store(truncate=False), REFUSED, LOCAL),
+    "store read-only": Fault(Faults.make_read_only, REFUSED, LOCAL),
+    "server resets connections": Fault(lambda f: f.disturb_link("reset", 20), (0,), ON_SERVER, on_server=True),
+    "server hangs": Fault(lambda f: f.disturb_link("cut", 20), (0,), ON_SERVER, on_server=True),
+    "server slow": Fault(lambda f: f.disturb_link("slow", 20), (0,), ON_SERVER, on_server=True),
+    "server restarted": Fault(lambda f: f.stop_server(for_good=False), (0,), ON_SERVER, on_server=True),
+    "server away": Fault(lambda f: f.stop_server(for_good=True), (0, 1), ON_SERVER, on_server=True),
+    "node killed": Fault(lambda f: f.kill_part("node2", "node"), (0,), CLUSTER, 2),
+    "node frozen": Fault(lambda f: f.freeze(family(f.lab.servers["node2"].pid), 50), (0,), CLUSTER, 2),
+    "node's link cut": Fault(lambda f: f.disturb_link("cut", 50), (0,), CLUSTER, 2),
+    "no node left": Fault(Faults.stop_nodes, (1,), CLUSTER, 2),
+    "scheduler killed": Fault(lambda f: f.kill_part("serve", "scheduler"), (0,), CLUSTER, 2),
+    "MLflow's server killed": Fault(lambda f: f.kill_part("serve", "mlflow"), (0,), CLUSTER, 2),
+}
 
 
-class LostError(Exception):
-    """A fault was not survived; the message says how."""
-
-
-class MissedError(Exception):
-    """A fault came too late."""
-
-
-def demand(holds: bool, what: str) -> None:
-    """Raise LostError with this message unless the condition holds."""
-    if not holds:
-        raise LostError(what)
+# --- a case -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Ended:
-    """A command that is over."""
+class Case:
+    """What a seed and a number draw, and what came of it."""
 
-    pid: int
-    code: int
-    output: str
-    seconds: float
+    seed: int
+    number: int
+    command: str = ""
+    fault: str = ""
+    moment: float = 0.0  # share of the command's time after its start; negative: seconds from its start
+    new_store: bool = False
+    state: str = ""  # survived, broken, missed or skipped
+    why: str = ""
+    code: int | None = None  # of the command that met the fault
+    seconds: float = 0.0  # from the fault to its end
+    digest: str = ""  # of the code
 
+    def __post_init__(self) -> None:
+        self.draw = random.Random(f"{self.seed}:{self.number}")
+        self.command = self.draw.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        possible = {name: fault for name, fault in FAULTS.items() if self.command in fault.commands}
+        self.fault = self.draw.choices(list(possible), [fault.weight for fault in possible.values()])[0]
+        self.moment = self.draw.uniform(0, 0.8) if self.draw.random() < 0.85 else -self.draw.uniform(0.2, 4)
+        self.new_store = self.command not in WITH_SEARCH and self.draw.random() < 0.15
 
-@dataclass
-class Outcome:
-    """Everything that a training recorded, except times."""
+    def set_up(self, lab: Lab, on_server: bool) -> None:
+        lab.reset("searched" if self.command in WITH_SEARCH else "" if self.new_store else "empty")
+        if self.command == "cluster":
+            if find_spec("distributed") is None:
+                raise Verdict("skipped", "dask.distributed is not installed")
+            lab.serve_cluster()
+            lab.more = [f"tls://127.0.0.1:{lab.link.target}"]
+        if on_server:
+            lab.serve_mlflow()
+            address = f"http://127.0.0.1:{lab.link.port}"
+            if self.command == "push":
+                lab.more = [address]
+            else:
+                lab.extra, lab.database = {"MLFLOW_TRACKING_URI": address}, lab.folder / "server" / "mlflow.db"
 
-    tensors: dict[str, torch.Tensor] = field(repr=False)
-    metrics: list[tuple[str, int, float]] = field(repr=False)
-    texts: dict[str, str] = field(repr=False)
+    def words(self, lab: Lab) -> list[str]:
+        words = COMMANDS[self.command]
+        return [*TMLM, "push", *lab.more, "search"] if self.command == "push" and lab.more else [*words, *lab.more]
 
-    def equals(self, other: "Outcome") -> bool:
-        same = self.tensors.keys() == other.tensors.keys()
-        same = same and all(torch.equal(self.tensors[name], tensor) for name, tensor in other.tensors.items())
-        return same and (self.metrics, self.texts) == (other.metrics, other.texts)
+    def run(self, lab: Lab, known: "Known") -> None:
+        """Inject the fault, run the command again, and check."""
+        fault = FAULTS[self.fault]
+        known.learn(lab, self.command)
+        self.set_up(lab, fault.on_server)
+        faults = Faults(lab, self.draw)
+        undo = fault.inject(faults) if fault.early else None
+        process, struck_at = lab.start(self.words(lab)), 0.0
+        if not fault.early:
+            if self.moment < 0:
+                time.sleep(-self.moment)
+            else:
+                lab.wait_for_work(process)
+                time.sleep(self.moment * known.seconds[self.command])
+            if process.poll() is not None:
+                raise Verdict("missed", "the command had ended")
+            struck_at = time.monotonic() - lab.started_at
+            undo = fault.inject(faults)
+        self.code, output, seconds = lab.wait(process)
+        self.seconds = round(seconds - struck_at, 2)
+        if self.code == 0 and ((fault.early and self.fault != "clock step") or 0 not in fault.codes):
+            raise Verdict("missed", "it was not met")
+        self.check_end(lab, fault, output)
+        if undo:
+            undo()
+        before = lab.finished()
+        words = self.words(lab)
+        begun = [run["id"] for run in lab.runs() if run["stage"] == "train" and run["artifacts"].is_dir()]
+        if self.command == "train" and begun:
+            words = [*TMLM, "train", "--resume", begun[-1]]
+        if self.code != 0 or self.command not in ("export", "mlflow run"):  # which would be refused, or train again
+            code, output, _ = lab.wait(lab.start(words))
+            demand(code == 0, f"the same command again ended with {code}:\n{output[-3000:]}")
+            demand(TRACEBACK not in output, f"a traceback of the same command again:\n{output[-3000:]}")
+        self.check_records(lab, known)
+        lab.stop_servers()
+        left = [path.name for path in lab.temporary.iterdir()]
+        demand(not left or self.command == "mlflow run", f"left in the temporary folder: {left}")  # MLflow's own
+        now = lab.finished()
+        lost = [key for key, digest in before.items() if now.get(key) != digest and self.command != "push"]
+        demand(not lost, f"no longer as they were: {lost}")
 
+    def check_end(self, lab: Lab, fault: Fault, output: str) -> None:
+        """Check the exit code, the time after a signal, the output, and that no process is left."""
+        if self.command != "mlflow run":  # which has an exit code and a traceback of its own
+            demand(self.code in fault.codes, f"ended with {self.code}, not {fault.codes}:\n{output[-3000:]}")
+            demand(TRACEBACK not in output, f"a traceback:\n{output[-4000:]}")
+            has_sentence = re.search(r"^Error: \w", output, re.MULTILINE)
+            demand(self.code not in (1, 2) or bool(has_sentence), f"no sentence:\n{output[-3000:]}")
+            is_late = self.code in (130, 143) and self.seconds > SIGNAL_SECONDS
+            demand(not is_late, f"ended only {self.seconds} s after the signal:\n{output[-2000:]}")
+        until = time.monotonic() + LEFT_SECONDS
+        while (left := lab.own()) and time.monotonic() < until:
+            time.sleep(0.2)
+        demand(not left, f"still there after {LEFT_SECONDS:.0f} s: {left}")
 
-Known = dict[tuple[str, str], Outcome]
-"""What a training recorded in another store, by its configuration and seed."""
-
-
-class Lab:
-    """A copy of the project with one store, in which faults are injected."""
-
-    def __init__(self, folder: Path) -> None:
-        self.checkout = Checkout(folder)
-        text = "\n".join(topics[name] for name in sorted(topics))[:30_000]
-        (self.checkout.folder / "text.txt").write_text(text, encoding="utf-8")
-        self.environment = dict(self.checkout.environment)
-        if data := os.environ.get("TMLM_DATA_DIR"):
-            self.environment["TMLM_DATA_DIR"] = data
-        self.started: list[subprocess.Popen[str]] = []
-        self.perplexities: dict[tuple[str, str], tuple[str, float]] = {}  # configuration and seed -> study, validation
-
-    def start(self, words: list[str], group: bool = False) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            words,
-            cwd=self.checkout.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=group,
-        )
-        self.started.append(process)
-        return process
-
-    def wait(self, process: subprocess.Popen[str]) -> Ended:
-        began = time.monotonic()
-        output, _ = process.communicate(timeout=COMMAND_SECONDS)
-        return Ended(process.pid, process.returncode, output, time.monotonic() - began)
-
-    def add_store(self, database: Path) -> None:
-        """Start from a copy of this database, as a command takes seconds to create one."""
-        self.checkout.database.parent.mkdir(exist_ok=True)
-        shutil.copy(database, self.checkout.database)
-
-    def kill_all(self) -> None:
-        """Kill the process groups that are still running."""
-        for process in self.started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                self.wait(process)
-
-    def artifacts(self, run_id: str) -> Path:
-        return Path(str(self.checkout.query("SELECT artifact_uri FROM runs WHERE run_uuid=?", run_id)[0][0]))
-
-    def outcome(self, run_id: str) -> Outcome:
-        rows = self.checkout.query("SELECT key, step, value FROM metrics WHERE run_uuid=?", run_id)
-        folder = self.artifacts(run_id)
-        return Outcome(
-            load_checkpoint(folder / "checkpoints" / "last.safetensors")[0],
-            sorted(row for row in rows if row[0] not in CLOCK_METRICS),
-            {file.name: file.read_text() for file in (folder / "samples").iterdir()},
-        )
-
-    def is_training(self) -> bool:
-        try:
-            return bool(self.checkout.query("SELECT 1 FROM metrics WHERE key='perplexity/val'"))
-        except sqlite3.OperationalError:  # there is no store yet
-            return False
-
-    def check(self, command: str, known: Known) -> None:
-        """Check that all runs have ended, each training once, and as in other stores; raises LostError."""
-        runs = self.checkout.runs()
+    def check_records(self, lab: Lab, known: "Known") -> None:
+        """Check that what is recorded is that of a command without a fault."""
+        runs = lab.runs()
         states = [(run["name"], run["status"]) for run in runs]
-        demand("RUNNING" not in [status for _, status in states], f"left {states}")
-        own = [run["status"] for run in runs if run["tags"].get("stage") == command]
-        is_new_run = command == "pipeline"  # which the same command again starts; others reopen theirs
-        demand(own == ["FINISHED"] or (is_new_run and own[-1:] == ["FINISHED"]), f"not one finished run: {states}")
-        trained: set[tuple[str, str]] = set()
-        for run in runs:
-            if run["tags"].get("stage") == "train" and run["status"] == "FINISHED":
-                key = (run["tags"]["config_id"], run["params"]["seed"])
-                demand(key not in trained, f"trained twice: {run['name']}")
-                trained.add(key)
-                outcome = self.outcome(run["id"])
-                demand(known.setdefault(key, outcome).equals(outcome), f"another outcome than without fault: {run}")
-        if command == "search":
-            check_search(self, "search")
+        demand("RUNNING" not in [status for _, status in states], f"left RUNNING: {states}")
+        stage = STAGES.get(self.command, self.command)
+        own = [run for run in runs if run["stage"] == stage]
+        demand([run["status"] for run in own][-1:] == ["FINISHED"], f"the last {stage} is not finished: {states}")
+        demand(len(own) == 1 or self.command not in WITH_WORKERS, f"more than one {stage}: {states}")
+        for each in ("train", "evaluate", "sample"):
+            known.compare(each, lab.finished(each))
+        if self.command in ("search", "cluster"):
+            check_search(lab, own[-1])
+        if self.command in ("answer", "reproduce"):
+            result = (own[-1]["artifacts"] / "result.json").read_text()
+            perplexities = re.findall(r'"(?:[^"]*perplexity[^"]*|test)": \[?[-0-9.e]+', result)
+            known.compare(self.command, {"result": digest_of(sorted(perplexities))})
+        if self.command == "export":
+            files = [file for file in lab.exported.rglob("*") if file.is_file()]
+            digests = {str(file.relative_to(lab.exported)): digest_of(content_of(file)) for file in files}
+            known.compare("export", {"files": digest_of(sorted(digests.items()))})
+        if self.command == "push":
+            pushed_from = lab.finished()
+            lab.database = lab.folder / "server" / "mlflow.db" if lab.more else lab.checkout / "pushed.db"
+            pushed = [(run["name"], run["status"]) for run in lab.runs()]
+            demand(lab.finished() == pushed_from, f"pushed other trainings: {pushed}")
+            demand(sorted(pushed) == sorted(states), f"pushed {pushed}, not {states}")
 
 
-def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The running descendants of a process; empty if it has ended."""
-    return psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+def check_search(lab: Lab, run: dict[str, Any]) -> None:
+    """Check that each configuration of a search was tried once, and that each trial has a finished run."""
+    trials = optuna.load_study(study_name="search", storage=f"sqlite:///{lab.records}/optuna.db").trials
+    demand(all(trial.state.is_finished() for trial in trials), f"trials that have not ended: {trials}")
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    counted = [trial for trial in complete if not any(name.endswith(":repeats") for name in trial.system_attrs)]
+    tried = {tuple(sorted(trial.params.items())) for trial in counted}
+    demand(len(counted) == len(tried) == TRIALS, f"{len(counted)} trials of {len(tried)} configurations: {trials}")
+    finished = {each["id"] for each in lab.runs() if each["status"] == "FINISHED"}
+    demand({trial.user_attrs["run_id"] for trial in counted} <= finished, f"trials without a finished run: {counted}")
+    picks = json.loads((run["artifacts"] / "result.json").read_text())["picks"]
+    demand(set(picks) == {"small", "knee", "best"}, f"picks: {picks}")
 
 
-def inject(lab: Lab, fault: Fault, known: Known, draw: random.Random | None = None) -> None:
-    """Inject a fault, run the command again and check; raises LostError or MissedError.
+class Known:
+    """What commands without a fault record, as digests by step, and how long they take; kept in a file."""
 
-    ``draw`` chooses the moment; by default it is the latest, and the first second of a training.
-    """
-    number = None if not fault.moment else fault.number if draw is None else draw.randint(1, fault.number)
-    process, children = lab.start(fault.words(number), group=True), []
-    if not fault.moment:
-        until = time.monotonic() + COMMAND_SECONDS
-        while process.poll() is None and not lab.is_training() and time.monotonic() < until:
-            time.sleep(0.1)
-        time.sleep(0.0 if draw is None else draw.uniform(0.0, 3.0))
-        children = below(process)
-        to_all = fault.action == "SIGINT" or fault.under_mlflow
-        if process.poll() is None:
-            (os.killpg if to_all else os.kill)(process.pid, signal.Signals[fault.action])
-    done = lab.wait(process)
-    if (done.code == 0 and "/" not in fault.moment) or "was met 0 times" in done.output:
-        raise MissedError
-    codes = {"kill": -9, "SIGKILL": -9, "full": 1, "SIGINT": 130, "SIGTERM": 143}
-    expected = 0 if "/" in fault.moment else codes[fault.action]  # a search survives the death of a worker
-    demand(done.code == expected or fault.under_mlflow, f"ended with {done.code}, not {expected}:\n{done.output}")
-    demand("Traceback" not in done.output or fault.under_mlflow, f"a traceback:\n{done.output}")
-    in_time = IN_TIME_SECONDS * (2 if fault.under_mlflow else 1)  # mlflow ends after its child
-    demand(fault.moment != "" or done.seconds < in_time, f"ended only after {done.seconds:.1f} s")
-    _, left = psutil.wait_procs(children, timeout=max(0.0, in_time - done.seconds))
-    alive = [each for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-    demand(not alive, f"still there: {alive}")
+    def __init__(self, file: Path, digest: str) -> None:
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        if kept.get("digest") != digest:  # of other code
+            kept = {"digest": digest, "digests": {}, "seconds": {}}
+        self.file, self.kept, self.seconds = file, kept, kept["seconds"]
 
-    words = fault.words()
-    if fault.command == "train":
-        runs = lab.checkout.query("SELECT run_uuid FROM runs")
-        if not runs:
-            raise MissedError
-        words = [sys.executable, "-m", "pipeline", "train", "--resume", runs[0][0]]
-    again = lab.wait(lab.start(words, group=True))
-    demand(again.code == 0, f"the same command again ended with {again.code}:\n{again.output}")
-    lab.check(fault.command, known)
+    def compare(self, kind: str, found: dict[str, str]) -> None:
+        """Compare digests with those known, and learn new ones."""
+        for key, digest in found.items():
+            same = self.kept["digests"].setdefault(f"{kind} {key}", digest)
+            demand(same == digest, f"another {kind} than without a fault: {key}")
+        self.file.write_text(json.dumps(self.kept, indent=1))
+
+    def learn(self, lab: Lab, command: str) -> None:
+        """Run a command without a fault, unless that was done."""
+        if command not in self.seconds:
+            case = Case(0, 0)
+            case.command, case.new_store = command, False
+            case.set_up(lab, on_server=False)
+            process = lab.start(case.words(lab))
+            lab.wait_for_work(process)
+            start_seconds = time.monotonic() - lab.started_at
+            code, output, seconds = lab.wait(process)
+            demand(code == 0, f"without any fault:\n{output[-4000:]}")
+            case.check_records(lab, self)
+            self.seconds[command] = seconds - start_seconds
 
 
-def learn(lab: Lab, command: str, known: Known) -> None:
-    """Run a command without a fault, and keep what its trainings recorded."""
-    done = lab.wait(lab.start(Fault(command).words(), group=True))
-    demand(done.code == 0, f"without any fault:\n{done.output}")
-    lab.check(command, known)
+# --- the campaign -----------------------------------------------------------------------------------------------------
 
 
-# --- what a search has recorded ---------------------------------------------------------------------------------------
+def do(case: Case, lab: Lab, known: Known, folder: Path) -> bool:
+    """Do a case, and add it to the file; returns whether it met its fault."""
+    case.state, case.digest = "survived", lab.digest
+    try:
+        case.run(lab, known)
+    except (Verdict, OSError, KeyError, sqlite3.Error, psutil.Error, subprocess.SubprocessError) as error:
+        case.state, case.why = getattr(error, "state", "broken"), f"{type(error).__name__}: {error}"
+    if case.state == "broken":
+        remove(kept := folder / "kept" / f"{case.seed}-{case.number}")
+        shutil.copytree(lab.records, kept)
+    with (folder / "cases.jsonl").open("a") as file:
+        file.write(json.dumps(asdict(case)) + "\n")
+    sys.stderr.write(f"{case.seed}:{case.number} {case.command}: {case.fault}: {case.state} {case.why[:300]}\n")
+    return case.state in ("survived", "broken")
 
 
-def trials_of(lab: Lab, study: str) -> list[FrozenTrial]:
-    """The trials of a study, by number."""
-    return optuna.load_study(study_name=study, storage=f"sqlite:///{lab.checkout.folder}/mlruns/optuna.db").trials
-
-
-def attributes(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's attributes of users and of the system, by their bare names."""
-    return {name.removeprefix(PREFIX): value for name, value in (trial.user_attrs | trial.system_attrs).items()}
-
-
-def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that a search counts: complete, and not a repeat of an earlier one."""
-    return [trial for trial in trials if trial.state.name == "COMPLETE" and "repeats" not in attributes(trial)]
-
-
-def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int = 2) -> None:
-    """Check a search that has ended, whatever faults it had; raises LostError."""
-    all_trials = trials_of(lab, study)
-    runs = [run for run in lab.checkout.runs() if run["tags"].get("study") == study]
-    complete = counted(all_trials)
-    demand(len(complete) == trials, f"{len(complete)} trials, not {trials}: {all_trials}")
-    open_trials = [trial for trial in all_trials if not trial.state.is_finished()]
-    demand(not open_trials, f"not ended: {open_trials}")
-    configurations = [tuple(sorted(trial.params.items())) for trial in complete]
-    demand(len(set(configurations)) == len(complete), f"a configuration is there twice: {configurations}")
-    demand(not [run for run in runs if run["status"] == "RUNNING"], f"RUNNING: {runs}")
-    parents = [run for run in runs if run["tags"]["stage"] == "search"]
-    demand([run["status"] for run in parents] == ["FINISHED"], f"not one finished search: {parents}")
-    finished = [run for run in runs if run["tags"]["stage"] == "train" and run["status"] == "FINISHED"]
-    demand(
-        {run["tags"]["mlflow.parentRunId"] for run in finished} == {parents[0]["id"]},
-        f"not nested in {parents[0]['id']}: {finished}",
-    )
-    trained = [(run["tags"]["config_id"], run["params"]["seed"]) for run in finished]
-    demand(len(set(trained)) == len(trained), f"trained twice: {finished}")
-    of_trials = {attributes(trial)["run_id"] for trial in complete}
-    demand(of_trials <= {run["id"] for run in finished}, f"trials without a finished run: {of_trials} of {finished}")
-    result = json.loads((lab.artifacts(parents[0]["id"]) / "result.json").read_text())
-    for pick in result["picks"].values():
-        (runs_of_pick,) = [member["run_ids"] for member in result["front"] if pick["run_id"] in member["run_ids"]]
-        demand(len(set(runs_of_pick)) == seeds, f"not {seeds} runs of each pick: {result['front']}")
-    for run in finished:
-        value = json.loads((lab.artifacts(run["id"]) / "result.json").read_text())["val_perplexity"]
-        elsewhere, same = lab.perplexities.setdefault((run["tags"]["config_id"], run["params"]["seed"]), (study, value))
-        demand(value == same, f"{run}: validation perplexity {value}, but {same} in {elsewhere}")
-
-
-# --- the table -------------------------------------------------------------------------------------------------------
+def table(cases: list[dict[str, Any]]) -> str:
+    """How many cases of each command and fault were met and survived, by their last repetition, and what is broken."""
+    last = {(case["seed"], case["number"]): case for case in cases if case["state"] in ("survived", "broken")}
+    lines = ["| | cases | survived | after a mend |", "|---|---|---|---|"]
+    for part, name in [*(("command", name) for name in COMMANDS), *(("fault", name) for name in FAULTS)]:
+        survived = {key for key, case in last.items() if case[part] == name and case["state"] == "survived"}
+        broke = {(case["seed"], case["number"]) for case in cases if case[part] == name and case["state"] == "broken"}
+        lines.append(f"| {name} | {len(survived | broke)} | {len(survived)} | {len(survived & broke)} |")
+    broken = [case for case in last.values() if case["state"] == "broken"]
+    return "\n".join([*lines, *("{seed}:{number} {command}: {fault}: {why}".format(**case) for case in broken)])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--cases", type=int, default=300, help="cases of the seed that meet their fault")
+    parser.add_argument("--minutes", type=float, default=1e6, help="after which no case is begun")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="faults whose name has this in it")
+    parser.add_argument("--folder", type=Path, default=ROOT / "mlruns" / "faults")
+    parser.add_argument("--repeat", action="append", default=[], metavar="SEED:NUMBER", help="only do this case again")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job and its children would ignore it
-    has_book = bool(os.environ.get("TMLM_DATA_DIR"))
-    faults = [each for each in FAULTS if options.only in str(each) and (has_book or each.command != "reproduce")]
-    draw, counts, lost = random.Random(options.seed), Counter[tuple[str, str]](), list[str]()
-    until, known = time.monotonic() + 60 * options.minutes, dict[str, Known]()
-    while time.monotonic() < until:
-        fault = min(draw.sample(faults, len(faults)), key=lambda each: sum(counts[str(each), how] for how in HOW))
-        folder = Path(tempfile.mkdtemp(prefix="tmlm-faults-"))
-        how = "survived"
-        try:
-            if fault.command not in known:
-                learn(Lab(folder / "without"), fault.command, known.setdefault(fault.command, {}))
-            inject(Lab(folder / "with"), fault, known[fault.command], draw)
-        except MissedError:
-            how = "missed"
-        except (LostError, subprocess.TimeoutExpired, OSError, KeyError, psutil.Error, sqlite3.Error) as error:
-            how = "lost"
-            lost.append(f"{fault} (store kept in {folder}): {type(error).__name__}: {error}")
-        counts[str(fault), how] += 1
-        if how != "lost":
-            shutil.rmtree(folder)
-    width = max(len(str(fault)) for fault in faults)
-    lines = [f"{'fault':<{width}}  {'  '.join(HOW)}"]
-    for fault in faults:
-        lines.append(f"{fault!s:<{width}}  {'  '.join(f'{counts[str(fault), how]:>{len(how)}}' for how in HOW)}")
-    sys.stdout.write("\n".join([*lost, *lines]) + "\n")
-    return int(bool(lost))
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    file, until = folder / "cases.jsonl", time.monotonic() + 60 * options.minutes
 
+    def cases() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-HOW = ("survived", "lost", "missed")
+    lab = Lab(folder / "lab")
+    known = Known(folder / "known.json", lab.digest)
+    try:
+        for name in options.repeat:
+            do(Case(*map(int, name.split(":"))), lab, known, folder)  # type: ignore[arg-type] # two of them
+        met = Counter(
+            {
+                case["number"]: case["state"] in ("survived", "broken")
+                for case in cases()
+                if case["seed"] == options.seed
+            }
+        )
+        number = 0
+        while not options.repeat and met.total() < options.cases and time.monotonic() < until:
+            if number not in met:
+                met[number] = do(Case(options.seed, number), lab, known, folder)
+            number += 1
+    finally:
+        lab.reset()
+    sys.stdout.write(table(cases()) + "\n")
+    return int("broken" in {(case["seed"], case["number"]): case["state"] for case in cases()}.values())
+
 
 if __name__ == "__main__":
     sys.exit(main())
