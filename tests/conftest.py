@@ -43,8 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude the imported modules and the collected tests from garbage collection."""
+    """Exclude the imported modules and the collected tests from garbage collection, which is rarer than usual."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
@@ -57,6 +58,22 @@ def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     patch.setenv("TMLM_CACHE_DIR", str(folder / "cache"))
     patch.setenv("TMLM_OFFLINE", "1")
+
+
+def share_statements(patch: pytest.MonkeyPatch) -> None:
+    """Compile MLflow's SQL once, not once for the store of each test: all its SQLite engines share one cache."""
+    from mlflow.store.db import utils
+    from sqlalchemy.engine import Engine
+
+    create, engines = utils.create_sqlalchemy_engine, dict[type, Engine]()
+
+    def create_and_share(uri: str) -> Engine:
+        engine: Engine = create(uri)
+        first = engines.setdefault(type(engine.dialect), engine)
+        engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache  # the cache's keys have both
+        return engine
+
+    patch.setattr(utils, "create_sqlalchemy_engine", create_and_share)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,6 +97,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         patch.setattr("pipeline.tracking.store.root", lambda: folder)
         # constant, and read anew from seventy migrations for each store
         patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
+        share_statements(patch)
         patch.setattr("pipeline.text.corpus.fit_gate", gate_of)  # tests have caches of their own, but few texts
         yield folder
 
