@@ -331,20 +331,22 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
 def _record_page(step: Step, context: TrainingContext) -> None:
     """Record the page that runs the model, and link it in the run's note, for a training that a person started.
 
-    A failure is logged, not raised: the training has finished.
+    A linked page is kept: the note is written anew when a training ends. A failure is logged, not raised: the training
+    has finished.
     """
-    if step.reused or "role" in context.tags:
+    if "role" in context.tags:
         return
-    from pipeline.export.export import training_page  # imported here: trials have no page
-
     try:
         with store.impatient():
             run = recorded.run_of(step.run_id)
-            store.client().log_text(run.id, training_page(run.id), PAGE)
             there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
             link = f"[Let it read your text, and write]({there}?workflowType=machine_learning)"
-            if not run.tag(store.NOTE).startswith(link):  # as in a run that ``train`` has resumed
-                store.set_tags(run.id, {store.NOTE: f"{link}: {run.tag(store.NOTE)}"})  # MLflow folds what is below
+            if link in (note := run.tag(store.NOTE)):
+                return
+            from pipeline.export.export import training_page  # imported here: most of what imports this needs no page
+
+            store.client().log_text(run.id, training_page(run.id), PAGE)
+            store.set_tags(run.id, {store.NOTE: f"{link}: {note}"})  # MLflow folds what is below
     except Exception as error:  # of any kind
         log.warning("%s has no page that runs its model: %s", step.run_id, error)
 

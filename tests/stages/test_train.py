@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -88,18 +89,22 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"topics/train", "topics/val", "topics/test"}
 
 
-def test_a_page_that_fails_fails_no_training_and_a_trial_has_none(trained, monkeypatch, caplog):
+def test_a_page_is_recorded_once_by_whichever_command_comes_to_it_and_fails_no_training(trained, monkeypatch, caplog):
+    def note() -> str:
+        return recorded.run_of(trained.run_id).tag("mlflow.note.content")
+
+    linked = note()
     monkeypatch.setattr("pipeline.export.export.training_page", lambda reference: 1 / 0)
-    _record_page(trained, TrainingContext(tags={"role": "trial"}))
+    _record_page(trained, ALONE)  # it has one
+    assert caplog.messages == []
+    set_tags(trained.run_id, {"mlflow.note.content": linked.partition("): ")[2]})  # as of one that was killed before it
+    _record_page(trained, TrainingContext(tags={"role": "trial"}))  # which has none
     assert caplog.messages == []
     _record_page(trained, ALONE)
     assert "no page" in caplog.text
-
-
-def test_a_page_that_is_recorded_again_is_linked_once(trained, monkeypatch):
     monkeypatch.setattr("pipeline.export.export.training_page", lambda reference: "a page")
-    _record_page(trained, ALONE)
-    assert recorded.run_of(trained.run_id).tag("mlflow.note.content").count("page.html") == 1
+    _record_page(replace(trained, reused=True), ALONE)
+    assert note() == linked
 
 
 def test_the_configuration_artifact_makes_the_same_configuration_again(trained, small_text):
