@@ -127,12 +127,12 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
     from pipeline.tracking.store import root
 
     keys = keys_folder()
+    address = Address.to_serve(host, port, None if without_tls else keys)
+    processes.check_can_listen(host, {"--port": port, "--mlflow-port": mlflow_port})
     if not without_tls and not has_keys(keys):
         make_keys(keys)
         click.echo(f"keys: {keys}, created; copy it to each machine of the cluster")
-    address = Address.to_serve(host, port, None if without_tls else keys)
     mlflow_host = netloc(address.certified_host, mlflow_port)
-    processes.check_can_listen(host, {"--port": port, "--mlflow-port": mlflow_port})
     folder = root() / "mlruns" / "cluster"
     folder.mkdir(parents=True, exist_ok=True)
     mlflow = f"{'http' if without_tls else 'https'}://{mlflow_host}"

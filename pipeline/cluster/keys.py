@@ -92,13 +92,8 @@ def _new_keys(hosts: Iterable[str]) -> tuple[bytes, bytes]:
     return builder.sign(key, hashes.SHA256()).public_bytes(encoding), key.private_bytes(*plain)
 
 
-def _check_keys(folder: Path, wanted_by: str) -> None:
-    """Raise InputError unless the folder has keys that only their owner and its group can read."""
-    if not has_keys(folder):
-        raise InputError(
-            f"{wanted_by} needs keys, and {folder} has none; give the folder that `tmlm cluster keys` created in "
-            "TMLM_CLUSTER_KEYS"
-        )
+def _check_is_private(folder: Path) -> None:
+    """Raise InputError if others than their owner and its group can read the keys."""
     if (folder / FILES[1]).stat().st_mode & 0o007:
         raise InputError(f"{folder / FILES[1]} can be read by other users of this machine: chmod 600 {folder}/*.pem")
 
@@ -135,14 +130,19 @@ class Address:
                 f"{text} is without TLS, which is allowed on the loopback interface only; give tls://{host}:{port}"
             )
         if url.scheme == "tls":
-            _check_keys(keys, text)
+            if not has_keys(keys):
+                raise InputError(
+                    f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` created in "
+                    "TMLM_CLUSTER_KEYS"
+                )
+            _check_is_private(keys)
         return cls(host, port, keys if url.scheme == "tls" else None)
 
     @classmethod
     def to_serve(cls, host: str, port: int, keys: Path | None) -> "Address":
         """The address to listen on; without TLS if ``keys`` is None, which raises InputError except on loopback.
 
-        Raises InputError for keys that are missing or that others can read.
+        The folder ``keys`` may be empty yet. Raises InputError for keys that others can read.
         """
         if not is_ip(host) and host != "localhost":
             raise InputError(f"--host {host} is not an IP address; give that of the interface to listen on")
@@ -152,7 +152,8 @@ class Address:
             if not is_loopback(host):
                 raise InputError(f"--without-tls is allowed on the loopback interface only, and --host is {host}")
             return cls(host, port, None)
-        _check_keys(keys, f"--host {host}")
+        if has_keys(keys):
+            _check_is_private(keys)
         return cls(host, port, keys)
 
     @property

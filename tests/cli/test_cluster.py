@@ -23,15 +23,16 @@ def _no_keys(monkeypatch, tmp_path):
         (["search", "--cluster", "tls://10.0.0.1"], "needs keys"),
         (["node", "tls://10.0.0.1"], "needs keys"),
         (["cluster", "serve", "--host", "0.0.0.0"], "every interface"),
-        (["cluster", "serve", "--host", "10.9.9.9"], "create others: tmlm cluster keys DIR --head 10.9.9.9"),
+        (["cluster", "serve", "--host", "10.9.9.9"], "can't listen on 10.9.9.9:8786"),
         (["cluster", "serve", "--host", "10.9.9.9", "--without-tls"], "on the loopback interface only"),
         (["cluster", "serve", "--host", "127.0.0.1", "--port", "8793", "--mlflow-port", "8793"], "are the same port"),
     ],
 )
-def test_what_is_not_safe_is_refused_with_exit_code_2(words, message):
+def test_what_is_not_safe_is_refused_with_exit_code_2_before_keys_are_made(words, message, tmp_path):
     code, _, error = run(*words)
     assert code == 2
     assert message in error
+    assert not (tmp_path / "keys").exists()
 
 
 def test_a_store_other_than_the_clusters_is_refused_with_what_to_set_as_under_mlflow_run(monkeypatch):

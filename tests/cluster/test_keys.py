@@ -96,8 +96,6 @@ def test_what_is_no_name_and_no_address_of_a_head_is_refused(tmp_path, head):
 
 def test_there_is_tls_on_loopback_too_unless_it_is_declined_which_no_other_interface_allows(keys, tmp_path):
     assert str(Address.to_serve("127.0.0.1", 1, keys)) == "tls://127.0.0.1:1"
-    with pytest.raises(InputError, match="needs keys"):
-        Address.to_serve("127.0.0.1", 1, tmp_path)
     assert str(Address.to_serve("127.0.0.1", 1, None)) == "tcp://127.0.0.1:1"
     with pytest.raises(InputError, match="--without-tls is allowed on the loopback"):
         Address.to_serve("10.0.0.1", 1, None)
