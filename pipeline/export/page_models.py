@@ -220,13 +220,13 @@ def _packed(model: LanguageModel, bits: int, text: _Text | None) -> Entry:
 
 @torch.no_grad()
 def rounded_to(bits: int, model: LanguageModel) -> tuple[Entry, LanguageModel]:
-    """The weights in bytes (8) with a scale for each row, or as floats (16, 32), and the model that has them."""
+    """The weights in bytes (8) with a scale for each row, or as floats (16), and the model that has them."""
     again, learned, arrays = deepcopy(model), dict(model.named_parameters()), {}
     of_core = [name for name in learned if name.startswith("core.")]
     kinds = OF_TORCH if model.config.by_torch else OF_SCRATCH[: len(of_core) // model.config.num_layers]
     short = {name: f"{at // len(kinds)}.{kinds[at % len(kinds)]}" for at, name in enumerate(of_core)}
     for name, values in again.state_dict().items():
-        if name not in learned or bits == 32:
+        if name not in learned:
             array = array_of(values.numpy())
         elif bits == 16:
             array = array_of(values.half().numpy())
