@@ -1,6 +1,7 @@
 """The commands of a cluster: what they refuse before anything is started."""
 
 import importlib.util
+import ssl
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,3 +75,13 @@ def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there
     assert code == 0
     assert given["environment"]["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@host/db"
     assert "secret" not in printed + error + str(given["commands"])
+
+
+def test_keys_are_made_when_a_cluster_is_served_and_asked_for_by_scheduler_and_mlflow(monkeypatch, tmp_path):
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("pipeline.cluster.processes.supervise", lambda commands, *rest, **more: given.update(commands))
+    monkeypatch.setattr("pipeline.tracking.store.root", lambda: tmp_path)
+    assert run("cluster", "serve", "--host", "127.0.0.1")[0] == 0
+    certificate = str(tmp_path / "keys" / "certificate.pem")
+    assert {"tls", "--tls-ca-file", certificate, "--no-dashboard"} <= set(given["scheduler"])
+    assert f"--ssl-ca-certs {certificate} --ssl-cert-reqs {ssl.CERT_REQUIRED:d}" in " ".join(given["MLflow server"])

@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from http.client import HTTPException
 from types import SimpleNamespace
+from urllib.request import urlopen
 
+import psutil
 import pytest
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+from distributed import Client
 
 from pipeline.cluster import pool as pool_module
 from pipeline.cluster.keys import Address
@@ -83,6 +88,20 @@ def test_tasks_are_done_on_as_many_slots_as_the_nodes_have(processes):
     assert sorted(event.value[0] for event in events if event.kind == "done") == [0.1, 0.2]
     assert [event.value for event in events if event.kind == "message"] == [0.5, 0.5]
     assert mlflow_address(processes.address) == STORE
+
+
+def test_without_the_keys_nothing_is_had_from_scheduler_node_and_their_http_servers(processes):
+    processes.node()
+    with DaskPool(processes.address, work, nothing):
+        started = [psutil.Process(process.pid) for process in processes._running]
+        sockets = [each for process in started for each in process.net_connections("tcp") if each.status == "LISTEN"]
+        for port in {each.laddr.port for each in sockets}:
+            with pytest.raises((OSError, TimeoutError)):
+                Client(f"tcp://127.0.0.1:{port}", timeout=1, set_as_default=False)
+            for path in ("", "status", "health", "metrics", "json/identity.json", "info/main/workers.html"):
+                with pytest.raises((OSError, HTTPException)):
+                    urlopen(f"http://127.0.0.1:{port}/{path}", timeout=2)
+    assert len(sockets) >= 4
 
 
 def test_an_exception_and_a_death_end_one_task_each_and_the_node_goes_on(processes):
