@@ -134,7 +134,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
         click.echo(f"keys: {keys}, created; copy it to each machine of the cluster")
     mlflow_host = netloc(address.certified_host, mlflow_port)
     folder = root() / "mlruns" / "cluster"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # else other users could read the database
     mlflow = f"{'http' if without_tls else 'https'}://{mlflow_host}"
     proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts")]
     proxied += ["--allowed-hosts", mlflow_host]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import ssl
+import stat
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,4 +85,5 @@ def test_keys_are_made_when_a_cluster_is_served_and_asked_for_by_scheduler_and_m
     assert run("cluster", "serve", "--host", "127.0.0.1")[0] == 0
     certificate = str(tmp_path / "keys" / "certificate.pem")
     assert {"tls", "--tls-ca-file", certificate, "--no-dashboard"} <= set(given["scheduler"])
+    assert stat.S_IMODE((tmp_path / "mlruns" / "cluster").stat().st_mode) == 0o700
     assert f"--ssl-ca-certs {certificate} --ssl-cert-reqs {ssl.CERT_REQUIRED:d}" in " ".join(given["MLflow server"])
