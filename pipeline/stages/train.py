@@ -29,6 +29,7 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.text.corpus import Corpus
 from pipeline.text.downloads import public
+from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import recorded, references, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
@@ -173,9 +174,10 @@ def options_like(reference: str) -> dict[str, Any]:
 class Recorder(Callback):
     """Records an experiment in its run while it trains."""
 
-    def __init__(self, run: TrackedRun, experiment: Experiment, options: Mapping[str, Any]) -> None:
-        self.run, self.experiment, self.options = run, experiment, options
-        self.config = experiment.train_config
+    def __init__(
+        self, run: TrackedRun, vocabulary: Vocabulary, config: TrainConfig, options: Mapping[str, Any]
+    ) -> None:
+        self.run, self.vocabulary, self.config, self.options = run, vocabulary, config, options
 
     def on_start(self, training: Training) -> None:
         resolved = {
@@ -205,7 +207,7 @@ class Recorder(Callback):
     def _sample_if_due(self, training: Training, point: EpochPoint) -> None:
         every = self.config.sample_every
         if every and point.epoch % every == 0 and not training.done:
-            texts = sample_texts(training.eval_model, self.experiment.corpus.vocabulary, self.config.seed)
+            texts = sample_texts(training.eval_model, self.vocabulary, self.config.seed)
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
@@ -231,7 +233,7 @@ def _train(
 
     with context.progress(run.name) as progress:
         try:
-            recorder = Recorder(run, experiment, {**text, **asdict(model), **asdict(config)})
+            recorder = Recorder(run, corpus.vocabulary, config, {**text, **asdict(model), **asdict(config)})
             result = experiment.run(recorder, progress)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
@@ -239,6 +241,7 @@ def _train(
                 log.warning("The epochs trained so far are kept. Resume with: %s", resume_command)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
+    del experiment  # with the optimizer: logging the model keeps this frame in a cycle until a garbage collection
     run.send_checkpoints()
     if stopped := result.figures["stopped"]:
         run.tags({"stopped": stopped, "protocol": protocol(stopped=stopped)})

@@ -1,9 +1,13 @@
 """``train``: what a training records, what it promises as JSON, and when a recorded one is reused."""
 
+import gc
 import json
 import math
 import shutil
+import sys
 from dataclasses import replace
+from types import FrameType
+from weakref import WeakSet
 
 import pytest
 import yaml
@@ -20,6 +24,7 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.references import training_of
+from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.store import set_tags
 from pipeline.tracking.ui import views
 from pipeline.training.loading import load_model
@@ -151,6 +156,22 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
     assert [epoch for epoch, _ in history(run.info.run_id, "perplexity/val")] == [1]
     (best,) = (path for path in artifacts(run.info.run_id, "checkpoints") if "best" in path)
     assert load_model(recorded.artifact_path(run.info.run_id, best))[2]["epoch"] == 1
+
+
+def test_nothing_holds_network_and_optimizer_once_the_model_is_logged(store, small_text, monkeypatch):
+    trainings: WeakSet[Training] = WeakSet()
+    frames: list[FrameType] = []
+    monkeypatch.setattr(Recorder, "before_checkpoint", lambda recorder, training: trainings.add(training))
+    # as MLflow 3.17 does: an error of SQLAlchemy that it catches is in a cycle with its frames
+    monkeypatch.setattr(TrackedRun, "model", lambda *arguments: frames.append(sys._getframe()))
+    corpus_config = CorpusConfig(str(small_text))
+    gc.disable()
+    try:
+        train(load_corpus(corpus_config), corpus_config, *resolve({**TINY, "epochs": 1}))
+    finally:
+        gc.enable()
+    assert frames
+    assert not trainings
 
 
 def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch):
