@@ -35,10 +35,10 @@ def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) 
     return Figure(figsize=(width, height), dpi=dots_per_inch, layout="constrained")
 
 
-def add_axes(figure: Figure, title: str = "", place: Any = 111, title_size: float | None = None) -> Axes:
+def add_axes(figure: Figure, title: str = "", place: Any = 111) -> Axes:
     """Add axes with a grid. The title is not parsed as math, since the name of a text may contain $."""
     axes = figure.add_subplot(place)
-    axes.set_title(title, fontsize=title_size, parse_math=False)
+    axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.2)
     return axes
 
