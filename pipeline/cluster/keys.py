@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import ssl
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -93,9 +94,14 @@ def _new_keys(hosts: Iterable[str]) -> tuple[bytes, bytes]:
 
 
 def _check_is_private(folder: Path) -> None:
-    """Raise InputError if others than their owner and its group can read the keys."""
-    if (folder / FILES[1]).stat().st_mode & 0o007:
-        raise InputError(f"{folder / FILES[1]} can be read by other users of this machine: chmod 600 {folder}/*.pem")
+    """Raise InputError if others than their owner and its group can read the key, or put another one in its place."""
+    mode = folder.stat().st_mode
+    may_replace = mode & stat.S_IWOTH and not mode & stat.S_ISVTX  # a Kubernetes secret has the sticky bit
+    if may_replace or (folder / FILES[1]).stat().st_mode & stat.S_IRWXO:
+        raise InputError(
+            f"{folder} can be read or changed by other users of this machine: chmod 700 {folder}, chmod 600 "
+            f"{folder}/*.pem"
+        )
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 import pipeline.cluster.keys as keys_module
 from pipeline.cluster.keys import FILES, Address, keys_folder, make_keys
@@ -101,11 +102,17 @@ def test_there_is_tls_on_loopback_too_unless_it_is_declined_which_no_other_inter
         Address.to_serve("10.0.0.1", 1, None)
 
 
-def test_keys_that_others_can_read_are_refused(tmp_path):
+@pytest.mark.parametrize(("path", "mode"), [("key.pem", 0o644), (".", 0o777)])
+def test_keys_that_others_can_read_or_replace_are_refused(tmp_path, path, mode):
     make_keys(tmp_path, ["10.0.0.1"])
-    (tmp_path / "key.pem").chmod(0o644)
-    with pytest.raises(InputError, match="can be read by other users"):
+    (tmp_path / path).chmod(mode)
+    with pytest.raises(InputError, match="can be read or changed by other users"):
         Address.read("tls://10.0.0.1", tmp_path)
+
+
+def test_keys_are_valid_where_the_clock_is_hours_behind(keys):
+    certificate = x509.load_pem_x509_certificate((keys / FILES[0]).read_bytes())
+    assert certificate.not_valid_before_utc < datetime.now(UTC) - timedelta(hours=12)
 
 
 def test_keys_that_are_expired_or_of_another_cluster_are_named_as_the_reason(tmp_path, monkeypatch):

@@ -84,6 +84,11 @@ def test_machine_id_is_the_same_in_each_process_without_a_mac_address(monkeypatc
     processes._machine.cache_clear()
 
 
+@pytest.mark.skipif(not Path("/etc/machine-id").exists(), reason="needs systemd's machine id")
+def test_the_confidential_id_of_the_machine_is_in_no_tag():
+    assert Path("/etc/machine-id").read_text().strip() not in process_tags().values()
+
+
 @pytest.mark.parametrize("key", ["process.host", "process.machine", "process.namespace"])
 def test_a_process_of_another_machine_or_container_is_not_of_this_one(key):
     assert not is_of_this_machine({**process_tags(), key: "another"})

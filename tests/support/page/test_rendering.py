@@ -74,8 +74,9 @@ def test_commands_stand_as_they_are_typed():
 
 
 def test_a_page_needs_nothing_but_itself_and_runs_its_own_scripts_only():
-    text = html(of("word"))
+    text = html(of("\u202eword"))  # written from right to left
     made = Page(text)
+    assert "\u202e" not in text
     assert not made.all("img") + made.all("link") + made.all("iframe")
     assert not re.search(r"@import|url\(|<[^>]*\son\w+=|javascript:", text)
     (policy,) = [meta["content"] for meta in made.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
