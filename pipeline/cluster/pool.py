@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from uuid import uuid4
 
 from distributed import Client
@@ -165,7 +165,9 @@ class DaskPool(Pool):
             return self._refuse(running, f"its answer can't be read ({type(error).__name__})")
 
     def _answered(self, running: _Running, kind: EventKind, value: Any, cause: BaseException | None) -> Event:
-        """The event for a node's answer."""
+        """The event for a node's answer. Raises any exception for a damaged one."""
+        if kind not in get_args(EventKind):
+            raise ValueError(kind)
         if kind == "failed" and isinstance(value, UnfitNodeError):
             return self._refuse(running, str(value))
         if isinstance(value, Exception):

@@ -1,16 +1,14 @@
 """One temporary folder for each command, which outlives it only if the command is killed; the next one removes it."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 PREFIX = "tmlm-command-"
-LOCK = ".lock"  # held while the command lives
 
 
 def use_own_folder() -> None:
@@ -20,12 +18,19 @@ def use_own_folder() -> None:
     """
     parent = Path(tempfile.gettempdir())
     made = Path(tempfile.mkdtemp(prefix="tmlm-new-"))
-    lock = FileLock(made / LOCK)
-    lock.acquire()
+    _lock(made)
     folder = made.rename(parent / made.name.replace("tmlm-new-", PREFIX))  # locked before others see it
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(lock.release)  # before
     for other in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError, Timeout), FileLock(other / LOCK, timeout=0):  # unless of another user, or alive
+        with suppress(OSError):  # it is of another user, or of a command that lives
+            lock = _lock(other)
             shutil.rmtree(other)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder while this process lives or until the descriptor is closed; systemd does not clean it up then."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor

@@ -142,7 +142,7 @@ def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes,
             _ = pool.idle
 
 
-@pytest.mark.parametrize("answer", [b"no pickle", pickle.dumps(7), pickle.dumps(("lost", None, None))])
+@pytest.mark.parametrize("answer", [b"no pickle", *map(pickle.dumps, (7, ("lost", None, None), ("begun", 1, None)))])
 def test_a_node_that_answers_nonsense_gets_no_more_tasks(answer):
     pool = DaskPool.__new__(DaskPool)
     future = SimpleNamespace(result=lambda timeout: answer)
