@@ -222,13 +222,24 @@ def plain_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     make_artifacts_plain(monkeypatch)
 
 
+@pytest.fixture
+def no_served_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train without logging the model to be served."""
+    from tests.labs import leave_out_the_served_model
+
+    leave_out_the_served_model(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of a text that is long enough to train on and short enough for a test: topics of Python's reference."""
+    """The path of a text that is long enough to train on and short enough for a test: topics of Python's reference.
+
+    It is too short for the report's preset.
+    """
     from pydoc_data.topics import topics
 
     path = tmp_path_factory.mktemp("text") / "topics.txt"
-    path.write_text("\n".join(topics[name] for name in sorted(topics))[:20_000], encoding="utf-8")
+    path.write_text("\n".join(topics[name] for name in sorted(topics))[:9_000], encoding="utf-8")
     return path
 
 

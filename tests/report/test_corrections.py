@@ -29,8 +29,14 @@ STATES: dict[str, Reproduction] = {
 }
 
 
-def said(found: Reproduction, title: str) -> str:
-    return " ".join(corrections(weighed(found))[title].values())
+@pytest.fixture(scope="module")
+def as_found() -> dict[str, str]:
+    """The corrections of FOUND by their titles."""
+    return said(FOUND)
+
+
+def said(found: Reproduction) -> dict[str, str]:
+    return {title: " ".join(parts.values()) for title, parts in corrections(weighed(found)).items()}
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -62,9 +68,9 @@ ONE, WHY = "What a perplexity of 1 would mean", "Why eight layers end at the let
         (WHY, same_text(5.1, val=16.8), "So that recipe fails too"),
     ],
 )
-def test_a_sentence_follows_the_numbers(title, alter: Alter, then):
-    assert then not in said(FOUND, title)
-    assert then in said(alter(FOUND), title)
+def test_a_sentence_follows_the_numbers(as_found, title, alter: Alter, then):
+    assert then not in as_found[title]
+    assert then in said(alter(FOUND))[title]
 
 
 def test_what_is_written_out_follows_from_the_formulas_and_the_table():

@@ -32,7 +32,7 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.answer.figures._picture", lambda panels: PNG)
     patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     patch.setattr("pipeline.answer.plan.SHAPES", {"stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 12}})
-    patch.setattr("pipeline.answer.plan.SMALLEST_TEXT", 3_000)
+    patch.setattr("pipeline.answer.plan.SMALLEST_TEXT", 2_000)
     patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))
     patch.setattr("pipeline.answer.plan.ON_TOP_CHARS", {4: 100_000})
     patch.setattr("pipeline.answer.systems.ADAPTED_CHARS", 100)
@@ -60,7 +60,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Itera
 @pytest.fixture(scope="module")
 def corpus_config(small_text: Path, tmp_path_factory: pytest.TempPathFactory) -> CorpusConfig:
     path = tmp_path_factory.mktemp("text") / "smaller.txt"
-    path.write_text(small_text.read_text(encoding="utf-8")[:12_000], encoding="utf-8")
+    path.write_text(small_text.read_text(encoding="utf-8")[:7_000], encoding="utf-8")
     return CorpusConfig(str(path))
 
 
@@ -154,10 +154,10 @@ def test_a_model_that_is_deleted_while_the_answer_is_computed_is_named(done, cor
 
 def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config, monkeypatch):
     leave_out_findings(monkeypatch, done)
-    *_, lost = done.result["trainings"]
+    lost, *_ = done.result["trainings"]
     recorded.artifact_path(lost["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
     given: list[TrainingTask] = []
-    *_, again = answer(BRIEF, corpus_config, make_pool=pool_with(given)).result["trainings"]
+    again, *_ = answer(BRIEF, corpus_config, make_pool=pool_with(given)).result["trainings"]
     assert len(given) == 1
     assert again["run_id"] != lost["run_id"]
     assert again["test_perplexity"] == lost["test_perplexity"]

@@ -33,7 +33,7 @@ def test_evaluating_a_split_gives_what_training_reported(trained):
 def test_an_adaptive_evaluation_has_both_figures_and_records_them(trained, small_text, tmp_path, monkeypatch):
     monkeypatch.setattr(adaptive, "SCALE_STEPS", 20)
     monkeypatch.setattr(adaptive, "FITTED_CHARS", 300)
-    (tmp_path / "part.txt").write_text(2 * small_text.read_text(encoding="utf-8")[-350:], encoding="utf-8")
+    (tmp_path / "part.txt").write_text(2 * small_text.read_text(encoding="utf-8")[-480:], encoding="utf-8")
     evaluated = evaluate(trained.run_id, text=str(tmp_path / "part.txt"), adapt=True)
     result, metrics = evaluated.result, MlflowClient().get_run(evaluated.run_id).data.metrics
     assert result["adaptive_perplexity"] < min(result["perplexity"], result["mixture_perplexity"])

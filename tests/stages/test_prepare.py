@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 
 
 def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says_so(store, small_text, monkeypatch):
-    monkeypatch.setattr(corpus_module, "PASS_CHARS", 10_000)
-    monkeypatch.setattr(corpus_module, "HELD_OUT_CHARS", 500)
+    monkeypatch.setattr(corpus_module, "PASS_CHARS", 5_000)
+    monkeypatch.setattr(corpus_module, "HELD_OUT_CHARS", 300)
     monkeypatch.setattr(corpus_module, "BASELINE_CHARS", 2000)
     monkeypatch.setattr(corpus_module, "BASELINE_BLOCK", 200)
     monkeypatch.setattr(corpus_module, "_ngrams", {})  # that of the whole text may be there already
@@ -25,7 +25,7 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     step = prepare(corpus, config, "stream")
     prepared = MlflowClient().get_run(step.run_id)
     assert step.result["baseline_characters"] == 2000
-    assert (step.result["val_characters"], step.result["test_characters"]) == (500, 500)
+    assert (step.result["val_characters"], step.result["test_characters"]) == (300, 300)
     assert prepared.data.metrics["corpus/baseline_characters"] == 2000
     assert prepared.data.metrics["baseline/ngram_order"] == step.result["ngram_order"]
     assert [row["order"] for row in step.result["ngrams"]] == [2, 3, 4, 5, 6, 7, 8]
@@ -38,4 +38,4 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     judged = evaluate(trained.run_id).result
     assert judged["ngram_order"] == trained.result["ngram_order"] == step.result["ngram_order"]
     assert judged["ngram_perplexity"] == pytest.approx(step.result["ngram_test_perplexity"], rel=1e-9)
-    assert judged["characters"] == 499
+    assert judged["characters"] == 299

@@ -1,10 +1,14 @@
-"""A reproduction as a tracked run: what it trains, what it goes on with, and what is put together from its runs."""
+"""A reproduction as a tracked run: what it trains, what it goes on with, and what is put together from its runs.
+
+And the stage ``report``: its pages, rewritten from recorded runs.
+"""
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from errno import ENOSPC
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,18 +20,84 @@ from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, 
 from pipeline.report import checks
 from pipeline.report.record import recorded_commands, recorded_reproduction
 from pipeline.report.reproduction import JudgedTraining
-from pipeline.stages.report import rewrite_report
+from pipeline.stages.report import ReproductionRun, rewrite_report
 from pipeline.stages.reproduce import ChecksNotMetError, reproduce
 from pipeline.stages.tasks import TrainingTask, close_lost, do
 from pipeline.support.workers import Event, Loss
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
+from pipeline.tracking.store import setup
 from pipeline.training.loop import Training
+from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, not_trained, pool_with
-from tests.stages.reproductions import ONE, SAID, TWO, trainings
+from tests.report.page.pages import SENSITIVITY
+from tests.report.reproductions import TEXT
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
+TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
+ONE = replace(TWO, only="gru-scratch-1x8")
+SAID = "id,kind,configurations,statement,value,relation"
+
+
+def trainings(run_id: str) -> dict[str, Any]:
+    return {each.tags["configuration"]: each for each in recorded.nested_trainings(run_id)}
+
+
+def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
+    """Another text in place of the book, in the command and in what stands in for a worker.
+
+    Few windows, one epoch, light artifacts, and made-up facts of the text.
+    """
+    patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
+    patch.setattr("pipeline.stages.tasks._loaded", lambda config: corpus)
+    patch.setattr("pipeline.text.corpus.WINDOW_TRAIN", 3_000)
+    patch.setattr("pipeline.text.corpus.WINDOW_VAL", 1_500)
+    patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
+    patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
+    facts = replace(TEXT, corpus=corpus.name, corpus_sha256=corpus.corpus_sha256)
+    patch.setattr("pipeline.stages.reproduce.text_facts", lambda corpus: facts)
+    patch.setattr("pipeline.stages.report.sensitivity", lambda evidence: SENSITIVITY)
+    make_artifacts_plain(patch)
+    leave_out_the_served_model(patch)
+
+
+@pytest.fixture(scope="module")
+def corpus(small_text: Path) -> Corpus:
+    return load_corpus(CorpusConfig(str(small_text)))
+
+
+@pytest.fixture
+def _stand_in(monkeypatch: pytest.MonkeyPatch, corpus: Corpus) -> None:
+    stand_in(monkeypatch, corpus)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, empty_database, corpus) -> tuple[Path, ReproductionRun]:
+    """The folder of a store, and the quick reproduction of two configurations in it, made once."""
+    home = new_store(tmp_path_factory.mktemp("kept") / "lab", empty_database)
+    with store_at(home), pytest.MonkeyPatch.context() as patch:
+        stand_in(patch, corpus)
+        return home, reproduce(TWO, quick=True, make_pool=Inline)
+
+
+@pytest.fixture
+def done(kept) -> Iterator[ReproductionRun]:
+    """A quick reproduction of two configurations, to read and not to resume."""
+    home, run = kept
+    with store_at(home):
+        setup()
+        yield run
+
+
+@pytest.fixture
+def own(no_store: Path, kept: tuple[Path, ReproductionRun]) -> ReproductionRun:
+    """A copy of the quick reproduction of two configurations, for the test alone."""
+    home, run = kept
+    copy_store(home, no_store)
+    setup()
+    folder = no_store / run.folder.relative_to(home)
+    return replace(run, folder=folder, result={**run.result, "report": str(folder / "report.html")})
 
 
 @pytest.fixture
@@ -263,11 +333,58 @@ def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
     assert len(recorded_commands(again.reproduction.run_id)) == 3
 
 
-def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, lab):
-    kept = recorded.read_text(done.reproduction.run_id, "result.json")
-    assert json.loads(kept)["report"] == "report/report.html"
+def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, kept):
+    result = recorded.read_text(done.reproduction.run_id, "result.json")
+    assert json.loads(result)["report"] == "report/report.html"
     pages = [(done.folder / name).read_text() for name in ("report.html", "report.md", "result.json")]
-    for text in (kept, *pages):
-        assert str(lab) not in text
+    for text in (result, *pages):
+        assert str(kept[0]) not in text
         assert "/home/" not in text
     assert done.result["report"] == str(done.folder / "report.html")  # what the command prints
+
+
+# --- its pages -------------------------------------------------------------------------------------------------------
+
+
+def test_the_pages_are_on_disk_and_among_the_artifacts(done, kept):
+    assert done.folder == kept[0] / "mlruns" / "report-quick"
+    for name in ("report.html", "result.json", "epochs.csv"):
+        text = (done.folder / name).read_text()
+        assert text == recorded.read_text(done.reproduction.run_id, f"report/{name}")
+        assert "gru-scratch-1x8" in text
+    assert (done.folder / "report.md").is_file()
+    assert list((done.folder / "figures").glob("*.svg"))
+    (run,) = done.reproduction["gru-scratch-1x8"].runs
+    assert run.seconds[-1] == run.train_seconds > 0
+
+
+def test_the_report_judges_the_statements_of_a_file(done, tmp_path):
+    path = tmp_path / "said.csv"
+    path.write_text(f"{SAID}\nsmall,size,gru-scratch-1x8,It is.,1 k,parameters\n")
+    said = rewrite_report(done.reproduction.run_id, str(path))
+    assert said.result["verdicts"] == {"small": {"verdict": "reproduced"}}
+    assert said.reproduction.commands[-1] == "mlflow run . --env-manager local -e report -P statements=said.csv"
+    path.write_text(path.read_text().replace("gru-scratch-1x8", "unknown"))
+    with pytest.raises(InputError, match=r"--statements .*said.csv, line 2: configurations has 'unknown'"):
+        rewrite_report(done.reproduction.run_id, str(path))
+
+
+def test_a_report_on_nothing_is_refused(store):
+    with pytest.raises(InputError, match="there is no reproduction yet; run `tmlm reproduce` first"):
+        rewrite_report("")
+    with pytest.raises(InputError, match="0123 is not a run of"):
+        recorded_reproduction("0123")
+
+
+@pytest.mark.slow
+def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
+    assert rewrite_report("").reproduction.run_id == own.reproduction.run_id
+    whole = reproduce(ONE, make_pool=pool_with([], not_trained))
+    reproduce(ONE, quick=True, make_pool=pool_with([], not_trained))
+    assert rewrite_report("").reproduction.run_id == whole.reproduction.run_id
+
+
+def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
+    recorded.artifact_path(own.reproduction.run_id, "text.json").unlink()
+    with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
+        rewrite_report(own.reproduction.run_id)

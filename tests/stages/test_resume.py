@@ -90,14 +90,6 @@ def assert_same(run_id: str, reference: Outcome) -> None:
     assert steps == [1, 2, 3, 4]
 
 
-@pytest.fixture(scope="module")
-def small_text(small_text, tmp_path_factory) -> Path:
-    """As much of the text as the report's preset needs."""
-    path: Path = tmp_path_factory.mktemp("text") / "topics.txt"
-    path.write_text(small_text.read_text()[:20_000])
-    return path
-
-
 Stores = Callable[[str], tuple[Path, str]]  # the name of a run in RUNS -> a store with that run alone, and the run's id
 
 
@@ -169,7 +161,7 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before its configuration is an artifact": lambda patch: patch.setattr(
         runs.TrackedRun, "yaml", dying_at(1, runs.TrackedRun.yaml)
     ),
-    "in a later epoch": lambda patch: patch.setattr(Training, "train_step", dying_at(40, Training.train_step)),
+    "in a later epoch": lambda patch: patch.setattr(Training, "train_step", dying_at(20, Training.train_step)),
     "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
         experiment.Experiment, "_write_best", dying_at(2, experiment.Experiment._write_best)

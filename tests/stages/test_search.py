@@ -36,7 +36,7 @@ from tests.pools import Inline, not_trained, pool_with
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
-    "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.005", "epochs": 2,
+    "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.02", "epochs": 2,
     "minutes": 0.001, "max_perplexity": 27.0,
 }  # fmt: skip
 

@@ -146,7 +146,7 @@ def test_the_reports_preset_records_the_pooled_perplexity_beside_the_books(store
 
 
 def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, small_text, monkeypatch):
-    monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 60 else 1e6)
+    monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 20 else 1e6)
     config = CorpusConfig(str(small_text))
     with pytest.raises(TrainingDivergedError, match=r"lower --learning-rate.*the checkpoint of epoch 1 is kept"):
         train(load_corpus(config), config, *resolve(TINY))

@@ -62,10 +62,10 @@ def nats_in_one_go(model: LanguageModel, ids: Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[LanguageModel, Tensor]:
-    """An LSTM of 48 units after a second with Python's reference topics, and a text it has not seen."""
+    """An LSTM of 32 units after half a second with Python's reference topics, and a text it has not seen."""
     ids = torch.from_numpy(load_corpus(CorpusConfig("python-docs")).ids)
     model_config, train_config = resolve(
-        {"hidden_size": 48, "budget_chars": 400_000, "batch_size": 32, "device": "cpu", "precision": "fp32"}
+        {"hidden_size": 32, "budget_chars": 200_000, "batch_size": 32, "device": "cpu", "precision": "fp32"}
     )
     torch.manual_seed(0)
     data = data_for(ids[:200_000], ids[200_000:202_000], train_config)
@@ -80,7 +80,7 @@ def trained() -> tuple[LanguageModel, Tensor]:
 def test_a_trained_model_is_scored_within_a_thousandth_of_one_reading(trained):
     model, ids = trained
     in_one_go = exp(nats_in_one_go(model, ids) / (len(ids) - 1))
-    assert in_one_go < 9  # it has learnt something: letters alone cost about 17
+    assert in_one_go < 11  # it has learnt something: letters alone cost about 17
     assert score_text(model, ids).perplexity == pytest.approx(in_one_go, rel=1e-3)
 
 

@@ -263,14 +263,14 @@ def test_a_loss_that_is_no_number_reaches_no_checkpoint(corpus, tmp_path, monkey
 
 
 def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch(corpus, tmp_path):
-    options: dict[str, Any] = {"on_top_of": "ngram", "epochs": 2, "batch_size": 4}
+    options: dict[str, Any] = {"on_top_of": "ngram", "epochs": 2}
     whole = experiment(corpus, **options)
 
     with pytest.raises(KeyboardInterrupt):
-        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Interrupt(20))
+        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Interrupt(10))
     heard = Heard(tmp_path)
     again = experiment(corpus, heard, tmp_path, **options)
-    assert heard.started[0].step > 20  # at the end; it was interrupted after 20
+    assert heard.started[0].step > 10  # at the end; it was interrupted after 10
     assert [point.train_perplexity for point in again.history] == [point.train_perplexity for point in whole.history]
     assert again.test == whole.test
 

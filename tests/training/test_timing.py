@@ -37,8 +37,11 @@ def configuration(cell="lstm", num_layers=1, hidden_size=8, **options) -> tuple[
 
 
 @pytest.fixture(scope="module")
-def corpus(small_text):
-    return load_corpus(CorpusConfig(str(small_text)))
+def corpus(small_text, tmp_path_factory):
+    """A text that is long enough for the report's preset."""
+    path = tmp_path_factory.mktemp("text") / "long.txt"
+    path.write_text(3 * small_text.read_text())
+    return load_corpus(CorpusConfig(str(path)))
 
 
 def expected(fitted: Calibration, *asked: Any, **options: Any) -> float:
