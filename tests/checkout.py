@@ -90,12 +90,7 @@ def free_port() -> int:
 def server(folder: Path, environment: Mapping[str, str], *words: str) -> Iterator[None]:
     """Run a server in a folder within the block, and stop it with its children."""
     process = subprocess.Popen(
-        words,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         yield

@@ -157,8 +157,3 @@ def test_sigterm_is_exit_code_143_within_five_seconds():
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (143, "Stopped by SIGTERM.\n")
     assert time.monotonic() - started < 5
-
-
-def test_a_text_that_can_not_be_had_is_exit_code_3(monkeypatch):
-    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
-    assert run("prepare", "--corpus", "time-machine")[0] == 3

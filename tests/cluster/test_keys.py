@@ -73,11 +73,7 @@ def test_an_address_is_read_as_it_is_shown(keys, tmp_path):
 
 @pytest.mark.parametrize(
     ("host", "message"),
-    [
-        ("0.0.0.0", "every interface"),
-        ("head", "not an IP"),
-        ("10.9.9.9", r"are for .*--head 10\.9\.9\.9"),
-    ],
+    [("0.0.0.0", "every interface"), ("head", "not an IP"), ("10.9.9.9", r"are for .*--head 10\.9\.9\.9")],
 )
 def test_a_host_that_is_not_one_interface_or_of_the_keys_is_refused(host, message, keys):
     with pytest.raises(InputError, match=message):

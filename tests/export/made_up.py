@@ -63,12 +63,7 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
     members = [(each,) for each in trainings[:-1]] + [(trainings[-1], again)]
     unknown = dict.fromkeys(("val_perplexity_low", "val_perplexity_high"))
     front = [
-        {
-            **runs[0].result,
-            **unknown,
-            "name": runs[0].name.removesuffix("-s0"),
-            "run_ids": [run.id for run in runs],
-        }
+        {**runs[0].result, **unknown, "name": runs[0].name.removesuffix("-s0"), "run_ids": [run.id for run in runs]}
         for runs in members
     ]
     sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}

@@ -50,10 +50,7 @@ def drawn(monkeypatch):
 
 @pytest.mark.parametrize(
     ("case", "baselines"),
-    [
-        ({"number": 0, "failed": 0}, SINGLES),
-        ({"number": 4, "equal": True, "diverged": True, "seeds": 1}, BASELINES),
-    ],
+    [({"number": 0, "failed": 0}, SINGLES), ({"number": 4, "equal": True, "diverged": True, "seeds": 1}, BASELINES)],
 )
 @pytest.mark.usefixtures("_coarse")
 def test_a_search_of_any_size_is_drawn_without_a_warning(case, baselines):

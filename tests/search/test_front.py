@@ -7,15 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.search.front import (
-    Trial,
-    evaluate_front,
-    front_mask,
-    hypervolume,
-    hypervolume_by_trial,
-    knee,
-    picks,
-)
+from pipeline.search.front import Trial, evaluate_front, front_mask, hypervolume, hypervolume_by_trial, knee, picks
 from tests.search.candidates import ALL, candidate
 
 REFERENCE = (28.0, 1_000_000.0)

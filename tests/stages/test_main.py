@@ -7,10 +7,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig, resolve
-from pipeline.stages.evaluate import evaluate
 from pipeline.stages.main import PipelineRun, pipeline
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
+from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from pipeline.training.summary import verdict
@@ -54,6 +54,7 @@ def test_the_pipeline_is_one_parent_with_a_run_for_each_step(first):
     assert parent.data.metrics["result/val_perplexity"] == pytest.approx(first.result["val_perplexity"], rel=1e-5)
     assert first.result["perplexity"] == pytest.approx(first.result["test_perplexity"], rel=1e-9)
     assert first.result["reused"] == []
+    assert training_of(first.result["run_id"]).id == first.result["trained_run"], "it stands for its training"
 
 
 def test_the_parents_page_has_what_the_training_has(first):
@@ -92,11 +93,6 @@ def test_a_training_by_hand_is_taken_by_the_pipeline(trained, small_text):
     done = run_pipeline(small_text)
     assert done.result["reused"] == ["train"]
     assert done.result["trained_run"] == trained.run_id
-
-
-def test_an_evaluation_of_a_pipeline_run_judges_its_training(first):
-    result = evaluate(first.result["run_id"]).result
-    assert result["trained_run"] == first.result["trained_run"]
 
 
 def test_a_part_of_the_text_is_that_of_every_step(store, small_text):

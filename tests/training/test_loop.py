@@ -26,15 +26,7 @@ from pipeline.text.batches import StreamData, data_for
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.hardware import choose_device, choose_kernel, choose_precision
-from pipeline.training.loop import (
-    FINAL_RATE_SHARE,
-    WARM_UP_STEPS,
-    Callback,
-    EpochPoint,
-    PartialEpoch,
-    Training,
-    fit,
-)
+from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, Callback, EpochPoint, PartialEpoch, Training, fit
 
 VOCAB = 12
 SMALL: dict[str, Any] = {"hidden_size": 10, "device": "cpu", "precision": "fp32"}

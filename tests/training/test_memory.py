@@ -21,8 +21,7 @@ WORST = 2.0  # times, too many or too few
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"num_layers": 10**9}, {"hidden_size": 4, "sequence_length": 900, "batch_size": 20}],
+    "options", [{"num_layers": 10**9}, {"hidden_size": 4, "sequence_length": 900, "batch_size": 20}]
 )
 def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text, options):
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 15_000_000)

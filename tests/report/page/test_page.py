@@ -22,10 +22,7 @@ def test_each_link_leads_to_one_anchor():
 
 def test_the_question_its_answer_and_the_tally_come_before_every_section():
     top = page().texts[""]
-    for words in (
-        "Does a coursework report on recurrent networks hold",
-        "Of the 145 statements that trainings decide",
-    ):
+    for words in ("Does a coursework report on recurrent networks hold", "Of the 145 statements that trainings decide"):
         assert words in top
         assert words in full()["report.md"].partition("\n## ")[0]
     (row,) = [cells for where, cells in page().rows if where == "" and "conclusion right" in cells[0]]

@@ -44,8 +44,7 @@ def with_costs(shift: float, same_text_shift: float | None = None):
 
 
 @pytest.mark.parametrize(
-    ("shift", "words"),
-    [(0.1, "The network loses to"), (0.0, "is level with"), (-0.1, "The best of 1 network beats")],
+    ("shift", "words"), [(0.1, "The network loses to"), (0.0, "is level with"), (-0.1, "The best of 1 network beats")]
 )
 def test_no_network_is_ahead_or_behind_within_the_sampling_error(shift, words):
     assert words in answer(with_costs(shift), ())[-1]

@@ -112,11 +112,7 @@ def test_the_course_of_a_gap(wanted, tenths, word, part):
     ("train", "val", "word"),
     [
         (tuple(10 - 0.08 * epoch for epoch in range(100)), (12.0,) * 50 + (9.0,) * 25 + (9.6,) * 25, HOLDS),
-        (
-            tuple(10 - 0.08 * epoch for epoch in range(100)),
-            (12.0,) * 100,
-            IN_PART,
-        ),  # not yet: the gap grows
+        (tuple(10 - 0.08 * epoch for epoch in range(100)), (12.0,) * 100, IN_PART),  # not yet: the gap grows
         ((12.0,) * 50 + (9.4,) * 25 + (9.3,) * 25, (12.0,) * 50 + (9.0,) * 25 + (9.6,) * 25, WRONG_REASON),  # no gap
     ],
 )

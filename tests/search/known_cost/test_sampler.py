@@ -13,11 +13,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
-from optuna.testing.pytest_samplers import (
-    BasicSamplerTestCase,
-    MultiObjectiveSamplerTestCase,
-    RelativeSamplerTestCase,
-)
+from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState
 
 from pipeline.search.known_cost import gaussian_process
@@ -276,13 +272,7 @@ def test_either_objective_may_be_known_and_one_to_be_maximised_is_the_mirror_of_
         if sign < 0:
             signs[mirrored], directions[mirrored] = -1, StudyDirection.MAXIMIZE
         known = log_macs if signs[known_objective] > 0 else lambda params: -log_macs(params)
-        sampler = KnownCostSampler(
-            known,
-            known_objective=known_objective,
-            log=False,
-            search_space=SPACE,
-            seed=0,
-        )
+        sampler = KnownCostSampler(known, known_objective=known_objective, log=False, search_space=SPACE, seed=0)
         study = optuna.create_study(directions=directions, sampler=sampler)
         for _ in range(8):
             trial = study.ask(SPACE)
@@ -308,11 +298,7 @@ def test_one_objective_is_minimised_within_the_budget():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"known_objective": 2}, "known_objective is 2"),
-        ({"worst": 0.0}, "worst is 0.0"),
-    ],
+    ("options", "message"), [({"known_objective": 2}, "known_objective is 2"), ({"worst": 0.0}, "worst is 0.0")]
 )
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
