@@ -6,18 +6,21 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig
 from pipeline.report.checks import checks
 from pipeline.report.open_data import COLUMNS, epochs_csv, result
 from pipeline.report.page.tables import perplexity_table
+from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.evidence import BEST_VAL, Bounds, Evidence
 from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.page.document import Cell
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus, load_corpus
 from tests.checkout import ROOT
 from tests.report.committed import committed
 from tests.report.committed import result as kept
@@ -98,8 +101,42 @@ def test_the_intervals_of_the_page_and_of_verdicts_follow_from_the_result_alone(
 # --- the committed reproduction ---------------------------------------------------------------------------------------
 
 
-def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements(book):
-    expected, found = kept(), committed(load_corpus(CorpusConfig(str(book))))
+@pytest.fixture(scope="module")
+def corpus(book) -> Corpus:
+    return load_corpus(CorpusConfig(str(book)))
+
+
+@pytest.fixture(scope="module")
+def found(corpus) -> Reproduction:
+    return committed(corpus)
+
+
+def test_of_the_book_more_context_is_better_and_the_prompts_are_found(corpus, found):
+    facts = found.text
+    perplexities = [facts.val_perplexities[order] for order in range(1, 9)]
+    assert perplexities == sorted(perplexities, reverse=True)
+    assert [facts.windowed[order] for order in (4, 5, 6)] == pytest.approx([5.17, 4.86, 4.78], abs=0.005)
+    assert math.exp(np.mean(facts.block_costs["windowed"][4])) == pytest.approx(facts.windowed[4], rel=1e-3)
+    assert facts.gated["val"] < min(perplexities)
+    assert facts.gated["windowed"] < min(facts.windowed.values())
+    assert facts.unigram == pytest.approx(16.66, abs=0.01)
+    assert facts.train_unigram == pytest.approx(17.07, abs=0.01)
+    assert math.log2(facts.val_perplexities[6]) == pytest.approx(
+        predicted_bits_per_char(
+            KneserNey(corpus.split("report", "train"), 28, order=6), np.asarray(corpus.split("report", "val"))
+        )
+    )
+    places = {(each.prompt, each.position, each.split) for each in facts.prompts}
+    assert places >= {
+        ("proceeded the", 4546, "training"),
+        ("staring hard", 5147, "training"),
+        ("it has", 13823, "validation"),
+    }
+    assert all(len(each.continuation) == 20 for each in facts.prompts)
+
+
+def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements(found):
+    expected = kept()
     made = result(found, weigh(found, report_statements()).verdicts, checks(found))
     assert len(made["verdicts"]) == 258
     assert made["verdicts"] == expected["verdicts"]
