@@ -92,12 +92,13 @@ def test_tasks_are_done_on_as_many_slots_as_the_nodes_have(processes):
 
 def test_without_the_keys_nothing_is_had_from_scheduler_node_and_their_http_servers(processes):
     processes.node()
-    with DaskPool(processes.address, work, nothing):
+    with DaskPool(processes.address, work, nothing) as pool:
+        for address in (str(processes.address), *pool._nodes):
+            with pytest.raises((OSError, TimeoutError)):
+                Client(address.replace("tls:", "tcp:"), timeout=1, set_as_default=False)
         started = [psutil.Process(process.pid) for process in processes._running]
         sockets = [each for process in started for each in process.net_connections("tcp") if each.status == "LISTEN"]
         for port in {each.laddr.port for each in sockets}:
-            with pytest.raises((OSError, TimeoutError)):
-                Client(f"tcp://127.0.0.1:{port}", timeout=1, set_as_default=False)
             for path in ("", "status", "health", "metrics", "json/identity.json", "info/main/workers.html"):
                 with pytest.raises((OSError, HTTPException)):
                     urlopen(f"http://127.0.0.1:{port}/{path}", timeout=2)
