@@ -34,7 +34,7 @@ COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of 
 # of a search, which may change
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
 SHORT_ID = 8  # characters of a run id that lists show
-PAGE = 200  # runs in one request
+PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
 FINISHED = "attributes.status = 'FINISHED'"
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
@@ -256,14 +256,16 @@ def search_runs(
     Searches the store's experiment unless others are given, and leaves out runs in another format.
     """
     experiments, token, query = experiments or [setup().experiment_id], None, " and ".join(conditions)
+    size = PAGE
     while True:
         with store_errors():
-            page = MlflowClient().search_runs(list(experiments), query, 1, PAGE, [f"attributes.{order}"], token)
+            page = MlflowClient().search_runs(list(experiments), query, 1, size, [f"attributes.{order}"], token)
         for run in map(_read, page):
             if not run.stage or run.tag("format") == str(FORMAT):
                 yield run
         if not (token := page.token):
             return
+        size = min(2 * size, LARGEST_PAGE)
 
 
 def has_tag(tag: str, value: str | None) -> str:
