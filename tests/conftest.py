@@ -257,6 +257,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen]:
+    """A process of somebody else."""
+    with subprocess.Popen(["sleep", "300"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
     """Simulate a full disk: within the block, no file of this process may exceed so many bytes."""
 

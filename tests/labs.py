@@ -113,6 +113,11 @@ def trained_store(home: Path, text: Path) -> TrainedStore:
         return TrainedStore(home, train(load_corpus(config), config, *resolve(TINY)))
 
 
+def rows(database: Path, query: str) -> list[tuple]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(query).fetchall()
+
+
 def record(name: str, stage: str = "train", error: BaseException | None = None, **tags: str) -> str:
     """The id of a new run that has ended, with this error if there is one; corpus_sha256 is the tag corpus.sha256."""
     tags = {key.replace("corpus_", "corpus."): value for key, value in tags.items()}

@@ -15,7 +15,6 @@ from models.language_model import LanguageModel
 torch.set_num_threads(1)
 
 PROMPTS = [[1, 2, 3], [4], [0, 5, 2, 2, 1, 3, 4]]
-PAIRS = [list(pair) for pair in product(range(6), repeat=2)]  # prompts, each with random numbers of its own
 GREEDY = Decoding(method="greedy")
 WAYS = [
     GREEDY,

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -11,14 +10,6 @@ import pytest
 
 from pipeline.support import processes
 from pipeline.support.processes import folder_of_mlflow_run, is_gone, is_of_this_machine, process_tags, start_ticks
-
-
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen]:
-    """A process of somebody else."""
-    with subprocess.Popen(["sleep", "300"]) as process:
-        yield process
-        process.kill()
 
 
 def tags_of(process: subprocess.Popen) -> dict[str, str]:

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -22,14 +21,6 @@ from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.store import setup
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen]:
-    """A process of somebody else."""
-    with subprocess.Popen(["sleep", "300"]) as process:
-        yield process
-        process.kill()
 
 
 def open_run(**tags: str) -> str:

@@ -4,9 +4,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -23,12 +20,7 @@ from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.runs import Dataset
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
-from tests.labs import PNG
-
-
-def rows(database: Path, query: str) -> list[tuple]:
-    with closing(sqlite3.connect(database)) as connection:
-        return connection.execute(query).fetchall()
+from tests.labs import PNG, rows
 
 
 def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_experiment(store):

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -17,12 +16,7 @@ from pipeline.errors import InputError
 from pipeline.tracking import runs
 from pipeline.tracking.store import EXPERIMENT, setup, without_passwords
 from tests.checkout import ROOT
-
-
-def rows(database: Path, query: str) -> list[tuple]:
-    with closing(sqlite3.connect(database)) as connection:
-        return connection.execute(query).fetchall()
-
+from tests.labs import rows
 
 HOST = """
 import logging, os, signal, sys

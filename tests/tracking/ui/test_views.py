@@ -3,26 +3,18 @@
 import base64
 import json
 import zlib
-from typing import Any
 
 import pytest
 
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.tracking.ui import views
-from pipeline.tracking.ui.views import View
 from pipeline.training.loop import EpochPoint
 from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
 
 DIGEST = "9f258eadf409c46591c5c61d72c087cb"
 PARENT = "ab" * 16
 ALL = (*views.of_text("a text", DIGEST), views.search("a study", "a text", PARENT), views.all_texts(), views.running())
-
-
-def charts_of(view: View, kind: str = "") -> list[dict[str, Any]]:
-    """The charts that a view shows, of one type or of any."""
-    charts = [chart for chart in view.state["compareRunCharts"] if not chart["deleted"]]
-    return [chart for chart in charts if kind in ("", chart["type"])]
 
 
 @pytest.mark.parametrize("view", ALL, ids=lambda view: view.key)
