@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
-from pipeline.errors import InputError, RecordingError, TmlmError
+from pipeline.errors import InputError, RecordingError
 from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_study, of_trial
 from pipeline.stages.search import SearchRun, search
@@ -32,7 +32,7 @@ from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
 from tests.export.made_up import training
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Inline, not_trained, pool_with
+from tests.pools import Inline, pool_with
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
@@ -222,16 +222,6 @@ def test_a_quick_search_claims_no_alias_of_another_unless_asked_to(store, monkey
     monkeypatch.setattr("pipeline.stages.search._SearchSweep", refuse)
     with pytest.raises(InputError, match=f"claims {claim}"):
         search(SearchConfig(), CorpusConfig(str(small_text)), quick=True, take_aliases=take_aliases)
-
-
-def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, small_text, monkeypatch):
-    monkeypatch.setattr("pipeline.search.study.trials.FAILURES_IN_A_ROW", 3)
-    with pytest.raises(TmlmError, match="the last 3 trials have all failed"):
-        search(SearchConfig(**TINY), CorpusConfig(str(small_text)), make_pool=pool_with([], not_trained))
-    run = recorded.latest(recorded.has_tag("stage", "search"))
-    assert run is not None
-    assert run.state == "failed"
-    assert "not trained here" in run.tags["failure"]
 
 
 def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, small_text, monkeypatch):
