@@ -4,6 +4,7 @@
 PYTHON ?= python3
 EXTRAS ?=
 MINUTES ?= 5
+FUZZ_CASES ?= 750
 CPU_LIMIT := 150# of `make test`: printed, never asserted, as it depends on the machine
 ENV := .venv
 READY := $(ENV)/.ready# what running needs
@@ -18,7 +19,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench figures demo screens lint types check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults fuzz twin bench figures demo screens lint types check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -48,6 +49,9 @@ browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (inst
 faults: $(READY_DEV)  ## inject faults into commands for MINUTES, and print what was survived; goes on where the last one stopped
 	python -m tests.faults --minutes $(MINUTES)
 	pytest -n 3 --dist load -rs -m 'network and long' tests/cluster
+
+fuzz: $(READY_DEV)  ## FUZZ_CASES hostile inputs for everything that reads files, records and answers
+	FUZZ_CASES=$(FUZZ_CASES) pytest --dist load --hypothesis-show-statistics tests/fuzz
 
 twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
 	$(PIP) --no-deps d2l==1.0.3
@@ -79,7 +83,7 @@ types: $(READY_DEV)  ## static types
 
 check: lint types reproduce-quick ci-tests twin test  ## what CI checks
 
-nightly: slow cluster browser faults  ## every test that CI leaves out, before a release
+nightly: slow cluster browser faults fuzz  ## every test that CI leaves out, before a release
 
 setup: $(READY_DEV)
 

@@ -217,7 +217,7 @@ class Model:
     @_settings_kept()
     def result(self) -> dict[str, Any]:
         """All figures of the training, by their names in ``tmlm train --json``; {} without a run."""
-        return recorded.read_json(self.run_id, recorded.RESULT_FILE) if self.run_id else {}
+        return recorded.read_result(self.run_id, "train") if self.run_id else {}
 
     @property
     def val_perplexity(self) -> float | None:

@@ -11,6 +11,10 @@ FIELDS: Mapping[str, Any] = {
     "status": "FINISHED", "tags": {}, "params": {}, "metrics": {}, "started_ms": 0, "ended_ms": 1, "artifact_uri": "",
 }  # fmt: skip
 
+SEARCH: Mapping[str, Any] = {  # the result of a search without a trial
+    "study_name": "tiny", "corpus": "novel", "corpus_sha256": "a", "cost": "macs", "front": [], "picks": {},
+}  # fmt: skip
+
 
 def made_up_run(id: str, name: str, kind: type[RecordedRun] = RecordedRun, **values: Any) -> Any:
     """A run with these fields, and with what it would read when asked for (a configuration, curves, a result)."""

@@ -52,7 +52,7 @@ def compare(*references: str) -> dict[str, Any]:
     if all(run.stage == "search" for run in found):
         return _compare_searches(found)
     runs = [training_behind(run) for run in found]
-    samples = [recorded.read_json(run.id, "samples/final.json").get("samples") for run in runs]
+    samples = [recorded.read_samples(run.id) for run in runs]
     return {
         "run_ids": [run.id for run in runs],
         "names": [run.name for run in runs],
@@ -73,7 +73,7 @@ def _differences(options: Sequence[Mapping[str, str]]) -> dict[str, list[str | N
 
 def _compare_searches(runs: Sequence[recorded.RecordedRun]) -> dict[str, Any]:
     """Compare two fronts by their members' means over seeds; their hypervolumes share one reference point."""
-    results = [recorded.read_json(run.id, recorded.RESULT_FILE) for run in runs]
+    results = [recorded.read_result(run.id, run.stage) for run in runs]
     for run, result in zip(runs, results, strict=True):
         if not result.get("front"):
             raise InputError(f"{described(run)}, has no front yet; the same `tmlm search` again finishes it")
@@ -89,7 +89,7 @@ def _compare_searches(runs: Sequence[recorded.RecordedRun]) -> dict[str, Any]:
     members = [
         {
             "search": runs[i].id,
-            **{name: member[name] for name in MEMBER},
+            **{name: member.get(name) for name in MEMBER},
             "dominated_by": [fronts[1 - i][j]["name"] for j in better],
         }
         for i in (0, 1)

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from distributed import Client
@@ -166,15 +166,16 @@ class DaskPool(Pool):
 
     def _answered(self, running: _Running, kind: EventKind, value: Any, cause: BaseException | None) -> Event:
         """The event for a node's answer. Raises any exception for a damaged one."""
-        if kind not in get_args(EventKind):
-            raise ValueError(kind)
         if kind == "failed" and isinstance(value, UnfitNodeError):
             return self._refuse(running, str(value))
-        if isinstance(value, Exception):
+        if kind == "failed" and isinstance(value, Exception):
             value.__cause__ = cause
-        if kind == "lost":
+            return Event(kind, running.task, value, running.host)
+        if kind == "lost" and isinstance(value, Loss):
             return _lost(running, f"{value.reason}, on {running.host}", value.cause)
-        return Event(kind, running.task, pickle.loads(value) if kind == "done" else value, running.host)
+        if kind == "done":
+            return Event(kind, running.task, pickle.loads(value), running.host)
+        raise ValueError(f"{kind} is no end of a task")
 
     def _refuse(self, running: _Running, reason: str) -> Event:
         """Give a node no more tasks."""

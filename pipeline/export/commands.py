@@ -25,6 +25,7 @@ def text_option(training: RecordedTraining) -> str:
 
 def train_command(training: RecordedTraining) -> str:
     """The ``tmlm train`` command that repeats a training; a call of ``pipeline.api`` if it had options of that only."""
+    own = training.configs
     model, train = training.configuration["model"], training.configuration["train"]
     options, of_command = _text_options(training), {}
     for field in (*fields(ModelConfig), *fields(TrainConfig)):
@@ -38,7 +39,7 @@ def train_command(training: RecordedTraining) -> str:
             of_command[field.name] = value
 
     repeated, how = resolve(of_command, training.configuration["text"]["train_chars"])
-    if config_id(repeated, how, "") == config_id(ModelConfig(**model), TrainConfig(**train), ""):
+    if config_id(repeated, how, "") == config_id(*own, ""):
         return _command("train", {**_text_options(training), **of_command})
     call = f"api.train({', '.join(f'{name}={value!r}' for name, value in options.items())})"
     return f"python -c {shlex.quote(f'from pipeline import api; {call}')}"

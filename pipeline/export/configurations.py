@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from models.config import ModelConfig
 from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME, CostAxis
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
@@ -87,7 +86,7 @@ def configurations_of(trainings: Sequence[RecordedTraining]) -> list[Configurati
 def _names(firsts: Sequence[RecordedTraining]) -> list[str]:
     """Name each configuration by its shape and up to three options that differ among configurations of that shape."""
     options = [{**each.configuration["model"], **each.configuration["train"]} for each in firsts]
-    shapes = [ModelConfig(**each.configuration["model"]).shape for each in firsts]
+    shapes = [each.configs[0].shape for each in firsts]
     names = []
     for own, shape in zip(options, shapes, strict=True):
         same = [other for other, theirs in zip(options, shapes, strict=True) if theirs == shape]

@@ -18,7 +18,7 @@ from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 from pipeline.text.sources import FALLBACK, LICENCES
-from pipeline.tracking.recorded import RecordedTraining, read_yaml
+from pipeline.tracking.recorded import RecordedTraining, read_environment
 from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
@@ -262,14 +262,14 @@ def _front(subject: Subject) -> list[doc.Block]:
         return []
     rows = []
     for member in subject.search.result["front"]:
-        low, high = member["val_perplexity_low"], member["val_perplexity_high"]
-        test, ngrams = member["test_perplexity"], member["stored_numbers"] - member["parameters"]
+        low, high = member.get("val_perplexity_low"), member.get("val_perplexity_high")
+        test, ngrams = member.get("test_perplexity"), member["stored_numbers"] - member["parameters"]
         row = (
             member["name"],
             f"{member['macs_per_char']:,}",
             f"{member['parameters']:,}" + (f" + {ngrams:,} of n-grams" if ngrams else ""),
             rounded(member["val_perplexity"]),
-            "" if low is None else f"{rounded(low)} to {rounded(high)}",
+            "" if low is None or high is None else f"{rounded(low)} to {rounded(high)}",
             "" if test is None else rounded(test),
             str(len(member["run_ids"])),
         )
@@ -295,7 +295,7 @@ def _options(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:
 def _environment(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:
     """The text, run, commit, machine and package versions of the training or search."""
     run_id = subject.search.id if subject.search else best.id
-    recorded = read_yaml(run_id, "environment.yaml")
+    recorded = read_environment(run_id)
     packages: Mapping[str, Any] = recorded.pop("packages", {})
     shown = {
         "text": f"{best.corpus}, sha256 {best.corpus_sha256}",

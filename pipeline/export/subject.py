@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
+from pipeline.support.wording import listed
 from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
@@ -68,7 +69,7 @@ def subject_of(reference: str) -> Subject:
     if experiment is None:
         raise InputError(f"{missing}, or the name of an experiment")
     found = trainings(FINISHED, order="start_time ASC", experiments=[experiment.experiment_id])
-    if not (exported := tuple(training for training in found if training.result)):
+    if not (exported := tuple(training for training in found if training.result and training.configuration)):
         raise InputError(f"the experiment {experiment.name} ({experiment.experiment_id}) has no finished training")
     return Subject("experiment", experiment.name, exported)
 
@@ -81,6 +82,8 @@ def _of_run(run: RecordedRun) -> Subject:
     if not training.result:
         remedy = "wait for its end" if training.state == "running" else f"tmlm train --resume {training.id}"
         raise InputError(f"{training.id} ({training.name}) has no result yet: {remedy}")
+    if not training.configuration:
+        raise InputError(f"{training.id} ({training.name}) has no options that this version can read")
     return Subject("training", training.name, (training,))
 
 
@@ -89,7 +92,9 @@ def _study(search: RecordedRun) -> Subject:
     known = {training.id for training in nested}
     members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
     earlier = [training_behind(run_of(member)) for member in members if member not in known]
-    subject = Subject("study", search.study, (*nested, *earlier), search)
+    subject = Subject("study", search.study, (*nested, *(run for run in earlier if run.configuration)), search)
+    if strange := {pick["run_id"] for pick in subject.picks.values()} - {each.id for each in subject.finished}:
+        raise InputError(f"the study {search.study} picks {listed(sorted(strange))}, no finished training of it")
     if not search.result or not subject.finished:
         again = f"tmlm search --study-name {search.study}"
         raise InputError(f"the study {search.study} has no result yet; the same command again finishes it: {again}")

@@ -2,16 +2,23 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from models.complexity import measure
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
-from pipeline.report.statements.kinds import LISTS, report_statements
-from pipeline.report.statements.verdicts import Statement
+from pipeline.report.statements.kinds import COLUMNS, LISTS, checked_statements, report_statements
 from pipeline.report.table import Reported, configurations_of, report_rows
+from pipeline.support.forms import Form, count, has_form, maybe, natural, number, positive, text
 from pipeline.tracking import recorded
+
+
+def _by_order(form: Form) -> Form:
+    """The form of a mapping by order, which has the first one."""
+    return lambda found: has_form(found, {"1": form, ...: form}) and all(map(str.isdecimal, found))
+
 
 STAGE = "reproduce"
 TEXT_FILE, COMMANDS_FILE, STATEMENTS_FILE = "text.json", "commands.json", "statements.json"
@@ -23,6 +30,21 @@ CURVE_METRICS = {  # field of JudgedTraining -> metric
     "val_pooled": "perplexity_pooled/val",
 }
 FIRST_HALF_METRIC, SECONDS_METRIC = "perplexity_first_half/train", "training/seconds"
+PROMPT: dict[str, Form] = {"prompt": text, "position": natural, "split": text, "continuation": text}
+TEXT: Form = {  # of TEXT_FILE, which has the fields of TextFacts
+    "corpus": text,
+    "corpus_sha256": text,
+    "vocab_size": count,
+    "val_perplexities": _by_order(positive),
+    "windowed": _by_order(positive),
+    "train_unigram": positive,
+    "words": [text],
+    "prompts": [PROMPT],
+    "block_costs": {...: _by_order([number])},
+    "gated": {...: positive},
+}
+COMMANDS: Form = {"commands": [{"only": maybe(text), "precision": maybe(text), "statements": maybe(text)}]}
+STATEMENT: Form = {name: [text] if name in LISTS else text for name in COLUMNS}
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
 
@@ -52,7 +74,7 @@ def epochs_of(training: recorded.RecordedTraining) -> int:
 
 def recorded_commands(run_id: str) -> list[dict[str, Any]]:
     """The options of each distinct command of a reproduction, in order."""
-    commands: list[dict[str, Any]] = recorded.read_json(run_id, COMMANDS_FILE).get("commands", [])
+    commands: list[dict[str, Any]] = recorded.read_json(run_id, COMMANDS_FILE, COMMANDS).get("commands", [])
     return commands
 
 
@@ -74,11 +96,12 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     run = recorded.run_of(run_id)
     if run.stage != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    if not (text := recorded.read_json(run_id, TEXT_FILE)):
+    if not (kept := recorded.read_json(run_id, TEXT_FILE, TEXT)):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
-    trainings, facts = by_key(recorded.nested_trainings(run_id)), _text_of(text)
-    statements = recorded.read_json(run_id, STATEMENTS_FILE).get("rows", [])
-    environment = recorded.read_yaml(run_id, "environment.yaml")
+    trainings, facts = by_key(recorded.nested_trainings(run_id)), _text_of(kept)
+    rows = recorded.read_json(run_id, STATEMENTS_FILE, {"rows": [STATEMENT]}).get("rows", [])
+    cells = [{**row, **{name: ";".join(row[name]) for name in LISTS}} for row in rows]
+    environment = recorded.read_environment(run_id)
     names = ("python", "platform", "machine", "cpu_count")
     shown = {name: environment[name] for name in names if name in environment} | environment.get("packages", {})
     return Reproduction(
@@ -88,8 +111,7 @@ def recorded_reproduction(run_id: str) -> Reproduction:
         configurations=tuple(_configuration(row, trainings, facts.vocab_size) for row in report_rows()),
         environment={name.replace("_", " "): str(value) for name, value in shown.items()},
         commands=tuple(dict.fromkeys(map(command_of, recorded_commands(run_id)))),
-        statements=tuple(Statement(**{**row, **{name: tuple(row[name]) for name in LISTS}}) for row in statements)
-        or report_statements(),
+        statements=checked_statements(cells, f"--run-id {run_id}, {STATEMENTS_FILE}") if rows else report_statements(),
     )
 
 
@@ -101,8 +123,9 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
 
     tables: dict[str, Any] = {name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}
     tables["block_costs"] = {text: by_order(costs) for text, costs in kept["block_costs"].items()}
-    prompts = tuple(PromptInText(**each) for each in kept["prompts"])
-    return TextFacts(**{**kept, **tables, "prompts": prompts, "words": tuple(kept["words"])})
+    prompts = tuple(PromptInText(**{name: each[name] for name in PROMPT}) for each in kept["prompts"])
+    own = {each.name: kept[each.name] for each in fields(TextFacts)}
+    return TextFacts(**{**own, **tables, "prompts": prompts, "words": tuple(kept["words"])})
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:
@@ -126,7 +149,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     curves |= {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
     seconds, first_half = (tuple(training.curve(name).values()) for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
     epochs, config, result = len(curves["val"]), training.configuration["train"], training.result
-    costs = recorded.read_json(training.id, recorded.COSTS_FILE) if result else {}
+    costs = recorded.read_json(training.id, recorded.COSTS_FILE, {...: [number]}) if result else {}
     return JudgedTraining(
         run_id=training.id,
         seed=training.seed,

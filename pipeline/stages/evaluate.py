@@ -151,7 +151,7 @@ def evaluate(
             alone = TextScore(float(Mixture("linear", 0.0).of(nats)), len(costs))
             result |= {"ngram_perplexity": alone.perplexity, "ngram_bits_per_char": alone.bits_per_char}
             result |= {"ngram_order": ngram.order, "single_ngram_order": single_order}
-            training = recorded.read_json(trained.run_id, recorded.RESULT_FILE) if trained.run_id else {}
+            training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
             is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
             if "mixture_weight" in training and is_current:
                 mixture = Mixture(training["mixture_kind"], training["mixture_weight"])

@@ -298,7 +298,7 @@ class _SearchSweep(Sweep[SearchRun]):
             metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(best.candidate.parameters)}
             metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
             metrics |= macs_metrics(best.candidate.macs_per_char)
-            texts: list[str] = recorded.read_json(best.candidate.run_id, recorded.RESULT_FILE).get("texts", [])
+            texts: list[str] = recorded.read_result(best.candidate.run_id, "train").get("texts", [])
             sample = max(texts, key=len, default="")
         self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
@@ -337,7 +337,7 @@ class _SearchSweep(Sweep[SearchRun]):
         for run_id in dict.fromkeys(pick.run_id for pick in chosen.values()):
             names = [name for name, pick in chosen.items() if pick.run_id == run_id]
             candidate, label = chosen[names[0]].point.candidate, ", ".join(address(name, registered) for name in names)
-            results = [recorded.read_json(each, recorded.RESULT_FILE) for each in candidate.run_ids]
+            results = [recorded.read_result(each, "train") for each in candidate.run_ids]
             costs = {name: getattr(candidate, name) for name in COST_NAMES}
             rows.append({"label": label, "name": candidate.name, "run_id": run_id, **costs, **_means(results)})
 

@@ -61,7 +61,7 @@ LENGTH = ("epochs", "budget_chars")
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
 OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs
-    *(f"checkpoints/{BEST_CHECKPOINT}", CURVES_PLOT, "plots/gap.png", "samples/final.md", "samples/final.json"),
+    *(f"checkpoints/{BEST_CHECKPOINT}", CURVES_PLOT, "plots/gap.png", "samples/final.md", recorded.SAMPLES_FILE),
     *(recorded.COSTS_FILE, recorded.RESULT_FILE),
 )
 
@@ -223,7 +223,7 @@ def _train(
     environment, done = machine.environment(), len(experiment.training.history)
     if not run.has("environment.yaml"):
         run.yaml("environment.yaml", environment)
-    elif recorded.read_yaml(run.id, "environment.yaml") != environment:  # it is resumed in another one
+    elif recorded.read_environment(run.id) != environment:  # it is resumed in another one
         run.yaml(f"environment-from-epoch-{done:04d}.yaml", environment)
     text = corpus_options(corpus_config)
     run.yaml("config.yaml", {"corpus": text, "model": asdict(model), "train": asdict(config)})
@@ -262,7 +262,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))
-    run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
+    run.json(recorded.SAMPLES_FILE, {"samples": [asdict(sample) for sample in result.samples]})
     run.json(recorded.COSTS_FILE, result.block_costs)
 
     example, best = prompts_for(corpus.vocabulary)[0], Path(result.figures["checkpoint"])
@@ -320,7 +320,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     def work(resumed: TrackedRun) -> dict[str, Any]:
         log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, done)
         if not training.done and resumed.has(recorded.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
-            earlier = f"earlier/epoch-{recorded.read_json(resumed.id, recorded.RESULT_FILE)['epochs']:04d}"
+            earlier = f"earlier/epoch-{recorded.read_result(resumed.id, 'train').get('epochs', 0):04d}"
             if not resumed.has(f"{earlier}/{recorded.RESULT_FILE}"):
                 resumed.keep_copies(OUTCOME, earlier)
         resumed.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})

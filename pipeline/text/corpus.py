@@ -346,7 +346,7 @@ def _json_in(file: Path) -> dict[str, Any]:
     """What a file of the cache says; {} if it is missing or damaged."""
     try:
         found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -59,6 +59,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     """
     shown = public(url)
     try:
+        url.encode()
         parts = urlsplit(url)
         is_valid = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:

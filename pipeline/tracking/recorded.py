@@ -22,14 +22,19 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from models.config import ConfigError, ModelConfig
+from pipeline.config import TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.support.forms import Form, has_form
 from pipeline.support.processes import is_gone, is_of_this_machine
+from pipeline.tracking.forms import CONFIGURATION, ENVIRONMENT, RESULTS, SAMPLES
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 
 FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
 RESULT_FILE = "result.json"  # artifact with a step's result
+SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 # of a search, which may change
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
@@ -103,7 +108,7 @@ class RecordedRun:
     @cached_property
     def result(self) -> Mapping[str, Any]:
         """Its flat result, with its texts; {} unless it has finished."""
-        return read_json(self.id, RESULT_FILE) if self.status == "FINISHED" else {}
+        return read_result(self.id, self.stage) if self.status == "FINISHED" else {}
 
     @cached_property
     def curves(self) -> dict[str, Mapping[int, float]]:
@@ -125,8 +130,16 @@ class RecordedTraining(RecordedRun):
 
     @cached_property
     def configuration(self) -> Mapping[str, Any]:
-        """Its options under "corpus", "model" and "train", its text and RECIPE; {} if it has not recorded them yet."""
-        return as_dict(json.loads, self.tags.get("config", "{}"))
+        """Its options under "corpus", "model" and "train", its text and RECIPE; {} if it has none (yet)."""
+        return as_dict(json.loads, self.tags.get("config", "{}"), CONFIGURATION)
+
+    @property
+    def configs(self) -> tuple[ModelConfig, TrainConfig]:
+        """Its configurations. Raises InputError for options that this version does not have."""
+        try:
+            return ModelConfig(**self.configuration["model"]), TrainConfig(**self.configuration["train"])
+        except (TypeError, ConfigError) as error:
+            raise InputError(f"{self.name} ({self.id}) was trained by another version ({error})") from error
 
     @property
     def seed(self) -> int:
@@ -337,14 +350,25 @@ def latest(*conditions: str) -> RecordedRun | None:
 # --- artifacts --------------------------------------------------------------------------------------------------------
 
 
-def read_yaml(run_id: str, path: str) -> dict[str, Any]:
-    """A YAML artifact as a dict; {} if it is missing or damaged."""
-    return as_dict(yaml.safe_load, read_text(run_id, path))
+def read_result(run_id: str, stage: str) -> dict[str, Any]:
+    """The result of a stage; {} if it is missing, damaged or not in the form of RESULTS."""
+    return read_json(run_id, RESULT_FILE, RESULTS.get(stage, {}))
 
 
-def read_json(run_id: str, path: str) -> dict[str, Any]:
-    """A JSON artifact as a dict; {} if it is missing or damaged."""
-    return as_dict(json.loads, read_text(run_id, path))
+def read_samples(run_id: str) -> list[dict[str, Any]]:
+    """The sample texts of a training, the longest last; [] if they are missing or damaged."""
+    found: list[dict[str, Any]] = read_json(run_id, SAMPLES_FILE, SAMPLES).get("samples", [])
+    return found
+
+
+def read_environment(run_id: str) -> dict[str, Any]:
+    """The machine and the versions that a run has recorded; {} if they are missing or damaged."""
+    return as_dict(yaml.safe_load, read_text(run_id, "environment.yaml"), ENVIRONMENT)
+
+
+def read_json(run_id: str, path: str, form: Form) -> dict[str, Any]:
+    """A JSON artifact as a dict; {} if it is missing, damaged or not of this form."""
+    return as_dict(json.loads, read_text(run_id, path), form)
 
 
 def read_text(run_id: str, path: str) -> str:
@@ -355,13 +379,13 @@ def read_text(run_id: str, path: str) -> str:
         return ""
 
 
-def as_dict(parse: Callable[[str], Any], text: str) -> dict[str, Any]:
-    """What a recorded text says; {} if it does not parse or is no dict."""
+def as_dict(parse: Callable[[str], Any], text: str, form: Form) -> dict[str, Any]:
+    """What a recorded text says; {} if it does not parse or is no dict of this form."""
     try:
         value = parse(text)
     except (ValueError, RecursionError, yaml.YAMLError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) and has_form(value, form) else {}
 
 
 def artifact_path(run_id: str, path: str) -> Path:

@@ -115,8 +115,8 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
         return run
     origin = next((found for name in ORIGINS if (found := run.tag(name))), "")
     if run.stage == "search":
-        picks = recorded.read_json(run.id, recorded.RESULT_FILE).get("picks", {})
-        origin = picks[STUDYS_PICK]["run_id"] if picks else ""
+        picks = recorded.read_result(run.id, run.stage).get("picks", {})
+        origin = picks.get(STUDYS_PICK, {}).get("run_id", "")
     behind = recorded.find_run(origin) if origin else None
     if behind is None:
         lacks = (

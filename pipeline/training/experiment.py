@@ -22,17 +22,19 @@ from models.packing import packed, unpacked
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig, model_identity
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
+from pipeline.support.forms import Form, has_form
 from pipeline.text.batches import data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
-from pipeline.training.loop import Callback, EpochPoint, Training, fit
+from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
 SMALL_CHANGE = log(1.001)  # of the nats per character by rounded weights: 0.1 % of the perplexity
+RESUMABLE: Form = {"corpus": {}, "train": {}, "state": STATE}  # the facts of a last checkpoint
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
@@ -63,7 +65,8 @@ def steps_kept(folder: Path) -> int:
     """The number of steps done at a folder's last checkpoint; -1 without one. Raises InputError if it is damaged."""
     if not (folder / LAST_CHECKPOINT).is_file():
         return -1
-    return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
+    facts = load_checkpoint(folder / LAST_CHECKPOINT)[1]
+    return int(facts["state"]["step"]) if has_form(facts, RESUMABLE) else -1
 
 
 def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -124,15 +127,19 @@ class Experiment(Callback):
         if checkpoint_dir is not None and (last := checkpoint_dir / LAST_CHECKPOINT).is_file():
             tensors, found = load_checkpoint(last)
             try:
+                if not has_form(found, RESUMABLE):
+                    raise ValueError("its facts have another form")
                 if _identity(found) != _identity(self.facts):
                     raise InputError(f"{last} is of another training (text, options or recipe); restore this one's")
                 self._check_epochs(found["state"])
+                if best := group("best", tensors):
+                    model.load_state_dict(best)  # to check them
                 self.training.load_state_dict(tensors, found["state"])
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise InputError(
                     f"{last} is not a training that this version can resume ({error}); start a new training"
                 ) from error
-            self.best_weights = group("best", tensors)
+            self.best_weights = best
 
     def _check_epochs(self, state: Mapping[str, Any]) -> None:
         """Raise InputError for a number of epochs with which a checkpoint's training can't be resumed."""

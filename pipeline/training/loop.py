@@ -11,7 +11,7 @@ Shapes: B batch, T time steps, N characters, V vocabulary.
 import time
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from math import cos, isfinite, pi
 from typing import Any
@@ -26,6 +26,7 @@ from models.optimizers import without_dynamo
 from models.recurrent import State, parts_of, state_of
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
+from pipeline.support.forms import Form, count, maybe, natural, number, text
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import StreamData, WindowData, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
@@ -62,6 +63,23 @@ class EpochPoint:
     train_chars: int
     logit_scale: float = 1.0
     train_perplexity_first_half: float | None = None
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+STATE: Form = {  # of the facts of ``Training.state_dict``
+    "step": natural,
+    "epochs": count,
+    "precision": text,
+    "train_seconds": number,
+    "train_chars": natural,
+    "history": [{**{each.name: _real for each in fields(EpochPoint)}, "train_perplexity_first_half": maybe(_real)}],
+    "best_epoch": maybe(count),
+    "stopped": text,
+    "under_way": maybe({"sizes": [count]}),
+}
 
 
 @dataclass
@@ -331,7 +349,7 @@ class Training:
         """Restore the state that ``state_dict`` returned.
 
         The configuration must be the same except for the number of epochs and the time limit, which this training
-        keeps.
+        keeps. ``facts`` must have the form STATE.
         """
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:

@@ -77,7 +77,7 @@ def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]
     return [
         (
             *(each["label"], each["name"], *(f"{each[cost]:,}" for cost in COST_NAMES)),
-            *("" if each[name] is None else f"{each[name]:.3f}" for name in COMPARED),
+            *("" if each.get(name) is None else f"{each[name]:.3f}" for name in COMPARED),
         )
         for each in rows
     ]

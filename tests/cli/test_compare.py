@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import run
+from tests.made_up import SEARCH
 
 
 def recorded(corpus: str = "novel", sha256: str = "a", preset: str = "stream", **params: object) -> str:
@@ -38,12 +39,12 @@ def test_compare_as_json_has_a_pair_for_each_difference(store):
 
 def searched(study: str, *front: tuple[int, float], sha256: str = "a") -> None:
     """Record a finished search, with members of these MACs and perplexities on its front."""
-    ends = {"stored_numbers": 1, "val_perplexity_low": None, "val_perplexity_high": None, "test_perplexity": 9.0}
+    ends = {"stored_numbers": 1, "parameters": 1, "val_perplexity_low": None, "test_perplexity": 9.0}
     members: list[dict[str, Any]] = [
         {"name": f"{study}-{macs}", "macs_per_char": macs, "val_perplexity": value, "run_ids": [], **ends}
         for macs, value in front
     ]
-    result = {"study_name": study, "corpus": "novel", "corpus_sha256": sha256, "cost": "macs", "front": members}
+    result = {**SEARCH, "study_name": study, "corpus_sha256": sha256, "front": members}
     with tracked_run("search", f"search-{study}", {"study": study}) as search:
         search.params({"cell": study})
         search.json("result.json", result)

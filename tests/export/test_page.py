@@ -21,7 +21,7 @@ HOSTILE = """<script>alert(1)</script><b onclick='x()'>&"$1</b>"""
 @pytest.fixture(autouse=True)
 def _record(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of trainings that are in no store."""
-    monkeypatch.setattr("pipeline.export.page.read_yaml", lambda run_id, path: {"python": HOSTILE, "packages": {}})
+    monkeypatch.setattr("pipeline.export.page.read_environment", lambda run_id: {"python": HOSTILE, "packages": {}})
 
 
 def of(subject: Subject) -> str:

@@ -87,7 +87,7 @@ def test_every_training_is_a_finished_run_nested_in_the_answers(done):
 def test_the_run_has_the_sentences_the_pictures_and_the_figures(done, said):
     assert said[0].startswith("4 trainings: about 1 min with ")
     run = MlflowClient().get_run(done.run_id)
-    assert recorded.read_json(done.run_id, recorded.RESULT_FILE) == json.loads(json.dumps(done.result))
+    assert recorded.read_result(done.run_id, "answer") == json.loads(json.dumps(done.result))
     assert list(done.result["sentences"]) == ["alone", "together", "small", "adaptive"]
     for sentence in done.result["sentences"].values():
         assert sentence.split(" ")[0] in run.data.tags["mlflow.note.content"]

@@ -21,6 +21,7 @@ from pipeline.tracking.registry import REGISTERED_MODEL
 from pipeline.tracking.runs import Dataset, tracked_run
 from pipeline.tracking.store import Store, setup
 from tests.checkout import free_port
+from tests.made_up import SEARCH
 
 RUNS, TRIALS = 100, 12
 KILLED_AT = (20, 70)  # complete copies
@@ -65,7 +66,9 @@ def test_hundred_runs_and_a_study_reach_a_server_though_the_push_is_killed_twice
         record(number, {}, has_model=number % 10 == 0)
     with tracked_run("search", "search-tiny", {"study": "tiny", "corpus": "novel", "corpus.sha256": "ab" * 32}) as run:
         trials = [record(number, {"study": "tiny", "role": "trial"}, number == 0) for number in range(TRIALS)]
-        run.json("result.json", {"run_id": run.id, "picks": {"knee": {"run_id": trials[0]}}})
+        run.json(
+            "result.json", {**SEARCH, "run_id": run.id, "picks": {"knee": {"run_id": trials[0], "sentence": "It is."}}}
+        )
         run.note(f"[the knee](#/experiments/{setup().experiment_id}/runs/{trials[0]})")
     (model,) = MlflowClient().search_logged_models([setup().experiment_id], f"source_run_id = '{trials[0]}'")
     MlflowClient().create_registered_model(REGISTERED_MODEL)

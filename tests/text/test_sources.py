@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig
-from pipeline.errors import DataUnavailableError, InputError, TmlmError
+from pipeline.errors import DataUnavailableError, InputError
 from pipeline.text import downloads, sources
 from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
@@ -42,14 +42,6 @@ def test_bytes_are_a_text_or_refused_whatever_the_size_of_the_pieces(data, size,
             list(found.pieces(found.sha256()))
     else:
         assert "".join(found.pieces(found.sha256())) == expected
-
-
-@given(st.text(max_size=60) | st.text(max_size=20).map("https://{}".format) | st.binary(max_size=9).map(os.fsdecode))
-def test_any_name_is_a_text_or_a_reason(name):
-    try:
-        assert find_text(name, online=False).size >= 0
-    except TmlmError as error:
-        str(error).encode()  # it can be shown
 
 
 def test_what_is_no_regular_file_is_refused_unread(tmp_path):

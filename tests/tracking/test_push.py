@@ -16,6 +16,7 @@ from pipeline.tracking.registry import Owner, register_picks
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.store import setup
 from tests.labs import new_store, store_at
+from tests.made_up import SEARCH
 
 WRITES = (
     *("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_tag", "create_logged_model"),
@@ -37,7 +38,9 @@ def searched() -> tuple[str, str]:
             trial.params({"cell": "gru", "hidden_size": 8})
             trial.curve("perplexity/val", {1: 9.0, 2: float("nan"), 3: 8.5})
         run.note(f"[gru](#/experiments/{setup().experiment_id}/runs/{trial.id}?workflowType=machine_learning)")
-        run.json("result.json", {"run_id": run.id, "picks": {"knee": {"run_id": trial.id}}})
+        run.json(
+            "result.json", {**SEARCH, "run_id": run.id, "picks": {"knee": {"run_id": trial.id, "sentence": "It is."}}}
+        )
     return run.id, trial.id
 
 

@@ -10,6 +10,7 @@ from pipeline.tracking.references import checkpoint_of, find, training_of
 from pipeline.tracking.registry import REGISTERED_MODEL
 from pipeline.tracking.runs import tracked_run
 from tests.labs import record
+from tests.made_up import SEARCH
 
 
 def pick(run_id: str, *aliases: str) -> None:
@@ -104,7 +105,7 @@ def test_a_model_that_is_not_there_is_refused_in_words(store, model):
 
 def test_a_run_that_is_about_a_training_stands_for_it_and_a_search_for_its_knee(trained):
     with tracked_run("search", "search-tiny", {"study": "tiny"}) as search:
-        search.json(RESULT_FILE, {"picks": {"knee": {"run_id": trained.run_id}}})
+        search.json(RESULT_FILE, {**SEARCH, "picks": {"knee": {"run_id": trained.run_id, "sentence": "It is."}}})
     sample = record("sample", stage="sample", trained_run=trained.run_id)
     for reference in (trained.run_id[:8], sample, "tiny"):
         assert checkpoint_of(reference)[1] == training_of(reference).id == trained.run_id

@@ -32,7 +32,7 @@ def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(sto
     first = step({"corpus": "x"})
     again = step({"corpus": "x"})
     assert (first.reused, again.reused, again.run_id) == (False, True, first.run_id)
-    assert again.result == first.result == recorded.read_json(first.run_id, recorded.RESULT_FILE)
+    assert again.result == first.result == recorded.read_result(first.run_id, "")
     assert step({"corpus": "y"}).run_id != first.run_id
     latest = step({"corpus": "x"}, reuse=False)
     assert latest.run_id != first.run_id
@@ -87,8 +87,8 @@ def test_a_training_whose_checkpoint_is_damaged_or_gone_is_not_reused(store, cap
         run.text(f"checkpoints/{name}.safetensors", "damaged")
         return {"checkpoint": "best.safetensors"}
 
-    first = run_step("train", "a training", {}, {}, work, reuse=True)
-    assert run_step("train", "a training", {}, {}, work, reuse=True).run_id != first.run_id
+    first = run_step("evaluate", "a training", {}, {}, work, reuse=True)
+    assert run_step("evaluate", "a training", {}, {}, work, reuse=True).run_id != first.run_id
     assert f"the training {first.run_id} is repeated" in caplog.text
 
 

@@ -151,7 +151,7 @@ def sample_command(run_id: str) -> str:
     """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
     from pipeline.tracking import program, recorded
 
-    samples = recorded.read_json(run_id, "samples/final.json").get("samples")
+    samples = recorded.read_samples(run_id)
     prompt = samples[0]["prompt"] if samples else "it has"
     return f"{program.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
 

@@ -21,7 +21,7 @@ Statements are read from data/statements.csv or the file of ``--statements``, on
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -119,14 +119,18 @@ def report_statements() -> tuple[Statement, ...]:
 
 def read_statements(path: Path) -> tuple[Statement, ...]:
     """Read a table of statements. Raises InputError, naming line and column, for an invalid one."""
-    text = read_small(path, "--statements", LARGEST_FILE)
+    reader = csv.DictReader(io.StringIO(read_small(path, "--statements", LARGEST_FILE), newline=""))
+    return checked_statements(reader, f"--statements {path}")
+
+
+def checked_statements(rows: Iterable[Mapping[str, str | None]], source: str) -> tuple[Statement, ...]:
+    """The statements of a table's rows, from line 2 of ``source``. Raises InputError for an invalid one."""
     statements: list[Statement] = []
     where = ""
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        if missing := [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]:
-            raise ValueError(f"no column {', '.join(missing)}; see pipeline/report/data/statements.csv")
-        for number, line in enumerate(reader, 2):
+        for number, line in enumerate(rows, 2):
+            if missing := [column for column in REQUIRED_COLUMNS if column not in line]:
+                raise ValueError(f"no column {', '.join(missing)}; see pipeline/report/data/statements.csv")
             where = f", line {number}"
             statements.append(_statement({name: (line.get(name) or "").strip() for name in COLUMNS}))
         where, reasons = "", {statement.id: statement.reasons for statement in statements}
@@ -137,9 +141,9 @@ def read_statements(path: Path) -> tuple[Statement, ...]:
                 raise ValueError(f"the reasons of {id} have {strange[0]!r}, the id of no statement in the file")
         TopologicalSorter(reasons).prepare()
     except CycleError as error:
-        raise InputError(f"--statements {path}: the reasons of {error.args[1][0]} lead back to it") from None
+        raise InputError(f"{source}: the reasons of {error.args[1][0]} lead back to it") from None
     except (ValueError, csv.Error) as error:
-        raise InputError(f"--statements {path}{where}: {error}") from None
+        raise InputError(f"{source}{where}: {error}") from None
     return tuple(statements)
 
 
