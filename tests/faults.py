@@ -530,7 +530,7 @@ class Fault:
 ALL, DIRECT = tuple(COMMANDS), tuple(name for name in COMMANDS if name != "mlflow run")
 LOCAL, CLUSTER = tuple(name for name in COMMANDS if name != "cluster"), ("cluster",)
 ON_SERVER = ("train", "pipeline", "push")
-REFUSED = (0, 1, 2)
+REFUSED, LATER = (0, 1, 2), (0, 2)  # a server is waited for once it has answered, and refused before
 SIZE, MEMORY = resource.RLIMIT_FSIZE, resource.RLIMIT_AS
 FAULTS = {
     "kill -9 of the command": Fault(lambda f: f.signal(9, to_all=False), (-9,), DIRECT, 3),
@@ -547,17 +547,17 @@ FAULTS = {
     "store truncated": Fault(lambda f: f.damage_store(truncate=True), REFUSED, LOCAL),
     "store gone": Fault(lambda f: f.damage_store(truncate=False), REFUSED, LOCAL),
     "store read-only": Fault(Faults.make_read_only, REFUSED, LOCAL),
-    "server resets connections": Fault(lambda f: f.disturb_link("reset", 20), (0,), ON_SERVER, on_server=True),
-    "server hangs": Fault(lambda f: f.disturb_link("cut", 20), (0,), ON_SERVER, on_server=True),
-    "server slow": Fault(lambda f: f.disturb_link("slow", 20), (0,), ON_SERVER, on_server=True),
-    "server restarted": Fault(lambda f: f.stop_server(for_good=False), (0,), ON_SERVER, on_server=True),
-    "server away": Fault(lambda f: f.stop_server(for_good=True), (0, 1), ON_SERVER, on_server=True),
+    "server resets connections": Fault(lambda f: f.disturb_link("reset", 20), LATER, ON_SERVER, on_server=True),
+    "server hangs": Fault(lambda f: f.disturb_link("cut", 20), LATER, ON_SERVER, on_server=True),
+    "server slow": Fault(lambda f: f.disturb_link("slow", 20), LATER, ON_SERVER, on_server=True),
+    "server restarted": Fault(lambda f: f.stop_server(for_good=False), LATER, ON_SERVER, on_server=True),
+    "server away": Fault(lambda f: f.stop_server(for_good=True), REFUSED, ON_SERVER, on_server=True),
     "node killed": Fault(lambda f: f.kill_part("node2", "node"), (0,), CLUSTER, 2),
     "node frozen": Fault(lambda f: f.freeze(family(f.lab.servers["node2"].pid), 50), (0,), CLUSTER, 2),
     "node's link cut": Fault(lambda f: f.disturb_link("cut", 50), (0,), CLUSTER, 2),
     "no node left": Fault(Faults.stop_nodes, (1,), CLUSTER, 2),
     "scheduler killed": Fault(lambda f: f.kill_part("serve", "scheduler"), (0,), CLUSTER, 2),
-    "MLflow's server killed": Fault(lambda f: f.kill_part("serve", "mlflow"), (0,), CLUSTER, 2),
+    "MLflow's server killed": Fault(lambda f: f.kill_part("serve", "mlflow server"), (0,), CLUSTER, 2),
 }
 
 
@@ -607,6 +607,16 @@ class Case:
         words = COMMANDS[self.command]
         return [*TMLM, "push", *lab.more, "search"] if self.command == "push" and lab.more else [*words, *lab.more]
 
+    def words_again(self, lab: Lab) -> list[str]:
+        """The same command, of a training --resume; [] for one that is done and would not be gone on with."""
+        if self.command in ("train", "mlflow run"):
+            begun = [run for run in lab.runs() if run["stage"] == "train" and run["artifacts"].is_dir()]
+            if begun and begun[-1]["status"] == "FINISHED":
+                return []
+            if begun and self.command == "train":
+                return [*TMLM, "train", "--resume", begun[-1]["id"]]
+        return [] if self.command == "export" and self.code == 0 else self.words(lab)
+
     def run(self, lab: Lab, known: "Known") -> None:
         """Inject the fault, run the command again, and check."""
         fault = FAULTS[self.fault]
@@ -633,18 +643,15 @@ class Case:
         if undo:
             undo()
         before = lab.finished()
-        words = self.words(lab)
-        begun = [run["id"] for run in lab.runs() if run["stage"] == "train" and run["artifacts"].is_dir()]
-        if self.command == "train" and begun:
-            words = [*TMLM, "train", "--resume", begun[-1]]
-        if self.code != 0 or self.command not in ("export", "mlflow run"):  # which would be refused, or train again
+        if words := self.words_again(lab):
             code, output, _ = lab.wait(lab.start(words))
             demand(code == 0, f"the same command again ended with {code}:\n{output[-3000:]}")
             demand(TRACEBACK not in output, f"a traceback of the same command again:\n{output[-3000:]}")
         self.check_records(lab, known)
         lab.stop_servers()
-        left = [path.name for path in lab.temporary.iterdir()]
-        demand(not left or self.command == "mlflow run", f"left in the temporary folder: {left}")  # MLflow's own
+        mlflows = "tmp" if self.command == "mlflow run" else "db_init_lock"  # of `mlflow run` and of a server
+        left = [path.name for path in lab.temporary.iterdir() if not path.name.startswith(mlflows)]
+        demand(not left, f"left in the temporary folder: {left}")
         now = lab.finished()
         lost = [key for key, digest in before.items() if now.get(key) != digest and self.command != "push"]
         demand(not lost, f"no longer as they were: {lost}")
@@ -654,7 +661,7 @@ class Case:
         if self.command != "mlflow run":  # which has an exit code and a traceback of its own
             demand(self.code in fault.codes, f"ended with {self.code}, not {fault.codes}:\n{output[-3000:]}")
             demand(TRACEBACK not in output, f"a traceback:\n{output[-4000:]}")
-            has_sentence = re.search(r"^Error: \w", output, re.MULTILINE)
+            has_sentence = re.search(r"^Error: \S", output, re.MULTILINE)
             demand(self.code not in (1, 2) or bool(has_sentence), f"no sentence:\n{output[-3000:]}")
             is_late = self.code in (130, 143) and self.seconds > SIGNAL_SECONDS
             demand(not is_late, f"ended only {self.seconds} s after the signal:\n{output[-2000:]}")
@@ -665,7 +672,7 @@ class Case:
 
     def check_records(self, lab: Lab, known: "Known") -> None:
         """Check that what is recorded is that of a command without a fault."""
-        runs = lab.runs()
+        runs = [run for run in lab.runs() if run["stage"]]  # others were begun by `mlflow run` only
         states = [(run["name"], run["status"]) for run in runs]
         demand("RUNNING" not in [status for _, status in states], f"left RUNNING: {states}")
         stage = STAGES.get(self.command, self.command)
@@ -687,7 +694,7 @@ class Case:
         if self.command == "push":
             pushed_from = lab.finished()
             lab.database = lab.folder / "server" / "mlflow.db" if lab.more else lab.checkout / "pushed.db"
-            pushed = [(run["name"], run["status"]) for run in lab.runs()]
+            pushed = [(run["name"], run["status"]) for run in lab.runs() if run["stage"]]
             demand(lab.finished() == pushed_from, f"pushed other trainings: {pushed}")
             demand(sorted(pushed) == sorted(states), f"pushed {pushed}, not {states}")
 
