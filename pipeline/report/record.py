@@ -15,9 +15,10 @@ from pipeline.support.forms import Form, count, has_form, maybe, natural, number
 from pipeline.tracking import recorded
 
 
-def _by_order(form: Form) -> Form:
-    """The form of a mapping by order, which has the first one."""
-    return lambda found: has_form(found, {"1": form, ...: form}) and all(map(str.isdecimal, found))
+def _by_order(form: Form, *orders: str) -> Form:
+    """The form of a mapping by order, which has these orders."""
+    whole: dict[Any, Form] = {**dict.fromkeys(orders, form), ...: form}
+    return lambda found: has_form(found, whole) and all(map(str.isdecimal, found))
 
 
 STAGE = "reproduce"
@@ -35,8 +36,8 @@ TEXT: Form = {  # of TEXT_FILE, which has the fields of TextFacts
     "corpus": text,
     "corpus_sha256": text,
     "vocab_size": count,
-    "val_perplexities": _by_order(positive),
-    "windowed": _by_order(positive),
+    "val_perplexities": _by_order(positive, "1"),
+    "windowed": _by_order(positive, "1"),
     "train_unigram": positive,
     "words": [text],
     "prompts": [PROMPT],

@@ -55,7 +55,7 @@ RESULTS: dict[str, dict[str, Form]] = {  # by stage; of other stages anything
         "compared": maybe(
             [
                 {
-                    **COSTS_OF_A_MODEL,
+                    **dict.fromkeys(COSTS_OF_A_MODEL, natural),
                     **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), maybe(positive)),
                     **dict.fromkeys(("val_perplexity", "test_perplexity"), maybe(positive)),
                     "label": text,

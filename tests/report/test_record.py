@@ -54,7 +54,7 @@ def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, w
 
 
 def test_the_facts_of_a_text_are_read_as_they_were_kept():
-    facts = replace(TEXT, block_costs={"val": {1: [2.8, 2.9], 6: [1.6, 1.5]}}, gated={"val": 4.7, "windowed": 4.9})
+    facts = replace(TEXT, block_costs={"val": {4: [2.8, 2.9], 6: [1.6, 1.5]}}, gated={"val": 4.7, "windowed": 4.9})
     assert _text_of(loads(dumps(asdict(facts)))) == facts
 
 
