@@ -76,6 +76,9 @@ def explained(error: Exception) -> tuple[str, int | None]:
         request = shorten(" ".join(message_of(error).split()), 200)
         detail = f" ({request})" if request else ""
         return f"out of memory{detail}: use a smaller text, model or --batch-size, or close other programs", 1
+    store = sys.modules.get("pipeline.tracking.store")  # a command that has not imported it meets no error of it
+    if store and isinstance(error, store.REFUSALS):
+        return f"the store failed: {store.store_reason(error)}", 1
     return f"{type(error).__name__}: {message_of(error)}", None
 
 

@@ -22,6 +22,7 @@ from types import FrameType
 DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; below 5 together with CLOSING_SECONDS
 CLOSING_SECONDS = 1.0  # for the function registered with on_forced_exit
 SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one that was delivered twice, by the shell and the process group
+RESEND_SECONDS = 0.05  # below SAME_SECONDS, so that it is not a second Ctrl-C
 POLL_SECONDS = 0.2  # between two checks of the deadline and of the parent process
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -101,6 +102,7 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
     for signum in SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, _on_signal)
+    sys.unraisablehook = _on_ignored
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
@@ -132,6 +134,17 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
         _deferred = stop
     else:
         raise stop
+
+
+def _on_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+    """Send a signal again whose exception Python has ignored, as it arrived in a finalizer or a callback."""
+    global _stopping
+    stop = ignored.exc_value
+    if stop is None or not _stopping or (signum := signal_of(stop)) is None:
+        sys.__unraisablehook__(ignored)
+        return
+    _stopping = False
+    threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), signum)).start()  # once the finalizer is left
 
 
 def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None) -> None:

@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import pipeline.stages.main  # noqa: F401  # before a test puts another load_corpus into what it imports
@@ -83,6 +84,13 @@ def test_too_little_memory_is_told_in_a_sentence(raising, error):
     assert re.match(r"Error: out of memory \(.*7 GiB\): use a smaller text, model or --batch-size", err)
     raising(RuntimeError("shapes"))  # another error of torch is a mistake of ours
     assert isinstance(CliRunner().invoke(cli, ["prepare"]).exception, RuntimeError)
+
+
+def test_a_store_that_fails_at_any_moment_is_told_in_a_sentence(raising):
+    raising(MlflowException("(sqlite3.DatabaseError) database disk image is malformed\n[SQL: SELECT 1]"))
+    code, _, err = run("prepare")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert err.startswith("Error: the store failed: database disk image is malformed; restore a backup")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is /dev/full here")

@@ -79,6 +79,20 @@ def test_signal_is_raised_at_once_outside_of_a_block():
     assert end_of(process)[0] == 129
 
 
+def test_signal_that_arrives_in_a_finalizer_stops_the_process_too():
+    script = """
+class Interrupted:
+    def __del__(self): os.kill(os.getpid(), signal.SIGINT)
+ready()
+Interrupted()
+time.sleep(20)
+"""
+    code, _, err, seconds = end_of(start(script))
+    assert (code, seconds < 2 + SLACK) == (-signal.SIGINT, True)
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
+    assert "ignored" not in err
+
+
 def test_process_that_does_not_stop_is_ended_by_force():
     process = start(STUCK, "signals.install(deadline_seconds=0.5)")
     process.send_signal(signal.SIGTERM)
