@@ -18,7 +18,7 @@ from pipeline.tracking import recorded
 def _by_order(form: Form, *orders: str) -> Form:
     """The form of a mapping by order, which has these orders."""
     whole: dict[Any, Form] = {**dict.fromkeys(orders, form), ...: form}
-    return lambda found: has_form(found, whole) and all(map(str.isdecimal, found))
+    return lambda found: has_form(found, whole) and all(order.isdecimal() and len(order) < 5 for order in found)
 
 
 STAGE = "reproduce"

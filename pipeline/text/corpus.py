@@ -32,7 +32,7 @@ from pipeline.errors import InputError, reason_of
 from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, PIECE_SIZE, FoundText, find_text
-from pipeline.text.vocabulary import UNKNOWN, Vocabulary, normalised
+from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
 
@@ -355,8 +355,11 @@ def _is_intact(folder: Path, facts: dict[str, Any], wanted: dict[str, str]) -> b
     """Whether these are the facts of the text that is wanted, and ids and symbols are those of the digest in them."""
     try:
         vocabulary = _vocabulary(facts)
+        symbols = LETTERS if vocabulary.alphabet == "letters" else tuple(sorted({*vocabulary.symbols}))
+        if not wanted.items() <= facts.items() or vocabulary.symbols != symbols:
+            return False
         ids = np.memmap(folder / IDS_FILE, vocabulary.dtype, mode="r")
-        return wanted.items() <= facts.items() and _text_sha256(ids, vocabulary) == facts["corpus_sha256"]
+        return bool(_text_sha256(ids, vocabulary) == facts["corpus_sha256"])
     except (LookupError, OSError, TypeError, ValueError):  # damaged facts may raise any of these
         return False
 

@@ -92,6 +92,7 @@ def test_damaged_copy_is_not_used_and_prepared_again(text_file, corpus, file, da
     [
         {"symbols": [*LETTERS[:2], *reversed(LETTERS[2:])]},
         {"symbols": LETTERS[:20]},
+        {"symbols": [*LETTERS, "a"]},
         {"symbols": 7},
         {"corpus_sha256": "0" * 64},
         {"source_sha256": "0" * 64},
