@@ -21,7 +21,6 @@ from tests.search.study.studies import train_all
             r"started with other options \(space was .*hidden_size 4..8, .*, now .*hidden_size 4..9, .*\)",
         ),
         ({"epochs": 3}, r"was started with other options \(epochs was 2, now 3\)"),
-        ({"preset": "report"}, "preset was stream, now report"),
         ({"cost": "stored-numbers"}, "cost was macs, now stored-numbers"),
     ],
 )
