@@ -154,7 +154,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     return JudgedTraining(
         run_id=training.id,
         seed=training.seed,
-        epochs_planned=config["epochs"] or epochs + (training.state != "finished"),
+        epochs_planned=config.get("epochs") or epochs + (training.state != "finished"),
         **curves,
         first_half=first_half[0] if first_half else None,
         seconds=seconds,

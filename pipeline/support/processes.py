@@ -42,7 +42,10 @@ def is_of_this_machine(tags: Mapping[str, str]) -> bool:
     here = process_tags()
     if any(tags.get(key) != here[key] for key in ("process.host", "process.machine", "process.namespace")):
         return False
-    return tags.get("process.boot") == _boot() or float(tags["process.started"]) < psutil.boot_time()
+    try:
+        return tags.get("process.boot") == _boot() or float(tags["process.started"]) < psutil.boot_time()
+    except (KeyError, ValueError):  # a damaged record
+        return False
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:

@@ -383,6 +383,7 @@ def as_dict(parse: Callable[[str], Any], text: str, form: Form) -> dict[str, Any
     """What a recorded text says; {} if it does not parse or is no dict of this form."""
     try:
         value = parse(text)
+        json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()  # half of a surrogate pair fails
     except (ValueError, RecursionError, yaml.YAMLError):
         return {}
     return value if isinstance(value, dict) and has_form(value, form) else {}
