@@ -379,7 +379,8 @@ def copy_project(target: Path) -> str:
     """Copy the project's code as it is now, beside a text; returns a digest of it."""
     git = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(git, capture_output=True, text=True, check=True).stdout.splitlines()
-    code = [name for name in sorted(names) if not name.startswith(("docs/", "tests/")) and (ROOT / name).is_file()]
+    files = [name for name in sorted(names) if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
+    code = [name for name in files if not name.startswith(("docs/", "tests/"))]
     for name in code:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
