@@ -31,8 +31,8 @@ CURVE_METRICS = {  # field of JudgedTraining -> metric
     "val_pooled": "perplexity_pooled/val",
 }
 FIRST_HALF_METRIC, SECONDS_METRIC = "perplexity_first_half/train", "training/seconds"
-PROMPT: dict[str, Form] = {"prompt": text, "position": natural, "split": text, "continuation": text}
-TEXT: Form = {  # of TEXT_FILE, which has the fields of TextFacts
+PROMPT_FORM: dict[str, Form] = {"prompt": text, "position": natural, "split": text, "continuation": text}
+TEXT_FORM: Form = {  # of TEXT_FILE, which has the fields of TextFacts
     "corpus": text,
     "corpus_sha256": text,
     "vocab_size": count,
@@ -40,12 +40,12 @@ TEXT: Form = {  # of TEXT_FILE, which has the fields of TextFacts
     "windowed": _by_order(positive, "1"),
     "train_unigram": positive,
     "words": [text],
-    "prompts": [PROMPT],
-    "block_costs": {...: _by_order([number])},
-    "gated": {...: positive},
+    "prompts": [PROMPT_FORM],
+    "block_costs": maybe({...: _by_order([number])}),
+    "gated": maybe({...: positive}),
 }
-COMMANDS: Form = {"commands": [{"only": maybe(text), "precision": maybe(text), "statements": maybe(text)}]}
-STATEMENT: Form = {name: [text] if name in LISTS else text for name in COLUMNS}
+COMMANDS_FORM: Form = {"commands": [{"only": maybe(text), "precision": maybe(text), "statements": maybe(text)}]}
+STATEMENT_FORM: Form = {name: [text] if name in LISTS else text for name in COLUMNS}
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
 
@@ -75,7 +75,7 @@ def epochs_of(training: recorded.RecordedTraining) -> int:
 
 def recorded_commands(run_id: str) -> list[dict[str, Any]]:
     """The options of each distinct command of a reproduction, in order."""
-    commands: list[dict[str, Any]] = recorded.read_json(run_id, COMMANDS_FILE, COMMANDS).get("commands", [])
+    commands: list[dict[str, Any]] = recorded.read_json(run_id, COMMANDS_FILE, COMMANDS_FORM).get("commands", [])
     return commands
 
 
@@ -97,10 +97,10 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     run = recorded.run_of(run_id)
     if run.stage != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    if not (kept := recorded.read_json(run_id, TEXT_FILE, TEXT)):
+    if not (kept := recorded.read_json(run_id, TEXT_FILE, TEXT_FORM)):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
     trainings, facts = by_key(recorded.nested_trainings(run_id)), _text_of(kept)
-    rows = recorded.read_json(run_id, STATEMENTS_FILE, {"rows": [STATEMENT]}).get("rows", [])
+    rows = recorded.read_json(run_id, STATEMENTS_FILE, {"rows": [STATEMENT_FORM]}).get("rows", [])
     cells = [{**row, **{name: ";".join(row[name]) for name in LISTS}} for row in rows]
     environment = recorded.read_environment(run_id)
     names = ("python", "platform", "machine", "cpu_count")
@@ -123,9 +123,9 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
         return {int(order): value for order, value in values.items()}
 
     tables: dict[str, Any] = {name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}
-    tables["block_costs"] = {text: by_order(costs) for text, costs in kept["block_costs"].items()}
-    prompts = tuple(PromptInText(**{name: each[name] for name in PROMPT}) for each in kept["prompts"])
-    own = {each.name: kept[each.name] for each in fields(TextFacts)}
+    tables["block_costs"] = {text: by_order(costs) for text, costs in (kept.get("block_costs") or {}).items()}
+    prompts = tuple(PromptInText(**{name: each[name] for name in PROMPT_FORM}) for each in kept["prompts"])
+    own = {each.name: kept[each.name] for each in fields(TextFacts) if kept.get(each.name) is not None}
     return TextFacts(**{**own, **tables, "prompts": prompts, "words": tuple(kept["words"])})
 
 

@@ -11,12 +11,14 @@ from pipeline.report.record import (
     CURVE_METRICS,
     FIRST_HALF_METRIC,
     SECONDS_METRIC,
+    TEXT_FORM,
     _configuration,
     _text_of,
     by_key,
     command_of,
 )
 from pipeline.report.table import configurations_of, report_rows
+from pipeline.support.forms import has_form
 from pipeline.tracking.recorded import RecordedTraining
 from tests.made_up import made_up_training
 from tests.report.reproductions import TEXT
@@ -55,7 +57,12 @@ def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, w
 
 def test_the_facts_of_a_text_are_read_as_they_were_kept():
     facts = replace(TEXT, block_costs={"val": {4: [2.8, 2.9], 6: [1.6, 1.5]}}, gated={"val": 4.7, "windowed": 4.9})
-    assert _text_of(loads(dumps(asdict(facts)))) == facts
+    kept = loads(dumps(asdict(facts)))
+    assert has_form(kept, TEXT_FORM)
+    assert _text_of(kept) == facts
+    earlier = {name: value for name, value in kept.items() if name not in ("block_costs", "gated")}
+    assert has_form(earlier, TEXT_FORM)
+    assert _text_of(earlier) == replace(facts, block_costs={}, gated={})
 
 
 def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():
