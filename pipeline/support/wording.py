@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from math import isfinite
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # here: it takes memory
+CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)  # compiled now: a lack of memory is told too
 
 
 def printable(text: str) -> str:

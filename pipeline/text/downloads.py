@@ -59,7 +59,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     """
     shown = public(url)
     try:
-        url.encode()
+        url.encode()  # half of a surrogate pair can't be requested
         parts = urlsplit(url)
         is_valid = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:

@@ -134,6 +134,8 @@ class Experiment(Callback):
                 self._check_epochs(found["state"])
                 if best := group("best", tensors):
                     model.load_state_dict(best)  # to check them
+                    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+                        raise ValueError("its best weights are not all finite numbers")
                 self.training.load_state_dict(tensors, found["state"])
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise InputError(
