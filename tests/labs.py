@@ -17,7 +17,7 @@ from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step
-from pipeline.tracking.store import _setup
+from pipeline.tracking.store import _setup, setup
 
 # table and column of every artifact address in MLflow's database
 ADDRESSES = (
@@ -104,6 +104,13 @@ class TrainedStore:
         copy_store(self.home, target)
         checkpoint = self.step.result["checkpoint"].replace(str(self.home), str(target))
         return replace(self.step, result={**self.step.result, "checkpoint": checkpoint})
+
+    def logged_model(self, target: Path) -> Path:
+        """Copy the store and return the folder of its logged model, as MLflow downloads it."""
+        run_id = self.copy(target).run_id
+        with store_at(target):
+            setup()
+            return Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/lstm-1x8", dst_path=str(target / "model")))
 
 
 def trained_store(home: Path, text: Path) -> TrainedStore:

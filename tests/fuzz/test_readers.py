@@ -49,14 +49,13 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.sources import find_text
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import FORMAT, RecordedRun, RecordedTraining
-from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.experiment import Experiment
 from pipeline.training.loading import load_model
 from pipeline.training.samples import continuations, prompts_for
 from tests.export.made_up import study
 from tests.fuzz.hostile import altered, damaged, json_texts, odd_texts, odd_values
-from tests.labs import TrainedStore, store_at
+from tests.labs import TrainedStore
 from tests.made_up import made_up_run
 from tests.report.reproductions import TEXT as FACTS
 from tests.report.reproductions import reproduction
@@ -409,12 +408,7 @@ def test_answers_of_nodes(answer: Any, data: st.DataObject) -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, trained_store: TrainedStore) -> Any:
     """A logged model as MLflow loads it, with lower limits."""
-    home = tmp_path_factory.mktemp("served")
-    run_id = trained_store.copy(home).run_id
-    with store_at(home):
-        setup()
-        path = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/lstm-1x8", dst_path=str(home / "model"))
-    model = mlflow.pyfunc.load_model(path)
+    model = mlflow.pyfunc.load_model(str(trained_store.logged_model(tmp_path_factory.mktemp("served"))))
     model.unwrap_python_model()._checked.__globals__.update(MOST=500, LONGEST=200, WIDEST=50_000)
     return model
 

@@ -11,8 +11,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from pipeline.tracking.store import setup
-from tests.labs import TrainedStore, store_at
+from tests.labs import TrainedStore
 
 GREEDY: dict[str, Any] = {"length": 5, "method": "greedy"}
 
@@ -20,11 +19,7 @@ GREEDY: dict[str, Any] = {"length": 5, "method": "greedy"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, trained_store: TrainedStore) -> Path:
     """The folder of a logged model."""
-    home = tmp_path_factory.mktemp("served")
-    run_id = trained_store.copy(home).run_id
-    with store_at(home):
-        setup()
-        return Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/lstm-1x8", dst_path=str(home / "model")))
+    return trained_store.logged_model(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")
