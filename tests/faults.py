@@ -75,12 +75,8 @@ WEIGHTS = {"train": 5, "pipeline": 5, "mlflow run": 2, "search": 5, "answer": 2,
            "cluster": 2}  # fmt: skip
 WITH_SEARCH = ("export", "push")  # commands that start from a store with a search
 WITH_WORKERS = ("search", "answer", "reproduce", "cluster")
-STAGES = {
-    "mlflow run": "train",
-    "cluster": "search",
-    "export": "search",
-    "push": "search",
-}  # where another than its name
+# the stage of a command whose name is another
+STAGES = {"mlflow run": "train", "cluster": "search", "export": "search", "push": "search"}
 
 CLOCK = """import os, time
 moment, step = map(float, os.environ["TMLM_FAULT_CLOCK"].split(":"))
@@ -220,6 +216,7 @@ class Lab:
             "TMLM_OFFLINE": "1",
             "TMPDIR": str(self.temporary),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes of a server that nothing here needs
             MARK: str(folder),
         }
         for name, words in (("empty", [*TMLM, "runs"]), ("searched", COMMANDS["search"])):  # the stores to start from
@@ -797,13 +794,8 @@ def main() -> int:
     try:
         for name in options.repeat:
             do(Case(*map(int, name.split(":"))), lab, known, folder)  # type: ignore[arg-type] # two of them
-        met = Counter(
-            {
-                case["number"]: case["state"] in ("survived", "broken")
-                for case in cases()
-                if case["seed"] == options.seed
-            }
-        )
+        of_seed = [case for case in cases() if case["seed"] == options.seed]
+        met = Counter({case["number"]: case["state"] in ("survived", "broken") for case in of_seed})
         number = 0
         while not options.repeat and met.total() < options.cases and time.monotonic() < until:
             if number not in met:
