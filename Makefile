@@ -41,14 +41,13 @@ slow: $(READY_DEV)  ## the tests that take minutes
 	pytest -m 'slow and not network' --loadscope-reorder
 
 cluster: $(READY_DEV)  ## searches on a head and nodes in network namespaces, with faults (as root on Linux; skipped elsewhere)
-	pytest -n 3 --dist load -rs -m 'network and not long' tests/cluster
+	pytest -n 3 --dist load -rs -m network tests/cluster
 
 browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (installs Playwright and, where it can, Chromium)
 	$(WITH_BROWSER) pytest -n 0 -rs -m browser tests/browser
 
 faults: $(READY_DEV)  ## inject faults into commands for MINUTES, and print what was survived; goes on where the last one stopped
 	python -m tests.faults --minutes $(MINUTES)
-	pytest -n 3 --dist load -rs -m 'network and long' tests/cluster
 
 fuzz: $(READY_DEV)  ## FUZZ_CASES hostile inputs for everything that reads files, records and answers
 	FUZZ_CASES=$(FUZZ_CASES) pytest --dist load --hypothesis-show-statistics tests/fuzz

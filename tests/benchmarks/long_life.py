@@ -127,7 +127,7 @@ def search(count: int, text: Path) -> None:
 
 def served(count: int, text: Path) -> None:
     run_id, port = api.train(text, hidden_size=4, epochs=1, threads=1).run_id, free_port()
-    model = ("-m", f"runs:/{run_id}/lstm-1x4", "--env-manager", "local", "--port", str(port))
+    model = ("-m", f"runs:/{run_id}/lstm-1x4", "--env-manager", "local", "--port", str(port), "--workers", "1")
     body, headers = json.dumps({"inputs": ["it has"], "params": {"length": 1}}), {"Content-Type": "application/json"}
 
     def request() -> None:
