@@ -142,7 +142,7 @@ def served(count: int, text: Path) -> None:
     with server(text.parent, os.environ, "mlflow", "models", "serve", *model):
         ask(f"http://127.0.0.1:{port}/ping")
         listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-        meter = Meter(count, next(each.pid for each in listening if each.laddr.port == port))
+        meter = Meter(count, next(each.pid for each in listening if each.laddr and each.laddr.port == port))
         threads = [threading.Thread(target=request) for _ in range(CONNECTIONS)]
         for thread in threads:
             thread.start()
