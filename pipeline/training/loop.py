@@ -349,7 +349,7 @@ class Training:
         """Restore the state that ``state_dict`` returned.
 
         The configuration must be the same except for the number of epochs and the time limit, which this training
-        keeps. ``facts`` must have the form STATE.
+        keeps. ``facts`` must have the form STATE. Raises ValueError for a training that has ended without a best epoch.
         """
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:
@@ -368,6 +368,8 @@ class Training:
         self.stopped = facts["stopped"]
         if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
             self.stopped = ""  # the limit was raised
+        if self.done and self.best is None:
+            raise ValueError("it has ended without a best epoch")
         self.partial_epoch = None
         if facts["under_way"] is not None:
             parts = group("under_way", tensors)
