@@ -363,7 +363,8 @@ def read_samples(run_id: str) -> list[dict[str, Any]]:
 
 def read_environment(run_id: str) -> dict[str, Any]:
     """The machine and the versions that a run has recorded; {} if they are missing or damaged."""
-    return as_dict(yaml.safe_load, read_text(run_id, "environment.yaml"), ENVIRONMENT)
+    found = as_dict(yaml.safe_load, read_text(run_id, "environment.yaml"), ENVIRONMENT)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def read_json(run_id: str, path: str, form: Form) -> dict[str, Any]:
