@@ -214,7 +214,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         ngram = best.result["ngram_val_perplexity"]
         levels = {f"n-grams {rounded(ngram)}": ngram}
         for row in subject.compared:
-            if row["label"] == YOURS:
+            if row["label"] == YOURS and row.get("val_perplexity"):
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
         charts = explorer(
