@@ -343,8 +343,9 @@ class _SearchSweep(Sweep[SearchRun]):
 
         of_text = recorded.has_tag("corpus.sha256", self.corpus.corpus_sha256)
         of_protocol = recorded.has_tag("protocol", self.config.preset)
-        yours = recorded.trainings(recorded.FINISHED, references.BY_A_PERSON, of_text, of_protocol)
-        if (best := min(yours, key=lambda run: run.metrics["result/val_perplexity"], default=None)) and best.result:
+        yours = recorded.FINISHED, references.BY_A_PERSON, of_text, of_protocol
+        best = next(recorded.trainings(*yours, order=recorded.BEST_FIRST), None)
+        if best and best.result:
             costs = {name: best.result[name] for name in COST_NAMES}
             rows.append({"label": YOURS, "name": best.name, "run_id": best.id, **costs, **_means([best.result])})
 

@@ -41,6 +41,7 @@ LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
 FINISHED = "attributes.status = 'FINISHED'"
+BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
@@ -266,13 +267,14 @@ def search_runs(
 ) -> Iterator[RecordedRun]:
     """The runs that meet all conditions (MLflow's syntax), page by page as they are needed.
 
-    Searches the store's experiment unless others are given, and leaves out runs in another format.
+    Searches the store's experiment unless others are given, and leaves out runs in another format. ``order`` is in
+    MLflow's syntax, too.
     """
     experiments, token, query = experiments or [setup().experiment_id], None, " and ".join(conditions)
     size = PAGE
     while True:
         with store_errors():
-            page = MlflowClient().search_runs(list(experiments), query, 1, size, [f"attributes.{order}"], token)
+            page = MlflowClient().search_runs(list(experiments), query, 1, size, [order], token)
         for run in map(_read, page):
             if not run.stage or run.tag("format") == str(FORMAT):
                 yield run

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,10 +160,15 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
 ):
     given: list[TrainingTask] = []
     trainings = recorded.trainings
-    yours = [training(number, metrics={"result/val_perplexity": 9.0 - number}) for number in range(2)]
-    monkeypatch.setattr(
-        recorded, "trainings", lambda *told, **more: yours if BY_A_PERSON in told else trainings(*told, **more)
-    )
+    yours = [training(number, metrics={"result/val_perplexity": 8.0 + number}) for number in range(2)]
+
+    def read(*told: str, **more: Any) -> Iterator[recorded.RecordedTraining]:
+        if BY_A_PERSON not in told:
+            return trainings(*told, **more)
+        assert more == {"order": recorded.BEST_FIRST}
+        return iter(yours)
+
+    monkeypatch.setattr(recorded, "trainings", read)
     config = SearchConfig(**TINY, confirm_seeds=2)
     again = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given))
     assert again.run_id == searched.run_id
@@ -171,7 +177,7 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
     assert again.result["front"] == searched.result["front"]
     assert [row["label"] for row in searched.result["compared"][-2:]] != [YOURS, ""]
     row, ngram = again.result["compared"][-2:]
-    assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[1].id, 3.6)
+    assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[0].id, 3.6)
     assert (ngram["macs_per_char"], ngram["mixture_val_perplexity"]) == (5 * 10 * 28 + 1322, None)
     pick = again.result["compared"][0]
     of_seeds = [recorded.read_result(each, "train") for each in searched.picks["small"].point.candidate.run_ids]

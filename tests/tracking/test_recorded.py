@@ -11,6 +11,7 @@ from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.names import VISIBLE
 from pipeline.tracking.recorded import (
+    BEST_FIRST,
     FINISHED,
     RESULT_FILE,
     RecordedTraining,
@@ -21,6 +22,7 @@ from pipeline.tracking.recorded import (
     listed_trainings,
     nested_trainings,
     run_of,
+    trainings,
 )
 from pipeline.tracking.store import set_tags
 from tests.labs import record
@@ -115,6 +117,14 @@ def test_trainings_are_chosen_by_words_text_and_number_from_all_pages(store, mon
     assert names("tiny") == ["gru-1x8-s0"]
     assert names(last[:6]) == names(corpus="novel")[:1] == ["gru-2x8-s0"]
     assert names(corpus="nov") == []
+
+
+def test_the_training_with_the_lowest_perplexity_comes_first(store):
+    for name, perplexity in {"worse": 9.0, "best": 3.5, "good": 4.0}.items():
+        run_id = record(name)
+        MlflowClient().log_metric(run_id, "result/val_perplexity", perplexity)
+    record("without")
+    assert [run.name for run in trainings(order=BEST_FIRST)] == ["best", "good", "worse", "without"]
 
 
 def test_trainings_that_diverged_are_found_and_others_that_failed_are_not(store):
