@@ -288,7 +288,7 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
 
 
 def _check_budget(given: Mapping[str, Any]) -> None:
-    """Raise ConfigError for --budget-seconds with an option that it replaces, or with a preset of fixed length."""
+    """Raise ConfigError for budget_seconds with an option that it replaces, or with a preset of fixed length."""
     if not (seconds := given.get("budget_seconds")):
         return
     for other in ("epochs", "budget_chars"):

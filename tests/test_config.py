@@ -1,6 +1,7 @@
 """What a configuration refuses, and what the presets decide."""
 
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import Field, fields, replace
@@ -22,6 +23,7 @@ from pipeline.config import (
     resolve,
 )
 from pipeline.errors import option_name
+from pipeline.support.files import ROOT
 
 CONFIGS = (ModelConfig, TrainConfig, CorpusConfig, SearchConfig)
 
@@ -77,6 +79,14 @@ def test_a_message_survives_the_way_from_a_worker_and_names_options_as_their_rea
         ModelConfig(equations="book", implementation="torch")
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
     assert refused.value.with_names(option_name).endswith("; it needs --implementation scratch")
+
+
+def test_no_message_names_an_option_that_only_python_has():
+    known = [field for config in CONFIGS for field in declared(config)]
+    of_commands = {field.name for field in known if not field.metadata.get("python_only")}
+    of_python = [option_name(name) for name in {field.name for field in known} - of_commands]
+    source = "".join(path.read_text() for path in (ROOT / "pipeline").rglob("*.py"))
+    assert [name for name in of_python if re.search(rf"{name}(?![\w-])", source)] == []
 
 
 def test_configurations_are_imported_without_torch():

@@ -81,7 +81,7 @@ class Corpus:
         whole = replace(self, last_chars=0)
         if last_chars > whole.train_chars:
             raise InputError(
-                f"--train-chars {last_chars:,} is more than the {whole.train_chars:,} training characters of "
+                f"train_chars {last_chars:,} is more than the {whole.train_chars:,} training characters of "
                 f"{self.name}; give at most as many, or 0 for all of them"
             )
         return replace(self, last_chars=last_chars)

@@ -149,8 +149,8 @@ class Experiment(Callback):
         if training.epochs != planned and training.config.schedule != "constant":
             raise InputError(
                 f"--epochs {training.epochs} is not possible: the learning rate schedule of this training was planned "
-                f"for {planned} epochs (--schedule {training.config.schedule}); the number can change only with a "
-                f"constant learning rate. Start a new training with --epochs {training.epochs}"
+                f"for {planned} epochs; the number can change only with a constant learning rate. Start a new training "
+                f"with --epochs {training.epochs}"
             )
         if training.epochs < done:
             raise InputError(

@@ -241,7 +241,7 @@ class Training:
             if self.best is None or point.val_perplexity < self.best.val_perplexity:
                 self.best = point
             elif self.config.patience and epoch - self.best.epoch >= self.config.patience:
-                self.stopped = self.stopped or f"--patience {self.config.patience}"
+                self.stopped = self.stopped or f"patience {self.config.patience}"
         return point
 
     def train_step(self, part: PartialEpoch, inputs: Tensor, targets: Tensor, *prior: Tensor) -> None:
@@ -306,7 +306,7 @@ class Training:
         """Raise TrainingDivergedError unless ``is_fine``."""
         if not is_fine:
             kept = f" (the checkpoint of epoch {self.best.epoch} is kept)" if self.best else ""
-            raise TrainingDivergedError(f"{problem}; lower --learning-rate, or set --clip{kept}")
+            raise TrainingDivergedError(f"{problem}; lower --learning-rate{kept}")
 
     def _time_is_up(self) -> bool:
         return bool(self.config.max_seconds) and self.seconds >= self.config.max_seconds

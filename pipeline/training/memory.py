@@ -62,7 +62,7 @@ def check_can_train(corpus: Corpus, model: ModelConfig, config: TrainConfig, wor
     train_chars, test_chars = (len(limited.split(config.preset, split)) for split in ("train", "test"))
     needed = training_bytes(model, config, len(corpus.vocabulary), train_chars, test_chars)
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters,"
-    _check(what, needed, "--hidden-size, --num-layers, --batch-size or --sequence-length")
+    _check(what, needed, "--hidden-size, --num-layers, --batch-size or sequence_length")
     if workers > 1:
         what, lower = f"{what} in {workers:,} workers at once", f"--workers to {most_workers(needed):,}"
         _check(what, workers * (WORKER_BYTES + needed), lower)

@@ -195,7 +195,7 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
     whole, part = corpus.baselines("stream"), last.baselines("stream")
     assert part["val"].ngram.bits_per_char > whole["val"].ngram.bits_per_char
     assert last.ngram("stream").entries == part["val"].ngram.entries
-    with pytest.raises(InputError, match=f"--train-chars 99,999 is more than the {corpus.train_chars:,} training"):
+    with pytest.raises(InputError, match=f"^train_chars 99,999 is more than the {corpus.train_chars:,} training"):
         corpus.limited(99_999)
 
 

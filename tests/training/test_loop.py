@@ -238,7 +238,7 @@ def test_patience_counts_the_epochs_since_the_best():
     training = scripted(start(STREAM | {"epochs": 9, "patience": 2}), [5.0, 4.0, 4.5, 3.9, 4.1, 3.9, 1.0])
     fit(training)
     assert training.best is not None
-    assert (training.best.epoch, len(training.history), training.stopped) == (4, 6, "--patience 2")
+    assert (training.best.epoch, len(training.history), training.stopped) == (4, 6, "patience 2")
 
 
 def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeypatch):
@@ -266,9 +266,7 @@ def test_a_loss_that_is_no_number_ends_with_the_reason_and_the_history_before_it
         if training.step == 2 * training.data.steps_per_epoch + 1:
             nn.init.constant_(training.model.output.bias, float("nan"))
 
-    with pytest.raises(
-        TrainingDivergedError, match=r"the loss is nan in epoch 3; lower --learning-rate, or set --clip"
-    ):
+    with pytest.raises(TrainingDivergedError, match=r"the loss is nan in epoch 3; lower --learning-rate \(the check"):
         fit(training, Calls(poison))
     assert [point.epoch for point in training.history] == [1, 2]
     assert training.best in training.history

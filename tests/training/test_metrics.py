@@ -45,7 +45,7 @@ def test_final_metrics_have_sections_and_other_fields_are_left_out():
         ({"epochs": 1}, "--max-seconds 5", False, "stream"),
         ({"preset": "best"}, "", False, "stream"),
         ({"preset": "report"}, "", False, "report"),
-        ({}, "--patience 10", True, "stream"),
+        ({}, "patience 10", True, "stream"),
         ({"epochs": 1}, "", True, ""),
         ({"train_chars": 50_000}, "", True, ""),
     ],
