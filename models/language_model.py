@@ -75,18 +75,18 @@ class LanguageModel(nn.Module):
         parts = range(CELLS[config.cell].state_parts)
         return state_of(tuple(new_zeros(config.num_layers, batch_size, config.hidden_size) for _ in parts))
 
-    def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
-        """ids (B, T) of any integer type, state or None (zeros) -> logits (B, T, V), state after the last character.
-
-        ``prior`` is only for a model on top of n-grams.
-        """
-        _, logits, state = self.network_and_model_logits(ids.long(), state, prior)
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """ids (B, T) of any integer type, state or None (zeros) -> logits (B, T, V), state after the last character."""
+        _, logits, state = self.network_and_model_logits(ids.long(), state)
         return logits, state
 
     def network_and_model_logits(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Logits of the network alone and of the whole model, here the same, and the new state; as ``forward``."""
+        """Logits of the network alone and of the whole model, here the same, and the new state; as ``forward``.
+
+        ``prior`` is only for a model on top of n-grams.
+        """
         hidden, state = self.hidden_states(ids, self.initial_state(ids.shape[0]) if state is None else state)
         logits = self.logits(hidden)
         return logits, logits, state

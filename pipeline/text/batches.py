@@ -48,14 +48,10 @@ def stream_batches(
         row 1   g h | i j | k l       so the state may be carried across (truncated BPTT)
 
     ``offset`` characters at the start are skipped, so that each pass may cut the text at other places; up to B - 1
-    characters at the end are dropped. ``ids`` (N, ...) may hold anything else per character, such as a prior. Raises
-    InputError for a text that is too short to fill the rows.
+    characters at the end are dropped. ``ids`` (N, ...), long enough to fill the rows, may hold anything else per
+    character, such as a prior.
     """
     length = (len(ids) - 1 - offset) // batch_size
-    if length < 1:
-        raise InputError(
-            f"{len(ids):,} characters cannot fill {batch_size} rows; lower --batch-size or use a longer text"
-        )
     inputs = ids[offset : offset + batch_size * length].unflatten(0, (batch_size, length))
     targets = ids[offset + 1 : offset + 1 + batch_size * length].unflatten(0, (batch_size, length))
     for start in range(0, length, sequence_length):

@@ -26,8 +26,8 @@ BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexit
 
 
 def ngram_name(result: Mapping[str, Any]) -> str:
-    """The n-gram model that a result is compared with, as in "the 5-gram"; up to recipe 3 it had a single order."""
-    return ngram_label(result["ngram_order"], result.get("single_ngram_order", result["ngram_order"]))
+    """The n-gram model that a result is compared with, as in "the 5-gram"."""
+    return ngram_label(result["ngram_order"], result["single_ngram_order"])
 
 
 def baselines(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:

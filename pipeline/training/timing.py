@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from models.complexity import closed_form
 from models.config import ModelConfig
 from models.decoding import Decoding
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, one_thread
 from models.generation import generate
 from models.language_model import LanguageModel
 from models.ngram import KneserNey
@@ -139,7 +139,7 @@ def time_training(
 
 
 def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair:
-    """Resolve options for a text; budget_seconds is converted to --budget-chars by timing some steps.
+    """Resolve options for a text; budget_seconds is converted to budget_chars by timing some steps.
 
     The timed model has the defaults for the preset's budget, the resolved one those for the converted budget. Raises
     ConfigError for a value that is not allowed, and InputError as ``check_can_train`` does.
@@ -220,6 +220,7 @@ def queue_seconds(seconds: Sequence[float], workers: int) -> float:
     return max(free)
 
 
+@one_thread()
 def generation_ms_per_char(
     models: Sequence[NGramModel | Callable[[], LanguageModel]], chars: int = CHARS, rounds: int = ROUNDS
 ) -> list[float]:
@@ -228,13 +229,10 @@ def generation_ms_per_char(
     The models take turns (A B C A B C), so that other load on the machine affects all of them. One network is in memory
     at a time: its function loads it again in each round. A first round is not timed.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     times: list[list[float]] = [[] for _ in models]
     for _ in range(rounds + 1):
         for each, spent in zip(models, times, strict=True):
             spent.append(1e3 * _writing_seconds(each if isinstance(each, NGramModel) else each(), chars) / chars)
-    torch.set_num_threads(threads)
     return [median(spent[1:]) for spent in times]
 
 

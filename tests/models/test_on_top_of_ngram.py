@@ -83,8 +83,11 @@ def test_a_given_evidence_replaces_the_tables():
     model = build(trained=True)
     text = np.append(HELD_OUT.numpy(), 0)
     prior = torch.cat(list(model.tables.about(text, 1, len(text))))[None]
-    torch.testing.assert_close(model(HELD_OUT[None], None, prior)[0], model(HELD_OUT[None])[0])
-    assert not torch.equal(model(HELD_OUT[None], None, 0 * prior)[0], model(HELD_OUT[None])[0])
+    by_tables, given, other = (
+        model.network_and_model_logits(HELD_OUT[None], None, each)[1] for each in (None, prior, 0 * prior)
+    )
+    torch.testing.assert_close(given, by_tables)
+    assert not torch.equal(other, by_tables)
 
 
 def test_a_model_with_row_lookup_reads_as_the_model_itself():

@@ -66,16 +66,3 @@ def test_every_character_is_read_once_in_rows_that_continue_from_batch_to_batch(
     assert torch.equal(inputs.flatten(), torch.arange(offset, offset + read))
     assert torch.equal(targets, inputs + 1)
     assert 0 <= (length - 1 - offset) - read <= batch_size - 1  # the last character is no input
-
-
-def test_the_example_that_is_drawn_beside_the_code():
-    text = torch.tensor([ord(character) for character in "abcdefghijklm"])
-    read = [["".join(map(chr, row)) for row in inputs.tolist()] for inputs, _ in stream_batches(text, 2, 2)]
-    assert read == [["ab", "gh"], ["cd", "ij"], ["ef", "kl"]]
-
-
-@pytest.mark.parametrize(("length", "offset"), [(0, 0), (1, 0), (8, 0), (12, 4), (8, 100)])
-def test_a_text_that_does_not_fill_the_rows_is_refused_naming_the_option(length, offset):
-    message = f"{length} characters cannot fill 8 rows; lower --batch-size or use a longer text"
-    with pytest.raises(InputError, match=message):
-        next(stream_batches(a_text(length), 8, 4, offset))
