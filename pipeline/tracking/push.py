@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -274,11 +275,10 @@ class _Transfer:
     def _register(self, runs: Sequence[RecordedRun]) -> tuple[list[str], list[str]]:
         """Copy the registered versions of runs, and their aliases; returns the aliases copied and those taken."""
         source, target, pushed, copied, taken = self.source.client, self.target.client, {run.id for run in runs}, [], []
-        for ours in source.search_registered_models():
-            name = equals("name", ours.name)
-            registered = source.search_model_versions(name, order_by=["version_number ASC"])
-            if not (versions := [version for version in registered if version.run_id in pushed]):
-                continue
+        registered = source.search_model_versions(order_by=["name ASC", "version_number ASC"])
+        of_runs = (version for version in registered if version.run_id in pushed)
+        for model, versions in groupby(of_runs, lambda version: str(version.name)):
+            name, ours = equals("name", model), source.get_registered_model(model)
             introduction = (ours.description or "").partition("\n\n|")[0]  # without the table of versions
             found = target.search_registered_models(name)
             theirs = found[0] if found else target.create_registered_model(ours.name, description=introduction)

@@ -1,6 +1,7 @@
 """Copies of runs in another store: equal to their source, found again, and never halves or doubles."""
 
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,11 @@ def test_what_was_copied_is_neither_overwritten_nor_copied_back(store, other):
         assert push(str(store / "mlruns"), "all")["copied"] == 0
 
 
-def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, other):
+def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, other, monkeypatch):
+    """Among more registered models than a page of the source's has."""
+    page_of_one = partialmethod(MlflowClient.search_registered_models, max_results=1)
+    monkeypatch.setattr(MlflowClient, "search_registered_models", page_of_one)
+    MlflowClient().create_registered_model("another")
     run = recorded.run_of(trained.run_id)
     register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
     first = push(str(other / "mlruns"), run.id)
