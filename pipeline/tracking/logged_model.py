@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -19,8 +19,7 @@ import pipeline.tracking.store  # noqa: F401
 # isort: split
 
 import mlflow
-from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.models import Model, infer_signature
 
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.support.files import ROOT
@@ -31,21 +30,9 @@ _importing = threading.Lock()
 OURS = ("models", "pipeline")  # the packages of which a logged model has copies
 SERVED_MODULE = "pipeline.tracking.served_model"
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what SERVED_MODULE needs
-SERVED_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
 
-SIGNATURE = ModelSignature(  # prompts in, texts out, and the options of `tmlm sample`
-    inputs=Schema([ColSpec(DataType.string)]),
-    outputs=Schema([ColSpec(DataType.string)]),
-    params=ParamSchema(
-        [
-            ParamSpec("length", DataType.long, DEFAULT_LENGTH),
-            *(
-                ParamSpec(option.name, SERVED_TYPES[type(option.default)], option.default)
-                for option in fields(Decoding)
-            ),
-        ]
-    ),
-)
+# prompts in, texts out, and the options of `tmlm sample`
+SIGNATURE = infer_signature([""], [""], {"length": DEFAULT_LENGTH, **asdict(Decoding())})
 
 
 def log_model(run_id: str, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
