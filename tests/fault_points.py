@@ -1,8 +1,7 @@
 """Run a command whose process is killed at a chosen moment: python -m tests.fault_points MOMENT NUMBER COMMAND ...
 
 When the command reaches MOMENT for the NUMBER-th time, it ends as by kill -9. For a worker of a search, MOMENT is
-trial/MOMENT or confirmation/MOMENT; a NUMBER such as 1x2 is the first time in each of two such tasks, and a number
-without x that in one task only.
+trial/MOMENT or confirmation/MOMENT: the worker of one such task ends so.
 """
 
 import os
@@ -23,7 +22,7 @@ PLACES = {  # the function that is called at each moment
     "registered": "pipeline.tracking.registry.register",
 }
 WORK = "pipeline.stages.tasks.do"  # the function that a worker runs
-IN_WORKER = "TMLM_TEST_FAULT"  # variable: role|moment|number|times|folder that counts
+IN_WORKER = "TMLM_TEST_FAULT"  # variable: role|moment|number|a file that is there once the moment was met
 
 
 def die() -> None:
@@ -50,12 +49,11 @@ def do(task: Any, report: Any) -> Any:
     """Replace pipeline.stages.tasks.do in a worker, which meets a fault while it works."""
     from pipeline.stages import tasks
 
-    role, moment, number, times, folder = os.environ[IN_WORKER].split("|")
+    role, moment, number, mark = os.environ[IN_WORKER].split("|")
 
     def act() -> None:
-        marks = len(list(Path(folder).iterdir()))
-        if marks < int(times):
-            Path(folder, str(marks)).touch(exist_ok=False)
+        if not Path(mark).exists():
+            Path(mark).touch(exist_ok=False)
             die()
 
     if getattr(task, "role", "") == role:
@@ -73,18 +71,17 @@ def main(moment: str, number: str, *words: str) -> None:
         return
     from tests import fault_points
 
-    number, _, times = number.partition("x")
     with tempfile.TemporaryDirectory(prefix="tmlm-fault-") as folder:
-        os.environ[IN_WORKER] = "|".join([*moment.split("/"), number, times or "1", folder])
+        mark = Path(folder, "met")
+        os.environ[IN_WORKER] = "|".join([*moment.split("/"), number, str(mark)])
         owner, _, name = WORK.rpartition(".")
         getattr(resolve_name(owner), name)  # fails if it was renamed
         vars(resolve_name(owner))[name] = fault_points.do  # by a name that a worker can import
         try:
             main.main()
         finally:
-            met = len(list(Path(folder).iterdir()))
-            if met < int(times or "1"):
-                sys.exit(f"{moment} {number} was met {met} times")  # else a test would pass without its fault
+            if not mark.exists():
+                sys.exit(f"{moment} {number} was not met")  # else a test would pass without its fault
 
 
 if __name__ == "__main__":

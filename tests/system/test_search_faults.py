@@ -90,15 +90,6 @@ def test_a_worker_that_is_killed_costs_its_trial_a_moment_and_the_search_goes_on
     assert {run["status"] for run in checkout.runs()} == {"FINISHED"}
 
 
-def test_a_configuration_that_kills_its_process_twice_is_left_alone(checkout):
-    done = search(checkout, "twice", 3, 1, "trial/figures", "1x2")
-    assert done.returncode == 0, done.stdout
-    (failed,) = [trial for trial in trials_of(checkout, "twice") if trial.state.name == "FAIL"]
-    assert attributes(failed)["losses"] == {"killed": 2}
-    assert attributes(failed)["failure"].endswith("it was lost before, so it is not tried again")
-    assert failed.params not in [trial.params for trial in check(checkout, "twice", 3)]
-
-
 def test_kill_9_of_the_parent_between_two_statements_time_after_time(checkout):
     """Each command gets further than the one before: what was left is continued first, as the same trials."""
     for moment, number in (("asked", 1), ("asked", 5), ("taken", 2), ("registered", 2)):
