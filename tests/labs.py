@@ -15,18 +15,11 @@ from mlflow.tracking._tracking_service import utils
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
+from pipeline.tracking.relocation import PATH_COLUMNS
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step
 from pipeline.tracking.store import _setup, setup
 
-# table and column of every artifact address in MLflow's database
-ADDRESSES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
 TINY: dict[str, Any] = {
     "hidden_size": 8, "epochs": 2, "batch_size": 32, "sequence_length": 16, "precision": "fp32", "sample_every": 1,
 }  # fmt: skip
@@ -85,7 +78,7 @@ def copy_store(source: Path, target: Path) -> None:
     """Copy a store and its artifacts as if they had been recorded in the target folder."""
     shutil.copytree(source / "mlruns", target / "mlruns")
     with closing(sqlite3.connect(target / "mlruns" / "mlflow.db")) as connection, connection:
-        for table, column in ADDRESSES:
+        for table, column in PATH_COLUMNS:
             connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(target)))
     for result in target.rglob("result.json"):
         result.write_text(result.read_text().replace(str(source), str(target)))
