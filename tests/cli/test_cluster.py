@@ -62,7 +62,9 @@ def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
     assert (code, "already" in error) == (2, True)
 
 
-def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(monkeypatch, tmp_path):
+def test_a_cluster_is_served_with_new_keys_to_who_has_them_and_its_stores_password_in_the_environment(
+    monkeypatch, tmp_path
+):
     given: dict[str, Any] = {}
 
     def supervise(commands, environment, say, when_ready):
@@ -76,14 +78,8 @@ def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there
     assert code == 0
     assert given["environment"]["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@host/db"
     assert "secret" not in printed + error + str(given["commands"])
-
-
-def test_keys_are_made_when_a_cluster_is_served_and_asked_for_by_scheduler_and_mlflow(monkeypatch, tmp_path):
-    given: dict[str, Any] = {}
-    monkeypatch.setattr("pipeline.cluster.processes.supervise", lambda commands, *rest, **more: given.update(commands))
-    monkeypatch.setattr("pipeline.tracking.store.root", lambda: tmp_path)
-    assert run("cluster", "serve", "--host", "127.0.0.1")[0] == 0
     certificate = str(tmp_path / "keys" / "certificate.pem")
-    assert {"tls", "--tls-ca-file", certificate, "--no-dashboard"} <= set(given["scheduler"])
+    assert {"tls", "--tls-ca-file", certificate, "--no-dashboard"} <= set(given["commands"]["scheduler"])
     assert stat.S_IMODE((tmp_path / "mlruns" / "cluster").stat().st_mode) == 0o700
-    assert f"--ssl-ca-certs {certificate} --ssl-cert-reqs {ssl.CERT_REQUIRED:d}" in " ".join(given["MLflow server"])
+    server = " ".join(given["commands"]["MLflow server"])
+    assert f"--ssl-ca-certs {certificate} --ssl-cert-reqs {ssl.CERT_REQUIRED:d}" in server

@@ -14,6 +14,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -28,6 +29,7 @@ from pipeline.tracking.ui import links as links_module
 from pipeline.tracking.ui import views
 from tests.checkout import ROOT, free_port
 from tests.databases import standing_in
+from tests.labs import record
 from tests.limits import SLACK
 
 SECRET = "postgresql+standin://u:a/secret@host/db"
@@ -135,7 +137,7 @@ def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path,
 # --- what is opened ---------------------------------------------------------------------------------------------------
 
 DIGEST = "ab" * 32
-TEXT = {"corpus": "topics", "corpus.sha256": DIGEST}
+TEXT: dict[str, Any] = {"corpus": "topics", "corpus.sha256": DIGEST}
 SIDE = "workflowType=machine_learning"
 VIEW = f"/#/experiments/0/runs?{SIDE}&viewStateShareKey="
 
@@ -150,24 +152,18 @@ def opened(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return addresses
 
 
-def recorded(stage: str, **tags: str) -> str:
-    """The id of a finished run."""
-    with tracked_run(stage, f"{stage}-x", {**TEXT, **tags}) as run:
-        return run.id
-
-
 def path_to(what: str) -> str:
     return "/#" + ui.link_to(what).partition("/#")[2]
 
 
 def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
-    recorded("train", role="trial")
+    record("trial", role="trial", **TEXT)
     assert path_to("") == path_to("models") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
-    training = recorded("train")
+    training = record("training", **TEXT)
     curves = f"/#/experiments/0/runs/{training}/model-metrics?{SIDE}"
     assert path_to(training[:8]) == path_to("latest") == curves
-    assert path_to(recorded("pipeline", trained_run=training)) == curves
-    search = recorded("search", study="tiny")
+    assert path_to(record("a main job", "pipeline", trained_run=training)) == curves
+    search = record("a search", "search", study="tiny")
     assert path_to("tiny") == path_to(search) == f"{VIEW}search-{search[:8]}&compareRunsMode=CHART"
     for kind in ui.OF_A_TEXT:
         assert path_to(kind) == f"{VIEW}{views.key(kind, DIGEST)}&compareRunsMode=CHART"
@@ -184,7 +180,7 @@ def test_the_first_training_is_shown_while_it_runs_and_before_it_the_list_of_run
 
 def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(opened, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
-    run = recorded("reproduce")
+    run = record("a reproduction", "reproduce")
     address = f"http://127.0.0.1:5000/#/experiments/0/runs/{run}?{SIDE}"
     assert said("ui", run, "--no-open") == f"{address}\n"
     assert opened == []

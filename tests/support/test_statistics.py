@@ -94,7 +94,8 @@ def test_a_verdict_needs_an_interval_over_both_without_zero(low, high, verdict):
     assert PairedComparison(one, one, Estimate((low + high) / 2, low, high)).verdict == verdict
 
 
-def test_differences_have_students_interval_of_seeds_and_the_bootstraps_of_the_text():
+def test_differences_have_students_interval_of_seeds_the_bootstraps_of_the_text_and_one_by_both():
+    """Of both, the squared distances to the ends add up."""
     differences = np.random.default_rng(0).normal(-0.1, 1.0, (3, 4000))
     found = paired(differences, block=50)
     means = differences.mean(axis=1)
@@ -102,10 +103,6 @@ def test_differences_have_students_interval_of_seeds_and_the_bootstraps_of_the_t
     half = 4.303 * means.std(ddof=1) / 3**0.5
     assert found.over_seeds.low == pytest.approx(means.mean() - half, rel=1e-3)
     assert found.over_text.mean == pytest.approx(differences.mean())
-
-
-def test_the_squared_distances_to_the_ends_of_both_intervals_add_up():
-    found = paired(np.random.default_rng(0).normal(-0.1, 1.0, (3, 4000)), block=50)
     squares = [(each.mean - each.low) ** 2 for each in (found.over_seeds, found.over_text) if each.low is not None]
     assert found.over_both.low == pytest.approx(found.over_both.mean - sum(squares) ** 0.5)
 

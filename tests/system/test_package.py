@@ -33,18 +33,8 @@ def test_the_wheel_works_in_an_empty_environment_from_another_folder(tmp_path):
     run(sys.executable, "-m", "build", "--outdir", tmp_path, folder=checkout.folder)
     (wheel,) = tmp_path.glob("*.whl")
     run("git", "init", "--quiet", ".")
-    run(
-        "git",
-        "-c",
-        "user.name=u",
-        "-c",
-        "user.email=u@example.org",
-        "commit",
-        "--quiet",
-        "--allow-empty",
-        "-m",
-        "theirs",
-    )
+    somebody = ("-c", "user.name=u", "-c", "user.email=u@example.org")
+    run("git", *somebody, "commit", "--quiet", "--allow-empty", "-m", "theirs")
     run(sys.executable, "-m", "venv", "env")
     run("pip", "install", "--quiet", wheel)
 

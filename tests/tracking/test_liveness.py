@@ -5,9 +5,7 @@ import re
 import socket
 import subprocess
 import time
-from pathlib import Path
 
-import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -19,8 +17,7 @@ from pipeline.tracking import runs as runs_module
 from pipeline.tracking import store as store_module
 from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.store import setup
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.test_processes import tags_of
 
 
 def open_run(**tags: str) -> str:
@@ -30,13 +27,6 @@ def open_run(**tags: str) -> str:
         "0", tags=names.recorded_tags({**processes.process_tags(), "format": FORMAT, **tags})
     )
     return str(run.info.run_id)
-
-
-def tags_of(process: subprocess.Popen) -> dict[str, str]:
-    """The tags of another process."""
-    started = psutil.Process(process.pid).create_time()
-    ticks = processes.start_ticks(process.pid)
-    return {"process.pid": str(process.pid), "process.started": f"{started:.2f}", "process.ticks": str(ticks)}
 
 
 def status_of(run_id: str) -> str:

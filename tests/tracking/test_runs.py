@@ -82,16 +82,21 @@ def test_a_run_that_another_machine_has_resumed_is_not_ended_by_this_process(sto
         pass
 
 
-def test_a_run_says_what_made_it_and_one_inside_another_is_its_child(store):
+def test_a_run_says_what_made_it_and_one_inside_another_is_its_child_with_its_own_datasets(store):
     of_text = {"corpus": "topics"}
     with runs.tracked_run("pipeline", "p", {}) as parent, runs.tracked_run("train", "lstm-1x8-s0", of_text) as run:
-        pass
+        parent.datasets([Dataset("a text", "digest", "https://host/text", "train")])
     recorded = MlflowClient().get_run(run.id)
     tags = bare_tags(recorded.data.tags)
     assert (recorded.info.run_name, tags["stage"], tags["corpus"]) == ("lstm-1x8-s0", "train", "topics")
     assert (tags["process.pid"], tags["mlflow.parentRunId"]) == (str(os.getpid()), parent.id)
     assert float(tags["process.started"]) > 0
     assert tags["git.dirty"] in ("true", "false")
+    of_parent, of_child = (MlflowClient().get_run(each.id).inputs for each in (parent, run))
+    assert of_parent is not None
+    assert [each.dataset.name for each in of_parent.dataset_inputs] == ["a text"]
+    assert of_child is None or not of_child.dataset_inputs
+    assert json.loads(of_parent.dataset_inputs[0].dataset.source) == {"url": "https://host/text"}
 
 
 def test_parameters_are_recorded_once_they_are_known_and_left_as_mlflow_run_has_logged_them(store, monkeypatch):
@@ -172,13 +177,3 @@ def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():
         p.name: p.default for p in cli.commands["sample"].params if p.name not in ("model", "prompts", "as_json")
     }
     assert {spec.name: spec.default for spec in SIGNATURE.params.params} == options
-
-
-def test_a_dataset_belongs_to_the_run_that_logs_it_though_a_child_is_open(store):
-    with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("train", "child", {}) as child:
-        parent.datasets([Dataset("a text", "digest", "https://host/text", "train")])
-    of_parent, of_child = (MlflowClient().get_run(run.id).inputs for run in (parent, child))
-    assert of_parent is not None
-    assert [each.dataset.name for each in of_parent.dataset_inputs] == ["a text"]
-    assert of_child is None or not of_child.dataset_inputs
-    assert json.loads(of_parent.dataset_inputs[0].dataset.source) == {"url": "https://host/text"}

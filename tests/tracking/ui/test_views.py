@@ -18,13 +18,16 @@ ALL = (*views.of_text("a text", DIGEST), views.search("a study", "a text", PAREN
 
 
 @pytest.mark.parametrize("view", ALL, ids=lambda view: view.key)
-def test_a_view_is_an_experiment_tag_that_unpacks_to_its_state(view):
+def test_a_view_is_an_experiment_tag_that_unpacks_to_its_state_whose_columns_runs_record(view):
     key, value = view.tag
     assert key == f"mlflow.sharedViewState.{view.key}"
     stored = json.loads(value)
     assert stored["name"] == view.name
     assert json.loads(zlib.decompress(base64.b64decode(stored["state"].removeprefix("deflate;")))) == view.state
     assert len(value) <= 5000, "MLflow's limit for a tag of an experiment"
+    metrics = [column[9:-1] for column in view.state["selectedColumns"] if column.startswith("metrics.")]
+    assert metrics
+    assert set(metrics) <= set(views.METRICS)
 
 
 def test_views_of_different_texts_and_searches_have_different_keys():
@@ -47,10 +50,3 @@ def test_the_views_know_every_metric_that_a_training_records():
     recorded = epoch_metrics(point, "report") | final_metrics(result)
     recorded |= size_metrics(closed_form(ModelConfig(), 28), 1)
     assert set(views.METRICS) == set(recorded)
-
-
-@pytest.mark.parametrize("view", ALL, ids=lambda view: view.key)
-def test_the_columns_of_a_view_are_metrics_that_runs_record(view):
-    metrics = [column[9:-1] for column in view.state["selectedColumns"] if column.startswith("metrics.")]
-    assert metrics
-    assert set(metrics) <= set(views.METRICS)
