@@ -43,7 +43,8 @@ import optuna
 import psutil
 from safetensors.numpy import load_file
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.checkout import ROOT, free_port
+
 MARK = "TMLM_FAULT_LAB"  # variable by which the processes of a lab are known
 COMMAND_SECONDS = 400  # after which a command counts as hanging
 SIGNAL_SECONDS = 5.0  # from a signal to the end of a command
@@ -148,11 +149,6 @@ def mount(*words: str | Path) -> None:
 
 def unmount(path: Path) -> bool:
     return subprocess.run(["umount", "--lazy", path], stderr=subprocess.DEVNULL).returncode == 0
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

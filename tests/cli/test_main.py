@@ -42,8 +42,10 @@ def test_the_help_lists_commands_and_the_options_of_a_training_by_what_they_deci
     assert headings == ["Options", *cli.sections, "Text", "Model", "Training", "Machine", "Record", "Other options"]
 
 
-def test_options_are_checked_before_the_text_is_looked_for():
-    _, _, err = run("train", "--corpus", "no-such-file.txt", "--hidden-size", "0")
+@pytest.mark.parametrize("command", ["train", "pipeline"])
+def test_options_are_checked_before_the_text_is_looked_for(command):
+    code, out, err = run(command, "--corpus", "no-such-file.txt", "--hidden-size", "0")
+    assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("Error: --hidden-size is 0; ")
 
 

@@ -35,10 +35,10 @@ def test_four_characters_name_a_run_unless_several_ids_begin_with_them(store, mo
     assert find("abcd0").id == first
 
 
-@pytest.mark.parametrize("reference", ["", "abc", "latest~x", "%%%%", "it's", 'it\'s "best"', "a\0b", "no/such/file"])
-def test_what_names_no_run_is_refused_with_what_may_be_given(store, reference):
-    with pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; give a run id or its first 4 or more"):
-        find(reference)
+def test_what_names_no_run_is_refused_with_what_may_be_given(store):
+    for reference in ("", "abc", "latest~x", "%%%%", "it's", 'it\'s "best"', "a\0b", "no/such/file"):
+        with pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; give a run id or its first 4 or more"):
+            find(reference)
 
 
 def test_latest_counts_back_over_finished_trainings_alone(store):
@@ -95,12 +95,6 @@ def test_what_a_reference_names_is_said_unless_it_is_a_full_id(trained, caplog):
         TrainedModel.find(reference)
     said = f"lstm-1x8-s0-topics on topics, run {trained.run_id[:8]}"
     assert caplog.messages == [said, said, f"lstm-1x8-s0 on topics, {file}"]
-
-
-@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "runs:/" + "0" * 32 + "/model"])
-def test_a_model_that_is_not_there_is_refused_in_words(store, model):
-    with pytest.raises(InputError, match="MODEL"):
-        checkpoint_of(model)
 
 
 def test_a_run_that_is_about_a_training_stands_for_it_and_a_search_for_its_knee(trained):

@@ -10,12 +10,13 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
-from pipeline.support.processes import process_tags
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded
-from pipeline.tracking.names import bare_tags, recorded_tag, recorded_tags
+from pipeline.tracking.names import bare_tags
+from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, leave_out_repeats, parent_run, run_step, same_text, step_key
+from tests.tracking.test_liveness import open_run
 
 
 def step(inputs: dict[str, Any], reuse: bool = True) -> Step:
@@ -29,7 +30,13 @@ def test_a_key_follows_the_stage_and_its_inputs():
 
 
 def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(store):
+    def fail(run: TrackedRun) -> dict[str, Any]:
+        run.json(recorded.RESULT_FILE, {"value": 0})
+        raise ValueError("half way")
+
     first = step({"corpus": "x"})
+    with pytest.raises(ValueError, match="half way"):
+        run_step("prepare", "a step", {"corpus": "x"}, {}, fail, reuse=False)
     again = step({"corpus": "x"})
     assert (first.reused, again.reused, again.run_id) == (False, True, first.run_id)
     assert again.result == first.result == recorded.read_result(first.run_id, "")
@@ -56,11 +63,7 @@ def test_of_two_finished_runs_of_one_training_the_one_that_is_counted_stays_fini
 
 def training_that_could_not_end(parent: str, host: str) -> str:
     """The id of a nested training that is RUNNING, by a process of that machine."""
-    process = {recorded_tag(name): value for name, value in process_tags().items()}
-    of_a_training = {"process.host": host, "stage": "train", "format": recorded.FORMAT, "mlflow.parentRunId": parent}
-    tags = {**process, **recorded_tags(of_a_training)}
-    run_id: str = MlflowClient().create_run("0", tags=tags).info.run_id
-    return run_id
+    return open_run(**{"process.host": host, "stage": "train", "mlflow.parentRunId": parent})
 
 
 def test_a_run_that_is_reopened_or_ends_leaves_no_training_running_that_could_not_record_its_end(store):
