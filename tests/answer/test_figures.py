@@ -8,7 +8,7 @@ from matplotlib.text import Annotation
 
 from pipeline.answer import figures
 from pipeline.support import plotting
-from tests.answer.made_up import made_up
+from tests.figures import findings
 from tests.pictures import figures_drawn
 
 PICTURES = {"answer": figures.answer_picture, "costs": figures.costs_picture}
@@ -17,7 +17,7 @@ PICTURES = {"answer": figures.answer_picture, "costs": figures.costs_picture}
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, Figure]:
     with pytest.MonkeyPatch.context() as patch:
-        kept, found = figures_drawn(patch), made_up()
+        kept, found = figures_drawn(patch), findings()
         for draw in PICTURES.values():
             draw(found)
     return dict(zip(PICTURES, kept, strict=True))
@@ -51,4 +51,4 @@ def test_every_order_and_size_is_labelled_and_pythons_part_of_the_time_is_told(d
     for panel in (0, 1):
         named = {each.get_text() for each in labels(drawn["costs"], panel)}
         assert named >= {"2-gram", "3", "8", "all orders", "LSTM 1x16", "192", "LSTM 1x8 on n-grams"}
-    assert "Python takes 0.12" in drawn["costs"].axes[1].get_xlabel()
+    assert "Python takes 0.13" in drawn["costs"].axes[1].get_xlabel()

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from pipeline.answer.findings import Segment, percent, segments
-from tests.answer.made_up import comparison, made_up
+from tests.answer.comparisons import comparison
+from tests.figures import findings
 
 
 def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_other():
-    found = made_up()
+    found = findings()
     steady = tuple(replace(each, test=(3.5, 3.5, 3.5)) if each.family == "on top" else each for each in found.trained)
     found = replace(found, trained=steady)
     assert found.spread("size").degrees_of_freedom == 2 * 7
@@ -20,18 +21,19 @@ def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_othe
 
 
 def test_sizes_are_cut_where_the_curves_cross_and_a_side_is_ahead_where_an_interval_decides():
-    found = made_up()
+    found = findings()
+    rivals = [each for each in found.rivals if each.unit == "numbers"]
+    smallest, _, before, after, largest = (each.size for each in rivals)
 
     def at_five_sizes(half: float) -> list[Segment]:
-        differences = (0.2, 0.1, 0.1, -0.1, -0.1)
-        pairs = zip(found.rivals, differences, strict=False)
-        rivals = tuple(replace(each, comparison=comparison(mean, half)) for each, mean in pairs)
-        return segments(replace(found, rivals=rivals), "numbers")
+        pairs = zip(rivals, (0.2, 0.1, 0.1, -0.1, -0.1), strict=True)
+        compared = tuple(replace(each, comparison=comparison(mean, half)) for each, mean in pairs)
+        return segments(replace(found, rivals=compared), "numbers")
 
     for half, side in ((0.05, "ahead"), (0.15, "open")):
         first, second = at_five_sizes(half)
         assert [first.side, second.side] == ["behind", side]
-        assert (first.low, first.high, second.high) == pytest.approx((3_400, (26_000 * 84_500) ** 0.5, 176_000))
+        assert (first.low, first.high, second.high) == pytest.approx((smallest, (before * after) ** 0.5, largest))
         assert second.changes == (percent(-0.1), percent(-0.1))
     (level,) = at_five_sizes(0.25)
-    assert (level.side, level.low, level.high, len(level.changes)) == ("open", 3_400, 176_000, 5)
+    assert (level.side, level.low, level.high, len(level.changes)) == ("open", smallest, largest, 5)
