@@ -17,11 +17,11 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import intersection_search_space
 from optuna.study import Study, StudyDirection
@@ -201,7 +201,7 @@ class KnownCostSampler(BaseSampler):
         enqueued = trial.system_attrs.get("fixed_params", {})
         if not search_space or all(name in enqueued for name in search_space):
             return {}
-        space = CandidateSpace({name: range_of(name, distribution) for name, distribution in search_space.items()})
+        space = CandidateSpace(cast(dict[str, Distribution], search_space))
         fixed = {
             name: x for name in space.ranges if (x := internal_value(space.ranges[name], enqueued, name)) is not None
         }
@@ -342,7 +342,10 @@ class _Proposal:
 
     def _priced(self, points: Array, fixed: Mapping[str, float]) -> Candidates:
         """Candidates without duplicates, with the fixed parameters in place."""
-        points = np.unique(self.space.pinned(points, fixed), axis=0)
+        points = points.copy()
+        for i, name in enumerate(self.space.ranges):
+            points[:, i] = fixed.get(name, points[:, i])
+        points = np.unique(points, axis=0)
         return Candidates(points, self._prices(points))
 
     def _within_budget(self, candidates: Candidates) -> Candidates:
@@ -443,13 +446,6 @@ class _Proposal:
             success=SuccessModel(inputs[decided], ~failed[decided], self.categorical) if failed.any() else None,
             normals=self.generator.standard_normal((POSTERIOR_SAMPLES, int(usable.sum()))),
         )
-
-
-def range_of(name: str, distribution: BaseDistribution) -> Distribution:
-    """Check that a distribution is supported, for type checkers too. Raises ValueError if it is not."""
-    if isinstance(distribution, CategoricalDistribution | FloatDistribution | IntDistribution):
-        return distribution
-    raise ValueError(f"parameter {name} has a {type(distribution).__name__}, which KnownCostSampler does not know")
 
 
 def point_of(space: CandidateSpace, trial: FrozenTrial) -> tuple[float, ...] | None:

@@ -51,14 +51,6 @@ class CandidateSpace:
             for (name, range_), x in zip(self.ranges.items(), point, strict=True)
         }
 
-    def pinned(self, points: Array, fixed: Mapping[str, float]) -> Array:
-        """Replace the ``fixed`` parameters, given as Optuna's internal values, in points (N, D)."""
-        points = points.copy()
-        for i, name in enumerate(self.ranges):
-            if name in fixed:
-                points[:, i] = fixed[name]
-        return points
-
 
 def _size(range_: Distribution) -> float:
     if isinstance(range_, CategoricalDistribution):

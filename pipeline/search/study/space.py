@@ -15,6 +15,7 @@ from itertools import product
 from math import prod
 from typing import Any, get_args
 
+import numpy as np
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -178,9 +179,5 @@ def _grid(values: Distribution) -> list[Any]:
         while 2 * doubled[-1] < values.high:
             doubled.append(2 * doubled[-1])
         return [*doubled, values.high]
-    shares = [index / (GRID_FLOATS - 1) for index in range(GRID_FLOATS - 1)]
-    if values.log:
-        inner = [values.low * (values.high / values.low) ** share for share in shares]
-    else:
-        inner = [values.low + (values.high - values.low) * share for share in shares]
-    return [*inner, values.high]  # not computed: rounding could exceed it
+    spaced = np.geomspace if values.log else np.linspace  # both end with ``high`` itself, unrounded
+    return list(map(float, spaced(values.low, values.high, GRID_FLOATS)))
