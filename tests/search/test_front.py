@@ -105,21 +105,6 @@ def test_the_hypervolume_by_trial_grows_and_a_failed_trial_adds_nothing():
     assert hypervolume_by_trial(trials, REFERENCE) == pytest.approx([0, 20, 20, 40])
 
 
-# --- picks -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_picks_are_the_smallest_near_the_best_the_knee_and_the_best():
-    chosen = picks(evaluate_front(ALL, REFERENCE))
-    assert {name: pick.point.candidate.name for name, pick in chosen.items()} == {
-        "small": "small", "knee": "knee", "best": "best",
-    }  # fmt: skip
-    small, knee, best = (pick.sentence for pick in chosen.values())
-    assert f"validation perplexity 4.61 ± {chosen['small'].point.val.half:.2f} over 3 seeds, test 4.70 ±" in small
-    assert small.endswith("best needs 8 times as many MACs for 4.3 % less perplexity.")
-    assert "it needs 10 times as many MACs for 45 % less perplexity than tiny;" in knee
-    assert best.endswith("has the lowest validation perplexity of 5 configurations.")
-
-
 # --- fronts of two objectives ----------------------------------------------------------------------------------------
 
 CORNER = (10.0, 10.0)

@@ -6,7 +6,7 @@ masks, the state that is carried, batches) is for tests/training/test_loop.py an
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -196,10 +196,6 @@ SLOW_MOMENTS = (
 )  # fmt: skip
 
 
-def some_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
-
-
 RUNS: dict[str, Callable[[Path], str]] = {
     "finished": lambda text: train(text, TINY).run_id,
     "stopped": lambda text: killed(text, TINY, stop_in_an_epoch),
@@ -210,7 +206,9 @@ RUNS: dict[str, Callable[[Path], str]] = {
 finished, stopped, cut, timed_out, two_epochs = map(copy_of, RUNS)
 
 
-@pytest.mark.parametrize("moment", some_slow(MOMENTS, SLOW_MOMENTS))
+@pytest.mark.parametrize(
+    "moment", [pytest.param(each, marks=[pytest.mark.slow] if each in SLOW_MOMENTS else ()) for each in MOMENTS]
+)
 def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, expected, moment):
     run_id = killed(small_text, TINY, MOMENTS[moment])
     step = train_stage.resume(run_id, {})
@@ -265,22 +263,20 @@ def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small
     assert_same(stopped, expected)
 
 
-def test_a_training_of_two_versions_of_torch_is_nobody_elses_result(stopped, small_text, monkeypatch, caplog):
+def test_a_training_of_two_versions_of_torch_is_nobody_elses_result_and_has_both_environments(
+    stopped, small_text, monkeypatch, caplog
+):
     before = bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "")
-    monkeypatch.setattr("torch.__version__", "99.0.0")
-    train_stage.resume(stopped, {})
-    assert "it may not be bit-identical" in caplog.text
-    with pytest.raises(TrainedAnewError):
-        reuse(small_text, TINY, monkeypatch)
-    assert bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "") != before
-
-
-def test_the_environment_of_each_part_of_a_training_is_kept(stopped, monkeypatch):
     first = recorded.read_text(stopped, "environment.yaml")
+    monkeypatch.setattr("torch.__version__", "99.0.0")
     monkeypatch.setattr(machine, "environment", lambda: {"python": "4.0"})
     train_stage.resume(stopped, {})
+    assert "it may not be bit-identical" in caplog.text
     assert recorded.read_text(stopped, "environment.yaml") == first
     assert recorded.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
+    assert bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "") != before
+    with pytest.raises(TrainedAnewError):
+        reuse(small_text, TINY, monkeypatch)
 
 
 # --- what may change, and what may not -------------------------------------------------------------------------------

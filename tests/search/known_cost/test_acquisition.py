@@ -12,7 +12,8 @@ from tests.search.known_cost.observations import observations
 
 def test_expected_hypervolume_improvement_is_the_mean_over_draws():
     draws = np.random.default_rng(0).standard_normal(200_000)
-    front_cost, front = np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.5, 1.0, 0.3, 1.2])
+    front_cost = np.array([1.0, 2.0, 4.0, 3.0, 2.0, 6.0])  # the last three are beaten, and beyond the limit
+    front = np.array([1.5, 1.0, 0.3, 1.2, 1.4, 0.1])
     edges, levels = acquisition.front_segments(front_cost, front, 2.0, 5.0)
     cost, mean, std = np.array([0.5, 1.7, 4.5, 6.0]), np.array([1.4, 0.9, 0.5, 0.1]), np.array([0.3, 0.5, 0.4, 0.2])
     found = acquisition.expected_hypervolume_improvement(cost, mean, std, edges, levels)
@@ -22,13 +23,6 @@ def test_expected_hypervolume_improvement_is_the_mean_over_draws():
             width = max(0.0, right - max(left, cost[i]))
             area += width * np.mean(np.maximum(level - values, 0)) if width else 0.0
         assert found[i] == pytest.approx(area, rel=0.01, abs=1e-9)
-
-
-def test_the_front_leaves_out_what_another_point_beats():
-    cost, value = np.array([3.0, 1.0, 2.0, 1.0, 9.0]), np.array([2.0, 5.0, 6.0, 4.0, 1.0])
-    edges, levels = acquisition.front_segments(cost, value, 7.0, 8.0)
-    assert edges.tolist() == [-math.inf, 1.0, 3.0, 8.0]
-    assert levels.tolist() == [7.0, 4.0, 2.0]
 
 
 def test_the_chance_of_success_is_at_the_mode_of_its_posterior():

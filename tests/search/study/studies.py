@@ -6,6 +6,7 @@ from typing import Any
 
 from models.complexity import closed_form
 from pipeline.search.study.trials import Proposal, Search
+from pipeline.support.workers import Loss
 
 SMALL = {"hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
 
@@ -44,7 +45,7 @@ def train_all(search: Search, formula: Callable[[Proposal], Any] = perplexity) -
     while (task := search.next_task(0)) is not None:
         trained.append(task)
         value = formula(task)
-        search.take(task.number, value if isinstance(value, Exception) else result_of(task, value))
+        search.take(task.number, value if isinstance(value, Exception | Loss) else result_of(task, value))
     return trained
 
 
