@@ -64,17 +64,15 @@ def test_greedy_takes_the_most_probable_character_reading_one_by_one():
 
 
 @pytest.mark.parametrize(
-    "decoding", [Decoding(top_k=1), Decoding(temperature=1e-300), Decoding(temperature=1e-6), Decoding(top_p=1e-9)]
+    "decoding",
+    [
+        *(Decoding(top_k=1), Decoding(temperature=1e-300), Decoding(temperature=1e-6), Decoding(top_p=1e-9)),
+        Decoding(method="beam", beam_width=1),
+    ],
 )
-def test_sampling_narrowed_to_one_character_equals_greedy(decoding):
+def test_a_choice_narrowed_to_one_character_equals_greedy(decoding):
     model = tiny_model()
     assert complete(model, PROMPTS, 20, decoding) == complete(model, PROMPTS, 20, GREEDY)
-
-
-def test_beam_width_one_equals_greedy():
-    model = tiny_model()
-    beam = Decoding(method="beam", beam_width=1)
-    assert complete(model, PROMPTS, 20, beam) == complete(model, PROMPTS, 20, GREEDY)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

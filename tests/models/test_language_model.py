@@ -1,6 +1,5 @@
-"""LanguageModel: both implementations give the same logits, dropout drops what it says, deep stacks learn."""
+"""LanguageModel: both implementations give the same logits, and dropout drops what it says."""
 
-from math import log, log2
 from typing import Any
 
 import pytest
@@ -10,8 +9,8 @@ from torch.nn import functional as F
 
 import models.language_model
 from models.config import ModelConfig
-from models.language_model import LanguageModel, detach, drop_weights, with_row_lookup
-from models.recurrent import Recurrent, parts_of
+from models.language_model import LanguageModel, drop_weights, with_row_lookup
+from models.recurrent import Recurrent
 
 VOCAB = 11
 
@@ -19,18 +18,14 @@ each_cell = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 each_implementation = pytest.mark.parametrize("implementation", ["torch", "scratch"])
 
 
-def build(seed: int = 0, vocab_size: int = VOCAB, **options: Any) -> LanguageModel:
+def build(seed: int = 0, **options: Any) -> LanguageModel:
     """A small model with weights of the seed."""
     torch.manual_seed(seed)
-    return LanguageModel(ModelConfig(**{"hidden_size": 9, **options}), vocab_size)
+    return LanguageModel(ModelConfig(**{"hidden_size": 9, **options}), VOCAB)
 
 
 def some_ids(rows: int = 3, steps: int = 8) -> Tensor:
     return torch.randint(VOCAB, (rows, steps), generator=torch.Generator().manual_seed(5))
-
-
-def nats(model: LanguageModel, ids: Tensor) -> Tensor:
-    return F.cross_entropy(model(ids[:, :-1])[0].flatten(0, 1), ids[:, 1:].flatten())
 
 
 # --- logits and states -----------------------------------------------------------------------------------------------
@@ -48,55 +43,13 @@ def test_scratch_and_torch_layers_with_the_same_weights_are_the_same_model(cell,
     ours.load_state_dict({k: v for k, v in theirs.state_dict().items() if not k.startswith("core")}, strict=False)
     torch.testing.assert_close(ours(some_ids()), theirs(some_ids()))
     for model in (ours, theirs):
-        nats(model, some_ids()).backward()
+        model(some_ids())[0].sin().sum().backward()
     for name in ("output.weight", "embedding.weight") if embedding_size else ("output.weight",):
         torch.testing.assert_close(ours.get_parameter(name).grad, theirs.get_parameter(name).grad)
     twin = with_row_lookup(theirs)
     assert (twin is theirs) == bool(embedding_size)  # an embedding looks up already
     assert with_row_lookup(ours) is ours
     torch.testing.assert_close(twin(some_ids()), theirs(some_ids()))
-
-
-@each_implementation
-def test_no_gradient_passes_a_detached_state(implementation):
-    model = build(implementation=implementation)
-    state = model.initial_state(3)
-    for part in parts_of(state):
-        part.requires_grad_()
-    model(some_ids(), detach(state))[0].sum().backward()
-    assert all(part.grad is None for part in parts_of(state))
-    model(some_ids(), state)[0].sum().backward()
-    assert all(part.grad is not None for part in parts_of(state))
-
-
-@each_implementation
-@pytest.mark.parametrize(("initialisation", "tolerance"), [("torch", 0.05), ("normal", 0.001)])
-def test_an_untrained_model_costs_about_log2_of_the_vocabulary(implementation, initialisation, tolerance):
-    model = build(implementation=implementation, initialisation=initialisation, hidden_size=64, vocab_size=200)
-    ids = torch.randint(200, (20, 51), generator=torch.Generator().manual_seed(0))
-    assert nats(model, ids).item() / log(2) == pytest.approx(log2(200), abs=tolerance)
-
-
-@each_implementation
-def test_normal_weights_have_a_deviation_of_a_hundredth_and_no_bias(implementation):
-    sizes = {"hidden_size": 60, "num_layers": 2, "embedding_size": 40, "vocab_size": 50}
-    model = build(cell="gru", implementation=implementation, initialisation="normal", **sizes)
-    for parameter in model.parameters():
-        if parameter.dim() == 1:
-            assert (parameter == 0).all()
-        else:
-            assert parameter.std().item() == pytest.approx(0.01, rel=4 / (2 * parameter.numel()) ** 0.5)
-            assert parameter.mean().item() == pytest.approx(0, abs=4 * 0.01 / parameter.numel() ** 0.5)
-
-
-@each_cell
-def test_an_embedding_equals_its_product_with_the_input_weights_on_one_hot_characters(cell):
-    embedded, plain = build(cell=cell, embedding_size=4), build(cell=cell)
-    assert embedded.embedding is not None
-    weights = {name: t for name, t in embedded.state_dict().items() if not name.startswith("embedding")}
-    weights["core.weight_ih_l0"] = weights["core.weight_ih_l0"] @ embedded.embedding.weight.detach().T
-    plain.load_state_dict(weights)
-    torch.testing.assert_close(embedded(some_ids()), plain(some_ids()))
 
 
 # --- residual connections --------------------------------------------------------------------------------------------
@@ -114,45 +67,18 @@ def test_a_residual_layer_adds_its_input_to_its_output(implementation):
     torch.testing.assert_close(deep(some_ids())[0], shallow(some_ids())[0])
 
 
-def test_eight_layers_memorise_a_phrase_with_residual_connections_and_not_without():
-    phrase = torch.tensor([[0, 1, 2, 3, 0, 4, 5, 0, 1, 6, 7, 0, 8, 9, 0, 10] * 2])
-    left = []
-    for residual in (False, True):
-        model = build(num_layers=8, hidden_size=8, residual=residual)
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-        for _ in range(60):
-            optimizer.zero_grad()
-            loss = nats(model, phrase)
-            loss.backward()
-            optimizer.step()
-        left.append(loss.item())
-    assert left[1] < 0.1
-    assert left[0] > 1
-
-
 # --- DropConnect of the recurrent weights ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("probability", [0.05, 0.2, 0.95])
-def test_weights_are_dropped_in_steps_of_256_and_keep_their_mean(probability):
-    torch.manual_seed(0)
-    dropped = drop_weights(torch.full((500, 500), 3.0), probability)
-    exact = round(256 * probability) / 256
-    share = (dropped == 0).double().mean().item()
-    assert share == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 250_000) ** 0.5)
-    error = 3 * (probability / (1 - probability) / 250_000) ** 0.5  # standard error of the mean
-    assert dropped.mean().item() == pytest.approx(3, abs=4 * error)
-
-
-@pytest.mark.parametrize("shape", [(1,), (3, 5), (13, 17)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_weights_that_are_kept_are_all_scaled_alike(shape, dtype):
+def test_weights_are_dropped_in_steps_of_256_and_the_others_scaled_alike(probability, dtype):
     torch.manual_seed(0)
-    weight = torch.randn(shape, dtype=dtype)
-    dropped = drop_weights(weight, 0.25)
-    assert dropped.dtype == dtype
-    torch.testing.assert_close(dropped[dropped != 0], (weight / 0.75)[dropped != 0])
-    assert torch.equal(drop_weights(weight, 0.0), weight)
+    weight = torch.randn(500, 501, dtype=dtype)
+    dropped, exact = drop_weights(weight, probability), round(256 * probability) / 256
+    torch.testing.assert_close(dropped[dropped != 0], (weight / (1 - exact))[dropped != 0])
+    share = (dropped == 0).double().mean().item()
+    assert share == pytest.approx(exact, abs=4 * (exact * (1 - exact) / weight.numel()) ** 0.5)
 
 
 @each_cell

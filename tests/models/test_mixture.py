@@ -38,13 +38,6 @@ def test_the_cost_is_that_of_the_equations(kind, weight):
     assert float(cost) == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_mixture_is_a_distribution(kind):
-    by_character = [mixture_nats(NETWORK[:1], NGRAM[:1], torch.tensor([c]))[KINDS.index(kind)] for c in range(VOCAB)]
-    sums = torch.stack(by_character).neg().exp().sum(0)
-    torch.testing.assert_close(sums, torch.ones_like(sums), rtol=1e-5, atol=0)
-
-
 def test_the_best_mixture_has_the_lowest_cost():
     nats = torch.full((len(KINDS), len(WEIGHTS)), 9.0)
     nats[1, 7] = 8.0

@@ -5,7 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.config import ConfigError
@@ -26,17 +26,8 @@ def test_every_run_of_other_characters_becomes_one_space():
     assert normalise("a\ud800b", "letters") == "a b"
 
 
-@given(st.text())
-def test_normalising_is_idempotent(text):
-    letters, raw = normalise(text, "letters"), normalise(text, "raw")
-    assert normalise(letters, "letters") == letters
-    assert set(letters) <= set(LETTERS)
-    assert normalise(raw, "raw") == raw
-    assert "\r" not in raw
-    assert unicodedata.is_normalized("NFC", raw)
-
-
 @given(st.lists(NASTY_TEXTS, max_size=6), NASTY_TEXTS)
+@example([NASTY], NASTY)
 def test_text_in_pieces_is_the_text_as_a_whole(lines, last):
     pieces = [*(f"{line}\n" for line in lines), last]
     text = "".join(pieces)
