@@ -87,11 +87,3 @@ def test_what_adapts_beats_what_does_not_where_the_text_changes(on_top_of):
         weights = fit_weights(on_val, torch.from_numpy(val[1:]))
         nats[every] = float(mixed_costs(on_test, weights, torch.from_numpy(test[1:])).mean())
     assert nats[REFIT_CHARS] < 0.9 * nats[1000]
-
-
-def test_weighted_members_cost_less_than_the_best_alone():
-    targets = torch.from_numpy(CHANGING[1:])
-    as_trained_and_refitted = adaptive("nothing").read(CHANGING)[:, 2:4]
-    fitted = fit_weights(as_trained_and_refitted, targets)
-    costs = [float(mixed_costs(as_trained_and_refitted, each, targets).sum()) for each in (fitted, *torch.eye(2))]
-    assert costs[0] < min(costs[1:])

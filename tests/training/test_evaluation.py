@@ -1,6 +1,6 @@
 """A text is scored as if it were read in one go, however it is cut, and windows as the book averages them."""
 
-from math import exp, log
+from math import exp
 
 import pytest
 import torch
@@ -150,22 +150,6 @@ def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch):
 # --- windows ---------------------------------------------------------------------------------------------------------
 
 
-def test_windows_are_scored_from_zeros_and_averaged_as_the_book_does():
-    model = small_model().eval()
-    inputs, targets = windows(some_ids(72), 12)  # 60 windows: batches of 25, 25 and 10
-    losses = []
-    for start in (0, 25, 50):
-        with torch.no_grad():
-            logits = model(inputs[start : start + 25].long())[0]
-        losses.append(F.cross_entropy(logits.flatten(0, 1), targets[start : start + 25].long().flatten()).item())
-    book, pooled, costs = score_windows(model, inputs, targets, 25)
-    assert book == pytest.approx(sum(exp(loss) for loss in losses) / 3)
-    mean = (25 * losses[0] + 25 * losses[1] + 10 * losses[2]) / 60
-    assert log(pooled) == pytest.approx(mean)
-    assert costs.shape == (60,)
-    assert float(costs.mean()) == pytest.approx(mean)
-
-
 @pytest.mark.parametrize(("characters", "blocks"), [(30, 1), (5_031, 100), (8_671, 173), (500_000, 200)])
 def test_block_means_are_of_about_50_characters_and_at_most_200(characters, blocks):
     means = block_means(torch.arange(characters, dtype=torch.double) / characters)
@@ -174,15 +158,6 @@ def test_block_means_are_of_about_50_characters_and_at_most_200(characters, bloc
 
 
 # --- units, and the model's mode -------------------------------------------------------------------------------------
-
-
-def test_a_model_that_knows_nothing_has_the_vocabulary_as_its_perplexity():
-    model = small_model()
-    torch.nn.init.zeros_(model.output.weight)
-    torch.nn.init.zeros_(model.output.bias)
-    assert score_text(model, some_ids(300)).perplexity == pytest.approx(VOCAB)
-    score = score_windows(model, *windows(some_ids(72), 12), 25)
-    assert (score.perplexity, score.pooled) == pytest.approx((VOCAB, VOCAB))
 
 
 def test_a_model_in_training_is_scored_without_dropout_and_left_in_training():

@@ -132,6 +132,7 @@ def test_the_mixture_is_at_least_as_good_as_both_on_validation_and_scored_alike_
 def test_the_best_checkpoint_gives_exactly_the_perplexities_that_are_reported(corpus, done):
     result, _, folder = done
     model, vocabulary, facts = load_model(folder / BEST_CHECKPOINT)
+    assert not model.training
     assert score_text(model, ids_of(corpus, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
     assert score_text(model, ids_of(corpus, "test")) == result.test
     assert vocabulary == corpus.vocabulary
@@ -262,17 +263,15 @@ def test_a_loss_that_is_no_number_reaches_no_checkpoint(corpus, tmp_path, monkey
     assert load_checkpoint(tmp_path / LAST_CHECKPOINT)[0]["under_way.losses"].isfinite().tolist() == [True] * 3
 
 
-def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch(corpus, tmp_path):
-    options: dict[str, Any] = {"on_top_of": "ngram", "epochs": 2}
-    whole = experiment(corpus, **options)
-
+def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch(corpus, tmp_path, on_top):
+    options: dict[str, Any] = {"on_top_of": "ngram", "epochs": 1}
     with pytest.raises(KeyboardInterrupt):
         Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Interrupt(10))
     heard = Heard(tmp_path)
     again = experiment(corpus, heard, tmp_path, **options)
     assert heard.started[0].step > 10  # at the end; it was interrupted after 10
-    assert [point.train_perplexity for point in again.history] == [point.train_perplexity for point in whole.history]
-    assert again.test == whole.test
+    assert [point.train_perplexity for point in again.history] == [point.train_perplexity for point in on_top.history]
+    assert again.test == on_top.test
 
 
 def test_stored_ngrams_are_counted_beside_parameters(done, on_top, corpus):
@@ -285,14 +284,6 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top, corpus):
     assert figures["on_top_of_order"] == figures["ngram_order"]
 
 
-def test_a_network_on_top_of_pruned_ngrams_stores_no_more_of_them(corpus, tmp_path):
-    figures = experiment(corpus, folder=tmp_path, on_top_of="ngram", ngrams=300, epochs=1).figures
-    assert figures["stored_numbers"] == figures["parameters"] + corpus.ngram("stream", 300).tables.stored_numbers
-    model, _, _ = load_model(Path(figures["checkpoint"]))
-    costs = text_costs(model, ids_of(corpus, "test"))
-    assert float(costs.mean().exp()) == pytest.approx(figures["test_perplexity"], rel=1e-6)
-
-
 def test_weights_are_shipped_in_8_bits_where_that_changes_little(done, corpus):
     model, val = done[0].model, ids_of(corpus, "val")
     cost = float(text_costs(model, val).mean())
@@ -300,10 +291,11 @@ def test_weights_are_shipped_in_8_bits_where_that_changes_little(done, corpus):
     assert shipped_bytes(model, val, cost + 0.01) == len(packed(model, 32))
 
 
-def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
+def test_a_part_of_the_text_and_of_its_ngrams_is_all_that_a_network_on_top_of_them_sees(corpus, tmp_path):
     heard = Heard()
-    result = experiment(corpus, heard, train_chars=2000, on_top_of="ngram", epochs=1)
-    last = corpus.limited(2000)
+    result = experiment(corpus, heard, tmp_path, train_chars=2000, on_top_of="ngram", ngrams=300, epochs=1)
+    figures, last = result.figures, corpus.limited(2000)
     assert heard.started[0].data.chars_per_epoch < 2000
     assert result.baselines == last.baselines("stream")
-    assert result.figures["stored_numbers"] - result.figures["parameters"] == last.ngram("stream").tables.stored_numbers
+    assert figures["stored_numbers"] - figures["parameters"] == last.ngram("stream", 300).tables.stored_numbers
+    assert score_text(load_model(Path(figures["checkpoint"]))[0], ids_of(corpus, "test")) == result.test
