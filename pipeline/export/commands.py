@@ -47,14 +47,20 @@ def train_command(training: RecordedTraining) -> str:
 
 def search_command(search: RecordedRun, training: RecordedTraining) -> str:
     """The ``tmlm search`` command that repeats a study, to which ``training`` belongs, with its non-default options."""
+    own = changed_options(search)
+    own.pop("minutes", None)  # bought the trials
+    return _command("search", {"study_name": search.study, **_text_options(training), **own})
+
+
+def changed_options(search: RecordedRun, python_only: bool = False) -> dict[str, str]:
+    """The options of a search that differ from their defaults: those of its command, or those of Python only."""
     recorded = search_options(search)
-    own = {
+    return {
         field.name: recorded[field.name]
         for field in fields(SearchConfig)
-        if field.metadata and not field.metadata.get("python_only") and field.name != "minutes"  # bought the trials
+        if field.metadata and field.metadata.get("python_only", False) == python_only
         if recorded.get(field.name, "") not in ("", "auto", str(field.default))
     }
-    return _command("search", {"study_name": search.study, **_text_options(training), **own})
 
 
 def search_options(search: RecordedRun) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RECIPE
-from pipeline.export.commands import search_command, search_options, text_option, train_command
+from pipeline.export.commands import changed_options, search_command, search_options, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.page_models import SCRIPT, PageModels
@@ -16,7 +16,7 @@ from pipeline.support.page.charts import explorer, undominated
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.statistics import geometric_mean
-from pipeline.support.wording import counted, rounded
+from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, LICENCES
 from pipeline.tracking.recorded import RecordedTraining, read_environment
 from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
@@ -145,7 +145,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: int) -> str:
     if subject.kind == "training":
         model, result = best.configuration["model"], best.result
         layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
-        on_top = " on top of n-grams" if model.get("on_top_of", "nothing") != "nothing" else ""
+        on_top = " on top of n-grams" if model["on_top_of"] != "nothing" else ""
         return (
             f"A character-level language model ({cell}, {layers} of {model['hidden_size']:,} units{on_top}): "
             f"{sizes(result)}. Trained for {counted(result['epochs'], 'epoch')} in "
@@ -183,8 +183,13 @@ def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
         cautions.append(
             f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {current}."
         )
-    if subject.search and search_options(subject.search).get("space"):
+    if subject.search is None:
+        return cautions
+    if search_options(subject.search).get("space"):
         cautions.append("The space came from a YAML file, which is not part of this export.")
+    settings = changed_options(subject.search, python_only=True)
+    if shown := [f"{name} {value}" for name, value in settings.items() if name != "storage"]:
+        cautions.append(f"The search had settings of Python only, which the command lacks: {listed(shown)}.")
     return cautions
 
 

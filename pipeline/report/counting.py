@@ -59,13 +59,15 @@ def against_counting(reproduction: Reproduction, role: str, reading: Reading) ->
     """Compare the configuration with the lowest perplexity in a role with the n-gram of the best order; None without.
 
     The spread over seeds is that of its trainings; by our recipe, it is pooled over all shapes. Where costs are not
-    recorded by block, as in the open data, the mean costs are compared, without an interval for the text.
+    recorded by block, as in the open data, or by other blocks, means are compared, without an interval for the text.
     """
     text, is_windowed = reproduction.text, reading == "windowed"
-    bars, known = text.block_costs.get(reading, {}), text.windowed if is_windowed else text.val_perplexities
+    known = text.windowed if is_windowed else text.val_perplexities
     order = min(known, key=known.__getitem__)
+    blocks = text.block_costs.get(reading, {}).get(order, ())
     runs = {each.id: [run for run in whole(each.by_role[role]) if run.windowed] for each in reproduction.configurations}
-    has_blocks = order in bars and all(reading in run.block_costs for group in runs.values() for run in group)
+    counts = {len(run.block_costs.get(reading, ())) for group in runs.values() for run in group}
+    has_blocks = bool(blocks) and counts <= {len(blocks)}
 
     def costs(run: JudgedTraining) -> Sequence[float]:
         perplexity = run.windowed if is_windowed else run.best_val_pooled
@@ -75,7 +77,7 @@ def against_counting(reproduction: Reproduction, role: str, reading: Reading) ->
     if not ours:
         return None
     best, spread = min(ours, key=lambda id: float(ours[id].mean())), None
-    bar = np.array(bars[order] if has_blocks else [log(known[order])])
+    bar = np.array(blocks if has_blocks else [log(known[order])])
     if role == "same-text":
         by_shape = {reproduction[id].reported.shape: group.mean(axis=1) for id, group in ours.items()}
         spread = pooled_spread([*by_shape.values()])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.complexity import measure
+from pipeline.config import REPORT_PROMPTS
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
 from pipeline.report.statements.kinds import COLUMNS, LISTS, checked_statements, report_statements
@@ -32,7 +33,7 @@ CURVE_METRICS = {  # field of JudgedTraining -> metric
 }
 FIRST_HALF_METRIC, SECONDS_METRIC = "perplexity_first_half/train", "training/seconds"
 PROMPT_FORM: dict[str, Form] = {"prompt": text, "position": natural, "split": text, "continuation": text}
-TEXT_FORM: Form = {  # of TEXT_FILE, which has the fields of TextFacts
+FACTS_FORM: Form = {  # of TEXT_FILE, which has the fields of TextFacts
     "corpus": text,
     "corpus_sha256": text,
     "vocab_size": count,
@@ -42,12 +43,21 @@ TEXT_FORM: Form = {  # of TEXT_FILE, which has the fields of TextFacts
     "words": [text],
     "prompts": [PROMPT_FORM],
     "block_costs": maybe({...: _by_order([number])}),
-    "gated": maybe({...: positive}),
+    "gated": lambda gated: not gated or has_form(gated, {"val": positive, "windowed": positive}),
 }
 COMMANDS_FORM: Form = {"commands": [{"only": maybe(text), "precision": maybe(text), "statements": maybe(text)}]}
 STATEMENT_FORM: Form = {name: [text] if name in LISTS else text for name in COLUMNS}
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
+
+
+def has_facts(found: Any) -> bool:
+    """Whether the facts of a text have their form, each prompt of the report, and the same orders in both readings."""
+    return (
+        has_form(found, FACTS_FORM)
+        and {each["prompt"] for each in found["prompts"]} >= {*REPORT_PROMPTS}
+        and found["windowed"].keys() == found["val_perplexities"].keys()
+    )
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape:
@@ -97,7 +107,7 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     run = recorded.run_of(run_id)
     if run.stage != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    if not (kept := recorded.read_json(run_id, TEXT_FILE, TEXT_FORM)):
+    if not (kept := recorded.read_json(run_id, TEXT_FILE, has_facts)):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
     trainings, facts = by_key(recorded.nested_trainings(run_id)), _text_of(kept)
     rows = recorded.read_json(run_id, STATEMENTS_FILE, {"rows": [STATEMENT_FORM]}).get("rows", [])
@@ -161,7 +171,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
         test_perplexity=result.get("test_perplexity"),
         windowed=result.get("val_perplexity_windowed"),
         block_costs=costs,
-        texts=tuple(result.get("last_texts", {}).items()),
-        precision=result.get("precision", config["precision"]),
+        texts=tuple((result.get("last_texts") or {}).items()),
+        precision=result.get("precision") or config["precision"],
         trained_parameters=result.get("trained_parameters"),
     )

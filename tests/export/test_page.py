@@ -98,6 +98,15 @@ def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     assert "rnn-1x8, learning_rate 0.5" in html
 
 
+def test_settings_of_a_search_that_its_command_lacks_are_named():
+    subject = study(2)
+    assert subject.search
+    subject.search.params.update(learning_rate="0.01..0.1", storage="sqlite:////home/me/optuna.db")  # type: ignore[attr-defined]
+    said = texts(of(subject))
+    assert "settings of Python only, which the command lacks: learning_rate 0.01..0.1." in said
+    assert "/home/me" not in said
+
+
 def test_the_names_of_levels_leave_most_of_a_chart_to_its_curves():
     left, right, *_ = re.findall(r'data-box="([^"]+)"', of(study(2)))[0].split()
     assert float(right) - float(left) > 0.6 * WIDTH

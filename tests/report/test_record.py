@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from json import dumps, loads
+from typing import Any
 
 import pytest
 
@@ -11,14 +12,13 @@ from pipeline.report.record import (
     CURVE_METRICS,
     FIRST_HALF_METRIC,
     SECONDS_METRIC,
-    TEXT_FORM,
     _configuration,
     _text_of,
     by_key,
     command_of,
+    has_facts,
 )
 from pipeline.report.table import configurations_of, report_rows
-from pipeline.support.forms import has_form
 from pipeline.tracking.recorded import RecordedTraining
 from tests.made_up import made_up_training
 from tests.report.reproductions import TEXT
@@ -26,18 +26,18 @@ from tests.report.reproductions import TEXT
 ROW = report_rows()[0]
 
 
-def recorded(role: str, first_half: Sequence[float] = (), status: str = "KILLED") -> RecordedTraining:
+def recorded(role: str, first_half: Sequence[float] = (), **result: Any) -> RecordedTraining:
     """A training of the table's first row, after two epochs."""
     model, train = configurations_of(ROW, 0, role, train_chars=10)
     curves = {key: {1: 9.0, 2: 8.0} for key in [*CURVE_METRICS.values(), SECONDS_METRIC]}
     return made_up_training(
         role,
         role,
-        status=status,
+        status="KILLED",
         tags={"role": role},
         configuration={"model": asdict(model), "train": asdict(train)},
         curves={**curves, FIRST_HALF_METRIC: dict(enumerate(first_half))},
-        result={},
+        result=result,
     )
 
 
@@ -58,11 +58,16 @@ def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, w
 def test_the_facts_of_a_text_are_read_as_they_were_kept():
     facts = replace(TEXT, block_costs={"val": {4: [2.8, 2.9], 6: [1.6, 1.5]}}, gated={"val": 4.7, "windowed": 4.9})
     kept = loads(dumps(asdict(facts)))
-    assert has_form(kept, TEXT_FORM)
+    assert has_facts(kept)
     assert _text_of(kept) == facts
     earlier = {name: value for name, value in kept.items() if name not in ("block_costs", "gated")}
-    assert has_form(earlier, TEXT_FORM)
+    assert has_facts(earlier)
     assert _text_of(earlier) == replace(facts, block_costs={}, gated={})
+
+
+@pytest.mark.parametrize("damage", [{"prompts": []}, {"windowed": {"1": 9.0}}, {"gated": {"val": 4.7}}], ids=str)
+def test_facts_that_the_page_could_not_show_count_as_missing(damage):
+    assert not has_facts({**loads(dumps(asdict(TEXT))), **damage})
 
 
 def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():
@@ -74,3 +79,10 @@ def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():
 def test_the_first_point_of_the_book_is_the_first_epochs():
     (run,) = _configuration(ROW, by_key([recorded("report", (22.7, 12.0))]), TEXT.vocab_size).runs
     assert (run.first_half, run.epochs_planned, run.is_whole) == (22.7, 50, False)
+
+
+def test_a_result_whose_texts_and_precision_are_null_is_read(monkeypatch):
+    monkeypatch.setattr("pipeline.report.record.recorded.read_json", lambda *details: {})
+    trainings = by_key([recorded("report", last_texts=None, precision=None)])
+    (run,) = _configuration(ROW, trainings, TEXT.vocab_size).runs
+    assert (run.texts, run.precision) == ((), "fp32")

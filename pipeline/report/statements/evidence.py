@@ -228,7 +228,7 @@ class Evidence:
         self._verdicts: dict[str, Verdict] = {}
         self._asked: dict[Key, float | None] = {}
         self._adjusted: dict[Key, float] = {}
-        self._spreads: dict[Measure, Spread] = {}
+        self._spreads: dict[str, Spread] = {}  # by the name of a measure
 
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
         """Copy this evidence with p values corrected by Holm's method, under these or other bounds."""
@@ -316,10 +316,10 @@ class Evidence:
 
     def spread(self, measure: Measure) -> Spread:
         """The standard deviation of a single seed, of the logarithm if the measure is logarithmic, pooled."""
-        if measure not in self._spreads:
+        if measure.name not in self._spreads:
             values = [self._scaled(each.id, measure) for each in self.reproduction.configurations]
-            self._spreads[measure] = pooled_spread(values)
-        return self._spreads[measure]
+            self._spreads[measure.name] = pooled_spread(values)
+        return self._spreads[measure.name]
 
     def _scaled(self, id: str, measure: Measure) -> Floats:
         values = np.asarray(self.values(id, measure), float)
