@@ -13,12 +13,10 @@ from pipeline.report.statements.evidence import (
     Bounds,
     Comparison,
     Evidence,
-    with_all,
     with_interval,
 )
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.printed import ratio_word
-from pipeline.report.statements.trained import with_all_but_one, with_some
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, Verdict
 from pipeline.support.statistics import Estimate, holm
 from tests.report.alterations import runs
@@ -81,22 +79,6 @@ def test_a_comparison_has_a_sign_only_where_the_corrected_p_value_is_small():
     assert COMPARISON.sign == 1
     assert replace(COMPARISON, difference=Estimate(-0.4, -0.5, -0.3)).sign == -1
     assert [replace(COMPARISON, adjusted_p=p).sign for p in (0.06, None)] == [0, 0]
-
-
-@pytest.mark.parametrize(
-    ("words", "unknown", "of_all", "of_some", "but_one"),
-    [
-        ([HOLDS, HOLDS], 0, HOLDS, HOLDS, HOLDS),
-        ([HOLDS, FAILS], 0, FAILS, HOLDS, HOLDS),
-        ([FAILS, FAILS], 0, FAILS, FAILS, FAILS),
-        ([HOLDS, OPEN], 0, OPEN, HOLDS, HOLDS),
-        ([FAILS], 1, FAILS, OPEN, OPEN),
-        ([HOLDS], 1, OPEN, HOLDS, HOLDS),
-        ([], 2, OPEN, OPEN, OPEN),
-    ],
-)
-def test_comparisons_with_several_are_combined(words, unknown, of_all, of_some, but_one):
-    assert [each(words, unknown) for each in (with_all, with_some, with_all_but_one)] == [of_all, of_some, but_one]
 
 
 @pytest.mark.parametrize(
