@@ -1,6 +1,8 @@
 """An MLflow server in the process of a test: MLflow's own application on a port of 127.0.0.1, with artifacts."""
 
 import threading
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ class MlflowServer:
         from mlflow.server import app, handlers
         from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        with warnings.catch_warnings(action="ignore"), suppress(ImportError):  # the server does so at a search of runs
+            import mlflow.server.auth  # noqa: F401
 
         patch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", str(artifacts))
         patch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")

@@ -118,6 +118,20 @@ def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, oth
 
 
 @pytest.mark.slow
+def test_a_model_reaches_a_server_that_keeps_the_artifacts(trained, mlflow_server, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    run = recorded.run_of(trained.run_id)
+    register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
+    assert push(mlflow_server.url(), "all")["copied"] == 1
+    assert (push(mlflow_server.url(), "all")["earlier"], setup().database is None) == (1, False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url())
+    checkpoint, copy = references.checkpoint_of("@knee")
+    assert checkpoint.read_bytes() == Path(trained.result["checkpoint"]).read_bytes()
+    place = f"{recorded.run_of(str(copy)).artifact_uri}/checkpoints/best.safetensors"
+    assert (place.partition(":")[0], recorded.run_of(str(copy)).result["checkpoint"]) == ("mlflow-artifacts", place)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_push_that_is_killed_after_any_write_is_completed_by_the_next(trained, tmp_path, empty_database, monkeypatch):
     run = recorded.run_of(trained.run_id)
