@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 import pipeline.cluster.keys as keys_module
-from pipeline.cluster.keys import FILES, Address, keys_folder, make_keys
+from pipeline.cluster.keys import FILES, Address, make_keys
 from pipeline.errors import InputError
 
 
@@ -40,23 +40,11 @@ def test_keys_are_readable_by_their_owner_only(keys):
     assert sorted(path.name for path in keys.iterdir()) == sorted(FILES)
 
 
-def test_keys_are_never_overwritten(keys):
-    with pytest.raises(InputError, match=r"has certificate.pem and key.pem already; give another DIR"):
-        make_keys(keys)
-
-
-def test_the_folder_is_given_by_option_or_variable(monkeypatch, tmp_path):
-    monkeypatch.setenv("TMLM_CLUSTER_KEYS", str(tmp_path))
-    assert keys_folder() == tmp_path
-    assert keys_folder("/other") != tmp_path
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("10.0.0.1:8786", "not the address of a scheduler; give tls://HOST:PORT"),
         ("tls://10.0.0.1:port", "not the address of a scheduler"),
-        ("tcp://10.0.0.1:8786", "without TLS, which is allowed on the loopback interface only"),
         ("tls://10.0.0.1:8786", "needs keys, and .* has none; .*TMLM_CLUSTER_KEYS"),
     ],
 )
@@ -73,7 +61,7 @@ def test_an_address_is_read_as_it_is_shown(keys, tmp_path):
 
 @pytest.mark.parametrize(
     ("host", "message"),
-    [("0.0.0.0", "every interface"), ("head", "not an IP"), ("10.9.9.9", r"are for .*--head 10\.9\.9\.9")],
+    [("head", "not an IP"), ("10.9.9.9", r"are for .*--head 10\.9\.9\.9")],
 )
 def test_a_host_that_is_not_one_interface_or_of_the_keys_is_refused(host, message, keys):
     with pytest.raises(InputError, match=message):
@@ -91,11 +79,9 @@ def test_what_is_no_name_and_no_address_of_a_head_is_refused(tmp_path, head):
         make_keys(tmp_path, ["lab-head", head])
 
 
-def test_there_is_tls_on_loopback_too_unless_it_is_declined_which_no_other_interface_allows(keys, tmp_path):
+def test_there_is_tls_on_loopback_too_unless_it_is_declined(keys):
     assert str(Address.to_serve("127.0.0.1", 1, keys)) == "tls://127.0.0.1:1"
     assert str(Address.to_serve("127.0.0.1", 1, None)) == "tcp://127.0.0.1:1"
-    with pytest.raises(InputError, match="--without-tls is allowed on the loopback"):
-        Address.to_serve("10.0.0.1", 1, None)
 
 
 @pytest.mark.parametrize(("path", "mode"), [("key.pem", 0o644), (".", 0o777)])

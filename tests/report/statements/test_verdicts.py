@@ -8,31 +8,14 @@ from pipeline.report.statements.verdicts import (
     HOLDS,
     IN_PART,
     OPEN,
-    WORDS,
     WRONG_REASON,
     Part,
-    Verdict,
     concluded,
     each_of,
-    tally,
-    words_counted,
 )
 from tests.report.reproductions import reproduction
 
 SAID = report_statements()[0]
-
-
-def verdicts(*pairs):
-    by_kind = {statement.kind: statement for statement in report_statements()}
-    return [Verdict(by_kind[kind], word, "because") for kind, word in pairs]
-
-
-def test_verdicts_are_counted_by_kind_and_by_what_decides_them():
-    made = verdicts(("size", HOLDS), ("size", FAILS), ("size", HOLDS), ("end", OPEN))
-    assert tally(made, "kind")["size"] == {**dict.fromkeys(WORDS, 0), HOLDS: 2, FAILS: 1}
-    assert tally(made, "basis")["report"][HOLDS] == 2
-    assert tally(made, "basis")["training"] == {**dict.fromkeys(WORDS, 0), OPEN: 1}
-    assert words_counted(made) == {**dict.fromkeys(WORDS, 0), HOLDS: 2, FAILS: 1, OPEN: 1}
 
 
 @pytest.mark.parametrize(
