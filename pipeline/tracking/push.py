@@ -63,9 +63,13 @@ class Place:
     def files(self, location: str) -> dict[str, bytes]:
         """All artifacts at a location: path -> contents."""
         with tempfile.TemporaryDirectory() as copies:
-            folder = local_path(location) or Path(
-                mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=copies, tracking_uri=self.uri)
-            )
+            folder = local_path(location)
+            if folder is None:
+                if not mlflow.artifacts.list_artifacts(artifact_uri=location, tracking_uri=self.uri):
+                    return {}  # a download of nothing fails
+                folder = Path(
+                    mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=copies, tracking_uri=self.uri)
+                )
             return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def read(self, run_id: str) -> dict[str, Any]:

@@ -118,12 +118,14 @@ def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, oth
 
 
 @pytest.mark.slow
-def test_a_model_reaches_a_server_that_keeps_the_artifacts(trained, mlflow_server, monkeypatch):
+def test_a_model_and_a_run_without_artifacts_reach_a_server_that_keeps_them(trained, mlflow_server, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with tracked_run("train", "without artifacts", {}):
+        pass
     run = recorded.run_of(trained.run_id)
     register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
-    assert push(mlflow_server.url(), "all")["copied"] == 1
-    assert (push(mlflow_server.url(), "all")["earlier"], setup().database is None) == (1, False)
+    assert push(mlflow_server.url(), "all")["copied"] == 2
+    assert (push(mlflow_server.url(), "all")["earlier"], setup().database is None) == (2, False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url())
     checkpoint, copy = references.checkpoint_of("@knee")
     assert checkpoint.read_bytes() == Path(trained.result["checkpoint"]).read_bytes()
