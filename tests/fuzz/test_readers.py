@@ -10,6 +10,7 @@ import os
 import pickle
 import resource
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -37,6 +38,7 @@ from pipeline.errors import InputError, TmlmError
 from pipeline.export import export as export_module
 from pipeline.export.model_files import ExportedModel, _weights
 from pipeline.export.subject import _of_run
+from pipeline.report.checks import checks
 from pipeline.report.record import recorded_reproduction
 from pipeline.report.statements.kinds import read_statements, weigh
 from pipeline.search.study.space import Space
@@ -287,10 +289,9 @@ def test_records_of_reproductions(monkeypatch: pytest.MonkeyPatch, which: str, d
     tags = {"stage": "train", "role": "report", "config": texts["config"]}
     training = made_up_run("1", "gru", RecordedTraining, tags=tags, curves=CURVES)
     keep(monkeypatch, [made_up_run("0", "it", tags={"stage": "reproduce", "format": str(FORMAT)}), training], texts)
-    monkeypatch.setattr("pipeline.stages.report.sensitivity", lambda evidence: {})
-    monkeypatch.setattr("pipeline.stages.report.pages", lambda *values: {})
+    monkeypatch.setattr("pipeline.stages.report.sensitivity", lambda evidence: defaultdict(lambda: (0, 0)))
     if found := read(recorded_reproduction, "0"):
-        assert report_files(weigh(found, found.statements), [])
+        assert report_files(weigh(found, found.statements), checks(found))
 
 
 @given(tags=altered(process_tags()), status=st.sampled_from(("RUNNING", "FINISHED", "KILLED", "SCHEDULED")))
