@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Corpus:
     source_sha256: str
     corpus_sha256: str
     vocabulary: Vocabulary
-    ids: NDArray[np.integer]
+    ids: NDArray[np.integer] = field(compare=False)  # equal if ``corpus_sha256`` is
     folder: Path
     last_chars: int = 0
 

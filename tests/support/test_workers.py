@@ -82,7 +82,7 @@ def test_an_exception_or_result_that_does_not_pickle_is_a_failure(pair):
     event = one(pair, ("fail", None))
     assert (event.kind, type(event.value), str(event.value)) == ("failed", RemoteError, "AwkwardError: 1 and 2")
     event = one(pair, ("hold", None))
-    assert (event.kind, "pickle" in str(event.value)) == ("failed", True)
+    assert (event.kind, "local object" in str(event.value)) == ("failed", True)
 
 
 # --- the death of a worker -------------------------------------------------------------------------------------------
