@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -30,6 +31,8 @@ TEST_NUMBERS = count()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set up PyTorch and Hypothesis in every process that runs tests, not in the controller of pytest-xdist."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; its children would ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return
     import torch

@@ -755,7 +755,8 @@ def table(cases: list[dict[str, Any]]) -> str:
     for part, name in [*(("command", name) for name in COMMANDS), *(("fault", name) for name in FAULTS)]:
         survived = {key for key, case in last.items() if case[part] == name and case["state"] == "survived"}
         broke = {(case["seed"], case["number"]) for case in cases if case[part] == name and case["state"] == "broken"}
-        lines.append(f"| {name} | {len(survived | broke)} | {len(survived)} | {len(survived & broke)} |")
+        if survived | broke:
+            lines.append(f"| {name} | {len(survived | broke)} | {len(survived)} | {len(survived & broke)} |")
     broken = [case for case in last.values() if case["state"] == "broken"]
     return "\n".join([*lines, *("{seed}:{number} {command}: {fault}: {why}".format(**case) for case in broken)])
 
