@@ -349,15 +349,19 @@ class Training:
         """Restore the state that ``state_dict`` returned.
 
         The configuration must be the same except for the number of epochs and the time limit, which this training
-        keeps. ``facts`` must have the form STATE. Raises ValueError for a training that has ended without a best epoch.
+        keeps. ``facts`` must have the form STATE. Raises ValueError for a training that has ended without a best epoch
+        or in no time, and for moments of an optimizer that do not fit the weights.
         """
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:
             self.average.load_state_dict(group("average", tensors))
-        optimizer = self.optimizer.state_dict()
-        count = sum(1 for _ in self.model.parameters())
-        moments = {index: group(f"optimizer.{index}", tensors) for index in range(count)}
-        optimizer["state"] = {index: values for index, values in moments.items() if values}
+        optimizer = {**self.optimizer.state_dict(), "state": {}}
+        for index, parameter in enumerate(self.model.parameters()):
+            if moments := group(f"optimizer.{index}", tensors):  # torch does not check them
+                shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+                if {name: moment.shape for name, moment in moments.items()} != shapes:
+                    raise ValueError("the moments of its optimizer are not those of its weights")
+                optimizer["state"][index] = moments
         self.optimizer.load_state_dict(optimizer)
         self.step = facts["step"]
         self.precision = facts["precision"]
@@ -368,8 +372,8 @@ class Training:
         self.stopped = facts["stopped"]
         if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
             self.stopped = ""  # the limit was raised
-        if self.done and self.best is None:
-            raise ValueError("it has ended without a best epoch")
+        if self.done and not (self.best and self.train_seconds):
+            raise ValueError("it has ended without a best epoch or in no time")
         self.partial_epoch = None
         if facts["under_way"] is not None:
             parts = group("under_way", tensors)

@@ -336,6 +336,17 @@ def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(tm
         assert calls.steps == whole.step - stop_at
 
 
+def test_a_state_that_does_not_fit_is_refused():
+    training = start(STREAM)
+    fit(training)
+    tensors, facts = training.state_dict()
+    without = {name: tensor for name, tensor in tensors.items() if name != "optimizer.0.exp_avg"}
+    longer = {**tensors, "optimizer.0.exp_avg": tensors["optimizer.0.exp_avg"].repeat(2, 1)}
+    for damaged in ((without, facts), (longer, facts), (tensors, facts | {"train_seconds": 0.0})):
+        with pytest.raises(ValueError, match=r"moments of its optimizer|in no time"):
+            start(STREAM).load_state_dict(*damaged)
+
+
 def test_a_step_that_is_broken_off_leaves_a_training_that_says_so(monkeypatch):
     training = start(STREAM)
 
