@@ -43,7 +43,7 @@ import optuna
 import psutil
 from safetensors.numpy import load_file
 
-from tests.checkout import ROOT, Checkout, free_port
+from tests.checkout import ROOT, free_port
 
 MARK = "TMLM_FAULT_LAB"  # variable by which the processes of a lab are known
 COMMAND_SECONDS = 400  # after which a command counts as hanging
@@ -203,16 +203,18 @@ class Lab:
         self.servers, self.link = dict[str, subprocess.Popen](), Link(0)
         self.reset()  # what a campaign that was killed has left
         remove(self.checkout)
-        book = {name: value for name, value in os.environ.items() if name == "TMLM_DATA_DIR"}
-        self.environment = Checkout(folder).environment | book
-        self.environment |= {
+        self.digest = copy_project(self.checkout)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(self.checkout),
+            "TMLM_CACHE_DIR": str(folder / "cache"),
             "TMLM_CLUSTER_KEYS": str(folder / "keys"),
+            "TMLM_OFFLINE": "1",
             "TMPDIR": str(self.temporary),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes of a server that nothing here needs
             MARK: str(folder),
         }
-        self.digest = add_text_and_clock(self.checkout)
         for name, words in (("empty", [*TMLM, "runs"]), ("searched", COMMANDS["search"])):  # the stores to start from
             if not (folder / name).exists():
                 self.reset()
@@ -366,14 +368,21 @@ class Lab:
         return found
 
 
-def add_text_and_clock(checkout: Path) -> str:
-    """Add to a copy of the project the text of all commands, and a clock that steps; returns a digest of the code."""
+def copy_project(target: Path) -> str:
+    """Copy the project's code as it is now, beside a text; returns a digest of it."""
+    git = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(git, capture_output=True, text=True, check=True).stdout.splitlines()
+    files = [name for name in sorted(names) if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
+    code = [name for name in files if not name.startswith(("docs/", "tests/"))]
+    for name in code:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
     text = "\n".join(topics[name] for name in sorted(topics))[:12_000]
-    (checkout / "text.txt").write_text(text, encoding="utf-8")
-    (checkout / "clock").mkdir()
-    (checkout / "clock" / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
-    code = [file for name in ("models", "pipeline") for file in sorted((checkout / name).rglob("*")) if file.is_file()]
-    return digest_of(*(file.read_bytes() for file in code))
+    (target / "text.txt").write_text(text, encoding="utf-8")
+    (target / "mlflow.db").symlink_to("mlruns/mlflow.db")  # which `mlflow run` opens
+    (target / "clock").mkdir()
+    (target / "clock" / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
+    return digest_of(*((ROOT / name).read_bytes() for name in code))
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
