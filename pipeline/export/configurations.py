@@ -40,7 +40,8 @@ class Configuration:
             curves[split] = [[points[epoch] for epoch in sorted(points)] for points in recorded]
         model = first.configuration["model"]
         on_top = "+ngram" if model["on_top_of"] != "nothing" else ""
-        text = " ".join(" ".join(first.result["texts"][-1:]).split())[:LONGEST_TEXT]
+        texts = first.result["texts"]
+        text = " ".join(texts[-1].split())[:LONGEST_TEXT] if texts else ""
         return Series(
             name=self.name,
             shape=f"{model['cell'].upper()} {model['num_layers']}x{model['hidden_size']}{on_top}",

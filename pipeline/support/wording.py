@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 from math import isfinite
 
-CONTROLS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-)  # compiled now: a lack of memory is told too
+# compiled here, since a lack of memory is told with it
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:

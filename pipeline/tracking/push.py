@@ -281,12 +281,12 @@ class _Transfer:
         source, target, pushed, copied, taken = self.source.client, self.target.client, {run.id for run in runs}, [], []
         registered = source.search_model_versions(order_by=["name ASC", "version_number ASC"])
         of_runs = (version for version in registered if version.run_id in pushed)
-        for model, versions in groupby(of_runs, lambda version: str(version.name)):
-            name, ours = equals("name", model), source.get_registered_model(model)
+        for name, versions in groupby(of_runs, lambda version: str(version.name)):
+            ours, of_name = source.get_registered_model(name), equals("name", name)
             introduction = (ours.description or "").partition("\n\n|")[0]  # without the table of versions
-            found = target.search_registered_models(name)
-            theirs = found[0] if found else target.create_registered_model(ours.name, description=introduction)
-            there = {each.source: each.version for each in target.search_model_versions(name)}
+            found = target.search_registered_models(of_name)
+            theirs = found[0] if found else target.create_registered_model(name, description=introduction)
+            there = {each.source: each.version for each in target.search_model_versions(of_name)}
             for version in versions:
                 run_id = self.ids[str(version.run_id)]
                 models = {model.artifact_location: model for model in self.target.models(run_id)}
@@ -295,11 +295,11 @@ class _Transfer:
                 if place not in there:
                     model_id = models[place].model_id if place in models else None
                     about, tags = self._translated(version.description or ""), self._translated(version.tags)
-                    made = target.create_model_version(ours.name, place, run_id, tags, None, about, 0, model_id)
+                    made = target.create_model_version(name, place, run_id, tags, None, about, 0, model_id)
                     there[place] = made.version
                 for alias in sorted(each for each, number in ours.aliases.items() if number == version.version):
                     if alias not in theirs.aliases:
-                        target.set_registered_model_alias(ours.name, alias, there[place])
+                        target.set_registered_model_alias(name, alias, there[place])
                         copied.append(f"@{alias}")
                     elif str(theirs.aliases[alias]) != str(there[place]):
                         taken.append(f"@{alias}")

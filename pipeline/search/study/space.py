@@ -180,4 +180,5 @@ def _grid(values: Distribution) -> list[Any]:
             doubled.append(2 * doubled[-1])
         return [*doubled, values.high]
     spaced = np.geomspace if values.log else np.linspace  # both end with ``high`` itself, unrounded
-    return list(map(float, spaced(values.low, values.high, GRID_FLOATS)))
+    points: list[float] = spaced(values.low, values.high, GRID_FLOATS).tolist()
+    return points
