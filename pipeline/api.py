@@ -147,9 +147,10 @@ def train(
     shape = {"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, "epochs": epochs}
     given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = _corpus_config(given)
-    given = {**train_stage.options_like(like), **given} if like else given
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
     text = load_corpus(corpus_config)
+    if like:
+        given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
     step = train_stage.train(text, corpus_config, *configurations_for(text, given), context=WITH_BAR)
     return load(step.run_id)
 
@@ -402,9 +403,7 @@ def _picture(run_id: str, path: str) -> Picture:
 
 
 @_settings_kept()
-def search(
-    corpus: Text = "auto", *, trials: int | None = None, quick: bool = False, take_aliases: bool = False, **options: Any
-) -> "Search":
+def search(corpus: Text = "auto", *, trials: int | None = None, quick: bool = False, **options: Any) -> "Search":
     """Search cell, layers and hidden size for low perplexity at low cost, as ``tmlm search`` does.
 
     Trains in worker processes. The same call again resumes a study that was interrupted, or returns its result.
@@ -414,8 +413,6 @@ def search(
         trials: Complete trials in total, including those of earlier calls; by default what ``minutes`` buy.
         quick: Take a first look at small models, in about a minute on two cores: every option that is left out has the
             value that ``tmlm search --quick`` gives it.
-        take_aliases: Move the aliases best, knee and small of the registered model to this study's picks even if
-            another study has them.
         **options: The fields of SearchConfig and CorpusConfig. A range is "8..64"; a choice is "8,16" or [8, 16].
 
     Raises ConfigError for an option that is not allowed, and InputError for a search that is not possible with these
@@ -435,7 +432,7 @@ def search(
     corpus_config = _corpus_config(given)
     if quick:
         given |= quick_search(given)
-    return Search(search_stage.search(SearchConfig(**given), corpus_config, quick, take_aliases, write_line).result)
+    return Search(search_stage.search(SearchConfig(**given), corpus_config, quick, write_line).result)
 
 
 class Search:
@@ -466,7 +463,7 @@ class Search:
 
     @property
     def picks(self) -> pd.DataFrame:
-        """The named members of the front, small, knee and best: the run, the reason in a sentence, and the aliases."""
+        """The named members of the front, small, knee and best: the run, the reason in a sentence, and its alias."""
         return pd.DataFrame.from_dict(self.result["picks"], orient="index")
 
     def load(self, pick: Literal["small", "knee", "best"] = "knee") -> Model:

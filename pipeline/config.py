@@ -337,7 +337,10 @@ SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 class SearchConfig(Checked):
     """Options of a search. Raises ConfigError for a value that is not allowed."""
 
-    study_name: str = option("search", help="Name of the study; an existing one is resumed.")
+    study_name: str = option(
+        "auto",
+        help="Name of the study; an existing one is resumed. auto: search-TEXT, or with --quick quick-TEXT.",
+    )
     minutes: float = option(
         10.0,
         help="Approximate duration of a new study on these workers, which fixes its trials; more minutes extend it.",
@@ -392,9 +395,7 @@ class SearchConfig(Checked):
             raise ConfigError("budget_macs", f"is {self.budget_macs}, and another cost is searched", ("cost", "macs"))
 
 
-QUICK_STUDY = "quick"
 QUICK_SEARCH: dict[str, Any] = {  # about a minute on two cores for The Time Machine
-    "study_name": QUICK_STUDY,
     "trials": 12,
     "epochs": 2,
     "confirm_seeds": 1,

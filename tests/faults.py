@@ -56,7 +56,7 @@ TMLM = [sys.executable, "-m", "pipeline"]
 
 TRAINING = ["--corpus", "text.txt", "--cell", "gru", "--hidden-size", "24", "--epochs", "12", "--batch-size", "16"]
 SPACE = ["--corpus", "text.txt", "--cell", "rnn,gru", "--hidden-size", "4..9", "--num-layers", "1"]
-SEARCH = [*TMLM, "search", *SPACE, "--trials", str(TRIALS)]
+SEARCH = [*TMLM, "search", "--study-name", "search", *SPACE, "--trials", str(TRIALS)]
 PARAMETERS = [
     f"{name[2:].replace('-', '_')}={value}" for name, value in zip(TRAINING[::2], TRAINING[1::2], strict=True)
 ]

@@ -76,7 +76,7 @@ class Lab:
     def record(self) -> None:
         """A main job and a quick search."""
         self.tmlm("pipeline")
-        self.tmlm("search", "--quick", "--epochs", "6")
+        self.tmlm("search", "--quick", "--study-name", "look", "--epochs", "6")
 
 
 def taken(browser: Any, address: str, screen: Screen, colours: str) -> bytes:
@@ -138,7 +138,7 @@ def take(lab: Lab, study: str, wanted: set[str], folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help="folder of the store (default: one that is deleted)")
-    parser.add_argument("--study", default="quick", help="study to show (default: quick)")
+    parser.add_argument("--study", default="look", help="study to show (default: look)")
     parser.add_argument("--only", nargs="+", default=[], help="pictures to take: run, search, export, page")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder for the pictures (default: docs/screens)")
     given = parser.parse_args()

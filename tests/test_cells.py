@@ -32,7 +32,6 @@ from pipeline.export.export import export
 from pipeline.stages.complexity import complexity
 from pipeline.stages.search import SearchRun, search
 from pipeline.text.batches import data_for
-from pipeline.tracking.registry import Registration
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.loop import Training, fit
@@ -273,8 +272,8 @@ def test_a_training_that_was_stopped_and_saved_is_resumed_bit_for_bit(cell, impl
         assert torch.equal(second.state_dict()[0][name], tensor), name
 
 
-def no_registration(picks: dict[str, Any], *arguments: Any) -> dict[str, Registration]:
-    return {name: Registration("1", (), {}) for name in picks}
+def no_registration(picks: dict[str, Any], *arguments: Any) -> dict[str, str]:
+    return {name: f"study-{name}" for name in picks}
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ class Lab(click.Group):
             raise
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := signals.signal_of(stop):
-                click.echo(f"Stopped by {signals.name_of(signum)}.", err=True)
+                click.echo(printable(signals.stopped_by(signum)), err=True)
                 ctx.exit(signals.exit_code(signum))
             raise
         except Exception as error:

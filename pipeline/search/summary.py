@@ -10,7 +10,6 @@ from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted
-from pipeline.tracking.registry import Registration
 from pipeline.training.summary import RIVAL_HEADS, picks_and_rivals
 
 SHORT_HEADS = ("", "", "MACs/char", "stored", "validation", "test", "with n-grams", "test")
@@ -22,12 +21,13 @@ class Findings:
     """What a search has found.
 
     ``counts`` maps labels to counts of trials, the main one first: {"trials complete": 40, "failed": 2}. ``remarks``
-    are sentences about the search as a whole, ``compared`` the rows of its picks and their rivals.
+    are sentences about the search as a whole, ``compared`` the rows of its picks and their rivals, ``registered`` the
+    alias of each pick.
     """
 
     evaluated: FrontEstimate = field(repr=False)
     picks: Mapping[str, Pick] = field(repr=False)
-    registered: Mapping[str, Registration] = field(repr=False)
+    registered: Mapping[str, str] = field(repr=False)
     counts: Mapping[str, int]
     remarks: Sequence[str] = field(repr=False)
     compared: Sequence[Mapping[str, Any]] = field(repr=False)
@@ -67,23 +67,6 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     return [spread, *uncounted, hypervolume]
 
 
-def address(name: str, registered: Mapping[str, Registration]) -> str:
-    """The alias of a pick: @best, or @study-best if another study has that one; "best" if neither was set."""
-    return next((f"@{alias}" for alias in registered[name].aliases), name)
-
-
-def _aliases_text(registered: Mapping[str, Registration]) -> str:
-    """Name the aliases that other studies keep, and the option that moves them; "" if there are none."""
-    left: dict[str, list[str]] = {}
-    for registration in registered.values():
-        for alias, owner in registration.left.items():
-            left.setdefault(owner, []).append(f"@{alias}")
-    if not left:
-        return ""
-    named = "; ".join(f"{', '.join(aliases)}: {owner}" for owner, aliases in left.items())
-    return f"Aliases left as they are ({named}). --take-aliases moves them to these picks."
-
-
 def search_note(found: Findings, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
     """The picks, a sample text of the best model, the front and the counts of a search as Markdown.
 
@@ -94,9 +77,9 @@ def search_note(found: Findings, name_of: Callable[[FrontPoint], str], sample: s
         return f"{NO_FRONT}\n\n{counts}"
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
-    picks = [f"- `{address(name, registered)}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
-    rest = " ".join(filter(None, (*found.remarks, *_facts(found.evaluated), plain(_aliases_text(registered)))))
-    written = [f"`{address('best', registered)}` writes:", text_block(sample)] if sample else []
+    picks = [f"- `@{registered[name]}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
+    rest = " ".join((*found.remarks, *_facts(found.evaluated)))
+    written = [f"`@{registered['best']}` writes:", text_block(sample)] if sample else []
     rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.compared)])
     return "\n\n".join([rivals, "\n".join(picks), *written, table, rest, counts])
 
@@ -113,7 +96,7 @@ def search_table(name: str, found: Findings, commands: Mapping[str, str], link: 
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test")
     table = indent(text_table(heads, map(_front_row, found.evaluated.front)), "  ")
-    sentences = [f"{address(name, found.registered)}: {pick.sentence}" for name, pick in found.picks.items()]
-    sentences += filter(None, [*found.remarks, _aliases_text(found.registered), *_facts(found.evaluated)])
+    sentences = [f"@{found.registered[name]}: {pick.sentence}" for name, pick in found.picks.items()]
+    sentences += [*found.remarks, *_facts(found.evaluated)]
     text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

@@ -29,12 +29,12 @@ from pipeline.search.front import (
 )
 from pipeline.search.study import attributes
 from pipeline.search.study.dashboard import attach_picture
-from pipeline.search.study.protocol import check_store
+from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.samplers import draw
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
-from pipeline.search.summary import Findings, address, search_note
+from pipeline.search.summary import Findings, search_note
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.markdown import plain
@@ -46,7 +46,7 @@ from pipeline.support.workers import LossCause, MakePool, Outcome
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded, references, store
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
+from pipeline.tracking.registry import check_aliases, register_picks
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, leave_out_repeats, parent_run
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
@@ -77,21 +77,21 @@ def search(
     config: SearchConfig,
     corpus_config: CorpusConfig,
     quick: bool = False,
-    take_aliases: bool = False,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
 ) -> SearchRun:
     """Search the space, confirm the picks of the Pareto front and register them.
 
-    ``quick`` claims no alias that other searches may have; ``take_aliases`` moves the aliases of other studies to the
-    picks. ``say`` is called with messages for the user. Raises InputError for a search that is not possible with these
-    options.
+    ``quick`` searches in a study of its own, quick-LABEL. ``say`` is called with messages for the user. Raises
+    InputError for a search that is not possible with these options.
     """
     config = with_storage(config)
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
+    config = with_study_name(config, corpus, quick, say)
     with study_lock(config), storage_errors(config):
         close_the_dead(store.setup())
+        check_aliases(config.study_name, corpus.corpus_sha256)
         study = Search(config, space, corpus, corpus_config)
         check_store(study.study, config, store.identity(), recorded.find_run)
         parent = attributes.of_study(study.study).get(attributes.PARENT)
@@ -108,7 +108,7 @@ def search(
             run.tags({f"latest.{name}": "auto" if value is None else value for name, value in options.items()})
             run.yaml("space.yaml", space.as_texts())
             study.describe(link_to_run(run.id), "This search is not finished.")
-            sweep = _SearchSweep(study, "all" if take_aliases else "own" if quick else "free", say)
+            sweep = _SearchSweep(study, say)
             return sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
 
 
@@ -117,11 +117,11 @@ class _SearchSweep(Sweep[SearchRun]):
 
     last_phase, closing_seconds = "recording the result", 8.0
 
-    def __init__(self, study: Search, claim: Claim, say: Callable[[str], None]) -> None:
+    def __init__(self, study: Search, say: Callable[[str], None]) -> None:
         config = study.config
         options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
         super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
-        self.search, self.claim, self.config, self.results = study, claim, config, study.results
+        self.search, self.config, self.results = study, config, study.results
         self.preset = config.preset
         self.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
@@ -261,9 +261,9 @@ class _SearchSweep(Sweep[SearchRun]):
         for pick in chosen.values():
             sentences[pick.run_id] = f"{sentences.get(pick.run_id, '')} {pick.sentence}".strip()
         runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
-        registered = register_picks(runs_of, Owner(config.study_name, corpus.label, corpus.corpus_sha256), self.claim)
+        registered = register_picks(runs_of, config.study_name, corpus.label)
 
-        compared = self._compared(chosen, registered)
+        compared = self._compared(chosen)
         for name, png in self._pictures(evaluated, chosen, compared).items():
             section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
             self.run.picture(f"plots/{name}.png", png, section)
@@ -285,7 +285,7 @@ class _SearchSweep(Sweep[SearchRun]):
             "max_perplexity": self.search.max_perplexity,
             "front": [_row(point) for point in evaluated.front],
             "picks": {
-                name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
+                name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": [registered[name]]}
                 for name, pick in chosen.items()
             },
             "compared": compared,
@@ -331,12 +331,12 @@ class _SearchSweep(Sweep[SearchRun]):
             remarks.append(f"The last {PATIENCE} trials have found nothing better.")
         return remarks
 
-    def _compared(self, chosen: Mapping[str, Pick], registered: Mapping[str, Registration]) -> list[dict[str, Any]]:
+    def _compared(self, chosen: Mapping[str, Pick]) -> list[dict[str, Any]]:
         """The picks, your own best training on this text and the n-gram model, each also mixed with that model."""
         rows: list[dict[str, Any]] = []
         for run_id in dict.fromkeys(pick.run_id for pick in chosen.values()):
             names = [name for name, pick in chosen.items() if pick.run_id == run_id]
-            candidate, label = chosen[names[0]].point.candidate, ", ".join(address(name, registered) for name in names)
+            candidate, label = chosen[names[0]].point.candidate, ", ".join(names)
             results = [recorded.read_result(each, "train") for each in candidate.run_ids]
             costs = {name: getattr(candidate, name) for name in COST_NAMES}
             rows.append({"label": label, "name": candidate.name, "run_id": run_id, **costs, **_means(results)})

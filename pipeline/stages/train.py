@@ -148,14 +148,14 @@ def _identity(
     }
 
 
-def options_like(reference: str) -> dict[str, Any]:
+def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     """The options for a training like another one: its shape, and all that was chosen for it in place of the preset's.
 
-    ``reference`` is as ``references.training_of`` takes it. The preset's own values are left out, as they follow from
-    shape, text and length. So are text, seed and machine and, of a part of a search, an answer or a reproduction, its
-    length, which may be a shortened one.
+    ``reference`` is as ``references.training_of`` takes it; ``named`` is the text that the user has named. The preset's
+    own values are left out, as they follow from shape, text and length. So are text, seed and machine and, of a part of
+    a search, an answer or a reproduction, its length, which may be a shortened one.
     """
-    run = references.training_of(reference, "--like ")
+    run = references.training_of(reference, "--like ", named.corpus_sha256 if named else "")
     if not run.configuration:
         raise InputError(f"--like {reference}: {run.name} has not recorded its options; give another training")
     own = {**run.configuration["model"], **run.configuration["train"]}
@@ -237,8 +237,12 @@ def _train(
             result = experiment.run(recorder, progress)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
-                resume_command = f"{command()} train --resume {run.id}"
-                log.warning("The epochs trained so far are kept. Resume with: %s", resume_command)
+                kept = (
+                    "The epochs trained so far are kept."
+                    if steps_kept(run.checkpoint_dir) > 0
+                    else "No epoch has ended."
+                )
+                log.warning("%s Resume with: %s train --resume %s", kept, command(), run.id)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     del experiment  # with the optimizer: logging the model keeps this frame in a cycle until a garbage collection

@@ -32,6 +32,7 @@ _deferred_at = 0.0  # of a process without ``install``
 _closer: Callable[[str], None] | None = None
 _deadline_seconds: float | None = DEADLINE_SECONDS  # None: no forced exit
 _stopping = False  # a signal has arrived
+_advice = ""  # a sentence that ``stopped_by`` adds
 
 
 def exit_code(signum: int) -> int:
@@ -42,6 +43,17 @@ def exit_code(signum: int) -> int:
 def name_of(signum: int) -> str:
     """The signal's name in messages: Ctrl-C, SIGTERM or SIGHUP."""
     return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+
+
+def advise(sentence: str) -> None:
+    """Set the sentence that follows the message of a stop, such as the command that resumes this one."""
+    global _advice
+    _advice = sentence
+
+
+def stopped_by(signum: int) -> str:
+    """The message of a stop: the signal, and what ``advise`` has set."""
+    return f"Stopped by {name_of(signum)}.{' ' * bool(_advice)}{_advice}"
 
 
 def signal_of(stop: BaseException) -> int | None:
@@ -178,6 +190,6 @@ def _force_exit(signum: int) -> None:
     closing.join(CLOSING_SECONDS)
     process = sys.modules.get("multiprocessing.process")  # imported in every worker
     if process is None or process.parent_process() is None:
-        sys.stderr.write(f"Stopped by {name_of(signum)}.\n")
+        sys.stderr.write(f"{stopped_by(signum)}\n")
         sys.stderr.flush()
     os._exit(exit_code(signum))

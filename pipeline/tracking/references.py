@@ -8,7 +8,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,17 +62,21 @@ def find(reference: str, what: str = "") -> RecordedRun:
 
     That is a full run id; a unique prefix of at least 4 characters; ``latest``, the training that a person started and
     that finished last, or ``latest~N``, the Nth one before it; the name of a run, or of a study for its search; or
-    ``@PICK`` or ``@STUDY-PICK``, a registered pick of a search. Raises InputError for a name that several runs bear,
-    and NoSuchRunError for one that none bears. ``what`` is put before the reference in messages.
+    ``@STUDY-PICK``, a registered pick of a search; or ``@PICK``, as ``_latest_pick`` says. Raises InputError for a name
+    that several runs bear, and NoSuchRunError for one that none bears. ``what`` is put before the reference in
+    messages.
     """
     run = recorded.readable(_find(reference, what))
     _tell(run, reference)
     return run
 
 
-def training_of(reference: str, what: str = "") -> RecordedTraining:
-    """The training that a run, as ``find`` takes it, is or is about; of a search, its pick STUDYS_PICK."""
-    training = training_behind(recorded.readable(_find(reference, what)))
+def training_of(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedTraining:
+    """The training that a run, as ``find`` takes it, is or is about; of a search, its pick STUDYS_PICK.
+
+    ``corpus_sha256`` is the text that the command names, whose pick ``@PICK`` is if it has one.
+    """
+    training = training_behind(recorded.readable(_find(reference, what, corpus_sha256)))
     _tell(training, reference)
     return training
 
@@ -129,7 +133,9 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
 def names(beginning: str) -> Iterator[tuple[str, str]]:
     """The picks, studies and, after a first character, runs whose name begins so, each with what it is."""
     if beginning[:1] in ("", "@"):
-        yield from ((f"@{alias}", "pick") for alias in registry.aliases() if f"@{alias}".startswith(beginning))
+        versions = registry.aliases()
+        picks = [f"@{alias}" for alias in (*(registry.PICKS if versions else ()), *versions)]
+        yield from ((pick, "pick") for pick in picks if pick.startswith(beginning))
     for run in search_runs(has_tag("stage", "search"), order="start_time DESC"):
         if run.study.startswith(beginning):
             yield run.study, described(run)
@@ -141,15 +147,15 @@ def names(beginning: str) -> Iterator[tuple[str, str]]:
 
 def _tell(run: RecordedRun, reference: str) -> None:
     if run.id != reference:
-        log.info("%s", described(run))
+        log.info("%s%s", described(run), f", of study {run.study}" if reference.startswith("@") else "")
 
 
-def _find(reference: str, what: str = "") -> RecordedRun:
+def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRun:
     store = setup()
     if match := re.fullmatch(r"latest(?:~(\d{1,9}))?", reference):
         return _latest(int(match[1] or 0), what + reference)
     if reference.startswith("@"):
-        return _picked(reference[1:], what + reference)
+        return _picked(reference[1:], what + reference, corpus_sha256)
     bearers: dict[str, RecordedRun] = {}
     if re.fullmatch("[0-9a-f]{32}", reference):
         if run := recorded.find_run(reference):  # deleted or not
@@ -161,14 +167,9 @@ def _find(reference: str, what: str = "") -> RecordedRun:
         bearers = {run.id: run for each in conditions for run in islice(search_runs(each), NAMED + 1)}
     if not bearers:
         raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}; give {FORMS}")
-    return _only(bearers, [*map(described, bearers.values())], what + reference)
-
-
-def _only(bearers: Mapping[str, RecordedRun], words: Sequence[str], what: str) -> RecordedRun:
-    """The only one of the runs, by id. Raises InputError if there are several, each in words."""
     if len(bearers) > 1:
-        more = "; and others" * (len(words) > NAMED)
-        raise InputError(f"{what} names several runs: {'; '.join(words[:NAMED])}{more}. Give one of them by its id")
+        words, more = [described(run) for run in bearers.values()][:NAMED], "; and others" * (len(bearers) > NAMED)
+        raise InputError(f"{what}{reference} names several runs: {'; '.join(words)}{more}. Give one of them by its id")
     return next(iter(bearers.values()))
 
 
@@ -191,16 +192,28 @@ def _latest(before: int, what: str) -> RecordedRun:
     )
 
 
-def _picked(name: str, what: str) -> RecordedRun:
-    """The run of a registered pick. Raises InputError if the pick of this name is another model on another text."""
-    versions, alias = registry.aliases(), registry.alias_of(name)
-    meant = [each for each in versions if each == alias or (alias in registry.PICKS and each.endswith(f"-{alias}"))]
-    runs = {each: run for each in meant if (run := registry.run_of_version(versions[each])) is not None}
-    if not runs:
+def _picked(name: str, what: str, corpus_sha256: str) -> RecordedRun:
+    """The run of a registered pick: that of ``@STUDY-PICK``, or of ``_latest_pick``. Raises InputError without one."""
+    versions = registry.aliases()
+    alias = _latest_pick(name, versions, corpus_sha256) if name in registry.PICKS else registry.alias_of(name)
+    run = registry.run_of_version(versions[alias]) if alias in versions else None
+    if run is None:
         known = listed([f"@{each}" for each in versions])
         raise InputError(f"{what} is no pick of a search; {f'there are {known}' if known else 'there is none'}")
-    if len({run.corpus_sha256 for run in runs.values()}) == 1 and alias in runs:
-        return runs[alias]
-    meant.sort(key=lambda each: each != alias)  # first, so that a pick is called by its study if it has one
-    words = {runs[each].id: f"@{each}: {described(runs[each])}" for each in meant if each in runs}
-    return _only({run.id: run for run in runs.values()}, [*words.values()], what)
+    return run
+
+
+def _latest_pick(pick: str, versions: Mapping[str, str], corpus_sha256: str) -> str:
+    """The alias of this pick of the latest search that trained in full; "" if no search has registered one.
+
+    It is of the text ``corpus_sha256`` if this has been searched, else of the text of the latest search. A search whose
+    trainings were shortened, as by --quick or --epochs, counts only if its text has no other.
+    """
+    found = search_runs(has_tag("stage", "search"))
+    if not (searches := [run for run in found if registry.pick_alias(run.study, pick) in versions]):
+        return ""
+    of_text = [run for run in searches if run.corpus_sha256 == corpus_sha256]
+    of_text = of_text or [run for run in searches if run.corpus_sha256 == searches[0].corpus_sha256]
+    whole = {"epochs": "auto", "max_seconds": "0.0"}  # what a search that trains in full has recorded, if anything
+    full = [run for run in of_text if all(run.params.get(name, value) == value for name, value in whole.items())]
+    return registry.pick_alias((full or of_text)[0].study, pick)

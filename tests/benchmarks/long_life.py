@@ -154,13 +154,14 @@ def served(count: int, text: Path) -> None:
 def store(count: int, text: Path) -> None:
     database, port, page = text.parent / "mlruns/mlflow.db", free_port(), text.parent / "page"
     small, output = ("--corpus", str(text), "--epochs", "1"), ("-o", str(page))
+    search = ("search", *small, "--study-name", "small", "--workers", "1")
     commands = {
         "train": ("train", *small, "--hidden-size", "4"),
-        "search, resumed": ("search", *small, "--trials", "5", "--hidden-size", "4..8", "--workers", "1"),
+        "search, resumed": (*search, "--trials", "5", "--hidden-size", "4..8"),
         "runs": ("runs",), "runs --search": ("runs", "--search", "no such words"), "doctor": ("doctor",),
         "compare": ("compare", "latest", "latest~1"), "recommend": ("recommend", "--max-macs", "1000000"),
         "sample latest": ("sample", "latest"), "export latest": ("export", "latest", *output),
-        "export search": ("export", "search", *output),
+        "export search": ("export", "small", *output),
         "export experiment": ("export", tracking_store.EXPERIMENT, *output),
     }  # fmt: skip
     for name in ("search, resumed", "train", "train"):

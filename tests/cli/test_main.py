@@ -123,7 +123,7 @@ def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_the
     monkeypatch.setattr("pipeline.stages.search.Space.of", space_of)
     with pytest.raises(EnoughError):
         cli.main(["search", "--quick", "--trials", "5", "--confirm-seeds", "2"], standalone_mode=False)
-    assert "--study-name quick" in " ".join(run("search", "--help")[1].split())
+    assert "become --trials 12" in " ".join(run("search", "--help")[1].split())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,11 @@ def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_the
     [
         ({"corpus": "my book.txt", "minutes": 15.0}, False, "search --corpus 'my book.txt' --minutes 40"),
         ({"trials": 7, "max_perplexity": None}, False, "search --trials 14"),
-        ({"corpus": "a.txt", "trials": 5}, True, "search --corpus a.txt"),
+        (
+            {"corpus": "a.txt", "cell": "gru", "trials": 5, "study_name": "look"},
+            True,
+            "search --corpus a.txt --cell gru",
+        ),
     ],
 )
 def test_the_last_command_that_a_search_prints_extends_it(monkeypatch, chosen, quick, command):

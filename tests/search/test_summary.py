@@ -2,7 +2,6 @@
 
 from pipeline.search.front import Candidate, evaluate_front, picks
 from pipeline.search.summary import Findings, search_note, search_table
-from pipeline.tracking.registry import Registration
 
 
 def searched(*perplexities: tuple[float, ...]):
@@ -18,8 +17,8 @@ def searched(*perplexities: tuple[float, ...]):
 
 
 def own(chosen):
-    """The picks, registered by a study that has all the aliases."""
-    return {pick: Registration("1", (pick, f"s-{pick}"), {}) for pick in chosen}
+    """The aliases of the picks of a study s."""
+    return {pick: f"s-{pick}" for pick in chosen}
 
 
 COUNTS = {"trials complete": 40, "failed": 2, "repeated": 0}
@@ -33,17 +32,14 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert "| [gru-1x8](link) | 1,000 | 900 |" in note
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
     assert "gru-1x32](" not in note
-    assert "- `@best`: gru-1x16 " in note
+    assert "- `@s-best`: gru-1x16 " in note
     assert f"Hypervolume {evaluated.hypervolume:.2f}, " in note
     assert "2 degrees of freedom" in note
     assert note.endswith("40 trials complete, 2 failed.")
 
 
-def test_aliases_that_stay_with_another_study_are_named_with_the_option_that_moves_them():
+def test_the_table_ends_with_the_link_and_names_each_pick_by_the_alias_of_its_study():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    left = {pick: Registration("2", (f"s-{pick}",), {pick: "study tiny on novel"}) for pick in chosen}
-    text = search_table("search s", Findings(evaluated, chosen, left, COUNTS, [], []), {}, "link")
+    text = search_table("search s", Findings(evaluated, chosen, own(chosen), COUNTS, [], []), {}, "link")
     assert text.endswith("\n\n  link")
-    text = " ".join(text.split())
-    assert "@s-small: gru-1x16" in text
-    assert "Aliases left as they are (@small, @knee, @best: study tiny on novel). --take-aliases moves them" in text
+    assert "@s-small: gru-1x16" in " ".join(text.split())

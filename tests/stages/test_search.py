@@ -25,7 +25,7 @@ from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
 from pipeline.tracking.references import BY_A_PERSON
-from pipeline.tracking.registry import PICKS, Registration
+from pipeline.tracking.registry import PICKS
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
 from pipeline.training import memory
@@ -78,7 +78,7 @@ def searched(lab: Path, small_text: Path, said: list[str]) -> SearchRun:
 
 @pytest.fixture
 def study(searched: SearchRun, lab: Path) -> optuna.Study:
-    return optuna.load_study(study_name="search", storage=f"sqlite:///{lab}/mlruns/optuna.db")
+    return optuna.load_study(study_name="search-topics", storage=f"sqlite:///{lab}/mlruns/optuna.db")
 
 
 def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
@@ -108,7 +108,7 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
 def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab, study):
     assert said[0].startswith("3 trials and the confirmations of their picks: ")
     assert of_study(study)["plan"] == [3, 0.001]
-    assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
+    assert f"Study search-topics in {lab}/mlruns/optuna.db" in said[0]
     client = MlflowClient()
     run = client.get_run(searched.run_id)
     pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
@@ -129,8 +129,8 @@ def test_the_picks_are_registered_under_their_aliases(searched):
     client = MlflowClient()
     assert tuple(searched.result["picks"]) == PICKS
     for name in PICKS:
-        assert searched.result["picks"][name]["aliases"] == [name, f"search-{name}"]
-        version = client.get_model_version_by_alias("time-machine-lm", name)
+        assert searched.result["picks"][name]["aliases"] == [f"search-topics-{name}"]
+        version = client.get_model_version_by_alias("time-machine-lm", f"search-topics-{name}")
         assert version.run_id == searched.picks[name].run_id
 
 
@@ -143,7 +143,7 @@ def test_the_dashboard_shows_the_picks_and_the_pictures_of_the_study(searched, s
     best = searched.picks["best"].point.candidate
     (number,) = [trial.number for trial in study.trials if trial.user_attrs["run_id"] == best.run_ids[0]]
     assert f"| {best.name} (trial {number}) |" in note
-    assert f"- `@best`: {best.name} " in note
+    assert f"- `@search-topics-best`: {best.name} " in note
     artifacts = optuna.artifacts.get_all_artifact_meta(study)
     assert {artifact.filename for artifact in artifacts} == {
         "hypervolume.png", "importance.png", "pareto.png", "time.png"
@@ -196,7 +196,7 @@ def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, mo
 
     monkeypatch.setattr(memory, "usable_cores", lambda: 64)
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 12 * 10**8)
-    config = SearchConfig(**{**TINY, "study_name": "auto", "workers": None})
+    config = SearchConfig(**{**TINY, "workers": None})
     with pytest.raises(KeyboardInterrupt):
         search(config, CorpusConfig(str(small_text)), make_pool=no_pool)
     assert counts == [3]
@@ -220,19 +220,9 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
         do(task, lambda share: None)
 
 
-@pytest.mark.parametrize(("take_aliases", "claim"), [(False, "own"), (True, "all")])
-def test_a_quick_search_claims_no_alias_of_another_unless_asked_to(store, monkeypatch, small_text, take_aliases, claim):
-    def refuse(study: Any, claim: str, say: Any) -> None:
-        raise InputError(f"claims {claim}")
-
-    monkeypatch.setattr("pipeline.stages.search._SearchSweep", refuse)
-    with pytest.raises(InputError, match=f"claims {claim}"):
-        search(SearchConfig(), CorpusConfig(str(small_text)), quick=True, take_aliases=take_aliases)
-
-
 def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, small_text, monkeypatch):
     leave_out_the_served_model(monkeypatch)
-    registered = {name: Registration("1", (), {}) for name in PICKS}
+    registered = {name: f"study-{name}" for name in PICKS}
     monkeypatch.setattr("pipeline.stages.search.register_picks", lambda *details: registered)
     given: list[TrainingTask] = []
 
@@ -244,7 +234,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
     done = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given, dies_once))
     assert [task.role for task in given] == ["trial", "trial", "confirmation", "confirmation"]
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
-    study = optuna.load_study(study_name="search", storage=f"sqlite:///{store}/mlruns/optuna.db")
+    study = optuna.load_study(study_name="search-topics", storage=f"sqlite:///{store}/mlruns/optuna.db")
     assert [of_trial(trial)["losses"] for trial in study.trials] == [{"killed": 1}]
 
 

@@ -13,7 +13,7 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import recorded, references
 from pipeline.tracking.push import push
 from pipeline.tracking.recorded import RecordedRun, search_runs
-from pipeline.tracking.registry import Owner, register_picks
+from pipeline.tracking.registry import register_picks
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.store import setup
 from tests.labs import new_store, store_at
@@ -104,17 +104,17 @@ def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, oth
     monkeypatch.setattr(MlflowClient, "search_registered_models", page_of_one)
     MlflowClient().create_registered_model("another")
     run = recorded.run_of(trained.run_id)
-    register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
+    register_picks({"knee": (run.id, "It is the knee.")}, "tiny", run.corpus)
     first = push(str(other / "mlruns"), run.id)
-    assert (first["copied"], first["aliases"], first["taken"]) == (1, ["@knee", "@tiny-knee"], [])
+    assert (first["copied"], first["aliases"], first["taken"]) == (1, ["@tiny-knee"], [])
     with store_at(other):
-        checkpoint, copy = references.checkpoint_of("@knee")
+        checkpoint, copy = references.checkpoint_of("@tiny-knee")
         assert checkpoint.read_bytes() == Path(trained.result["checkpoint"]).read_bytes()
         assert checkpoint.is_relative_to(other)
         assert recorded.run_of(str(copy)).result["checkpoint"] == str(checkpoint)
         MlflowClient().delete_run(str(copy))
     again = push(str(other / "mlruns"), run.id)
-    assert (again["copied"], again["aliases"], again["taken"]) == (1, [], ["@knee", "@tiny-knee"])
+    assert (again["copied"], again["aliases"], again["taken"]) == (1, [], ["@tiny-knee"])
 
 
 @pytest.mark.slow
@@ -123,11 +123,11 @@ def test_a_model_and_a_run_without_artifacts_reach_a_server_that_keeps_them(trai
     with tracked_run("train", "without artifacts", {}):
         pass
     run = recorded.run_of(trained.run_id)
-    register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
+    register_picks({"knee": (run.id, "It is the knee.")}, "tiny", run.corpus)
     assert push(mlflow_server.url(), "all")["copied"] == 2
     assert (push(mlflow_server.url(), "all")["earlier"], setup().database is None) == (2, False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url())
-    checkpoint, copy = references.checkpoint_of("@knee")
+    checkpoint, copy = references.checkpoint_of("@tiny-knee")
     assert checkpoint.read_bytes() == Path(trained.result["checkpoint"]).read_bytes()
     place = f"{recorded.run_of(str(copy)).artifact_uri}/checkpoints/best.safetensors"
     assert (place.partition(":")[0], recorded.run_of(str(copy)).result["checkpoint"]) == ("mlflow-artifacts", place)
@@ -137,7 +137,7 @@ def test_a_model_and_a_run_without_artifacts_reach_a_server_that_keeps_them(trai
 @pytest.mark.timeout(600)
 def test_a_push_that_is_killed_after_any_write_is_completed_by_the_next(trained, tmp_path, empty_database, monkeypatch):
     run = recorded.run_of(trained.run_id)
-    register_picks({"knee": (run.id, "It is the knee.")}, Owner("tiny", run.corpus, run.corpus_sha256))
+    register_picks({"knee": (run.id, "It is the knee.")}, "tiny", run.corpus)
     searched()
     left = 0
 
@@ -169,7 +169,7 @@ def test_a_push_that_is_killed_after_any_write_is_completed_by_the_next(trained,
             setup()
             assert len(MlflowClient().search_logged_models([setup().experiment_id])) == 1
             assert len(MlflowClient().search_model_versions()) == 1
-            assert references.find("@knee").tag("pushed.from") == run.id
+            assert references.find("@tiny-knee").tag("pushed.from") == run.id
     assert kills > 2 * len(WRITES)
 
 

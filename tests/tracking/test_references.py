@@ -55,9 +55,11 @@ def test_latest_counts_back_over_finished_trainings_alone(store):
 
 def test_latest_is_a_training_that_a_person_started(store):
     """Not a trial, nor a confirmation, nor a part of an answer or of a reproduction."""
-    pick(record("trial", role="trial", study="search"), "best")
+    pick(record("trial", role="trial", study="search"), "search-best")
     record("part", role="answer", study="answer-novel")
-    with pytest.raises(InputError, match=r"1 training of answer-novel and 1 training of search: give a pick \(@best\)"):
+    with pytest.raises(
+        InputError, match=r"1 training of answer-novel and 1 training of search: give a pick \(@search-best\)"
+    ):
         find("latest")
     own = record("own")
     record("confirmation", role="confirmation", study="search")
@@ -73,15 +75,29 @@ def test_a_run_and_a_study_are_named_unless_two_bear_the_name(store):
         find("tiny")
 
 
-def test_a_pick_is_named_by_its_study_or_alone_unless_another_text_has_one(store):
-    ours = record("gru-1x8-s0", corpus="novel", corpus_sha256="a")
-    pick(ours, "knee", "my-study-knee")
-    pick(record("gru-1x9-s0", corpus="novel", corpus_sha256="a"), "quick-knee")
-    assert [find(f"@{name}").id for name in ("knee", "my-study-knee", "my study-knee")] == [ours] * 3
-    pick(record("gru-1x8-s0", corpus="essay", corpus_sha256="b"), "other-knee")
-    with pytest.raises(InputError, match=r"@knee names several runs: @my-study-knee: gru-1x8-s0 on novel, .*essay"):
+def searched(study: str, text: str, **params: str) -> str:
+    """The run of a study's knee on a text, whose search has these parameters."""
+    with tracked_run("search", f"search-{study}", {"study": study, "corpus": text, "corpus.sha256": text}) as search:
+        search.params({"max_seconds": "0.0", **params})
+    trial = record("gru-1x8-s0", role="trial", study=study, corpus=text, corpus_sha256=text)
+    pick(trial, f"{study.replace(' ', '-')}-knee")
+    return trial
+
+
+def test_a_pick_alone_is_that_of_the_latest_full_search_of_the_text_that_is_named_or_was_searched_last(store, caplog):
+    with pytest.raises(InputError, match="@knee is no pick of a search; there is none"):
         find("@knee")
-    assert find("@my-study-knee").id == ours
+    first = searched("quick-novel", "novel", epochs="2")
+    pick(first, "knee")  # as earlier versions did
+    assert find("@knee").id == first
+    novel = searched("search-novel", "novel")
+    searched("brief", "novel", max_seconds="5.0")
+    caplog.set_level("INFO", "pipeline")
+    assert find("@knee").id == find("@search-novel-knee").id == novel
+    assert caplog.messages[0] == f"gru-1x8-s0 on novel, run {novel[:8]}, of study search-novel"
+    essay = searched("my study", "essay", epochs="1")
+    assert [find(f"@{name}").id for name in ("knee", "my study-knee")] == [essay] * 2
+    assert [training_of("@knee", "", text).id for text in ("novel", "never searched")] == [novel, essay]
     with pytest.raises(InputError, match=r"@best is no pick of a search; there are @"):
         find("@best")
 

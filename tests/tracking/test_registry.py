@@ -1,19 +1,29 @@
-"""Registered models: an alias belongs to a study of a text, and never moves to another unless it is told to."""
+"""Registered models: an alias belongs to a study of a text, and no other study can take it over."""
+
+from typing import NamedTuple
 
 import pytest
 from mlflow.entities import LoggedModelOutput
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._tracking_service.utils import _get_store
 
-from pipeline.errors import RecordingError
-from pipeline.tracking.registry import REGISTERED_MODEL, Claim, Owner, Registration, register_picks
+from pipeline.errors import InputError, RecordingError
+from pipeline.tracking.registry import REGISTERED_MODEL, check_aliases, register_picks
 from pipeline.tracking.runs import tracked_run
 from pipeline.training.summary import model_facts
 from tests.export import made_up
 
+
+class Owner(NamedTuple):
+    """A study and its text."""
+
+    study: str
+    corpus: str
+    corpus_sha256: str
+
+
 HERE = Owner("search", "novel", "ab" * 32)
 OTHER_STUDY = Owner("tiny", "novel", "ab" * 32)
-OTHER_TEXT = Owner("search", "essay", "cd" * 32)
 
 
 def trained(owner: Owner | None = HERE, has_model: bool = True) -> str:
@@ -29,10 +39,10 @@ def trained(owner: Owner | None = HERE, has_model: bool = True) -> str:
     return run.id
 
 
-def registered(owner: Owner, pick: str = "best", claim: Claim = "free") -> tuple[str, Registration]:
-    """The run of a new model that a study has picked, and its registration."""
+def registered(owner: Owner, pick: str = "best") -> tuple[str, str]:
+    """The run of a new model that a study has picked, and its alias."""
     run_id = trained(owner)
-    return run_id, register_picks({pick: (run_id, "It is the best.")}, owner, claim)[pick]
+    return run_id, register_picks({pick: (run_id, "It is the best.")}, owner.study, owner.corpus)[pick]
 
 
 def run_named(alias: str) -> str:
@@ -40,46 +50,26 @@ def run_named(alias: str) -> str:
     return str(MlflowClient().get_model_version_by_alias(REGISTERED_MODEL, alias).run_id)
 
 
-@pytest.mark.parametrize(
-    ("other", "aliases", "left"),
-    [
-        (OTHER_STUDY, ("tiny-best",), {"best": "study search on novel"}),
-        (OTHER_TEXT, (), {"best": "study search on novel", "search-best": "study search on novel"}),
-    ],
-)
-def test_another_study_or_text_leaves_the_aliases_where_they_are(store, other, aliases, left):
-    before, _ = registered(HERE)
-    _, registration = registered(other)
-    assert registration == Registration("2", aliases, left)
-    assert run_named("best") == run_named("search-best") == before
+def test_a_study_moves_its_own_aliases_and_no_bare_one(store):
+    before, alias = registered(HERE)
+    MlflowClient().set_registered_model_alias(REGISTERED_MODEL, "best", "1")  # as earlier versions did
+    after, same = registered(HERE)
+    assert (alias, same) == ("search-best", "search-best")
+    assert (run_named("search-best"), run_named("best")) == (after, before)
+    check_aliases(HERE.study, HERE.corpus_sha256)
 
 
-def test_another_text_takes_the_aliases_when_it_is_told_to(store):
-    registered(HERE)
-    run_id, registration = registered(OTHER_TEXT, claim="all")
-    assert registration.left == {}
-    assert run_named("best") == run_named("search-best") == run_id
+@pytest.mark.parametrize(("study", "corpus_sha256"), [("my study", HERE.corpus_sha256), ("my-study", "cd" * 32)])
+def test_a_name_whose_aliases_are_those_of_another_study_or_text_is_refused(store, study, corpus_sha256):
+    registered(HERE._replace(study="my-study"))
+    with pytest.raises(InputError, match="its alias @my-study-best names version 1 of time-machine-lm"):
+        check_aliases(study, corpus_sha256)
 
 
-def test_the_same_study_moves_its_aliases_to_its_new_pick(store):
-    """The first study to register gets them."""
-    assert registered(HERE)[1] == Registration("1", ("best", "search-best"), {})
-    run_id, registration = registered(HERE)
-    assert registration == Registration("2", ("best", "search-best"), {})
-    assert run_named("best") == run_named("search-best") == run_id
-    assert registered(HERE, claim="own")[1].aliases == ("search-best",)
-
-
-def test_an_alias_that_a_user_gave_to_a_model_of_no_study_stays(store):
-    register_picks({"knee": (trained(None), "By hand.")}, HERE)
-    _, registration = registered(HERE, "knee")
-    assert registration.left["knee"] == "version 1, a model of no study"
-
-
-def test_an_alias_of_a_version_whose_run_is_gone_stays(store):
+def test_a_study_whose_runs_are_gone_keeps_its_aliases(store):
     run_id, _ = registered(HERE)
     _get_store()._hard_delete_run(run_id)  # as `mlflow gc` does
-    assert registered(OTHER_STUDY)[1].left == {"best": "version 1, a model of no study"}
+    check_aliases(HERE.study, HERE.corpus_sha256)
 
 
 def test_a_version_and_the_registered_model_say_what_they_are(store):
@@ -91,7 +81,7 @@ def test_a_version_and_the_registered_model_say_what_they_are(store):
     assert version.tags == {"corpus": "novel", "study": "tiny"}
     lines = str(client.get_registered_model(REGISTERED_MODEL).description).splitlines()
     assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 5.250 | 1,548 | 20")
-    assert lines[-1].startswith("| `@best`, `@search-best` | 1 | lstm-1x8-s0 | novel | search | 5.250 | 1,548 | 20")
+    assert lines[-1].startswith("| `@search-best` | 1 | lstm-1x8-s0 | novel | search | 5.250 | 1,548 | 20")
 
 
 def test_a_version_has_the_facts_of_its_models_card(store, monkeypatch):
@@ -111,4 +101,4 @@ def test_a_description_that_a_user_has_written_is_left_alone(store):
 
 def test_a_run_without_a_model_can_not_be_registered(store):
     with pytest.raises(RecordingError, match="has no logged model to register as time-machine-lm"):
-        register_picks({"best": (trained(has_model=False), "")}, HERE)
+        register_picks({"best": (trained(has_model=False), "")}, HERE.study, HERE.corpus)

@@ -12,10 +12,13 @@ from pipeline.cli.group import say, show
 from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of
 from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
 from pipeline.errors import option_name
+from pipeline.support import signals
 
 if TYPE_CHECKING:
     from pipeline.stages.report import ReproductionRun
     from pipeline.stages.search import SearchRun
+
+NOT_IN_FULL = ("study_name", "minutes", "trials", "epochs", "confirm_seeds")  # options that are for a quick search only
 
 
 @click.command(cls=LabCommand)
@@ -27,14 +30,9 @@ if TYPE_CHECKING:
     + ".",
     group="Search",
 )
-@flag(
-    "--take-aliases",
-    "Move the aliases @best, @knee and @small to this study's picks even if another study has them.",
-    group="Search",
-)
 @cluster_option
 @json_flag
-def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **options: Any) -> None:
+def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character, or
@@ -51,7 +49,8 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
     from pipeline.stages import search
     from pipeline.tracking.ui import links
 
-    done = search.search(config, corpus_config, quick, take_aliases, say, make_pool)
+    resumed_by("search", {**chosen, "quick": quick, "cluster": cluster})
+    done = search.search(config, corpus_config, quick, say, make_pool)
     name = f"search {done.config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"quick {name}: a first look at small models, trained for {training_of(done.config)}"
@@ -61,23 +60,38 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
 
 def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> dict[str, str]:
     """Commands that use, serve and extend the picks of a search; ``chosen`` are the options that it was given."""
-    from pipeline.search.summary import address
     from pipeline.tracking.program import command
     from pipeline.tracking.registry import REGISTERED_MODEL
 
     if quick:
-        more = {name: value for name, value in chosen.items() if name in ("corpus", "alphabet")}
+        more = {name: value for name, value in chosen.items() if name not in NOT_IN_FULL}
     elif chosen.get("trials"):
         more = {**chosen, "trials": 2 * chosen["trials"]}
     else:
         more = {**chosen, "minutes": f"{2 * done.result['minutes_planned']:g}"}
-    words = [f"{option_name(name)} {shlex.quote(str(value))}" for name, value in more.items() if value is not None]
-    search_on = {"train in full" if quick else "extend": " ".join([command(), "search", *words])}
+    search_on = {"train in full" if quick else "extend": command_line("search", more)}
     if not done.picks:
         return search_on
-    pick = address("small", done.registered)
+    pick = f"@{done.registered['small']}"
     serve = f"{command('mlflow')} models serve -m models:/{REGISTERED_MODEL}{pick} --env-manager local"
     return {"use": f"{command()} sample {pick}", "serve": serve, **search_on}
+
+
+def command_line(name: str, options: Mapping[str, Any]) -> str:
+    """The command of this name with these options, without passwords; those that are off or empty are left out."""
+    from pipeline.tracking.program import command
+    from pipeline.tracking.store import without_passwords
+
+    words = [command(), name]
+    for option, value in options.items():
+        if value not in (None, False, ""):
+            words.append(option_name(option) + f" {shlex.quote(str(value))}" * (value is not True))
+    return without_passwords(" ".join(words))
+
+
+def resumed_by(name: str, options: Mapping[str, Any]) -> None:
+    """Have Ctrl-C followed by the command that resumes this one, whose options these are."""
+    signals.advise(f"The same command resumes it: {command_line(name, options)}")
 
 
 @click.command(cls=LabCommand)
@@ -90,11 +104,13 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     together, small, adaptive) and two figures compare them with n-grams. The same command again trains only what is
     missing.
     """
+    chosen = given({"corpus": corpus, "alphabet": alphabet, **options}, CorpusConfig, AnswerConfig)
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
     from pipeline.stages import answer
     from pipeline.tracking.ui import links
 
+    resumed_by("answer", chosen)
     done = answer.answer(config, corpus_config, say)
     link = links.shown("run", links.link_to_run(done.run_id))
     show(done.result, as_json, answer_table(done.findings, done.sentences, link))
@@ -117,10 +133,12 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     Trains the configurations of the coursework report under its own protocol, and writes a page that compares the
     reported, the reproduced and the corrected figures. The same command again trains only what is missing.
     """
+    chosen = given(options, ReproduceConfig)
     config = ReproduceConfig(**options)
     make_pool = pool_on(cluster, CorpusConfig("time-machine"), config.workers)
     from pipeline.stages import reproduce
 
+    resumed_by("reproduce", {**chosen, "quick": quick, "check": check, "cluster": cluster})
     try:
         done = reproduce.reproduce(config, quick, check, say, make_pool)
     except reproduce.ChecksNotMetError as error:

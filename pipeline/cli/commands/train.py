@@ -129,12 +129,13 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
-        if like is not None:
-            _, others = checked({**options, **train.options_like(like), **changes})
         from pipeline.text.corpus import load_corpus
         from pipeline.training.timing import configurations_for
 
         corpus = load_corpus(corpus_config)
+        if like is not None:
+            own = train.options_like(like, corpus if "corpus" in changes else None)
+            _, others = checked({**options, **own, **changes})
         configs = configurations_for(corpus, others)
         result = train.train(corpus, corpus_config, *configs, context=context).result
     run_id, text = result["run_id"], ""

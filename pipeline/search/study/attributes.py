@@ -33,12 +33,12 @@ LOSSES = "losses"  # how often it was lost, by cause
 
 def of_study(study: optuna.Study) -> dict[str, Any]:
     """The system attributes of a study that this program has set, by name without prefix."""
-    return _ours(study._storage.get_study_system_attrs(study._study_id))
+    return ours(study._storage.get_study_system_attrs(study._study_id))
 
 
 def of_trial(trial: FrozenTrial) -> dict[str, Any]:
     """The system attributes of a trial that this program has set, by name without prefix."""
-    return _ours(trial.system_attrs)
+    return ours(trial.system_attrs)
 
 
 def has(trial: FrozenTrial, name: str) -> bool:
@@ -59,5 +59,6 @@ def trial_id(study: optuna.Study, number: int) -> int:
     return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
 
 
-def _ours(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def ours(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of our system attributes, by name without prefix."""
     return {name.removeprefix(PREFIX): value for name, value in attributes.items() if name.startswith(PREFIX)}

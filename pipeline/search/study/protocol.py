@@ -1,7 +1,8 @@
-"""Create the study of a search, or open it and check that it has the same protocol."""
+"""Name the study of a search after its text; create it, or open it and check that it has the same protocol."""
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,16 +14,49 @@ from pipeline.config import COSTS, RECIPE, CorpusConfig, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
-from pipeline.search.study.storage import storage_url
+from pipeline.search.study.storage import open_storage, storage_errors, storage_url
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import store
+from pipeline.tracking.registry import alias_of
 
 DIRECTIONS = [StudyDirection.MINIMIZE] * 2
+LABEL_CHARS = 200  # characters of a text's name in the name of its study, which aliases begin with
 
 
 def objectives(config: SearchConfig) -> list[str]:
     """The names of what a study minimises."""
     return ["validation perplexity", f"log10 {COSTS[config.cost].name}"]
+
+
+def with_study_name(config: SearchConfig, corpus: Corpus, quick: bool, say: Callable[[str], None]) -> SearchConfig:
+    """Replace the study name "auto" by the text's: search-LABEL, or quick-LABEL for a ``quick`` search.
+
+    If a study of another text has this name, as aliases write it, six characters of the text's digest follow. If this
+    text's study was trained by another recipe, -rN follows, with today's recipe N. ``say`` is called with a sentence
+    about an earlier study that is not continued.
+    """
+    if config.study_name != "auto":
+        return config
+    with storage_errors(config):
+        found = {study.study_name: study.system_attrs for study in open_storage(config).get_all_studies()}
+    mine, others = dict[str, Mapping[str, Any]](), list[str]()  # studies of this text, and names on other texts
+    for each, protocol in ((each, attributes.ours(kept).get(attributes.PROTOCOL, {})) for each, kept in found.items()):
+        if protocol.get("corpus_sha256", corpus.corpus_sha256) == corpus.corpus_sha256:  # or its creator was killed
+            mine[each] = protocol
+        else:
+            others.append(alias_of(each))
+    usual = "quick" if quick else "search"
+    plain = f"{usual}-{corpus.label[:LABEL_CHARS]}"
+    marked = f"{plain}-{corpus.corpus_sha256[:6]}"
+    continued = (each for name in (plain, marked) for each in mine if alias_of(each) == alias_of(name))
+    name = next(continued, marked if alias_of(plain) in others else plain)
+    recipe = RECIPE[config.preset]
+    if (then := mine.get(name, {}).get("recipe", recipe)) != recipe:
+        say(f"The study {name} was trained by recipe {then} and stays as it is; this search is {name}-r{recipe}.")
+        name = f"{name}-r{recipe}"
+    elif usual in mine:
+        say(f"This search is the study {name}; the study {usual} is there, too (--study-name {usual}).")
+    return replace(config, study_name=name)
 
 
 def open_study(

@@ -8,7 +8,7 @@ from models.complexity import closed_form
 from pipeline.search.study.trials import Proposal, Search
 from pipeline.support.workers import Loss
 
-SMALL = {"hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
+SMALL = {"study_name": "search", "hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
 
 
 def macs_per_char(task: Proposal) -> int:

@@ -1,16 +1,47 @@
 """Create the study of a search, or open it: what is the same search, and what is refused."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
 
-from pipeline.config import RECIPE
+from pipeline.config import RECIPE, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.study.attributes import FORMAT, PROTOCOL, STUDY_FORMAT, of_study, set_of_study
-from pipeline.search.study.protocol import check_store
+from pipeline.search.study.protocol import DIRECTIONS, check_store, with_study_name
 from tests.search.study.studies import train_all
+
+NOW = RECIPE["stream"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "name", "said"),  # recorded: name of a study -> the text's digest, and the recipe
+    [
+        ({}, "search-my book", ""),
+        ({"search-my book": ("aa" * 32, NOW), "quick-my book": ("bb" * 32, NOW)}, "search-my book", ""),
+        ({"search-my-book": ("bb" * 32, NOW)}, "search-my book-aaaaaa", ""),
+        ({"search-my-book": ("aa" * 32, NOW)}, "search-my-book", ""),
+        ({"search-my book-aaaaaa": ("aa" * 32, NOW)}, "search-my book-aaaaaa", ""),
+        ({"search-my book": ("aa" * 32, NOW - 1)}, f"search-my book-r{NOW}", f"recipe {NOW - 1}"),
+        ({"search": ("aa" * 32, NOW - 1)}, "search-my book", "--study-name search"),
+        ({"search": ("bb" * 32, NOW)}, "search-my book", ""),
+    ],
+)
+def test_a_study_is_named_after_its_text_and_never_continues_that_of_another_text_or_recipe(
+    monkeypatch, recorded, name, said
+):
+    storage, heard = optuna.storages.InMemoryStorage(), list[str]()
+    for each, (sha256, recipe) in recorded.items():
+        study = optuna.create_study(storage=storage, study_name=each, directions=DIRECTIONS)
+        set_of_study(study, PROTOCOL, {"corpus_sha256": sha256, "recipe": recipe})
+    monkeypatch.setattr("pipeline.search.study.protocol.open_storage", lambda config: storage)
+    corpus: Any = SimpleNamespace(label="my book", corpus_sha256="aa" * 32)
+    assert with_study_name(SearchConfig(), corpus, False, heard.append).study_name == name
+    assert with_study_name(SearchConfig(study_name="mine"), corpus, True, heard.append).study_name == "mine"
+    assert len(heard) == bool(said)
+    assert said in "".join(heard)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +87,9 @@ def test_a_study_goes_on_with_the_same_text_by_another_name(begin):
 def test_someone_elses_study_is_refused(begin_on_disk, no_store):
     begin_on_disk(study_name="ours")
     url = f"sqlite:///{no_store}/mlruns/optuna.db"
-    optuna.create_study(storage=url, study_name="search", directions=["minimize", "maximize"])
+    optuna.create_study(storage=url, study_name="theirs", directions=["minimize", "maximize"])
     with pytest.raises(InputError, match="is not a study of this search; give another name"):
-        begin_on_disk()
+        begin_on_disk(study_name="theirs")
 
 
 @pytest.mark.parametrize("statements", [0, 2])
