@@ -209,7 +209,7 @@ def test_the_search_in_the_documents_is_the_recorded_one():
     assert [point.candidate.name for point in evaluated.front] == [member["name"] for member in search["front"]]
     for name, pick in picks(evaluated).items():
         assert pick.sentence == search["picks"][name]["sentence"]
-        assert f"@{name}: {pick.sentence}" in text
+        assert f"@search-time-machine-{name}: {pick.sentence}" in text
     for row in search["compared"]:
         perplexities = [f"{row[name]:.3f}" for name in COMPARED if row[name]]
         assert " ".join([row["name"], *(f"{row[name]:,}" for name in COST_NAMES), *perplexities]) in text
