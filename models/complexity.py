@@ -10,7 +10,11 @@ closed form. With L layers of hidden size h and input size i (h above the first 
 Residual connections add no parameters and no MACs. A model on top of n-grams of K orders has the gates as further
 outputs, V + 1 + K in place of V in (h + 1) V and h V, the n-gram model's gate, and the n-grams' own MACs,
 ``evidence_macs_per_char``. A cell's products of vectors are no layers, and left out. The report counts
-the recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
+the recurrent layers alone, without the output layer, and MACs for 1,024 characters.
+
+ptflops counts with forward hooks on the layers alone. By default it would also replace functions of torch, torch.Tensor
+and torch.nn.functional in the whole process while it counts: an interrupt would leave them replaced, every later count
+would fail, and the calls of other threads would be counted too.
 """
 
 import io
@@ -101,6 +105,7 @@ def _probe(module: nn.Module, inputs: tuple[int, int], printed: bool = False) ->
         print_per_layer_stat=printed,
         verbose=False,
         ost=out,  # the default is sys.stdout at import time
+        backend_specific_config={"count_functional": False},  # changes nothing outside the module
     )
     if macs is None or parameters is None:  # how ptflops says that it failed
         raise RuntimeError(f"ptflops could not count {module}: {out.getvalue().strip()}")
@@ -118,7 +123,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's.
 
     One time step is measured, since all steps cost the same. A cell that torch.nn lacks gets the closed form. Raises
-    RuntimeError if ptflops fails. Not thread-safe.
+    RuntimeError if ptflops fails.
     """
     counted = closed_form(config, vocab_size)
     if not CELLS[config.cell].torch_layer:

@@ -1,9 +1,15 @@
 """Parameters and MACs: the report's table exactly, by ptflops and in closed form."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook
 
 from models.complexity import closed_form, measure, report_print_out
 from models.config import ModelConfig
@@ -24,6 +30,7 @@ REPORT_TABLE = [  # the report's print-outs, and the GRU 1x128 that its figure 1
 ]
 
 each_count = pytest.mark.parametrize("count", [measure, closed_form])
+each_call = pytest.mark.parametrize("call", [measure, report_print_out])
 
 
 @pytest.mark.parametrize(("cell", "layers", "hidden", "parameters", "macs"), REPORT_TABLE)
@@ -43,14 +50,64 @@ def test_the_gates_of_a_model_on_top_of_ngrams_of_10_orders_are_11_more_outputs_
     assert (on_top.report_parameters, on_top.report_macs) == (plain.report_parameters, plain.report_macs)
 
 
-@pytest.mark.parametrize("call", [measure, report_print_out])
-def test_counting_leaves_torch_as_it_was_and_prints_nothing(call, capsys):
-    places = [F, torch, torch.Tensor, nn.LSTM, nn.Linear, nn.Module, nn.RNNBase]
-    before, state = [dict(vars(place)) for place in places], torch.get_rng_state()
+@each_call
+def test_counting_leaves_the_random_state_as_it_was_and_prints_nothing(call, capsys):
+    state = torch.get_rng_state()
     call(ModelConfig(hidden_size=16), 10)
-    assert [dict(vars(place)) for place in places] == before
     assert torch.equal(torch.get_rng_state(), state)
     assert capsys.readouterr() == ("", "")
+
+
+@contextmanager
+def in_the_midst(act: Callable[[], None]) -> Iterator[None]:
+    """Within the block, act whenever ptflops counts, after the forward pass of a module."""
+
+    def hook(module: nn.Module, *passed: Any) -> None:
+        if hasattr(module, "__flops__"):  # set by ptflops
+            act()
+
+    with register_module_forward_hook(hook):
+        yield
+
+
+@each_call
+def test_an_interrupt_in_the_midst_of_counting_finds_and_leaves_torch_as_it_was(call):
+    places: list[Any] = [F, torch, torch.Tensor, nn.LSTM, nn.Linear, nn.Module, nn.RNNBase]
+
+    def of_torch() -> dict[str, Any]:
+        return {f"{place.__name__}.{name}": each for place in places for name, each in vars(place).items()}
+
+    def interrupt() -> None:
+        seen.append(of_torch())
+        raise KeyboardInterrupt
+
+    before, state, seen = of_torch(), torch.get_rng_state(), list[dict[str, Any]]()
+    with in_the_midst(interrupt), pytest.raises(KeyboardInterrupt):
+        call(ModelConfig(hidden_size=16), 10)
+    assert len(seen) == 1
+    for each in (*seen, of_torch()):
+        assert [name for name in before | each if each.get(name) is not before.get(name)] == []
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@each_call
+def test_what_another_thread_computes_and_counts_meanwhile_changes_no_figure(call):
+    config, counted = ModelConfig(hidden_size=16), []
+
+    def other() -> None:
+        torch.matmul(torch.ones(16, 16), torch.ones(16, 16))
+        counted.append(call(config, 10))
+
+    def wait_for_another_thread() -> None:
+        if threading.current_thread() is threading.main_thread():
+            (thread := threading.Thread(target=other)).start()
+            thread.join()
+
+    alone = call(config, 10)
+    with in_the_midst(wait_for_another_thread):
+        counted.append(call(config, 10))
+    assert len(counted) > 1
+    assert all(each == alone for each in counted)
 
 
 def test_the_print_out_is_that_of_the_reports_figure():
