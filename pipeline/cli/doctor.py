@@ -10,10 +10,11 @@ from typing import Any
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
-from pipeline.text.corpus import kept_facts, prepared_dir
+from pipeline.text.corpus import kept_facts, prepared_dir, remove_outdated
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation
+from pipeline.tracking.recorded import unread_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
 from pipeline.training.hardware import choose_device, choose_precision
@@ -36,7 +37,12 @@ def findings() -> dict[str, Any]:
                 running = [f"{run.id} {run.name}: {liveness.described(run)}" for run in liveness.running_runs()]
                 moved = "" if database is None else moved_from(database)
             remedy = "`tmlm doctor --repair` updates their locations"
-            runs = {"running": running, "moved": [f"{moved}; {remedy}"] if moved else []}
+            unread = unread_runs()
+            runs = {
+                "running": running,
+                "moved": [f"{moved}; {remedy}"] * bool(moved),
+                "unread": [unread] * bool(unread),
+            }
             state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:
         state = str(error)
@@ -75,10 +81,13 @@ def _text() -> str:
 
 
 def repair() -> list[str]:
-    """Close runs whose process died and fix the artifact paths of a moved checkout; return one message per repair."""
+    """Close runs whose process died, fix the artifact paths of a moved checkout, and remove caches of other versions.
+
+    Returns one message per repair.
+    """
+    messages = [f"removed {file}, which another version has cached" for file in remove_outdated()]
     if not look():
-        return ["there is no store yet"]
-    messages: list[str] = []
+        return [*messages, "there is no store yet"]
     with store_errors():
         closed = liveness.close_dead_runs()
         messages += [f"closed {run.id} {run.name}: {liveness.described(run)}" for run in closed]

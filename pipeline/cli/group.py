@@ -38,6 +38,7 @@ class Lab(click.Group):
                 formatter.write_dl([(str(each.name).ljust(width), each.get_short_help_str(limit)) for each in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
+        signals.advise("")
         try:
             return super().invoke(ctx)
         except click.exceptions.Exit:

@@ -96,6 +96,8 @@ def search(
         check_store(study.study, config, store.identity(), recorded.find_run)
         parent = attributes.of_study(study.study).get(attributes.PARENT)
         earlier = recorded.ended_run(parent) if parent else None
+        if not parent and (unread := recorded.unread_runs()):
+            say(f"{unread}.")
         if left := study.put_back("shared"):  # no other command is running, or its run would be
             say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
         name = config.study_name if config.study_name.startswith("search") else f"search-{config.study_name}"

@@ -237,12 +237,9 @@ def _train(
             result = experiment.run(recorder, progress)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
-                kept = (
-                    "The epochs trained so far are kept."
-                    if steps_kept(run.checkpoint_dir) > 0
-                    else "No epoch has ended."
-                )
-                log.warning("%s Resume with: %s train --resume %s", kept, command(), run.id)
+                has_ended = bool(experiment.training.history)
+                kept = "The epochs trained so far are kept" if has_ended else "The first epoch has not ended"
+                log.warning("%s. Resume with: %s train --resume %s", kept, command(), run.id)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     del experiment  # with the optimizer: logging the model keeps this frame in a cycle until a garbage collection

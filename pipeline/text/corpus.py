@@ -39,11 +39,13 @@ log = logging.getLogger(__name__)
 TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test split
 MIN_CHARS = 1000
 PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in another way
+COMPUTED_FORMAT = 2  # of what is cached beside them; raise it when that has another form
 BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
+COMPUTED_ENDING = f"-v{COMPUTED_FORMAT}.json"
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
     "perplexities of different texts are not comparable."
@@ -198,13 +200,12 @@ class Corpus:
 
     def _counted(self, preset: PresetName) -> dict[str, Any]:
         """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
-        name = f"counted-{preset}"  # another one for each format: caches have "ngrams" and "baselines" of earlier ones
-        return self._cached(name, preset, lambda: self._count(preset))
+        return self._cached(f"counted-{preset}", preset, lambda: self._count(preset))
 
     def _cached(self, name: str, preset: PresetName, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What ``compute`` returns, cached beside the ids by name, RECIPE and the number of training characters."""
+        """What ``compute`` returns, cached beside the ids by name, number of training characters, RECIPE and format."""
         last = f"-last-{self.last_chars}" if self.last_chars else ""
-        file = self.folder / f"{name}{last}-{RECIPE[preset]}.json"
+        file = self.folder / f"{name}{last}-{RECIPE[preset]}{COMPUTED_ENDING}"
         kept = _json_in(file)
         if kept.get("sha256") == _digest(kept.get("computed")):
             return dict(kept["computed"])
@@ -286,6 +287,16 @@ def adopt(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
 def prepared_dir() -> Path:
     """The folder of the prepared texts, which has a folder for each."""
     return cache_dir() / "prepared"
+
+
+def remove_outdated() -> list[Path]:
+    """Remove what versions with another COMPUTED_FORMAT have cached beside the texts; returns the files."""
+    beside = prepared_dir().glob("*/*.json")
+    outdated = [file for file in beside if file.name != FACTS_FILE and not file.name.endswith(COMPUTED_ENDING)]
+    with _writing_cache():
+        for file in outdated:
+            file.unlink(missing_ok=True)
+    return outdated
 
 
 def kept_facts() -> dict[Path, dict[str, Any]]:

@@ -27,6 +27,7 @@ from pipeline.config import TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.forms import Form, has_form
 from pipeline.support.processes import is_gone, is_of_this_machine
+from pipeline.support.wording import counted
 from pipeline.tracking.forms import CONFIGURATION, ENVIRONMENT, RESULTS, SAMPLES
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
@@ -40,6 +41,7 @@ COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of 
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
+MOST_RUNS = 50_000  # that MLflow returns at once
 FINISHED = "attributes.status = 'FINISHED'"
 BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
@@ -342,6 +344,16 @@ def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:
 def nested_trainings(parent: str) -> list[RecordedTraining]:
     """The trainings nested in a run, in the order in which they started."""
     return list(trainings(has_tag("mlflow.parentRunId", parent), order="start_time ASC"))
+
+
+def unread_runs() -> str:
+    """A sentence about the runs of version 0.1.0, which recorded no format; "" if there are none."""
+    with store_errors():
+        experiments = [experiment.experiment_id for experiment in MlflowClient().search_experiments()]
+        query = f"tags.stage != '' and {has_tag('format', None)}"
+        count = len(MlflowClient().search_runs(experiments, query, max_results=MOST_RUNS))
+    are = "is" if count == 1 else "are"
+    return f"{counted(count, 'run')} of version 0.1.0 {are} here, which this version does not read" if count else ""
 
 
 def latest(*conditions: str) -> RecordedRun | None:

@@ -131,6 +131,26 @@ def test_ctrl_c_is_exit_code_130(raising):
     assert run("prepare") == (130, "", "Stopped by Ctrl-C.\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "stage"),
+    [
+        (("search", "--cell", "gru", "--corpus", "my book.txt", "--quick"), "search"),
+        (("answer", "--corpus", "my book.txt", "--minutes", "3.0"), "answer"),
+        (("reproduce", "--only", "*x8", "--quick"), "reproduce"),
+    ],
+)
+def test_ctrl_c_prints_the_command_that_resumes_many_trainings(monkeypatch, words, stage):
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"pipeline.stages.{stage}.{stage}", stop)
+    monkeypatch.setattr("pipeline.tracking.program.command", lambda: "tmlm")
+    code, _, err = run(*words)
+    said, _, again = err.rstrip().partition(": ")
+    assert (code, said) == (130, "Stopped by Ctrl-C. The same command resumes it")
+    assert sorted(shlex.split(again)) == sorted(("tmlm", *words))
+
+
 def test_sigterm_is_exit_code_143_within_five_seconds():
     script = (
         "import signal, time, pipeline.cli.main as c\n"

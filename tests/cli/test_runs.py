@@ -4,7 +4,9 @@ import json
 import time
 
 import pytest
+from mlflow.tracking import MlflowClient
 
+from pipeline.cli import doctor
 from pipeline.cli.runs import age, runs_table
 from pipeline.tracking.recorded import listed_trainings
 from pipeline.tracking.runs import tracked_run
@@ -37,6 +39,14 @@ def test_runs_says_that_there_are_none(store):
     assert run("runs") == (0, "no training is recorded\n", "")
     assert run("runs", "--search", "gru")[1] == "no training is recorded with these words\n"
     assert json.loads(run("runs", "--json")[1]) == {"runs": []}
+
+
+def test_a_store_of_version_0_1_is_not_called_empty(store):
+    for run_id in [record("older"), record("old")]:
+        MlflowClient().delete_tag(run_id, "mlflow.tmlm.format")
+    said = "2 runs of version 0.1.0 are here, which this version does not read"
+    assert run("runs")[1] == f"{said}\n"
+    assert doctor.findings()["unread"] == [said]
 
 
 def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):

@@ -15,7 +15,7 @@ from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.text import corpus as corpus_module
 from pipeline.text import sources
-from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
+from pipeline.text.corpus import COMPUTED_ENDING, Corpus, kept_corpus, load_corpus, remove_outdated
 from pipeline.text.downloads import cache_dir
 from pipeline.text.vocabulary import LETTERS, Vocabulary, normalise
 
@@ -217,6 +217,10 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
     assert again.ngram("stream") is corpus.ngram("stream")
     assert again.ngram("stream", 100) is few
     (file,) = corpus.folder.glob("counted-*.json")
+    of_another_version = file.with_name(file.name.replace(COMPUTED_ENDING, ".json"))
+    of_another_version.write_text("{}")
+    assert remove_outdated() == [of_another_version]
+    assert again.baselines("stream") == bars
     file.write_text(re.sub(r"\.\d", ".5", file.read_text()))
     with pytest.raises(pytest.fail.Exception, match="fitted a second time"):
         again.baselines("stream")

@@ -29,7 +29,14 @@ def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
 
     found = recorded.listed_trainings(search)
     rows = list(islice((training.row() for training in found) if all else runs.folded(found), limit + 1))
-    text = runs.runs_table(rows[:limit]) if rows else "no training is recorded" + " with these words" * bool(search)
+    if rows:
+        text = runs.runs_table(rows[:limit])
+    else:
+        text = (
+            "no training is recorded with these words"
+            if search
+            else recorded.unread_runs() or "no training is recorded"
+        )
     if len(rows) > limit:
         text += f"\n(the last {limit}; more with --limit)"
     show({"runs": rows[:limit]}, as_json, text)

@@ -51,9 +51,9 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
 
     resumed_by("search", {**chosen, "quick": quick, "cluster": cluster})
     done = search.search(config, corpus_config, quick, say, make_pool)
-    name = f"search {done.config.study_name} on {done.result['corpus']}"
+    name = f"study {done.config.study_name} on {done.result['corpus']}"
     if quick:
-        name = f"quick {name}: a first look at small models, trained for {training_of(done.config)}"
+        name = f"{name}: a first look at small models, trained for {training_of(done.config)}"
     link = links.shown("front", links.link_to_search(done.run_id))
     show(done.result, as_json, search_summary.search_table(name, done, next_commands(done, chosen, quick), link))
 
