@@ -1,6 +1,7 @@
 """The Python API: what a script or a notebook gets, and that it agrees with the commands."""
 
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,14 @@ import torch
 from models.config import ConfigError
 from models.decoding import Decoding
 from pipeline import api
-from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.config import BUDGET_CHARS, QUICK_SEARCH, CorpusConfig, SearchConfig
 from pipeline.errors import InputError
 from pipeline.stages.sample import write_texts
+from pipeline.stages.search import search
 from pipeline.tracking.recorded import listed_trainings
-from tests.checkout import Checkout
+from tests.checkout import ROOT, Checkout
 from tests.labs import TINY
+from tests.pools import Inline
 
 ROW = {"name": "gru-1x8", "macs_per_char": 1220, "val_perplexity": 8.56}
 RESULT: dict[str, Any] = {
@@ -84,6 +87,25 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
     api.search(Path("a.txt"), **options)
     assert seen == [SearchConfig(trials=3, hidden_size="4,8", num_layers="1", minutes=2.0), CorpusConfig("a.txt")]
     assert type(seen[0].trials) is int
+
+
+@pytest.mark.usefixtures("plain_artifacts")
+def test_the_readmes_block_works_after_a_quick_search_on_another_text(store, small_text, tmp_path, monkeypatch):
+    """With shorter trainings, in this process."""
+    monkeypatch.setitem(BUDGET_CHARS, "stream", 1000)
+    for option, value in {"trials": 1, "epochs": 1, "cell": "gru", "hidden_size": "4"}.items():
+        monkeypatch.setitem(QUICK_SEARCH, option, value)
+    monkeypatch.setattr("pipeline.stages.search.search", partial(search, make_pool=Inline))
+    monkeypatch.setattr("pipeline.stages.search.generation_ms_per_char", lambda loads: [1.0] * len(loads))
+    monkeypatch.chdir(tmp_path)
+    Path("my-book.txt").write_text(small_text.read_text()[::-1])
+    first = api.search(small_text, quick=True)
+    (block,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
+    exec(block, {})
+    again = api.search("my-book.txt", quick=True)
+    assert (first.study_name, again.study_name) == ("quick-topics", "quick-my-book")
+    assert sorted(run.study for run in listed_trainings()) == ["", "quick-my-book", "quick-topics"]
+    assert api.load("@knee").run_id == again.picks.run_id["knee"]
 
 
 # --- a model ---------------------------------------------------------------------------------------------------------

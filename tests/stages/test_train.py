@@ -198,7 +198,9 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch
     assert not any(b"pa55" in content for content in files)
 
 
-@pytest.mark.parametrize(("epochs", "said"), [(0, "The first epoch has not ended"), (1, "The epochs trained so far are kept")])
+@pytest.mark.parametrize(
+    ("epochs", "said"), [(0, "The first epoch has not ended"), (1, "The epochs trained so far are kept")]
+)
 def test_a_stopped_training_says_that_epochs_are_kept_only_if_some_are(
     store, small_text, monkeypatch, caplog, epochs, said
 ):
