@@ -37,24 +37,25 @@ def with_study_name(config: SearchConfig, corpus: Corpus, quick: bool, say: Call
     """
     if config.study_name != "auto":
         return config
+    recipe, sha256 = RECIPE[config.preset], corpus.corpus_sha256
     with storage_errors(config):
-        found = {study.study_name: study.system_attrs for study in open_storage(config).get_all_studies()}
-    mine, others = dict[str, Mapping[str, Any]](), list[str]()  # studies of this text, and names on other texts
-    for each, protocol in ((each, attributes.ours(kept).get(attributes.PROTOCOL, {})) for each, kept in found.items()):
-        if protocol.get("corpus_sha256", corpus.corpus_sha256) == corpus.corpus_sha256:  # or its creator was killed
-            mine[each] = protocol
-        else:
-            others.append(alias_of(each))
+        studies = open_storage(config).get_all_studies()
+    protocols = {
+        study.study_name: attributes.ours(study.system_attrs).get(attributes.PROTOCOL, {}) for study in studies
+    }
+    # those of this text; one without a protocol, whose creator was killed, may be
+    mine = {name: kept for name, kept in protocols.items() if kept.get("corpus_sha256", sha256) == sha256}
+    taken = set(map(alias_of, protocols.keys() - mine.keys()))
+
     usual = "quick" if quick else "search"
     plain = f"{usual}-{corpus.label[:LABEL_CHARS]}"
-    marked = f"{plain}-{corpus.corpus_sha256[:6]}"
+    marked = f"{plain}-{sha256[:6]}"
     continued = (each for name in (plain, marked) for each in mine if alias_of(each) == alias_of(name))
-    name = next(continued, marked if alias_of(plain) in others else plain)
-    recipe = RECIPE[config.preset]
+    name = next(continued, marked if alias_of(plain) in taken else plain)
     if (then := mine.get(name, {}).get("recipe", recipe)) != recipe:
         say(f"The study {name} was trained by recipe {then} and stays as it is; this search is {name}-r{recipe}.")
         name = f"{name}-r{recipe}"
-    elif usual in mine:
+    if usual in mine:
         say(f"This search is the study {name}; the study {usual} is there, too (--study-name {usual}).")
     return replace(config, study_name=name)
 
