@@ -1,6 +1,7 @@
 """MLproject, --help, conda.yaml, .ci/run and the documents agree with the code."""
 
 import ast
+import lzma
 import re
 import subprocess
 import sys
@@ -131,7 +132,8 @@ def test_no_eighty_characters_of_the_book_are_kept_in_the_repository(book):
     assert len(of_the_book) > 30_000
     for path in tracked_files():
         if path.suffix != ".png":
-            assert not of_the_book & set(eighties(path.read_text())), path
+            text = lzma.open(path).read().decode("latin-1") if path.suffix == ".xz" else path.read_text()
+            assert not of_the_book & set(eighties(text)), path
 
 
 # --- commands in documents and containers ----------------------------------------------------------------------------
