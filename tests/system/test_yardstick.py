@@ -59,11 +59,15 @@ def id_of(home: Path, name: str) -> str:
     return str(found)
 
 
-def is_continued(home: Path, go_on: Callable[[], T]) -> T | None:
+def recipe_of(home: Path) -> int:
+    """The recipe by which all of the store was trained."""
+    (config,) = (run["tags"]["config"] for run in runs_of(home) if run["name"] == CUT_OFF)
+    return int(json.loads(config)["recipe"])
+
+
+def continued(home: Path, go_on: Callable[[], T]) -> T | None:
     """What ``go_on`` returns; None if it refuses to, as it has to where the recipe of the trainings is another one."""
-    then = recorded.run_of(id_of(home, CUT_OFF))
-    assert isinstance(then, recorded.RecordedTraining)
-    if (recipe := then.configuration["recipe"]) == RECIPE["stream"]:
+    if (recipe := recipe_of(home)) == RECIPE["stream"]:
         return go_on()
     with pytest.raises(InputError, match=rf"by recipe {recipe}\b.* by recipe {RECIPE['stream']}\b"):
         go_on()
@@ -148,7 +152,7 @@ def assert_as_expected(home: Path, *names: str) -> None:
 def test_the_training_that_was_cut_off_is_resumed(left):
     run_id = id_of(left, CUT_OFF)
     before = yardstick.history_of(left, run_id)
-    step = is_continued(left, lambda: train_stage.resume(run_id, {}))
+    step = continued(left, lambda: train_stage.resume(run_id, {}))
     after = yardstick.history_of(left, run_id)
     assert before.items() <= after.items()
     if step is not None:
@@ -162,7 +166,7 @@ def test_the_study_is_continued_and_no_trial_is_trained_again(left, monkeypatch)
     make_artifacts_plain(monkeypatch)
     given: list[TrainingTask] = []
     before = trials_of(left)
-    done = is_continued(left, lambda: search_on(left, given))
+    done = continued(left, lambda: search_on(left, given))
     trials = trials_of(left)
     complete = [trial for trial in before if trial.state.name == "COMPLETE"]
     assert len(complete) == yardstick.KILLED_AFTER["trials"]
@@ -203,7 +207,7 @@ def test_the_answer_is_continued_and_what_was_trained_is_used(left, monkeypatch)
     done = answer(AnswerConfig(**options), CorpusConfig(str(left / TEXT)), make_pool=pool_with(given))
     ids = {each["run_id"] for each in done.result["trainings"]}
     assert {recorded.run_of(run_id).status for run_id in trained} == {"FINISHED"}
-    if recorded.run_of(id_of(left, CUT_OFF)).configuration["recipe"] != RECIPE["stream"]:
+    if recipe_of(left) != RECIPE["stream"]:
         assert (done.run_id != earlier, ids & trained) == (True, set())
         return
     assert done.run_id == earlier
@@ -212,10 +216,10 @@ def test_the_answer_is_continued_and_what_was_trained_is_used(left, monkeypatch)
     assert_as_expected(left, *(name for name in EXPECTED["runs"] if name.startswith("answer-yardstick")))
 
 
-def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, monkeypatch):
+def test_with_another_recipe_all_is_read_and_nothing_continued(left, monkeypatch):
     monkeypatch.setitem(RECIPE, "stream", RECIPE["stream"] + 1)
     before = {each["id"]: each["status"] for each in runs_of(left)}
-    assert is_continued(left, lambda: train_stage.resume(id_of(left, CUT_OFF), {})) is None
-    assert is_continued(left, lambda: search_on(left, [])) is None
+    assert continued(left, lambda: train_stage.resume(id_of(left, CUT_OFF), {})) is None
+    assert continued(left, lambda: search_on(left, [])) is None
     assert {each["id"]: each["status"] for each in runs_of(left)} == before
     assert run("sample", id_of(left, BY_SECONDS), "--length", "5")[0] == 0
