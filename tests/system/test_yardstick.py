@@ -96,6 +96,8 @@ def test_every_training_is_listed_as_it_was_left(kept):
         if each["tags"]["stage"] == "train"
     }
     assert len(listed) == 10
+    folded = {row["name"] for row in json.loads(run("runs", "--json")[1])["runs"]}
+    assert folded == {each["name"] for each in runs_of(kept) if not each["parent"]}
     for name in (*FINISHED, BY_SECONDS):
         assert listed[name, ""]["test_perplexity"] == EXPECTED["runs"][name]["result/test_perplexity 0"]
 
@@ -216,7 +218,7 @@ def test_the_answer_is_continued_and_what_was_trained_is_used(left, monkeypatch)
     assert_as_expected(left, *(name for name in EXPECTED["runs"] if name.startswith("answer-yardstick")))
 
 
-def test_with_another_recipe_all_is_read_and_nothing_continued(left, monkeypatch):
+def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, monkeypatch):
     monkeypatch.setitem(RECIPE, "stream", RECIPE["stream"] + 1)
     before = {each["id"]: each["status"] for each in runs_of(left)}
     assert continued(left, lambda: train_stage.resume(id_of(left, CUT_OFF), {})) is None
