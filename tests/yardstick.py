@@ -7,7 +7,7 @@ The store has three finished trainings of 8 units (one on top of n-grams, one wi
 study and an answer that were killed half-way, and the text of all, which was made up. ``make`` works in MADE_IN, whose
 name is in the records, and says what the same code makes of a copy in FIGURES, which CI's test compares to 1e-4.
 ``compare`` lets the commit and the working tree continue a copy each on this machine. Figures that only one of them
-records are named, and are no difference.
+records are named, and are no difference unless NEEDED.
 
 Left out of the archive: the pages that run a model, the copies of models for serving, and ``last.safetensors`` of the
 finished trainings of the study and the answer. Every picture is one pixel. The machine in the records is made up, as is
@@ -27,7 +27,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -85,8 +85,9 @@ OF_A_MACHINE = {  # tags of a process, by which a later command would take it fo
 }
 OF_TIME_OR_PLACE = (  # parts of the names of figures that are not compared; sentences may be worded anew
     *("seconds", "minutes", "per_second", "_ms", "ms_"),
-    *("run_id", "storage", "checkpoint", "mlflow_run", "sentences"),
+    *("run_id", "storage", "checkpoint", "mlflow_run", "sentence"),
 )
+NEEDED = ("weights best", "perplexity/", "result/", "trial ")  # beginnings of the names of figures that both must have
 FINAL = tuple(f"result/{name}_perplexity" for name in ("val", "test", "mixture_val", "mixture_test"))
 
 
@@ -386,6 +387,11 @@ def make(commit: str) -> None:
     shutil.rmtree(MADE_IN)
 
 
+def shortened(names: Collection[str]) -> str:
+    """The first of these names, and how many there are."""
+    return f"{', '.join(sorted(names)[:3])}{f' ... ({len(names)})' if len(names) > 3 else ''}"
+
+
 def compare(commit: str) -> bool:
     """Continue a copy by the commit and one by the working tree; print a line for each part. Whether all are equal."""
     with tempfile.TemporaryDirectory() as old, tempfile.TemporaryDirectory() as new:
@@ -395,14 +401,13 @@ def compare(commit: str) -> bool:
     is_equal = True
     for part in sorted(then.keys() | now.keys()):
         before, after = then.get(part, {}), now.get(part, {})
-        both = before.keys() & after.keys()
-        different = sorted(name for name in both if before[name] != after[name])
-        only = {commit: before.keys() - both, "the working tree": after.keys() - both}
-        is_same = bool(both) and not different
-        verdict = f"{len(both):4} equal" if is_same else f"DIFFERENT: {', '.join(different) or 'missing'}"
-        notes = [f"only in {of}: {', '.join(sorted(names))}" for of, names in only.items() if names and both]
+        both, single = before.keys() & after.keys(), before.keys() ^ after.keys()
+        different = [name for name in both if before[name] != after[name]]
+        different += [name for name in single if name.startswith(NEEDED)]
+        notes = [f"only one has {shortened(single)}"] if single else []
+        verdict = f"DIFFERENT: {shortened(different)}" if different else f"{len(both):4} equal"
         sys.stdout.write(f"{part:60} {'; '.join([verdict, *notes])}\n")
-        is_equal = is_equal and is_same
+        is_equal = is_equal and not different
     sys.stdout.write(f"{'the same' if is_equal else 'NOT the same'}, bit for bit, as {commit}\n")
     return is_equal
 
