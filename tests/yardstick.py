@@ -86,6 +86,7 @@ OF_A_MACHINE = {  # tags of a process, by which a later command would take it fo
 OF_TIME_OR_PLACE = (  # parts of the names of figures that are not compared; sentences may be worded anew
     *("seconds", "minutes", "per_second", "_ms", "ms_"),
     *("run_id", "storage", "checkpoint", "mlflow_run", "sentence"),
+    *("aliases", "label"),  # of a search's picks, which had bare names, too
 )
 NEEDED = ("weights best", "perplexity/", "result/", "trial ")  # beginnings of the names of figures that both must have
 FINAL = tuple(f"result/{name}_perplexity" for name in ("val", "test", "mixture_val", "mixture_test"))
