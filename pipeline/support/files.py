@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages models 
 
 LAST_CHECKPOINT = "last.safetensors"  # complete training state, to resume from
 BEST_CHECKPOINT = "best.safetensors"  # weights of the epoch with the best validation perplexity, to evaluate and serve
+
+UNCHANGED_SECONDS = 20  # after which no program is still creating a database
+DATABASE_SECONDS = 60  # to wait for a lock of a database, or for another program that creates it
 
 
 @contextmanager
@@ -63,25 +67,63 @@ def file_lock(path: Path, seconds: float = -1) -> Iterator[None]:
         yield
 
 
-def create_database(file: Path, create: Callable[[Path], object]) -> None:
+def create_database(file: Path, create: Callable[[Path], object], table: str) -> None:
     """Let ``create`` make an SQLite database, whose file it is given, unless ``file`` is one already.
 
-    It is made in the folder ``.<name>.unfinished`` and moved once it is complete: a killed process or a full disk
-    leaves no half of one.
+    ``table`` has a row once such a database is complete; one that another program is creating is waited for. The new
+    one is made in the folder ``.<name>.unfinished`` and gets its name by a hard link: a killed process or a full disk
+    leaves no half of one, and no other program's file is replaced. Where that name is taken by an empty file, or links
+    are not supported, the tables are copied in one transaction.
     """
+    file = file.resolve()  # a symbolic link may point to a file that does not exist yet
     folder = file.with_name(f".{file.name}.unfinished")
     with file_lock(file.with_name(f".{file.name}.lock")):
+        shutil.rmtree(folder, ignore_errors=True)
+        _wait_for_creator(file, table)
         if file.exists() and file.stat().st_size:
             return
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir()
         try:
             create(folder / "made.db")
             with closing(sqlite3.connect(folder / "made.db")) as made:
                 made.execute("VACUUM INTO ?", (str(folder / "whole.db"),))  # without its write-ahead log
-            (folder / "whole.db").replace(file)
+            try:
+                os.link(folder / "whole.db", file)
+            except OSError:
+                _wait_for_creator(file, table)
+                _copy_tables(folder / "whole.db", file)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_creator(file: Path, table: str) -> None:
+    """Wait until a database has a row in ``table``, while its file exists and was changed within UNCHANGED_SECONDS."""
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while file.exists() and not _has_row(file, table) and time.monotonic() < deadline:
+        if abs(time.time() - file.stat().st_mtime) > UNCHANGED_SECONDS:
+            return
+        time.sleep(0.1)
+
+
+def _has_row(file: Path, table: str) -> bool:
+    """Whether an SQLite file, which is not created, has this table and a row in it."""
+    uri = f"{file.as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, timeout=DATABASE_SECONDS, uri=True)) as connection:
+        try:
+            return connection.execute(f"SELECT 1 FROM {table}").fetchone() is not None
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return False
+            raise
+
+
+def _copy_tables(source: Path, target: Path) -> None:
+    """Copy all tables of a database in one transaction, unless the target has tables."""
+    with closing(sqlite3.connect(source)) as whole, closing(sqlite3.connect(target, DATABASE_SECONDS)) as copy, copy:
+        copy.execute("BEGIN IMMEDIATE")
+        if copy.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+            for statement in list(whole.iterdump())[1:-1]:  # without BEGIN and COMMIT
+                copy.execute(statement)
 
 
 @contextmanager

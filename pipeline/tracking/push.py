@@ -168,7 +168,7 @@ def _current(uri: str, experiment: str) -> Iterator[Store]:
     """
     if (path := local_path(uri)) is not None:
         path = path.expanduser().absolute()
-        if not uri or not path.exists():  # a forgotten URI would be a new folder of the run's name
+        if not uri or not (path.is_file() or path.is_dir()):  # a forgotten URI would be a new folder of the run's name
             raise InputError(f"URI {uri!r} is no folder; give one that exists, http://..., or sqlite:///FILE")
         uri = sqlite_address(path if path.is_file() else path / "mlflow.db")
     variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_EXPERIMENT_ID": ""}

@@ -9,7 +9,6 @@ import os
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pipeline.support.machine import environment_variables
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
     import mlflow
-from mlflow.entities import Experiment, RunTag
+from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -40,7 +39,6 @@ EXPERIMENT = "time-machine-lm"
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
-CREATE_ATTEMPTS = 20  # one per second
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
 SILENT_SECONDS = 10  # without an answer, until a warning is logged
 
@@ -126,7 +124,7 @@ def _setup(uri: str, *experiment: str | None) -> Store:
             return Store(uri, _chosen_experiment(file), None, _inode(file))
         with file_lock(database.parent / ".setup.lock", LOCK_SECONDS):
             _probe(uri)
-            if _create().name == "Default":  # MLflow has just created it
+            if MlflowClient().get_experiment("0").name == "Default":  # MLflow has just created it
                 adopt(database)
                 is_taken = MlflowClient().get_experiment_by_name(EXPERIMENT)  # by a push to this new checkout
                 MlflowClient().rename_experiment("0", "unused" if is_taken else EXPERIMENT)
@@ -154,6 +152,7 @@ def look() -> bool:
 
 def _point_at(uri: str) -> None:
     """Make a store MLflow's current one, and set what MLflow offers as settings (``settings_kept`` undoes both)."""
+    refuse_no_file(uri, "MLFLOW_TRACKING_URI")
     for setting, value in SETTINGS.items():
         os.environ.setdefault(setting, value)
     for name, level in LOG_LEVELS.items():
@@ -208,9 +207,21 @@ def sqlite_address(file: Path) -> str:
 
 def sqlite_file(uri: str) -> Path | None:
     """The file of an SQLite address; None for any other store."""
-    if not uri.startswith("sqlite:///"):
+    if not re.match(r"sqlite(\+\w+)?:///", uri):
         return None
     return Path(str(make_url(uri).database).removeprefix("file:")).resolve()
+
+
+def refuse_no_file(uri: str, option: str) -> None:
+    """Raise InputError for an SQLite address of memory, or of a folder, device, pipe or socket in place of a file."""
+    file = sqlite_file(uri)
+    if uri.startswith("sqlite") and (file is None or file.name == ":memory:" or "mode=memory" in uri):
+        kind = "an address without a file"
+    elif file is None or file.is_file() or not file.exists():
+        return
+    else:
+        kind = "a folder" if file.is_dir() else "not a regular file"
+    raise InputError(f"{shown(uri)} is {kind}; set {option} to sqlite:///FILE, or to the address of a server")
 
 
 def shown(uri: str) -> str:
@@ -309,33 +320,13 @@ def _probe(uri: str) -> None:
     if uri.startswith("http"):
         with impatient():
             MlflowClient().search_experiments(max_results=1)
-    file = sqlite_file(uri)
-    if file is None:
-        return
-    if file.is_dir():
-        raise IsADirectoryError(f"{file} is a directory")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-    create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"))
+    if (file := sqlite_file(uri)) is not None:
+        create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"), "experiments")
+        with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
 
 
 # --- our own store ----------------------------------------------------------------------------------------------------
-
-
-def _create() -> Experiment:
-    """Let MLflow create the database, with retries: `mlflow run` or `mlflow ui` may create it without our lock.
-
-    Returns experiment 0.
-    """
-    for attempt in range(CREATE_ATTEMPTS):
-        try:
-            return MlflowClient().get_experiment("0")
-        except Exception as error:  # of any kind, if two processes create the same tables
-            if attempt == CREATE_ATTEMPTS - 1 or "malformed" in str(error):
-                raise
-            time.sleep(1)
-    raise AssertionError
 
 
 def _chosen_experiment(database: Path | None) -> str:

@@ -1,6 +1,7 @@
 """Optuna's storage: its URL, the lock of a study, and errors in one sentence."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,15 +36,18 @@ def storage_url(config: SearchConfig) -> str:
 
 
 def with_storage(config: SearchConfig) -> SearchConfig:
-    """Take the storage from TMLM_STORAGE unless the configuration names one."""
+    """Take the storage from TMLM_STORAGE unless the configuration names one; raise InputError if it can't be a file."""
     named = os.environ.get(STORAGE_VARIABLE)
-    return replace(config, storage=named) if config.storage == "auto" and named else config
+    config = replace(config, storage=named) if config.storage == "auto" and named else config
+    store.refuse_no_file(storage_url(config), STORAGE_VARIABLE)
+    return config
 
 
 @contextmanager
 def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
     """Raise errors of the storage, and ``others``, as a RecordingError of one sentence."""
-    refusals: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
+    databases = SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError
+    refusals: tuple[type[Exception], ...] = (*databases, *others)
     try:
         yield
     except refusals as error:
@@ -70,7 +74,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     lock = files.file_lock(default_storage().parent / ".optuna.lock", LOCK_SECONDS)
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
         if (file := store.sqlite_file(url)) is not None:
-            files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)))
+            files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)), "alembic_version")
         return RDBStorage(url, engine_kwargs=arguments)
 
 
