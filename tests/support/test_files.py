@@ -6,6 +6,8 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -81,22 +83,72 @@ def test_file_that_is_too_large_no_text_or_no_file_is_refused(tmp_path, content,
         read_small(path, "--space", 100)
 
 
+def create(file: Path, is_cut_off: bool = False) -> None:
+    """Create a database in write-ahead mode, whose table ``second`` has a row once it is complete."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE first (x)")
+        if is_cut_off:
+            raise OSError(errno.ENOSPC, "full")
+        connection.execute("CREATE TABLE second (x INTEGER PRIMARY KEY AUTOINCREMENT)")
+        connection.execute("INSERT INTO second VALUES (7)")
+
+
+def contents(file: Path) -> list[str]:
+    """A database as SQL statements."""
+    with closing(sqlite3.connect(file)) as connection:
+        return [*connection.iterdump()]
+
+
 def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_path):
     file = tmp_path / "new.db"
-
-    def create(made: Path, is_cut_off: bool = False) -> None:
-        with closing(sqlite3.connect(made)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("CREATE TABLE first (x)")
-            if is_cut_off:
-                raise OSError(errno.ENOSPC, "full")
-            connection.execute("CREATE TABLE second (x)")
-
     with pytest.raises(OSError, match="full"):
-        create_database(file, lambda made: create(made, is_cut_off=True))
+        create_database(file, lambda made: create(made, is_cut_off=True), "second")
     assert not file.exists()
+    (tmp_path / ".new.db.unfinished").mkdir()  # of a killed one
     for _ in range(2):  # the second time, it is there
-        create_database(file, create)
-    with closing(sqlite3.connect(file)) as connection:
-        assert len(connection.execute("SELECT * FROM sqlite_master").fetchall()) == 2
-    assert {each.name for each in tmp_path.iterdir()} == {"new.db", ".new.db.lock"}
+        create_database(file, create, "second")
+    create(tmp_path / "expected.db")
+    assert contents(file) == contents(tmp_path / "expected.db")
+    assert {each.name for each in tmp_path.iterdir()} == {"new.db", ".new.db.lock", "expected.db"}
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+@pytest.mark.parametrize("before", ["nothing", "an empty file", "a link to nothing"])
+def test_a_new_database_takes_the_place_of_no_file(tmp_path, monkeypatch, before, has_links):
+    file, target = tmp_path / "new.db", tmp_path / "target.db"
+    if before == "an empty file":
+        file.touch()
+        os.utime(file, (0, 0))  # nobody is creating it
+    if before == "a link to nothing":
+        file.symlink_to(target)
+    with suppress(FileNotFoundError):
+        inode = file.stat().st_ino
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *paths: os.rename(tmp_path / "no links", file))
+    create_database(file, create, "second")
+    create(tmp_path / "expected.db")
+    assert contents(file) == contents(tmp_path / "expected.db")
+    assert before != "an empty file" or file.stat().st_ino == inode
+    assert file.is_symlink() == target.exists() == (before == "a link to nothing")
+
+
+def test_a_database_that_another_program_has_begun_is_waited_for_and_used(tmp_path):
+    """It begins while ours is being made, makes one table after the other, and has both in the end."""
+    file, begun = tmp_path / "new.db", []
+
+    def another() -> None:
+        for statement in ("CREATE TABLE first (x)", "CREATE TABLE second (x)", "INSERT INTO second VALUES ('theirs')"):
+            time.sleep(0.2)
+            with closing(sqlite3.connect(file)) as connection, connection:
+                connection.execute(statement)
+
+    def create_late(made: Path) -> None:
+        file.touch()
+        begun.append(threading.Thread(target=another))
+        begun[0].start()
+        create(made)
+
+    create_database(file, create_late, "second")
+    assert "INSERT INTO \"second\" VALUES('theirs');" in contents(file)
+    begun[0].join()

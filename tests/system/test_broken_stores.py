@@ -5,10 +5,11 @@ import re
 import shutil
 import socket
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
+from pipeline.search.study.storage import with_storage
 from pipeline.tracking import runs
+from pipeline.tracking.push import push
 from pipeline.tracking.store import setup
 from tests.limits import SLACK
 
@@ -71,6 +75,45 @@ def test_a_store_that_can_not_be_used_says_why_and_what_to_do(broken, store, tmp
         setup()
     assert len(str(caught.value).splitlines()) == 1
     assert time.monotonic() - started < 15 * SLACK
+
+
+def no_files(folder: Path) -> dict[str, str]:
+    """Addresses without a regular file: what each is, and the address."""
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(folder / "socket"))
+    with suppress(PermissionError):
+        os.mknod(folder / "device", stat.S_IFCHR | 0o600, os.makedev(1, 7))  # /dev/full
+    (folder / "link").symlink_to("pipe")
+    at_paths = {path.name: f"sqlite:///{path}" for path in folder.iterdir()}
+    with_driver = {"with a driver": f"sqlite+pysqlite:///{folder}/pipe"}
+    return {**at_paths, **with_driver, "no file": "sqlite://", "in memory": "sqlite:///:memory:"}
+
+
+@pytest.mark.parametrize("option", ["MLFLOW_TRACKING_URI", "TMLM_STORAGE", "URI"])
+def test_an_address_without_a_regular_file_is_refused_and_left_as_it_is(option, store, tmp_path, monkeypatch):
+    enter: dict[str, Callable[[str], object]] = {
+        "MLFLOW_TRACKING_URI": lambda uri: setup(),
+        "TMLM_STORAGE": lambda uri: with_storage(SearchConfig()),
+        "URI": lambda uri: push(uri, "all"),
+    }
+    setup()
+    folder = tmp_path / "stores"
+    folder.mkdir()
+    addresses = no_files(folder)
+
+    def seen() -> dict[Path, tuple[int, ...]]:
+        stats = {path: path.lstat() for path in [folder, *folder.rglob("*")]}
+        return {path: (each.st_ino, each.st_mode, each.st_mtime_ns) for path, each in stats.items()}
+
+    before = seen()
+    for what, uri in addresses.items():
+        with monkeypatch.context() as patch:
+            patch.setenv(option, uri)
+            with pytest.raises(InputError, match=f"(regular file|folder|without a file); set {option} to"):
+                pytest.fail(f"{what} was taken: {enter[option](uri)}")
+    assert seen() == before
 
 
 def test_a_server_that_never_answers_is_told_soon(store, monkeypatch):
