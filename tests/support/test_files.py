@@ -116,6 +116,9 @@ def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_
 @pytest.mark.parametrize("has_links", [True, False])
 @pytest.mark.parametrize("before", ["nothing", "an empty file", "a link to nothing"])
 def test_a_new_database_takes_the_place_of_no_file(tmp_path, monkeypatch, before, has_links):
+    def refuse(*paths: Path) -> None:
+        raise PermissionError(errno.EPERM, "no links")
+
     file, target = tmp_path / "new.db", tmp_path / "target.db"
     if before == "an empty file":
         file.touch()
@@ -125,7 +128,7 @@ def test_a_new_database_takes_the_place_of_no_file(tmp_path, monkeypatch, before
     with suppress(FileNotFoundError):
         inode = file.stat().st_ino
     if not has_links:
-        monkeypatch.setattr(os, "link", lambda *paths: os.rename(tmp_path / "no links", file))
+        monkeypatch.setattr(os, "link", refuse)
     create_database(file, create, "second")
     create(tmp_path / "expected.db")
     assert contents(file) == contents(tmp_path / "expected.db")
