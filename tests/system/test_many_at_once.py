@@ -108,4 +108,3 @@ def test_a_first_command_and_mlflow_make_one_whole_store(tmp_path, opens, second
             status, body = ask(f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/search", {"experiment_ids": ["0"]})
             assert (status, sorted(run["info"]["run_id"] for run in json.loads(body)["runs"])) == (200, ids)
     assert checkout.query("PRAGMA integrity_check") == [("ok",)]
-    checkout.run(*PREPARE)
