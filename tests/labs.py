@@ -58,7 +58,8 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
     for figures in ("pipeline.search.figures", "pipeline.answer.figures"):
         patch.setattr(f"{figures}.write_labels", lambda *labels, **options: None)
     patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
-    patch.setattr("pipeline.stages.train._record_page", lambda step, context: None)
+    for stage in ("main", "search"):
+        patch.setattr(f"pipeline.stages.{stage}.record_page", lambda run_id: None)
     patch.setattr("pipeline.training.timing.TIMED_SECONDS", 0.0)
 
 

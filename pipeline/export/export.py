@@ -60,8 +60,8 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
     }
 
 
-def training_page(reference: str) -> str:
-    """The page of a finished training alone, without the files that ``export`` writes beside it."""
+def page_of(reference: str) -> str:
+    """The page of a finished training or study alone, without the files that ``export`` writes beside it."""
     subject = subject_of(reference)
     return page(subject, [], [], page_models(subject))
 

@@ -1,11 +1,15 @@
 """The stage ``evaluate``: perplexity of a trained model on a split of its corpus or on another text."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import log2
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.language_model import LanguageModel
 from models.mixture import Mixture
@@ -98,13 +102,19 @@ class TrainedModel:
 
 
 def evaluate(
-    model: str, split: str = "test", text: str | None = None, adapt: bool = False, reuse: bool = False
+    model: str,
+    split: str = "test",
+    text: str | None = None,
+    adapt: bool = False,
+    reuse: bool = False,
+    scored: Mapping[str, Any] | None = None,
 ) -> Step:
     """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
 
     Also evaluates the n-gram model, fitted on the model's training text, if that text can be read, and the mixture
     of the two, if the model's run has recorded one. With ``adapt``, also the adaptive score, for which the model learns
-    from what it has scored. Raises InputError or DataUnavailableError for a model or text that can't be read.
+    from what it has scored. ``scored`` is the result of the training that has just scored the test text, which is then
+    not scored again. Raises InputError or DataUnavailableError for a model or text that can't be read.
     """
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
@@ -138,25 +148,7 @@ def evaluate(
             result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
-        tensor = torch.from_numpy(ids)
-        ngram = None if corpus is None else corpus.ngram(trained.preset)
-        single_order = None if corpus is None else corpus.baselines(trained.preset)["val"].best_order
-        if ngram is None:
-            costs = text_costs(trained.network, tensor)
-        else:
-            costs, nats = costs_with_ngram(trained.network, ngram, tensor)
-        score = TextScore.of(costs)
-        result |= {"perplexity": score.perplexity, "bits_per_char": score.bits_per_char, "characters": len(costs)}
-        if ngram is not None:
-            alone = TextScore(float(Mixture("linear", 0.0).of(nats)), len(costs))
-            result |= {"ngram_perplexity": alone.perplexity, "ngram_bits_per_char": alone.bits_per_char}
-            result |= {"ngram_order": ngram.order, "single_ngram_order": single_order}
-            training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
-            is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
-            if "mixture_weight" in training and is_current:
-                mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
-                score = TextScore(float(mixture.of(nats)), len(costs))
-                result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}
+        result |= _score(trained, corpus, ids) if scored is None else _score_of(scored, len(ids) - 1)
         if adapt:
             assert corpus is not None
             result |= adaptive_figures(trained.network, corpus, trained.preset, ids)
@@ -167,3 +159,33 @@ def evaluate(
 
     inputs = {**trained.keys, "split": split, "text": digest, "adapt": adapt}
     return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
+
+
+def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer]) -> dict[str, Any]:
+    """Score a text (N,) by a model and, where the text of its training is known, by the n-grams and their mixture."""
+    figures: dict[str, Any] = {}
+    if corpus is None:
+        scores = {"": TextScore.of(text_costs(trained.network, torch.from_numpy(ids)))}
+    else:
+        ngram = corpus.ngram(trained.preset)
+        costs, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
+        scores = {"": TextScore.of(costs), "ngram_": TextScore(float(Mixture("linear", 0.0).of(nats)), len(costs))}
+        training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
+        is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
+        if "mixture_weight" in training and is_current:
+            mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
+            scores["mixture_"] = TextScore(float(mixture.of(nats)), len(costs))
+        single_order = corpus.baselines(trained.preset)["val"].best_order
+        figures = {"ngram_order": ngram.order, "single_ngram_order": single_order}
+    for which, score in scores.items():
+        figures |= {f"{which}perplexity": score.perplexity, f"{which}bits_per_char": score.bits_per_char}
+    return {**figures, "characters": scores[""].characters}
+
+
+def _score_of(training: Mapping[str, Any], characters: int) -> dict[str, Any]:
+    """The score of the test text that the result of a training has."""
+    figures = {name: training[name] for name in ("ngram_order", "single_ngram_order")}
+    for which in ("", "ngram_", "mixture_"):
+        perplexity = training[f"{which}test_perplexity"]
+        figures |= {f"{which}perplexity": perplexity, f"{which}bits_per_char": log2(perplexity)}
+    return {**figures, "characters": characters}

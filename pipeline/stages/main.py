@@ -1,11 +1,12 @@
-"""The stage ``main``, the main job: prepare a text, train a model on it, evaluate the model, and sample from it.
+"""The stage ``main``, the main job: prepare a text, train a model on it, evaluate it, sample from it, make its page.
 
-Read this file first: it has the whole pipeline in order. Each step is defined in the file of its name in this folder,
-and is tracked as a nested run of the main job; the result of an earlier run with the same inputs is reused.
+Read this file first: it has the whole pipeline in order. Each step is defined in the file of its name in this folder.
+All but the page, which is recorded in the training's run, are tracked as nested runs of the main job; the result of an
+earlier run with the same inputs is reused.
 """
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -13,12 +14,13 @@ from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.stages.evaluate import evaluate
+from pipeline.stages.page import record_page
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, runs
-from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
+from pipeline.tracking.step import Step, corpus_tags, record_datasets
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
 from pipeline.training.summary import pipeline_note
@@ -28,7 +30,7 @@ TEMPERATURE = 0.7  # of the sampled texts
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """A finished main job: its four steps, the duration of each in seconds, and the flat result."""
+    """A finished main job: its steps but the page, the duration of each in seconds, and the flat result."""
 
     steps: list[Step]
     seconds: list[float]
@@ -43,13 +45,12 @@ def pipeline(
     force: bool = False,
     context: TrainingContext = ALONE,
 ) -> PipelineRun:
-    """Prepare, train, evaluate and sample in one parent run; with ``force``, without reusing earlier results.
+    """Run the steps in one parent run; with ``force``, without reusing earlier results.
 
     ``context`` is that of the training. Raises what the four stages raise.
     """
     reuse, corpus = not force, corpus.limited(config.train_chars)
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
-        run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})
         record_datasets(run, corpus, config.preset)
 
         times = [time.perf_counter()]
@@ -57,11 +58,12 @@ def pipeline(
         times.append(time.perf_counter())
         trained = train(corpus, corpus_config, model, config, reuse, context)
         times.append(time.perf_counter())
-        evaluated = evaluate(trained.run_id, "test", reuse=reuse)
+        evaluated = evaluate(trained.run_id, "test", reuse=reuse, scored=trained.result)
         times.append(time.perf_counter())
         prompts, decoding = prompts_for(corpus.vocabulary), Decoding(temperature=TEMPERATURE)
         sampled = sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse)
         times.append(time.perf_counter())
+        record_page(trained.run_id)
 
         steps = [prepared, trained, evaluated, sampled]
         result = {
@@ -75,15 +77,13 @@ def pipeline(
             "fallback": corpus.is_fallback,
         }
 
-        # the training's parameters, curves and metrics, and links to the steps
+        # the training's curves and metrics, which the UI shows, and links to the steps
         training = recorded.run_of(trained.run_id)
-        run.params(training.params)
         for name in (TRAIN_CURVE, VAL_CURVE):
             run.curve(name, training.curve(name))
         run.constants(final_metrics(result))
         run.tags({"trained_run": trained.run_id})
         run.json(recorded.RESULT_FILE, result)
-        run.picture(CURVES_PLOT, recorded.artifact_path(trained.run_id, CURVES_PLOT).read_bytes())
         links = {step.stage: (step.run_id, step.reused) for step in steps}
         run.note(pipeline_note(run.store.experiment_id, links, result))
     return PipelineRun(steps, [end - start for start, end in pairwise(times)], result)

@@ -35,6 +35,7 @@ from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
 from pipeline.search.summary import Findings, search_note
+from pipeline.stages.page import record_page
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.markdown import plain
@@ -111,7 +112,10 @@ def search(
             run.yaml("space.yaml", space.as_texts())
             study.describe(link_to_run(run.id), "This search is not finished.")
             sweep = _SearchSweep(study, say)
-            return sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
+            done = sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
+        if done.picks:
+            record_page(done.run_id)  # which has ended now
+        return done
 
 
 class _SearchSweep(Sweep[SearchRun]):

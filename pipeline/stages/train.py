@@ -54,8 +54,6 @@ from pipeline.training.summary import complexity_text, samples_table, training_n
 
 log = logging.getLogger(__name__)
 
-PAGE = "page.html"  # artifact that runs the model
-
 SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
 LENGTH = ("epochs", "budget_chars")
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
@@ -118,9 +116,7 @@ def train(
 
     work = partial(_train, partial(Experiment, corpus, model, config), corpus_config, context)
     name = run_name(corpus, model, config)
-    step = run_step("train", name, inputs, tags, work, reuse, go_on=resume_stopped, parent=context.parent)
-    _record_page(step, context)
-    return step
+    return run_step("train", name, inputs, tags, work, reuse, go_on=resume_stopped, parent=context.parent)
 
 
 def _identity(
@@ -327,32 +323,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
         resumed.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
         return _train(lambda folder: experiment, corpus_config, context, resumed)
 
-    step = run_step("train", run.name, inputs, tags, work, reuse=False, resumed=run)
-    _record_page(step, context)
-    return step
-
-
-def _record_page(step: Step, context: TrainingContext) -> None:
-    """Record the page that runs the model, and link it in the run's note, for a training that a person started.
-
-    A linked page is kept: the note is written anew when a training ends. A failure is logged, not raised: the training
-    has finished.
-    """
-    if "role" in context.tags:
-        return
-    try:
-        with store.impatient():
-            run = recorded.run_of(step.run_id)
-            there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
-            link = f"[Let it read your text, and write]({there}?workflowType=machine_learning)"
-            if link in (note := run.tag(store.NOTE)):
-                return
-            from pipeline.export.export import training_page  # imported here: most of what imports this needs no page
-
-            store.client().log_text(run.id, training_page(run.id), PAGE)
-            store.set_tags(run.id, {store.NOTE: f"{link}: {note}"})  # MLflow folds what is below
-    except Exception as error:  # of any kind
-        log.warning("%s has no page that runs its model: %s", step.run_id, error)
+    return run_step("train", run.name, inputs, tags, work, reuse=False, resumed=run)
 
 
 def _why_done(training: Training) -> str:

@@ -57,12 +57,12 @@ def test_a_run_begins_with_the_verdict_and_what_the_model_writes_and_models_say_
     ]
     assert places == sorted(places)
     models = visit(f"{lab.address}/#/models/time-machine-lm")
-    models.wait_for("An alias belongs to one study of one text", "@best", "@shapes-best", "Version 1")
+    models.wait_for("An alias begins with the name of its study", "@shapes-best", "Version 1")
     assert opened.errors + models.errors == []
 
 
 def test_a_runs_first_line_opens_its_page_which_runs_the_model_in_mlflows_sandbox(lab: Lab, visit: Visit):
-    (run_id,) = re.findall(r"/runs/(\w+)/", lab.link("train", "curves"))
+    (run_id,) = re.findall(r"/runs/(\w+)/", lab.link("pipeline", "curves"))
     opened = visit(f"{lab.address}/#/experiments/{setup().experiment_id}/runs/{run_id}")
     with opened.page.context.expect_page() as window:
         opened.page.get_by_role("link", name="Let it read your text").click()

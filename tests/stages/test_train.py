@@ -5,7 +5,6 @@ import json
 import math
 import shutil
 import sys
-from dataclasses import replace
 from types import FrameType
 from weakref import WeakSet
 
@@ -18,7 +17,7 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, config_id, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.stages.prepare import prepare
-from pipeline.stages.train import ALONE, Recorder, TrainingContext, _record_page, options_like, train
+from pipeline.stages.train import Recorder, options_like, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
@@ -78,38 +77,18 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert bare_tags(run.data.tags).get("corpus.sha256", "") == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
     said, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
-    link, verdict = said.split("): ")
-    assert f"/runs/{step.run_id}/artifacts/page.html?" in link
-    assert verdict.startswith("**lstm-1x8** on **topics**. The network is ")
+    assert said.startswith("**lstm-1x8** on **topics**. The network is ")
     assert ngram_name(step.result) in said
     assert text.startswith("```\nit has ")
     assert artifacts(step.run_id) == {
-        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "page.html", "plots",
-        "result.json", "samples",
+        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
+        "samples",
     }  # fmt: skip
     assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors", "checkpoints/last.safetensors"}
     assert artifacts(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
     assert artifacts(step.run_id, "samples") == {"samples/epoch-0001.md", "samples/final.json", "samples/final.md"}
     assert run.inputs is not None
     assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"topics/train", "topics/val", "topics/test"}
-
-
-def test_a_page_is_recorded_once_by_whichever_command_comes_to_it_and_fails_no_training(trained, monkeypatch, caplog):
-    def note() -> str:
-        return recorded.run_of(trained.run_id).tag("mlflow.note.content")
-
-    linked = note()
-    monkeypatch.setattr("pipeline.export.export.training_page", lambda reference: 1 / 0)
-    _record_page(trained, ALONE)  # it has one
-    assert caplog.messages == []
-    set_tags(trained.run_id, {"mlflow.note.content": linked.partition("): ")[2]})  # as of one that was killed before it
-    _record_page(trained, TrainingContext(tags={"role": "trial"}))  # which has none
-    assert caplog.messages == []
-    _record_page(trained, ALONE)
-    assert "no page" in caplog.text
-    monkeypatch.setattr("pipeline.export.export.training_page", lambda reference: "a page")
-    _record_page(replace(trained, reused=True), ALONE)
-    assert note() == linked
 
 
 def test_the_configuration_artifact_makes_the_same_configuration_again(trained, small_text):
