@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,10 @@ from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomi
 from pipeline.text.corpus import Corpus
 from pipeline.text.downloads import public
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking import recorded, references, store
+from pipeline.tracking import recorded, references, runs, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import (
     CURVES_PLOT,
@@ -41,8 +41,8 @@ from pipeline.tracking.step import (
     corpus_options,
     corpus_tags,
     datasets_of,
+    finished_step,
     record_datasets,
-    run_step,
     same_text,
     step_key,
 )
@@ -89,6 +89,19 @@ class TrainingContext:
 ALONE = TrainingContext()
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """A training to continue in its own run, as ``resume`` has checked it.
+
+    ``extra`` is as ``_identity`` takes it; ``changes`` are the options that have a new value.
+    """
+
+    run: RecordedTraining
+    experiment: Experiment
+    extra: Mapping[str, str]
+    changes: Mapping[str, Any]
+
+
 def train(
     corpus: Corpus,
     corpus_config: CorpusConfig,
@@ -96,6 +109,7 @@ def train(
     config: TrainConfig,
     reuse: bool = False,
     context: TrainingContext = ALONE,
+    resumed: Resumed | None = None,
 ) -> Step:
     """Train one model in its own run.
 
@@ -103,20 +117,54 @@ def train(
     curves, final metrics, configuration, environment, plots, sample texts, both checkpoints, and the model for serving.
     Raises InputError, TrainingDivergedError, and RecordingError if the store refuses.
     """
-    extra = {"study": context.study} if context.study else {}
+    extra = resumed.extra if resumed else {"study": context.study} if context.study else {}
     inputs, tags = _identity(corpus, corpus_config, model, config, extra, context)
+    tags["step_key"] = key = step_key("train", inputs)
+    if reuse and (step := finished_step("train", key) or _resume_stopped(key, context)):
+        return step
 
-    def resume_stopped(key: str) -> Step | None:
-        if stopped := recorded.latest(recorded.has_tag("step_key", key), recorded.STOPPED):
+    name = resumed.run.name if resumed else run_name(corpus, model, config)
+    with runs.tracked_run("train", name, tags, resumed.run if resumed else None, context.parent) as run:
+        experiment = resumed.experiment if resumed else Experiment(corpus, model, config, run.checkpoint_dir)
+        corpus = experiment.corpus
+        if resumed:
+            _keep_outcome(run, resumed)
+        _record_start(run, experiment, corpus_config, context)
+
+        options = {**corpus_options(corpus_config), **asdict(model), **asdict(config)}
+        recorder = Recorder(run, corpus.vocabulary, config, options)
+        with context.progress(run.name) as progress:
             try:
-                return resume(stopped.id, {}, context)
-            except InputError as error:  # another process may have resumed it meanwhile
-                log.warning("%s: starting over", error)
-        return None
+                result = experiment.run(recorder, progress)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
+                    has_ended = bool(experiment.training.history)
+                    kept = "The epochs trained so far are kept" if has_ended else "The first epoch has not ended"
+                    log.warning("%s. Resume with: %s train --resume %s", kept, command(), run.id)
+                run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
+                raise
+        del experiment, recorder  # with the optimizer: logging the model keeps this frame in a cycle for a while
 
-    work = partial(_train, partial(Experiment, corpus, model, config), corpus_config, context)
-    name = run_name(corpus, model, config)
-    return run_step("train", name, inputs, tags, work, reuse, go_on=resume_stopped, parent=context.parent)
+        run.send_checkpoints()
+        if stopped := result.figures["stopped"]:
+            run.tags({"stopped": stopped, "protocol": _protocol(corpus, model, config, context, stopped)})
+        _record_result(run, corpus, model, config, result)
+        run.forget_checkpoints()
+        remote = store.without_passwords(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
+        where = {"checkpoint": remote} if run.has_remote_artifacts else {}
+        figures = {"run_id": run.id, **corpus_keys(corpus), **result.figures, **where}
+        run.json(recorded.RESULT_FILE, figures)
+    return Step("train", run.id, figures)
+
+
+def _resume_stopped(key: str, context: TrainingContext) -> Step | None:
+    """Resume and finish the latest stopped training with this step key; None if there is none."""
+    if stopped := recorded.latest(recorded.has_tag("step_key", key), recorded.STOPPED):
+        try:
+            return resume(stopped.id, {}, context)
+        except InputError as error:  # another process may have resumed it meanwhile
+            log.warning("%s: starting over", error)
+    return None
 
 
 def _identity(
@@ -207,45 +255,38 @@ class Recorder(Callback):
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
-def _train(
-    experiment_in: Callable[[Path], Experiment], corpus_config: CorpusConfig, context: TrainingContext, run: TrackedRun
-) -> dict[str, Any]:
-    """Train an experiment from its current state to its end, record it, and return the flat result.
+def _protocol(
+    corpus: Corpus, model: ModelConfig, config: TrainConfig, context: TrainingContext, stopped: str = ""
+) -> str:
+    return protocol_of(corpus.train_chars, model, config, is_of_study=bool(context.study), stopped=stopped)
 
-    ``experiment_in`` takes the folder of the run's checkpoints.
-    """
-    experiment = experiment_in(run.checkpoint_dir)
+
+def _record_start(
+    run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, context: TrainingContext
+) -> None:
+    """Record where, on what and with which options a training runs; of a resumed one, where this has changed."""
     corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
     environment, done = machine.environment(), len(experiment.training.history)
     if not run.has("environment.yaml"):
         run.yaml("environment.yaml", environment)
     elif recorded.read_environment(run.id) != environment:  # it is resumed in another one
         run.yaml(f"environment-from-epoch-{done:04d}.yaml", environment)
-    text = corpus_options(corpus_config)
-    run.yaml("config.yaml", {"corpus": text, "model": asdict(model), "train": asdict(config)})
+    options = {"corpus": corpus_options(corpus_config), "model": asdict(model), "train": asdict(config)}
+    run.yaml("config.yaml", options)
     record_datasets(run, corpus, config.preset)
-    protocol = partial(protocol_of, corpus.train_chars, model, config, is_of_study=bool(context.study))
-    run.tags({"protocol": protocol(stopped="")})  # now, so that the UI's views show a training that runs
+    # now, so that the UI's views show a training that runs
+    run.tags({"protocol": _protocol(corpus, model, config, context)})
 
-    with context.progress(run.name) as progress:
-        try:
-            recorder = Recorder(run, corpus.vocabulary, config, {**text, **asdict(model), **asdict(config)})
-            result = experiment.run(recorder, progress)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
-                has_ended = bool(experiment.training.history)
-                kept = "The epochs trained so far are kept" if has_ended else "The first epoch has not ended"
-                log.warning("%s. Resume with: %s train --resume %s", kept, command(), run.id)
-            run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
-            raise
-    del experiment  # with the optimizer: logging the model keeps this frame in a cycle until a garbage collection
-    run.send_checkpoints()
-    if stopped := result.figures["stopped"]:
-        run.tags({"stopped": stopped, "protocol": protocol(stopped=stopped)})
-    _record_result(run, corpus, model, config, result)
-    run.forget_checkpoints()
-    remote = store.without_passwords(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
-    return {**corpus_keys(corpus), **result.figures, **({"checkpoint": remote} if run.has_remote_artifacts else {})}
+
+def _keep_outcome(run: TrackedRun, resumed: Resumed) -> None:
+    """Keep a copy of what a finished training has recorded before it trains on, and record what has changed."""
+    training = resumed.experiment.training
+    log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, len(training.history))
+    if not training.done and run.has(recorded.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
+        earlier = f"earlier/epoch-{recorded.read_result(run.id, 'train').get('epochs', 0):04d}"
+        if not run.has(f"{earlier}/{recorded.RESULT_FILE}"):
+            run.keep_copies(OUTCOME, earlier)
+    run.tags({f"resumed.{option}": value for option, value in resumed.changes.items() if option in MAY_CHANGE})
 
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
@@ -312,18 +353,9 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
         extra["mixed"] = key
     elif run.tag("stopped").startswith(STOPPED_BY_TIME):
         extra["mixed"] = key  # the epoch that the time limit cut short stays short
-    inputs, tags = _identity(corpus, corpus_config, model, changed, extra, context)
-
-    def work(resumed: TrackedRun) -> dict[str, Any]:
-        log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, done)
-        if not training.done and resumed.has(recorded.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
-            earlier = f"earlier/epoch-{recorded.read_result(resumed.id, 'train').get('epochs', 0):04d}"
-            if not resumed.has(f"{earlier}/{recorded.RESULT_FILE}"):
-                resumed.keep_copies(OUTCOME, earlier)
-        resumed.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
-        return _train(lambda folder: experiment, corpus_config, context, resumed)
-
-    return run_step("train", run.name, inputs, tags, work, reuse=False, resumed=run)
+    return train(
+        corpus, corpus_config, model, changed, context=context, resumed=Resumed(run, experiment, extra, changes)
+    )
 
 
 def _why_done(training: Training) -> str:

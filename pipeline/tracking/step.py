@@ -55,26 +55,22 @@ def run_step(
     tags: Mapping[str, Any],
     work: Callable[[TrackedRun], dict[str, Any]],
     reuse: bool,
-    resumed: RecordedRun | None = None,
-    go_on: Callable[[str], Step | None] = lambda key: None,
-    parent: str | None = None,
 ) -> Step:
-    """Run a stage in a tracked run, or reuse the latest finished run with the same key.
-
-    ``go_on`` may resume and finish a stopped run with that key. ``resumed`` is an ended run to reopen for the work.
-    ``parent`` is the id of another process's run in which a new run is nested.
-    """
+    """Run a stage in a tracked run, or reuse the latest finished run with the same key."""
     key = step_key(stage, inputs)
-    if reuse:
-        found = recorded.latest(recorded.has_tag("step_key", key), recorded.FINISHED)
-        if found and (result := _reusable(found)):
-            return Step(stage, found.id, result, reused=True)
-        if step := go_on(key):
-            return step
-    with runs.tracked_run(stage, name, {**tags, "step_key": key}, resumed, parent) as run:
+    if reuse and (step := finished_step(stage, key)):
+        return step
+    with runs.tracked_run(stage, name, {**tags, "step_key": key}) as run:
         result = {"run_id": run.id, **work(run)}
         run.json(recorded.RESULT_FILE, result)
     return Step(stage, run.id, result)
+
+
+def finished_step(stage: str, key: str) -> Step | None:
+    """The latest finished run with this key as a step to reuse; None if there is none whose artifacts are intact."""
+    found = recorded.latest(recorded.has_tag("step_key", key), recorded.FINISHED)
+    result = _reusable(found) if found else None
+    return Step(stage, found.id, result, reused=True) if found and result else None
 
 
 def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
