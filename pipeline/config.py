@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from models.cells import CELLS
 from models.config import LARGEST_SIZE, Checked, ConfigError, ModelConfig, option, setting
+from models.optimizers import OPTIMIZERS
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
@@ -83,7 +84,7 @@ class TrainConfig(Checked):
     sequence_length: int = setting(
         32, help="Characters per step of truncated backpropagation.", **preset_from(1, LARGEST_SIZE)
     )
-    optimizer: Literal["adamw", "sgd"] = setting("adamw", help="Optimizer.", preset=True)
+    optimizer: str = setting("adamw", help="Optimizer.", preset=True, choices=OPTIMIZERS)
     learning_rate: float = option(0.03, help="Peak learning rate.", preset=True, above=0, high=1000)
     schedule: Literal["cosine", "constant"] = setting(
         "cosine", help="cosine: warm-up, then decay to 5 % of the learning rate.", preset=True
@@ -102,7 +103,7 @@ class TrainConfig(Checked):
     patience: int = setting(10, help="Early stopping: epochs without improvement (0: off).", **preset_from(0))
     seed: int = option(0, help="Seed of initial weights, order and dropout.", low=0, high=2**63 - 1)
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
-        "auto", help="Device; auto: cuda, else mps, else cpu.", group="Machine"
+        "auto", help="Device; auto: cuda, else cpu.", group="Machine"
     )
     threads: int | None = setting(
         None, help="CPU threads; auto: 1, because more do not speed up small layers.", **preset_from(1, 1024)

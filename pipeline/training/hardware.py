@@ -1,6 +1,7 @@
 """The hardware of a training: device, precision of the arithmetic, and what computes the recurrent layers."""
 
 import ctypes
+import logging
 import sys
 
 import torch
@@ -10,17 +11,21 @@ from models.config import Kernel, ModelConfig
 from pipeline.config import PresetName
 from pipeline.errors import InputError
 
+log = logging.getLogger(__name__)
+
 BF16_STEP_UNITS = 8192  # batch size x hidden size from which on a GRU's or RNN's step is faster in bf16 on a CPU
 
 
 def choose_device(device: str) -> torch.device:
-    """The device of this name; auto: cuda, else mps, else cpu. Raises InputError for one that this machine lacks."""
+    """The device of this name; auto: cuda, else cpu. Raises InputError for one that this machine lacks."""
     is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     available = [name for name, is_so in is_available.items() if is_so]
     if device == "auto":
-        return torch.device(available[0])
+        return torch.device("cuda" if is_available["cuda"] else "cpu")
     if device not in available:
         raise InputError(f"--device {device} is not available; this machine has {', '.join(available)} (or use auto)")
+    if device == "mps":
+        log.warning("--device mps ignores dropout between LSTM layers in its backward pass (pytorch#190056)")
     return torch.device(device)
 
 
@@ -29,8 +34,10 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # torch 2.13 has no public ones
-        return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+        if hasattr(torch.cpu, "get_capabilities"):  # not in every torch of the range
+            found = torch.cpu.get_capabilities()
+            return bool(found.get("amx_tile") or found.get("avx512_bf16"))
+        return any(getattr(torch.cpu, f"_is_{probe}_supported", bool)() for probe in ("amx_tile", "avx512_bf16"))
     return False
 
 

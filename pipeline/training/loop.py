@@ -19,10 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import SGD, AdamW, Optimizer
 
 from models.language_model import LanguageModel, detach
-from models.optimizers import without_dynamo
+from models.optimizers import OPTIMIZERS, check_state
 from models.recurrent import State, parts_of, state_of
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
@@ -133,13 +132,8 @@ class Training:
         self.model.use_kernel(choose_kernel(self.device, self.precision, model.config, config.preset))
         self.average = deepcopy(self.model) if config.average else None
         self.epochs = number_of_epochs(config, data)
-        kind: type[Optimizer] = SGD
-        options: dict[str, Any] = {}
-        if config.optimizer == "adamw":
-            is_fused = self.device.type in ("cpu", "cuda")
-            kind, options = AdamW, {"betas": (0.9, 0.99), "weight_decay": config.weight_decay, "fused": is_fused}
-        optimizer: Optimizer = without_dynamo(kind)(self.model.parameters(), lr=config.learning_rate, **options)
-        self.optimizer = optimizer
+        build = OPTIMIZERS[config.optimizer]
+        self.optimizer = build(self.model.parameters(), config.learning_rate, config.weight_decay)
         self.step = 0
         self.train_seconds = 0.0
         self.train_chars = 0
@@ -355,14 +349,11 @@ class Training:
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:
             self.average.load_state_dict(group("average", tensors))
-        optimizer = {**self.optimizer.state_dict(), "state": {}}
-        for index, parameter in enumerate(self.model.parameters()):
-            if moments := group(f"optimizer.{index}", tensors):  # torch does not check them
-                shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
-                if {name: moment.shape for name, moment in moments.items()} != shapes:
-                    raise ValueError("the moments of its optimizer are not those of its weights")
-                optimizer["state"][index] = moments
-        self.optimizer.load_state_dict(optimizer)
+        parameters = list(self.model.parameters())
+        found = {index: group(f"optimizer.{index}", tensors) for index in range(len(parameters))}
+        moments = {index: each for index, each in found.items() if each}
+        check_state(OPTIMIZERS[self.config.optimizer], ((parameters[index], each) for index, each in moments.items()))
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.step = facts["step"]
         self.precision = facts["precision"]
         self.train_seconds = facts["train_seconds"]

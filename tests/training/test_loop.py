@@ -20,6 +20,7 @@ import pipeline.training.hardware
 import pipeline.training.loop
 from models.config import ModelConfig
 from models.language_model import LanguageModel
+from models.optimizers import OPTIMIZERS
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.text.batches import StreamData, data_for
@@ -336,6 +337,20 @@ def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(tm
         assert calls.steps == whole.step - stop_at
 
 
+def test_an_optimizer_with_a_state_of_its_own_is_one_entry_in_the_table(monkeypatch):
+    def rmsprop(parameters, learning_rate, weight_decay):
+        return torch.optim.RMSprop(parameters, lr=learning_rate, momentum=0.9)
+
+    monkeypatch.setitem(OPTIMIZERS, "rmsprop", rmsprop)
+    recipe = {**STREAM, "optimizer": "rmsprop", "learning_rate": 0.001}
+    whole, first, second = start(recipe), start(recipe), start(recipe, first_weights=7)
+    fit(whole)
+    first.run_epoch()
+    second.load_state_dict(*first.state_dict())
+    fit(second)
+    assert equal_by_name(second.state_dict()[0], whole.state_dict()[0])
+
+
 def test_a_state_that_does_not_fit_is_refused():
     training = start(STREAM)
     fit(training)
@@ -439,16 +454,19 @@ def test_gru_and_rnn_train_by_hand_but_under_the_reports_preset():
         assert choose_kernel(cpu, "fp32", other, "stream") == "torch"
 
 
-def test_a_device_that_is_not_there_is_refused_naming_those_that_are(monkeypatch):
+def test_a_device_that_is_not_there_is_refused_and_mps_is_taken_only_by_name(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(InputError, match="--device cuda is not available; this machine has cpu"):
         choose_device("cuda")
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert (choose_device("auto").type, choose_device("mps").type) == ("cpu", "mps")
+    assert "ignores dropout" in caplog.text
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_training_does_without_torchs_compiler_which_takes_a_second_to_import(optimizer):
     code = (
         "import sys, torch\n"
