@@ -47,7 +47,7 @@ OPTIMIZERS: dict[str, Build] = {"adamw": adamw, "sgd": sgd}
 
 
 def check_state(build: Build, states: Iterable[tuple[Tensor, dict[str, Tensor]]]) -> None:
-    """Raise ValueError unless each parameter's state has this optimizer's names and shapes, which torch does not check."""
+    """Raise ValueError unless each parameter's state has this optimizer's names and shapes: torch checks neither."""
     import torch
 
     tiny = torch.nn.Parameter(torch.zeros(2, 2))
