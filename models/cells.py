@@ -22,7 +22,7 @@ class Cell:
 
     A layer has input weights (G H, I) and, but for a cell with ``recurrent_weights = False``, recurrent weights
     (G H, H), with all gates stacked. ``equations="torch"`` has a bias in each of the two products, as torch.nn has;
-    ``"book"`` (d2l.ai) only in the first.
+    ``"book"`` (d2l.ai) only in the first. ``vectors`` names further weights (H,), such as the peepholes of an LSTM.
     """
 
     gates: ClassVar[int]
@@ -32,6 +32,7 @@ class Cell:
     recurrent_dropout: ClassVar[tuple[float, float]] = (0.0, 0.0)  # smallest and largest that the preset stream chooses
     state_parts: ClassVar[int] = 1
     recurrent_weights: ClassVar[bool] = True
+    vectors: ClassVar[tuple[str, ...]] = ()  # names of further weights (H,), attributes of ``layer`` in ``step``
     torch_layer: ClassVar[str] = ""  # name of torch.nn's layers; without it, all models of the cell run by ``step``
     by_hand: ClassVar[bool] = False  # whether models/by_hand.py computes torch.nn's layers on a CPU
 
@@ -51,7 +52,8 @@ class Cell:
     @classmethod
     def parameters(cls, input_size: int, hidden_size: int) -> int:
         """Number of parameters of a layer with the biases of ``equations="torch"``."""
-        return cls.weights(input_size, hidden_size) + cls.gates * hidden_size * (1 + cls.recurrent_weights)
+        vectors = cls.gates * (1 + cls.recurrent_weights) + len(cls.vectors)
+        return cls.weights(input_size, hidden_size) + hidden_size * vectors
 
     @classmethod
     def macs_per_char(cls, input_size: int, hidden_size: int) -> int:

@@ -41,7 +41,10 @@ def state_of(parts: tuple[Tensor, ...]) -> State:
 
 
 class Layer(nn.Module):
-    """One layer of a cell: input weights (G H, I) and recurrent weights (G H, H), with all gates stacked."""
+    """One layer of a cell: input weights (G H, I) and recurrent weights (G H, H), with all gates stacked.
+
+    The cell's further weights (H,) are attributes by their names.
+    """
 
     def __init__(self, cell: str, input_size: int, hidden_size: int, equations: str = "torch") -> None:
         super().__init__()
@@ -52,6 +55,8 @@ class Layer(nn.Module):
         self.from_input = nn.Linear(input_size, rows)
         if self.cell.recurrent_weights:
             self.from_state = nn.Linear(hidden_size, rows, bias=not self.book)
+        for name in self.cell.vectors:
+            self.register_parameter(name, nn.Parameter(torch.empty(hidden_size)))
         for parameter in self.parameters():  # as torch.nn does, biases included
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
