@@ -1,14 +1,12 @@
-"""The open data of a reproduction: a CSV file with every epoch, and a JSON object with the values of every seed.
+"""The open data of a reproduction: a JSON object with the values of every seed.
 
 Trainings have one of four roles: "report", by the report's protocol; "stream" and "same-text", of the same shape by
-this project's recipe (on nine tenths of the text, and on the protocol's characters); and, in the JSON object only,
-"d2l", the recorded trainings by d2l itself, whose curves are in data/d2l_curves.csv. If several configurations share a
-shape, its "stream" and "same-text" trainings are listed under each of them. Perplexities are per character on the split
-of the role: only those of the same role, split and average can be compared.
+this project's recipe (on nine tenths of the text, and on the protocol's characters); and "d2l", the recorded trainings
+by d2l itself, whose curves are in data/d2l_curves.csv. If several configurations share a shape, its "stream" and
+"same-text" trainings are listed under each of them. Perplexities are per character on the split of the role: only those
+of the same role, split and average can be compared.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -25,28 +23,6 @@ CURVES: Mapping[Curve, str] = {  # curve -> column, which names the split and th
     "train_pooled": "train_pooled",
     "val_pooled": "val_pooled",
 }
-
-COLUMNS = ("configuration", "role", "seed", "epoch", *CURVES.values(), "train_first_half_book", "seconds")
-
-
-def epochs_csv(reproduction: Reproduction) -> str:
-    """One row for each configuration, role, seed and epoch, with six significant digits.
-
-    ``seconds`` are since the start of the training. ``train_first_half_book`` is the training perplexity over the first
-    half of the first epoch, in the row of that epoch.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for configuration in reproduction.configurations:
-        for role, run in ((role, run) for role, runs in configuration.by_role.items() for run in runs):
-            for epoch in range(1, run.epochs + 1):
-                first_half = run.first_half if epoch == 1 else None
-                seconds = run.seconds[epoch - 1] if run.seconds else None
-                values = (*_after(run, epoch).values(), first_half, seconds)
-                digits = ("" if value is None else f"{value:.6g}" for value in values)
-                writer.writerow((configuration.id, role, run.seed, epoch, *digits))
-    return text.getvalue()
 
 
 def _after(run: JudgedTraining, epoch: int) -> dict[str, float | None]:

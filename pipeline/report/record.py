@@ -158,7 +158,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     """What is judged of a nested run; without a planned number of epochs, one that finished by itself is complete."""
     curves = {name: tuple(training.curve(metric).values()) for name, metric in CURVE_METRICS.items()}
     curves |= {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
-    seconds, first_half = (tuple(training.curve(name).values()) for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
+    seconds, first_half = ([*training.curve(name).values()] for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
     epochs, config, result = len(curves["val"]), training.configuration["train"], training.result
     costs = recorded.read_json(training.id, recorded.COSTS_FILE, {...: [number]}) if result else {}
     return JudgedTraining(
@@ -167,7 +167,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
         epochs_planned=config.get("epochs") or epochs + (training.state != "finished"),
         **curves,
         first_half=first_half[0] if first_half else None,
-        seconds=seconds,
+        train_seconds=seconds[-1] if seconds else 0.0,
         test_perplexity=result.get("test_perplexity"),
         windowed=result.get("val_perplexity_windowed"),
         block_costs=costs,

@@ -29,7 +29,6 @@ class JudgedTraining:
     validation windows, pooled, both at the best epoch. ``block_costs`` are mean costs in nats per character of
     consecutive blocks of held-out text at the best epoch, by reading: "val" and "test" (with context) and "windowed".
     ``texts`` (prompt, text including the prompt) are generated greedily with the weights after the last epoch.
-    ``seconds`` are from the start of training to the end of each epoch.
     Fields known only at the end are None or empty before it.
     """
 
@@ -43,7 +42,7 @@ class JudgedTraining:
     first_half: float | None = None
     test_perplexity: float | None = None
     windowed: float | None = None
-    seconds: tuple[float, ...] = ()
+    train_seconds: float = 0.0
     block_costs: Mapping[str, Sequence[float]] = field(default_factory=dict)
     texts: tuple[tuple[str, str], ...] = ()
     precision: str = "fp32"
@@ -58,10 +57,6 @@ class JudgedTraining:
     def is_whole(self) -> bool:
         """Whether all planned epochs were trained."""
         return self.epochs >= self.epochs_planned
-
-    @property
-    def train_seconds(self) -> float:
-        return self.seconds[-1] if self.seconds else 0.0
 
     @property
     def best_epoch(self) -> int:

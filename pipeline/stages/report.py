@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.report.checks import Check, checks
 from pipeline.report.corrections import corrections
-from pipeline.report.open_data import epochs_csv, result
+from pipeline.report.open_data import result
 from pipeline.report.page.page import pages
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Reproduction
@@ -42,7 +42,6 @@ def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
     data = {**result(reproduction, verdicts, held), "report": "report.html"}
     return {
         **pages(reproduction, verdicts, corrections(evidence), held, sensitivity(evidence)),
-        "epochs.csv": epochs_csv(reproduction),
         "result.json": json.dumps(data, indent=1, ensure_ascii=False),
     }
 

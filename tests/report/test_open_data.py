@@ -1,7 +1,5 @@
-"""The open data: every epoch and every seed as they were recorded, enough to repeat the page's arithmetic."""
+"""The open data: every seed as it was recorded, enough to repeat the page's arithmetic."""
 
-import csv
-import io
 import json
 import math
 from dataclasses import replace
@@ -13,7 +11,7 @@ from scipy.stats import t as student
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig
 from pipeline.report.checks import checks
-from pipeline.report.open_data import COLUMNS, epochs_csv, result
+from pipeline.report.open_data import result
 from pipeline.report.page.tables import perplexity_table
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.evidence import BEST_VAL, Bounds, Evidence
@@ -25,31 +23,6 @@ from tests.checkout import ROOT
 from tests.report.committed import committed
 from tests.report.committed import result as kept
 from tests.report.reproductions import reproduction
-
-
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def with_other_roles(found):
-    """Its first configuration with the fields that only a new record has."""
-    first = found.configurations[0]
-    runs = tuple(replace(run, first_half=22.7, seconds=tuple(range(1, run.epochs + 1))) for run in first.runs)
-    changed = replace(first, runs=runs, same_text=tuple(replace(run, windowed=5.08) for run in runs[:1]))
-    return replace(found, configurations=(changed, *found.configurations[1:]))
-
-
-def test_each_epoch_of_each_role_is_a_row_with_both_splits_and_averages():
-    found = with_other_roles(reproduction(2))
-    rows = rows_of(epochs_csv(found))
-    assert tuple(rows[0]) == COLUMNS
-    of_it = [row for row in rows if row["configuration"] == "gru-scratch-1x32"]
-    assert [row["role"] for row in of_it] == ["report"] * 100 + ["stream"] * 26 + ["same-text"] * 50
-    run, row = found["gru-scratch-1x32"].runs[1], of_it[50 + 2]
-    assert (row["seed"], row["epoch"], row["seconds"]) == ("1", "3", "3")
-    assert [row["epoch"] for row in of_it if row["train_first_half_book"]] == ["1"] * 4
-    for column, curve in (("train_book", "train"), ("val_book", "val"), ("val_pooled", "val_pooled")):
-        assert float(row[column]) == pytest.approx(getattr(run, curve)[2], rel=1e-5)
 
 
 def test_an_infinite_perplexity_is_null():

@@ -348,14 +348,14 @@ def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, kep
 
 def test_the_pages_are_on_disk_and_among_the_artifacts(done, kept):
     assert done.folder == kept[0] / "mlruns" / "report-quick"
-    for name in ("report.html", "result.json", "epochs.csv"):
+    for name in ("report.html", "result.json"):
         text = (done.folder / name).read_text()
         assert text == recorded.read_text(done.reproduction.run_id, f"report/{name}")
         assert "gru-scratch-1x8" in text
     assert (done.folder / "report.md").is_file()
     assert list((done.folder / "figures").glob("*.svg"))
     (run,) = done.reproduction["gru-scratch-1x8"].runs
-    assert run.seconds[-1] == run.train_seconds > 0
+    assert run.train_seconds > 0
 
 
 def test_the_report_judges_the_statements_of_a_file(done, tmp_path):

@@ -163,10 +163,7 @@ def _reproducibility(
         "nothing, and the two recipes validate on different characters: only test perplexities can be compared",
         "data": f"{text.corpus}, as d2l.ai distributes it, {text.vocab_size} symbols; sha256 of the normalised text "
         f"{text.corpus_sha256[:16]}…; not redistributed",
-        "beside this page": [
-            *(Span("epochs.csv", href="epochs.csv"), " has every epoch, "),
-            *(Span("result.json", href="result.json"), " every seed, figure and verdict"),
-        ],
+        "beside this page": [Span("result.json", href="result.json"), " has every seed, figure and verdict"],
         "code": ["time-machine-lm (MIT), run ", Span(reproduction.run_id, "code")],
     }
     yield Points([*checklist.items(), *reproduction.environment.items()])
