@@ -15,7 +15,7 @@ from pipeline.report.page.page import pages
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.kinds import read_statements, sensitivity, weigh
+from pipeline.report.statements.kinds import read_statements, weigh
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.support.files import write_atomically
 from pipeline.tracking import recorded, runs, store
@@ -41,7 +41,7 @@ def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
     reproduction, verdicts = evidence.reproduction, evidence.verdicts
     data = {**result(reproduction, verdicts, held), "report": "report.html"}
     return {
-        **pages(reproduction, verdicts, corrections(evidence), held, sensitivity(evidence)),
+        **pages(reproduction, verdicts, corrections(evidence), held),
         "result.json": json.dumps(data, indent=1, ensure_ascii=False),
     }
 

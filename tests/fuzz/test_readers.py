@@ -10,7 +10,6 @@ import os
 import pickle
 import resource
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -289,7 +288,6 @@ def test_records_of_reproductions(monkeypatch: pytest.MonkeyPatch, which: str, d
     tags = {"stage": "train", "role": "report", "config": texts["config"]}
     training = made_up_run("1", "gru", RecordedTraining, tags=tags, curves=CURVES)
     keep(monkeypatch, [made_up_run("0", "it", tags={"stage": "reproduce", "format": str(FORMAT)}), training], texts)
-    monkeypatch.setattr("pipeline.stages.report.sensitivity", lambda evidence: defaultdict(lambda: (0, 0)))
     if found := read(recorded_reproduction, "0"):
         assert report_files(weigh(found, found.statements), checks(found))
 

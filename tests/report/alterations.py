@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
-from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import Statement, Verdict
 from tests.report.reproductions import ENDS, cut, reproduction
@@ -67,11 +66,9 @@ def statement(id: str, **changes: Any) -> Statement:
     return replace(next(each for each in report_statements() if each.id == id), **changes)
 
 
-def judged(
-    found: Reproduction, wanted: Statement | str, bounds: Bounds | None = None, among: Sequence[str] = ()
-) -> Verdict:
+def judged(found: Reproduction, wanted: Statement | str, among: Sequence[str] = ()) -> Verdict:
     """The verdict on a statement, judged with the reasons that it gives, and among others such as a print-out."""
     group = [statement(wanted) if isinstance(wanted, str) else wanted, *map(statement, among)]
     for one in group:
         group += [statement(id) for id in one.reasons]
-    return weigh(found, group, bounds).verdicts[0]
+    return weigh(found, group).verdicts[0]

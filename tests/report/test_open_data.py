@@ -14,7 +14,7 @@ from pipeline.report.checks import checks
 from pipeline.report.open_data import result
 from pipeline.report.page.tables import perplexity_table
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.evidence import BEST_VAL, Bounds, Evidence
+from pipeline.report.statements.evidence import BEST_VAL, Evidence
 from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.page.document import Cell
@@ -67,7 +67,7 @@ def test_the_intervals_of_the_page_and_of_verdicts_follow_from_the_result_alone(
     sheet = perplexity_table(found)
     row = sheet.rows[[each.id for each in found.configurations].index(id)]
     assert row[sheet.heads.index("validation, best")] == Cell(f"{mean:.2f}", [f"{low:.2f} to {high:.2f}"], "strong")
-    estimate = Evidence(found, (), Bounds(), lambda statement, _: Verdict(statement, OPEN, "")).mean(id, BEST_VAL)
+    estimate = Evidence(found, (), lambda statement, _: Verdict(statement, OPEN, "")).mean(id, BEST_VAL)
     assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(interval("report", "d2l"))
 
 

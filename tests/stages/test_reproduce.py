@@ -31,7 +31,6 @@ from pipeline.tracking.store import setup
 from pipeline.training.loop import Training
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, not_trained, pool_with
-from tests.report.page.pages import SENSITIVITY
 from tests.report.reproductions import TEXT
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
@@ -57,7 +56,6 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     facts = replace(TEXT, corpus=corpus.name, corpus_sha256=corpus.corpus_sha256)
     patch.setattr("pipeline.stages.reproduce.text_facts", lambda corpus: facts)
-    patch.setattr("pipeline.stages.report.sensitivity", lambda evidence: SENSITIVITY)
     make_artifacts_plain(patch)
     leave_out_the_served_model(patch)
 

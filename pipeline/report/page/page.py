@@ -9,7 +9,7 @@ from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Reproduction, d2l_trainings
-from pipeline.report.statements.evidence import ON_THE_BOUND
+from pipeline.report.statements.evidence import ON_THE_BOUND, bounds_in_words
 from pipeline.report.statements.kinds import KINDS
 from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.support.page import document as doc
@@ -37,14 +37,14 @@ def pages(
     verdicts: Sequence[Verdict],
     corrections: Mapping[str, Mapping[str, str]],  # title -> part -> text
     checks: Sequence[Check],
-    sensitivity: Mapping[str, tuple[int, int]],
 ) -> dict[str, str]:
     """Render the whole report as files, by path; sections without content are left out."""
     answer, banner = answer_picture(reproduction), sentences.banner(reproduction)
     overview = tables.overview_table(reproduction, verdicts)
     texts = [tables.baseline_table(reproduction.text), tables.texts_table(reproduction)]
     on_the_bound = sum(ON_THE_BOUND in each.because for each in verdicts)
-    bounds: list[Block] = [tables.bounds_table(sensitivity), Paragraph(BOUNDS.format(on_the_bound))]
+    tolerances = "Every tolerance by which statements are judged:"
+    bounds: list[Block] = [Paragraph(tolerances), Bullets(bounds_in_words()), Paragraph(BOUNDS.format(on_the_bound))]
     last = [*_reproducibility(reproduction, verdicts, checks)]
     page = doc.Page(
         title=f"{banner} {TITLE}".strip(),
@@ -60,7 +60,7 @@ def pages(
             Section("What is corrected", [*_corrected(corrections)], "corrected", is_open=False),
             Section("Every statement, by kind", [*_statements(verdicts)], "statements", is_open=False),
             Section("Configurations and figures", [*_configurations(reproduction)], "configurations", is_open=False),
-            Section("Bounds, and what hangs on them", bounds, "bounds", is_open=False),
+            Section("Bounds", bounds, "bounds", is_open=False),
             Section("The text, the generated texts and n-grams", texts, "texts", is_open=False),
             Section("Reproducibility", last, "reproducibility", is_open=False),
         ],

@@ -1,6 +1,6 @@
 """The tables of the report's page."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from re import sub
 from statistics import fmean
 
@@ -9,7 +9,6 @@ import numpy as np
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts, whole
-from pipeline.report.statements import evidence
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
 from pipeline.report.statements.verdicts import WORDS, Verdict, Word, words_counted
@@ -116,16 +115,6 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         )
     anchors = [statement_anchor(verdict.statement.id) for verdict in verdicts]
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
-
-
-def bounds_table(sensitivity: Mapping[str, tuple[int, int]]) -> Table:
-    """Each bound with the number of verdicts that change at half and at twice it."""
-    rows = [(sentence, *map(str, sensitivity[name])) for name, sentence in evidence.sentences().items()]
-    caption = (
-        "Every tolerance by which statements are judged, and how many verdicts have another word at half and at twice "
-        "of it."
-    )
-    return Table(caption, ("bound", "at half", "at twice"), rows, style="bounds")
 
 
 # --- perplexities and costs ------------------------------------------------------------------------------------------

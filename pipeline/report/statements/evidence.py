@@ -14,7 +14,7 @@ Perplexities. All are of the protocol's text and split, averaged as in the book 
     batch's loss), unless the name of the measure says otherwise. Only perplexities of the same average are compared.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from math import ceil, expm1, isfinite
@@ -39,10 +39,7 @@ def bound(value: float, sentence: str) -> Any:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The tolerances of words that the report does not define, each with the sentence that the page prints for it.
-
-    ``kinds.sensitivity`` counts the verdicts that depend on a bound, by judging again at half and at twice each.
-    """
+    """The tolerances of words that the report does not define, each with the sentence that the page prints for it."""
 
     level_units: float = bound(0.5, "A perplexity is “about” a number if it is within {} of it.")
     level_share: float = bound(0.1, "It is about a number too if it is within this share of it: {}.")
@@ -93,9 +90,9 @@ class Bounds:
         return epoch - tolerance, epoch + tolerance
 
 
-def sentences() -> Mapping[str, str]:
-    """The sentence of each bound, by name, with its value."""
-    return {each.name: each.metadata["sentence"].format(f"{each.default:g}") for each in fields(Bounds)}
+def bounds_in_words() -> list[str]:
+    """The sentence of each bound, with its value."""
+    return [each.metadata["sentence"].format(f"{each.default:g}") for each in fields(Bounds)]
 
 
 # --- measures --------------------------------------------------------------------------------------------------------
@@ -219,10 +216,9 @@ class Evidence:
         self,
         reproduction: Reproduction,
         statements: Sequence[Statement],
-        bounds: Bounds,
         evaluate: Callable[[Statement, "Evidence"], Verdict],
     ) -> None:
-        self.reproduction, self.bounds = reproduction, bounds
+        self.reproduction, self.bounds = reproduction, Bounds()
         self.statements = {statement.id: statement for statement in statements}
         self._evaluate = evaluate
         self._verdicts: dict[str, Verdict] = {}
@@ -230,13 +226,11 @@ class Evidence:
         self._adjusted: dict[Key, float] = {}
         self._spreads: dict[str, Spread] = {}  # by the name of a measure
 
-    def corrected(self, bounds: Bounds | None = None) -> "Evidence":
-        """Copy this evidence with p values corrected by Holm's method, under these or other bounds."""
-        first = copy(self)
-        first.bounds, first._verdicts, first._asked, first._adjusted = bounds or self.bounds, {}, {}, {}
-        assert first.verdicts is not None  # judging collects the comparisons
-        other = copy(first)
-        p_values = {key: p for key, p in first._asked.items() if p is not None}
+    def corrected(self) -> "Evidence":
+        """Copy this evidence with p values corrected by Holm's method."""
+        assert self.verdicts is not None  # judging collects the comparisons
+        other = copy(self)
+        p_values = {key: p for key, p in self._asked.items() if p is not None}
         other._verdicts, other._adjusted = {}, dict(zip(p_values, holm(list(p_values.values())), strict=True))
         return other
 

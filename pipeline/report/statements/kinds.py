@@ -22,7 +22,7 @@ Statements are read from data/statements.csv or the file of ``--statements``, on
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -32,7 +32,7 @@ from typing import NamedTuple
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements import printed, texts, trained
-from pipeline.report.statements.evidence import Bounds, Evidence
+from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.verdicts import Statement, Verdict
 from pipeline.report.table import DATA, SIZE, report_rows
 from pipeline.support.files import read_small
@@ -173,19 +173,6 @@ def _statement(cells: Mapping[str, str]) -> Statement:
     return statement
 
 
-def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
+def weigh(reproduction: Reproduction, statements: Sequence[Statement]) -> Evidence:
     """The evidence on the statements, with p values corrected over all their comparisons."""
-    return Evidence(
-        reproduction, statements, bounds or Bounds(), lambda each, evidence: KINDS[each.kind].judge(each, evidence)
-    ).corrected()
-
-
-def sensitivity(evidence: Evidence) -> Mapping[str, tuple[int, int]]:
-    """The numbers of verdicts that change at half and at twice each bound, by the bound's name."""
-
-    def changed(name: str, factor: float) -> int:
-        bounds = replace(evidence.bounds, **{name: factor * getattr(evidence.bounds, name)})
-        others = evidence.corrected(bounds).verdicts
-        return sum(other.word != verdict.word for other, verdict in zip(others, evidence.verdicts, strict=True))
-
-    return {bound.name: (changed(bound.name, 0.5), changed(bound.name, 2.0)) for bound in fields(Bounds)}
+    return Evidence(reproduction, statements, lambda each, evidence: KINDS[each.kind].judge(each, evidence)).corrected()

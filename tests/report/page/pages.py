@@ -7,7 +7,6 @@ from functools import cache
 from pipeline.report.checks import Check
 from pipeline.report.page.page import pages
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.evidence import sentences
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import WORDS, Verdict
 from tests.report.reproductions import reproduction
@@ -31,17 +30,15 @@ CHECKS = [
     Check("5", None, "d2l has none of it", "gru-scratch-1x1024", "val", (), 50),
 ]
 
-SENSITIVITY = dict.fromkeys(sentences(), (3, 4))
-
 
 def rendered(found: Reproduction, verdicts: Sequence[Verdict] = (), checks: Sequence[Check] = ()) -> dict[str, str]:
     """The files of a page without corrections."""
-    return pages(found, verdicts, {}, checks, SENSITIVITY)
+    return pages(found, verdicts, {}, checks)
 
 
 @cache
 def full() -> dict[str, str]:
-    return pages(reproduction(), VERDICTS, CORRECTIONS, CHECKS, SENSITIVITY)
+    return pages(reproduction(), VERDICTS, CORRECTIONS, CHECKS)
 
 
 @cache

@@ -30,7 +30,7 @@ def unjudged(statement, made):
 
 
 def evidence(found=None, statements=(), evaluate=unjudged):
-    return Evidence(found or reproduction(), statements, Bounds(), evaluate)
+    return Evidence(found or reproduction(), statements, evaluate)
 
 
 def test_d2ls_seeds_are_further_seeds_where_they_have_all_epochs():

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.statements.evidence import Bounds
-from pipeline.report.statements.kinds import report_statements, sensitivity, weigh
+from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import ends, judged, runs, statement, untrained
 from tests.report.reproductions import reproduction
@@ -120,14 +119,6 @@ def test_overfitting_is_a_validation_perplexity_that_rises_while_training_falls(
     assert judged(curves(train=train, val=val), f"{GRU}-overfitting").word == word
 
 
-def test_a_verdict_follows_its_bound():
-    found, said = gaps(*(0.9,) * 10), statement(f"{GRU}-gap-early", relation="never-considerable")
-    words = [judged(found, said, Bounds(considerable_gap=gap)).word for gap in (1, 0.5)]
-    assert words == [HOLDS, FAILS]
-    changed = sensitivity(weigh(gaps(0, *9 * [0.9]), [statement(f"{GRU}-gap-onset")]))
-    assert (changed["visible_gap"], changed["seconds"]) == ((0, 1), (0, 0))
-
-
 # --- comparisons of configurations -----------------------------------------------------------------------------------
 
 # d2l has no whole training of these, so ours alone count
@@ -207,7 +198,7 @@ def test_a_comparison_of_many_is_held_to_a_stricter_level():
     found = ended((4.92, 6.0), (5.05, 7.0))
     one = replace(said("lower", curve="training"), id="one")
     many = [one, *(each for each in report_statements() if each.kind == "perplexity-order")]
-    assert [weigh(found, group, None).verdicts[0].word for group in ([one], many)] == [HOLDS, OPEN]
+    assert [weigh(found, group).verdicts[0].word for group in ([one], many)] == [HOLDS, OPEN]
 
 
 def test_an_order_of_an_untrained_configuration_is_open():
