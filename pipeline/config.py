@@ -138,9 +138,6 @@ class ReproduceConfig(Checked):
         "the hardware has it. The page says which were trained in bf16.",
     )
     workers: int | None = workers_option()
-    statements: str = option(
-        "", help="Statements to judge: a CSV file with the columns of statements.csv; by default the report's."
-    )
 
 
 USUAL_MINUTES = 10.0  # that 2 cores take for The Time Machine, with the whole budget of every network

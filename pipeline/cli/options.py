@@ -19,7 +19,7 @@ from pipeline.cli.completion import FILE, TEXT
 from pipeline.config import UNDER_MLFLOW, CorpusConfig, resolve
 
 HEADINGS = {"Corpus": "Text", "Train": "Training", "Reproduce": "Reproduction"}  # in the help; else the name itself
-COMPLETED = {"corpus": TEXT, "space": FILE, "statements": FILE}  # by field name
+COMPLETED = {"corpus": TEXT, "space": FILE}  # by field name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag

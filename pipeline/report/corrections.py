@@ -13,7 +13,6 @@ from string import Formatter
 from pipeline.report.counting import BASELINE_ORDER, READINGS, against_counting, explained_by_recipe
 from pipeline.report.reproduction import whole
 from pipeline.report.statements.evidence import BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
-from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, words_counted
 from pipeline.report.table import DATA
 from pipeline.support.statistics import estimate
@@ -27,12 +26,10 @@ THREE = ("rnn-torch-1x128", "lstm-torch-1x128", "gru-torch-1x128")
 
 
 def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
-    """The sentences of each correction and explanation by title and part; none for other statements than the report's.
+    """The sentences of each correction and explanation, by title and part.
 
     A correction has the parts reported, found (by our runs) and instead (what we conclude).
     """
-    if tuple(evidence.statements.values()) != report_statements():
-        return {}
     known = defaultdict(str, {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence))
     true = {"", *(key for key in known if known[key])}
     true |= {f"{each.statement.id}={each.word}" for each in evidence.verdicts}

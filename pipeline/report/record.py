@@ -3,14 +3,12 @@
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from models.complexity import measure
 from pipeline.config import REPORT_PROMPTS
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
-from pipeline.report.statements.kinds import COLUMNS, LISTS, checked_statements, report_statements
 from pipeline.report.table import Reported, configurations_of, report_rows
 from pipeline.support.forms import Form, count, has_form, maybe, natural, number, positive, text
 from pipeline.tracking import recorded
@@ -23,8 +21,8 @@ def _by_order(form: Form, *orders: str) -> Form:
 
 
 STAGE = "reproduce"
-TEXT_FILE, COMMANDS_FILE, STATEMENTS_FILE = "text.json", "commands.json", "statements.json"
-OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "statements": "", "quick": False}  # with their defaults
+TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
+OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "quick": False}  # with their defaults
 CURVE_METRICS = {  # field of JudgedTraining -> metric
     "train": "perplexity/train",
     "val": "perplexity/val",
@@ -45,8 +43,7 @@ FACTS_FORM: Form = {  # of TEXT_FILE, which has the fields of TextFacts
     "block_costs": maybe({...: _by_order([number])}),
     "gated": lambda gated: not gated or has_form(gated, {"val": positive, "windowed": positive}),
 }
-COMMANDS_FORM: Form = {"commands": [{"only": maybe(text), "precision": maybe(text), "statements": maybe(text)}]}
-STATEMENT_FORM: Form = {name: [text] if name in LISTS else text for name in COLUMNS}
+COMMANDS_FORM: Form = {"commands": [{"only": maybe(text), "precision": maybe(text)}]}
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
 
@@ -89,18 +86,17 @@ def recorded_commands(run_id: str) -> list[dict[str, Any]]:
     return commands
 
 
-def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
-    """The shell command for the options that decide what is trained or compared, with files by name."""
-    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", stage]
+def command_of(options: Mapping[str, Any]) -> str:
+    """The shell command for the options that decide what is trained."""
+    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", STAGE]
     for name, default in OPTIONS.items():
         if (value := options.get(name, default)) != default:
-            value = Path(value).name if name == "statements" else "true" if value is True else value
-            words += ["-P", f"{name}={value}"]
+            words += ["-P", f"{name}={'true' if value is True else value}"]
     return shlex.join(words)
 
 
 def recorded_reproduction(run_id: str) -> Reproduction:
-    """Read a reproduction from its runs, with the statements of its --statements or else the report's.
+    """Read a reproduction from its runs.
 
     Raises InputError if the run is not a reproduction, or has not recorded the facts of its text yet.
     """
@@ -110,8 +106,6 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     if not (kept := recorded.read_json(run_id, TEXT_FILE, has_facts)):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
     trainings, facts = by_key(recorded.nested_trainings(run_id)), _text_of(kept)
-    rows = recorded.read_json(run_id, STATEMENTS_FILE, {"rows": [STATEMENT_FORM]}).get("rows", [])
-    cells = [{**row, **{name: ";".join(row[name]) for name in LISTS}} for row in rows]
     environment = recorded.read_environment(run_id)
     names = ("python", "platform", "machine", "cpu_count")
     shown = {name: environment[name] for name in names if name in environment} | environment.get("packages", {})
@@ -122,7 +116,6 @@ def recorded_reproduction(run_id: str) -> Reproduction:
         configurations=tuple(_configuration(row, trainings, facts.vocab_size) for row in report_rows()),
         environment={name.replace("_", " "): str(value) for name, value in shown.items()},
         commands=tuple(dict.fromkeys(map(command_of, recorded_commands(run_id)))),
-        statements=checked_statements(cells, f"--run-id {run_id}, {STATEMENTS_FILE}") if rows else report_statements(),
     )
 
 

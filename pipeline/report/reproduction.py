@@ -10,7 +10,6 @@ from functools import cache
 from typing import Literal
 
 from models.complexity import Complexity
-from pipeline.report.statements.verdicts import Statement
 from pipeline.report.table import DATA, Reported, protocol_epochs
 from pipeline.support.statistics import geometric_mean
 
@@ -195,7 +194,7 @@ class Reproduction:
     """A recorded reproduction.
 
     ``quick`` says that only the small configurations were trained, for a few epochs. ``commands`` are the distinct
-    commands that made it, in order. ``statements`` are those to judge.
+    commands that made it, in order.
     """
 
     run_id: str
@@ -204,7 +203,6 @@ class Reproduction:
     configurations: tuple[Configuration, ...]
     environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as shown
     commands: tuple[str, ...] = ()
-    statements: tuple[Statement, ...] = ()
 
     def __getitem__(self, id: str) -> Configuration:
         return next(each for each in self.configurations if each.id == id)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from pipeline.report.checks import Check, checks
 from pipeline.report.corrections import corrections
 from pipeline.report.open_data import result
 from pipeline.report.page.page import pages
-from pipeline.report.record import STAGE, command_of, recorded_reproduction
+from pipeline.report.record import STAGE, recorded_reproduction
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.kinds import read_statements, weigh
+from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.support.files import write_atomically
 from pipeline.tracking import recorded, runs, store
@@ -48,7 +48,7 @@ def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
 
 def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun:
     """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
-    evidence, held = weigh(reproduction, reproduction.statements), checks(reproduction)
+    evidence, held = weigh(reproduction, report_statements()), checks(reproduction)
     files = report_files(evidence, held)
     folder = report_folder(reproduction.quick)
     with writable(folder):
@@ -79,7 +79,7 @@ def writable(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder} can't be written: {error.strerror}") from error
 
 
-def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
+def rewrite_report(run_id: str) -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
     stage, full = recorded.has_tag("stage", STAGE), recorded.has_tag("reproduction.quick", "false")
@@ -88,11 +88,5 @@ def rewrite_report(run_id: str, statements: str = "") -> ReproductionRun:
     if chosen is None:
         raise InputError("there is no reproduction yet; run `tmlm reproduce` first")
     reproduction = recorded_reproduction(chosen.id)
-    if statements:
-        reproduction = replace(
-            reproduction,
-            statements=read_statements(Path(statements)),
-            commands=(*reproduction.commands, command_of({"statements": statements}, "report")),
-        )
     with runs.tracked_run("report", "report", {"reproduction.run_id": chosen.id}) as run:
         return write_report(reproduction, run)

@@ -7,7 +7,6 @@ missing. Its results are read from the recorded runs alone.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from tempfile import TemporaryFile
 
 from pipeline.config import RECIPE, CorpusConfig, ReproduceConfig
@@ -17,7 +16,6 @@ from pipeline.report.page.sentences import reproduction_note
 from pipeline.report.record import (
     COMMANDS_FILE,
     STAGE,
-    STATEMENTS_FILE,
     TEXT_FILE,
     by_key,
     epochs_of,
@@ -25,7 +23,6 @@ from pipeline.report.record import (
     recorded_reproduction,
     shape_of,
 )
-from pipeline.report.statements.kinds import read_statements
 from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configurations_of, report_rows
 from pipeline.report.text_facts import text_facts
@@ -72,7 +69,6 @@ def reproduce(
     ``quick`` trains only the small configurations, for a few epochs. With ``check``, raises ChecksNotMetError, after
     recording everything, if a check fails. Raises DataUnavailableError without the exact text of The Time Machine.
     """
-    statements = read_statements(Path(config.statements)) if config.statements else ()
     rows = [row for row in chosen_rows(config.only) if not quick or row.num_layers * row.hidden_size <= QUICK_UNITS]
     if not rows:
         raise InputError(
@@ -93,7 +89,6 @@ def reproduce(
         with parent_run(STAGE, sweep.name, tags, earlier) as run:
             commands = recorded_commands(run.id)
             run.json(COMMANDS_FILE, {"commands": commands + [sweep.options] * (sweep.options not in commands)})
-            run.json(STATEMENTS_FILE, {"rows": [asdict(statement) for statement in statements]})
             run.json(TEXT_FILE, asdict(text_facts(corpus)))
             return sweep.run_all(run, workers, make_pool)
 

@@ -3,7 +3,6 @@
 ``make test`` runs a few cases of each reader, always the same ones; ``make fuzz`` runs FUZZ_CASES random ones of each.
 """
 
-import csv
 import io
 import json
 import os
@@ -11,7 +10,7 @@ import pickle
 import resource
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,7 +38,7 @@ from pipeline.export.model_files import ExportedModel, _weights
 from pipeline.export.subject import _of_run
 from pipeline.report.checks import checks
 from pipeline.report.record import recorded_reproduction
-from pipeline.report.statements.kinds import read_statements, weigh
+from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.search.study.space import Space
 from pipeline.stages.report import report_files
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -59,7 +58,6 @@ from tests.fuzz.hostile import altered, damaged, json_texts, odd_texts, odd_valu
 from tests.labs import TrainedStore
 from tests.made_up import made_up_run
 from tests.report.reproductions import TEXT as FACTS
-from tests.report.reproductions import reproduction
 
 CASES = int(os.environ.get("FUZZ_CASES", "3"))
 SECONDS = 60  # of one case, at most
@@ -166,7 +164,7 @@ def test_the_cache_of_texts(
     assert again.ngram("stream", 100).entries == 100
 
 
-# --- spaces and statements -------------------------------------------------------------------------------------------
+# --- spaces ----------------------------------------------------------------------------------------------------------
 
 SPACE = {"cell": "rnn,gru,lstm", "num_layers": "1..3", "hidden_size": ["8", "256"], "on_top_of": "nothing,ngram"}
 SPACE |= {"learning_rate": "0.001..0.1", "dropout": "0..0.5"}
@@ -187,21 +185,6 @@ def test_spaces(tmp_path: Path, space: Any, data: st.DataObject) -> None:
         if found := read(Space.of, config):
             assert found.as_line()
             assert [*islice(found.grid(), 3)]
-
-
-STATEMENTS = (Path(__file__).parents[2] / "pipeline" / "report" / "data" / "statements.csv").read_text()
-ROWS = [*csv.reader(io.StringIO(STATEMENTS))]
-
-
-@given(rows=st.lists(st.sampled_from(ROWS[1:]), min_size=1, max_size=4, unique_by=lambda row: row[0]), data=st.data())
-@fuzz
-def test_statements(tmp_path: Path, rows: list[list[str]], data: st.DataObject) -> None:
-    changed = data.draw(altered([ROWS[0], *rows]))
-    text = io.StringIO()
-    csv.writer(text).writerows(row if isinstance(row, list) else [row] for row in changed)
-    (tmp_path / "said.csv").write_bytes(data.draw(damaged(as_bytes(text.getvalue()))))
-    if statements := read(read_statements, tmp_path / "said.csv"):
-        weigh(replace(reproduction(1), statements=statements), statements)
 
 
 # --- records ---------------------------------------------------------------------------------------------------------
@@ -266,11 +249,9 @@ REPRODUCED: dict[str, Any] = {
     "text.json": json.loads(json.dumps(asdict(FACTS))),
     "commands.json": {"commands": [{"only": "*x8", "seeds": 2}]},
     "costs.json": {"val": [1.0, 2.0], "windowed": [1.5]},
-    "statements.json": {"rows": [{**dict(zip(ROWS[0], ROWS[4], strict=True))}]},
     "result.json": {**STUDY.trainings[0].result, "last_texts": {"it has": "it has a"}, "val_perplexity_windowed": 9.1},
     "environment.yaml": ENVIRONMENT,
 }
-REPRODUCED["statements.json"]["rows"][0] |= {"figures": ["2"], "configurations": ["gru-scratch-1x32"], "reasons": []}
 CURVES = {f"perplexity/{split}": dict.fromkeys(range(1, 51), 9.0) for split in ("train", "val")}
 CURVES |= {f"perplexity_pooled/{split}": CURVES[f"perplexity/{split}"] for split in ("train", "val")}
 CURVES |= {"perplexity_first_half/train": {1: 20.0}, "training/seconds": CURVES["perplexity/val"]}
@@ -289,7 +270,7 @@ def test_records_of_reproductions(monkeypatch: pytest.MonkeyPatch, which: str, d
     training = made_up_run("1", "gru", RecordedTraining, tags=tags, curves=CURVES)
     keep(monkeypatch, [made_up_run("0", "it", tags={"stage": "reproduce", "format": str(FORMAT)}), training], texts)
     if found := read(recorded_reproduction, "0"):
-        assert report_files(weigh(found, found.statements), checks(found))
+        assert report_files(weigh(found, report_statements()), checks(found))
 
 
 @given(tags=altered(process_tags()), status=st.sampled_from(("RUNNING", "FINISHED", "KILLED", "SCHEDULED")))

@@ -79,13 +79,12 @@ def committed(corpus: Corpus) -> Reproduction:
         configurations,
         kept["environment"],
         tuple(kept["commands"]),
-        report_statements(),
     )
 
 
 def main() -> None:
     found = committed(load_corpus(CorpusConfig("time-machine")))
-    evidence = weigh(found, found.statements)
+    evidence = weigh(found, report_statements())
     files = report_files(evidence, checks(found))
     judged = json.loads(files["result.json"])
     data = {**result(), **{name: judged[name] for name in (*JUDGED, "ngrams")}}

@@ -48,10 +48,10 @@ def recorded(role: str, first_half: Sequence[float] = (), **result: Any) -> Reco
         ({**asdict(ReproduceConfig(workers=2)), "quick": False, "check": True}, ""),
         ({"only": "*x8,*x32", "seeds": 3, "quick": True}, " -P 'only=*x8,*x32' -P seeds=3 -P quick=true"),
         ({"only": "*x1024", "precision": "bf16"}, " -P 'only=*x1024' -P precision=bf16"),
-        ({"statements": "/home/someone/their words.csv"}, " -P 'statements=their words.csv'"),
+        ({"seeds": 2, "statements": "theirs.csv"}, " -P seeds=2"),  # an option of earlier versions
     ],
 )
-def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, words):
+def test_a_command_names_what_differs_from_the_defaults(options, words):
     assert command_of(options) == f"mlflow run . --env-manager local -e reproduce{words}"
 
 

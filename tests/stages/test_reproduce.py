@@ -36,7 +36,6 @@ from tests.report.reproductions import TEXT
 pytestmark = pytest.mark.usefixtures("_stand_in")
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
 ONE = replace(TWO, only="gru-scratch-1x8")
-SAID = "id,kind,configurations,statement,value,relation"
 
 
 def trainings(run_id: str) -> dict[str, Any]:
@@ -206,17 +205,6 @@ def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch)
     assert sum(each["is_met"] is False for each in met) == 2
 
 
-def test_statements_of_a_file_are_judged_and_kept_with_the_reproduction(store, tmp_path, pool):
-    statements = tmp_path / "said.csv"
-    statements.write_text(f"{SAID}\nbig,size,gru-scratch-1x8,It has 9 k.,9 k,parameters\n")
-    done = reproduce(replace(ONE, statements=str(statements)), quick=True, make_pool=pool)
-    assert done.result["verdicts"] == {"big": {"verdict": "not reproduced"}}
-    assert recorded_reproduction(done.reproduction.run_id).statements == done.reproduction.statements
-    assert done.reproduction.commands[0].endswith("-P statements=said.csv -P quick=true")
-    again = rewrite_report(done.reproduction.run_id)
-    assert [verdict.statement.id for verdict in again.verdicts] == ["big"]
-
-
 def test_quick_and_only_that_exclude_each_other_are_refused(store):
     with pytest.raises(InputError, match="--quick trains configurations of at most 64 units"):
         reproduce(ReproduceConfig(only="*-1x128"), quick=True)
@@ -354,17 +342,6 @@ def test_the_pages_are_on_disk_and_among_the_artifacts(done, kept):
     assert list((done.folder / "figures").glob("*.svg"))
     (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert run.train_seconds > 0
-
-
-def test_the_report_judges_the_statements_of_a_file(done, tmp_path):
-    path = tmp_path / "said.csv"
-    path.write_text(f"{SAID}\nsmall,size,gru-scratch-1x8,It is.,1 k,parameters\n")
-    said = rewrite_report(done.reproduction.run_id, str(path))
-    assert said.result["verdicts"] == {"small": {"verdict": "reproduced"}}
-    assert said.reproduction.commands[-1] == "mlflow run . --env-manager local -e report -P statements=said.csv"
-    path.write_text(path.read_text().replace("gru-scratch-1x8", "unknown"))
-    with pytest.raises(InputError, match=r"--statements .*said.csv, line 2: configurations has 'unknown'"):
-        rewrite_report(done.reproduction.run_id, str(path))
 
 
 def test_a_report_on_nothing_is_refused(store):

@@ -154,17 +154,15 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     default="",
     help="Run of the reproduction; by default the latest that is not quick.",
 )
-@options_of(ReproduceConfig, only=("statements",))
 @json_flag
-def report(run_id: str, statements: str, as_json: bool) -> None:
+def report(run_id: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
-    Judges the report's statements, or those of --statements, by the recorded runs, without training.
+    Judges the report's statements by the recorded runs, without training.
     """
-    ReproduceConfig(statements=statements)  # checks the options
     from pipeline.stages import report
 
-    show_reproduction(report.rewrite_report(run_id, statements), as_json)
+    show_reproduction(report.rewrite_report(run_id), as_json)
 
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:

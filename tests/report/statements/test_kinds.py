@@ -1,56 +1,54 @@
-"""Statements as data: those of the report, and what a file of others may hold."""
+"""The statements of the report as data: each claims what its kind can judge."""
+
+from re import fullmatch
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.report.statements.kinds import BASES, read_statements, report_statements
-from pipeline.report.table import report_rows
+from pipeline.report.statements.kinds import BASES, KINDS, report_statements
+from pipeline.report.table import SIZE, report_rows
 
-HEAD = "id,kind,configurations,statement,value,relation,figures,reasons"
-GOOD = "a,size,gru-torch-2x32,The GRU has 13 k parameters.,13 k,parameters"
-BEST = "b,best,gru-torch-2x32;lstm-torch-2x32,It is best.,,best,,"
-
-
-@pytest.fixture
-def written(tmp_path):
-    def read(*lines, head=HEAD):
-        path = tmp_path / "theirs.csv"
-        path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
-        return read_statements(path)
-
-    return read
+NUMBER = r"\d+(\.\d+)?"
+CLAIMS = {  # kind -> patterns of the words of its relation, and of its value
+    "start": ("about", NUMBER),
+    "end": ("about", NUMBER),
+    "gap": (
+        "not-visible-at-first|not-considerable-at-first|never-visible|never-considerable|visible-at-last|"
+        "considerable-at-last|constant|overfitting|grows-throughout|grows-slightly",
+        f"({NUMBER})?",
+    ),
+    "gap-onset": ("from|from-slightly", r"[1-9]\d*"),
+    "gap-order": ("smaller|considerably-larger", ""),
+    "generalises": ("better|alike|better-unseen|worse-unseen|by-each-reason", ""),
+    "perplexity-order": ("lower|higher|far-higher|higher-than-some|among-lowest", ""),
+    "best": ("best|not-better|best-by-gap|most-accurate|by-each-reason|by-all-reasons", ""),
+    "texts": ("prompts|transcript|sense|no-sense|sentences|close|not-close", ""),
+    "texts-order": ("same|closest|less-sense|alike-without-sense", ""),
+    "size": ("parameters|macs|units", SIZE),
+    "size-order": ("more|less|considerably-more|considerably-less", ""),
+    "print-out": (r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}", f"{SIZE}; {SIZE}"),
+    "seconds": ("took", NUMBER),
+    "time-order": ("slightly-(longer|shorter)|(not-)?considerably-longer|shorter-than-some", ""),
+    "caption": (r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+", ""),
+}
+COMPARING = {kind for kind in KINDS if kind.endswith("-order")} | {"generalises", "best"}
 
 
 def test_the_report_makes_258_statements_about_configurations_of_its_table():
     statements = report_statements()
     assert len(statements) == len({statement.id for statement in statements}) == 258
     assert {id for statement in statements for id in statement.configurations} == {row.id for row in report_rows()}
-    assert {statement.basis for statement in statements} == set(BASES)
+    assert {statement.kind for statement in statements} == {*KINDS} == {*CLAIMS}
+    assert {statement.basis for statement in statements} == {*BASES}
+    curves = {"", "training", "validation", "training and validation", "not said"}
+    assert {statement.curve for statement in statements} <= curves
 
 
-def test_what_other_columns_lack_has_defaults_and_lists_are_separated_by_semicolons(written):
-    (only,) = written(GOOD)
-    assert (only.basis, only.curve, only.reasons, only.figures) == ("training", "", (), ())
-    line = "b,time-order,gru-torch-2x32; lstm-torch-2x32,It took slightly longer.,,slightly-longer"
-    assert written(line)[0].configurations == ("gru-torch-2x32", "lstm-torch-2x32")
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ([GOOD.replace("size", "sizes")], "line 2: kind is 'sizes'; it must be one of start, end, gap"),
-        ([GOOD.replace("13 k,", "many,")], "line 2: value is 'many'; for size it must match"),
-        ([GOOD.replace(",parameters", ",weight")], "relation is 'weight'; for size it must match parameters"),
-        ([GOOD.replace("gru-torch-2x32", "mine")], "line 2: configurations has 'mine'; the table has gru-scratch-1x"),
-        (["c,size-order,gru-torch-2x32,It is smaller.,,less"], "size-order needs 2 or more"),
-        ([BEST.replace(",best,,", ",by-each-reason,,")], "reasons is empty; by-each-reason needs it"),
-        ([], "it has no rows"),
-        ([GOOD, GOOD], "it has an id twice"),
-        ([f"{BEST}c"], "the reasons of b have 'c', the id of no statement"),
-        ([f"{BEST}c", f"{BEST.replace('b,', 'c,', 1)}b"], "lead back to it"),
-        (["f," + 200_000 * "x"], "field larger"),
-    ],
-)
-def test_a_file_that_is_not_allowed_is_refused_with_its_line_and_column(written, lines, message):
-    with pytest.raises(InputError, match=rf"--statements .*theirs.csv.*{message}"):
-        written(*lines)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_statement_claims_what_its_kind_can_judge(kind):
+    relation, value = CLAIMS[kind]
+    for statement in (each for each in report_statements() if each.kind == kind):
+        assert fullmatch(relation, statement.relation), statement.id
+        assert fullmatch(value, statement.value), statement.id
+        assert bool(statement.value) or statement.relation not in ("constant", "grows-slightly"), statement.id
+        assert bool(statement.reasons) or statement.relation not in ("by-each-reason", "by-all-reasons"), statement.id
+        assert len(statement.configurations) > (kind in COMPARING) or kind == "caption", statement.id
