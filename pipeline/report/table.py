@@ -47,10 +47,10 @@ class Reported:
     cell: str
     num_layers: int
     hidden_size: int
-    perplexity_start: float | None = None
-    perplexity_end: float | None = None
+    perplexity_start: float
+    perplexity_end: float
+    train_seconds_prose: float
     train_seconds_transcript: float | None = None
-    train_seconds_prose: float | None = None
     params: str = ""
     mmac: float | None = None
     samples: tuple[tuple[str, str], ...] = ()  # prompt, text
@@ -66,10 +66,9 @@ class Reported:
         return {name: getattr(self, name) for name in ("implementation", "cell", "num_layers", "hidden_size")}
 
     @property
-    def train_seconds(self) -> float | None:
+    def train_seconds(self) -> float:
         """The training time: from the transcript, else from the prose."""
-        transcript = self.train_seconds_transcript
-        return self.train_seconds_prose if transcript is None else transcript
+        return self.train_seconds_transcript or self.train_seconds_prose
 
     @property
     def printed(self) -> tuple[str, str]:

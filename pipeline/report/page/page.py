@@ -77,7 +77,7 @@ def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[Block]:
     }
     for word, title in titles.items():
         links = [
-            Span(each.statement.statement, href=f"#{tables.statement_anchor(each.statement.id)}")
+            Span(each.statement.statement, href=f"#statement-{each.statement.id}")
             for each in verdicts
             if each.word == word and (word != FAILS or each.statement.basis == "training")
         ]

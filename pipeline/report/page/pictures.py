@@ -36,7 +36,6 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
     for each in trained:
         reported, runs = each.reported, each.whole
         planned = max(run.epochs_planned for run in runs)
-        ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
         series.append(
             Series(
                 name=each.id,
@@ -51,7 +50,7 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
                 val=[run.val_pooled for run in runs],
                 is_shown=each in (ranked[0], widest, ranked[-1]),
                 on_front=each.id in front,
-                reported=[(epoch, value) for epoch, value in ends if value is not None],
+                reported=[(1, reported.perplexity_start), (planned, reported.perplexity_end)],
             )
         )
     return charts.explorer(
@@ -70,8 +69,7 @@ def answer_picture(reproduction: Reproduction) -> Drawing:
         marks: list[tuple[Shape, str, float]] = []
         if each.whole:
             marks += [("circle", style, each.last(style)) for style in ENDS]
-        if each.reported.perplexity_end is not None:
-            marks.append(("cross", "cross", each.reported.perplexity_end))
+        marks.append(("cross", "cross", each.reported.perplexity_end))
         ticks = [("val", each.mean_best_val)] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
     drawn = charts.rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")

@@ -43,25 +43,21 @@ def banner(reproduction: Reproduction) -> str:
 
 
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
-    """Up to four sentences: what trainings decide, what the report itself does, the furthest level, and n-grams."""
+    """Two to four sentences: what trainings decide, what the report itself does, the furthest level, and n-grams."""
     trained = [each for each in verdicts if each.statement.basis == "training"]
     counts = words_counted(trained)
-    sentences: list[str] = []
-    if trained:
-        sentences.append(
-            f"Of the {counted(len(trained), 'statement')} that trainings decide, {counts[HOLDS]} "
-            f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
-            f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
-            f"open{_returned(reproduction)}."
-        )
-    if others := [each.statement.basis for each in verdicts if each.word == HOLDS and each not in trained]:
-        sentences.append(
-            f"The other {len(verdicts) - len(trained)} are about what the report itself shows and need no training: "
-            f"{len(others)} are right, of which {others.count('caption')} are captions and references to figures."
-        )
+    others = [each.statement.basis for each in verdicts if each.word == HOLDS and each not in trained]
+    sentences = [
+        f"Of the {len(trained)} statements that trainings decide, {counts[HOLDS]} "
+        f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
+        f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
+        f"open{_returned(reproduction)}.",
+        f"The other {len(verdicts) - len(trained)} are about what the report itself shows and need no training: "
+        f"{len(others)} are right, of which {others.count('caption')} are captions and references to figures.",
+    ]
     whole = [each for each in reproduction.configurations if each.whole]
-    if levels := [each for each in whole if each.reported.perplexity_end]:
-        worst = max(levels, key=lambda each: abs(log(each.last("val") / (each.reported.perplexity_end or 1))))
+    if whole:
+        worst = max(whole, key=lambda each: abs(log(each.last("val") / each.reported.perplexity_end)))
         train, val = (rounded(worst.last(curve)) for curve in ENDS)
         epochs = span([run.best_epoch for run in worst.whole])
         sentences.append(
@@ -115,7 +111,7 @@ def limitations(reproduction: Reproduction) -> list[str]:
 def _rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for each in reproduction.configurations:
-        reported = "" if each.reported.perplexity_end is None else f"{each.reported.perplexity_end:g}"
+        reported = f"{each.reported.perplexity_end:g}"
         if not each.whole:
             rows.append((each.id, reported, "", "", "", each.progress))
             continue
@@ -131,7 +127,7 @@ def _counts(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Seq
     for basis, name in BASES.items():
         found = [each for each in verdicts if each.statement.basis == basis]
         words = "; ".join(f"{number} {word}" for word, number in words_counted(found).items())
-        judged += [f"{counted(len(found), 'statement')}, {name}: {words}."] if found else []
+        judged.append(f"{len(found)} statements, {name}: {words}.")
     return [*quick, *judged, *counts_in_words(checks)]
 
 

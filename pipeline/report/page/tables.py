@@ -27,14 +27,8 @@ def chip(word: Word, shown: str = "", href: str = "") -> Span:
     return Span(f"{SIGNS[word]} {shown or word}", f"chip {STYLES[word]}", href)
 
 
-def statement_anchor(id: str) -> str:
-    return "statement-" + sub(r"[^\w-]+", "-", id)
-
-
 def _head(configuration: Configuration, rows: int = 1) -> Cell:
-    figures = configuration.reported.figures
-    notes = [f"Fig. {', '.join(figures)}"] if figures else []
-    return Cell(configuration.id, notes, rows=rows)
+    return Cell(configuration.id, [f"Fig. {', '.join(configuration.reported.figures)}"], rows=rows)
 
 
 def _number(value: float | None, form: str = "g") -> str:
@@ -62,7 +56,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
 
     def verdict(kind: str, configuration: Configuration) -> Cell:
         found = judged.get((kind, (configuration.id,)))
-        return Cell(chip(found.word, href=f"#{statement_anchor(found.statement.id)}")) if found else Cell()
+        return Cell(chip(found.word, href=f"#statement-{found.statement.id}")) if found else Cell()
 
     rows = []
     for each in reproduction.configurations:
@@ -99,21 +93,19 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         statement = verdict.statement
         figures = f"Fig. {', '.join(statement.figures)} · " if statement.figures else ""
-        id = Span(statement.id, href=f"#{statement_anchor(statement.id)}")
+        id = Span(statement.id, href=f"#statement-{statement.id}")
         how = [verdict.part, "" if statement.basis == "training" else BASES[statement.basis]]
         why: list[doc.Text] = [statement.reading] if statement.reading else []
         if statement.contradiction:
             why.append(f"The report contradicts itself: {statement.contradiction}")
         if statement.reasons:
-            links = [
-                part for each in statement.reasons for part in (", ", Span(each, href=f"#{statement_anchor(each)}"))
-            ]
+            links = [part for each in statement.reasons for part in (", ", Span(each, href=f"#statement-{each}"))]
             why.append(["Reasons given: ", *links[1:]])
         because = Cell(verdict.because, why)
         rows.append(
             (Cell(statement.statement, [[figures, id]]), Cell(chip(verdict.word), [*filter(None, how)]), because)
         )
-    anchors = [statement_anchor(verdict.statement.id) for verdict in verdicts]
+    anchors = [f"statement-{verdict.statement.id}" for verdict in verdicts]
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
 
 

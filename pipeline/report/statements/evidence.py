@@ -245,9 +245,9 @@ class Evidence:
         """The table row of a configuration."""
         return self.reproduction[id].reported
 
-    def row_of_figure(self, figure: str) -> Reported | None:
-        """The table row of the configuration that a figure shows; None if no row names the figure."""
-        return next((row for row in self.rows if figure in row.figures), None)
+    def id_of_figure(self, figure: str) -> str:
+        """The configuration that a figure shows; "none" if no row of the table names the figure."""
+        return next((row.id for row in self.rows if figure in row.figures), "none")
 
     def verdict(self, id: str) -> Verdict:
         """The verdict on another statement, such as a reason for this one."""

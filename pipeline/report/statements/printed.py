@@ -150,19 +150,15 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     first, *others = statement.configurations
     relation = statement.relation
     times = {id: evidence.row(id).train_seconds for id in statement.configurations}
-    known = {id: time for id, time in times.items() if time is not None}
-    if lacking := [id for id in statement.configurations if id not in known]:
-        because = f"The report gives no time of {listed(lacking)}."
-        return Verdict(statement, OPEN, because, part=f"a time of {listed(lacking)}")
-    because = f"{first} took {known[first]:g} s, against {listed([f'{known[id]:g} s of {id}' for id in others])}."
+    because = f"{first} took {times[first]:g} s, against {listed([f'{times[id]:g} s of {id}' for id in others])}."
     prose = evidence.row(first).train_seconds_prose
-    if prose is not None and abs(prose - known[first]) > evidence.bounds.seconds:
+    if abs(prose - times[first]) > evidence.bounds.seconds:
         because += f" The prose has {prose:g} s of {first}, which its transcript contradicts."
     if relation == "shorter-than-some":
-        return Verdict(statement, holds_if(any(known[first] < known[id] for id in others)), because)
+        return Verdict(statement, holds_if(any(times[first] < times[id] for id in others)), because)
     parts = []
     for id in others:
-        word = ratio_word(relation, known[first] / known[id], evidence.bounds)
+        word = ratio_word(relation, times[first] / times[id], evidence.bounds)
         degree = f", but not {relation.partition('-')[0]}" if word == IN_PART else ""
         parts.append(Part(f"against {id}{degree}", word))
     return each_of(statement, parts, because)
@@ -174,12 +170,13 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
 def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge by the relation what the table and the print-outs say that the figures show."""
     relation, ids = statement.relation, statement.configurations
-    rows = {figure: evidence.row_of_figure(figure) for figure in statement.figures}
-    shown = list(dict.fromkeys(row.id if row is not None else "none" for row in rows.values()))
+    shown = list(dict.fromkeys(map(evidence.id_of_figure, statement.figures)))
     if relation == "in-order":  # the figures show the configurations, in this order
         return Verdict(statement, holds_if(tuple(shown) == ids), f"The figures are of {listed(shown)}.")
     if relation == "figures":  # each figure is of a configuration in the table
-        return Verdict(statement, holds_if("none" not in shown), f"The {len(rows)} figures are of {listed(shown)}.")
+        return Verdict(
+            statement, holds_if("none" not in shown), f"The {len(statement.figures)} figures are of {listed(shown)}."
+        )
     if relation == "sizes":  # parameters and MACs of each configuration are printed
         lacking = [id for id in ids if not evidence.row(id).params or evidence.row(id).mmac is None]
         because = f"Parameters and MACs are printed of {len(ids) - len(lacking)} of the {len(ids)}."
@@ -189,8 +186,7 @@ def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
         found = [f"“{prompt}” at character {places[prompt]:,}" for prompt in ("proceeded the", "staring hard")]
         return Verdict(statement, HOLDS, f"The text has {listed(found)}.")
     if relation.startswith("figure="):  # a figure that the text names is of the first configuration
-        row = evidence.row_of_figure(figure := relation.removeprefix("figure="))
-        of = row.id if row is not None else "no configuration of the table"
+        of = evidence.id_of_figure(figure := relation.removeprefix("figure="))
         because = f"Figure {figure} is of {of}; the figures of {ids[0]} are {listed(evidence.row(ids[0]).figures)}."
         return Verdict(statement, holds_if(of == ids[0]), because)
     return _properties_named(statement, evidence)
@@ -199,9 +195,7 @@ def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
 def _properties_named(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether the network that a figure shows, by its print-out if it is one, is that of its caption."""
     figure = statement.figures[0]
-    row = evidence.row_of_figure(figure)
-    if row is None:
-        return Verdict(statement, OPEN, f"No row of the table names figure {figure}.", part="the figure")
+    row = evidence.row(evidence.id_of_figure(figure))
     print_outs = (each for each in evidence.statements.values() if each.kind == "print-out")
     is_print_out = any(figure in each.figures for each in print_outs)
     model = parsed_shape(printed_shape(row.id, evidence) if is_print_out else row.shape)

@@ -14,7 +14,6 @@ from pipeline.report.statements.verdicts import (
     FAILS,
     HOLDS,
     IN_PART,
-    OPEN,
     Part,
     Statement,
     Verdict,
@@ -163,8 +162,6 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a seed writes the report's texts, letter for letter; the best seed counts."""
     id = statement.configurations[0]
     theirs, runs = evidence.row(id).samples, [run for run in evidence.trainings(id) if run.texts]
-    if not theirs:
-        return Verdict(statement, OPEN, f"The table has no text of {id}.", part="its texts")
     if not runs:
         return _unmeasured(statement, evidence, id)
     equal = {run.seed: equal_prompts(run.texts, theirs) for run in runs}

@@ -276,10 +276,7 @@ def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
     parts = [evidence.compared(name, curve, statement, judge, combine) for name, curve in curves.items()]
     parts = [replace(one, name=f"{one.name}, but not by far") if one.word == IN_PART else one for one in parts]
     verdict = each_of(statement, parts)
-    ends = [(evidence.row(id).perplexity_end, id) for id in statement.configurations]
-    if any(end is None for end, _ in ends):
-        return verdict
-    said = listed([f"{end:g} ({id})" for end, id in ends])
+    said = listed([f"{evidence.row(id).perplexity_end:g} ({id})" for id in statement.configurations])
     return replace(verdict, because=f"{verdict.because} The report itself has {said}.")
 
 

@@ -29,13 +29,13 @@ class Statement:
     kind: str
     configurations: tuple[str, ...]
     statement: str
-    value: str = ""
-    curve: str = ""
-    relation: str = ""
-    basis: str = "training"
-    reading: str = ""
-    contradiction: str = ""
-    reasons: tuple[str, ...] = ()
+    value: str
+    curve: str
+    relation: str
+    basis: str
+    reading: str
+    contradiction: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -83,5 +83,4 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
         assert "not run" in rows["rnn-torch-1x128"]
         assert "12 of 100 epochs" in rows["lstm-torch-2x32"]
         assert "quick check" not in text
-        assert "statements" not in text
     assert printed.splitlines()[-2:] == ["report  report.html", "link"]
