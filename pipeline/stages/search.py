@@ -3,11 +3,9 @@
 The function that makes the pool of workers is a parameter of ``search``, so that a test can train in its own process.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import log10
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -28,7 +26,6 @@ from pipeline.search.front import (
     picks,
 )
 from pipeline.search.study import attributes
-from pipeline.search.study.dashboard import attach_picture
 from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.samplers import draw
 from pipeline.search.study.space import Space
@@ -48,15 +45,13 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded, references, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.registry import check_aliases, register_picks
-from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, leave_out_repeats, parent_run
+from pipeline.tracking.step import corpus_options, corpus_tags, leave_out_repeats, parent_run
 from pipeline.tracking.ui import views
-from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
+from pipeline.tracking.ui.links import link_to_search, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.summary import COMPARED, COST_NAMES, YOURS
 from pipeline.training.timing import generation_ms_per_char, queue_seconds
-
-log = logging.getLogger(__name__)
 
 ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
 PICK_QUANTILES = (0.95, 0.75, 0.5)  # of their durations, which are expected of @best, @small and @knee
@@ -110,7 +105,7 @@ def search(
             options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS} | {"trials": study.trials}
             run.tags({f"latest.{name}": "auto" if value is None else value for name, value in options.items()})
             run.yaml("space.yaml", space.as_texts())
-            study.describe(link_to_run(run.id), "This search is not finished.")
+            study.describe(recorded_link(run.id), "This search is not finished.")
             sweep = _SearchSweep(study, say)
             done = sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
         if done.picks:
@@ -213,7 +208,7 @@ class _SearchSweep(Sweep[SearchRun]):
         if task.role == "confirmation":
             self.search.take_confirmation(task.number, task.train.seed, outcome)
             return
-        self.search.take(task.number, outcome, *_link_and_curve(outcome))
+        self.search.take(task.number, outcome)
         self._show()
 
     def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:
@@ -273,7 +268,6 @@ class _SearchSweep(Sweep[SearchRun]):
         for name, png in self._pictures(evaluated, chosen, compared).items():
             section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
             self.run.picture(f"plots/{name}.png", png, section)
-            attach_picture(self.search.study, f"{name}.png", png)
 
         result = {
             "run_id": self.run.id,
@@ -318,7 +312,7 @@ class _SearchSweep(Sweep[SearchRun]):
 
         found = (evaluated, chosen, registered, counts, self._remarks(), compared)
         done = SearchRun(*found, run_id=self.run.id, config=config, result=result)
-        self.search.describe(link_to_run(self.run.id), search_note(done, name_with_trial))
+        self.search.describe(recorded_link(self.run.id), search_note(done, name_with_trial))
         duration = measured_duration(seconds, self.minutes_expected)
         self.run.note(f"{search_note(done, linked, sample)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return done
@@ -378,19 +372,6 @@ class _SearchSweep(Sweep[SearchRun]):
             "importance": figures.parameter_importance(self.results.importances(), f"parameter importance: {about}"),
             "time": figures.perplexity_against_time(evaluated, chosen, f"time to generate a character: {about}"),
         }
-
-
-def _link_and_curve(outcome: Outcome) -> tuple[str, Path | None]:
-    """The address of a training's curves, and the picture of them if it can be read; "" and None without a result."""
-    if not isinstance(outcome, dict):
-        return "", None
-    link = link_to_curves(outcome["run_id"])
-    try:
-        picture = recorded.artifact_path(outcome["run_id"], CURVES_PLOT)
-    except store.REFUSALS as error:
-        log.warning("The dashboard has no curve of run %s: %s", outcome["run_id"], store.store_reason(error))
-        return link, None
-    return link, picture if picture.is_file() else None
 
 
 def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

@@ -28,6 +28,7 @@ from pipeline.tracking.references import BY_A_PERSON
 from pipeline.tracking.registry import PICKS
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
+from pipeline.tracking.ui import links
 from pipeline.training import memory
 from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
@@ -138,21 +139,16 @@ def test_every_column_of_an_exported_front_is_a_figure_of_its_members(searched):
     assert all(set(FRONT) <= set(member) for member in searched.result["front"])
 
 
-def test_the_dashboard_shows_the_picks_and_the_pictures_of_the_study(searched, study, lab):
-    note = study._storage.get_study_system_attrs(study._study_id)["dashboard:note_str:0"]
+def test_the_study_has_a_note_of_the_picks_and_a_link_to_the_run_of_the_search(searched, study):
+    dashboard = pytest.importorskip("optuna_dashboard")
     best = searched.picks["best"].point.candidate
     (number,) = [trial.number for trial in study.trials if trial.user_attrs["run_id"] == best.run_ids[0]]
+    note = dashboard.get_note(study)
     assert f"| {best.name} (trial {number}) |" in note
     assert f"- `@search-topics-best`: {best.name} " in note
-    artifacts = optuna.artifacts.get_all_artifact_meta(study)
-    assert {artifact.filename for artifact in artifacts} == {
-        "hypervolume.png", "importance.png", "pareto.png", "time.png"
-    }  # fmt: skip
-    assert searched.run_id in study.user_attrs["mlflow_run"]
-    for trial in study.trials:
-        assert trial.user_attrs["run_id"] in trial.user_attrs["mlflow_run"]
-        (artifact,) = optuna.artifacts.get_all_artifact_meta(trial, storage=study._storage)
-        assert (lab / "mlruns" / "optuna-artifacts" / artifact.artifact_id).is_file()
+    link = study.user_attrs["mlflow_run"]
+    assert link.startswith(f"http://127.0.0.1:{links.PORT}/#/experiments/0/runs/{searched.run_id}")
+    assert link in note
 
 
 def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(

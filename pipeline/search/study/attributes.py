@@ -17,11 +17,13 @@ FORMAT, STUDY_FORMAT = "format", 2  # name of the attribute, and the format that
 PROTOCOL, IDENTITY, PARENT = "protocol", "identity", "mlflow_run_id"
 PLAN = "plan"  # [trials, minutes] that all commands together have asked for
 MLFLOW_STORE = "mlflow_store"  # identity of the MLflow store that has its runs
+NOTE = "note"  # sha256 of the note that was written last
 CONFIRMED = "confirmed:"  # prefix of TRIAL:SEED, whose value is the result of a confirmation
 
+MLFLOW_RUN = "mlflow_run"  # user attribute of a study: the address of its run
+
 # user attributes of a trial, beside the results of its training
-MODEL, SEED, SAMPLE_TEXT = "model", "seed", "sample_text"
-MLFLOW_RUN, RUN_ID = "mlflow_run", "run_id"  # URL and id of its run
+MODEL, SEED, SAMPLE_TEXT, RUN_ID = "model", "seed", "sample_text", "run_id"
 MACS, STORED = "macs_per_char", "stored_numbers"
 STOPPED = "stopped"  # why its training stopped early; "" is not stored
 FAILURE = "failure"  # why it failed

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import count, islice
 from math import inf, log10
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -37,6 +36,7 @@ from pipeline.training.memory import check_can_train
 
 FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
 UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a random untried configuration is enqueued
+SAMPLE_CHARS = 80  # of a trial's sample text among its attributes, which optuna-dashboard does not wrap
 RANDOM_ATTEMPTS = 1000  # draws without a new configuration after which a continuous space counts as exhausted
 
 # user attributes of a trial, named as in the result of its training
@@ -88,7 +88,7 @@ class Search:
         """Write the study's note and the link to its run for optuna-dashboard."""
         self.study.set_user_attr(attributes.MLFLOW_RUN, link)
         note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, conclusion)
-        dashboard.write_study_note(self.study, note)
+        dashboard.write_note(self.study, note)
 
     @property
     def minutes_to_plan(self) -> float:
@@ -179,10 +179,6 @@ class Search:
             elif earlier := self._duplicate_of(trial):
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
                 if earlier.state == TrialState.COMPLETE:
-                    note = (
-                        f"The same configuration as trial {earlier.number}, whose values it has; nothing was trained."
-                    )
-                    dashboard.write_note(self.study, note, trial._trial_id)
                     self.study.tell(trial, earlier.values)
                 else:
                     self._fail(trial.number, f"the same configuration as trial {earlier.number}")
@@ -248,8 +244,8 @@ class Search:
 
     # --- tell --------------------------------------------------------------------------------------------------------
 
-    def take(self, number: int, outcome: Outcome, link: str = "", curve: Path | None = None) -> None:
-        """Record the outcome of a trial; ``link`` to its run and the picture of its curves are for the dashboard.
+    def take(self, number: int, outcome: Outcome) -> None:
+        """Record the outcome of a trial.
 
         A divergence, a lack of memory or a final loss fails the trial; any other exception is raised. Raises TmlmError
         after FAILURES_IN_A_ROW failed trials.
@@ -257,7 +253,7 @@ class Search:
         if isinstance(outcome, Loss):
             self._fail(number, f"{outcome.reason}; it was lost before, so it is not tried again")
         elif not isinstance(outcome, Exception):
-            self._tell(number, outcome, link, curve)
+            self._tell(number, outcome)
             self._failures_in_a_row = 0
             return
         elif isinstance(outcome, TrainingDivergedError) or is_out_of_memory(outcome):
@@ -289,23 +285,16 @@ class Search:
         run = None if isinstance(outcome, Exception) else {name: outcome[name] for name in DIVERGED}
         self.results.confirm(number, seed, run)
 
-    def _tell(self, number: int, result: Mapping[str, Any], link: str, curve: Path | None) -> None:
-        """Tell the study the result of a training, with its attributes, note and figure."""
+    def _tell(self, number: int, result: Mapping[str, Any]) -> None:
+        """Tell the study the result of a training, with its attributes."""
         trial_id = attributes.trial_id(self.study, number)
         for name, value in {
             **{name: result[name] for name in RESULT},
             **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
-            attributes.SAMPLE_TEXT: dashboard.one_line(result["texts"][-1]),
-            attributes.MLFLOW_RUN: link,
+            attributes.SAMPLE_TEXT: " ".join(result["texts"][-1].split())[:SAMPLE_CHARS],
             attributes.RUN_ID: result[attributes.RUN_ID],
         }.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
-        trial = self.storage.get_trial(trial_id)
-        dashboard.write_note(
-            self.study, dashboard.trial_note(trial.user_attrs[attributes.MODEL], result, link), trial_id
-        )
-        if curve is not None:
-            dashboard.attach_to_trial(self.study, trial, curve)
         perplexity = min(result["val_perplexity"], float(self.vocab_size))
         self.study.tell(number, [perplexity, log10(result[self.axis.attribute])])
 

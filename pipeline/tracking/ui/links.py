@@ -26,6 +26,13 @@ def link_to_run(run_id: str) -> str:
     return f"{_runs()}/{run_id}?{TRAINING_SIDE}"
 
 
+def recorded_link(run_id: str) -> str:
+    """The address of a run's page for a record: on the store's server, or on the default port of ``tmlm ui``."""
+    store = setup()
+    base = server_address(store.uri) or f"http://{HOST}:{PORT}"
+    return f"{base}/#/experiments/{store.experiment_id}/runs/{run_id}?{TRAINING_SIDE}"
+
+
 def link_to_curves(run_id: str) -> str:
     """The address of a training's model metrics: its curves, then its final metrics."""
     return f"{_runs()}/{run_id}/model-metrics?{TRAINING_SIDE}"
