@@ -16,10 +16,9 @@ from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
 from pipeline.tracking.recorded import NOT_FAILED, trainings
 from pipeline.tracking.references import BY_A_PERSON, NoSuchRunError, find
-from pipeline.tracking.store import setup, shown, tag_experiment
+from pipeline.tracking.store import setup, shown
 from pipeline.tracking.ui import links, views
 
-OF_A_TEXT: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # the views of each text
 POLL_SECONDS = 0.5  # between two requests, until the server answers
 
 
@@ -75,26 +74,20 @@ def has_browser() -> bool:
 
 
 def link_to(what: str) -> str:
-    """The link for ``what``: a view, or what ``find`` takes.
+    """The link for ``what``, which ``find`` takes, or "" or "models".
 
-    A view is that of what is running now, or one of OF_A_TEXT, for the text of the last training that a person started;
-    "" is the first of them, or all runs if there is no training. A training opens at its curves, a search at its
-    trials, a main job at the curves of its training, any other run at its page. Raises InputError for anything else.
+    The latter two open the models of the text of the last training that a person started, or all runs if there is no
+    training. A training opens at its curves, a search at its trials, a main job at the curves of its training, any
+    other run at its page. Raises InputError for anything else.
     """
-    if what == views.RUNNING:
-        tag_experiment(setup().experiment_id, dict([views.running().tag]))  # which an older store lacks
-        return links.link_to_view(what)
-    if kind := next((kind for kind in OF_A_TEXT if what in ("", kind)), None):
+    if what in ("", "models"):
         newest = (trainings(NOT_FAILED, *whose, order="start_time DESC") for whose in ((BY_A_PERSON,), ()))
-        if last := next(chain.from_iterable(newest), None):
-            return links.link_to_view(views.key(kind, last.corpus_sha256))
-        if not what:
-            return links.link_to_runs()
-        raise InputError(f"{what}: there is no training yet; run `tmlm pipeline` or `tmlm train` first")
+        last = next(chain.from_iterable(newest), None)
+        return links.link_to_view(views.key("models", last.corpus_sha256)) if last else links.link_to_runs()
     try:
         run = find(what)
     except NoSuchRunError as error:
-        raise InputError(f"{error}, or one of {', '.join((*OF_A_TEXT, views.RUNNING))}") from None
+        raise InputError(f"{error}, or models for those of the text of your last training") from None
     trained = run.tag("trained_run")
     if run.stage == "search":
         return links.link_to_search(run.id)

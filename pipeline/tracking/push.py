@@ -218,8 +218,8 @@ class _Transfer:
         aliases, taken = self._register(runs)
         texts = sorted({(run.corpus, run.corpus_sha256) for run in runs if run.corpus_sha256})
         searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == "search"]
-        of_texts = (view for text in texts for view in views.of_text(*text))
-        tag_experiment(self.target.experiment_id, dict(view.tag for view in (views.all_texts(), *of_texts, *searches)))
+        of_texts = (views.models(*text) for text in texts)
+        tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
         counts = {"copied": copied, "earlier": len(runs) - copied}
         return {**counts, "changed": changed, "aliases": aliases, "taken": taken}
 

@@ -334,8 +334,7 @@ def tracked_run(
             if digest := tags.get("corpus.sha256"):
                 from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view
 
-                wanted = views.all_texts(), views.running(), *views.of_text(tags["corpus"], digest)
-                tag_experiment(store.experiment_id, dict(view.tag for view in wanted))
+                tag_experiment(store.experiment_id, dict([views.models(tags["corpus"], digest).tag]))
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             open_runs.append(run)

@@ -167,7 +167,7 @@ def store(count: int, text: Path) -> None:
     for name in ("search, resumed", "train", "train"):
         cost_of(commands[name])
     run, digest = last_training(database)
-    queries = {"UI, first page": "", "UI, a text's models": views.of_text("", digest)[0].query}
+    queries = {"UI, first page": "", "UI, a text's models": views.models("", digest).query}
     rows = {name: f"{name:<20}" for name in (*commands, *queries)}
     ui = ("--backend-store-uri", f"sqlite:///{database}", "--port", str(port), "--workers", "1")
     with server(text.parent, os.environ, "mlflow", "ui", *ui):

@@ -16,8 +16,6 @@ FRONT = "size/log10_macs_per_char vs. result/val_perplexity"
 
 VIEWS = {  # opened by -> name of the view, runs, sections of charts, and a text in a chart
     "models": ("Models of topics", 2, ["Quality and cost", "Shapes", "Training"], FRONT),
-    "seeds": ("Seeds on topics", 2, ["Mean and range over seeds", "Means at the end"], "Group: cell: lstm"),
-    "compute": ("Equal compute on topics", 2, ["Equal time, equal text", "At the end"], "training/chars_read"),
     "shapes": ("Study shapes on topics", 3, ["Front", "Shapes", "Curves"], FRONT),
 }
 

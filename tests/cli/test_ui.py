@@ -165,17 +165,13 @@ def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
     assert path_to(record("a main job", "pipeline", trained_run=training)) == curves
     search = record("a search", "search", study="tiny")
     assert path_to("tiny") == path_to(search) == f"{VIEW}search-{search[:8]}&compareRunsMode=CHART"
-    for kind in ui.OF_A_TEXT:
-        assert path_to(kind) == f"{VIEW}{views.key(kind, DIGEST)}&compareRunsMode=CHART"
-    assert ", or one of models, seeds, compute, running" in said("ui", "nonsense", code=2)
+    assert "is not a run of" in said("ui", "running", code=2), "a view of earlier versions"
 
 
 def test_the_first_training_is_shown_while_it_runs_and_before_it_the_list_of_runs(opened):
     assert path_to("") == f"/#/experiments/0/runs?{SIDE}"
-    assert "there is no training yet" in said("ui", "models", code=2)
     with tracked_run("train", "train-x", TEXT):
         assert path_to("") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
-        assert path_to("running") == f"{VIEW}running&compareRunsMode=CHART"
 
 
 def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(opened, monkeypatch):

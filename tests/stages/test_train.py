@@ -194,7 +194,7 @@ def test_a_stopped_training_says_that_epochs_are_kept_only_if_some_are(
     assert any(message.startswith(f"{said}. Resume with: ") for message in caplog.messages)
 
 
-def test_the_views_of_its_text_show_a_training_while_it_runs_and_no_longer_when_it_was_stopped(
+def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_it_was_stopped(
     store, small_text, monkeypatch
 ):
     shown = list[str]()
@@ -205,7 +205,7 @@ def test_the_views_of_its_text_show_a_training_while_it_runs_and_no_longer_when_
 
     config = CorpusConfig(str(small_text))
     corpus = load_corpus(config)
-    view = views.of_text(corpus.label, corpus.corpus_sha256)[0]
+    view = views.models(corpus.label, corpus.corpus_sha256)
     monkeypatch.setattr(Recorder, "before_checkpoint", look_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train(corpus, config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))

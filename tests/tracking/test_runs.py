@@ -23,12 +23,12 @@ from pipeline.tracking.ui import views
 from tests.labs import PNG, rows
 
 
-def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_experiment(store):
+def test_the_view_of_each_recorded_text_is_stored_with_the_experiment(store):
     text = {"corpus": "topics", "corpus.sha256": "ab" * 32}
     with runs.tracked_run("train", "a run", text):
         pass
     tags = MlflowClient().get_experiment("0").tags
-    expected = dict(view.tag for view in (views.all_texts(), views.running(), *views.of_text("topics", "ab" * 32)))
+    expected = dict([views.models("topics", "ab" * 32).tag])
     assert {key: value for key, value in tags.items() if key.startswith(views.TAG_PREFIX)} == expected
 
 

@@ -142,9 +142,9 @@ def push(uri: str, reference: str, as_json: bool) -> None:
 def ui(what: str, port: int, no_open: bool) -> None:
     """Start the MLflow UI and open it in the browser.
 
-    WHAT is a run (its id or first characters, latest, its name, or @PICK), a search (its study's name), `running`, or a
-    view of the text of your last training: models (by default), seeds or compute. Listens on 127.0.0.1 only. A UI of
-    this store that is running already is used. Without a terminal or over ssh, only the link is printed.
+    WHAT is a run (its id or first characters, latest, its name, or @PICK), a search (its study's name), or by default
+    models: those of the text of your last training. Listens on 127.0.0.1 only. A UI of this store that is running
+    already is used. Without a terminal or over ssh, only the link is printed.
     """
     from pipeline.cli import ui as server
 

@@ -44,9 +44,8 @@ def link_to_runs() -> str:
 
 
 def link_to_view(key: str) -> str:
-    """The address of a saved view, with its charts if it has any."""
-    charts = "" if key == views.ALL_TEXTS else "&compareRunsMode=CHART"
-    return f"{_runs()}?{TRAINING_SIDE}&viewStateShareKey={key}{charts}"
+    """The address of a saved view, with its charts."""
+    return f"{_runs()}?{TRAINING_SIDE}&viewStateShareKey={key}&compareRunsMode=CHART"
 
 
 def link_to_search(parent: str) -> str:

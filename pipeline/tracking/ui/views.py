@@ -1,11 +1,7 @@
 """Saved views of MLflow's UI: the runs, columns, charts and order that a link opens.
 
 - Models: the comparable trainings on one text, finished or running.
-- Seeds: the same, averaged over the seeds of each configuration.
-- Equal compute: the same, with curves against seconds and against characters read.
 - Study: the trials of one search, their front and their shapes.
-- Running now: what is running, with its curves.
-- All texts: every training, in a table without charts, since perplexities of different texts are not comparable.
 
 Since MLflow 3.15, the UI stores a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` and opens it by
 ``viewStateShareKey=<key>``. That is undocumented, so a failure here must never fail a run. The format of charts is that
@@ -36,9 +32,6 @@ from pipeline.training.metrics import (
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
-Kind = Literal["models", "seeds", "compute", "search"]
-
-ALL_TEXTS, RUNNING = "models", "running"  # keys of the views of all texts, and of what is running now
 CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value does not change between commands
 
 METRICS = (  # all that a training records
@@ -50,7 +43,6 @@ METRICS = (  # all that a training records
 )
 
 PERPLEXITY = "result/val_perplexity"
-SHAPE = ("cell", "num_layers", "hidden_size")
 
 COLUMNS = {  # of the table, with their widths in pixels
     "attributes.`Run Name`": 190,
@@ -121,7 +113,7 @@ def scatter(x: str, y: str) -> Chart:
 
 def parallel() -> Chart:
     """Parallel coordinates of the shape and both objectives, coloured by perplexity."""
-    axes = {"selectedParams": list(SHAPE), "selectedMetrics": [LOG10_MACS, PERPLEXITY]}
+    axes = {"selectedParams": ["cell", "num_layers", "hidden_size"], "selectedMetrics": [LOG10_MACS, PERPLEXITY]}
     return {"type": "PARALLEL", "runsCountToCompare": RUNS_OF_POINTS, **axes, "showAllRuns": True}
 
 
@@ -135,7 +127,7 @@ class Section:
     card_height: int = 400
 
 
-def key(kind: Kind, identity: str) -> str:
+def key(kind: Literal["models", "search"], identity: str) -> str:
     """The key of a view; ``identity`` is the digest of its text or the run id of its search."""
     return f"{kind}-{identity[:8]}"
 
@@ -149,7 +141,6 @@ class View:
     query: str
     sections: Sequence[Section]
     columns: Mapping[str, int] = field(default_factory=lambda: COLUMNS)
-    group_by: Sequence[tuple[str, str]] = ()  # kind ("param" or "tag") and name
 
     @property
     def state(self) -> dict[str, Any]:
@@ -158,7 +149,6 @@ class View:
         The UI adds a chart for each metric without one, so that every metric has one that is marked as deleted.
         """
         chosen = ["attributes.`Duration`" if name == "duration" else name for name in self.columns]
-        keys = [{"mode": kind, "groupByData": name} for kind, name in self.group_by]
         placed = [
             (f"section-{number}-{place}", f"section-{number}", False, chart)
             for number, section in enumerate(self.sections)
@@ -177,7 +167,7 @@ class View:
             "selectedColumns": [name for name in chosen if name not in ALWAYS_SHOWN],
             "columnOrder": list(self.columns),
             "columnWidths": dict(self.columns),
-            "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
+            "groupBy": None,
             "compareRunCharts": charts,
             "compareRunSections": [
                 {
@@ -203,32 +193,18 @@ class View:
         return TAG_PREFIX + self.key, json.dumps({"name": self.name, **times, "state": f"deflate;{packed}"})
 
 
-def of_text(text: str, corpus_sha256: str) -> tuple[View, ...]:
-    """The views that each text has: models, seeds and equal compute, of its comparable trainings."""
+def models(text: str, corpus_sha256: str) -> View:
+    """The comparable trainings on a text."""
     query = (
         f"{NOT_FAILED} and tags.stage = 'train' and tags.`{recorded_tag('protocol')}` = "
         f"'{COMPARABLE}' and tags.`{recorded_tag('corpus.sha256')}` = '{corpus_sha256}'"
     )
-    models = (
+    sections = (
         Section("Quality and cost", (line((TRAIN_CURVE, VAL_CURVE)), scatter(LOG10_MACS, PERPLEXITY))),
         Section("Shapes", (parallel(),), columns=1, card_height=360),
         Section("Training", (line(("training/learning_rate",)), line(("training/gradient_norm",))), card_height=300),
     )
-    seeds = (
-        Section("Mean and range over seeds", (line((VAL_CURVE,)), line((TRAIN_CURVE,)))),
-        Section("Means at the end", (scatter(LOG10_MACS, PERPLEXITY), scatter(PERPLEXITY, "result/test_perplexity"))),
-    )
-    grouped = (*(("param", name) for name in SHAPE), ("tag", "config_id"))
-    curves = tuple(line((VAL_CURVE,), x) for x in ("training/seconds", "training/chars_read"))
-    compute = (
-        Section("Equal time, equal text", curves),
-        Section("At the end", (scatter("speed/train_seconds", PERPLEXITY), scatter(LOG10_MACS, PERPLEXITY))),
-    )
-    return (
-        View(key("models", corpus_sha256), f"Models of {text}", query, models),
-        View(key("seeds", corpus_sha256), f"Seeds on {text}", query, seeds, group_by=grouped),
-        View(key("compute", corpus_sha256), f"Equal compute on {text}", query, compute),
-    )
+    return View(key("models", corpus_sha256), f"Models of {text}", query, sections)
 
 
 def search(study: str, text: str, parent: str) -> View:
@@ -241,18 +217,3 @@ def search(study: str, text: str, parent: str) -> View:
     query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
     columns = {**COLUMNS, "params.`seed`": 60, "tags.`stopped`": 220}
     return View(key("search", parent), f"Study {study} on {text}", query, sections, columns)
-
-
-def all_texts() -> View:
-    """Every training, in a table."""
-    columns = {**COLUMNS, "tags.`corpus`": 115, "params.`preset`": 70}
-    return View(ALL_TEXTS, "Models of all texts", "tags.stage = 'train'", (), columns)
-
-
-def running() -> View:
-    """What is running: trainings, whose curves are drawn, and the commands that have started them."""
-    shape = {f"params.`{name}`": 95 for name in (*SHAPE, "epochs")}
-    columns = {name: COLUMNS[name] for name in ALWAYS_SHOWN} | {"tags.`stage`": 80, "tags.`corpus`": 115}
-    columns |= {f"metrics.`{VAL_CURVE}`": 115, **shape, "duration": 80}
-    sections = (Section("Curves", (line((TRAIN_CURVE, VAL_CURVE)), line((VAL_CURVE,), "training/seconds"))),)
-    return View(RUNNING, "Running now", "attributes.status = 'RUNNING'", sections, columns)
