@@ -19,7 +19,6 @@ from pipeline.tracking.store import (
     NOTE,
     REFUSALS,
     Store,
-    StoreGoneError,
     checkpoint_folder,
     impatient,
     look,
@@ -27,6 +26,7 @@ from pipeline.tracking.store import (
     set_tags,
     setup,
     shown,
+    sqlite_file,
     store_errors,
     store_reason,
     tag_experiment,
@@ -117,15 +117,11 @@ class TrackedRun:
         return checkpoint_folder(self.id, self.artifact_uri)
 
     def check_is_recorded(self) -> None:
-        """Raise StoreGoneError if the database file was deleted, moved or replaced since the run was opened.
-
-        SQLite keeps writing to the file that it opened, even if that was deleted, and the run would be lost.
-        """
-        if not self.store.is_there:
-            raise StoreGoneError(
-                f"the store {shown(self.store.uri)} was deleted, moved or replaced while the run {self.id} was being "
-                "recorded, and the run is not in the present one. If the checkout was moved: run `tmlm doctor "
-                f"--repair` in its new place, then `tmlm train --resume {self.id}`; otherwise start again"
+        """Raise RecordingError if the database file was moved or deleted: SQLite would keep writing to it unseen."""
+        if (file := sqlite_file(self.store.uri)) is not None and not file.exists():
+            raise RecordingError(
+                f"the store {file} was moved or deleted while {self.name} was being recorded; put it back, or if the "
+                "checkout was moved, run `tmlm doctor --repair` in its new place"
             )
 
     @property
@@ -346,12 +342,7 @@ def tracked_run(
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
-        elif (  # once the disk or the store works again
-            run
-            and (stage == "train" and "study" not in tags)
-            and isinstance(error, OSError | RecordingError)
-            and not isinstance(error, StoreGoneError)
-        ):
+        elif run and stage == "train" and "study" not in tags and isinstance(error, OSError | RecordingError):
             error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
     finally:

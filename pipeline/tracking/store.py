@@ -76,19 +76,12 @@ ADVICE = {  # pattern of the error message -> what to do; the first match counts
 class Store:
     """The store in which runs are recorded, and its experiment.
 
-    ``database`` is our own database file, None for any other store. ``file`` is the device and inode of the opened
-    SQLite file, None for any other store.
+    ``database`` is our own database file, None for any other store.
     """
 
     uri: str
     experiment_id: str
     database: Path | None
-    file: tuple[int, int] | None = None
-
-    @property
-    def is_there(self) -> bool:
-        """Whether its SQLite file is still the one at its path; True for any other store."""
-        return self.file is None or _inode(sqlite_file(self.uri)) == self.file
 
 
 def root() -> Path:
@@ -120,8 +113,7 @@ def _setup(uri: str, *experiment: str | None) -> Store:
         _point_at(uri)
         if database is None:
             _probe(uri)
-            file = sqlite_file(uri)
-            return Store(uri, _chosen_experiment(file), None, _inode(file))
+            return Store(uri, _chosen_experiment(sqlite_file(uri)), None)
         with file_lock(database.parent / ".setup.lock", LOCK_SECONDS):
             _probe(uri)
             if MlflowClient().get_experiment("0").name == "Default":  # MLflow has just created it
@@ -130,7 +122,7 @@ def _setup(uri: str, *experiment: str | None) -> Store:
                 MlflowClient().rename_experiment("0", "unused" if is_taken else EXPERIMENT)
             elif moved := moved_from(database):
                 raise InputError(f"{moved}; run `tmlm doctor --repair` first")
-            return Store(uri, _chosen_experiment(database), database, _inode(database))
+            return Store(uri, _chosen_experiment(database), database)
 
 
 def moved_from(database: Path) -> str:
@@ -177,19 +169,6 @@ def settings_kept() -> Iterator[None]:
         os.environ.update(environment)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-def _inode(file: Path | None) -> tuple[int, int] | None:
-    """A file's device and inode, which survive a rename; None if it does not exist."""
-    try:
-        stat = None if file is None else file.stat()
-    except OSError:
-        return None
-    return None if stat is None else (stat.st_dev, stat.st_ino)
-
-
-class StoreGoneError(RecordingError):
-    """The database file was deleted, moved or replaced after it was opened."""
 
 
 def address() -> str:
