@@ -58,12 +58,10 @@ REMEDIES = {  # what the user can do, by errno
     errno.EROFS: "use another folder",
 }
 
-NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError
+NO_MEMORY = (  # in the messages of RuntimeError
     "can't allocate memory",  # torch, on a CPU
     "could not create a primitive",  # oneDNN
     "can't start new thread",  # whose stack has no room
-    "error return without exception set",  # Python's parser
-    "failed to map segment",  # of a library
 )
 
 
@@ -79,8 +77,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    has_a_text = isinstance(error, RuntimeError | ImportError | SystemError)
-    return has_a_text and any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
 
 
 def reason_of(error: OSError) -> str:

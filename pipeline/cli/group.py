@@ -113,18 +113,9 @@ class StandardError(logging.Handler):
         say(self.format(record))
 
 
-def open_closed_streams() -> None:
-    """Open /dev/null for each closed standard stream (``2>&-``), before a file of ours gets its descriptor."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            null = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: that of the stream
-            os.set_inheritable(null, True)
-            setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # open until the end
-
-
 def drop_unwritable() -> None:
     """Redirect unwritable streams to /dev/null: flushing one at exit would change the exit code to 120."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except (OSError, ValueError):  # ValueError: it was closed

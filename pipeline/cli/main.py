@@ -15,7 +15,7 @@ import click
 
 from pipeline.cli.cluster import cluster, node
 from pipeline.cli.commands import look, search, train
-from pipeline.cli.group import Lab, StandardError, drop_unwritable, open_closed_streams
+from pipeline.cli.group import Lab, StandardError, drop_unwritable
 from pipeline.cli.options import with_dashes
 from pipeline.errors import reason_of
 from pipeline.support import signals
@@ -72,7 +72,6 @@ for section in cli.sections.values():
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     gc.set_threshold(100_000)  # imports make objects by the hundred thousand, which need not be searched for cycles
-    open_closed_streams()
     signals.install()
     with suppress(OSError):  # a full disk: a command that needs a file there will say so
         use_own_folder()

@@ -1,8 +1,8 @@
 """Identify the process that records a run, and detect whether it is still alive.
 
-A process is identified by host name, machine id (two machines may share a name), boot id, PID namespace (containers),
-PID and start time. Linux counts the start time in clock ticks since boot, which do not change when the clock is
-adjusted. On other systems, there is only the start time by the clock.
+A process is identified by host name, systemd's machine id (two machines may share a name), boot id, PID namespace
+(containers), PID and start time. Linux counts the start time in clock ticks since boot, which do not change when the
+clock is adjusted. On other systems, there is only the start time by the clock.
 """
 
 import os
@@ -12,12 +12,10 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from uuid import getnode
 
 import psutil
 
 START_TOLERANCE_SECONDS = 2.0  # start times are computed from the clock, which may be adjusted
-MULTICAST = 1 << 40  # set in an address that getnode() has made up, another one in each process
 
 
 def process_tags() -> dict[str, str]:
@@ -34,18 +32,9 @@ def process_tags() -> dict[str, str]:
 
 
 def is_of_this_machine(tags: Mapping[str, str]) -> bool:
-    """Whether the process with these tags ran on this machine, where its end can be detected.
-
-    A process with another boot id ran before this machine's restart, or on a clone with the same name and machine id:
-    if it started after this machine's boot, it was on a clone.
-    """
+    """Whether the process with these tags ran on this machine, where its end can be detected."""
     here = process_tags()
-    if any(tags.get(key) != here[key] for key in ("process.host", "process.machine", "process.namespace")):
-        return False
-    try:
-        return tags.get("process.boot") == _boot() or float(tags["process.started"]) < psutil.boot_time()
-    except (KeyError, ValueError):  # a damaged record
-        return False
+    return all(tags.get(key) == here[key] for key in ("process.host", "process.machine", "process.namespace"))
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:
@@ -74,22 +63,6 @@ def start_ticks(pid: int) -> int | None:
         return None
 
 
-def folder_of_mlflow_run() -> str | None:
-    """The working folder of the process that called ``mlflow run``, which starts this one in the project's folder.
-
-    That process is the nearest ancestor without MLFLOW_RUN_ID above one that has it. None if neither this process nor
-    an ancestor has it, or if this can't be determined.
-    """
-    with suppress(psutil.Error):  # among them AccessDenied, to a process of another user
-        is_below = False
-        for process in [psutil.Process(), *psutil.Process().parents()]:
-            has_run = "MLFLOW_RUN_ID" in process.environ()
-            if is_below and not has_run:
-                return process.cwd()
-            is_below = is_below or has_run
-    return None
-
-
 @cache
 def _boot() -> str | None:
     """Linux's boot id; None on other systems."""
@@ -101,12 +74,11 @@ def _boot() -> str | None:
 
 @cache
 def _machine() -> str:
-    """An id of this machine that survives restarts: systemd's machine id, else the MAC address, else ""."""
+    """An id of this machine that survives restarts, made from systemd's machine id; "" without one."""
     with suppress(OSError):
         if machine_id := Path("/etc/machine-id").read_text().strip():
             return sha256(f"time-machine-lm {machine_id}".encode()).hexdigest()[:32]  # machine-id(5): confidential
-    address = getnode()
-    return "" if address & MULTICAST else f"{address:x}"
+    return ""
 
 
 def _namespace() -> str:

@@ -1,7 +1,7 @@
 """Find the text that --corpus names, and read it in pieces, so that memory does not grow with its length.
 
-A file is looked up at the given path, in $TMLM_DATA_DIR and in the folder from which ``mlflow run`` was called; a known
-text in $TMLM_DATA_DIR, in the user's cache, and then downloaded (https only, checked against the known digest).
+A file is looked up at the given path and in $TMLM_DATA_DIR; a known text in $TMLM_DATA_DIR, in the user's cache, and
+then downloaded (https only, checked against the known digest).
 ``auto`` stands for The Time Machine and falls back, with a warning, to the documentation topics that ship with Python,
 so that the pipeline runs without a network.
 """
@@ -18,7 +18,6 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from pipeline.errors import DataUnavailableError, InputError
-from pipeline.support.processes import folder_of_mlflow_run
 from pipeline.text.downloads import cache_dir, download, is_address, public
 
 PIECE_SIZE = 1_000_000  # bytes or characters that are read at once
@@ -155,8 +154,8 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
         return FoundText(_name_of(Path(urlsplit(corpus).path)), public(corpus), file)
-    folders = ["", os.environ.get("TMLM_DATA_DIR"), folder_of_mlflow_run()]
-    places = [os.path.join(folder, corpus) for folder in folders if folder is not None]
+    folders = "", os.environ.get("TMLM_DATA_DIR", "")
+    places = [os.path.join(folder, corpus) for folder in folders]
     for place in places:
         with suppress(FileNotFoundError):
             return find_file(place)

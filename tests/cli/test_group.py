@@ -60,7 +60,6 @@ def test_reasons_have_their_exit_codes_and_no_traceback(raising, error):
         MemoryError("7 GiB"),
         RuntimeError("can't allocate memory: 7 GiB"),
         torch.OutOfMemoryError("7 GiB"),
-        ImportError("failed to map segment: 7 GiB"),
     ],
 )
 def test_too_little_memory_is_told_in_a_sentence(raising, error):
@@ -85,18 +84,6 @@ def test_output_that_can_not_be_written_is_exit_code_1_and_a_sentence():
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: No space left on device; free some space\n"
-
-
-def test_a_closed_standard_stream_is_opened_before_a_file_takes_its_number():
-    script = (
-        "import os, sys\n"
-        "from pipeline.cli.group import open_closed_streams\n"
-        "open_closed_streams()\n"
-        "quiet = not any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))\n"
-        "sys.exit(not quiet or os.open(os.devnull, os.O_RDONLY) < 3 or not all(map(os.get_inheritable, range(3))))"
-    )
-    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(script)} <&- >&- 2>&-"
-    assert subprocess.run(["sh", "-c", command], cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def test_under_mlflow_run_whatever_ends_a_command_early_is_left_with_its_run(begun, raising):

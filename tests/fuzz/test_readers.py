@@ -97,7 +97,7 @@ def as_bytes(text: str) -> bytes:
 # --- texts, and the cache --------------------------------------------------------------------------------------------
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\r\n" for i in range(60)).encode()
-KEPT = ("corpus.json", "ids.bin", "counted-stream-5.json", "ngrams-stream-at-most-100-5.json")
+KEPT = ("corpus.json", "ids.bin", "counted-stream-5-v2.json", "ngrams-stream-at-most-100-5-v2.json")
 
 
 @given(data=damaged(TEXT), alphabet=st.sampled_from(("letters", "raw")))

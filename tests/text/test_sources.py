@@ -51,16 +51,15 @@ def test_what_is_no_regular_file_is_refused_unread(tmp_path):
             find_text(str(path))
 
 
-def test_a_file_is_looked_for_in_three_folders(tmp_path, monkeypatch):
-    here, data, caller = (tmp_path / name for name in ("here", "data", "caller"))
-    for folder in (here, data, caller):
+def test_a_file_is_looked_for_in_two_folders(tmp_path, monkeypatch):
+    here, data = (tmp_path / name for name in ("here", "data"))
+    for folder in (here, data):
         folder.mkdir()
     monkeypatch.chdir(here)
     monkeypatch.setenv("TMLM_DATA_DIR", str(data))
-    monkeypatch.setattr(sources, "folder_of_mlflow_run", lambda: str(caller))
-    with pytest.raises(InputError, match=rf"there is no file {here}/b\.txt or {data}/b\.txt or {caller}/b\.txt; give"):
+    with pytest.raises(InputError, match=rf"there is no file {here}/b\.txt or {data}/b\.txt; give"):
         find_text("b.txt")
-    for folder in (caller, data, here):
+    for folder in (data, here):
         (folder / "b.txt").write_text(TEXT, encoding="utf-8")
         assert find_text("b.txt").source == str(folder / "b.txt"), "a path that is valid from any folder"
 

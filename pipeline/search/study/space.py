@@ -29,7 +29,6 @@ from pipeline.support.files import read_small
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
 LARGEST_FILE = 100_000  # bytes of a space file
-MOST_BRACKETS = 100  # of lists in a space file
 MOST_CORNERS = 100_000  # combinations of outermost values, each of which is checked
 GRID_FLOATS = 5  # --sampler grid: values of a range of floats
 GRID_INTS = 4  # --sampler grid: a longer range of integers is reduced to doublings if it is searched logarithmically
@@ -126,8 +125,6 @@ def _read(path: str) -> dict[str, Any]:
     Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates.
     """
     text = read_small(path, "--space", LARGEST_FILE)
-    if text.count("[") + text.count("{") > MOST_BRACKETS:  # PyYAML's time grows with the square of their number
-        raise InputError(f"--space {path} must hold lines such as `hidden_size: 8..256`")
     try:
         fields = yaml.BaseLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
