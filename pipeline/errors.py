@@ -51,17 +51,17 @@ REMEDIES = {  # what the user can do, by errno
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
     errno.EFBIG: "raise the limit (ulimit -f)",
-    errno.EMFILE: "raise the limit (ulimit -n)",
-    errno.ENFILE: "close other programs",
     errno.EACCES: "change its permissions, or use another folder",
     errno.EPERM: "change its permissions, or use another folder",
     errno.EROFS: "use another folder",
 }
 
-NO_MEMORY = (  # in the messages of RuntimeError
+NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError
     "can't allocate memory",  # torch, on a CPU
     "could not create a primitive",  # oneDNN
     "can't start new thread",  # whose stack has no room
+    "error return without exception set",  # Python's parser
+    "failed to map segment",  # of a library
 )
 
 
@@ -77,7 +77,8 @@ def is_out_of_memory(error: Exception) -> bool:
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    has_a_text = isinstance(error, RuntimeError | ImportError | SystemError)
+    return has_a_text and any(words in str(error) for words in NO_MEMORY)
 
 
 def reason_of(error: OSError) -> str:

@@ -179,9 +179,7 @@ def address() -> str:
 
 def sqlite_address(file: Path) -> str:
     """The address of an SQLite file."""
-    uri = f"sqlite:///{file}"
-    same = sqlite_file(uri) == file.resolve()  # unless SQLAlchemy 2.1 reads %20 as a space
-    return uri if same else URL.create("sqlite", database=str(file)).render_as_string()
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def sqlite_file(uri: str) -> Path | None:

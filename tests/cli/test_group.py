@@ -60,6 +60,7 @@ def test_reasons_have_their_exit_codes_and_no_traceback(raising, error):
         MemoryError("7 GiB"),
         RuntimeError("can't allocate memory: 7 GiB"),
         torch.OutOfMemoryError("7 GiB"),
+        ImportError("failed to map segment: 7 GiB"),
     ],
 )
 def test_too_little_memory_is_told_in_a_sentence(raising, error):

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import URL, make_url
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import SearchConfig
@@ -30,9 +30,7 @@ def default_storage() -> Path:
 
 def storage_url(config: SearchConfig) -> str:
     """The storage's SQLAlchemy URL."""
-    if config.storage != "auto":
-        return config.storage
-    return URL.create("sqlite", database=str(default_storage())).render_as_string()
+    return store.sqlite_address(default_storage()) if config.storage == "auto" else config.storage
 
 
 def with_storage(config: SearchConfig) -> SearchConfig:
