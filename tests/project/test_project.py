@@ -102,11 +102,12 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     extras = PROJECT["optional-dependencies"]
     declared, optional = (
         {re.split("[<>=]", line)[0] for line in lines}
-        for lines in (PROJECT["dependencies"], [*extras["onnx"], *extras["cluster"]])
+        for lines in (PROJECT["dependencies"], [*extras["onnx"], *extras["cluster"], *extras["dashboard"]])
     )
     sources = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
     imported = {name for path in sources for name in imported_packages(path)} - set(sys.stdlib_module_names)
-    imported = {name.replace("yaml", "pyyaml") for name in imported} - {"models", "pipeline", "pydoc_data"}
+    imported -= {"models", "pipeline", "pydoc_data"}
+    imported = {name.replace("yaml", "pyyaml").replace("_", "-") for name in imported}
     assert declared <= imported <= declared | optional
 
 
