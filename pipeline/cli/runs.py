@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.config import ON_REPORTS_TEXT
 from pipeline.support.markdown import text_table
 from pipeline.support.terminal import line_width
 from pipeline.support.wording import counted
@@ -33,7 +32,7 @@ def folded(trainings: Iterable[RecordedTraining]) -> Iterator[dict[str, Any]]:
 def _row_of(parent: RecordedRun, parts: Sequence[RecordedTraining]) -> dict[str, Any]:
     """A row for all parts of a run: its own name and state, the seconds of all, and the figures of the best one."""
     metric = "result/val_perplexity"
-    comparable = [part for part in parts if metric in part.metrics and part.params.get("preset") not in ON_REPORTS_TEXT]
+    comparable = [part for part in parts if metric in part.metrics and not part.on_reports_text]
     best = min(comparable, key=lambda part: part.metrics[metric], default=None)
     figures = best.row() if best else dict.fromkeys(ROW)
     seconds = sum(part.metrics.get("speed/train_seconds", 0.0) for part in parts)

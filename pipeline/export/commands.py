@@ -11,7 +11,7 @@ from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, 
 from pipeline.errors import option_name
 from pipeline.text.downloads import is_address, public
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking.recorded import LATEST_OPTIONS, RecordedRun, RecordedTraining
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 
 
 def text_option(training: RecordedTraining) -> str:
@@ -54,19 +54,13 @@ def search_command(search: RecordedRun, training: RecordedTraining) -> str:
 
 def changed_options(search: RecordedRun, python_only: bool = False) -> dict[str, str]:
     """The options of a search that differ from their defaults: those of its command, or those of Python only."""
-    recorded = search_options(search)
+    recorded = search.options
     return {
         field.name: recorded[field.name]
         for field in fields(SearchConfig)
         if field.metadata and field.metadata.get("python_only", False) == python_only
         if recorded.get(field.name, "") not in ("", "auto", str(field.default))
     }
-
-
-def search_options(search: RecordedRun) -> dict[str, str]:
-    """The options of a search's latest command: MLflow's parameters keep those of the first one."""
-    latest = {name: search.tag(f"latest.{name}") for name in LATEST_OPTIONS}
-    return {**search.params, **{name: value for name, value in latest.items() if value}}
 
 
 def _text_options(training: RecordedTraining) -> dict[str, Any]:

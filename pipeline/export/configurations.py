@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME, CostAxis
+from pipeline.config import NOT_COMPUTED, CostAxis
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
-from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.recorded import RecordedTraining, by_configuration
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
 SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # fields that the name of a shape contains
@@ -74,11 +74,7 @@ def by_text(trainings: Iterable[RecordedTraining]) -> dict[tuple[str, str], list
 
 def configurations_of(trainings: Sequence[RecordedTraining]) -> list[Configuration]:
     """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
-    groups: dict[tuple[str, bool], dict[int, RecordedTraining]] = {}
-    for training in trainings:
-        cut = str(training.result["stopped"]).startswith(STOPPED_BY_TIME)
-        groups.setdefault((training.config_id, cut), {})[training.seed] = training  # the last of a seed
-    members = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in groups.values()]
+    members = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in by_configuration(trainings)]
     names = _names([group[0] for group in members])
     found = [Configuration(name, group) for name, group in zip(names, members, strict=True)]
     return sorted(found, key=lambda each: geometric_mean(each.perplexities))

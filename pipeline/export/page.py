@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RECIPE
-from pipeline.export.commands import changed_options, search_command, search_options, text_option, train_command
+from pipeline.export.commands import changed_options, search_command, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.page_models import SCRIPT, PageModels
@@ -185,7 +185,7 @@ def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
         )
     if subject.search is None:
         return cautions
-    if search_options(subject.search).get("space"):
+    if subject.search.options.get("space"):
         cautions.append("The space came from a YAML file, which is not part of this export.")
     settings = changed_options(subject.search, python_only=True)
     if shown := [f"{name} {value}" for name, value in settings.items() if name != "storage"]:
@@ -290,7 +290,7 @@ def _options(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:
     """The options by name; those of a search's trials are in runs.csv."""
     if subject.search:
         hidden = ("corpus", "storage", "space")  # may name folders of this machine
-        return [(name, value) for name, value in search_options(subject.search).items() if name not in hidden]
+        return [(name, value) for name, value in subject.search.options.items() if name not in hidden]
     configuration = best.configuration
     options = {**configuration["corpus"], **configuration["model"], **configuration["train"]}
     options["corpus"] = text_option(best)  # without the folder

@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError, ModelConfig
-from pipeline.config import TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.forms import Form, has_form
 from pipeline.support.processes import is_gone, is_of_this_machine
@@ -104,6 +104,12 @@ class RecordedRun:
         return self.tag("study")
 
     @property
+    def options(self) -> dict[str, str]:
+        """The options of its latest command: MLflow's parameters keep those of the first one."""
+        latest = {name: value for name in LATEST_OPTIONS if (value := self.tag(f"latest.{name}"))}
+        return {**self.params, **latest}
+
+    @property
     def process(self) -> str:
         """The process that records it, for messages."""
         return f"pid {self.tag('process.pid') or '?'} on {self.tag('process.host') or 'an unknown machine'}"
@@ -156,6 +162,11 @@ class RecordedTraining(RecordedRun):
     def config_id(self) -> str:
         """Digest of the configuration without the seed."""
         return self.tag("config_id")
+
+    @property
+    def on_reports_text(self) -> bool:
+        """Whether it validated on the report's windows, so that its perplexity compares only with those on them."""
+        return self.tag("protocol") in ON_REPORTS_TEXT
 
     @property
     def role(self) -> str:
@@ -344,6 +355,18 @@ def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:
 def nested_trainings(parent: str) -> list[RecordedTraining]:
     """The trainings nested in a run, in the order in which they started."""
     return list(trainings(has_tag("mlflow.parentRunId", parent), order="start_time ASC"))
+
+
+def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, RecordedTraining]]:
+    """Group trainings that differ in their seed alone, and map each seed to the last training with it.
+
+    Trainings that their time limit ended are apart from those of the same configuration.
+    """
+    groups: dict[tuple[str, bool], dict[int, RecordedTraining]] = {}
+    for training in trainings:
+        key = training.config_id, training.tag("stopped").startswith(STOPPED_BY_TIME)
+        groups.setdefault(key, {})[training.seed] = training
+    return list(groups.values())
 
 
 def unread_runs() -> str:

@@ -9,7 +9,8 @@ from tests.made_up import SEARCH
 
 
 def recorded(corpus: str = "novel", sha256: str = "a", preset: str = "stream", **params: object) -> str:
-    with tracked_run("train", "gru-1x4-s0", {"corpus": corpus, "corpus.sha256": sha256}) as training:
+    tags = {"corpus": corpus, "corpus.sha256": sha256, "protocol": preset}
+    with tracked_run("train", "gru-1x4-s0", tags) as training:
         training.params({"preset": preset, **params})
         training.metrics({"perplexity/val": 9.0}, step=1)
     return training.id

@@ -29,7 +29,7 @@ from urllib3 import HTTPResponse
 
 from models.config import ConfigError
 from models.decoding import Decoding
-from pipeline.cli import compare
+from pipeline.cli.compare import comparison_text
 from pipeline.cluster.pool import DaskPool, _Running
 from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError
@@ -39,6 +39,7 @@ from pipeline.export.subject import _of_run
 from pipeline.report.checks import checks
 from pipeline.report.record import recorded_reproduction
 from pipeline.report.statements.kinds import report_statements, weigh
+from pipeline.search import comparison
 from pipeline.search.study.space import Space
 from pipeline.stages.report import report_files
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -235,13 +236,13 @@ def test_records_of_searches(
     monkeypatch.setattr(export_module, "exported_model", lambda name, run, *words: ExportedModel(name, run, {}, ""))
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
     monkeypatch.setattr(export_module, "subject_of", lambda reference: _of_run(runs[int(reference)]))
-    monkeypatch.setattr(compare, "find", lambda reference: runs[int(reference)])
+    monkeypatch.setattr(comparison, "find", lambda reference: runs[int(reference)])
     folder = tmp_path_factory.getbasetemp() / "export"
     for number in (0, 1 + which % 3):
         read(export_module.export, str(number), folder)
     for pair in (("0", "0"), ("1", "2")):
-        if result := read(compare.compare, *pair):
-            assert compare.comparison(result)
+        if result := read(comparison.compare, *pair):
+            assert comparison_text(result)
     assert all(run.row() for run in runs[1:])
 
 

@@ -53,10 +53,11 @@ def compare(first: str, second: str, as_json: bool) -> None:
     hypervolume of both within one reference point, and which members dominate which. FIRST and SECOND are runs (ids or
     their first characters, latest, latest~1, names), picks (@knee, @STUDY-knee), or the names of two studies.
     """
-    from pipeline.cli import compare
+    from pipeline.cli.compare import comparison_text
+    from pipeline.search import comparison
 
-    result = compare.compare(first, second)
-    show(result, as_json, compare.comparison(result))
+    result = comparison.compare(first, second)
+    show(result, as_json, comparison_text(result))
 
 
 @click.command(cls=LabCommand)
@@ -77,11 +78,12 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     Of the finished trainings on one text, names the best with at most --max-macs, or the cheapest with at most
     --max-perplexity (and --max-macs).
     """
-    from pipeline.cli import recommend
+    from pipeline.cli.recommend import sentence
+    from pipeline.search.recommendation import recommended
 
-    result = recommend.recommended(corpus, max_macs, max_perplexity)
+    result = recommended(corpus, max_macs, max_perplexity)
     next_command = "" if as_json else sample_command(result["run_id"])
-    show(result, as_json, f"{recommend.sentence(result)}\nrun {result['run_id']}\n  {next_command}")
+    show(result, as_json, f"{sentence(result)}\nrun {result['run_id']}\n  {next_command}")
 
 
 @click.command(cls=LabCommand)

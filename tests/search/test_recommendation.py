@@ -2,35 +2,49 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.complexity import closed_form
-from models.config import ModelConfig
-from pipeline.cli.recommend import recommend, recommended, sentence
 from pipeline.errors import InputError
+from pipeline.search.recommendation import recommend, recommended
 from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.checkpoints import save_checkpoint
 from tests.made_up import made_up_training
 from tests.search.candidates import ALL, candidate
 
-VOCABULARY = 28
-SHAPE = ModelConfig("gru", 1, 8)
-COST = closed_form(SHAPE, VOCABULARY)
+SYMBOLS = "abcdefghij"
+TEXT = ("corpus", "corpus.source", "corpus.sha256")
 
 
-def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset: str = "stream") -> RecordedTraining:
-    """A training of SHAPE; without a perplexity, one that diverged."""
-    sizes = {"cell": "gru", "num_layers": "1", "hidden_size": "8", "embedding_size": "0"}
-    params = {"preset": preset, "seed": str(seed), **sizes}
-    tags = {"corpus": "my-book", "corpus.sha256": "a", "config_id": config_id}
-    metrics = {"size/macs_per_char": float(COST.macs_per_char), "size/parameters": float(COST.parameters)}
-    metrics = {} if val_perplexity is None else {**metrics, "result/val_perplexity": val_perplexity}
-    run_id = f"{config_id}-{seed}" + "-diverged" * (not metrics)
-    return made_up_training(run_id, "gru-1x8", ended_ms=seed, params=params, metrics=metrics, tags=tags)
+def run_of_seed(
+    seed: int,
+    config_id: str,
+    val_perplexity: float | None,
+    text: tuple[str, str, str] = ("my-book", "/my-book.txt", "a"),
+    stored: int = 506,
+    hidden_size: int = 8,
+    **tags: str,
+) -> RecordedTraining:
+    """A GRU 1x8 of 506 parameters, on n-grams if it stores more; without a perplexity, one that diverged.
+
+    ``text`` is its name, source and digest.
+    """
+    on_top = {"on_top_of": "ngram", "ngrams": 9000} if stored > 506 else {"on_top_of": "nothing"}
+    model = {"cell": "gru", "num_layers": 1, "hidden_size": hidden_size, **on_top}
+    sizes = {"size/macs_per_char": 500.0, "size/parameters": 506.0, "size/stored_numbers": float(stored)}
+    metrics = {} if val_perplexity is None else {**sizes, "result/val_perplexity": val_perplexity}
+    return made_up_training(
+        f"{config_id}-{seed}" + "-diverged" * (not metrics),
+        "gru-1x8",
+        ended_ms=seed,
+        configuration={"model": model, "train": {"seed": seed}},
+        params={"alphabet": "raw" if text[0].endswith("-raw") else "letters"},
+        metrics=metrics,
+        tags={**dict(zip(TEXT, text, strict=True)), "config_id": config_id, **tags},
+    )
 
 
 @pytest.fixture
@@ -47,29 +61,28 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_a_network_on_top_of_an_ngram_is_named_so_with_all_that_it_stores(trained):
-    run = run_of_seed(0, "a", 4.0)
-    trained(replace(run, metrics={**run.metrics, "size/stored_numbers": COST.parameters + 1000}))
-    said = sentence(recommended("auto", None, 9.0))
-    assert "gru-1x8-on-ngram: " in said
-    assert f"{COST.parameters + 1000:,} stored numbers" in said
+    trained(run_of_seed(0, "a", 4.0, stored=1506))
+    found = recommended("auto", None, 9.0)
+    assert (found["shape"], found["stored_numbers"]) == ("gru-1x8-on-9000-ngrams", 1506)
 
 
-def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
+def test_a_seed_that_diverged_counts_as_guessing_among_the_symbols_of_its_text(trained, monkeypatch, tmp_path):
+    save_checkpoint(tmp_path / "best", {}, {"vocabulary": {"alphabet": "raw", "symbols": [*SYMBOLS]}})
+    monkeypatch.setattr("pipeline.tracking.recorded.artifact_path", lambda run_id, path: tmp_path / "best")
     trained(*(run_of_seed(seed, "wild", value) for seed, value in enumerate((4.0, None, 4.0))))
     found = recommended("auto", 10**6, None)
     assert (found["seeds"], found["diverged"], found["run_id"]) == (3, 1, "wild-0")
-    assert found["val_perplexity"] == pytest.approx((4.0 * 4.0 * VOCABULARY) ** (1 / 3))
-    assert "(the mean of 3 seeds; 1 diverged, counted as guessing)" in sentence(found)
+    assert found["val_perplexity"] == pytest.approx((4.0 * 4.0 * len(SYMBOLS)) ** (1 / 3))
 
 
 def test_what_its_time_cut_short_is_no_seed_of_the_whole_training(trained):
-    cut = run_of_seed(1, "a", 4.0)
-    trained(run_of_seed(0, "a", 4.0), replace(cut, tags={**cut.tags, "stopped": "--max-seconds 9"}))
+    trained(run_of_seed(0, "a", 4.0), run_of_seed(1, "a", 4.0, stopped="--max-seconds 9"))
     assert recommended("auto", 10**6, None)["configurations"] == 2
 
 
 def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(trained):
-    trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None, preset="report-text"))
+    on_other_characters = run_of_seed(1, "a", None, protocol="report-text")
+    trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), on_other_characters)
     found = recommended("auto", 10**6, None)
     assert (found["seeds"], found["diverged"]) == (1, 0)
 
@@ -77,18 +90,12 @@ def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(tr
 @pytest.fixture
 def folder(trained: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Trainings on my-book.txt of two folders and on another text, with hidden sizes 1, 2 and 3."""
-
-    def finished(name: str, source: str, number: int, alphabet: str = "letters") -> RecordedTraining:
-        run = run_of_seed(0, str(number), 5.0)
-        tags = {**run.tags, "corpus": name, "corpus.source": source, "corpus.sha256": str(number)}
-        params = {**run.params, "hidden_size": str(number), "alphabet": alphabet}
-        return replace(run, params=params, tags=tags, ended_ms=number)
-
-    trained(
-        finished("my-book", f"{tmp_path}/old/my-book.txt", 1),
-        finished("my-book", f"{tmp_path}/my-book.txt", 2),
-        finished("page-raw", "https://host/page.txt", 3, "raw"),
-    )
+    texts = [
+        ("my-book", f"{tmp_path}/old/my-book.txt", "1"),
+        ("my-book", f"{tmp_path}/my-book.txt", "2"),
+        ("page-raw", "https://host/page.txt", "3"),
+    ]
+    trained(*(run_of_seed(n, str(n), 5.0, text, hidden_size=n) for n, text in enumerate(texts, 1)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -111,8 +118,8 @@ def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_na
 
 
 def test_the_text_is_that_of_the_last_training_that_a_person_started_and_the_others_are_told(trained):
-    own, trial = run_of_seed(0, "a", 4.0), run_of_seed(1, "b", 4.0)
-    trained(own, replace(trial, tags={**trial.tags, "role": "trial", "corpus": "novel", "corpus.sha256": "b"}))
+    own = run_of_seed(0, "a", 4.0)
+    trained(own, run_of_seed(1, "b", 4.0, ("novel", "/novel.txt", "b"), role="trial"))
     found = recommended("auto", 10**6, None)
     assert (found["corpus"], found["other_corpora"], found["run_id"]) == ("my-book", ["novel"], own.id)
 
