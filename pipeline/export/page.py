@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from pipeline.export.configurations import Configuration, by_text, configuration
 from pipeline.export.model_files import ExportedModel
 from pipeline.export.page_models import SCRIPT, PageModels
 from pipeline.export.subject import Subject
+from pipeline.support.drawing import CELL_MARKS
 from pipeline.support.page import document as doc
-from pipeline.support.page.charts import explorer, undominated
+from pipeline.support.page.charts import explorer
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
+from pipeline.support.pareto import front_mask
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, LICENCES
@@ -36,7 +39,7 @@ CURVES = (
 
 LEFT = (
     "Left: validation at the best epoch against the {axis.name} ({axis.details}); small dots are seeds, marks their "
-    "means (circle RNN, square GRU, triangle LSTM), ringed if a search recommends them. The line is the front: nothing "
+    "means ({marks}), ringed if a search recommends them. The line is the front: nothing "
     "costs less and is better. Right: "
 )
 
@@ -214,7 +217,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         caption, front_title = CURVES, ""
         if len(configurations) > 1:
             front_title = "validation perplexity at the best epoch"
-            caption = LEFT.format(axis=subject.axis) + CURVES[0].lower() + CURVES[1:]
+            caption = LEFT.format(axis=subject.axis, marks=CELL_MARKS) + CURVES[0].lower() + CURVES[1:]
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
         levels = {f"n-grams {rounded(ngram)}": ngram}
@@ -234,8 +237,9 @@ def _front_members(subject: Subject, configurations: Sequence[Configuration]) ->
     if subject.search:
         members = {run_id for member in subject.search.result["front"] for run_id in member["run_ids"]}
         return {each.name for each in configurations if each.run_ids & members}
-    points = [(float(each.cost(subject.axis)), geometric_mean(each.perplexities)) for each in configurations]
-    return {configurations[number].name for number in undominated(points)}
+    costs = [each.cost(subject.axis) for each in configurations]
+    mask = front_mask(costs, [geometric_mean(each.perplexities) for each in configurations])
+    return {each.name for each in compress(configurations, mask)}
 
 
 def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[str]) -> Table:

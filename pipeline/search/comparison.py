@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config import COSTS
 from pipeline.errors import InputError
-from pipeline.search.front import dominators, hypervolume
+from pipeline.support.pareto import dominators, hypervolume
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.references import described, find, training_behind

@@ -11,12 +11,11 @@ from models.ngram import Baselines
 from pipeline.config import COSTS
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
+from pipeline.support.drawing import cell_style
 from pipeline.support.plotting import (
     BAR,
-    CELL_STYLES,
     FAINT,
     INK,
-    OTHER_STYLE,
     TRAIN,
     VAL,
     Axes,
@@ -55,10 +54,10 @@ def _named(points: Iterable[FrontPoint], chosen: Mapping[str, Pick], default: st
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
     """Draw means over seeds with their intervals as large markers, hollow on top of n-grams, at the given x."""
     for x, point in points:
-        style = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
-        hollow = {"markerfacecolor": "white", "markeredgecolor": style[0], "markeredgewidth": 1.5}
+        style = cell_style(point.candidate.cell)
+        hollow = {"markerfacecolor": "white", "markeredgecolor": style.colour, "markeredgewidth": 1.5}
         look = hollow if point.candidate.ngram_numbers else {"markeredgecolor": "black"}
-        mean_with_interval(axes, style, x, point.val, zorder=5, **look)
+        mean_with_interval(axes, (style.colour, style.marker), x, point.val, zorder=5, **look)
 
 
 def pareto_front(

@@ -16,15 +16,7 @@ from models.ngram import ngram_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig
 from pipeline.errors import TmlmError
 from pipeline.search import figures
-from pipeline.search.front import (
-    FrontEstimate,
-    FrontPoint,
-    Pick,
-    evaluate_front,
-    hypervolume,
-    hypervolume_by_trial,
-    picks,
-)
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.samplers import draw
@@ -35,8 +27,9 @@ from pipeline.search.summary import Findings, search_note
 from pipeline.stages.page import record_page
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
+from pipeline.support.drawing import cell_style
 from pipeline.support.markdown import plain
-from pipeline.support.plotting import CELL_STYLES, OTHER_STYLE
+from pipeline.support.pareto import hypervolume
 from pipeline.support.signals import defer_signals
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, measured_duration
@@ -180,7 +173,7 @@ class _SearchSweep(Sweep[SearchRun]):
         return (self._picks_seconds * (self.config.confirm_seeds - 1))[len(self.results.confirmations) :]
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
-        colour, _ = CELL_STYLES.get(proposal.model.cell, OTHER_STYLE)
+        colour = cell_style(proposal.model.cell).colour
         return self.task(role, *proposal, {"trial": str(proposal.number), "mlflow.runColor": colour})
 
     def _train_trials(self) -> None:

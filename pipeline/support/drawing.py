@@ -1,8 +1,8 @@
-"""What PNG figures and the SVG charts of pages share: values that can be drawn, and places for labels beside dots."""
+"""What PNG figures and the SVG charts of pages share: styles of cells, values to draw, and places for labels."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil, cos, pi, sin
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,30 @@ NEAR_DISTANCE = 15  # points; a label further away gets a leader line
 ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
 LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4, pi / 2, -pi / 2)  # others may run along a front's line
 
+Shape = Literal["circle", "square", "triangle", "diamond", "cross"]
+
+
+class CellStyle(NamedTuple):
+    """The colour of a cell, its mark in SVG charts, and the same mark by matplotlib's name."""
+
+    colour: str
+    shape: Shape
+    marker: str
+
+
+CELL_STYLES = {
+    "rnn": CellStyle("#1f77b4", "circle", "o"),
+    "gru": CellStyle("#e07b00", "square", "s"),
+    "lstm": CellStyle("#8250b4", "triangle", "^"),
+}
+CELL_MARKS = ", ".join(f"{style.shape} {cell.upper()}" for cell, style in CELL_STYLES.items())  # for captions
+
 Boxes = NDArray[np.float64]  # (4,) or (N, 4): left, low, right, high; a point is (2,)
+
+
+def cell_style(cell: str) -> CellStyle:
+    """The style of a cell; all that are not in CELL_STYLES have one."""
+    return CELL_STYLES.get(cell, CellStyle("#17a2a2", "diamond", "D"))
 
 
 def drawable(perplexities: Sequence[float]) -> list[float]:

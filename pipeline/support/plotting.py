@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.support.drawing import LabelPlaces, si
+from pipeline.support.drawing import CELL_STYLES, LabelPlaces, cell_style, si
 
 if TYPE_CHECKING:  # it imports SciPy, which a training's pictures do not need
     from pipeline.support.statistics import Estimate
@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # it imports SciPy, which a training's pictures do not need
 __all__ = ["Axes", "Figure"]  # for annotations elsewhere
 
 TRAIN, VAL, BAR, FAINT, INK = "#1f77b4", "#d62728", "#2ca02c", "#777777", "#222222"  # BAR: baselines
-CELL_STYLES = {"rnn": ("#1f77b4", "o"), "gru": ("#e07b00", "s"), "lstm": ("#8250b4", "^")}
-OTHER_STYLE = ("#17a2a2", "D")  # any other cell
 BAR_STYLES: list[Any] = ["--", ":", "-."]
 DOTS_PER_INCH = 150
 Line = tuple[tuple[float, float], tuple[float, float]]  # from a point to a point, in data coordinates
@@ -104,9 +102,9 @@ def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], labe
     for cell, x, y in points:
         of_cell.setdefault(cell, []).append((x, y))
     for cell in sorted(of_cell, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
-        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
-        look = {"color": colour, "markersize": 5, "alpha": 0.55, "mew": 0, **options}
-        scatter(axes, of_cell[cell], marker, label=label.format(cell), **look)
+        style = cell_style(cell)
+        look = {"color": style.colour, "markersize": 5, "alpha": 0.55, "mew": 0, **options}
+        scatter(axes, of_cell[cell], style.marker, label=label.format(cell), **look)
 
 
 def mean_with_interval(axes: Axes, style: tuple[str, str], x: float, value: "Estimate", **options: Any) -> None:

@@ -44,7 +44,7 @@ from sklearn.linear_model import LogisticRegression
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.search.front import front_mask, hypervolume
+from pipeline.support.pareto import front_mask, hypervolume
 
 DATA = Path(__file__).parent / "data"
 TRAININGS = DATA / "trainings.csv"

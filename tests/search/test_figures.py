@@ -8,6 +8,7 @@ from models.ngram import Baselines, NGramScore
 from pipeline.search import figures
 from pipeline.search.front import Candidate, Trial, evaluate_front, hypervolume_by_trial, picks
 from pipeline.support import plotting
+from pipeline.support.drawing import CELL_STYLES
 from pipeline.training.summary import YOURS
 from tests.pictures import figures_drawn
 
@@ -132,9 +133,7 @@ def test_importances_are_bars_by_their_sum(drawn):
 def test_time_is_the_median_of_the_runs_and_who_has_none_is_left_out(drawn):
     _, evaluated, chosen = study(9)
     figures.perplexity_against_time(evaluated, chosen, "a search")
-    shown = np.concatenate(
-        [line.get_xdata() for line in drawn[0].axes[0].lines if line.get_label() in plotting.CELL_STYLES]
-    )
+    shown = np.concatenate([line.get_xdata() for line in drawn[0].axes[0].lines if line.get_label() in CELL_STYLES])
     times = [np.median(point.candidate.ms_per_char) for point in evaluated.points if point.candidate.ms_per_char]
     assert len(times) == 7
     assert sorted(shown) == sorted(times)

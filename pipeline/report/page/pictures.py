@@ -8,16 +8,18 @@ from dataclasses import replace
 
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
+from pipeline.support.drawing import CELL_MARKS, Shape
 from pipeline.support.page import charts
-from pipeline.support.page.charts import Row, Series, Shape
+from pipeline.support.page.charts import Row, Series
 from pipeline.support.page.document import Drawing, Explorer, Span
+from pipeline.support.pareto import front_mask
 from pipeline.support.wording import rounded
 
 CAPTION = (
     "Perplexity per character under the report's protocol, pooled: exp of the mean cross-entropy over all characters "
     "of the split, as for the n-grams. The book's average, which the tables have, is the mean over batches of exp of "
-    "the loss and a little higher. Left: validation at the best epoch; small dots are seeds, marks their means (circle "
-    "RNN, square GRU, triangle LSTM). Right: thin lines are seeds, thick ones their means, grey ones the validation of "
+    "the loss and a little higher. Left: validation at the best epoch; small dots are seeds, marks their means "
+    f"({CELL_MARKS}). Right: thin lines are seeds, thick ones their means, grey ones the validation of "
     "the others; crosses are as reported, for the first and the last epoch. Dashed levels: n-grams fitted on the same "
     "training characters, which read each window of 32 validation characters on its own, as the networks do."
 )
@@ -30,10 +32,10 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
         return None
     ranked = sorted(trained, key=lambda each: each.mean_best_val)
     widest = max(trained, key=lambda each: each.last("val") - each.last("train"))
-    points = [(each.complexity.macs_per_char, each.mean_best_pooled) for each in trained]
-    front = {trained[number].id for number in charts.undominated(points)}
+    macs = [each.complexity.macs_per_char for each in trained]
+    front = front_mask(macs, [each.mean_best_pooled for each in trained])
     series = []
-    for each in trained:
+    for each, on_front in zip(trained, front.tolist(), strict=True):
         reported, runs = each.reported, each.whole
         planned = max(run.epochs_planned for run in runs)
         series.append(
@@ -49,7 +51,7 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
                 train=[run.train_pooled for run in runs],
                 val=[run.val_pooled for run in runs],
                 is_shown=each in (ranked[0], widest, ranked[-1]),
-                on_front=each.id in front,
+                on_front=on_front,
                 reported=[(1, reported.perplexity_start), (planned, reported.perplexity_end)],
             )
         )

@@ -12,12 +12,11 @@ from html import escape
 from itertools import pairwise
 from math import ceil, floor, log, log10
 from statistics import fmean
-from typing import Literal
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from pipeline.support.drawing import LabelPlaces, drawable, si
+from pipeline.support.drawing import LabelPlaces, Shape, cell_style, drawable, si
 from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.page.rendering import shared
 from pipeline.support.statistics import geometric_mean
@@ -29,8 +28,6 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 20, 244  # of the explorer's ch
 
 # candidates for the ticks of each decade of a logarithmic scale, from few to many
 DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])
-Shape = Literal["circle", "square", "triangle", "diamond", "cross"]
-SHAPES: Mapping[str, Shape] = {"rnn": "circle", "gru": "square", "lstm": "triangle"}  # cell -> mark; else a diamond
 Point = tuple[float, float]
 
 
@@ -148,15 +145,6 @@ def spread(places: Sequence[float], low: float, high: float, gap: float = LINE_H
     starts = isotonic_regression([places[number] for number in order] - offsets).x
     moved = starts.clip(low, high - offsets[-1]) + offsets
     return [float(moved[order.index(number)]) for number in range(len(places))]
-
-
-def undominated(points: Sequence[Point]) -> list[int]:
-    """Indices of the Pareto front of points (cost, perplexity), both minimised, in order of cost."""
-    best: list[int] = []
-    for number in sorted(range(len(points)), key=lambda number: points[number]):
-        if not best or points[number][1] < points[best[-1]][1]:
-            best.append(number)
-    return best
 
 
 # --- rows of values --------------------------------------------------------------------------------------------------
@@ -307,7 +295,7 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
         parts.append(f'<g class="point n{number}" {data}><title>{escape(title)}</title>')
         if len(each.best) > 1:
             parts += [f'<circle class="dot" cx="{x}" cy="{axes.y(value)}" r="2"/>' for value in each.best]
-        parts.append(mark(SHAPES.get(each.cell, "diamond"), x, y))
+        parts.append(mark(cell_style(each.cell).shape, x, y))
         parts += [f'<circle class="pick" cx="{x}" cy="{y}" r="8"/>'] * bool(each.picks)
         parts.append("</g>")
 

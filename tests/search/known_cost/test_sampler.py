@@ -17,10 +17,10 @@ from optuna.study import StudyDirection
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState
 
-from pipeline.search.front import hypervolume
 from pipeline.search.known_cost import gaussian_process
 from pipeline.search.known_cost import sampler as sampler_module
 from pipeline.search.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler
+from pipeline.support.pareto import hypervolume
 
 DOCS = Path(__file__).parents[3] / "docs"
 UNIFORM = 28.0  # perplexity at which a trial has failed

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.support.page.charts import Row, Scale, Series, explorer, rows_chart, spread, undominated
+from pipeline.support.page.charts import Row, Scale, Series, explorer, rows_chart, spread
 
 WORDING = ("cost", "epochs", "a caption")
 
@@ -28,10 +28,6 @@ def test_a_scale_maps_to_user_units_and_has_round_ticks():
 def test_labels_are_spread_as_little_as_possible():
     assert spread([100.0, 101.0, 243.0, 244.0], 20, 244) == pytest.approx([94.5, 106.5, 232, 244])
     assert spread([5.0, 1.0, 3.0], 0, 10, 1) == [5.0, 1.0, 3.0]
-
-
-def test_the_front_has_what_nothing_beats():
-    assert undominated([(3, 1), (1, 5), (2, 6), (2, 4), (4, 1)]) == [1, 3, 0]
 
 
 def test_a_value_of_a_row_stands_at_its_tick():
