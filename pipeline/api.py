@@ -49,6 +49,7 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import settings_kept
+from pipeline.training.metrics import SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 from pipeline.training.timing import configurations_for
 
 __all__ = [
@@ -67,11 +68,11 @@ __all__ = [
 ]
 
 CURVES = {  # columns of a model's history -> the metrics of its run
-    "train_perplexity": "perplexity/train",
-    "val_perplexity": "perplexity/val",
+    "train_perplexity": TRAIN_CURVE,
+    "val_perplexity": VAL_CURVE,
     "learning_rate": "training/learning_rate",
     "gradient_norm": "training/gradient_norm",
-    "train_seconds": "training/seconds",
+    "train_seconds": SECONDS_CURVE,
 }
 
 WITH_BAR = train_stage.TrainingContext(progress=training_bar)

@@ -7,6 +7,7 @@ from pipeline.config import NOT_COMPUTED, CostAxis
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
 from pipeline.tracking.recorded import RecordedTraining, by_configuration
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
 SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # fields that the name of a shape contains
@@ -33,11 +34,10 @@ class Configuration:
 
     def series(self, axis: CostAxis, is_shown: bool, on_front: bool, picks: Sequence[str]) -> Series:
         """The series of the configuration in the charts."""
-        first, curves = self.trainings[0], {}
-        for split in ("train", "val"):  # pooled over the characters as an n-gram's, where the protocol has another mean
-            pooled, own = f"perplexity_pooled/{split}", f"perplexity/{split}"
-            recorded = [each.curve(pooled) or each.curve(own) for each in self.trainings]
-            curves[split] = [[points[epoch] for epoch in sorted(points)] for points in recorded]
+        first = self.trainings[0]
+        train, val = (
+            [list(each.pooled(curve).values()) for each in self.trainings] for curve in (TRAIN_CURVE, VAL_CURVE)
+        )
         model = first.configuration["model"]
         on_top = "+ngram" if model["on_top_of"] != "nothing" else ""
         texts = first.result["texts"]
@@ -48,12 +48,12 @@ class Configuration:
             cell=model["cell"],
             cost=self.cost(axis),
             cost_name=axis.name,
-            epochs_planned=max(len(line) for lines in curves.values() for line in lines),
+            epochs_planned=max(map(len, [*train, *val])),
             seeds=[each.seed for each in self.trainings],
             best=self.perplexities,
             best_epochs=[each.result["best_epoch"] for each in self.trainings],
-            train=curves["train"],
-            val=curves["val"],
+            train=train,
+            val=val,
             is_shown=is_shown,
             on_front=on_front,
             picks=picks,

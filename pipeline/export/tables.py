@@ -10,6 +10,7 @@ from models.config import ModelConfig
 from pipeline.config import TrainConfig
 from pipeline.export.commands import text_option
 from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
@@ -33,7 +34,7 @@ def curves_csv(trainings: Iterable[RecordedTraining]) -> str:
     """One row for each training and epoch, with perplexities averaged by the protocol of the training."""
     rows = []
     for training in trainings:
-        train, val = (training.curve(f"perplexity/{split}") for split in ("train", "val"))
+        train, val = training.curve(TRAIN_CURVE), training.curve(VAL_CURVE)
         for epoch in sorted({*train, *val}):
             rows.append((training.id, training.seed, epoch, train.get(epoch), val.get(epoch)))
     return _csv(("run", "seed", "epoch", "train_perplexity", "val_perplexity"), rows)

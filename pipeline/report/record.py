@@ -12,6 +12,7 @@ from pipeline.report.reproduction import Configuration, JudgedTraining, PromptIn
 from pipeline.report.table import Reported, configurations_of, report_rows
 from pipeline.support.forms import Form, count, has_form, maybe, natural, number, positive, text
 from pipeline.tracking import recorded
+from pipeline.training.metrics import FIRST_HALF_CURVE, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 
 
 def _by_order(form: Form, *orders: str) -> Form:
@@ -23,13 +24,6 @@ def _by_order(form: Form, *orders: str) -> Form:
 STAGE = "reproduce"
 TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "quick": False}  # with their defaults
-CURVE_METRICS = {  # field of JudgedTraining -> metric
-    "train": "perplexity/train",
-    "val": "perplexity/val",
-    "train_pooled": "perplexity_pooled/train",
-    "val_pooled": "perplexity_pooled/val",
-}
-FIRST_HALF_METRIC, SECONDS_METRIC = "perplexity_first_half/train", "training/seconds"
 PROMPT_FORM: dict[str, Form] = {"prompt": text, "position": natural, "split": text, "continuation": text}
 FACTS_FORM: Form = {  # of TEXT_FILE, which has the fields of TextFacts
     "corpus": text,
@@ -77,7 +71,7 @@ def by_key(trainings: Iterable[recorded.RecordedTraining]) -> dict[Key, recorded
 
 def epochs_of(training: recorded.RecordedTraining) -> int:
     """The number of epochs that a training has recorded."""
-    return len(training.curve(CURVE_METRICS["val"]))
+    return len(training.curve(VAL_CURVE))
 
 
 def recorded_commands(run_id: str) -> list[dict[str, Any]]:
@@ -149,16 +143,18 @@ def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTrain
 
 def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     """What is judged of a nested run; without a planned number of epochs, one that finished by itself is complete."""
-    curves = {name: tuple(training.curve(metric).values()) for name, metric in CURVE_METRICS.items()}
-    curves |= {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
-    seconds, first_half = ([*training.curve(name).values()] for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
-    epochs, config, result = len(curves["val"]), training.configuration["train"], training.result
+    curves = (TRAIN_CURVE, VAL_CURVE, SECONDS_CURVE, FIRST_HALF_CURVE)
+    train, val, seconds, first_half = (tuple(training.curve(curve).values()) for curve in curves)
+    epochs, config, result = len(val), training.configuration["train"], training.result
     costs = recorded.read_json(training.id, recorded.COSTS_FILE, {...: [number]}) if result else {}
     return JudgedTraining(
         run_id=training.id,
         seed=training.seed,
         epochs_planned=config.get("epochs") or epochs + (training.state != "finished"),
-        **curves,
+        train=train,
+        val=val,
+        train_pooled=tuple(training.pooled(TRAIN_CURVE).values()),
+        val_pooled=tuple(training.pooled(VAL_CURVE).values()),
         first_half=first_half[0] if first_half else None,
         train_seconds=seconds[-1] if seconds else 0.0,
         test_perplexity=result.get("test_perplexity"),

@@ -11,10 +11,11 @@ from pipeline.support.pareto import dominators, hypervolume
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.references import described, find, training_behind
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 FIGURES = {  # metric -> label, in the order of the table
-    "perplexity/train": "training perplexity, last epoch",
-    "perplexity/val": "validation perplexity, last epoch",
+    TRAIN_CURVE: "training perplexity, last epoch",
+    VAL_CURVE: "validation perplexity, last epoch",
     "result/val_perplexity": "validation perplexity, best",
     "result/test_perplexity": "test perplexity",
     "result/mixture_test_perplexity": "test perplexity with n-gram",

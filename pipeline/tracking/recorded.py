@@ -31,6 +31,7 @@ from pipeline.support.wording import counted
 from pipeline.tracking.forms import CONFIGURATION, ENVIRONMENT, RESULTS, SAMPLES
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
+from pipeline.training.metrics import POOLED_CURVES
 
 FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
@@ -131,6 +132,10 @@ class RecordedRun:
                 points = MlflowClient().get_metric_history(self.id, metric) if metric in self.metrics else []
             self.curves[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
         return self.curves[metric]
+
+    def pooled(self, metric: str) -> Mapping[int, float]:
+        """A perplexity's curve, pooled over the characters as an n-gram's, where its protocol has another mean."""
+        return self.curve(POOLED_CURVES[metric]) or self.curve(metric)
 
 
 @dataclass(frozen=True)

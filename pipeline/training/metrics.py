@@ -24,12 +24,14 @@ RESULT = (
 SIZE = ("parameters", "stored_numbers", "shipped_bytes", "macs_per_char")
 SPEED = ("train_seconds", "chars_per_second")
 TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
+POOLED_CURVES = {TRAIN_CURVE: "perplexity_pooled/train", VAL_CURVE: "perplexity_pooled/val"}  # the preset report's
+FIRST_HALF_CURVE, SECONDS_CURVE = "perplexity_first_half/train", "training/seconds"
 MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"
 COMPARABLE = "stream"  # the protocol whose models MLflow's views compare
 CURVES = (
     *(TRAIN_CURVE, VAL_CURVE),
-    *("perplexity_pooled/train", "perplexity_pooled/val", "perplexity_first_half/train"),  # the preset report's
-    *("training/learning_rate", "training/gradient_norm", "training/seconds", "training/chars_read"),
+    *(*POOLED_CURVES.values(), FIRST_HALF_CURVE),
+    *("training/learning_rate", "training/gradient_norm", SECONDS_CURVE, "training/chars_read"),
 )
 FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs", "trained_parameters")
 
@@ -41,14 +43,14 @@ def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
         VAL_CURVE: point.val_perplexity,
         "training/learning_rate": point.learning_rate,
         "training/gradient_norm": point.gradient_norm,
-        "training/seconds": point.train_seconds,
+        SECONDS_CURVE: point.train_seconds,
         "training/chars_read": point.train_chars,
     }
     if preset == "report":
-        metrics["perplexity_pooled/train"] = point.train_perplexity_pooled
-        metrics["perplexity_pooled/val"] = point.val_perplexity_pooled
+        metrics[POOLED_CURVES[TRAIN_CURVE]] = point.train_perplexity_pooled
+        metrics[POOLED_CURVES[VAL_CURVE]] = point.val_perplexity_pooled
     if point.train_perplexity_first_half is not None:
-        metrics["perplexity_first_half/train"] = point.train_perplexity_first_half
+        metrics[FIRST_HALF_CURVE] = point.train_perplexity_first_half
     return metrics
 
 

@@ -8,18 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.config import ReproduceConfig
-from pipeline.report.record import (
-    CURVE_METRICS,
-    FIRST_HALF_METRIC,
-    SECONDS_METRIC,
-    _configuration,
-    _text_of,
-    by_key,
-    command_of,
-    has_facts,
-)
+from pipeline.report.record import _configuration, _text_of, by_key, command_of, has_facts
 from pipeline.report.table import configurations_of, report_rows
 from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.metrics import FIRST_HALF_CURVE, POOLED_CURVES, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 from tests.made_up import made_up_training
 from tests.report.reproductions import TEXT
 
@@ -29,14 +21,14 @@ ROW = report_rows()[0]
 def recorded(role: str, first_half: Sequence[float] = (), **result: Any) -> RecordedTraining:
     """A training of the table's first row, after two epochs."""
     model, train = configurations_of(ROW, 0, role, train_chars=10)
-    curves = {key: {1: 9.0, 2: 8.0} for key in [*CURVE_METRICS.values(), SECONDS_METRIC]}
+    curves = {key: {1: 9.0, 2: 8.0} for key in [*TRAIN_CURVE, VAL_CURVE, *POOLED_CURVES.values(), SECONDS_CURVE]}
     return made_up_training(
         role,
         role,
         status="KILLED",
         tags={"role": role},
         configuration={"model": asdict(model), "train": asdict(train)},
-        curves={**curves, FIRST_HALF_METRIC: dict(enumerate(first_half))},
+        curves={**curves, FIRST_HALF_CURVE: dict(enumerate(first_half))},
         result=result,
     )
 
