@@ -182,7 +182,6 @@ class ModelConfig(Checked):
     @property
     def shape(self) -> str:
         """Cell, layers and hidden size as in run names: lstm-1x128, lstm-1x128-on-ngram, lstm-1x8-on-9000-ngrams."""
-        partner = "" if self.on_top_of == "nothing" else f"-on-{self.on_top_of}"
-        if self.ngrams:
-            partner = f"-on-{self.ngrams}-ngrams"
-        return f"{self.cell}-{self.num_layers}x{self.hidden_size}{partner}"
+        partner = f"{self.ngrams}-ngrams" if self.ngrams else self.on_top_of
+        on_top = "" if self.on_top_of == "nothing" else f"-on-{partner}"
+        return f"{self.cell}-{self.num_layers}x{self.hidden_size}{on_top}"

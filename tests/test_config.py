@@ -244,3 +244,8 @@ def test_a_quick_search_sets_what_is_not_given_but_neither_the_space_of_a_file_n
     assert QUICK_SEARCH.keys() - quick_search({"confirm_seeds": 2}) == {"confirm_seeds"}
     assert QUICK_SEARCH.keys() - quick_search({"space": "space.yaml"}) == {"num_layers", "hidden_size"}
     assert QUICK_SEARCH.keys() - quick_search({"minutes": 10.0}) == {"trials"}
+
+
+def test_a_shape_is_not_named_after_an_option_that_it_does_not_use():
+    assert ModelConfig(ngrams=9000).shape == "lstm-1x192"
+    assert ModelConfig(ngrams=9000, on_top_of="ngram").shape == "lstm-1x192-on-9000-ngrams"
