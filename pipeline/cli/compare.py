@@ -18,7 +18,7 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
     if "members" in result:
         return _searches_text(result, heads)
-    rows = [(FIGURES[name], *map(_number, values)) for name, values in result["figures"].items() if any(values)]
+    rows = [(FIGURES[name], *map(_number, pair)) for name, pair in result["figures"].items() if pair != [None, None]]
     rows.append(("text", *result["corpora"]))
     rows += [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
     longest = (width - max(len(row[0]) for row in rows)) // 2 - 2
@@ -50,7 +50,7 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str]) -> str:
         members.append((studies[member["search"]], member["name"], f"{member[axis.attribute]:,}", str(value), by))
     within = wrapped(
         f"Hypervolume in perplexity times decades of {axis.name}, within perplexity {perplexity:.2f} and {cost:,} "
-        f"{axis.name}, the worst of either front. Members are compared by their means over seeds."
+        f"{axis.name}, a tenth of the range beyond the worst member. Members are compared by their means over seeds."
     )
     table = text_table(("study", "member", axis.short, "validation", "dominated by"), members, left=(0, 1, 4))
     return f"{text_table(['', *heads], rows)}\n\n{table}\n\n{within}"

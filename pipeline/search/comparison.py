@@ -78,7 +78,8 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> dict[str, Any]:
             )
     axis, fronts = COSTS[results[0]["cost"]], [result["front"] for result in results]
     points = [[(log10(member[axis.attribute]), member["val_perplexity"]) for member in front] for front in fronts]
-    reference = max(x for x, _ in chain(*points)), max(y for _, y in chain(*points))
+    costs, perplexities = zip(*chain(*points), strict=True)
+    reference = _beyond(costs), _beyond(perplexities)
     members = [
         {
             "search": runs[i].id,
@@ -95,9 +96,17 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> dict[str, Any]:
         "options": _differences([{**run.options, "study_name": ""} for run in runs]),
         "cost": results[0]["cost"],
         "hypervolumes": [hypervolume(each, reference) for each in points],
-        "reference": [reference[1], round(10 ** reference[0])],  # perplexity and cost, the worst of either front
+        "reference": [reference[1], round(10 ** reference[0])],  # perplexity and cost
         "members": sorted(members, key=lambda member: member[axis.attribute]),
     }
+
+
+def _beyond(values: Sequence[float]) -> float:
+    """The reference for hypervolumes of these values: a tenth of their range beyond the worst, or 1 if all are equal.
+
+    So the ends of a front count as much as the rest of it (Ishibuchi et al. 2018, doi:10.1162/evco_a_00226).
+    """
+    return max(values) + ((max(values) - min(values)) / 10 or 1)
 
 
 def _warning(first: RecordedTraining, second: RecordedTraining) -> str:

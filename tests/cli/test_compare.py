@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import run
 from tests.made_up import SEARCH
@@ -55,7 +57,8 @@ def test_two_searches_are_compared_by_their_fronts_within_one_reference_point(st
     searched("gru", (10, 6.0), (100, 4.0))
     searched("rnn", (10, 5.0), (100, 5.0), (1000, 4.0))
     result = json.loads(run("compare", "gru", "rnn", "--json")[1])
-    assert result["hypervolumes"] == [2.0, 2.0], "two decades of MACs within perplexity 6"
+    assert result["reference"] == [pytest.approx(6.2), round(10**3.2)], "a tenth of 4 to 6, and of 10 to 1000"
+    assert result["hypervolumes"] == pytest.approx([0.2 + 1.2 * 2.2, 2 * 1.2 + 0.2 * 2.2])
     assert result["options"] == {"cell": ["gru", "rnn"]}
     dominated = {member["name"]: member["dominated_by"] for member in result["members"]}
     assert dominated == {
@@ -63,6 +66,14 @@ def test_two_searches_are_compared_by_their_fronts_within_one_reference_point(st
     }  # fmt: skip
     code, out, _ = run("compare", "gru", "rnn")
     assert (code, out.splitlines()[3].split()) == (0, ["dominated", "by", "the", "other", "1", "2"])
+
+
+@pytest.mark.parametrize(("better", "worse"), [((10, 6.0), (20, 6.0)), ((10, 5.0), (10, 6.0)), ((10, 5.0), (20, 6.0))])
+def test_of_two_fronts_of_one_member_the_better_one_has_the_larger_hypervolume(store, better, worse):
+    searched("gru", better)
+    searched("rnn", worse)
+    first, second = json.loads(run("compare", "gru", "rnn", "--json")[1])["hypervolumes"]
+    assert first > second > 0
 
 
 def test_searches_of_two_texts_are_not_compared(store):
