@@ -120,7 +120,7 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
         return {int(order): value for order, value in values.items()}
 
     tables: dict[str, Any] = {name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}
-    tables["block_costs"] = {text: by_order(costs) for text, costs in (kept.get("block_costs") or {}).items()}
+    tables["block_costs"] = {reading: by_order(costs) for reading, costs in (kept.get("block_costs") or {}).items()}
     prompts = tuple(PromptInText(**{name: each[name] for name in PROMPT_FORM}) for each in kept["prompts"])
     own = {each.name: kept[each.name] for each in fields(TextFacts) if kept.get(each.name) is not None}
     return TextFacts(**{**own, **tables, "prompts": prompts, "words": tuple(kept["words"])})

@@ -184,20 +184,20 @@ class _Answer(Sweep[AnswerRun]):
         return AnswerRun(self.run.id, findings, sentences, result)
 
     def _findings(self, results: Results) -> Findings:
-        python_ms, counted, trained = self._timed(results)
+        python_ms, by_counting, trained = self._timed(results)
         runs = {
             model: [result["run_id"] for result in of_model] for model, of_model in zip(trained, results, strict=True)
         }
         (network,) = (each for each in trained if each.family == "text" and each.text_chars == self.corpus.train_chars)
         on_top = [each for each in trained if each.family == "on top"][-1]
         text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        networks, largest = ([model_loader(id)() for id in runs[each]] for each in (network, on_top))
+        networks, largest = ([model_loader(run_id)() for run_id in runs[each]] for each in (network, on_top))
         adaptive, milliseconds = adaptive_bits(self.corpus, networks)
         bits = adaptive | bits_of_systems(self.corpus, networks, largest)
-        single = counted[self.corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
-        known = {"network": network, "n-grams": counted[-1], "on top": on_top}
+        single = by_counting[self.corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
+        known = {"network": network, "n-grams": by_counting[-1], "on top": on_top}
         systems = system_models(known, single, bits, milliseconds, vocab_size)
-        findings = Findings(self.corpus.label, counted, trained, (), systems, compared(bits), python_ms)
+        findings = Findings(self.corpus.label, by_counting, trained, (), systems, compared(bits), python_ms)
 
         test, ngrams, rivals = self.corpus.split("stream", "test"), list(ngrams_of(text, vocab_size, LONGEST)), []
         for each in findings.by_size:
@@ -229,10 +229,10 @@ class _Answer(Sweep[AnswerRun]):
         loads = {shape: model_loader(by_seed[0]["run_id"]) for shape, by_seed in zip(shapes, results, strict=True)}
         smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
         python_ms, *times = generation_ms_per_char([lambda: smallest, *ngrams, *loads.values()])
-        counted = tuple(map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds))
+        by_counting = tuple(map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds))
         ms_per_char = dict(zip(loads, times[len(ngrams) :], strict=True))
         trained = (
             network_row(each, of_model, ms_per_char[each.model.shape])
             for each, of_model in zip(self.plan, results, strict=True)
         )
-        return python_ms, counted, tuple(trained)
+        return python_ms, by_counting, tuple(trained)

@@ -81,8 +81,8 @@ def reproduce(
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
     identity = step_key(STAGE, {"quick": quick, "recipe": RECIPE, **corpus_keys(corpus)})
-    refusal = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
-    with earlier_command(STAGE, "reproduction", identity, refusal) as earlier:
+    busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
+    with earlier_command(STAGE, "reproduction", identity, busy) as earlier:
         sweep = _Reproduction(config, quick, check, rows, corpus, earlier, say)
         workers = sweep.workers(config.workers)
         tags = {"reproduction": identity, "reproduction.quick": str(quick).lower(), **corpus_tags(corpus)}

@@ -41,6 +41,18 @@ def tracked_files() -> list[Path]:
     return [path for line in listed.splitlines() if (path := ROOT / line).is_file() and not path.is_symlink()]
 
 
+def test_no_local_name_hides_what_its_module_imports():
+    for path in [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]:
+        module = ast.parse(path.read_text())
+        imports = [each for each in module.body if isinstance(each, ast.Import | ast.ImportFrom)]
+        imported = {name.asname or name.name for each in imports for name in each.names}
+        functions = [each for each in ast.walk(module) if isinstance(each, ast.FunctionDef)]
+        nodes = [node for function in functions for node in ast.walk(function)]
+        arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
+        local = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        assert not imported & (arguments | local), path
+
+
 # --- MLproject -------------------------------------------------------------------------------------------------------
 
 

@@ -126,10 +126,10 @@ def _read(path: str) -> dict[str, Any]:
     """
     text = read_small(path, "--space", LARGEST_FILE)
     try:
-        fields = yaml.BaseLoader(text).get_single_data()
+        found = yaml.BaseLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
-    lines = fields.items() if isinstance(fields, dict) else ()
+    lines = found.items() if isinstance(found, dict) else ()
     choices = {name: values if isinstance(values, list) else [values] for name, values in lines}
     if not choices or not all(isinstance(value, str) for values in choices.values() for value in values):
         raise InputError(f"--space {path} must hold lines such as `hidden_size: 8..256`")
