@@ -97,7 +97,7 @@ def text_costs(
         if model.vocab_size >= LARGE_VOCABULARY:
             model = with_row_lookup(model)
         for starts in torch.arange(0, predicted, row).split(rows):
-            state = _state_at(model, ids, starts, context)
+            state = _state_at(model, ids, starts, min(context, row))
             at = (starts[:, None] + torch.arange(row)).clamp(max=predicted - 1)
             logits, _ = model(ids[at].to(device), state)
             first, last = int(starts[0]), min(int(starts[-1]) + row, predicted)

@@ -95,12 +95,12 @@ def test_logits_that_are_too_large_are_scaled_back(factor, expected):
 
 
 @each_cell
-@pytest.mark.parametrize(("row", "context"), [(10, 0), (10, 4), (10, 10)])
+@pytest.mark.parametrize(("row", "context"), [(10, 0), (10, 4), (10, 10), (10, 25)])
 def test_each_row_is_read_after_the_characters_before_it_and_no_others(cell, row, context):
     model, ids = small_model(cell), some_ids(95)
     nats = 0.0
     for start in range(0, len(ids) - 1, row):
-        before = max(0, start - context)
+        before = max(0, start - min(context, row))
         with_context = nats_in_one_go(model, ids[before : min(start + row, len(ids) - 1) + 1])
         nats += with_context - (nats_in_one_go(model, ids[before : start + 1]) if start > before else 0)
     assert score_text(model, ids, row, context).nats == pytest.approx(nats, rel=1e-5)
