@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from re import findall, sub
 from textwrap import wrap
 
+import wcwidth
+
 
 def plain(text: str) -> str:
     """Escape a text, such as a name or a prompt, as one line of Markdown."""
@@ -29,10 +31,10 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> str:
     """A plain-text table; columns are right-aligned except those whose index is in ``left``."""
     lines = [heads, *rows] if heads else list(rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(wcwidth.width, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if number in left else cell.rjust(width)
+            wcwidth.ljust(cell, width) if number in left else wcwidth.rjust(cell, width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ).rstrip()
         for cells in lines

@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from textwrap import fill
-from unicodedata import east_asian_width
+
+import wcwidth
 
 LONGEST_LINE, SHORTEST_LINE = 112, 40  # columns
 
@@ -30,15 +31,6 @@ def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
     )
 
 
-def columns_of(text: str) -> int:
-    """The columns that a text takes on a terminal: East Asian wide characters take two."""
-    return sum(1 + _is_wide(character) for character in text)
-
-
-def _is_wide(character: str) -> bool:
-    return east_asian_width(character) in ("W", "F")
-
-
 def in_lines(characters: Iterable[str], width: int) -> Iterator[str]:
     """Wrap a text that arrives character by character at ``width`` columns; yields it word by word."""
     column, gap = 0, ""
@@ -49,18 +41,18 @@ def in_lines(characters: Iterable[str], width: int) -> Iterator[str]:
         elif word.isspace():
             gap += word
         else:
-            if column and column + len(gap) + columns_of(word) > width:
+            if column and column + len(gap) + wcwidth.width(word) > width:
                 yield "\n"
                 column, gap = 0, ""
             yield gap + word
-            column, gap = column + len(gap) + columns_of(word), ""
+            column, gap = column + len(gap) + wcwidth.width(word), ""
 
 
 def _words(characters: Iterable[str], width: int) -> Iterator[str]:
     """Split into single spaces, single wide characters, and words of at most ``width`` characters."""
     word = ""
     for character in characters:
-        is_apart = character.isspace() or _is_wide(character)
+        is_apart = character.isspace() or wcwidth.width(character) == 2
         if word and (is_apart or len(word) == width):
             yield word
             word = ""
@@ -77,4 +69,4 @@ def side_by_side(left: str, right: str, width: int) -> str:
     column = (width - len(GAP)) // 2
     texts = ["".join(in_lines(text, column)).split("\n") for text in (left, right)]
     rows = zip_longest(*texts, fillvalue="")
-    return "\n".join(f"{a}{' ' * (column - columns_of(a))}{GAP}{b}".rstrip() for a, b in rows)
+    return "\n".join(f"{wcwidth.ljust(a, column)}{GAP}{b}".rstrip() for a, b in rows)
