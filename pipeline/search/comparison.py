@@ -1,13 +1,13 @@
 """Compare two recorded trainings, or the fronts of two searches: the options in which they differ and their figures."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress
 from math import log10
 from typing import Any
 
 from pipeline.config import COSTS
 from pipeline.errors import InputError
-from pipeline.support.pareto import dominators, hypervolume
+from pipeline.support.pareto import dominates, hypervolume
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.references import described, find, training_behind
@@ -27,11 +27,6 @@ FIGURES = {  # metric -> label, in the order of the table
     "speed/train_seconds": "seconds of training",
     "speed/chars_per_second": "characters per second",
 }
-
-MEMBER = (  # of a search's front, in the result
-    *("name", "macs_per_char", "stored_numbers"),
-    *("val_perplexity", "val_perplexity_low", "val_perplexity_high", "test_perplexity", "run_ids"),
-)
 
 
 def compare(*references: str) -> dict[str, Any]:
@@ -83,11 +78,11 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> dict[str, Any]:
     members = [
         {
             "search": runs[i].id,
-            **{name: member.get(name) for name in MEMBER},
-            "dominated_by": [fronts[1 - i][j]["name"] for j in better],
+            **member,
+            "dominated_by": [other["name"] for other in compress(fronts[1 - i], better)],
         }
         for i in (0, 1)
-        for member, better in zip(fronts[i], dominators(points[i], points[1 - i]), strict=True)
+        for member, better in zip(fronts[i], dominates(points[1 - i], points[i]).T, strict=True)
     ]
     return {
         "run_ids": [run.id for run in runs],

@@ -3,27 +3,25 @@
 Shapes: N points.
 """
 
-from collections.abc import Sequence
-from math import inf
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Point = tuple[float, float]
+
+def dominates(points: ArrayLike, others: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each of the points (M, 2) dominates each of the others (N, 2): a mask (M, N).
+
+    A point dominates another if it is greater in neither objective and less in one, so equal points do not.
+    """
+    first = np.asarray(points, dtype=np.float64).reshape(-1, 1, 2)
+    second = np.asarray(others, dtype=np.float64).reshape(1, -1, 2)
+    mask: NDArray[np.bool_] = np.logical_and(np.all(first <= second, axis=2), np.any(first < second, axis=2))
+    return mask
 
 
 def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
-    """Mask (N,) of the points on the front; a point with infinite y is not on it.
-
-    A point is dominated by another that is no greater in either objective and less in one. Equal points don't dominate
-    each other: both are on the front, or neither is.
-    """
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    mask, last = np.zeros(len(x), dtype=np.bool_), (-inf, inf)  # the last member: the lowest y so far
-    for i in np.lexsort((y, x)):
-        if y[i] < last[1]:
-            last = (x[i], y[i])
-        mask[i] = y[i] < inf and (x[i], y[i]) == last
+    """Mask (N,) of the points on the front: those with finite y that no other dominates."""
+    points = np.stack([np.asarray(x), np.asarray(y)], axis=1)
+    mask: NDArray[np.bool_] = np.isfinite(points[:, 1]) & ~np.any(dominates(points, points), axis=0)
     return mask
 
 
@@ -38,11 +36,6 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
     x = np.minimum(x, reference[0])
     height = np.maximum(reference[1] - np.minimum.accumulate(y), 0.0)
     return float((height * np.diff(x, append=reference[0])).sum())
-
-
-def dominators(points: Sequence[Point], others: Sequence[Point]) -> list[list[int]]:
-    """For each point the indices of the others that dominate it: greater in neither objective, less in one."""
-    return [[i for i, (a, b) in enumerate(others) if a <= x and b <= y and (a, b) != (x, y)] for x, y in points]
 
 
 def knee(points: ArrayLike) -> int:

@@ -29,7 +29,7 @@ from urllib3 import HTTPResponse
 
 from models.config import ConfigError
 from models.decoding import Decoding
-from pipeline.cli.compare import comparison_text
+from pipeline.cli.runs import comparison_text
 from pipeline.cluster.pool import DaskPool, _Running
 from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError

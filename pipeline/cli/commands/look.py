@@ -53,7 +53,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     hypervolume of both within one reference point, and which members dominate which. FIRST and SECOND are runs (ids or
     their first characters, latest, latest~1, names), picks (@knee, @STUDY-knee), or the names of two studies.
     """
-    from pipeline.cli.compare import comparison_text
+    from pipeline.cli.runs import comparison_text
     from pipeline.search import comparison
 
     result = comparison.compare(first, second)
@@ -78,12 +78,12 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     Of the finished trainings on one text, names the best with at most --max-macs, or the cheapest with at most
     --max-perplexity (and --max-macs).
     """
-    from pipeline.cli.recommend import sentence
+    from pipeline.cli.runs import recommendation_text
     from pipeline.search.recommendation import recommended
 
     result = recommended(corpus, max_macs, max_perplexity)
     next_command = "" if as_json else sample_command(result["run_id"])
-    show(result, as_json, f"{sentence(result)}\nrun {result['run_id']}\n  {next_command}")
+    show(result, as_json, f"{recommendation_text(result)}\nrun {result['run_id']}\n  {next_command}")
 
 
 @click.command(cls=LabCommand)
