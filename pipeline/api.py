@@ -49,8 +49,8 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import settings_kept
+from pipeline.training.memory import configurations_for
 from pipeline.training.metrics import SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
-from pipeline.training.timing import configurations_for
 
 __all__ = [
     "ConfigError",
@@ -133,8 +133,8 @@ def train(
         corpus: A text: the path of a UTF-8 file, an https address, "time-machine", "tiny-shakespeare" or "python-docs".
             "auto" is The Time Machine, or python-docs if that can't be downloaded.
         cell, num_layers, hidden_size, epochs, **options: The fields of CorpusConfig, ModelConfig and TrainConfig, such
-            as alphabet="raw", preset="best", budget_seconds=60 or seed=1. None stands for the preset's value, which
-            depends on the text, the shape and the budget.
+            as alphabet="raw", preset="best" or seed=1. None stands for the preset's value, which depends on the text,
+            the shape and the budget.
         like: A run, a study or a pick ("@knee"), whose shape and recipe are taken where no option is given.
 
     Returns the model of the best epoch, by validation perplexity. Raises ConfigError for an option that is not allowed,
@@ -407,11 +407,13 @@ def _picture(run_id: str, path: str) -> Picture:
 def search(corpus: Text = "auto", *, trials: int | None = None, quick: bool = False, **options: Any) -> "Search":
     """Search cell, layers and hidden size for low perplexity at low cost, as ``tmlm search`` does.
 
-    Trains in worker processes. The same call again resumes a study that was interrupted, or returns its result.
+    Trains in worker processes. The same call again searches on, until as many ``trials`` are complete or for its
+    ``minutes``.
 
     Args:
         corpus: A text, as for ``train``.
-        trials: Complete trials in total, including those of earlier calls; by default what ``minutes`` buy.
+        trials: Complete trials in total, including those of earlier calls; by default, trials are started for 10
+            minutes, or for as many as ``minutes`` says.
         quick: Take a first look at small models, in about a minute on two cores: every option that is left out has the
             value that ``tmlm search --quick`` gives it.
         **options: The fields of SearchConfig and CorpusConfig. A range is "8..64"; a choice is "8,16" or [8, 16].

@@ -71,9 +71,6 @@ class TrainConfig(Checked):
     budget_chars: int = option(
         8_500_000, help="Characters to train on if --epochs is auto (not used by --preset report).", **preset_from(1)
     )
-    budget_seconds: float = setting(
-        0.0, help="Seconds to train for, converted to --budget-chars by timing some steps.", **preset_from(0, 1e9)
-    )
     train_chars: int = setting(0, help="Train on the last N characters of the training split only (0: all).", low=0)
     max_seconds: float = option(
         0.0,
@@ -140,7 +137,7 @@ class ReproduceConfig(Checked):
     workers: int | None = workers_option()
 
 
-USUAL_MINUTES = 10.0  # that 2 cores take for The Time Machine, with the whole budget of every network
+USUAL_MINUTES = 10.0  # of an answer with the whole budget of every network, and of a search without --trials
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,8 @@ class AnswerConfig(Checked):
     seeds: int = option(3, help="Trainings of each network, with seeds 0, 1, ...", low=1, high=1000)
     minutes: float = option(
         USUAL_MINUTES,
-        help="Approximate duration on 2 cores; the characters that each network trains on are proportional to it.",
+        help="Scales what each network reads: the default one 850,000 characters a minute. 10 take 10 to 20 minutes on "
+        "2 cores.",
         above=0,
         high=100_000,
     )
@@ -264,7 +262,6 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     given = {name: value for name, value in options.items() if value is not None}
     for config in (ModelConfig, TrainConfig):
         config(**{f.name: given[f.name] for f in fields(config) if f.name in given})  # only to check the values
-    _check_budget(given)
     own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
     read_chars = min(train_chars, given.get("train_chars") or train_chars)
     values = {**own, **preset_values(given, read_chars), **given}
@@ -285,25 +282,23 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     return model, train
 
 
-def _check_budget(given: Mapping[str, Any]) -> None:
-    """Raise ConfigError for budget_seconds with an option that it replaces, or with a preset of fixed length."""
-    if not (seconds := given.get("budget_seconds")):
-        return
-    for other in ("epochs", "budget_chars"):
-        if other in given:
-            raise ConfigError("budget_seconds", f"is {seconds:g}, which sets how much is read", (other, "auto"))
-    if given.get("preset") == "report":
-        raise ConfigError("budget_seconds", f"is {seconds:g}, but the report's epochs are fixed", ("preset", "stream"))
-
-
 def model_identity(model: ModelConfig) -> dict[str, Any]:
     """A model's fields in identities, without the number of n-grams if it is not limited."""
     return {name: value for name, value in asdict(model).items() if name != "ngrams" or value}
 
 
+def train_identity(train: Mapping[str, Any]) -> dict[str, Any]:
+    """A training's options in identities, those of a TrainConfig or of a record.
+
+    Earlier versions had ``budget_seconds``, which they converted to budget_chars. It is 0 in every identity, so that
+    digests keep their values.
+    """
+    return {**train, "budget_seconds": 0.0}
+
+
 def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str:
     """A digest of what a training computes, without its seed: equal for two seeds of one configuration."""
-    computed = {name: value for name, value in asdict(train).items() if name not in NOT_COMPUTED}
+    computed = {name: value for name, value in train_identity(asdict(train)).items() if name not in NOT_COMPUTED}
     inputs = [model_identity(model), computed, RECIPE[train.preset], corpus_sha256]
     from hashlib import sha256  # not at the top: `tmlm --help` does without it
 
@@ -339,14 +334,16 @@ class SearchConfig(Checked):
         "auto",
         help="Name of the study; an existing one is resumed. auto: search-TEXT, or with --quick quick-TEXT.",
     )
-    minutes: float = option(
-        10.0,
-        help="Approximate duration of a new study on these workers, which fixes its trials; more minutes extend it.",
+    minutes: float | None = option(
+        None,
+        help="No trial starts after this many minutes of the command; trials under way and the confirmations follow. "
+        "auto: 10, or no limit with --trials.",
+        preset=True,
         above=0,
         high=100_000,
     )
     trials: int | None = option(
-        None, help="Complete trials in total; auto: what --minutes buy, as timed once.", **preset_from(1, 1_000_000)
+        None, help="Complete trials of the study in total; auto: no limit.", **preset_from(1, 1_000_000)
     )
     epochs: int | None = option(
         None,
@@ -392,6 +389,11 @@ class SearchConfig(Checked):
         if self.budget_macs and self.cost != "macs":
             raise ConfigError("budget_macs", f"is {self.budget_macs}, and another cost is searched", ("cost", "macs"))
 
+    @property
+    def minutes_limit(self) -> float:
+        """Minutes of a command after which no trial starts; inf: no limit."""
+        return self.minutes or (inf if self.trials else USUAL_MINUTES)
+
 
 QUICK_SEARCH: dict[str, Any] = {  # about a minute on two cores for The Time Machine
     "trials": 12,
@@ -403,7 +405,7 @@ QUICK_SEARCH: dict[str, Any] = {  # about a minute on two cores for The Time Mac
 
 
 def quick_search(given: Iterable[str]) -> dict[str, Any]:
-    """The options that --quick sets beside the given ones: not the space of a file, nor trials that minutes buy."""
+    """The options that --quick sets beside the given ones: not the space of a file, nor trials beside minutes."""
     decided = set(given)
     if "space" in decided:
         decided |= {"num_layers", "hidden_size"}

@@ -52,7 +52,7 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
     """Compose pictures without drawing and labelling them, and sample 20 characters instead of 300;
     record no page with the model.
 
-    That saves a third of the time of a tiny training. Estimates time a few steps instead of a quarter of a second.
+    That saves a third of the time of a tiny training.
     """
     patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: PNG)
     for figures in ("pipeline.search.figures", "pipeline.answer.figures"):
@@ -60,7 +60,6 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
     for stage in ("main", "search"):
         patch.setattr(f"pipeline.stages.{stage}.record_page", lambda run_id: None)
-    patch.setattr("pipeline.training.timing.TIMED_SECONDS", 0.0)
 
 
 def leave_out_the_served_model(patch: pytest.MonkeyPatch) -> None:

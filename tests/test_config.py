@@ -92,7 +92,7 @@ def test_no_message_names_an_option_that_only_python_has():
 OVERRIDES: dict[str, Any] = {
     "cell": "gru", "num_layers": 2, "hidden_size": 8, "equations": "torch", "initialisation": "torch", "residual": True,
     "dropout": 0.11, "output_dropout": 0.12, "recurrent_dropout": 0.13, "epochs": 3, "budget_chars": 1234,
-    "budget_seconds": 5.0, "batch_size": 7, "sequence_length": 9, "optimizer": "adamw", "learning_rate": 0.15,
+    "batch_size": 7, "sequence_length": 9, "optimizer": "adamw", "learning_rate": 0.15,
     "schedule": "cosine", "weight_decay": 0.16, "own_loss": 0.19, "calibrate": False, "clip": 0.17, "average": 0.18,
     "patience": 2, "threads": 2, "max_seconds": 3.0, "sample_every": 4,
 }  # fmt: skip
@@ -101,7 +101,7 @@ DECIDE_DEFAULTS = ("cell", "num_layers", "hidden_size", "epochs", "budget_chars"
 
 @pytest.mark.parametrize("preset", get_args(PresetName))
 def test_what_the_user_gives_overrides_the_preset_and_nothing_else(preset):
-    refused = {"report": ("budget_seconds", "own_loss"), "report-text": ("own_loss",)}.get(preset, ())
+    refused = ("own_loss",) if preset.startswith("report") else ()
     for name, value in OVERRIDES.items():
         if name in DECIDE_DEFAULTS or name in refused:
             continue
@@ -140,9 +140,6 @@ def test_none_is_as_the_preset_says_and_a_precision_that_is_given_is_kept(preset
         ({"own_loss": 0.5}, "own_loss"),
         ({"ngrams": 5000}, "ngrams"),
         ({"preset": "report", "batch_size": 0}, "batch_size"),
-        ({"budget_seconds": 60.0, "epochs": 3}, "budget_seconds"),
-        ({"budget_seconds": 60.0, "budget_chars": 10**6}, "budget_seconds"),
-        ({"budget_seconds": 60.0, "preset": "report"}, "budget_seconds"),
     ],
 )
 def test_what_a_preset_does_not_have_is_refused(options, field):
@@ -237,6 +234,11 @@ def test_the_report_preset_trains_the_reports_models_by_the_books_protocol(imple
     assert (train.optimizer, train.schedule, train.weight_decay, train.clip) == ("sgd", "constant", 0.0, 1.0)
     assert (train.batch_size, train.sequence_length) == (1024, 32)
     assert (train.average, train.patience, train.max_seconds, train.precision) == (0.0, 0, 0.0, "fp32")
+
+
+def test_a_search_has_ten_minutes_unless_trials_or_minutes_are_given():
+    given: list[dict[str, Any]] = [{}, {"trials": 5}, {"minutes": 3.0}, {"trials": 5, "minutes": 3.0}]
+    assert [SearchConfig(**each).minutes_limit for each in given] == [10, inf, 3, 3]
 
 
 def test_a_quick_search_sets_what_is_not_given_but_neither_the_space_of_a_file_nor_the_trials_of_minutes():

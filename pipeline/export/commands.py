@@ -31,8 +31,7 @@ def train_command(training: RecordedTraining) -> str:
     for field in (*fields(ModelConfig), *fields(TrainConfig)):
         value = {**model, **train}.get(field.name)
         is_preset = field.metadata.get("preset") and field.name not in NOT_COMPUTED
-        was_converted = field.name == "budget_seconds"  # to budget_chars
-        if not field.metadata or value is None or was_converted or not (is_preset or value != field.default):
+        if not field.metadata or value is None or not (is_preset or value != field.default):
             continue
         options[field.name] = value
         if not field.metadata.get("python_only"):
@@ -48,7 +47,7 @@ def train_command(training: RecordedTraining) -> str:
 def search_command(search: RecordedRun, training: RecordedTraining) -> str:
     """The ``tmlm search`` command that repeats a study, to which ``training`` belongs, with its non-default options."""
     own = changed_options(search)
-    own.pop("minutes", None)  # bought the trials
+    own.pop("minutes", None)  # of the first command; the trials are those of all
     return _command("search", {"study_name": search.study, **_text_options(training), **own})
 
 

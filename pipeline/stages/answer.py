@@ -29,7 +29,7 @@ from pipeline.answer.systems import (
     rival,
     system_models,
 )
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity
+from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
@@ -78,7 +78,7 @@ def answer(
     """
     corpus = load_corpus(corpus_config)
     plan = planned(corpus.train_chars, config.minutes)
-    trained = [[each.family, model_identity(each.model), asdict(each.train)] for each in plan]
+    trained = [[each.family, model_identity(each.model), train_identity(asdict(each.train))] for each in plan]
     inputs = {"plan": trained, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
     identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
@@ -93,7 +93,7 @@ def answer(
 class _Answer(Sweep[AnswerRun]):
     """The trainings of one answer, and the conclusions from them; ``earlier`` is its run if it was started before."""
 
-    preset, last_phase, closing_seconds = "stream", "comparing with n-grams", 80.0
+    preset, last_phase = "stream", "comparing with n-grams"
 
     def __init__(
         self,
@@ -113,8 +113,7 @@ class _Answer(Sweep[AnswerRun]):
         for seed in range(config.seeds):
             for number, each in enumerate(self.plan):
                 task = self.task("answer", number, each.model, replace(each.train, seed=seed), {"family": each.family})
-                wanted = {"model": model_identity(task.model), "train": asdict(task.train)}
-                same = [run for run in trained if run.id in models and wanted.items() <= run.configuration.items()]
+                same = [run for run in trained if run.id in models and task.is_of(run.configuration)]
                 if same:
                     self._results[number, seed] = same[-1].result
                 else:
@@ -122,8 +121,9 @@ class _Answer(Sweep[AnswerRun]):
 
     def train(self) -> None:
         """Train what is missing, the longest trainings first."""
+        self.waiting.sort(key=self.work, reverse=True)
         done = f" ({len(self._results)} are done)" if self._results else ""
-        self.train_waiting(f"{counted(len(self.waiting), 'training')}{done}", len(self._results), longest_first=True)
+        self.train_waiting(f"{counted(len(self.waiting), 'training')}{done}", len(self._results))
 
     def take(self, task: TrainingTask, outcome: Outcome) -> None:
         """Keep a result. Raises the exception of a training, and TmlmError for one that was lost again."""
@@ -154,7 +154,6 @@ class _Answer(Sweep[AnswerRun]):
             "train_characters": self.corpus.train_chars,
             "seeds": self.config.seeds,
             "minutes": seconds / 60,
-            "minutes_expected": self.minutes_expected,
             "sentences": sentences,
             **asdict(findings),
             "test_perplexity": {name: asdict(each) for name, each in mean.items()},
@@ -179,7 +178,7 @@ class _Answer(Sweep[AnswerRun]):
         self.run.picture("plots/costs.png", figures.costs_picture(findings), "summary")
         self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
-        duration = measured_duration(seconds, self.minutes_expected)
+        duration = measured_duration(seconds)
         self.run.note(f"{answer_note(findings, sentences)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return AnswerRun(self.run.id, findings, sentences, result)
 

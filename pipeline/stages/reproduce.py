@@ -109,7 +109,7 @@ def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Ro
 class _Reproduction(Sweep[ReproductionRun]):
     """The trainings of a reproduction and its report; ``earlier`` is its run if it was started before."""
 
-    preset, last_phase, closing_seconds = "report", "writing the report", 5.0
+    preset, last_phase = "report", "writing the report"
 
     def __init__(
         self,
@@ -176,7 +176,6 @@ class _Reproduction(Sweep[ReproductionRun]):
             "whole": whole,
             "failed": self._failures,
             "minutes": seconds / 60,
-            "minutes_expected": self.minutes_expected,
         }
         counts = words_counted(each for each in verdicts if each.statement.basis == "training")
         figures = {name: float(counts[word]) for word, name in COUNTS.items()}
@@ -184,7 +183,7 @@ class _Reproduction(Sweep[ReproductionRun]):
         self.run.constants(figures)
         self.run.json(recorded.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
         note = reproduction_note(reproduction, verdicts, held)
-        self.run.note(f"{note}\n\n{measured_duration(seconds, self.minutes_expected)}")
+        self.run.note(f"{note}\n\n{measured_duration(seconds)}")
         done = replace(done, result=result)
         if self.check and (failed := refusal(held, self._failures)):
             raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)

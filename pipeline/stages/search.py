@@ -1,12 +1,12 @@
-"""The stage ``search``: estimate the duration, run the trials, confirm the picks of their front, and register them.
+"""The stage ``search``: run the trials, confirm the picks of their front, and register them.
 
 The function that makes the pool of workers is a parameter of ``search``, so that a test can train in its own process.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import log10
-from random import Random
+from math import inf, log10
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -14,19 +14,17 @@ from threadpoolctl import threadpool_limits
 from models.complexity import ngram_macs_per_char
 from models.ngram import ngram_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig
-from pipeline.errors import TmlmError
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import check_store, with_study_name
-from pipeline.search.study.samplers import draw
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, Search
 from pipeline.search.summary import Findings, search_note
 from pipeline.stages.page import record_page
 from pipeline.stages.sweep import Sweep, models_of
-from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
+from pipeline.stages.tasks import Role, TaskKey, TrainingTask, train_in_processes
 from pipeline.support.drawing import cell_style
 from pipeline.support.markdown import plain
 from pipeline.support.pareto import hypervolume
@@ -44,12 +42,8 @@ from pipeline.tracking.ui.links import link_to_search, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.summary import COMPARED, COST_NAMES, YOURS
-from pipeline.training.timing import generation_ms_per_char, queue_seconds
+from pipeline.training.timing import generation_ms_per_char
 
-ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
-PICK_QUANTILES = (0.95, 0.75, 0.5)  # of their durations, which are expected of @best, @small and @knee
-FEWEST_TRIALS = 3  # that --minutes buy
-USUAL_TRIALS = 24  # with fewer than half of them, the user is told how many minutes these take
 PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
@@ -95,7 +89,7 @@ def search(
             attributes.set_of_study(study.study, attributes.PARENT, run.id)
             view = views.search(config.study_name, corpus.label, run.id)
             store.tag_experiment(run.store.experiment_id, dict([view.tag]))
-            options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS} | {"trials": study.trials}
+            options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS}
             run.tags({f"latest.{name}": "auto" if value is None else value for name, value in options.items()})
             run.yaml("space.yaml", space.as_texts())
             study.describe(recorded_link(run.id), "This search is not finished.")
@@ -109,7 +103,7 @@ def search(
 class _SearchSweep(Sweep[SearchRun]):
     """The trials of a search, the confirmations of their picks, and the conclusion."""
 
-    last_phase, closing_seconds = "recording the result", 8.0
+    last_phase = "recording the result"
 
     def __init__(self, study: Search, say: Callable[[str], None]) -> None:
         config = study.config
@@ -119,16 +113,14 @@ class _SearchSweep(Sweep[SearchRun]):
         self.preset = config.preset
         self.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
-        self._mean_seconds = 1.0  # of a training; replaced by the estimate, as the next
-        self._picks_seconds = [1.0] * len(PICK_QUANTILES)
         self._done = 0  # complete trials
 
     def train(self) -> None:
         """Run the trials, and confirm their picks."""
+        self._announce()
+        self.run.params({"max_perplexity": f"{self.search.max_perplexity:.4g}"})
         with threadpool_limits(1, user_api="blas"):  # the sampler's matrices are small: more threads would only spin
             try:
-                if self.search.minutes_to_plan or self.search.trials > len(self.results.complete()):
-                    self._estimate()
                 self._train_trials()
                 self._confirm()
             except BaseException:
@@ -136,63 +128,39 @@ class _SearchSweep(Sweep[SearchRun]):
                     self.search.put_back()
                 raise
 
-    def _estimate(self) -> None:
-        """Fix the number of trials, from the duration of random configurations, and announce the search."""
-        search, config, random = self.search, self.config, Random(self.config.seed)
-        drawn = [draw(search.space, random) for _ in range(ESTIMATE_DRAWS)]
-        affordable = list(filter(search.can_afford, drawn)) or drawn[:1]
-        configurations = [search.configs_of(parameters, config.seed) for parameters in affordable]
-        self.time_steps(configurations)
-        seconds = sorted(self.expected_seconds(*configuration) for configuration in configurations)
-        self._mean_seconds = sum(seconds) / len(seconds)
-        self._picks_seconds = [seconds[int(quantile * (len(seconds) - 1))] for quantile in PICK_QUANTILES]
-        confirming = queue_seconds(self._confirmations_left(), self.pool.count)
-        if minutes := search.minutes_to_plan:
-            if self._calibration is None:
-                raise TmlmError("every process that timed steps was lost, so give --trials N in place of --minutes")
-            affordable_trials = round((60 * minutes - confirming) * self.pool.count / self._mean_seconds)
-            search.plan(max(affordable_trials, FEWEST_TRIALS))
-        else:
-            search.plan(0)
-        self.run.tags({"latest.trials": search.trials})
-        self.run.params({"trials": search.trials, "max_perplexity": f"{search.max_perplexity:.4g}"})
-
-        complete = len(self.results.complete())
-        left, done = max(0, search.trials - complete), f" ({complete} are done)" if complete else ""
-        self.announce(
-            f"{counted(left, 'trial')}{done} and the confirmations of their picks",
-            (queue_seconds([self._mean_seconds] * left, self.pool.count) + confirming) / 60,
-            f"Study {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}",
-        )
-        if minutes and search.trials < USUAL_TRIALS / 2:
-            enough = (USUAL_TRIALS * self._mean_seconds / self.pool.count + confirming) / 60
-            self.say(f"That is a small front: {USUAL_TRIALS} trials take about {enough:.0f} min (--minutes)")
-
-    def _confirmations_left(self) -> list[float]:
-        """The expected seconds of the confirmations of the picks, without as many as are done."""
-        return (self._picks_seconds * (self.config.confirm_seeds - 1))[len(self.results.confirmations) :]
+    def _announce(self) -> None:
+        """Tell the user what follows, and where it is recorded."""
+        config, complete = self.config, len(self.results.complete())
+        what = counted(max(0, config.trials - complete), "trial") if config.trials else "Trials"
+        done = f" ({complete} are done)" if complete else ""
+        within = f" that start within {config.minutes_limit:g} minutes" if config.minutes_limit < inf else ""
+        where = f"Study {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
+        self.say(f"{what}{within}{done}, then the confirmations of their picks\n{where}")
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
         colour = cell_style(proposal.model.cell).colour
         return self.task(role, *proposal, {"trial": str(proposal.number), "mlflow.runColor": colour})
 
     def _train_trials(self) -> None:
-        """Train until enough trials are complete, or the sampler has nothing new to propose."""
-        search = self.search
+        """Train until enough trials are complete, time is up, or the sampler has nothing new to propose."""
+        search, limit = self.search, 60 * self.config.minutes_limit
 
         def next_task() -> TrainingTask | None:
-            if search.is_exhausted:
+            if search.is_exhausted or time.monotonic() - self.began >= limit:
                 return None
             proposal = search.next_task(self.pool.running)
             return None if proposal is None else self._task("trial", proposal)
 
-        def seconds_ahead() -> float:
-            left = search.trials - self._done - self.pool.running
-            return max(0, left) * self._mean_seconds + sum(self._confirmations_left())
+        def show(shares: Mapping[TaskKey, float]) -> None:
+            share = (time.monotonic() - self.began) / limit
+            if share < 1:
+                self.bar.show(max(share, self._done / search.trials))
+            else:
+                self.bar.phase("the last trials")
 
         self.bar.phase()
         self._show()
-        self.run_tasks(next_task, seconds_ahead)
+        self.run_tasks(next_task, show)
         if search.is_exhausted:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
 
@@ -214,7 +182,8 @@ class _SearchSweep(Sweep[SearchRun]):
         """Show the progress so far, and record it after each trial, for the curves on the run's page."""
         before, values = self._done, [trial.values for trial in self.results.complete()]
         self._done = len(values)
-        done, best = f"{self._done}/{self.search.trials}", min((perplexity for perplexity, _ in values), default=None)
+        best = min((perplexity for perplexity, _ in values), default=None)
+        done = f"{self._done}/{self.config.trials}" if self.config.trials else f"{self._done}"
         self.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self._done == before:
             return
@@ -272,8 +241,6 @@ class _SearchSweep(Sweep[SearchRun]):
             "corpus_sha256": corpus.corpus_sha256,
             **counts,
             "minutes": seconds / 60,
-            "minutes_expected": self.minutes_expected,
-            "minutes_planned": self.search.planned_minutes,
             "hypervolume": evaluated.hypervolume,
             "max_perplexity": self.search.max_perplexity,
             "front": [_row(point) for point in evaluated.front],
@@ -294,6 +261,7 @@ class _SearchSweep(Sweep[SearchRun]):
             texts: list[str] = recorded.read_result(best.candidate.run_id, "train").get("texts", [])
             sample = max(texts, key=len, default="")
         self.run.constants(metrics)
+        self.run.tags({"latest.trials": counts["trials"]})
         self.run.json(recorded.RESULT_FILE, result)
 
         def name_with_trial(point: FrontPoint) -> str:
@@ -306,7 +274,7 @@ class _SearchSweep(Sweep[SearchRun]):
         found = (evaluated, chosen, registered, counts, self._remarks(), compared)
         done = SearchRun(*found, run_id=self.run.id, config=config, result=result)
         self.search.describe(recorded_link(self.run.id), search_note(done, name_with_trial))
-        duration = measured_duration(seconds, self.minutes_expected)
+        duration = measured_duration(seconds)
         self.run.note(f"{search_note(done, linked, sample)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return done
 

@@ -1,29 +1,30 @@
 """What search, reproduce and answer share: they train many models in worker processes, in a run that can be resumed.
 
-A subclass of ``Sweep`` says what to train, what to do with each outcome and what to conclude; ``Sweep`` estimates the
-duration, shows the progress and repeats lost trainings. The same command again reopens its run and trains what is
-missing.
+A subclass of ``Sweep`` says what to train, what to do with each outcome and what to conclude; ``Sweep`` shows the
+progress and repeats lost trainings. The same command again reopens its run and trains what is missing.
 """
 
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
+from models.complexity import closed_form
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.errors import InputError
-from pipeline.stages.tasks import Role, TrainingTask, close_lost
+from pipeline.stages.tasks import Role, TaskKey, TrainingTask, close_lost
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.support.workers import LOSSES_ALLOWED, WAIT_SECONDS, LossCause, MakePool, Outcome, Pool
+from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
@@ -33,9 +34,10 @@ from pipeline.tracking.step import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_to_run
 from pipeline.training.loading import load_model
 from pipeline.training.memory import check_can_train, worker_count
-from pipeline.training.timing import Calibration, Timing, queue_seconds, shapes_to_time
 
 log = logging.getLogger(__name__)
+
+OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits tests/benchmarks/data/trainings*
 
 Conclusion = TypeVar("Conclusion")
 
@@ -76,8 +78,7 @@ class Sweep(ABC, Generic[Conclusion]):
     """The trainings of one command, in one run: what is missing, and what follows from all of them."""
 
     preset: PresetName  # whose splits the run records as its datasets
-    last_phase: ClassVar[str]  # the name of the phase after the last training, and its expected duration
-    closing_seconds: ClassVar[float]
+    last_phase: ClassVar[str]  # the name of the phase after the last training
     study_id = ""  # only trainings of this study are resumed or reused; "": only those nested in the run
 
     run: TrackedRun
@@ -95,10 +96,7 @@ class Sweep(ABC, Generic[Conclusion]):
         """``name`` and ``options`` are recorded; ``say`` is called with messages for the user."""
         self.name, self.corpus, self.corpus_config, self.options, self.say = name, corpus, corpus_config, options, say
         self.waiting: list[TrainingTask] = []  # the missing trainings that are known before the first one is done
-        self.minutes_expected: float | None = None
-        self._calibration: Calibration | None = None
-        self._losses: Counter[tuple[Any, LossCause]] = Counter()  # by the key of a task and the cause
-        self._seconds_done = 0.0  # expected seconds of the trainings that have ended
+        self._losses: Counter[tuple[TaskKey, LossCause]] = Counter()
 
     @abstractmethod
     def train(self) -> None:
@@ -136,40 +134,6 @@ class Sweep(ABC, Generic[Conclusion]):
             self.bar.phase(self.last_phase)
             return self.conclude(time.monotonic() - self.began)
 
-    # --- the estimate ------------------------------------------------------------------------------------------------
-
-    def time_steps(self, configurations: Sequence[tuple[ModelConfig, TrainConfig]]) -> None:
-        """Time some steps of some configurations, in all workers at once, as they will train.
-
-        A configuration that kills its process is left out. Raises the exception of one that fails.
-        """
-        self.bar.phase("timing some steps")
-        waiting = [TrainingTask("timing", 0, self.corpus_config, *shape) for shape in shapes_to_time(configurations)]
-        timings, total = list[Timing](), len(waiting)
-        while waiting or self.pool.running:
-            while waiting and self.pool.idle:
-                self.pool.submit(waiting.pop(0))
-            for event in self.pool.events(WAIT_SECONDS):
-                if event.kind == "failed":
-                    raise event.value
-                if event.kind == "done":
-                    timings.append(event.value)
-            self.bar.figures(timed=f"{len(timings)}/{total}")
-        self._calibration = Calibration(self.corpus, timings) if timings else None
-
-    def expected_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
-        """The expected seconds of a complete training; 1 if no steps were timed."""
-        return self._calibration.expected_seconds(model, train) if self._calibration else 1.0
-
-    def announce(self, what: str, minutes: float, where: str) -> None:
-        """Tell the user what will be trained, how many minutes are expected, and where it is recorded."""
-        duration = "unknown duration (every process that timed steps was lost)"
-        if self._calibration:
-            self.minutes_expected = minutes
-            about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
-            duration = f"{about} with {counted(self.pool.count, 'worker')} (estimated by timing some steps)"
-        self.say(f"{what}: {duration}\n{where}")
-
     # --- the trainings -----------------------------------------------------------------------------------------------
 
     def task(
@@ -179,52 +143,51 @@ class Sweep(ABC, Generic[Conclusion]):
         tags = {**corpus_tags(self.corpus), "study": self.name, "role": role, **tags}
         return TrainingTask(role, number, self.corpus_config, model, train, tags=tags)
 
-    def train_waiting(self, what: str, done: int = 0, longest_first: bool = False) -> None:
+    def work(self, task: TrainingTask) -> float:
+        """The work of a training, to weight it by: characters to read x (MACs of each + OTHER_MACS)."""
+        data, macs = data_of(self.corpus, task.train), closed_form(task.model, len(self.corpus.vocabulary))
+        return number_of_epochs(task.train, data) * data.chars_per_epoch * (macs.macs_per_char + OTHER_MACS)
+
+    def train_waiting(self, what: str, done: int = 0) -> None:
         """Announce and train the tasks in ``waiting``; ``done`` are those that were trained before."""
-        tasks = self.waiting
-        self.time_steps([(task.model, task.train) for task in tasks])
-        if longest_first:
-            tasks.sort(key=lambda task: self.expected_seconds(task.model, task.train), reverse=True)
-        seconds = [self.expected_seconds(task.model, task.train) for task in tasks]
-        total = queue_seconds(seconds, self.pool.count) + self.closing_seconds
-        self.announce(what, total / 60, link_to_run(self.run.id))
-        self.train_all(tasks, done)
+        self.say(f"{what}, with {counted(self.pool.count, 'worker')}\n{link_to_run(self.run.id)}")
+        self.train_all(self.waiting, done)
 
     def train_all(self, waiting: list[TrainingTask], done: int = 0, phase: str = "") -> None:
         """Train a list of tasks, in order; ``done`` are those that were trained before."""
-        total = done + len(waiting)
+        work, total = {task.key: self.work(task) for task in waiting}, done + len(waiting)
 
         def next_task() -> TrainingTask | None:
             ended = total - len(waiting) - self.pool.running
             self.bar.figures(trainings=f"{ended}/{total}")
             return waiting.pop(0) if waiting else None
 
-        self.bar.phase(phase)
-        self.run_tasks(next_task, lambda: sum(self.expected_seconds(task.model, task.train) for task in waiting))
+        def show(shares: Mapping[TaskKey, float]) -> None:
+            self.bar.show(sum(work[key] * share for key, share in shares.items()) / sum(work.values()))
 
-    def run_tasks(self, next_task: Callable[[], TrainingTask | None], seconds_ahead: Callable[[], float]) -> None:
+        self.bar.phase(phase)
+        self.run_tasks(next_task, show)
+
+    def run_tasks(
+        self, next_task: Callable[[], TrainingTask | None], show: Callable[[Mapping[TaskKey, float]], None]
+    ) -> None:
         """Train the tasks of ``next_task`` until it returns None while no task is running; repeat lost ones.
 
-        ``seconds_ahead`` are the expected seconds of the tasks to come.
+        ``show`` is called every WAIT_SECONDS or sooner with the share of each task that is done, from 0 to 1.
         """
-        lost: list[TrainingTask] = []
-        running: dict[tuple[str, int, int], tuple[float, float]] = {}  # expected seconds, and the share that is done
+        lost, shares = list[TrainingTask](), dict[TaskKey, float]()
         while True:
             while self.pool.idle and (task := lost.pop(0) if lost else next_task()) is not None:
                 self.pool.submit(replace(task, parent=self.run.id, study=self.study_id or self.run.id))
-                running[task.key] = (self.expected_seconds(task.model, task.train), 0.0)
+                shares[task.key] = 0.0
             if not self.pool.running:
                 return
-            done = self._seconds_done + sum(seconds * share for seconds, share in running.values())
-            total = self._seconds_done + sum(seconds for seconds, _ in running.values()) + seconds_ahead()
-            total += sum(self.expected_seconds(task.model, task.train) for task in lost) + self.closing_seconds
-            self.bar.show(done / total, self.pool.count / total)
+            show(shares)
             for event in self.pool.events(WAIT_SECONDS):
                 task, outcome = event.task, event.value
                 if event.kind == "message":
-                    running[task.key] = (running[task.key][0], outcome)
+                    shares[task.key] = outcome
                     continue
-                seconds, _ = running.pop(task.key)
                 if event.kind == "lost":
                     log.warning(
                         "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
@@ -233,8 +196,7 @@ class Sweep(ABC, Generic[Conclusion]):
                     if self.count_loss(task, outcome.cause):
                         lost.append(task)
                         continue
-                else:
-                    self._seconds_done += seconds
+                shares[task.key] = 1.0
                 self.take(task, outcome)
 
     def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:

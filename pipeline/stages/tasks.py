@@ -1,4 +1,4 @@
-"""What the worker processes of search, reproduce and answer do: train a model in its own run, or time some steps."""
+"""What the worker processes of search, reproduce and answer do: train a model in its own run."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Literal
 
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, TrainConfig, model_identity
+from pipeline.config import CorpusConfig, TrainConfig, model_identity, train_identity
 from pipeline.errors import InputError, RecordingError
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
@@ -15,16 +15,15 @@ from pipeline.support.workers import Event, Workers
 from pipeline.text.corpus import PINNED, load_corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import liveness, store
-from pipeline.training.timing import Timing, time_training
 
-Role = Literal["timing", "trial", "confirmation", "report", "stream", "same-text", "answer"]
+Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer"]
+TaskKey = tuple[str, int, int]
+"""Role, number and seed of a task, which identify it within its search, reproduction or answer."""
 
 
 @dataclass(frozen=True)
 class TrainingTask:
     """One training of a search (a trial, or a confirmation with another seed), a reproduction or an answer.
-
-    With the role "timing", only some of its steps are timed.
 
     ``number`` is that of the trial (for a confirmation, of the trial that it repeats), or of the row in the table or
     plan. Only trainings of the same ``study`` are resumed or reused.
@@ -40,23 +39,25 @@ class TrainingTask:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, int, int]:
-        """Identifies the task within its search, reproduction or answer."""
+    def key(self) -> TaskKey:
         return self.role, self.number, self.train.seed
+
+    def is_of(self, configuration: Mapping[str, Any]) -> bool:
+        """Whether a recorded training has the same model and options."""
+        own = model_identity(self.model), train_identity(asdict(self.train))
+        return own == (configuration.get("model"), train_identity(configuration.get("train", {})))
 
 
 _loaded = cache(load_corpus)
 
 
-def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
-    """Do a task in a worker: time some steps, or train in a nested run and return the flat result.
+def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+    """Do a task in a worker: train in a nested run, and return the flat result.
 
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result
     of a finished one reused.
     """
     corpus = PINNED.get(task.corpus) or _loaded(task.corpus)
-    if task.role == "timing":
-        return time_training(corpus, task.model, task.train)
     expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != expected_sha256:  # the file was changed, or a download that failed now succeeds
         raise InputError(
@@ -70,13 +71,10 @@ def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any] | 
 def close_lost(event: Event) -> None:
     """End the run of a training that was lost, here or on a node. Raises RecordingError if the store refuses."""
     task, loss = event.task, event.value
-    configuration = {"model": model_identity(task.model), "train": asdict(task.train)}
     try:
         liveness.close_dead_runs()
         if event.node:
-            liveness.close_nested(
-                task.parent, lambda run: configuration.items() <= run.configuration.items(), loss.reason
-            )
+            liveness.close_nested(task.parent, lambda run: task.is_of(run.configuration), loss.reason)
     except store.REFUSALS as error:
         reason = store.store_reason(error)
         raise RecordingError(f"a training was lost ({loss.reason}), and its end can't be recorded: {reason}") from error

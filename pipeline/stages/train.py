@@ -22,6 +22,7 @@ from pipeline.config import (
     config_id,
     model_identity,
     resolve,
+    train_identity,
 )
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
@@ -183,7 +184,7 @@ def _identity(
     options = {"model": model_identity(model), "train": asdict(config), "recipe": RECIPE[config.preset], **extra}
     text = {name: getattr(corpus, name) for name in ("name", "source", "corpus_sha256", "train_chars")}
     inputs = {**options, **corpus_keys(corpus), "alphabet": corpus_config.alphabet}
-    inputs["train"] = {name: value for name, value in asdict(config).items() if name not in NO_INPUTS}
+    inputs["train"] = {name: value for name, value in train_identity(asdict(config)).items() if name not in NO_INPUTS}
     return inputs, {
         **corpus_tags(corpus),
         **context.tags,

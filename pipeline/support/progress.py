@@ -12,7 +12,6 @@ LINE_SECONDS = 30.0  # between two lines, at least
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{left}{postfix}"
 LINE = "{desc} {percentage:.0f}%, {elapsed} elapsed, {left} left{postfix}"
 LARGEST_SHARE = 0.99  # shown before the work is finished
-RATE_SECONDS = 30.0  # weight of the expected rate relative to the measured one
 
 
 def write_line(text: str) -> None:
@@ -53,8 +52,8 @@ class Progress(tqdm):
         return {**super().format_dict, "left": self._left}
 
     def phase(self, name: str = "") -> None:
-        """Show the name of a phase in place of the work's name; its remaining time is not known yet."""
-        self._left = "?"
+        """Show the name of a phase in place of the work's name; its remaining time follows from its own shares."""
+        self._left, self._first = "?", None
         self.set_description_str(name or self._name, refresh=not self.disable and self.delay == 0)
 
     def figures(self, **values: str) -> None:
@@ -62,15 +61,11 @@ class Progress(tqdm):
         self.set_postfix(values, refresh=False)
         self.update(0)
 
-    def show(self, share: float, expected_rate: float = 0.0) -> None:
-        """Set the share of the work that is done, from 0 to 1; a smaller one than before changes only the time left.
-
-        ``expected_rate`` is the share per second that was expected, weighted as RATE_SECONDS of measurement.
-        """
+    def show(self, share: float) -> None:
+        """Set the share of the work that is done, from 0 to 1; a smaller one than before changes only the time left."""
         now = time.monotonic()
         self._first = self._first or (share, now)
-        weight = RATE_SECONDS if expected_rate else 0.0
-        done, seconds = share - self._first[0] + weight * expected_rate, now - self._first[1] + weight
+        done, seconds = share - self._first[0], now - self._first[1]
         self._left = self.format_interval((1 - share) * seconds / done) if done > 0 else "?"
         self.update(max(0.0, min(share, LARGEST_SHARE) - self.n))
 

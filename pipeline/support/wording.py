@@ -36,7 +36,6 @@ def span(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def measured_duration(seconds: float, minutes_expected: float | None) -> str:
-    """How long a command took, and how long was expected if it was estimated, in sentences."""
-    expected = "" if minutes_expected is None else f" {minutes_expected:.1f} minutes were expected."
-    return f"The last command took {seconds / 60:.1f} minutes.{expected}"
+def measured_duration(seconds: float) -> str:
+    """How long a command took, in a sentence."""
+    return f"The last command took {seconds / 60:.1f} minutes."

@@ -145,7 +145,9 @@ class RecordedTraining(RecordedRun):
     @cached_property
     def configuration(self) -> Mapping[str, Any]:
         """Its options under "corpus", "model" and "train", its text and RECIPE; {} if it has none (yet)."""
-        return as_dict(json.loads, self.tags.get("config", "{}"), CONFIGURATION)
+        found = as_dict(json.loads, self.tags.get("config", "{}"), CONFIGURATION)
+        found.get("train", {}).pop("budget_seconds", None)  # of an earlier version: budget_chars says the same
+        return found
 
     @property
     def configs(self) -> tuple[ModelConfig, TrainConfig]:
@@ -201,6 +203,7 @@ class RecordedTraining(RecordedRun):
 def _read(run: Run) -> RecordedRun:
     info, tags = run.info, bare_tags(run.data.tags)
     kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
+    run.data.params.pop("budget_seconds", None)
     return kind(
         id=info.run_id,
         name=info.run_name,

@@ -19,7 +19,15 @@ from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
 from models.packing import packed, unpacked
-from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, PresetName, TrainConfig, model_identity
+from pipeline.config import (
+    ON_REPORTS_TEXT,
+    RECIPE,
+    WINDOW_LENGTH,
+    PresetName,
+    TrainConfig,
+    model_identity,
+    train_identity,
+)
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.support.forms import Form, has_form
@@ -71,7 +79,7 @@ def steps_kept(folder: Path) -> int:
 
 def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the facts of a checkpoint and of the training that resumes it have in common."""
-    options = {name: value for name, value in facts["train"].items() if name not in MAY_CHANGE}
+    options = {name: value for name, value in train_identity(facts["train"]).items() if name not in MAY_CHANGE}
     return facts["corpus"]["corpus_sha256"], facts["vocabulary"], facts["model"], options, facts["recipe"]
 
 

@@ -1,9 +1,12 @@
 """Whether trainings fit into this machine's memory: one upper estimate, by a formula."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from models.complexity import closed_form
 from models.config import ModelConfig
 from models.gated_ngrams import FITTED_NUMBERS, FITTED_POSITIONS, LONGEST, SEEN
-from pipeline.config import PASS_CHARS, TrainConfig
+from pipeline.config import PASS_CHARS, TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
 from pipeline.text.batches import PRIOR_NUMBERS, data_of
@@ -68,6 +71,17 @@ def check_can_train(corpus: Corpus, model: ModelConfig, config: TrainConfig, wor
         _check(what, workers * (WORKER_BYTES + needed), lower)
     data_of(corpus, config)
     return needed
+
+
+def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
+    """Resolve options for a text.
+
+    Raises ConfigError for a value that is not allowed, and InputError as ``check_can_train`` does.
+    """
+    corpus = corpus.limited(options.get("train_chars") or 0)
+    model, train = resolve(options, corpus.train_chars)
+    check_can_train(corpus, model, train)
+    return model, train
 
 
 def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:

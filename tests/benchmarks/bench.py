@@ -44,7 +44,6 @@ from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import Experiment
 from pipeline.training.hardware import has_bf16, keep_freed_memory
 from pipeline.training.loop import Callback, Training
-from pipeline.training.timing import Calibration, time_training
 
 Shape = tuple[str, int, int]  # cell, layers, hidden size
 Work = Callable[..., tuple[float, ...]]
@@ -226,9 +225,10 @@ def tracking_seconds(folder: str) -> tuple[float, float]:
 
 
 def default_seconds() -> float:
-    """CPU seconds of a default training, from those of some steps and a validation."""
-    timing = time_training(text(), *resolve({"device": "cpu"}), clock=time.process_time)
-    return Calibration(text(), [timing]).expected_seconds(timing.model, timing.train, run_seconds=0)
+    """CPU seconds of a default training, from those of its first epoch."""
+    model, config = resolve({"device": "cpu"})
+    training = Training(LanguageModel(model, len(text().vocabulary)), data_of(text(), config), config)
+    return training.epochs * cpu_seconds(training.run_epoch)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_the
 @pytest.mark.parametrize(
     ("chosen", "quick", "command"),
     [
-        ({"corpus": "my book.txt", "minutes": 15.0}, False, "search --corpus 'my book.txt' --minutes 40"),
+        ({"corpus": "my book.txt", "minutes": 15.0}, False, "search --corpus 'my book.txt' --minutes 15.0"),
         ({"trials": 7, "max_perplexity": None}, False, "search --trials 14"),
         (
             {"corpus": "a.txt", "cell": "gru", "trials": 5, "study_name": "look"},
@@ -140,6 +140,6 @@ def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_the
 )
 def test_the_last_command_that_a_search_prints_extends_it(monkeypatch, chosen, quick, command):
     monkeypatch.setattr("pipeline.tracking.program.command", lambda: "tmlm")
-    done: Any = SimpleNamespace(picks={}, result={"minutes_planned": 20.0})
+    done: Any = SimpleNamespace(picks={}, result={})
     (to_extend,) = next_commands(done, chosen, quick).values()
     assert to_extend == f"tmlm {command}"

@@ -56,12 +56,6 @@ def recorded(model: ModelConfig, train: TrainConfig) -> RecordedTraining:
     return training(configuration={**training().configuration, **own})
 
 
-def test_seconds_of_a_budget_are_repeated_as_the_characters_that_they_came_to():
-    train = {**training().configuration["train"], "epochs": None, "budget_seconds": 20.0, "budget_chars": 123_000}
-    given = parsed(train_command(training(configuration={**training().configuration, "train": train})))
-    assert given["budget_chars"] == 123_000
-
-
 def test_a_study_is_repeated_with_every_option_that_is_not_its_default():
     options = {"study_name": "it's", "trials": "12", "budget_macs": "0", "workers": "None"}
     given = parsed(search_command(made_up_run("5" * 32, "search", tags={"study": "it's"}, params=options), training()))

@@ -52,7 +52,6 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     patch.setattr("pipeline.text.corpus.WINDOW_TRAIN", 3_000)
     patch.setattr("pipeline.text.corpus.WINDOW_VAL", 1_500)
     patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
-    patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     facts = replace(TEXT, corpus=corpus.name, corpus_sha256=corpus.corpus_sha256)
     patch.setattr("pipeline.stages.reproduce.text_facts", lambda corpus: facts)
     make_artifacts_plain(patch)
@@ -157,7 +156,7 @@ def test_what_is_to_be_trained(store, given):
     assert [task.train.precision for task in given] == ["bf16"] * 6 + ["fp32"] * 4 + ["auto"] * 2
     assert len(done.result["failed"]) == 12
     assert "not trained here" in done.result["failed"][0]
-    assert said[0].startswith("6 trainings by the report's protocol and 6 by our own recipe: ")
+    assert said[0].startswith("6 trainings by the report's protocol and 6 by our own recipe, with ")
 
 
 def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out(store, given):
@@ -168,17 +167,6 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
     assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
     assert len(done.reproduction["lstm-scratch-1x8"].runs) == 1
     assert done.result["failed"] == ["gru-scratch-1x8, seed 0: the process died; it was lost before"]
-
-
-def test_where_every_process_that_times_steps_is_lost_the_trainings_begin_without_an_estimate(store):
-    class Losing(Inline):
-        def done(self, task: Any) -> list[Event]:
-            return super().done(task) if task.role != "timing" else [Event("lost", task, Loss("it died"))]
-
-    said: list[str] = []
-    done = reproduce(ONE, quick=True, say=said.append, make_pool=Losing)
-    assert said[0].startswith("1 training by the report's protocol: unknown duration ")
-    assert (done.result["minutes_expected"], len(done.reproduction["gru-scratch-1x8"].runs)) == (None, 1)
 
 
 def test_a_lost_training_whose_end_can_not_be_recorded_is_no_wrong_input(store, monkeypatch):
@@ -237,8 +225,7 @@ def stopped_halfway(count: int) -> Inline:
 
     class Interrupted(Inline):
         def done(self, task: Any) -> list[Event]:
-            if task.role != "timing":
-                do(task, press_ctrl_c)
+            do(task, press_ctrl_c)
             return super().done(task)
 
     def press_ctrl_c(share: float) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -18,7 +19,7 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
 from pipeline.export.tables import FRONT
-from pipeline.search.study.attributes import of_study, of_trial
+from pipeline.search.study.attributes import of_trial
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.statistics import geometric_mean
@@ -39,13 +40,12 @@ from tests.pools import Inline, pool_with
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
     "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.02", "epochs": 2,
-    "minutes": 0.001, "max_perplexity": 27.0,
+    "trials": 3, "max_perplexity": 27.0,
 }  # fmt: skip
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
-    """Estimate by one shape, time two characters of each model of the front, and rank no parameters."""
-    patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
+    """Time two characters of each model of the front, and rank no parameters."""
     brief = partial(generation_ms_per_char, chars=2, rounds=1)
     patch.setattr("pipeline.stages.search.generation_ms_per_char", brief)
     patch.setattr("pipeline.search.study.results.FEWEST_TO_RANK", 1000)
@@ -107,8 +107,7 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
 
 
 def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab, study):
-    assert said[0].startswith("3 trials and the confirmations of their picks: ")
-    assert of_study(study)["plan"] == [3, 0.001]
+    assert said[0].startswith("3 trials, then the confirmations of their picks\n")
     assert f"Study search-topics in {lab}/mlruns/optuna.db" in said[0]
     client = MlflowClient()
     run = client.get_run(searched.run_id)
@@ -232,6 +231,27 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
     study = optuna.load_study(study_name="search-topics", storage=f"sqlite:///{store}/mlruns/optuna.db")
     assert [of_trial(trial)["losses"] for trial in study.trials] == [{"killed": 1}]
+
+
+def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_on(store, small_text, monkeypatch):
+    leave_out_the_served_model(monkeypatch)
+    registered = {name: f"study-{name}" for name in PICKS}
+    monkeypatch.setattr("pipeline.stages.search.register_picks", lambda *details: registered)
+    clock, given = [0.0], list[TrainingTask]()
+    for module in ("search", "sweep"):
+        monkeypatch.setattr(f"pipeline.stages.{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def takes_a_minute(task: TrainingTask) -> None:
+        clock[0] += 60
+
+    config = SearchConfig(**TINY | {"cell": "gru", "epochs": 1, "trials": None, "minutes": 0.5}, confirm_seeds=2)
+    for trials in (1, 2):
+        done = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given, takes_a_minute))
+        roles = [task.role for task in given]
+        assert (roles[0], roles.count("trial"), done.result["trials"]) == ("trial", 1, trials)
+        assert all(pick.point.seeds == 2 for pick in done.picks.values())
+        assert recorded.run_of(done.run_id).tag("latest.trials") == str(trials)  # an exported command repeats it
+        given.clear()
 
 
 def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anything_is_changed(

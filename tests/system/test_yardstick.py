@@ -13,7 +13,7 @@ import pytest
 
 from models.decoding import Decoding
 from pipeline.cli import doctor
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, SearchConfig
+from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, SearchConfig, config_id
 from pipeline.errors import InputError
 from pipeline.export.export import export
 from pipeline.stages import train as train_stage
@@ -120,6 +120,12 @@ def test_a_finished_training_is_exported(kept, name, monkeypatch, tmp_path):
     assert write_texts(str(weights), ["it has"], 5, Decoding(method="greedy"))[0].startswith("it has")
 
 
+def test_every_configuration_has_the_id_that_it_had(kept):
+    if recipe_of(kept) == RECIPE["stream"]:
+        for run in recorded.trainings():
+            assert config_id(*run.configs, run.corpus_sha256) == run.config_id, run.name
+
+
 def test_a_study_that_is_not_finished_says_so_when_it_is_exported(kept, tmp_path):
     with pytest.raises(InputError, match="has no result yet; the same command again finishes it"):
         export(STUDY, tmp_path / "page")
@@ -161,6 +167,18 @@ def test_the_training_that_was_cut_off_is_resumed(left):
         assert step.run_id == run_id
         assert step.result["epochs"] == CUT_OFF_OPTIONS["epochs"]
         assert_as_expected(left, f"/{CUT_OFF}")
+
+
+def test_a_training_of_some_seconds_is_read_as_one_of_as_many_characters(left):
+    run_id = id_of(left, BY_SECONDS)
+    assert '"budget_seconds": 1' in recorded.run_of(run_id).tag("config")
+    assert train_stage.options_like(run_id)["budget_chars"] > 0
+
+    def resume() -> None:
+        with pytest.raises(InputError, match="has nothing left to do"):
+            train_stage.resume(run_id, {})
+
+    continued(left, resume)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character, or
-    another --cost. Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
+    another --cost. Write a range as LOW..HIGH and choices as A,B,C. The same command again searches on.
     """
     chosen = given(options, SearchConfig, CorpusConfig)
     if quick:
@@ -63,12 +63,9 @@ def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> 
     from pipeline.tracking.program import command
     from pipeline.tracking.registry import REGISTERED_MODEL
 
-    if quick:
-        more = {name: value for name, value in chosen.items() if name not in NOT_IN_FULL}
-    elif chosen.get("trials"):
-        more = {**chosen, "trials": 2 * chosen["trials"]}
-    else:
-        more = {**chosen, "minutes": f"{2 * done.result['minutes_planned']:g}"}
+    more = {name: value for name, value in chosen.items() if not quick or name not in NOT_IN_FULL}
+    if more.get("trials"):
+        more["trials"] *= 2
     search_on = {"train in full" if quick else "extend": command_line("search", more)}
     if not done.picks:
         return search_on

@@ -44,7 +44,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages.train import TrainingContext
     from pipeline.text.corpus import load_corpus
     from pipeline.tracking.ui import links
-    from pipeline.training.timing import configurations_for
+    from pipeline.training.memory import configurations_for
 
     corpus = load_corpus(corpus_config)
     model_config, train_config = configurations_for(corpus, others)
@@ -130,7 +130,7 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
         result = train.resume(resume, changes, context).result
     else:
         from pipeline.text.corpus import load_corpus
-        from pipeline.training.timing import configurations_for
+        from pipeline.training.memory import configurations_for
 
         corpus = load_corpus(corpus_config)
         if like is not None:

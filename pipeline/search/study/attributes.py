@@ -15,7 +15,6 @@ PREFIX = "time-machine-lm:"  # marks our system attributes, beside those of Optu
 # system attributes of a study
 FORMAT, STUDY_FORMAT = "format", 2  # name of the attribute, and the format that this version reads and writes
 PROTOCOL, IDENTITY, PARENT = "protocol", "identity", "mlflow_run_id"
-PLAN = "plan"  # [trials, minutes] that all commands together have asked for
 MLFLOW_STORE = "mlflow_store"  # identity of the MLflow store that has its runs
 NOTE = "note"  # sha256 of the note that was written last
 CONFIRMED = "confirmed:"  # prefix of TRIAL:SEED, whose value is the result of a confirmation

@@ -80,8 +80,7 @@ class Search:
             self.study = open_study(self.storage, config, space, corpus, corpus_config)
             self.results = Results(self.study, config, space, self.vocab_size)
             done = len(self.results.trials())
-            self._planned_trials, self.planned_minutes = attributes.of_study(self.study).get(attributes.PLAN, (0, 0.0))
-            self.trials = config.trials or self._planned_trials  # complete ones in total, at the end of this command
+            self.trials = config.trials or inf  # complete ones in total, at the end of this command
             self.study.sampler = build_sampler(config, space, self.cost, self.vocab_size, self.max_perplexity, done)
 
     def describe(self, link: str, conclusion: str) -> None:
@@ -89,18 +88,6 @@ class Search:
         self.study.set_user_attr(attributes.MLFLOW_RUN, link)
         note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, conclusion)
         dashboard.write_note(self.study, note)
-
-    @property
-    def minutes_to_plan(self) -> float:
-        """The part of --minutes for which the study has no trials yet; 0 if --trials is given."""
-        return 0.0 if self.config.trials else max(0.0, self.config.minutes - self.planned_minutes)
-
-    def plan(self, more_trials: int) -> None:
-        """Record how many trials the study has been asked for: ``more_trials`` are those of the minutes to plan."""
-        self.trials += more_trials
-        self._planned_trials = max(self.trials, self._planned_trials)
-        self.planned_minutes = max(self.config.minutes, self.planned_minutes)
-        attributes.set_of_study(self.study, attributes.PLAN, [self._planned_trials, self.planned_minutes])
 
     @cached_property
     def max_perplexity(self) -> float:

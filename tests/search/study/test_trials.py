@@ -54,18 +54,6 @@ def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of
     assert search.is_exhausted
 
 
-def test_minutes_are_turned_into_trials_once_and_only_more_of_them_extend_a_study(begin):
-    first = begin(trials=None)
-    assert (first.trials, first.minutes_to_plan) == (0, 10)
-    first.plan(5)
-    again, longer, given = begin(trials=None), begin(trials=None, minutes=25.0), begin(trials=7, minutes=25.0)
-    assert (again.trials, again.minutes_to_plan) == (5, 0)
-    assert (longer.trials, longer.minutes_to_plan) == (5, 15)
-    assert (given.trials, given.minutes_to_plan) == (7, 0)
-    longer.plan(4)
-    assert begin(trials=None).trials == 9
-
-
 def test_the_reference_is_the_trigrams_perplexity_or_the_one_given_once_it_is_reached(begin):
     search, given = begin(), begin(max_perplexity=5.0)
     (trigram,) = [each for each in search.corpus.baselines("stream")["val"].singles if each.order == 3]
