@@ -288,7 +288,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
         patch.setattr("pipeline.stages.search.register_picks", no_registration)
-        patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
         patch.setattr(
             "pipeline.stages.search.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1)
         )
