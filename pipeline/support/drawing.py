@@ -1,7 +1,7 @@
 """What PNG figures and the SVG charts of pages share: styles of cells, values to draw, and places for labels."""
 
-from collections.abc import Iterator, Sequence
-from math import ceil, cos, pi, sin
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil, cos, floor, log10, pi, sin
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -43,6 +43,12 @@ def cell_style(cell: str) -> CellStyle:
 def drawable(perplexities: Sequence[float]) -> list[float]:
     """The perplexities, clipped to LARGEST."""
     return [min(value, LARGEST) for value in perplexities]
+
+
+def log_ticks(low: float, high: float, digits: Iterable[float]) -> list[float]:
+    """The values from ``low`` to ``high`` that are one of the digits times a power of ten."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    return [value for power in powers for digit in digits if low <= (value := digit * 10.0**power) <= high]
 
 
 def si(value: float) -> str:

@@ -3,7 +3,6 @@
 import io
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.support.drawing import CELL_STYLES, LabelPlaces, cell_style, si
+from pipeline.support.drawing import CELL_STYLES, LabelPlaces, cell_style, log_ticks, si
 
 if TYPE_CHECKING:  # it imports SciPy, which a training's pictures do not need
     from pipeline.support.statistics import Estimate
@@ -73,8 +72,7 @@ def _number_ticks(axis: Axis, spans: tuple[float, float], number: Callable[[floa
     """Set ticks at 1, 1.5, 2, ... of each decade if the ends' ratio is below the first span, fewer below the second."""
     low, high = axis.get_view_interval()
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < spans[0] * low else (1, 2, 5) if high < spans[1] * low else (1,)
-    ticks = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1) for step in steps]
-    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_major_locator(FixedLocator(log_ticks(low, high, steps)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
-from math import ceil, floor, log, log10
+from math import floor, log
 from statistics import fmean
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from pipeline.support.drawing import LabelPlaces, Shape, cell_style, drawable, si
+from pipeline.support.drawing import LabelPlaces, Shape, cell_style, drawable, log_ticks, si
 from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.page.rendering import shared
 from pipeline.support.statistics import geometric_mean
@@ -53,12 +53,8 @@ class Scale:
             sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
             step = next(size for size in sizes if self.high <= 6 * size)
             return [float(value) for value in range(step, floor(self.high) + 1, step)]
-        powers = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
-        within: list[float] = []
         for digits in DIGITS if self.high >= 50 * self.low else DIGITS[2:]:
-            values = [digit * 10.0**power for power in powers for digit in digits]
-            within = [value for value in values if self.low <= value <= self.high]
-            if len(within) > 1:
+            if len(within := log_ticks(self.low, self.high, digits)) > 1:
                 break
         return within
 
