@@ -93,6 +93,7 @@ def test_a_pick_alone_is_that_of_the_latest_full_search_of_the_text_that_is_name
     novel = searched("search-novel", "novel")
     searched("brief", "novel", max_seconds="5.0")
     caplog.set_level("INFO", "pipeline")
+    caplog.clear()
     assert find("@knee").id == find("@search-novel-knee").id == novel
     assert caplog.messages[0] == f"gru-1x8-s0 on novel, run {novel[:8]}, of study search-novel"
     essay = searched("my study", "essay", epochs="1")
