@@ -1,7 +1,7 @@
 """The answer as a tracked run: what it trains, what it records, and what a second command takes over."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from math import log2
@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import AnswerConfig, CorpusConfig
-from pipeline.errors import InputError, TmlmError
+from pipeline.errors import TmlmError
 from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.tasks import TrainingTask
 from pipeline.support.files import BEST_CHECKPOINT
@@ -134,21 +134,6 @@ def test_with_more_seeds_only_these_are_trained_and_two_networks_are_a_control(d
     assert more.findings.compared.keys() - done.findings.compared.keys() == {
         f"{system} against two networks" for system in ("mixed", "on top")
     } | {f"two networks against {system}" for system in ("network", "n-grams")}
-
-
-def test_a_model_that_is_deleted_while_the_answer_is_computed_is_named(done, corpus_config, monkeypatch):
-    path = recorded.artifact_path(done.result["trainings"][-1]["run_id"], "checkpoints")
-    aside = path.with_name("aside")
-
-    def delete(models: Sequence[object]) -> list[float]:
-        if path.exists():
-            path.rename(aside)
-        return [1.0] * len(models)
-
-    monkeypatch.setattr("pipeline.stages.answer.generation_ms_per_char", delete)
-    with pytest.raises(InputError, match=str(path)):
-        answer(BRIEF, corpus_config, make_pool=Inline)
-    aside.rename(path)
 
 
 def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config, monkeypatch):
