@@ -19,7 +19,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults fuzz twin bench figures demo screens lint types check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults fuzz twin bench figures demo screens lint types mlflow-range check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -80,9 +80,16 @@ lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 types: $(READY_DEV)  ## static types
 	mypy
 
+mlflow-range: $(READY_DEV)  ## the tests of tracking and of the main job with the lowest MLflow that is allowed, then with the newest
+	lowest=$$(sed -n 's/.*"mlflow>=\([0-9.]*\),.*/\1.0/p' pyproject.toml) && $(PIP) --upgrade --no-deps --target build/mlflow \
+		mlflow==$$lowest mlflow-skinny==$$lowest mlflow-tracing==$$lowest
+	PYTHONPATH=build/mlflow pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py
+	$(PIP) --upgrade 'mlflow<4'
+	pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py
+
 check: lint types reproduce-quick ci-tests twin test  ## what CI checks
 
-nightly: slow cluster browser faults fuzz  ## every test that CI leaves out, before a release
+nightly: mlflow-range slow cluster browser faults fuzz  ## every test that CI leaves out, before a release
 
 setup: $(READY_DEV)
 
