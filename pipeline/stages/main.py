@@ -49,7 +49,7 @@ def pipeline(
 
     ``context`` is that of the training. Raises what the four stages raise.
     """
-    reuse, corpus = not force, corpus.limited(config.train_chars)
+    reuse = not force
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         record_datasets(run, corpus, config.preset)
 

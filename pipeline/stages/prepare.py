@@ -58,5 +58,4 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         return result
 
     inputs = {"alphabet": corpus_config.alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
-    inputs |= {"train_chars": corpus.last_chars} if corpus.last_chars else {}
     return run_step("prepare", f"prepare-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)

@@ -30,6 +30,15 @@ def test_evaluating_a_split_gives_what_training_reported(trained):
         assert result["bits_per_char"] == pytest.approx(math.log2(result["perplexity"]))
 
 
+def test_a_training_on_a_part_of_the_text_is_compared_with_the_ngrams_of_that_part(trained, small_text):
+    config = CorpusConfig(str(small_text))
+    part = train(load_corpus(config), config, *resolve({**TINY, "train_chars": 5000, "epochs": 1})).result
+    assert MlflowClient().get_run(part["run_id"]).info.run_name == "lstm-1x8-s0-last-5000-topics"
+    assert part["ngram_test_perplexity"] > trained.result["ngram_test_perplexity"]
+    evaluated = evaluate(part["run_id"]).result
+    assert evaluated["ngram_perplexity"] == pytest.approx(part["ngram_test_perplexity"], rel=1e-6)
+
+
 def test_an_adaptive_evaluation_has_both_figures_and_records_them(trained, small_text, tmp_path, monkeypatch):
     monkeypatch.setattr(adaptive, "SCALE_STEPS", 20)
     monkeypatch.setattr(adaptive, "FITTED_CHARS", 300)

@@ -92,12 +92,3 @@ def test_a_training_by_hand_is_taken_by_the_pipeline(trained, small_text):
     done = run_pipeline(small_text)
     assert done.result["reused"] == ["train"]
     assert done.result["trained_run"] == trained.run_id
-
-
-def test_a_part_of_the_text_is_that_of_every_step(store, small_text):
-    done = run_pipeline(small_text, train_chars=5000, epochs=1)
-    prepared, trained, evaluated, _ = (step.result for step in done.steps)
-    assert prepared["train_characters"] == 5000
-    assert prepared["ngram_test_perplexity"] == trained["ngram_test_perplexity"]
-    assert evaluated["ngram_perplexity"] == pytest.approx(trained["ngram_test_perplexity"])
-    assert MlflowClient().get_run(trained["run_id"]).info.run_name == "lstm-1x8-s0-last-5000-topics"
