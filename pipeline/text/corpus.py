@@ -80,10 +80,9 @@ class Corpus:
 
         Raises InputError for more characters than the training split has.
         """
-        whole = replace(self, last_chars=0)
-        if last_chars > whole.train_chars:
+        if last_chars > self.train_chars:
             raise InputError(
-                f"train_chars {last_chars:,} is more than the {whole.train_chars:,} training characters of "
+                f"train_chars {last_chars:,} is more than the {self.train_chars:,} training characters of "
                 f"{self.name}; give at most as many, or 0 for all of them"
             )
         return replace(self, last_chars=last_chars)

@@ -61,15 +61,14 @@ def check_can_train(corpus: Corpus, model: ModelConfig, config: TrainConfig, wor
 
     Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
     """
-    limited = corpus.limited(config.train_chars)
-    train_chars, test_chars = (len(limited.split(config.preset, split)) for split in ("train", "test"))
-    needed = training_bytes(model, config, len(corpus.vocabulary), train_chars, test_chars)
+    data_of(corpus, config)  # raises InputError for a text that is too short
+    train_chars, test_chars = (len(corpus.split(config.preset, split)) for split in ("train", "test"))
+    needed = training_bytes(model, config, len(corpus.vocabulary), config.train_chars or train_chars, test_chars)
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters,"
     _check(what, needed, "--hidden-size, --num-layers, --batch-size or sequence_length")
     if workers > 1:
         what, lower = f"{what} in {workers:,} workers at once", f"--workers to {most_workers(needed):,}"
         _check(what, workers * (WORKER_BYTES + needed), lower)
-    data_of(corpus, config)
     return needed
 
 
@@ -78,7 +77,6 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> tuple[Mode
 
     Raises ConfigError for a value that is not allowed, and InputError as ``check_can_train`` does.
     """
-    corpus = corpus.limited(options.get("train_chars") or 0)
     model, train = resolve(options, corpus.train_chars)
     check_can_train(corpus, model, train)
     return model, train
