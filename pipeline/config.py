@@ -5,9 +5,10 @@ on the command line. Every other field has a fixed default.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf, log2
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from models.cells import CELLS
@@ -305,24 +306,44 @@ def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str
     return sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
-CostName = Literal["macs", "stored-numbers"]
+SIZES = ("macs_per_char", "parameters", "stored_numbers")  # of a model, also of n-grams, in the results of trainings
 
 
 class CostAxis(NamedTuple):
-    """The cost that a search minimises: its name in results and attributes, and in sentences and figures."""
+    """A cost that a search may minimise: its names, and how it is computed from SIZES.
+
+    ``attribute`` is its name in results and attributes, ``name`` and ``short`` are those in sentences and figures, and
+    ``head`` is that of a narrow column.
+    """
 
     attribute: str
     name: str
     short: str
+    head: str
     details: str
+    of: Callable[[Mapping[str, Any]], int]
 
 
-COSTS: dict[CostName, CostAxis] = {
+COSTS: dict[str, CostAxis] = {
     "macs": CostAxis(
-        "macs_per_char", "MACs per character", "MACs", "multiply-accumulate operations, output layer included"
+        *("macs_per_char", "MACs per character", "MACs", "MACs/char"),
+        "multiply-accumulate operations, output layer included",
+        itemgetter("macs_per_char"),
     ),
-    "stored-numbers": CostAxis("stored_numbers", "stored numbers", "stored numbers", "parameters and n-grams"),
+    "stored-numbers": CostAxis(
+        *("stored_numbers", "stored numbers", "stored numbers", "stored"),
+        "parameters and n-grams",
+        itemgetter("stored_numbers"),
+    ),
 }
+COST_NAMES = tuple(axis.attribute for axis in COSTS.values())
+
+
+def costs_of(sizes: Mapping[str, Any]) -> dict[str, int]:
+    """All costs of a model, by their names in results, from a mapping that has SIZES, such as a training's result."""
+    return {axis.attribute: axis.of(sizes) for axis in COSTS.values()}
+
+
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 
 
@@ -351,10 +372,12 @@ class SearchConfig(Checked):
         **preset_from(1, 1_000_000),
     )
     confirm_seeds: int = option(2, help="Seeds in total of each pick (1: no confirmations).", low=1, high=1000)
-    cost: CostName = option(
+    cost: str = option(
         "macs",
-        help="What is minimised beside perplexity: MACs per character, or the numbers that a model stores (parameters "
-        "and n-grams).",
+        help="What is minimised beside perplexity: "
+        + "; or ".join(f"{axis.name} ({axis.details})" for axis in COSTS.values())
+        + ".",
+        choices=COSTS,
     )
     sampler: SamplerName = option(
         "known-cost", help="known-cost: models the perplexity and computes the cost; the others are Optuna's."

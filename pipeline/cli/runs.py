@@ -108,7 +108,7 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str]) -> str:
         named, more = member["dominated_by"][:2], len(member["dominated_by"]) - 2
         value = Estimate(member["val_perplexity"], member.get("val_perplexity_low"), member.get("val_perplexity_high"))
         by = listed([*named, *([f"{more} more"] if more > 0 else [])])
-        members.append((studies[member["search"]], member["name"], f"{member[axis.attribute]:,}", str(value), by))
+        members.append((studies[member["search"]], member["name"], f"{axis.of(member):,}", str(value), by))
     within = wrapped(
         f"Hypervolume in perplexity times decades of {axis.name}, within perplexity {perplexity:.2f} and {cost:,} "
         f"{axis.name}, a tenth of the range beyond the worst member. Members are compared by their means over seeds."

@@ -21,7 +21,7 @@ class Configuration:
     trainings: tuple[RecordedTraining, ...]
 
     def cost(self, axis: CostAxis) -> int:
-        return int(self.trainings[0].result[axis.attribute])
+        return axis.of(self.trainings[0].result)
 
     @property
     def perplexities(self) -> list[float]:

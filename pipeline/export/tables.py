@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import TrainConfig
+from pipeline.config import COST_NAMES, SIZES, TrainConfig
 from pipeline.export.commands import text_option
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
@@ -25,7 +25,7 @@ FIGURES = (
 )  # fmt: skip
 
 FRONT = (
-    "name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "stored_numbers",
+    "name", "cell", "num_layers", "hidden_size", *dict.fromkeys((*SIZES, *COST_NAMES)),
     "val_perplexity", "val_perplexity_low", "val_perplexity_high", "test_perplexity",
 )  # fmt: skip
 

@@ -72,7 +72,7 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> dict[str, Any]:
                 f"their fronts can't be compared: they are on {said}; give two searches of one text and cost"
             )
     axis, fronts = COSTS[results[0]["cost"]], [result["front"] for result in results]
-    points = [[(log10(member[axis.attribute]), member["val_perplexity"]) for member in front] for front in fronts]
+    points = [[(log10(axis.of(member)), member["val_perplexity"]) for member in front] for front in fronts]
     costs, perplexities = zip(*chain(*points), strict=True)
     reference = _beyond(costs), _beyond(perplexities)
     members = [
@@ -92,7 +92,7 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> dict[str, Any]:
         "cost": results[0]["cost"],
         "hypervolumes": [hypervolume(each, reference) for each in points],
         "reference": [reference[1], round(10 ** reference[0])],  # perplexity and cost
-        "members": sorted(members, key=lambda member: member[axis.attribute]),
+        "members": sorted(members, key=axis.of),
     }
 
 

@@ -1,15 +1,14 @@
 """The Pareto front of a search: candidates with their estimates over seeds, its members, and the picks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import log, log10
-from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.config import COSTS, CostAxis, CostName
+from pipeline.config import COSTS, CostAxis
 from pipeline.support.pareto import front_mask, hypervolume, knee
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
 
@@ -33,20 +32,19 @@ class Candidate:
 
     ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, and so
     has the mean. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds to generate a
-    character, which only figures show. ``ngram_numbers`` are stored for the n-grams of a model on top of n-grams.
+    character, which only figures show. ``costs`` maps the attribute of each of COSTS to the cost.
     """
 
     name: str
     cell: str
     num_layers: int
     hidden_size: int
-    macs_per_char: int
     parameters: int
+    costs: Mapping[str, int] = field(hash=False)
     run_ids: tuple[str, ...]
     val_perplexities: tuple[float, ...]
     test_perplexities: tuple[float, ...] = ()
     ms_per_char: tuple[float, ...] = ()
-    ngram_numbers: int = 0
 
     @property
     def label(self) -> str:
@@ -54,9 +52,9 @@ class Candidate:
         return f"{self.cell} {self.num_layers}x{self.hidden_size}{'+ngram' if self.ngram_numbers else ''}"
 
     @property
-    def stored_numbers(self) -> int:
-        """Parameters, and what is stored of n-grams."""
-        return self.parameters + self.ngram_numbers
+    def ngram_numbers(self) -> int:
+        """What is stored of n-grams, by a model on top of them."""
+        return self.costs["stored_numbers"] - self.parameters
 
     @property
     def mean_val_perplexity(self) -> float:
@@ -110,7 +108,7 @@ class FrontEstimate:
 
 
 def evaluate_front(
-    candidates: Sequence[Candidate], reference: tuple[float, float], cost: CostName = "macs"
+    candidates: Sequence[Candidate], reference: tuple[float, float], cost: str = "macs"
 ) -> FrontEstimate:
     """Evaluate the candidates: means over seeds, 95 % prediction intervals, front and hypervolume.
 
@@ -118,9 +116,10 @@ def evaluate_front(
     with another seed; all have the spread of the configurations with several seeds, and there are none if no
     configuration has.
     """
-    axis, cost_of = COSTS[cost], attrgetter(COSTS[cost].attribute)
-    candidates = sorted(candidates, key=lambda c: (cost_of(c), c.mean_val_perplexity, c.name))
-    means, costs = [candidate.mean_val_perplexity for candidate in candidates], list(map(cost_of, candidates))
+    axis = COSTS[cost]
+    candidates = sorted(candidates, key=lambda c: (c.costs[axis.attribute], c.mean_val_perplexity, c.name))
+    means = [candidate.mean_val_perplexity for candidate in candidates]
+    costs = [candidate.costs[axis.attribute] for candidate in candidates]
     on_front = front_mask(costs, means)
     on_front &= np.array(means) <= reference[0]
     spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
@@ -128,7 +127,7 @@ def evaluate_front(
     points = tuple(
         FrontPoint(
             candidate,
-            cost_of(candidate),
+            candidate.costs[axis.attribute],
             estimate(candidate.val_perplexities, spread=spread, of_next=True),
             estimate(tests, spread=test_spread, of_next=True) if (tests := candidate.test_perplexities) else None,
             bool(is_member),

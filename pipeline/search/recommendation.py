@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import ceil, inf
 from typing import Any
 
+from pipeline.config import SIZES, costs_of
 from pipeline.errors import InputError
 from pipeline.search.front import Candidate
 from pipeline.support.files import BEST_CHECKPOINT
@@ -28,17 +29,17 @@ def recommend(
     """
     if max_macs is None and max_perplexity is None:
         raise InputError("give --max-macs, --max-perplexity or both")
-    by_macs = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
-    by_perplexity = sorted(candidates, key=lambda c: (c.mean_val_perplexity, c.macs_per_char, c.name))
+    by_macs = sorted(candidates, key=lambda c: (c.costs["macs_per_char"], c.mean_val_perplexity, c.name))
+    by_perplexity = sorted(candidates, key=lambda c: (c.mean_val_perplexity, c.costs["macs_per_char"], c.name))
     macs, perplexity = inf if max_macs is None else max_macs, inf if max_perplexity is None else max_perplexity
     for candidate in by_perplexity if max_perplexity is None else by_macs:
-        if candidate.macs_per_char <= macs and candidate.mean_val_perplexity <= perplexity:
+        if candidate.costs["macs_per_char"] <= macs and candidate.mean_val_perplexity <= perplexity:
             return candidate
     cheapest, best = by_macs[0], by_perplexity[0]
     raise InputError(
-        f"no configuration is within the limits; the cheapest, {cheapest.name}, has {cheapest.macs_per_char:,} MACs a "
-        f"character, and the best, {best.name}, a validation perplexity of "
-        f"{ceil(best.mean_val_perplexity * 1000) / 1000:.3f} with {best.macs_per_char:,}: "
+        f"no configuration is within the limits; the cheapest, {cheapest.name}, has "
+        f"{cheapest.costs['macs_per_char']:,} MACs a character, and the best, {best.name}, a validation perplexity of "
+        f"{ceil(best.mean_val_perplexity * 1000) / 1000:.3f} with {best.costs['macs_per_char']:,}: "
         "raise --max-macs or --max-perplexity, or search further"
     )
 
@@ -76,9 +77,8 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "shape": run.configs[0].shape,
         **{name: run.configuration["model"][name] for name in ("cell", "num_layers", "hidden_size", "on_top_of")},
         "val_perplexity": chosen.mean_val_perplexity,
-        "macs_per_char": chosen.macs_per_char,
         "parameters": chosen.parameters,
-        "stored_numbers": chosen.stored_numbers,
+        **chosen.costs,
         "seeds": len(chosen.run_ids),
         "diverged": len({run.id for run in diverged}.intersection(chosen.run_ids)),
         "corpus": latest.corpus,
@@ -111,16 +111,16 @@ def _candidates(runs: Sequence[RecordedTraining], diverged: Sequence[RecordedTra
             uniform = _uniform_perplexity(finished[0])
             perplexities = [min(value, uniform) for value in perplexities] + [uniform] * len(lost)
         model, metrics = finished[0].configuration["model"], finished[0].metrics
-        parameters = int(metrics["size/parameters"])
+        known = {"size/stored_numbers": metrics["size/parameters"], **metrics}
+        sizes = {name: int(known[f"size/{name}"]) for name in SIZES}
         candidates.append(
             Candidate(
                 name=finished[0].name,
                 cell=model["cell"],
                 num_layers=model["num_layers"],
                 hidden_size=model["hidden_size"],
-                macs_per_char=int(metrics["size/macs_per_char"]),
-                parameters=parameters,
-                ngram_numbers=int(metrics.get("size/stored_numbers", parameters)) - parameters,
+                parameters=sizes["parameters"],
+                costs=costs_of(sizes),
                 run_ids=tuple(run.id for run in [*finished, *lost]),
                 val_perplexities=tuple(perplexities),
             )

@@ -12,7 +12,7 @@ from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted
 from pipeline.training.summary import RIVAL_HEADS, picks_and_rivals
 
-SHORT_HEADS = ("", "", "MACs/char", "stored", "validation", "test", "with n-grams", "test")
+SHORT_HEADS = ("", "", *(axis.head for axis in COSTS.values()), "validation", "test", "with n-grams", "test")
 NO_FRONT = "No trial has finished, so there is no front."
 
 
@@ -43,7 +43,7 @@ def _front_row(point: FrontPoint) -> tuple[str, ...]:
     """The cells of a member: name, MACs per character, parameters, validation, seeds, test."""
     candidate = point.candidate
     ngrams = f" + {candidate.ngram_numbers:,} of n-grams" if candidate.ngram_numbers else ""
-    sizes = (f"{candidate.macs_per_char:,}", f"{candidate.parameters:,}{ngrams}")
+    sizes = (f"{candidate.costs['macs_per_char']:,}", f"{candidate.parameters:,}{ngrams}")
     return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""))
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from models.complexity import ngram_macs_per_char
 from models.ngram import ngram_label
-from pipeline.config import SHAPES, CorpusConfig, SearchConfig
+from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
@@ -41,7 +41,7 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.summary import COMPARED, COST_NAMES, YOURS
+from pipeline.training.summary import COMPARED, YOURS
 from pipeline.training.timing import generation_ms_per_char
 
 PATIENCE = 10  # trials without a better one, after which the summary says so
@@ -257,7 +257,7 @@ class _SearchSweep(Sweep[SearchRun]):
             best = chosen["best"].point
             metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(best.candidate.parameters)}
             metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
-            metrics |= macs_metrics(best.candidate.macs_per_char)
+            metrics |= macs_metrics(best.candidate.costs["macs_per_char"])
             texts: list[str] = recorded.read_result(best.candidate.run_id, "train").get("texts", [])
             sample = max(texts, key=len, default="")
         self.run.constants(metrics)
@@ -299,23 +299,27 @@ class _SearchSweep(Sweep[SearchRun]):
             names = [name for name, pick in chosen.items() if pick.run_id == run_id]
             candidate, label = chosen[names[0]].point.candidate, ", ".join(names)
             results = [recorded.read_result(each, "train") for each in candidate.run_ids]
-            costs = {name: getattr(candidate, name) for name in COST_NAMES}
-            rows.append({"label": label, "name": candidate.name, "run_id": run_id, **costs, **_means(results)})
+            row = {"label": label, "name": candidate.name, "run_id": run_id}
+            rows.append({**row, **candidate.costs, **_means(results)})
 
         of_text = recorded.has_tag("corpus.sha256", self.corpus.corpus_sha256)
         of_protocol = recorded.has_tag("protocol", self.config.preset)
         yours = recorded.FINISHED, references.BY_A_PERSON, of_text, of_protocol
         best = next(recorded.trainings(*yours, order=recorded.BEST_FIRST), None)
         if best and best.result:
-            costs = {name: best.result[name] for name in COST_NAMES}
-            rows.append({"label": YOURS, "name": best.name, "run_id": best.id, **costs, **_means([best.result])})
+            row = {"label": YOURS, "name": best.name, "run_id": best.id}
+            rows.append({**row, **costs_of(best.result), **_means([best.result])})
 
-        scores = self.corpus.baselines(self.config.preset)
-        ngram = {"label": "", "name": ngram_label(scores["val"].ngram.order, scores["val"].best_order), "run_id": ""}
-        macs = ngram_macs_per_char(self.corpus.ngram(self.config.preset))
-        costs = {"macs_per_char": macs, "stored_numbers": scores["val"].ngram.stored_numbers}
-        val, test = (2 ** scores[split].ngram.bits_per_char for split in ("val", "test"))
-        return [*rows, {**ngram, **costs, **dict.fromkeys(COMPARED), "val_perplexity": val, "test_perplexity": test}]
+        scores, ngrams = self.corpus.baselines(self.config.preset), self.corpus.ngram(self.config.preset)
+        score = scores["val"].ngram
+        row = {"label": "", "name": ngram_label(score.order, scores["val"].best_order), "run_id": ""}
+        sizes = {
+            "macs_per_char": ngram_macs_per_char(ngrams),
+            "parameters": sum(each.numel() for each in ngrams.parameters()),
+            "stored_numbers": score.stored_numbers,
+        }
+        own = {f"{split}_perplexity": 2 ** scores[split].ngram.bits_per_char for split in ("val", "test")}
+        return [*rows, {**row, **costs_of(sizes), **dict.fromkeys(COMPARED), **own}]
 
     def _pictures(
         self, evaluated: FrontEstimate, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]
@@ -343,9 +347,10 @@ def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 def _row(point: FrontPoint) -> dict[str, Any]:
     """A member of the front in the result."""
-    shown = ("name", "cell", "num_layers", "hidden_size", "macs_per_char", "parameters", "stored_numbers")
+    shown = ("name", "cell", "num_layers", "hidden_size", "parameters")
     return {
         **{name: getattr(point.candidate, name) for name in shown},
+        **point.candidate.costs,
         "val_perplexity": point.val.mean,
         "val_perplexity_low": point.val.low,
         "val_perplexity_high": point.val.high,

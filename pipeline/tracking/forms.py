@@ -3,7 +3,7 @@
 Another version, or anybody who may write to the store, may have written it.
 """
 
-from pipeline.config import COSTS
+from pipeline.config import COST_NAMES, COSTS, SIZES
 from pipeline.support.forms import Form, count, maybe, natural, number, positive, text
 
 CONFIGURATION: Form = {  # the tag of a training
@@ -16,15 +16,13 @@ CONFIGURATION: Form = {  # the tag of a training
 
 ENVIRONMENT: Form = {"packages": maybe({...: text})}
 SAMPLES: Form = {"samples": [{"prompt": text, "text": text}]}
-COSTS_OF_A_MODEL: dict[str, Form] = {axis.attribute: count for axis in COSTS.values()}
 
 RESULTS: dict[str, dict[str, Form]] = {  # by stage; of other stages anything
     "train": {
         **dict.fromkeys(("val_perplexity", "val_perplexity_pooled", "test_perplexity"), positive),
         **dict.fromkeys(("ngram_val_perplexity", "ngram_test_perplexity"), positive),
         **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), positive),
-        **dict.fromkeys(("ngram_order", "single_ngram_order", "best_epoch", "epochs", "parameters"), count),
-        **COSTS_OF_A_MODEL,
+        **dict.fromkeys(("ngram_order", "single_ngram_order", "best_epoch", "epochs", *SIZES), count),
         "mixture_kind": text,
         "mixture_weight": number,
         "train_seconds": number,
@@ -43,10 +41,9 @@ RESULTS: dict[str, dict[str, Form]] = {  # by stage; of other stages anything
         "cost": lambda cost: cost in tuple(COSTS),
         "front": [
             {
-                **COSTS_OF_A_MODEL,
+                **dict.fromkeys(SIZES, count),
                 **dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "test_perplexity"), maybe(positive)),
                 "name": text,
-                "parameters": count,
                 "val_perplexity": positive,
                 "run_ids": [text],
             }
@@ -55,7 +52,7 @@ RESULTS: dict[str, dict[str, Form]] = {  # by stage; of other stages anything
         "compared": maybe(
             [
                 {
-                    **dict.fromkeys(COSTS_OF_A_MODEL, natural),
+                    **dict.fromkeys(COST_NAMES, maybe(natural)),
                     **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), maybe(positive)),
                     **dict.fromkeys(("val_perplexity", "test_perplexity"), maybe(positive)),
                     "label": text,

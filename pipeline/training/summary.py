@@ -7,7 +7,7 @@ from typing import Any
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import ngram_label
-from pipeline.config import COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.config import COST_NAMES, COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import LICENCES, UNKNOWN_LICENCE
@@ -16,7 +16,6 @@ from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
-COST_NAMES = tuple(axis.attribute for axis in COSTS.values())
 COMPARED = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 RIVAL_HEADS = (
     *("pick or rival", "model", *(axis.name for axis in COSTS.values())),
@@ -76,7 +75,8 @@ def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]
     """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
     return [
         (
-            *(each["label"], each["name"], *(f"{each[cost]:,}" for cost in COST_NAMES)),
+            *(each["label"], each["name"]),
+            *("" if each.get(name) is None else f"{each[name]:,}" for name in COST_NAMES),
             *("" if each.get(name) is None else f"{each[name]:.3f}" for name in COMPARED),
         )
         for each in rows

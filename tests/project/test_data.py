@@ -13,7 +13,7 @@ from statistics import fmean
 import pytest
 
 from pipeline.search.front import evaluate_front, picks
-from pipeline.training.summary import COMPARED, COST_NAMES
+from pipeline.training.summary import picks_and_rivals
 from tests.figures import DOCS, candidates, read_csv, read_json
 
 Row = dict[str, str]
@@ -210,6 +210,5 @@ def test_the_search_in_the_documents_is_the_recorded_one():
     for name, pick in picks(evaluated).items():
         assert pick.sentence == search["picks"][name]["sentence"]
         assert f"@search-time-machine-{name}: {pick.sentence}" in text
-    for row in search["compared"]:
-        perplexities = [f"{row[name]:.3f}" for name in COMPARED if row[name]]
-        assert " ".join([row["name"], *(f"{row[name]:,}" for name in COST_NAMES), *perplexities]) in text
+    for _, *shown in picks_and_rivals(search["compared"]):
+        assert " ".join(filter(None, shown)) in text

@@ -11,6 +11,7 @@ from pipeline.support import plotting
 from pipeline.support.drawing import CELL_STYLES
 from pipeline.training.summary import YOURS
 from tests.pictures import figures_drawn
+from tests.search.candidates import costs_of_size
 
 NGRAMS = tuple(
     NGramScore(order, 500 * 6 ** (order - 2), 500 * 6 ** (order - 2), 3.3 - 0.5 * (order - 2)) for order in (2, 3, 4, 5)
@@ -30,9 +31,9 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
         level = 28.0 if diverged else 3.4 * (1 + 3 * (macs / 1_500) ** -0.4) * (1 + 0.05 * rng.random())
         val = tuple(float(level * np.exp(rng.normal(0, 0.01))) for _ in range(seeds))
         trials.append(Trial(cell, macs, val[0], on_ngrams=i == 5))
-        runs = tuple(f"{i}-{seed}" for seed in range(seeds))
+        runs, costs = tuple(f"{i}-{seed}" for seed in range(seeds)), costs_of_size(macs, macs)
         ms = (macs / 1e6, macs / 9e5) if i % 7 else ()
-        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, macs, runs, val, val, ms))
+        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, costs, runs, val, val, ms))
     evaluated = evaluate_front(candidates, REFERENCE)
     return trials, evaluated, picks(evaluated)
 
@@ -69,7 +70,7 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     default, best = evaluated.front[0].candidate.label, chosen["best"].point
     pick = {"label": "@best", "name": best.candidate.name, "val_perplexity": best.val.mean}
     compared = [
-        {**pick, "macs_per_char": best.candidate.macs_per_char, "mixture_val_perplexity": 3.3},
+        {**pick, **best.candidate.costs, "mixture_val_perplexity": 3.3},
         {**pick, "label": YOURS, "name": "lstm-1x192", "macs_per_char": 2 * 10**5, "mixture_val_perplexity": None},
     ]
     figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search", compared, default)
@@ -86,12 +87,12 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
         "n-grams of orders 1 to 10 3.36",
     } <= set(lines)
     front = lines["front, means, 95 % prediction intervals"]
-    assert front.get_xdata()[::2].tolist() == [point.candidate.macs_per_char for point in evaluated.front]
+    assert front.get_xdata()[::2].tolist() == [point.cost for point in evaluated.front]
     assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
     texts = {text.get_text() for text in axes.texts}
     assert len(texts) == len(evaluated.front) + 1
     assert {f"{YOURS}: lstm-1x192", f"{default} (default)"} <= texts
-    assert lines["with the n-grams mixed in"].get_xydata().tolist() == [[best.candidate.macs_per_char, 3.3]]
+    assert lines["with the n-grams mixed in"].get_xydata().tolist() == [[best.cost, 3.3]]
     best = chosen["best"].point.candidate
     assert any(text.startswith(best.label) and "best" in text for text in texts)
     counted = [line.get_xdata().tolist() for line in memory.lines if str(line.get_label()).startswith("n-grams")]

@@ -21,9 +21,8 @@ CONFIRMED = "confirmed:"  # prefix of TRIAL:SEED, whose value is the result of a
 
 MLFLOW_RUN = "mlflow_run"  # user attribute of a study: the address of its run
 
-# user attributes of a trial, beside the results of its training
+# user attributes of a trial, beside its costs and the results of its training
 MODEL, SEED, SAMPLE_TEXT, RUN_ID = "model", "seed", "sample_text", "run_id"
-MACS, STORED = "macs_per_char", "stored_numbers"
 STOPPED = "stopped"  # why its training stopped early; "" is not stored
 FAILURE = "failure"  # why it failed
 

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.config import COSTS, STOPPED_BY_TIME, SearchConfig
+from pipeline.config import COSTS, STOPPED_BY_TIME, SearchConfig, costs_of
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import objectives
@@ -68,11 +68,11 @@ class Results:
 
     def plotted_trials(self) -> list[Trial]:
         """The complete and the failed trials for figures."""
-        plotted = []
+        plotted, cost = [], COSTS[self.config.cost].attribute
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
-            if attributes.MACS not in trial.user_attrs:  # failed by hand
+            if cost not in trial.user_attrs:  # failed by hand
                 continue
-            model, cost = shape_of(trial.params, self.space), COSTS[self.config.cost].attribute
+            model = shape_of(trial.params, self.space)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
             plotted.append(Trial(model.cell, trial.user_attrs[cost], value, model.on_top_of == "ngram"))
         return plotted
@@ -91,16 +91,15 @@ class Results:
             first, runs = trials[0], list(self.runs_by_seed(trials).values())
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
-            model, parameters = shape_of(first.params, self.space), first.user_attrs["parameters"]
+            model = shape_of(first.params, self.space)
             candidates.append(
                 Candidate(
                     name=_name(model.shape, first.params),
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
-                    macs_per_char=first.user_attrs[attributes.MACS],
-                    parameters=parameters,
-                    ngram_numbers=first.user_attrs[attributes.STORED] - parameters,
+                    parameters=first.user_attrs["parameters"],
+                    costs=costs_of(first.user_attrs),
                     run_ids=tuple(run[attributes.RUN_ID] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConfig, resolve
+from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConfig, costs_of, resolve
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
 from pipeline.search.known_cost.space import internal_value
@@ -111,15 +111,16 @@ class Search:
         """The numbers of the n-grams that a model on top of them stores, without its parameters."""
         return self.corpus.ngram(self.config.preset).tables.stored_numbers
 
-    def costs(self, parameters: Mapping[str, Any]) -> dict[str, int]:
-        """The exact MACs per character and stored numbers of a configuration, computed without training."""
+    def sizes(self, parameters: Mapping[str, Any]) -> dict[str, int]:
+        """The exact SIZES of a configuration, computed without training."""
         model = shape_of(parameters, self.space)
         size, numbers = closed_form(model, self.vocab_size), self.ngram_numbers if model.on_top_of == "ngram" else 0
-        return {attributes.MACS: size.macs_per_char, attributes.STORED: size.parameters + numbers}
+        sizes = {"macs_per_char": size.macs_per_char, "parameters": size.parameters}
+        return {**sizes, "stored_numbers": size.parameters + numbers}
 
     def cost(self, parameters: Mapping[str, Any]) -> int:
         """The cost of a configuration that the study minimises."""
-        return self.costs(parameters)[self.axis.attribute]
+        return self.axis.of(self.sizes(parameters))
 
     def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
         """The model and training configurations of a trial, from its parameters, the fixed ones and the common budget.
@@ -156,13 +157,13 @@ class Search:
             with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
                 trial = self.study.ask({**self.space.searched})
             parameters = {**self.space.fixed, **trial.params}
-            costs = self.costs(parameters)
+            costs = costs_of(self.sizes(parameters))
             trial.set_user_attr(attributes.MODEL, shape_of(parameters, self.space).shape)
             trial.set_user_attr(attributes.SEED, self.config.seed)
             for name, cost in costs.items():
                 trial.set_user_attr(name, cost)
             if not self.can_afford(parameters):
-                self._fail(trial.number, f"{OVER_BUDGET}: {costs[attributes.MACS]:,} MACs per character")
+                self._fail(trial.number, f"{OVER_BUDGET}: {costs[self.axis.attribute]:,} {self.axis.name}")
             elif earlier := self._duplicate_of(trial):
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
                 if earlier.state == TrialState.COMPLETE:
@@ -189,7 +190,7 @@ class Search:
         """
         lacking = []
         by_run = {trials[0].user_attrs[attributes.RUN_ID]: trials for trials in self.results.by_configuration()}
-        for member in sorted(set(members), key=lambda member: -member.macs_per_char):
+        for member in sorted(set(members), key=lambda member: -member.costs["macs_per_char"]):
             trials = by_run[member.run_ids[0]]
             first = trials[0]
             lost = {seed for number, seed in self._lost_confirmations if number == first.number}
@@ -283,7 +284,7 @@ class Search:
         }.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
         perplexity = min(result["val_perplexity"], float(self.vocab_size))
-        self.study.tell(number, [perplexity, log10(result[self.axis.attribute])])
+        self.study.tell(number, [perplexity, log10(self.axis.of(result))])
 
     def _fail(self, number: int, reason: str) -> None:
         trial_id = attributes.trial_id(self.study, number)

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.config import CorpusConfig, SearchConfig, config_id, resolve
+from pipeline.config import COST_NAMES, CorpusConfig, SearchConfig, config_id, resolve
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.search.study.attributes import REPEATS, of_trial
 from pipeline.search.study.space import Space
@@ -177,8 +177,8 @@ def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{no_store}/mlruns/optuna.db")
     assert len(study.best_trials) >= 1
     frame = study.trials_dataframe(attrs=("number", "values", "user_attrs"))
-    figures = ["macs_per_char", "model", "parameters", "run_id", "sample_text", "seed"]
-    figures += ["stored_numbers", "test_perplexity", "train_seconds", "val_perplexity"]
+    figures = ["model", "parameters", "run_id", "sample_text", "seed", *COST_NAMES]
+    figures += ["test_perplexity", "train_seconds", "val_perplexity"]
     objectives = ["values_log10 MACs per character", "values_validation perplexity"]
     assert sorted(frame.columns) == sorted(["number", *objectives, *(f"user_attrs_{name}" for name in figures)])
 
@@ -186,7 +186,7 @@ def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
 def test_candidates_are_given_the_seeds_that_they_lack_the_dearest_first(begin_on_disk):
     search = begin_on_disk(trials=2, confirm_seeds=3, seed=5)
     train_all(search)
-    member, other = sorted(search.results.candidates(), key=lambda candidate: candidate.macs_per_char)
+    member, other = sorted(search.results.candidates(), key=lambda candidate: candidate.costs["macs_per_char"])
     assert shapes(search.lacking_runs([member, other, member])) == [*[other.name] * 2, *[member.name] * 2]
     tasks = search.lacking_runs([member])
     assert [task.train.seed for task in tasks] == [6, 7]
