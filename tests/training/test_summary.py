@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.training.summary import comparison_table, evaluation_text, verdict
+from pipeline.training.summary import RIVAL_HEADS, comparison_table, evaluation_text, picks_and_rivals, verdict
 
 RESULT = {
     "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,
@@ -45,3 +45,7 @@ def test_an_evaluation_has_the_numbers_of_the_n_gram_and_the_mixture_if_there_ar
         "mixture_perplexity": 2.0, "mixture_bits_per_char": 1.0,
     }  # fmt: skip
     assert "orders 1 to 10 8.000 (3.000); both together 2.000 (1.000)" in evaluation_text("test", result)
+
+
+def test_a_row_of_an_earlier_version_is_shown_without_a_cost_that_it_does_not_have():
+    assert len(picks_and_rivals([{"label": "", "name": "gru-1x8"}])[0]) == len(RIVAL_HEADS)
