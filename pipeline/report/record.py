@@ -10,34 +10,28 @@ from pipeline.config import REPORT_PROMPTS
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
 from pipeline.report.table import Reported, configurations_of, report_rows
-from pipeline.support.forms import Form, count, has_form, maybe, natural, number, positive, text
+from pipeline.support.records import Count, Digits, Natural, Number, Positive, Text, has_form, list_of, maybe, record
 from pipeline.tracking import recorded
 from pipeline.training.metrics import FIRST_HALF_CURVE, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
-
-
-def _by_order(form: Form, *orders: str) -> Form:
-    """The form of a mapping by order, which has these orders."""
-    whole: dict[Any, Form] = {**dict.fromkeys(orders, form), ...: form}
-    return lambda found: has_form(found, whole) and all(order.isdecimal() and len(order) < 5 for order in found)
-
 
 STAGE = "reproduce"
 TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "quick": False}  # with their defaults
-PROMPT_FORM: dict[str, Form] = {"prompt": text, "position": natural, "split": text, "continuation": text}
-FACTS_FORM: Form = {  # of TEXT_FILE, which has the fields of TextFacts
-    "corpus": text,
-    "corpus_sha256": text,
-    "vocab_size": count,
-    "val_perplexities": _by_order(positive, "1"),
-    "windowed": _by_order(positive, "1"),
-    "train_unigram": positive,
-    "words": [text],
-    "prompts": [PROMPT_FORM],
-    "block_costs": maybe({...: _by_order([number])}),
-    "gated": lambda gated: not gated or has_form(gated, {"val": positive, "windowed": positive}),
-}
-COMMANDS_FORM: Form = {"commands": [{"only": maybe(text), "precision": maybe(text)}]}
+PROMPT = record(prompt=Text, position=Natural, split=Text, continuation=Text)
+FACTS = record(  # of TEXT_FILE, which has the fields of TextFacts
+    corpus=Text,
+    corpus_sha256=Text,
+    vocab_size=Count,
+    val_perplexities=dict[Digits, Positive],
+    windowed=dict[Digits, Positive],
+    train_unigram=Positive,
+    words=list[Text],
+    prompts=list_of(PROMPT),
+    block_costs=maybe(dict[str, dict[Digits, list[Number]]]),
+    gated=maybe(dict[str, Positive]),
+)
+COMMANDS = record(commands=list_of(record(only=maybe(Text), precision=maybe(Text))))
+READINGS = {"val", "windowed"}
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
 
@@ -45,9 +39,10 @@ Key = tuple[str, Shape, int]  # role, shape, seed
 def has_facts(found: Any) -> bool:
     """Whether the facts of a text have their form, each prompt of the report, and the same orders in both readings."""
     return (
-        has_form(found, FACTS_FORM)
+        has_form(found, FACTS)
         and {each["prompt"] for each in found["prompts"]} >= {*REPORT_PROMPTS}
-        and found["windowed"].keys() == found["val_perplexities"].keys()
+        and "1" in found["windowed"].keys() == found["val_perplexities"].keys()
+        and {*(found.get("gated") or READINGS)} >= READINGS
     )
 
 
@@ -76,7 +71,7 @@ def epochs_of(training: recorded.RecordedTraining) -> int:
 
 def recorded_commands(run_id: str) -> list[dict[str, Any]]:
     """The options of each distinct command of a reproduction, in order."""
-    commands: list[dict[str, Any]] = recorded.read_json(run_id, COMMANDS_FILE, COMMANDS_FORM).get("commands", [])
+    commands: list[dict[str, Any]] = recorded.read_json(run_id, COMMANDS_FILE, COMMANDS).get("commands", [])
     return commands
 
 
@@ -97,7 +92,7 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     run = recorded.run_of(run_id)
     if run.stage != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    if not (kept := recorded.read_json(run_id, TEXT_FILE, has_facts)):
+    if not has_facts(kept := recorded.read_json(run_id, TEXT_FILE)):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
     trainings, facts = by_key(recorded.nested_trainings(run_id)), _text_of(kept)
     environment = recorded.read_environment(run_id)
@@ -121,7 +116,7 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
 
     tables: dict[str, Any] = {name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}
     tables["block_costs"] = {reading: by_order(costs) for reading, costs in (kept.get("block_costs") or {}).items()}
-    prompts = tuple(PromptInText(**{name: each[name] for name in PROMPT_FORM}) for each in kept["prompts"])
+    prompts = tuple(PromptInText(**{name: each[name] for name in PROMPT.__annotations__}) for each in kept["prompts"])
     own = {each.name: kept[each.name] for each in fields(TextFacts) if kept.get(each.name) is not None}
     return TextFacts(**{**own, **tables, "prompts": prompts, "words": tuple(kept["words"])})
 
@@ -146,7 +141,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     curves = (TRAIN_CURVE, VAL_CURVE, SECONDS_CURVE, FIRST_HALF_CURVE)
     train, val, seconds, first_half = (tuple(training.curve(curve).values()) for curve in curves)
     epochs, config, result = len(val), training.configuration["train"], training.result
-    costs = recorded.read_json(training.id, recorded.COSTS_FILE, {...: [number]}) if result else {}
+    costs = recorded.read_json(training.id, recorded.COSTS_FILE, dict[str, list[Number]]) if result else {}
     return JudgedTraining(
         run_id=training.id,
         seed=training.seed,

@@ -23,12 +23,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError, ModelConfig
-from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME, TrainConfig
+from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support.forms import Form, has_form
 from pipeline.support.processes import is_gone, is_of_this_machine
+from pipeline.support.records import Count, Natural, Number, Positive, Text, dict_of, has_form, list_of, maybe, record
 from pipeline.support.wording import counted
-from pipeline.tracking.forms import CONFIGURATION, ENVIRONMENT, RESULTS, SAMPLES
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.training.metrics import POOLED_CURVES
@@ -57,6 +56,60 @@ ROW = (  # of ``RecordedTraining.row``
 State = Literal["running", "finished", "stopped", "failed"]
 
 STATES: Mapping[str, State] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
+
+# What records must hold to be read; a record without it counts as missing. Another version, or anybody who may write to
+# the store, may have written it.
+
+CONFIGURATION = record(  # the tag of a training
+    corpus=record(corpus=Text, alphabet=Text),
+    model=record(cell=Text, implementation=Text, num_layers=Count, hidden_size=Count, on_top_of=Text),
+    train=record(preset=Text, seed=Natural, epochs=maybe(Count), precision=Text, train_chars=Natural),
+    recipe=Natural,
+    text=record(name=Text, source=Text, corpus_sha256=Text, train_chars=Count),
+)
+ENVIRONMENT = record(packages=maybe(dict[str, Text]))
+SAMPLES = record(samples=list_of(record(prompt=Text, text=Text)))
+MEMBER = record(  # of a front
+    **dict.fromkeys(SIZES, Count),
+    **dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "test_perplexity"), maybe(Positive)),
+    name=Text,
+    val_perplexity=Positive,
+    run_ids=list[Text],
+)
+COMPARED = record(
+    **dict.fromkeys(COST_NAMES, maybe(Natural)),
+    **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), maybe(Positive)),
+    **dict.fromkeys(("val_perplexity", "test_perplexity"), maybe(Positive)),
+    label=Text,
+    name=Text,
+)
+RESULTS = {  # by stage; of other stages anything
+    "train": record(
+        **dict.fromkeys(("val_perplexity", "val_perplexity_pooled", "test_perplexity"), Positive),
+        **dict.fromkeys(("ngram_val_perplexity", "ngram_test_perplexity"), Positive),
+        **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), Positive),
+        **dict.fromkeys(("ngram_order", "single_ngram_order", "best_epoch", "epochs", *SIZES), Count),
+        mixture_kind=Text,
+        mixture_weight=Number,
+        train_seconds=Number,
+        stopped=Text,
+        device=Text,
+        texts=list[Text],
+        last_texts=maybe(dict[str, Text]),
+        precision=maybe(Text),
+        trained_parameters=maybe(Count),
+        val_perplexity_windowed=maybe(Positive),
+    ),
+    "search": record(
+        study_name=Text,
+        corpus=Text,
+        corpus_sha256=Text,
+        cost=Literal[*COSTS],  # type: ignore[valid-type]
+        front=list_of(MEMBER),
+        picks=dict_of(record(run_id=Text, sentence=Text)),
+        compared=maybe(list_of(COMPARED)),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -397,7 +450,7 @@ def latest(*conditions: str) -> RecordedRun | None:
 
 def read_result(run_id: str, stage: str) -> dict[str, Any]:
     """The result of a stage; {} if it is missing, damaged or not in the form of RESULTS."""
-    return read_json(run_id, RESULT_FILE, RESULTS.get(stage, {}))
+    return read_json(run_id, RESULT_FILE, RESULTS.get(stage, dict))
 
 
 def read_samples(run_id: str) -> list[dict[str, Any]]:
@@ -412,7 +465,7 @@ def read_environment(run_id: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def read_json(run_id: str, path: str, form: Form) -> dict[str, Any]:
+def read_json(run_id: str, path: str, form: Any = dict) -> dict[str, Any]:
     """A JSON artifact as a dict; {} if it is missing, damaged or not of this form."""
     return as_dict(json.loads, read_text(run_id, path), form)
 
@@ -425,7 +478,7 @@ def read_text(run_id: str, path: str) -> str:
         return ""
 
 
-def as_dict(parse: Callable[[str], Any], text: str, form: Form) -> dict[str, Any]:
+def as_dict(parse: Callable[[str], Any], text: str, form: Any) -> dict[str, Any]:
     """What a recorded text says; {} if it does not parse or is no dict of this form."""
     try:
         value = parse(text)

@@ -30,7 +30,7 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
-from pipeline.support.forms import Form, has_form
+from pipeline.support.records import has_form, record
 from pipeline.text.batches import data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
@@ -42,7 +42,7 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
 SMALL_CHANGE = log(1.001)  # of the nats per character by rounded weights: 0.1 % of the perplexity
-RESUMABLE: Form = {"corpus": {}, "train": {}, "state": STATE}  # the facts of a last checkpoint
+RESUMABLE = record(corpus=dict, train=dict, state=STATE)  # the facts of a last checkpoint
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 

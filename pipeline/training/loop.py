@@ -11,10 +11,10 @@ Shapes: B batch, T time steps, N characters, V vocabulary.
 import time
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import cos, isfinite, pi
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from models.optimizers import OPTIMIZERS, check_state
 from models.recurrent import State, parts_of, state_of
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
-from pipeline.support.forms import Form, count, maybe, natural, number, text
+from pipeline.support.records import Count, Natural, Number, Text, list_of, maybe, record
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import StreamData, WindowData, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
@@ -64,21 +64,17 @@ class EpochPoint:
     train_perplexity_first_half: float | None = None
 
 
-def _real(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-STATE: Form = {  # of the facts of ``Training.state_dict``
-    "step": natural,
-    "epochs": count,
-    "precision": text,
-    "train_seconds": number,
-    "train_chars": natural,
-    "history": [{**{each.name: _real for each in fields(EpochPoint)}, "train_perplexity_first_half": maybe(_real)}],
-    "best_epoch": maybe(count),
-    "stopped": text,
-    "under_way": maybe({"sizes": [count]}),
-}
+STATE = record(  # of the facts of ``Training.state_dict``
+    step=Natural,
+    epochs=Count,
+    precision=Text,
+    train_seconds=Number,
+    train_chars=Natural,
+    history=list_of(record(**get_type_hints(EpochPoint) | {"train_perplexity_first_half": maybe(float)})),
+    best_epoch=maybe(Count),
+    stopped=Text,
+    under_way=maybe(record(sizes=list[Count])),
+)
 
 
 @dataclass

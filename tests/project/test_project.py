@@ -201,7 +201,7 @@ from pipeline.cli.main import cli
 for name in ["", *cli.commands]:
     try: cli([name, "--help"] if name else ["--help"])
     except SystemExit: pass
-heavy = ("torch", "mlflow", "numpy", "matplotlib", "optuna", "sqlalchemy")
+heavy = ("torch", "mlflow", "numpy", "matplotlib", "optuna", "pydantic", "sqlalchemy")
 print([name for name in heavy if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

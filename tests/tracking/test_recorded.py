@@ -47,7 +47,7 @@ def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monk
 
 @pytest.mark.parametrize("content", ["[1]", "null", "{", "[" * 10**5, "\udcff"])
 def test_what_is_recorded_in_a_wrong_form_counts_as_missing(content):
-    assert recorded.as_dict(json.loads, content, {}) == {}
+    assert recorded.as_dict(json.loads, content, dict) == {}
 
 
 def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):

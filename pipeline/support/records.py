@@ -1,0 +1,50 @@
+"""Check the form of what was read: JSON may hold anything, and come from another version, program or person.
+
+A form is a type: one of those below, a ``record``, or what Python makes of them, as ``list[Count]``.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from types import GenericAlias
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
+
+Text = Annotated[str, AfterValidator(str.encode)]  # fails for half of a surrogate pair, which can't be written
+Digits = Annotated[str, Field(pattern="^[0-9]{1,4}$")]
+Count = Annotated[int, Field(ge=1, le=10**18)]
+Natural = Annotated[int, Field(ge=0, le=10**18)]
+Number = Annotated[float, Field(ge=0, lt=1e300, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, lt=1e300, allow_inf_nan=False)]
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def record(**forms: Any) -> Any:
+    """The form of a mapping that has these names, and may have others."""
+    return TypedDict("record", forms)  # type: ignore[operator]
+
+
+def list_of(form: Any) -> Any:
+    """The form of a list whose items have this form."""
+    return GenericAlias(list, (form,))
+
+
+def dict_of(form: Any) -> Any:
+    """The form of a mapping whose names are texts and whose values have this form."""
+    return GenericAlias(dict, (str, form))
+
+
+def maybe(form: Any) -> Any:
+    """In a ``record``, what has this form, is None, or is missing."""
+    return NotRequired[form | None]
+
+
+def has_form(value: Any, form: Any) -> bool:
+    """Whether a value has a form as it is: nothing is converted, but a whole number is a float."""
+    try:
+        _adapter(form).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
