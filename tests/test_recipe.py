@@ -1,6 +1,7 @@
 """The golden figures of RECIPE: what a short training of each preset, cell, kernel and on-top model computes."""
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -67,7 +68,8 @@ def computed(corpus: Corpus, options: dict[str, Any]) -> tuple[float, ...]:
     short = {"hidden_size": 12, "epochs": 2, "precision": "fp32", "device": "cpu", "batch_size": 64, "threads": 1}
     result = Experiment(corpus, *resolve({**short, **options}, corpus.train_chars)).run()
     trained = [point.train_perplexity for point in result.history]
-    return *trained, *(result.figures[f"{name}_perplexity"] for name in ("val", "test", "mixture_test"))
+    figures: Mapping[str, Any] = result.figures
+    return *trained, *(figures[f"{name}_perplexity"] for name in ("val", "test", "mixture_test"))
 
 
 @pytest.fixture(scope="module")

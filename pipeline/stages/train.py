@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig
@@ -304,9 +303,9 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.json(recorded.SAMPLES_FILE, {"samples": [asdict(sample) for sample in result.samples]})
     run.json(recorded.COSTS_FILE, result.block_costs)
 
-    example, best = prompts_for(corpus.vocabulary)[0], Path(result.figures["checkpoint"])
+    example, best = prompts_for(corpus.vocabulary)[0], run.checkpoint_dir / BEST_CHECKPOINT
     model_id = run.model(model.shape, best, example, result.best.epoch, {"corpus": corpus.label})
-    metrics = final_metrics(result.figures) | size_metrics(result.complexity, result.figures["trained_parameters"])
+    metrics = final_metrics(result.figures) | size_metrics(result.complexity)
     datasets = datasets_of(corpus, config.preset)
     run.constants(metrics, model_id, {key: datasets[split] for key in metrics if (split := split_of(key))})
     run.note(training_note(corpus, model, config, result))

@@ -26,11 +26,12 @@ from models.config import ConfigError, ModelConfig
 from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.processes import is_gone, is_of_this_machine
-from pipeline.support.records import Count, Natural, Number, Positive, Text, dict_of, has_form, list_of, maybe, record
+from pipeline.support.records import Count, Natural, Positive, Text, dict_of, has_form, list_of, maybe, record
 from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.training.metrics import POOLED_CURVES
+from pipeline.training.result import TrainingResult
 
 FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
@@ -84,22 +85,7 @@ COMPARED = record(
     name=Text,
 )
 RESULTS = {  # by stage; of other stages anything
-    "train": record(
-        **dict.fromkeys(("val_perplexity", "val_perplexity_pooled", "test_perplexity"), Positive),
-        **dict.fromkeys(("ngram_val_perplexity", "ngram_test_perplexity"), Positive),
-        **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), Positive),
-        **dict.fromkeys(("ngram_order", "single_ngram_order", "best_epoch", "epochs", *SIZES), Count),
-        mixture_kind=Text,
-        mixture_weight=Number,
-        train_seconds=Number,
-        stopped=Text,
-        device=Text,
-        texts=list[Text],
-        last_texts=maybe(dict[str, Text]),
-        precision=maybe(Text),
-        trained_parameters=maybe(Count),
-        val_perplexity_windowed=maybe(Positive),
-    ),
+    "train": TrainingResult,
     "search": record(
         study_name=Text,
         corpus=Text,

@@ -37,6 +37,7 @@ from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
+from pipeline.training.result import TrainingResult
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
@@ -57,7 +58,7 @@ class Result:
     "windowed" of those windows.
     """
 
-    figures: dict[str, Any]
+    figures: TrainingResult
     history: list[EpochPoint]
     best: EpochPoint
     test: TextScore
@@ -255,7 +256,7 @@ class Experiment(Callback):
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
-        figures = {
+        figures: TrainingResult = {
             "val_perplexity": training.best.val_perplexity,
             "val_perplexity_pooled": training.best.val_perplexity_pooled,
             "test_perplexity": test.perplexity,

@@ -1,4 +1,4 @@
-"""The metrics of a training: the names under which its curves, result, size and speed are recorded.
+"""The metrics of a training: the names under which its curves and further sizes are recorded beside its figures.
 
 MLflow's UI sorts sections by name: the curves (``perplexity/``) come before ``result/``, ``size/`` and ``speed/``. The
 UI's charts and columns (``pipeline/tracking/ui/views.py``) refer to these names; a test compares them.
@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from models.config import ModelConfig
 from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME, PresetName, TrainConfig, resolve
+from pipeline.training.result import METRICS
 
 if TYPE_CHECKING:  # so that this module can be imported without torch
     from models.complexity import Complexity
     from pipeline.training.loop import EpochPoint
 
-RESULT = (
-    *("val_perplexity", "test_perplexity", "test_bits_per_char", "best_epoch"),
-    *("ngram_val_perplexity", "ngram_test_perplexity", "single_ngram_val_perplexity", "single_ngram_test_perplexity"),
-    *("mixture_val_perplexity", "mixture_test_perplexity"),
-)
-SIZE = ("parameters", "stored_numbers", "shipped_bytes", "macs_per_char")
-SPEED = ("train_seconds", "chars_per_second")
 TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
 POOLED_CURVES = {TRAIN_CURVE: "perplexity_pooled/train", VAL_CURVE: "perplexity_pooled/val"}  # the preset report's
 FIRST_HALF_CURVE, SECONDS_CURVE = "perplexity_first_half/train", "training/seconds"
@@ -33,7 +27,7 @@ CURVES = (
     *(*POOLED_CURVES.values(), FIRST_HALF_CURVE),
     *("training/learning_rate", "training/gradient_norm", SECONDS_CURVE, "training/chars_read"),
 )
-FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs", "trained_parameters")
+FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs")
 
 
 def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
@@ -56,8 +50,7 @@ def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
 
 def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     """The metrics by which runs are compared, from a training's flat result."""
-    sections = {"result": RESULT, "size": SIZE, "speed": SPEED}
-    metrics = {f"{section}/{name}": result[name] for section, names in sections.items() for name in names}
+    metrics = {metric: result[name] for metric, name in METRICS.items() if result.get(name) is not None}
     return metrics | macs_metrics(result["macs_per_char"])
 
 
@@ -66,10 +59,9 @@ def macs_metrics(macs_per_char: int) -> dict[str, float]:
     return {MACS: float(macs_per_char), LOG10_MACS: log10(macs_per_char)}
 
 
-def size_metrics(size: "Complexity", trained_parameters: int) -> dict[str, float]:
-    """Further sizes: in the report's convention, without element-wise operations, and the trained parameters."""
-    sizes = {**asdict(size), "trained_parameters": trained_parameters}
-    return {f"size/{name}": sizes[name] for name in FURTHER_SIZES}
+def size_metrics(size: "Complexity") -> dict[str, float]:
+    """Further sizes: in the report's convention, and without element-wise operations."""
+    return {f"size/{name}": getattr(size, name) for name in FURTHER_SIZES}
 
 
 def split_of(metric: str) -> str | None:

@@ -159,7 +159,7 @@ def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, on
     raw = load_corpus(CorpusConfig(corpus.source, "raw"))
     of_raw = experiment(raw, folder=tmp_path, cell="rnn", embedding_size=5, epochs=1)
     for result, text in ((of_raw, raw), (on_top, corpus)):
-        model, _, _ = load_model(Path(result.figures["checkpoint"]))
+        model, _, _ = load_model(Path(str(result.figures["checkpoint"])))
         assert score_text(model, ids_of(text, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
         assert score_text(model, ids_of(text, "test")) == result.test
 
@@ -298,4 +298,4 @@ def test_a_part_of_the_text_and_of_its_ngrams_is_all_that_a_network_on_top_of_th
     assert heard.started[0].data.chars_per_epoch < 2000
     assert result.baselines == last.baselines("stream")
     assert figures["stored_numbers"] - figures["parameters"] == last.ngram("stream", 300).tables.stored_numbers
-    assert score_text(load_model(Path(figures["checkpoint"]))[0], ids_of(corpus, "test")) == result.test
+    assert score_text(load_model(Path(str(figures["checkpoint"])))[0], ids_of(corpus, "test")) == result.test

@@ -23,12 +23,10 @@ from pipeline.training.metrics import (
     FURTHER_SIZES,
     LOG10_MACS,
     MACS,
-    RESULT,
-    SIZE,
-    SPEED,
     TRAIN_CURVE,
     VAL_CURVE,
 )
+from pipeline.training.result import METRICS as RESULT_METRICS
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
@@ -36,10 +34,9 @@ CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value 
 
 METRICS = (  # all that a training records
     *CURVES,
-    *(f"result/{name}" for name in RESULT),
-    *(f"size/{name}" for name in (*SIZE, *FURTHER_SIZES)),
+    *RESULT_METRICS,
+    *(f"size/{name}" for name in FURTHER_SIZES),
     LOG10_MACS,
-    *(f"speed/{name}" for name in SPEED),
 )
 
 PERPLEXITY = "result/val_perplexity"

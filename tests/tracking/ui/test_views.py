@@ -10,7 +10,8 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.tracking.ui import views
 from pipeline.training.loop import EpochPoint
-from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics
+from pipeline.training.result import METRICS
 
 DIGEST = "9f258eadf409c46591c5c61d72c087cb"
 PARENT = "ab" * 16
@@ -46,7 +47,7 @@ def test_the_view_of_a_text_shows_its_comparable_trainings_that_have_not_failed(
 def test_the_views_know_every_metric_that_a_training_records():
     """For each of them the UI would add a chart of its own."""
     point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100, 1.0, 9.0)
-    result = dict.fromkeys([*RESULT, *SIZE, *SPEED], 1.0)
+    result = dict.fromkeys(METRICS.values(), 1.0)
     recorded = epoch_metrics(point, "report") | final_metrics(result)
-    recorded |= size_metrics(closed_form(ModelConfig(), 28), 1)
+    recorded |= size_metrics(closed_form(ModelConfig(), 28))
     assert set(views.METRICS) == set(recorded)

@@ -1,0 +1,68 @@
+"""The result of a training: what is recorded of it, and the check on reading, follow from the types declared here."""
+
+from typing import Annotated, NamedTuple, NotRequired, get_type_hints
+
+from typing_extensions import TypedDict
+
+from pipeline.support.records import Count, Number, Positive, Text
+
+
+class Figure(NamedTuple):
+    """A figure of a result: a column of runs.csv and, with a section, a metric of the run in MLflow.
+
+    MLflow's UI sorts sections by name.
+    """
+
+    section: str = ""
+
+
+class TrainingResult(TypedDict):
+    """The flat result of a training, which ``--json`` prints; runs.csv has its figures in this order."""
+
+    val_perplexity: Annotated[Positive, Figure("result")]
+    val_perplexity_pooled: Annotated[Positive, Figure()]
+    test_perplexity: Annotated[Positive, Figure("result")]
+    test_bits_per_char: Annotated[Number, Figure("result")]
+    ngram_order: Annotated[Count, Figure()]
+    ngram_entries: Count
+    ngram_val_perplexity: Annotated[Positive, Figure("result")]
+    ngram_test_perplexity: Annotated[Positive, Figure("result")]
+    single_ngram_order: Annotated[Count, Figure()]
+    single_ngram_val_perplexity: Annotated[Positive, Figure("result")]
+    single_ngram_test_perplexity: Annotated[Positive, Figure("result")]
+    mixture_val_perplexity: Annotated[Positive, Figure("result")]
+    mixture_test_perplexity: Annotated[Positive, Figure("result")]
+    mixture_kind: Text
+    mixture_weight: Number
+    best_epoch: Annotated[Count, Figure("result")]
+    epochs: Annotated[Count, Figure()]
+    stopped: Annotated[Text, Figure()]
+    train_seconds: Annotated[Number, Figure("speed")]
+    chars_per_second: Annotated[Number, Figure("speed")]
+    parameters: Annotated[Count, Figure("size")]
+    stored_numbers: Annotated[Count, Figure("size")]
+    shipped_bytes: Annotated[Count, Figure("size")]
+    macs_per_char: Annotated[Count, Figure("size")]
+    precision: Annotated[NotRequired[Text | None], Figure()]
+    device: Annotated[Text, Figure()]
+    checkpoint: Text | None
+    val_perplexities: list[Positive]
+    texts: list[Text]
+    last_texts: NotRequired[dict[str, Text] | None]
+    trained_parameters: Annotated[NotRequired[Count | None], Figure("size")]
+    val_perplexity_windowed: NotRequired[Positive | None]
+    on_top_of_order: NotRequired[Count]
+
+
+HINTS = get_type_hints(TrainingResult, include_extras=True)
+FIGURES = {
+    name: figure
+    for name, hint in HINTS.items()
+    for figure in getattr(hint, "__metadata__", ())
+    if isinstance(figure, Figure)
+}
+METRICS = {  # metric -> name in the result
+    f"{figure.section}/{name}": name
+    for name, figure in sorted(FIGURES.items(), key=lambda each: each[1].section)
+    if figure.section
+}
