@@ -11,18 +11,10 @@ from pipeline.config import COST_NAMES, SIZES, TrainConfig
 from pipeline.export.commands import text_option
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
+from pipeline.training.result import FIGURES
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
-
-FIGURES = (
-    "val_perplexity", "val_perplexity_pooled", "test_perplexity", "test_bits_per_char",
-    "ngram_order", "ngram_val_perplexity", "ngram_test_perplexity",
-    "single_ngram_order", "single_ngram_val_perplexity", "single_ngram_test_perplexity",
-    "mixture_val_perplexity", "mixture_test_perplexity",
-    "best_epoch", "epochs", "stopped", "train_seconds", "chars_per_second",
-    "parameters", "stored_numbers", "shipped_bytes", "macs_per_char", "precision", "device",
-)  # fmt: skip
 
 FRONT = (
     "name", "cell", "num_layers", "hidden_size", *dict.fromkeys((*SIZES, *COST_NAMES)),

@@ -12,20 +12,12 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.references import described, find, training_behind
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
+from pipeline.training.result import LABELS
 
 FIGURES = {  # metric -> label, in the order of the table
     TRAIN_CURVE: "training perplexity, last epoch",
     VAL_CURVE: "validation perplexity, last epoch",
-    "result/val_perplexity": "validation perplexity, best",
-    "result/test_perplexity": "test perplexity",
-    "result/mixture_test_perplexity": "test perplexity with n-gram",
-    "result/best_epoch": "best epoch",
-    "size/parameters": "parameters",
-    "size/stored_numbers": "stored numbers",
-    "size/shipped_bytes": "bytes to ship",
-    "size/macs_per_char": "MACs per character",
-    "speed/train_seconds": "seconds of training",
-    "speed/chars_per_second": "characters per second",
+    **LABELS,
 }
 
 

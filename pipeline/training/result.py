@@ -8,20 +8,18 @@ from pipeline.support.records import Count, Number, Positive, Text
 
 
 class Figure(NamedTuple):
-    """A figure of a result: a column of runs.csv and, with a section, a metric of the run in MLflow.
-
-    MLflow's UI sorts sections by name.
-    """
+    """A figure of a result: a column of runs.csv; with a section, a metric; with a label, a row of `tmlm compare`."""
 
     section: str = ""
+    label: str = ""
 
 
 class TrainingResult(TypedDict):
     """The flat result of a training, which ``--json`` prints; runs.csv has its figures in this order."""
 
-    val_perplexity: Annotated[Positive, Figure("result")]
+    val_perplexity: Annotated[Positive, Figure("result", "validation perplexity, best")]
     val_perplexity_pooled: Annotated[Positive, Figure()]
-    test_perplexity: Annotated[Positive, Figure("result")]
+    test_perplexity: Annotated[Positive, Figure("result", "test perplexity")]
     test_bits_per_char: Annotated[Number, Figure("result")]
     ngram_order: Annotated[Count, Figure()]
     ngram_entries: Count
@@ -31,38 +29,38 @@ class TrainingResult(TypedDict):
     single_ngram_val_perplexity: Annotated[Positive, Figure("result")]
     single_ngram_test_perplexity: Annotated[Positive, Figure("result")]
     mixture_val_perplexity: Annotated[Positive, Figure("result")]
-    mixture_test_perplexity: Annotated[Positive, Figure("result")]
+    mixture_test_perplexity: Annotated[Positive, Figure("result", "test perplexity with n-gram")]
     mixture_kind: Text
     mixture_weight: Number
-    best_epoch: Annotated[Count, Figure("result")]
+    best_epoch: Annotated[Count, Figure("result", "best epoch")]
     epochs: Annotated[Count, Figure()]
     stopped: Annotated[Text, Figure()]
-    train_seconds: Annotated[Number, Figure("speed")]
-    chars_per_second: Annotated[Number, Figure("speed")]
-    parameters: Annotated[Count, Figure("size")]
-    stored_numbers: Annotated[Count, Figure("size")]
-    shipped_bytes: Annotated[Count, Figure("size")]
-    macs_per_char: Annotated[Count, Figure("size")]
+    train_seconds: Annotated[Number, Figure("speed", "seconds of training")]
+    chars_per_second: Annotated[Number, Figure("speed", "characters per second")]
+    parameters: Annotated[Count, Figure("size", "parameters")]
+    stored_numbers: Annotated[Count, Figure("size", "stored numbers")]
+    shipped_bytes: Annotated[Count, Figure("size", "bytes to ship")]
+    macs_per_char: Annotated[Count, Figure("size", "MACs per character")]
+    trained_parameters: Annotated[NotRequired[Count | None], Figure("size")]
     precision: Annotated[NotRequired[Text | None], Figure()]
     device: Annotated[Text, Figure()]
     checkpoint: Text | None
     val_perplexities: list[Positive]
     texts: list[Text]
     last_texts: NotRequired[dict[str, Text] | None]
-    trained_parameters: Annotated[NotRequired[Count | None], Figure("size")]
     val_perplexity_windowed: NotRequired[Positive | None]
     on_top_of_order: NotRequired[Count]
 
 
-HINTS = get_type_hints(TrainingResult, include_extras=True)
 FIGURES = {
     name: figure
-    for name, hint in HINTS.items()
+    for name, hint in get_type_hints(TrainingResult, include_extras=True).items()
     for figure in getattr(hint, "__metadata__", ())
     if isinstance(figure, Figure)
 }
-METRICS = {  # metric -> name in the result
+METRICS = {  # metric -> name in the result; by section, as in MLflow's UI
     f"{figure.section}/{name}": name
     for name, figure in sorted(FIGURES.items(), key=lambda each: each[1].section)
     if figure.section
 }
+LABELS = {metric: FIGURES[name].label for metric, name in METRICS.items() if FIGURES[name].label}

@@ -20,6 +20,7 @@ from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
+from pipeline.training.result import FIGURES
 from tests.cli.commands import run
 from tests.export.test_card import loaded
 
@@ -62,7 +63,7 @@ def test_the_tables_have_each_epoch_and_every_option(trained, folder):
     assert float(row["test_perplexity"]) == trained.result["test_perplexity"]
     heads = (folder / "runs.csv").read_text().splitlines()[0].split(",")
     assert len(set(heads)) == len(heads), "a reader would rename a column"
-    assert set(tables.FIGURES) <= set(trained.result)
+    assert set(FIGURES) <= set(trained.result)
     assert row["requested_epochs"] == row["epochs"] == str(trained.result["epochs"])
 
 
