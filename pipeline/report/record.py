@@ -10,7 +10,7 @@ from pipeline.config import REPORT_PROMPTS
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
 from pipeline.report.table import Reported, configurations_of, report_rows
-from pipeline.support.records import Count, Digits, Natural, Number, Positive, Text, has_form, list_of, maybe, record
+from pipeline.support.records import Count, Digits, ListOf, Natural, Number, Positive, Text, has_form, maybe, record
 from pipeline.tracking import recorded
 from pipeline.training.metrics import FIRST_HALF_CURVE, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 
@@ -26,11 +26,11 @@ FACTS = record(  # of TEXT_FILE, which has the fields of TextFacts
     windowed=dict[Digits, Positive],
     train_unigram=Positive,
     words=list[Text],
-    prompts=list_of(PROMPT),
+    prompts=ListOf[PROMPT],
     block_costs=maybe(dict[str, dict[Digits, list[Number]]]),
     gated=maybe(dict[str, Positive]),
 )
-COMMANDS = record(commands=list_of(record(only=maybe(Text), precision=maybe(Text))))
+COMMANDS = record(commands=ListOf[record(only=maybe(Text), precision=maybe(Text))])
 READINGS = {"val", "windowed"}
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed

@@ -5,8 +5,7 @@ A form is a type: one of those below, a ``record``, or what Python makes of them
 
 from collections.abc import Callable
 from functools import cache
-from types import GenericAlias
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
@@ -17,6 +16,7 @@ Count = Annotated[int, Field(ge=1, le=10**18)]
 Natural = Annotated[int, Field(ge=0, le=10**18)]
 Number = Annotated[float, Field(ge=0, lt=1e300, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, lt=1e300, allow_inf_nan=False)]
+ListOf, DictOf = cast(Any, list), cast(Any, dict)  # of what mypy takes for no type, as ListOf[record(name=Text)]
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
@@ -24,16 +24,6 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 def record(**forms: Any) -> Any:
     """The form of a mapping that has these names, and may have others."""
     return TypedDict("record", forms)  # type: ignore[operator]
-
-
-def list_of(form: Any) -> Any:
-    """The form of a list whose items have this form."""
-    return GenericAlias(list, (form,))
-
-
-def dict_of(form: Any) -> Any:
-    """The form of a mapping whose names are texts and whose values have this form."""
-    return GenericAlias(dict, (str, form))
 
 
 def maybe(form: Any) -> Any:

@@ -26,7 +26,7 @@ from models.config import ConfigError, ModelConfig
 from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.processes import is_gone, is_of_this_machine
-from pipeline.support.records import Count, Natural, Positive, Text, dict_of, has_form, list_of, maybe, record
+from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, Text, has_form, maybe, record
 from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
@@ -69,7 +69,7 @@ CONFIGURATION = record(  # the tag of a training
     text=record(name=Text, source=Text, corpus_sha256=Text, train_chars=Count),
 )
 ENVIRONMENT = record(packages=maybe(dict[str, Text]))
-SAMPLES = record(samples=list_of(record(prompt=Text, text=Text)))
+SAMPLES = record(samples=ListOf[record(prompt=Text, text=Text)])
 MEMBER = record(  # of a front
     **dict.fromkeys(SIZES, Count),
     **dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "test_perplexity"), maybe(Positive)),
@@ -91,9 +91,9 @@ RESULTS = {  # by stage; of other stages anything
         corpus=Text,
         corpus_sha256=Text,
         cost=Literal[*COSTS],  # type: ignore[valid-type]
-        front=list_of(MEMBER),
-        picks=dict_of(record(run_id=Text, sentence=Text)),
-        compared=maybe(list_of(COMPARED)),
+        front=ListOf[MEMBER],
+        picks=DictOf[str, record(run_id=Text, sentence=Text)],
+        compared=maybe(ListOf[COMPARED]),
     ),
 }
 
