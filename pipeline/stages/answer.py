@@ -41,16 +41,10 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
 from pipeline.training.evaluation import text_costs
+from pipeline.training.result import FIGURES
 from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
-
-PER_SEED = (  # of a training, in the result
-    *("run_id", "val_perplexity", "test_perplexity"),
-    *("ngram_order", "ngram_val_perplexity", "ngram_test_perplexity"),
-    *("mixture_kind", "mixture_weight", "mixture_val_perplexity", "mixture_test_perplexity"),
-    *("train_seconds", "shipped_bytes", "best_epoch", "epochs"),
-)
 
 Results = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
 
@@ -159,7 +153,7 @@ class _Answer(Sweep[AnswerRun]):
             "test_perplexity": {name: asdict(each) for name, each in mean.items()},
             "segments": {unit: [asdict(each) for each in segments(findings, unit)] for unit in UNITS},
             "trainings": [
-                {"network": model.name, "seed": seed, **{name: result[name] for name in PER_SEED}}
+                {"network": model.name, "seed": seed, **{name: result.get(name) for name in ("run_id", *FIGURES)}}
                 for model, of_model in zip(findings.trained, results, strict=True)
                 for seed, result in enumerate(of_model)
             ],

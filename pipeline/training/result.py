@@ -30,8 +30,8 @@ class TrainingResult(TypedDict):
     single_ngram_test_perplexity: Annotated[Positive, Figure("result")]
     mixture_val_perplexity: Annotated[Positive, Figure("result")]
     mixture_test_perplexity: Annotated[Positive, Figure("result", "test perplexity with n-gram")]
-    mixture_kind: Text
-    mixture_weight: Number
+    mixture_kind: Annotated[Text, Figure()]
+    mixture_weight: Annotated[Number, Figure()]
     best_epoch: Annotated[Count, Figure("result", "best epoch")]
     epochs: Annotated[Count, Figure()]
     stopped: Annotated[Text, Figure()]
