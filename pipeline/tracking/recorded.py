@@ -90,7 +90,7 @@ RESULTS = {  # by stage; of other stages anything
         study_name=Text,
         corpus=Text,
         corpus_sha256=Text,
-        cost=Literal[*COSTS],  # type: ignore[valid-type]
+        cost=Literal[*COSTS],
         front=ListOf[MEMBER],
         picks=DictOf[str, record(run_id=Text, sentence=Text)],
         compared=maybe(ListOf[COMPARED]),

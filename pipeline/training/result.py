@@ -39,7 +39,7 @@ class TrainingResult(TypedDict):
     chars_per_second: Annotated[Number, Figure("speed", "characters per second")]
     parameters: Annotated[Count, Figure("size", "parameters")]
     stored_numbers: Annotated[Count, Figure("size", "stored numbers")]
-    shipped_bytes: Annotated[Count, Figure("size", "bytes to ship")]
+    shipped_bytes: Annotated[NotRequired[Count], Figure("size", "bytes to ship")]
     macs_per_char: Annotated[Count, Figure("size", "MACs per character")]
     trained_parameters: Annotated[NotRequired[Count | None], Figure("size")]
     precision: Annotated[NotRequired[Text | None], Figure()]
