@@ -79,14 +79,8 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("opens", "moment"),
-    [
-        pytest.param(opens, moment, marks=[pytest.mark.ci] * (opens == "ui" and moment == "within our creation"))
-        for opens in OPENS
-        for moment in MOMENTS
-    ],
-)
+@pytest.mark.parametrize("opens", OPENS)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_first_command_and_mlflow_make_one_whole_store(tmp_path, opens, moment):
     checkout, port = Checkout(tmp_path), free_port()
     database, environment = checkout.database, {**checkout.environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
