@@ -133,9 +133,10 @@ class _SearchSweep(Sweep[SearchRun]):
         config, complete = self.config, len(self.results.complete())
         what = counted(max(0, config.trials - complete), "trial") if config.trials else "Trials"
         done = f" ({complete} are done)" if complete else ""
-        within = f" that start within {config.minutes_limit:g} minutes" if config.minutes_limit < inf else ""
+        within = f" that start within {config.minutes_limit:g} min" if config.minutes_limit < inf else ""
+        then = ", then the confirmations of their picks" if config.confirm_seeds > 1 else ""
         where = f"Study {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
-        self.say(f"{what}{within}{done}, then the confirmations of their picks\n{where}")
+        self.say(f"{what}{within}{done}{then}\n{where}")
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
         colour = cell_style(proposal.model.cell).colour
