@@ -113,8 +113,8 @@ def evaluate(
 
     Also evaluates the n-gram model, fitted on the model's training text, if that text can be read, and the mixture
     of the two, if the model's run has recorded one. With ``adapt``, also the adaptive score, for which the model learns
-    from what it has scored. ``scored`` is the result of the training that has just scored the test text, which is then
-    not scored again. Raises InputError or DataUnavailableError for a model or text that can't be read.
+    from what it has scored. ``scored`` is the result of the model's training, whose score of the test text is recorded
+    in place of a second one. Raises InputError or DataUnavailableError for a model or text that can't be read.
     """
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split

@@ -31,12 +31,10 @@ def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
     rows = list(islice((training.row() for training in found) if all else runs.folded(found), limit + 1))
     if rows:
         text = runs.runs_table(rows[:limit])
+    elif search:
+        text = "no training is recorded with these words"
     else:
-        text = (
-            "no training is recorded with these words"
-            if search
-            else recorded.unread_runs() or "no training is recorded"
-        )
+        text = recorded.unread_runs() or "no training is recorded"
     if len(rows) > limit:
         text += f"\n(the last {limit}; more with --limit)"
     show({"runs": rows[:limit]}, as_json, text)
