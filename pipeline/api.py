@@ -50,7 +50,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import settings_kept
 from pipeline.training.memory import configurations_for
-from pipeline.training.metrics import SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
+from pipeline.training.metrics import CURVES
 
 __all__ = [
     "ConfigError",
@@ -66,14 +66,6 @@ __all__ = [
     "search",
     "train",
 ]
-
-CURVES = {  # columns of a model's history -> the metrics of its run
-    "train_perplexity": TRAIN_CURVE,
-    "val_perplexity": VAL_CURVE,
-    "learning_rate": "training/learning_rate",
-    "gradient_norm": "training/gradient_norm",
-    "train_seconds": SECONDS_CURVE,
-}
 
 WITH_BAR = train_stage.TrainingContext(progress=training_bar)
 
@@ -248,12 +240,12 @@ class Model:
     @property
     @_settings_kept()
     def history(self) -> pd.DataFrame:
-        """The training curves: a row for each epoch, with perplexities, learning rate, gradient norm and seconds.
+        """The training curves, a row for each epoch: perplexities, learning rate, gradient norm, seconds, characters.
 
         Raises InputError for a model that was not loaded by its run.
         """
         run = recorded.run_of(self._own_run("history"))
-        return pd.DataFrame({column: dict(run.curve(metric)) for column, metric in CURVES.items()}).rename_axis("epoch")
+        return pd.DataFrame({column: dict(run.curve(metric)) for metric, column in CURVES.items()}).rename_axis("epoch")
 
     def plot(self) -> "Picture":
         """The recorded picture of the perplexity curves. Raises InputError as ``history`` does."""

@@ -18,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.stages.sample import write_texts
 from pipeline.stages.search import search
 from pipeline.tracking.recorded import listed_trainings
+from pipeline.training.metrics import CURVES
 from tests.checkout import ROOT, Checkout
 from tests.labs import TINY
 from tests.pools import Inline
@@ -163,7 +164,7 @@ def test_logits_and_states_are_those_of_the_normalised_text_character_by_charact
 def test_the_history_has_a_row_for_each_epoch(model, trained):
     history = model.history
     assert list(history.index) == [1, 2]
-    assert list(history.columns) == list(api.CURVES)
+    assert list(history.columns) == list(CURVES.values())
     assert history.val_perplexity.to_list() == pytest.approx(trained.result["val_perplexities"], rel=1e-5)
     assert not history.isna().any(axis=None)
 

@@ -22,30 +22,27 @@ POOLED_CURVES = {TRAIN_CURVE: "perplexity_pooled/train", VAL_CURVE: "perplexity_
 FIRST_HALF_CURVE, SECONDS_CURVE = "perplexity_first_half/train", "training/seconds"
 MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"
 COMPARABLE = "stream"  # the protocol whose models MLflow's views compare
-CURVES = (
-    *(TRAIN_CURVE, VAL_CURVE),
-    *(*POOLED_CURVES.values(), FIRST_HALF_CURVE),
-    *("training/learning_rate", "training/gradient_norm", SECONDS_CURVE, "training/chars_read"),
-)
+CURVES = {  # metric of each epoch -> field of EpochPoint
+    TRAIN_CURVE: "train_perplexity",
+    VAL_CURVE: "val_perplexity",
+    "training/learning_rate": "learning_rate",
+    "training/gradient_norm": "gradient_norm",
+    SECONDS_CURVE: "train_seconds",
+    "training/chars_read": "train_chars",
+}
+REPORT_CURVES = {  # those that only the preset report has
+    POOLED_CURVES[TRAIN_CURVE]: "train_perplexity_pooled",
+    POOLED_CURVES[VAL_CURVE]: "val_perplexity_pooled",
+    FIRST_HALF_CURVE: "train_perplexity_first_half",
+}
 FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs")
 
 
 def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
     """One point of the curves, recorded after each epoch with the epoch as step."""
-    metrics = {
-        TRAIN_CURVE: point.train_perplexity,
-        VAL_CURVE: point.val_perplexity,
-        "training/learning_rate": point.learning_rate,
-        "training/gradient_norm": point.gradient_norm,
-        SECONDS_CURVE: point.train_seconds,
-        "training/chars_read": point.train_chars,
-    }
-    if preset == "report":
-        metrics[POOLED_CURVES[TRAIN_CURVE]] = point.train_perplexity_pooled
-        metrics[POOLED_CURVES[VAL_CURVE]] = point.val_perplexity_pooled
-    if point.train_perplexity_first_half is not None:
-        metrics[FIRST_HALF_CURVE] = point.train_perplexity_first_half
-    return metrics
+    curves = CURVES | REPORT_CURVES if preset == "report" else CURVES
+    values = {metric: getattr(point, name) for metric, name in curves.items()}
+    return {metric: value for metric, value in values.items() if value is not None}
 
 
 def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:

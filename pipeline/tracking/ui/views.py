@@ -23,6 +23,8 @@ from pipeline.training.metrics import (
     FURTHER_SIZES,
     LOG10_MACS,
     MACS,
+    REPORT_CURVES,
+    SECONDS_CURVE,
     TRAIN_CURVE,
     VAL_CURVE,
 )
@@ -33,7 +35,7 @@ TAG_PREFIX = "mlflow.sharedViewState."
 CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value does not change between commands
 
 METRICS = (  # all that a training records
-    *CURVES,
+    *(CURVES | REPORT_CURVES),
     *RESULT_METRICS,
     *(f"size/{name}" for name in FURTHER_SIZES),
     LOG10_MACS,
@@ -209,7 +211,7 @@ def search(study: str, text: str, parent: str) -> View:
     sections = (
         Section("Front", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
         Section("Shapes", (parallel(),), columns=1, card_height=400),
-        Section("Curves", (line((VAL_CURVE,), runs=50), line((VAL_CURVE,), "training/seconds", runs=50))),
+        Section("Curves", (line((VAL_CURVE,), runs=50), line((VAL_CURVE,), SECONDS_CURVE, runs=50))),
     )
     query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
     columns = {**COLUMNS, "params.`seed`": 60, "tags.`stopped`": 220}
