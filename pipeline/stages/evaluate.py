@@ -23,7 +23,6 @@ from pipeline.tracking import recorded, references
 from pipeline.tracking.recorded import finished_trainings
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
-from pipeline.training.adaptive import adaptive_figures
 from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.loading import load_model
@@ -150,6 +149,8 @@ def evaluate(
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
         result |= _score(trained, corpus, ids) if scored is None else _score_of(scored, len(ids) - 1)
         if adapt:
+            from pipeline.training.adaptive import adaptive_figures  # here, as most evaluations do without
+
             assert corpus is not None
             result |= adaptive_figures(trained.network, corpus, trained.preset, ids)
         metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
