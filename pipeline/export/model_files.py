@@ -2,8 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -19,20 +17,10 @@ WEIGHTS, CONFIG, VOCABULARY, ONNX = "weights.safetensors", "config.json", "vocab
 CARD = "README.md"
 
 
-@dataclass(frozen=True)
-class ExportedModel:
-    """A model in a folder beside the page: its files by name, and why it has no ONNX file ("" if it has)."""
+def model_files(training: RecordedTraining, sentence: str) -> tuple[dict[str, bytes], str]:
+    """The files by name, made from the best checkpoint of a training, and why there is no ONNX file ("" if there is).
 
-    folder: str
-    training: RecordedTraining
-    files: Mapping[str, bytes]
-    without_onnx: str
-
-
-def exported_model(folder: str, training: RecordedTraining, sentence: str = "") -> ExportedModel:
-    """Make the files from the best checkpoint of a training; ``sentence`` says why a study has picked it.
-
-    Raises InputError if the checkpoint is missing or damaged.
+    ``sentence`` says why a study has picked it. Raises InputError if the checkpoint is missing or damaged.
     """
     path = artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}")
     model, vocabulary, facts = load_model(path)
@@ -57,7 +45,7 @@ def exported_model(folder: str, training: RecordedTraining, sentence: str = "") 
         VOCABULARY: _json(list(vocabulary.symbols)),
         **({ONNX: step} if step else {}),
     }
-    return ExportedModel(folder, training, files, without_onnx)
+    return files, without_onnx
 
 
 def _weights(path: Path) -> bytes:

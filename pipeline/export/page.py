@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.config import RECIPE
 from pipeline.export.commands import changed_options, search_command, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of
-from pipeline.export.model_files import ExportedModel
 from pipeline.export.page_models import SCRIPT, PageModels
 from pipeline.export.subject import Subject
 from pipeline.support.drawing import CELL_MARKS
@@ -56,75 +55,58 @@ class Group:
     best: RecordedTraining
 
 
-def page(
-    subject: Subject,
-    models: Sequence[ExportedModel],
-    files: Sequence[tuple[str, str]],
-    in_page: PageModels | None = None,
-) -> str:
-    """Render the page; ``in_page`` are the models that run in it, None for an experiment.
+def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = (), without_onnx: str = "") -> str:
+    """Render the page.
 
-    ``files`` are the names and contents, in words, of the files beside the page.
+    ``files`` are the names and contents, in words, of the files beside the page; ``without_onnx`` says why there are no
+    ONNX files among them.
     """
-    is_training, is_experiment = subject.kind == "training", subject.kind == "experiment"
-    guessing = f"{len(in_page.symbols)} is guessing, " if in_page else ""
+    guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
-    best = models[-1].training if models else groups[0].best
+    best = groups[0].best
     text = best.configuration["text"]
     credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
-    runs_here = in_page is not None and bool(in_page.models)
-    charts: list[doc.Block] = []
-    runs: list[doc.Block] = []
-    for group in groups if not is_training else []:
-        charts += [*([Heading(group.title)] if is_experiment else []), group.explorer]
-        runs += [*([Heading(group.title)] if is_experiment else []), group.runs]
     comparison = Table(
         f"{best.name} and the n-gram model, alone and together, on the same text",
         ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
         compared(best.result),
     )
-    first = " (the best training of each group; runs.csv has the options of all)" if is_experiment else ""
+    first = " (the best training of each group; runs.csv has the options of all)" if len(groups) > 1 else ""
     repeat: list[doc.Block] = [
         Paragraph(f"In a checkout of the project, with the text that the sha256 below names{first}:"),
         doc.Commands(_commands(subject, groups)),
         *map(Paragraph, _cautions(subject, best)),
         Points(_environment(subject, best)),
     ]
-    few = len(groups) == 1 and len(groups[0].runs.rows) <= 20
+    beside: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])] if files else []
+    reason = [pick["sentence"] for name, pick in subject.picks.items() if name == "best"]
+    charts = [block for group in groups for block in (Heading(group.title), group.explorer)]
+    runs = [block for group in groups for block in (Heading(group.title), group.runs)]
+    on = f" on {best.corpus}" if len(groups) == 1 else ""
     return html(
         doc.Page(
-            title=_title(subject, best),
+            title=f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}{on}",
             lead=[
-                Paragraph(_about(subject, best, len(groups))),
+                *_live(in_page),
+                *map(Paragraph, _about(subject, best, len(groups))),
                 *credit,
-                Paragraph(_verdict(subject, best), "verdict"),
+                Paragraph(" ".join([*reason, verdict(best.result)]), "verdict"),
                 comparison,
             ],
-            chart=groups[0].explorer if is_training else None,
             sections=[
                 Section("Charts", charts, "charts"),
                 Section("The front, and what to take from it", _front(subject), "front"),
-                Section("All trainings", runs, "trainings", is_open=few),
+                Section("All trainings", runs, "trainings", is_open=len(subject.finished) <= 20),
                 Section("How to repeat it", repeat, "repeat"),
                 Section("Options", [Points(_options(subject, best))], "options", is_open=False),
-                Section("Files beside this page", _files(files, models) if files else [], "files"),
+                Section("Files beside this page", [*beside, *map(Paragraph, filter(None, [without_onnx]))], "files"),
             ],
-            opening=_opening(in_page) if in_page else [],
-            scripts=[SCRIPT.read_text()] if runs_here else [],
+            scripts=[SCRIPT.read_text()] if in_page.models else [],
         )
     )
 
 
-def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) -> list[doc.Block]:
-    blocks: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])]
-    if models:
-        sample = Span(f"tmlm sample {models[-1].folder}/weights.safetensors", "code")
-        said = " takes as it is and safetensors.torch.load_file reads: the tensors of the network begin with model."
-        blocks.append(Paragraph(["The weights are a safetensors file, which ", sample, said]))
-    return [*blocks, *map(Paragraph, dict.fromkeys(model.without_onnx for model in models if model.without_onnx))]
-
-
-def _opening(in_page: PageModels) -> list[doc.Block]:
+def _live(in_page: PageModels) -> list[doc.Block]:
     """The models that run in the page; if there are none, why."""
     if not in_page.models:
         return [*map(Paragraph, in_page.remarks)]
@@ -138,42 +120,26 @@ def _opening(in_page: PageModels) -> list[doc.Block]:
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def _title(subject: Subject, best: RecordedTraining) -> str:
-    if subject.kind == "training":
-        return f"{subject.name.removesuffix(f'-{best.corpus}')} on {best.corpus}"
-    return f"Study {subject.name} on {best.corpus}" if subject.kind == "study" else f"Experiment {subject.name}"
-
-
-def _about(subject: Subject, best: RecordedTraining, groups: int) -> str:
-    if subject.kind == "training":
-        model, result = best.configuration["model"], best.result
-        layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
-        on_top = " on top of n-grams" if model["on_top_of"] != "nothing" else ""
-        return (
-            f"A character-level language model ({cell}, {layers} of {model['hidden_size']:,} units{on_top}): "
-            f"{sizes(result)}. Trained for {counted(result['epochs'], 'epoch')} in "
-            f"{result['train_seconds']:,.1f} s on {result['device']}, preset {best.preset}, seed {best.seed}."
-        )
-    finished = len(subject.finished)
-    if subject.kind == "study":
-        count, other = len(configurations_of(subject.finished)), len(subject.trainings) - finished
-        unfinished = f" ({other} more without a result)" if other else ""
-        return (
-            f"A search among character-level language models for low perplexity at low cost: {finished} finished "
-            f"trainings of {counted(count, 'configuration')}{unfinished}."
-        )
-    return (
-        f"{counted(finished, 'finished training')} of character-level language models, in "
-        f"{counted(groups, 'group')} by text and preset. Figures of different groups can't be compared."
+def _about(subject: Subject, best: RecordedTraining, groups: int) -> list[str]:
+    """What was trained, if it is more than one network, and the best of it, which is in the first group."""
+    model, result, finished = best.configuration["model"], best.result, len(subject.finished)
+    layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
+    on_top = " on top of n-grams" if model["on_top_of"] != "nothing" else ""
+    about = (
+        f"A character-level language model ({cell}, {layers} of {model['hidden_size']:,} units{on_top}): "
+        f"{sizes(result)}. Trained for {counted(result['epochs'], 'epoch')} in "
+        f"{result['train_seconds']:,.1f} s on {result['device']}, preset {best.preset}, seed {best.seed}."
     )
-
-
-def _verdict(subject: Subject, best: RecordedTraining) -> str:
-    """Compare the best network with the n-gram model; for a study, say first which configuration is best."""
-    sentence = verdict(best.result)
-    if pick := subject.picks.get("best"):
-        return f"{pick['sentence']} With seed {best.seed}, {sentence[0].lower()}{sentence[1:]}"
-    return f"Of the first group, {best.name} is best: {sentence}" if subject.kind == "experiment" else sentence
+    if finished == 1:
+        return [about]
+    other = len(subject.trainings) - finished
+    unfinished = f" ({other} more without a result)" if other else ""
+    apart = f", in {groups} groups by text and preset, whose figures can't be compared" if groups > 1 else ""
+    count = counted(len(configurations_of(subject.finished)), "configuration")
+    return [
+        f"{finished} finished trainings of {count}{unfinished}{apart}.",
+        f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
+    ]
 
 
 def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
@@ -237,6 +203,8 @@ def _front_members(subject: Subject, configurations: Sequence[Configuration]) ->
     if subject.search:
         members = {run_id for member in subject.search.result["front"] for run_id in member["run_ids"]}
         return {each.name for each in configurations if each.run_ids & members}
+    if len(configurations) == 1:
+        return set()
     costs = [each.cost(subject.axis) for each in configurations]
     mask = front_mask(costs, [geometric_mean(each.perplexities) for each in configurations])
     return {each.name for each in compress(configurations, mask)}
@@ -250,7 +218,7 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
             result = training.result
             named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
             stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
-            on_front = ["front"] if configuration.name in front and subject.kind != "training" else []
+            on_front = ["front"] if configuration.name in front else []
             row = (
                 configuration.name,
                 str(training.seed),
@@ -317,9 +285,9 @@ def _environment(subject: Subject, best: RecordedTraining) -> list[tuple[str, st
 
 
 def _commands(subject: Subject, groups: Sequence[Group]) -> list[str]:
-    """The commands that repeat the subject; for an experiment, the best training of each group."""
-    commit = groups[0].best.tag("git.commit")
-    checkout = [f"git checkout {commit}"] if commit and subject.kind != "experiment" else []
+    """The commands that repeat a search, or the best training of each group."""
+    commits = {group.best.tag("git.commit") for group in groups}
+    checkout = [f"git checkout {commit}" for commit in commits if commit and len(commits) == 1]
     if subject.search:
         return [*checkout, search_command(subject.search, groups[0].best)]
     return [*checkout, *(train_command(group.best) for group in groups)]

@@ -7,7 +7,7 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import log
 from pathlib import Path
@@ -59,12 +59,12 @@ class PageModels:
     ``tables`` are the n-grams of networks on top of them, which name them by index. ``remarks`` say what is left out.
     """
 
-    symbols: tuple[str, ...]
-    alphabet: str
-    models: list[Entry]
-    counting: Entry | None
-    tables: list[Entry]
-    remarks: list[str]
+    symbols: tuple[str, ...] = ()
+    alphabet: str = ""
+    counting: Entry | None = None
+    remarks: list[str] = field(default_factory=list)
+    models: list[Entry] = field(default_factory=list)
+    tables: list[Entry] = field(default_factory=list)
 
     def json(self) -> str:
         """All of it, for a script element of type application/json."""
@@ -126,26 +126,23 @@ class _Text:
 
 @one_thread()
 @torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
-def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels | None:
-    """The models of a training, or of a study's picks; None if there are none, as in an experiment.
+def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
+    """The models of a training, or of a study's picks; an experiment has none.
 
     ``with_ngrams`` includes n-grams of a text that is none of KNOWN_TEXTS. Raises InputError for a checkpoint that is
     missing or damaged.
     """
-    by_id = {training.id: training for training in subject.trainings}
-    picks: dict[str, list[str]] = {subject.trainings[0].id: []} if subject.kind == "training" else {}
-    for name, pick in subject.picks.items():
-        picks.setdefault(pick["run_id"], []).append(name)
+    by_id, picks = {training.id: training for training in subject.trainings}, subject.chosen
     chosen = sorted((by_id[run_id] for run_id in picks), key=lambda each: int(each.result["macs_per_char"]))
     if not chosen:
-        return None
+        return PageModels()
     loaded = {each.id: load_model(artifact_path(each.id, f"checkpoints/{BEST_CHECKPOINT}")) for each in chosen}
     vocabulary = loaded[chosen[0].id][1]
 
     may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS
     text = _text_of(chosen[0], may_count)
     remarks = [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not may_count), (UNREADABLE, text is None)) if is_so]
-    page = PageModels(vocabulary.symbols, vocabulary.alphabet, [], text.entry if text else None, [], remarks)
+    page = PageModels(vocabulary.symbols, vocabulary.alphabet, text.entry if text else None, remarks)
     for training in chosen:
         left = MODEL_BYTES[subject.kind] - len(page.json())
         try:

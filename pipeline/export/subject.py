@@ -39,6 +39,14 @@ class Subject:
         return picks
 
     @property
+    def chosen(self) -> Mapping[str, list[str]]:
+        """The trainings whose models are exported: id -> names of a study's picks; none of an experiment."""
+        runs: dict[str, list[str]] = {self.trainings[0].id: []} if self.kind == "training" else {}
+        for name, pick in self.picks.items():
+            runs.setdefault(pick["run_id"], []).append(name)
+        return runs
+
+    @property
     def compared(self) -> Sequence[Mapping[str, Any]]:
         """A study's picks and their rivals, as the search recorded them."""
         rows: Sequence[Mapping[str, Any]] = self.search.result.get("compared", ()) if self.search else ()

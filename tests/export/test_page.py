@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.export.model_files import ExportedModel
 from pipeline.export.page import ELEMENTS, page
 from pipeline.export.page_models import SCRIPT, PageModels
 from pipeline.export.subject import Subject
@@ -25,9 +24,7 @@ def _record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of(subject: Subject) -> str:
-    best = subject.trainings[-1]
-    models = [ExportedModel("models/best", best, {}, "")] if subject.kind != "experiment" else []
-    return page(subject, models, [("runs.csv", "one row for each training")])
+    return page(subject, PageModels(remarks=[HOSTILE]), [("runs.csv", "one row for each training")], HOSTILE)
 
 
 def texts(html: str) -> str:
@@ -59,12 +56,10 @@ def test_other_peoples_words_stay_words(subject):
         json.loads(figures)
 
 
-def test_a_page_runs_its_models_or_says_why_it_has_none():
+def test_the_script_is_in_a_page_that_has_models():
     subject = Subject("training", "one", (training(),))
-    with_none = page(subject, [], [], PageModels(("a",), "letters", [], None, [], [HOSTILE]))
-    with_one = page(subject, [], [], PageModels(("a",), "letters", [{}], None, [], [HOSTILE]))
-    assert (with_one.count("<script>"), with_none.count("<script>")) == (2, 1)
-    assert HOSTILE in Page(with_none).texts[""]
+    counts = [page(subject, PageModels(models=models)).count("<script>") for models in (list[Any]([{}]), [])]
+    assert counts == [2, 1]
 
 
 def test_the_demo_is_made_of_the_templates_and_small():

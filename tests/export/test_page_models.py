@@ -29,9 +29,7 @@ from tests.models.made_up import VOCAB, a_text
 
 
 def models_of_latest(with_ngrams: bool = False) -> PageModels:
-    page = page_models(subject_of("latest"), with_ngrams)
-    assert page is not None
-    return page
+    return page_models(subject_of("latest"), with_ngrams)
 
 
 def test_every_weight_takes_a_byte_of_its_rows_scale():

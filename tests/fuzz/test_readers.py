@@ -34,7 +34,7 @@ from pipeline.cluster.pool import DaskPool, _Running
 from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.export import export as export_module
-from pipeline.export.model_files import ExportedModel, _weights
+from pipeline.export.model_files import _weights
 from pipeline.export.subject import _of_run
 from pipeline.report.checks import checks
 from pipeline.report.record import recorded_reproduction
@@ -233,7 +233,7 @@ def test_records_of_searches(
     keep(monkeypatch, runs, texts)
     monkeypatch.setattr("pipeline.export.page_models.artifact_path", lambda run_id, path: checkpoint)
     monkeypatch.setattr("pipeline.export.page_models._text_of", lambda training, may_count: None)
-    monkeypatch.setattr(export_module, "exported_model", lambda name, run, *words: ExportedModel(name, run, {}, ""))
+    monkeypatch.setattr(export_module, "model_files", lambda run, sentence: ({}, ""))
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
     monkeypatch.setattr(export_module, "subject_of", lambda reference: _of_run(runs[int(reference)]))
     monkeypatch.setattr(comparison, "find", lambda reference: runs[int(reference)])

@@ -137,14 +137,10 @@ Block = Union[Heading, Paragraph, Points, Bullets, Commands, Table, Drawing, Exp
 
 @dataclass(frozen=True)
 class Page:
-    """A title, an introduction, a chart beside it, and sections.
-
-    ``opening`` stands between title and introduction; ``scripts`` run after the page's own.
-    """
+    """A title, an introduction, a chart beside it, and sections; ``scripts`` run after the page's own."""
 
     title: str
     lead: Sequence[Block]
     sections: Sequence[Section]
-    chart: Drawing | Explorer | None = None
-    opening: Sequence[Block] = ()
+    chart: Drawing | None = None
     scripts: Sequence[str] = ()

@@ -42,7 +42,7 @@ def every_block(words: str) -> list[doc.Block]:
 def of(words: str) -> doc.Page:
     commands = doc.Section("Run", [doc.Commands(["tmlm train '*' <b>", "tmlm runs"])], "run")
     sections = [doc.Section(words, every_block(words), "all"), doc.Section("None", [], "none"), commands]
-    return doc.Page(words, [], sections, opening=[doc.Markup("<i>1</i>")], scripts=["let one = 1;"])
+    return doc.Page(words, [doc.Markup("<i>1</i>")], sections, scripts=["let one = 1;"])
 
 
 def test_every_text_of_every_block_is_in_both_pages():
