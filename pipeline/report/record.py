@@ -2,48 +2,36 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from models.complexity import measure
 from pipeline.config import REPORT_PROMPTS
 from pipeline.errors import InputError
-from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
+from pipeline.report.counting import READINGS
+from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
 from pipeline.report.table import Reported, configurations_of, report_rows
-from pipeline.support.records import Count, Digits, ListOf, Natural, Number, Positive, Text, has_form, maybe, record
+from pipeline.support.records import ListOf, Number, Text, maybe, read_as, record
 from pipeline.tracking import recorded
 from pipeline.training.metrics import FIRST_HALF_CURVE, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 
 STAGE = "reproduce"
 TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "quick": False}  # with their defaults
-PROMPT = record(prompt=Text, position=Natural, split=Text, continuation=Text)
-FACTS = record(  # of TEXT_FILE, which has the fields of TextFacts
-    corpus=Text,
-    corpus_sha256=Text,
-    vocab_size=Count,
-    val_perplexities=dict[Digits, Positive],
-    windowed=dict[Digits, Positive],
-    train_unigram=Positive,
-    words=list[Text],
-    prompts=ListOf[PROMPT],
-    block_costs=maybe(dict[str, dict[Digits, list[Number]]]),
-    gated=maybe(dict[str, Positive]),
-)
 COMMANDS = record(commands=ListOf[record(only=maybe(Text), precision=maybe(Text))])
-READINGS = {"val", "windowed"}
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
 
 
-def has_facts(found: Any) -> bool:
-    """Whether the facts of a text have their form, each prompt of the report, and the same orders in both readings."""
-    return (
-        has_form(found, FACTS)
-        and {each["prompt"] for each in found["prompts"]} >= {*REPORT_PROMPTS}
-        and "1" in found["windowed"].keys() == found["val_perplexities"].keys()
-        and {*(found.get("gated") or READINGS)} >= READINGS
+def text_of(kept: Mapping[str, Any]) -> TextFacts | None:
+    """The facts of a text; None without each prompt of the report, or without the same orders in both readings."""
+    text = read_as({name: value for name, value in kept.items() if value is not None}, TextFacts)
+    is_whole = (
+        text is not None
+        and {each.prompt for each in text.prompts} >= {*REPORT_PROMPTS}
+        and 1 in text.windowed.keys() == text.val_perplexities.keys()
+        and (not text.gated or text.gated.keys() >= {*READINGS})
     )
+    return text if is_whole else None
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape:
@@ -92,9 +80,9 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     run = recorded.run_of(run_id)
     if run.stage != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    if not has_facts(kept := recorded.read_json(run_id, TEXT_FILE)):
+    if (facts := text_of(recorded.read_json(run_id, TEXT_FILE))) is None:
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
-    trainings, facts = by_key(recorded.nested_trainings(run_id)), _text_of(kept)
+    trainings = by_key(recorded.nested_trainings(run_id))
     environment = recorded.read_environment(run_id)
     names = ("python", "platform", "machine", "cpu_count")
     shown = {name: environment[name] for name in names if name in environment} | environment.get("packages", {})
@@ -106,19 +94,6 @@ def recorded_reproduction(run_id: str) -> Reproduction:
         environment={name.replace("_", " "): str(value) for name, value in shown.items()},
         commands=tuple(dict.fromkeys(map(command_of, recorded_commands(run_id)))),
     )
-
-
-def _text_of(kept: Mapping[str, Any]) -> TextFacts:
-    """The facts of a text from JSON, whose keys are texts and whose sequences are lists."""
-
-    def by_order(values: Mapping[str, Any]) -> dict[int, Any]:
-        return {int(order): value for order, value in values.items()}
-
-    tables: dict[str, Any] = {name: by_order(kept[name]) for name in ("val_perplexities", "windowed")}
-    tables["block_costs"] = {reading: by_order(costs) for reading, costs in (kept.get("block_costs") or {}).items()}
-    prompts = tuple(PromptInText(**{name: each[name] for name in PROMPT.__annotations__}) for each in kept["prompts"])
-    own = {each.name: kept[each.name] for each in fields(TextFacts) if kept.get(each.name) is not None}
-    return TextFacts(**{**own, **tables, "prompts": prompts, "words": tuple(kept["words"])})
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from models.complexity import Complexity
 from pipeline.report.table import DATA, Reported, protocol_epochs
+from pipeline.support.records import Count, Natural, Number, Positive, Text
 from pipeline.support.statistics import geometric_mean
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
@@ -147,10 +148,10 @@ class Configuration:
 class PromptInText:
     """An occurrence of a prompt in the text: character position, split of the protocol, and continuation."""
 
-    prompt: str
-    position: int
+    prompt: Text
+    position: Natural
     split: PromptSplit
-    continuation: str
+    continuation: Text
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,16 @@ class TextFacts:
     ``JudgedTraining.block_costs``. ``words`` are the distinct words of the whole text, sorted.
     """
 
-    corpus: str
-    corpus_sha256: str
-    vocab_size: int
-    val_perplexities: Mapping[int, float]
-    windowed: Mapping[int, float]
-    train_unigram: float
-    words: tuple[str, ...]
+    corpus: Text
+    corpus_sha256: Text
+    vocab_size: Count
+    val_perplexities: Mapping[Natural, Positive]
+    windowed: Mapping[Natural, Positive]
+    train_unigram: Positive
+    words: tuple[Text, ...]
     prompts: tuple[PromptInText, ...]
-    block_costs: Mapping[str, Mapping[int, Sequence[float]]] = field(default_factory=dict)
-    gated: Mapping[str, float] = field(default_factory=dict)
+    block_costs: Mapping[str, Mapping[Natural, Sequence[Number]]] = field(default_factory=dict)
+    gated: Mapping[str, Positive] = field(default_factory=dict)
 
     @property
     def unigram(self) -> float:

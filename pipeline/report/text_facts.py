@@ -50,9 +50,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
         train_unigram=2 ** predicted_bits_per_char(letters, train),
         block_costs={
             text: {
-                order: tuple(block_means(torch.from_numpy(each)))
-                for order, each in by_order.items()
-                if order >= BASELINE_ORDER
+                order: block_means(torch.from_numpy(by_order[order])) for order in by_order if order >= BASELINE_ORDER
             }
             for text, by_order in costs.items()
         },

@@ -5,18 +5,19 @@ A form is a type: one of those below, a ``record``, or what Python makes of them
 
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, NotRequired, TypeVar, cast
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
-Text = Annotated[str, AfterValidator(str.encode)]  # fails for half of a surrogate pair, which can't be written
-Digits = Annotated[str, Field(pattern="^[0-9]{1,4}$")]
+Text = Annotated[str, AfterValidator(lambda text: text.encode().decode())]  # no half of a surrogate pair
 Count = Annotated[int, Field(ge=1, le=10**18)]
 Natural = Annotated[int, Field(ge=0, le=10**18)]
 Number = Annotated[float, Field(ge=0, lt=1e300, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, lt=1e300, allow_inf_nan=False)]
 ListOf, DictOf = cast(Any, list), cast(Any, dict)  # of what mypy takes for no type, as ListOf[record(name=Text)]
+
+T = TypeVar("T")
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
@@ -38,3 +39,11 @@ def has_form(value: Any, form: Any) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def read_as(value: Any, form: type[T]) -> T | None:
+    """The instance of a dataclass that JSON describes, whose keys are texts and whose sequences are lists, or None."""
+    try:
+        return cast(T, _adapter(form).validate_python(value))
+    except ValidationError:
+        return None

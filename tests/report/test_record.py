@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import ReproduceConfig
-from pipeline.report.record import _configuration, _text_of, by_key, command_of, has_facts
+from pipeline.report.record import _configuration, by_key, command_of, text_of
 from pipeline.report.table import configurations_of, report_rows
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import FIRST_HALF_CURVE, POOLED_CURVES, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
@@ -50,16 +50,14 @@ def test_a_command_names_what_differs_from_the_defaults(options, words):
 def test_the_facts_of_a_text_are_read_as_they_were_kept():
     facts = replace(TEXT, block_costs={"val": {4: [2.8, 2.9], 6: [1.6, 1.5]}}, gated={"val": 4.7, "windowed": 4.9})
     kept = loads(dumps(asdict(facts)))
-    assert has_facts(kept)
-    assert _text_of(kept) == facts
+    assert text_of(kept) == facts
     earlier = {name: value for name, value in kept.items() if name not in ("block_costs", "gated")}
-    assert has_facts(earlier)
-    assert _text_of(earlier) == replace(facts, block_costs={}, gated={})
+    assert text_of(earlier) == replace(facts, block_costs={}, gated={})
 
 
 @pytest.mark.parametrize("damage", [{"prompts": []}, {"windowed": {"1": 9.0}}, {"gated": {"val": 4.7}}], ids=str)
 def test_facts_that_the_page_could_not_show_count_as_missing(damage):
-    assert not has_facts({**loads(dumps(asdict(TEXT))), **damage})
+    assert text_of({**loads(dumps(asdict(TEXT))), **damage}) is None
 
 
 def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():
