@@ -7,10 +7,8 @@ from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.counting import against_counting, explained_by_recipe
 from pipeline.report.reproduction import Curve, Reproduction
-from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.kinds import BASES
-from pipeline.report.statements.texts import best_match, sense
-from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
+from pipeline.report.statements.verdicts import Verdict, words_counted
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.wording import counted, listed, rounded, span
 
@@ -36,25 +34,15 @@ SOURCES = (
 HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
 
 
-def banner(reproduction: Reproduction) -> str:
-    """The warning at the top of the page of a quick check; "" for a reproduction."""
+def warning(reproduction: Reproduction) -> str:
+    """The warning at the beginning of the title of a quick check; "" for a reproduction."""
     planned = sorted({run.epochs_planned for each in reproduction.configurations for run in each.whole}) or [0]
     return f"A quick check of {span(planned)} epochs: no reproduction." if reproduction.quick else ""
 
 
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
-    """Two to four sentences: what trainings decide, what the report itself does, the furthest level, and n-grams."""
-    trained = [each for each in verdicts if each.statement.basis == "training"]
-    counts = words_counted(trained)
-    others = [each.statement.basis for each in verdicts if each.word == HOLDS and each not in trained]
-    sentences = [
-        f"Of the {len(trained)} statements that trainings decide, {counts[HOLDS]} "
-        f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
-        f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
-        f"open{_returned(reproduction)}.",
-        f"The other {len(verdicts) - len(trained)} are about what the report itself shows and need no training: "
-        f"{len(others)} are right, of which {others.count('caption')} are captions and references to figures.",
-    ]
+    """What is decided how, by what decides it, then the furthest level, and n-grams."""
+    sentences = verdicts_counted(verdicts)
     whole = [each for each in reproduction.configurations if each.whole]
     if whole:
         worst = max(whole, key=lambda each: abs(log(each.last("val") / each.reported.perplexity_end)))
@@ -79,15 +67,14 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
     return sentences
 
 
-def _returned(reproduction: Reproduction) -> str:
-    """The configurations all of whose texts one seed writes too, unless these repeat the same words."""
-    clauses = []
-    for each in reproduction.configurations:
-        row, words = each.reported, reproduction.text.words
-        if 0 < len(row.samples) == len(best_match(each)[1]) and sense(row.samples, words)[1] >= Bounds().sense_share:
-            texts = listed([f"“{text}”" for _, text in row.samples])
-            clauses.append(f"; one seed of {row.id} writes its {len(row.samples)} texts letter for letter: {texts}")
-    return "".join(clauses)
+def verdicts_counted(verdicts: Sequence[Verdict]) -> list[str]:
+    """For each basis of a verdict, the number of statements and of each word."""
+    sentences = []
+    for basis, name in BASES.items():
+        found = [each for each in verdicts if each.statement.basis == basis]
+        words = "; ".join(f"{number} {word}" for word, number in words_counted(found).items())
+        sentences.append(f"{len(found)} statements, {name}: {words}.")
+    return sentences
 
 
 def limitations(reproduction: Reproduction) -> list[str]:
@@ -122,13 +109,7 @@ def _rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
 
 
 def _counts(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> list[str]:
-    quick = ["A quick check of a few epochs: no reproduction."] if reproduction.quick else []
-    judged = []
-    for basis, name in BASES.items():
-        found = [each for each in verdicts if each.statement.basis == basis]
-        words = "; ".join(f"{number} {word}" for word, number in words_counted(found).items())
-        judged.append(f"{len(found)} statements, {name}: {words}.")
-    return [*quick, *judged, *counts_in_words(checks)]
+    return [*filter(None, [warning(reproduction)]), *verdicts_counted(verdicts), *counts_in_words(checks)]
 
 
 def reproduction_note(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> str:

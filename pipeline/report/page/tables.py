@@ -11,7 +11,7 @@ from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts, whole
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
-from pipeline.report.statements.verdicts import WORDS, Verdict, Word, words_counted
+from pipeline.report.statements.verdicts import WORDS, Verdict, Word
 from pipeline.support.page import document as doc
 from pipeline.support.page.document import Cell, Span, Table
 from pipeline.support.statistics import estimate, pooled_spread
@@ -27,8 +27,8 @@ def chip(word: Word, shown: str = "", href: str = "") -> Span:
     return Span(f"{SIGNS[word]} {shown or word}", f"chip {STYLES[word]}", href)
 
 
-def _head(configuration: Configuration, rows: int = 1) -> Cell:
-    return Cell(configuration.id, [f"Fig. {', '.join(configuration.reported.figures)}"], rows=rows)
+def _head(configuration: Configuration) -> Cell:
+    return Cell(configuration.id, [f"Fig. {', '.join(configuration.reported.figures)}"])
 
 
 def _number(value: float | None, form: str = "g") -> str:
@@ -40,14 +40,6 @@ def _mean(values: Sequence[float]) -> str:
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
-
-
-def tally_table(verdicts: Sequence[Verdict]) -> Table:
-    """For each word, the verdicts by trainings, and those on what the report says about itself."""
-    counts = [words_counted(v for v in verdicts if v.statement.basis == basis) for basis in BASES]
-    rows: list[list[Cell | str]] = [[Cell(chip(word)), *(str(each[word]) for each in counts)] for word in WORDS]
-    caption = f"All {len(verdicts)} statements, by what decides them"
-    return Table(caption, ("verdict", *BASES.values()), rows, style="tally")
 
 
 def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Table:
@@ -230,8 +222,8 @@ def texts_table(reproduction: Reproduction) -> Table:
     for each in reproduction.configurations:
         run, equal = best_match(each)
         for head, source, texts in (
-            (_head(each, rows=2), "as reported", dict(each.reported.samples)),
-            (Cell("", rows=0), f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
+            (_head(each), "as reported", dict(each.reported.samples)),
+            ("", f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
         ):
             cells = [
                 Cell(_sample(texts[prompt]), style="equal" if prompt in equal else "") if prompt in texts else Cell()

@@ -42,7 +42,6 @@ class Points:
     """Terms with what there is to say of each."""
 
     items: Sequence[tuple[str | Span, Text]]
-    style: str = "points"
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,11 @@ class Commands:
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell with smaller notes below its text; ``rows`` = 0 marks a place covered by the cell above."""
+    """A table cell with smaller notes below its text."""
 
     text: Text = NOTHING
     notes: Sequence[Text] = ()
     style: str = ""
-    rows: int = 1
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,11 @@ def every_block(words: str) -> list[doc.Block]:
     """One of each block, whose texts are all ``words``."""
     spans = [doc.Span(words, href="#there"), *(doc.Span(words, style) for style in ("code", "sample", "chip"))]
     text: list[str | doc.Span] = [words, *spans]
-    rows: list[list[doc.Cell | str]] = [
-        [doc.Cell(words, rows=2), doc.Cell(text, [text], "strong")],
-        [doc.Cell("", rows=0), words],
-    ]
+    rows: list[list[doc.Cell | str]] = [[doc.Cell(words), doc.Cell(text, [text], "strong")], ["", words]]
     drawing = doc.Drawing(10, 10, "", "one", text, "figures/one.svg", words)
     return [
         doc.Heading(words, "there"),
-        doc.Paragraph(text, "banner"),
+        doc.Paragraph(text, "verdict"),
         doc.Points([(doc.Span(words, href="file.csv"), text)]),
         doc.Bullets([text]),
         doc.Table(words, (words, words), rows, ((words, 2),), anchors=("a", "b")),
