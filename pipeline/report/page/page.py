@@ -81,11 +81,8 @@ def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[Block]:
 
 def _corrected(corrections: Mapping[str, Mapping[str, str]]) -> Iterator[Block]:
     for number, (title, parts) in enumerate(corrections.items(), 1):
-        if "explanation" in parts:
-            yield Section(title, [Paragraph(parts["explanation"])], is_open=False)
-        else:
-            yield Heading(f"{number}. {title}", f"correction-{number}")
-            yield Points([(part.capitalize(), text) for part, text in parts.items()])
+        yield Heading(f"{number}. {title}", f"correction-{number}")
+        yield Points([(part.capitalize(), text) for part, text in parts.items()])
 
 
 def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:

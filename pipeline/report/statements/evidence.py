@@ -283,10 +283,10 @@ class Evidence:
         return ""
 
     def lacking(self, statement: Statement, *ids: str) -> Verdict:
-        """The open verdict on a statement about configurations that lack a complete training."""
+        """The open verdict on a statement about configurations that lack a complete training, or its texts."""
         needs = [id for id in ids if not self.trainings(id)] or ids
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
-        return Verdict(statement, OPEN, self.missing(*ids), part)
+        return Verdict(statement, OPEN, self.missing(*ids) or "Our trainings have recorded no texts.", part)
 
     # --- values, means and differences --------------------------------------------------------------------------------
 
@@ -352,7 +352,7 @@ class Evidence:
         because = f"{measure.name[0].upper()}{measure.name[1:]} {'; '.join(map(str, known))}." if known else ""
         needs = [comparison.seeds_needed for comparison in known if judge(comparison) == OPEN]
         if lacking:
-            because += f" {listed(lacking)} {'is' if len(lacking) == 1 else 'are'} not trained to the end."
-            needs = [f"training {listed(lacking)} to the end", *needs]
+            verdict = self.lacking(statement, *lacking)
+            because, needs = f"{because} {verdict.because}", [verdict.part, *needs]
         word = combine([judge(comparison) for comparison in known], len(lacking))
         return Part(name, word, because.strip(), tuple(needs))

@@ -93,12 +93,6 @@ def best_match(configuration: Configuration) -> tuple[JudgedTraining | None, lis
     return best, equal_prompts(best.texts, theirs) if best else []
 
 
-def _unmeasured(statement: Statement, evidence: Evidence, *ids: str) -> Verdict:
-    """The open verdict on texts that are not recorded."""
-    verdict = evidence.lacking(statement, *ids)
-    return replace(verdict, because=verdict.because or "Our trainings have recorded no texts.")
-
-
 def _quoted(prompts: Sequence[str]) -> str:
     return listed([f"'{prompt}'" for prompt in prompts])
 
@@ -118,7 +112,7 @@ def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
     of_theirs, of_theirs_shown = _measured(statement.relation, evidence.row(id).samples, evidence)
     beside = f"The report's own transcript: {of_theirs_shown}."
     if holds is None:
-        verdict = _unmeasured(statement, evidence, id)
+        verdict = evidence.lacking(statement, id)
         return replace(verdict, because=f"{verdict.because} {beside}")
     seeds = counted(sum(bool(run.texts) for run in evidence.trainings(id)), "seed")
     because = f'Our texts: {shown} ({seeds}), such as "{ours[0][1].rstrip()}". {beside}'
@@ -163,7 +157,7 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     id = statement.configurations[0]
     theirs, runs = evidence.row(id).samples, [run for run in evidence.trainings(id) if run.texts]
     if not runs:
-        return _unmeasured(statement, evidence, id)
+        return evidence.lacking(statement, id)
     equal = {run.seed: equal_prompts(run.texts, theirs) for run in runs}
     counts = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
     because = f"Equal, letter for letter, are {listed(counts)}."
@@ -189,10 +183,10 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
         if first in edits and any(edits[id] <= edits[first] for id in others if id in edits):
             return Verdict(statement, FAILS, because)
         if len(edits) < len(texts):
-            return _unmeasured(statement, evidence, *texts)
+            return evidence.lacking(statement, *texts)
         return Verdict(statement, HOLDS, because)
     if not all(texts.values()):
-        return _unmeasured(statement, evidence, *texts)
+        return evidence.lacking(statement, *texts)
     limit = evidence.bounds.sense_share
     makes = {id: min(sense(each, facts.words)) >= limit for id, each in texts.items()}
     shares = "; ".join(f"{id} {_sense_shown(each, facts)}" for id, each in texts.items())

@@ -65,7 +65,7 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
     parts = []
     for name, measure in curves_of(statement, STARTS if statement.kind == "start" else ENDS).items():
         if not evidence.values(id, measure):
-            return Verdict(statement, OPEN, f"{id} has no {measure.name}.", part=f"training {id}")
+            return evidence.lacking(statement, id)
         mean = evidence.mean(id, measure)
         shown = f"{measure.name} is {with_interval(mean, low, high)} over {evidence.seeds(id, measure)}"
         parts.append(Part(f"{name} only", holds_if(low <= mean.mean < high), shown))
