@@ -53,15 +53,11 @@ def test_one_seed_has_an_interval_by_the_spread_of_other_shapes():
     assert found.comparison.over_seeds.half == pytest.approx(12.706 * spread, rel=1e-3)  # t of one degree of freedom
 
 
-def test_without_the_costs_of_blocks_means_are_compared_over_the_seeds_alone():
-    runs = tuple(replace(run, windowed=5.6 + 0.01 * run.seed, block_costs={}) for run in trained(5.6, 5.6, 5.6))
-    plain, of_text = reproduction(0), replace(reproduction(0), text=FACTS)
-    found = against_counting(each(lambda one: replace(one, runs=runs), LSTM)(plain), "report", "windowed")
-    assert str(found).startswith(f"{LSTM} has 5.61, behind the 6-gram's 5.06: +10.9 %, ")
-    assert "by the text" not in str(found)
-    fewer = tuple(replace(run, block_costs={"windowed": BAR[:9]}) for run in runs)
-    found = against_counting(each(lambda one: replace(one, runs=fewer), LSTM)(of_text), "report", "windowed")
-    assert "by the text" not in str(found)
+@pytest.mark.parametrize("costs", [(), BAR[:9]], ids=len)
+def test_without_the_same_blocks_means_are_compared_over_the_seeds_alone(costs):
+    runs = tuple(replace(run, block_costs={"windowed": costs}) for run in trained(5.6, 5.61, 5.62))
+    done = each(lambda one: replace(one, runs=runs), LSTM)(replace(reproduction(0), text=FACTS))
+    assert "by the text" not in str(against_counting(done, "report", "windowed"))
 
 
 def test_the_recipe_explains_the_share_of_the_gap_that_another_one_closes():

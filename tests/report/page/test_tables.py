@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.table import report_rows
 from pipeline.support.page.document import NOTHING
+from pipeline.support.statistics import estimate, pooled_spread
 from tests.report.page.pages import of_few, page, rendered
 from tests.report.reproductions import reproduction
 from tests.support.page.parsed import Page
@@ -21,6 +23,14 @@ def test_start_and_end_stand_beside_what_is_reported_and_the_verdicts():
     assert float(cells[3]) == pytest.approx(runs[0].val[0] * 1.01, abs=0.01)
     assert cells[4].split()[0] in "✓◐△✗?"
     assert cells[9] == NOTHING
+
+
+def test_a_perplexity_has_the_interval_by_the_spread_over_seeds_of_all_configurations():
+    found = reproduction()
+    groups = {each.id: np.array([run.best_val for run in each.runs]) for each in found.configurations}
+    mean = estimate(groups["gru-torch-2x32"].tolist(), spread=pooled_spread([np.log(each) for each in groups.values()]))
+    cells = page().row("configurations", "gru-torch-2x32")
+    assert cells[2].split() == [f"{mean.mean:.2f}", f"{mean.low:.2f}", "to", f"{mean.high:.2f}"]
 
 
 def test_other_recipes_and_splits_have_their_own_columns():

@@ -20,11 +20,8 @@ EARLIER = "against gru-scratch-1x32, but not slightly and against gru-scratch-1x
 @pytest.mark.parametrize(
     ("id", "value", "word"),
     [
-        ("rnn-torch-1x128-parameters", "22 k", FAILS),
-        ("rnn-torch-1x128-parameters", "20 k", HOLDS),
         ("rnn-torch-1x128-macs", "20.85 MMac", FAILS),
         ("print-out-15", "5.95 k; 6.33 MMac", IN_PART),
-        ("print-out-15", "5.96 k; 6.33 MMac", FAILS),
     ],
 )
 def test_a_size_is_judged_to_its_last_digit(id, value, word):
@@ -36,9 +33,7 @@ def test_a_size_is_judged_to_its_last_digit(id, value, word):
     [
         ("gru-torch-1x128-macs", FAILS, IN_PART),  # right of the print-out only
         ("gru-torch-1x128-size-against-lstm", HOLDS, WRONG_REASON),  # the right order by wrong numbers
-        ("gru-torch-1x128-size-against-rnn", FAILS, FAILS),
         ("torch-1x128-same-width", HOLDS, FAILS),
-        ("lstm-torch-2x128-size-against-itself", FAILS, FAILS),
     ],
 )
 def test_a_print_out_of_another_shape_decides(id, alone, with_print_out):
@@ -55,11 +50,9 @@ def test_a_print_out_of_another_shape_decides(id, alone, with_print_out):
         ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 63.9, HOLDS, ""),
         ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 64.1, FAILS, ""),
         ("gru-scratch-1x32-seconds", "gru-scratch-1x32", None, OPEN, "not checkable"),
-        (DEEP, "gru-torch-2x128", 150.0, IN_PART, "against gru-torch-2x32, but not slightly"),
         (DEEP, "gru-torch-2x128", 185.0, HOLDS, ""),
         (DEEP, "gru-torch-2x128", 191.88, FAILS, ""),
         ("gru-scratch-1x128-time-against-earlier", "gru-scratch-1x32", 50.0, IN_PART, EARLIER),
-        ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 77.45, HOLDS, ""),
         ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 85.0, IN_PART, "against lstm-scratch-1x32"),
         ("lstm-scratch-best-time", "lstm-scratch-1x128", 300.0, FAILS, ""),
     ],
@@ -82,7 +75,6 @@ POINTER = "lstm-scratch-1x1024-figure-pointer"
         (SIGNPOST, HOLDS),
         (replace(SIGNPOST, configurations=SIGNPOST.configurations[::-1]), FAILS),
         (statement("figure-pointers", figures=("2", "99")), FAILS),
-        (statement(POINTER), FAILS),
         (statement(POINTER, relation="figure=9"), HOLDS),
     ],
 )

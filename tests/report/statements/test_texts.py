@@ -69,7 +69,6 @@ def test_edit_distance_is_a_distance(first, second, third):
     [
         (3 * [REPEATED], (" no", f"{REPEATED}  ", " no"), HOLDS, ""),  # one seed writes all of it
         ([" the", " a", " the"], " the", IN_PART, "2 of 3 texts, after 'it has' and 'staring hard'"),
-        (3 * [" no"], " the", FAILS, ""),
     ],
 )
 def test_a_transcript_is_held_to_the_best_seed(shown, written, word, part):
@@ -94,11 +93,9 @@ def test_texts_that_are_not_recorded_are_open():
         ("sense", REPEATED, FAILS),
         ("sense", NONSENSE, FAILS),
         ("no-sense", REPEATED, HOLDS),
-        ("no-sense", SENSIBLE, FAILS),
         ("sentences", SENSIBLE, HOLDS),
         ("sentences", " the time to the a", FAILS),
         ("close", SENSIBLE, FAILS),
-        ("not-close", SENSIBLE, HOLDS),
     ],
 )
 def test_texts_are_what_is_said_of_them(relation, written, word):
