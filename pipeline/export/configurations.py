@@ -1,7 +1,8 @@
 """Group trainings by text and configuration, and make the charts' series of a configuration."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.config import NOT_COMPUTED, CostAxis
 from pipeline.support.page.charts import Series
@@ -20,20 +21,13 @@ class Configuration:
     name: str
     trainings: tuple[RecordedTraining, ...]
 
-    def cost(self, axis: CostAxis) -> int:
-        return axis.of(self.trainings[0].result)
-
     @property
     def perplexities(self) -> list[float]:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
         return [each.result["val_perplexity_pooled"] for each in self.trainings]
 
-    @property
-    def run_ids(self) -> set[str]:
-        return {each.id for each in self.trainings}
-
-    def series(self, axis: CostAxis, is_shown: bool, on_front: bool, picks: Sequence[str]) -> Series:
-        """The series of the configuration in the charts."""
+    def series(self, axis: CostAxis, picks: Mapping[str, Mapping[str, Any]]) -> Series:
+        """The series of the configuration in the charts; ``picks`` are those of its study."""
         first = self.trainings[0]
         train, val = (
             [list(each.pooled(curve).values()) for each in self.trainings] for curve in (TRAIN_CURVE, VAL_CURVE)
@@ -46,7 +40,7 @@ class Configuration:
             name=self.name,
             shape=f"{model['cell'].upper()} {model['num_layers']}x{model['hidden_size']}{on_top}",
             cell=model["cell"],
-            cost=self.cost(axis),
+            cost=axis.of(first.result),
             cost_name=axis.name,
             epochs_planned=max(map(len, [*train, *val])),
             seeds=[each.seed for each in self.trainings],
@@ -54,9 +48,7 @@ class Configuration:
             best_epochs=[each.result["best_epoch"] for each in self.trainings],
             train=train,
             val=val,
-            is_shown=is_shown,
-            on_front=on_front,
-            picks=picks,
+            picks=[name for name, pick in picks.items() if pick["run_id"] in {each.id for each in self.trainings}],
             remarks=[f"seed {first.seed} writes “{text}”"],
         )
 

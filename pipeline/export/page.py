@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +10,23 @@ from pipeline.export.commands import changed_options, search_command, text_optio
 from pipeline.export.configurations import Configuration, by_text, configurations_of
 from pipeline.export.page_models import SCRIPT, PageModels
 from pipeline.export.subject import Subject
-from pipeline.support.drawing import CELL_MARKS
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import explorer
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
-from pipeline.support.pareto import front_mask
-from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, LICENCES
 from pipeline.tracking.recorded import RecordedTraining, read_environment
 from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
-SHOWN = 3  # configurations that are coloured at first
 
 PERPLEXITY = (
     "Perplexity is the effective number of characters that the model chooses between at each step: {guessing}1 is "
     "certainty, lower is better."
 )
 
-CURVES = (
-    "Validation is solid, training dashed, each seed thin. The dashed level “n-grams” is the n-gram model of "
-    "the same training text."
-)
-
-LEFT = (
-    "Left: validation at the best epoch against the {axis.name} ({axis.details}); small dots are seeds, marks their "
-    "means ({marks}), ringed if a search recommends them. The line is the front: nothing "
-    "costs less and is better. Right: "
-)
+LEVELS = "The dashed level “n-grams” is the n-gram model of the same training text."
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "notes")
 
@@ -169,48 +155,21 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
     groups = []
     for number, ((_, preset), trainings) in enumerate(by_text(subject.finished).items(), 1):
         configurations = configurations_of(trainings)
-        front = _front_members(subject, configurations)
-        shown = [*(each for each in configurations if each.name in front), *configurations][:SHOWN]
-        series = [
-            each.series(
-                subject.axis,
-                each in shown,
-                each.name in front,
-                [name for name, pick in subject.picks.items() if pick["run_id"] in each.run_ids],
-            )
-            for each in configurations
-        ]
-        caption, front_title = CURVES, ""
-        if len(configurations) > 1:
-            front_title = "validation perplexity at the best epoch"
-            caption = LEFT.format(axis=subject.axis, marks=CELL_MARKS) + CURVES[0].lower() + CURVES[1:]
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
         levels = {f"n-grams {rounded(ngram)}": ngram}
+        caption = f"{perplexity} {LEVELS} The {subject.axis.name} are {subject.axis.details}."
         for row in subject.compared:
             if row["label"] == YOURS and row.get("val_perplexity"):
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
-        charts = explorer(
-            series, levels, front_title, "perplexity by epoch", f"{perplexity} {caption}", anchor=f"explorer-{number}"
-        )
-        groups.append(Group(f"{best.corpus}, preset {preset}", charts, _runs(subject, configurations, front), best))
+        series = [each.series(subject.axis, subject.picks) for each in configurations]
+        charts = explorer(series, levels, caption, f"explorer-{number}")
+        groups.append(Group(f"{best.corpus}, preset {preset}", charts, _runs(subject, configurations), best))
     return groups
 
 
-def _front_members(subject: Subject, configurations: Sequence[Configuration]) -> set[str]:
-    """The names of the configurations on the study's front, or without a study, of the undominated ones."""
-    if subject.search:
-        members = {run_id for member in subject.search.result["front"] for run_id in member["run_ids"]}
-        return {each.name for each in configurations if each.run_ids & members}
-    if len(configurations) == 1:
-        return set()
-    costs = [each.cost(subject.axis) for each in configurations]
-    mask = front_mask(costs, [geometric_mean(each.perplexities) for each in configurations])
-    return {each.name for each in compress(configurations, mask)}
-
-
-def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[str]) -> Table:
+def _runs(subject: Subject, configurations: Iterable[Configuration]) -> Table:
     """The table of all trainings, the best configuration first."""
     rows = []
     for configuration in configurations:
@@ -218,7 +177,6 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
             result = training.result
             named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
             stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
-            on_front = ["front"] if configuration.name in front else []
             row = (
                 configuration.name,
                 str(training.seed),
@@ -229,7 +187,7 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
                 str(result["epochs"]),
                 f"{result['train_seconds']:,.1f}",
             )
-            rows.append((*row, doc.Cell("; ".join([*named, *on_front, *stopped]), style="remark")))
+            rows.append((*row, doc.Cell("; ".join([*named, *stopped]), style="remark")))
     return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
 
 

@@ -71,7 +71,7 @@ def test_the_explorer_shows_pooled_perplexities_where_they_are_recorded_beside_t
     for epoch in (1, 2):
         MlflowClient().log_metric(trained.run_id, "perplexity_pooled/val", 10.0 - epoch, step=epoch)
     (configuration,) = configurations_of([training_of(trained.run_id)])
-    series = configuration.series(COSTS["macs"], is_shown=True, on_front=True, picks=())
+    series = configuration.series(COSTS["macs"], picks={})
     assert series.val == [[9.0, 8.0]]
     assert len(series.train[0]) == 2
 

@@ -8,36 +8,28 @@ from dataclasses import replace
 
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
-from pipeline.support.drawing import CELL_MARKS, Shape
+from pipeline.support.drawing import Shape
 from pipeline.support.page import charts
 from pipeline.support.page.charts import Row, Series
 from pipeline.support.page.document import Drawing, Explorer, Span
-from pipeline.support.pareto import front_mask
 from pipeline.support.wording import rounded
 
 CAPTION = (
     "Perplexity per character under the report's protocol, pooled: exp of the mean cross-entropy over all characters "
     "of the split, as for the n-grams. The book's average, which the tables have, is the mean over batches of exp of "
-    "the loss and a little higher. Left: validation at the best epoch; small dots are seeds, marks their means "
-    f"({CELL_MARKS}). Right: thin lines are seeds, thick ones their means, grey ones the validation of "
-    "the others; crosses are as reported, for the first and the last epoch. Dashed levels: n-grams fitted on the same "
-    "training characters, which read each window of 32 validation characters on its own, as the networks do."
+    "the loss and a little higher. Crosses are as reported, for the first and the last epoch. Dashed levels: n-grams "
+    "fitted on the same training characters, which read each window of 32 validation characters on its own, as the "
+    "networks do."
 )
 
 
 def explorer(reproduction: Reproduction) -> Explorer | None:
     """Draw the explorer; None without any training."""
-    trained = [each for each in reproduction.configurations if each.whole]
-    if not trained:
-        return None
-    ranked = sorted(trained, key=lambda each: each.mean_best_val)
-    widest = max(trained, key=lambda each: each.last("val") - each.last("train"))
-    macs = [each.complexity.macs_per_char for each in trained]
-    front = front_mask(macs, [each.mean_best_pooled for each in trained])
     series = []
-    for each, on_front in zip(trained, front.tolist(), strict=True):
-        reported, runs = each.reported, each.whole
-        planned = max(run.epochs_planned for run in runs)
+    for each in reproduction.configurations:
+        if not (runs := each.whole):
+            continue
+        reported, planned = each.reported, max(run.epochs_planned for run in runs)
         series.append(
             Series(
                 name=each.id,
@@ -50,18 +42,11 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
                 best_epochs=[run.best_epoch for run in runs],
                 train=[run.train_pooled for run in runs],
                 val=[run.val_pooled for run in runs],
-                is_shown=each in (ranked[0], widest, ranked[-1]),
-                on_front=on_front,
                 reported=[(1, reported.perplexity_start), (planned, reported.perplexity_end)],
             )
         )
-    return charts.explorer(
-        series,
-        {f"{name} {rounded(value)}": value for name, value in reproduction.text.levels.items()},
-        front="validation perplexity at the best epoch, pooled",
-        curves="perplexity, pooled: validation solid, training dashed",
-        caption=CAPTION,
-    )
+    levels = {f"{name} {rounded(value)}": value for name, value in reproduction.text.levels.items()}
+    return charts.explorer(series, levels, CAPTION) if series else None
 
 
 def answer_picture(reproduction: Reproduction) -> Drawing:

@@ -16,9 +16,10 @@ from statistics import fmean
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from pipeline.support.drawing import LabelPlaces, Shape, cell_style, drawable, log_ticks, si
+from pipeline.support.drawing import CELL_MARKS, LabelPlaces, Shape, cell_style, drawable, log_ticks, si
 from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.page.rendering import shared
+from pipeline.support.pareto import front_mask
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 
@@ -183,6 +184,15 @@ def rows_chart(rows: Sequence[Row], levels: Mapping[str, float], title: str) -> 
 
 # --- the explorer ----------------------------------------------------------------------------------------------------
 
+SHOWN = 3  # configurations whose curves are coloured at first
+
+COSTS_CAPTION = (
+    "Left: validation at the best epoch against the {cost}; small dots are seeds, marks their means "
+    f"({CELL_MARKS}), ringed if a search recommends them. The line is the front: nothing costs less and is better. "
+    "Right: "
+)
+CURVES_CAPTION = "validation is solid, training dashed; thin lines are seeds, thick ones their means."
+
 
 @dataclass(frozen=True)
 class Series:
@@ -190,8 +200,8 @@ class Series:
 
     name: in the list of choices. shape: the short name inside a chart. cost: in what cost_name says. best: best
     validation perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. reported: (epoch,
-    value) pairs that are marked with a cross. remarks: further lines of the readout. is_shown: whether its curves are
-    coloured at first. picks: the names under which a search recommends it.
+    value) pairs that are marked with a cross. remarks: further lines of the readout. picks: the names under which a
+    search recommends it. on_front: set by ``explorer``.
     """
 
     name: str
@@ -205,11 +215,10 @@ class Series:
     train: Sequence[Sequence[float]]
     val: Sequence[Sequence[float]]
     cost_name: str = "MACs per character"
-    is_shown: bool = False
-    on_front: bool = False
     picks: Sequence[str] = ()
     reported: Sequence[tuple[int, float]] = ()
     remarks: Sequence[str] = ()
+    on_front: bool = False
 
     @property
     def mean(self) -> float:
@@ -230,27 +239,25 @@ class Series:
         }
 
 
-def explorer(
-    series: Sequence[Series],
-    levels: Mapping[str, float],
-    front: str,
-    curves: str,
-    caption: str,
-    anchor: str = "explorer",
-) -> Explorer:
-    """Draw charts of perplexity against cost and by epoch, with a choice of curves and a readout.
+def explorer(series: Sequence[Series], levels: Mapping[str, float], caption: str, anchor: str = "explorer") -> Explorer:
+    """Draw charts of perplexity against cost, if there are several series, and by epoch, with a choice of curves.
 
-    ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``front`` and ``curves`` are the titles
-    of the y axes; without the first, there is no chart of costs. ``anchor`` is the id of the element.
+    ``levels`` maps labels to perplexities that are drawn as horizontal lines; ``caption`` says what they are. The first
+    SHOWN are coloured at first, those on the front before others. ``anchor`` is the id of the element.
     """
-    series = sorted(series, key=lambda each: not each.is_shown)  # the page has six colours, in this order
-    series = [replace(each, train=[drawable(curve) for curve in each.train]) for each in series]  # one may overflow
+    front = front_mask([each.cost for each in series], [each.mean for each in series])
+    series = [  # a perplexity of training may overflow
+        replace(each, on_front=bool(is_member), train=[drawable(curve) for curve in each.train])
+        for each, is_member in zip(series, front, strict=True)
+    ]
+    series.sort(key=lambda each: not each.on_front)  # the page has six colours, in this order
+    costs = COSTS_CAPTION.format(cost=series[0].cost_name) if len(series) > 1 else ""
     return Explorer(
         anchor=anchor,
-        front=_front(series, levels, front, f"{anchor}-front") if front else "",
-        curves=_curves(series, levels, curves, f"{anchor}-curves"),
-        choices={each.name: each.is_shown for each in series},
-        caption=caption,
+        front=_front(series, levels, f"{anchor}-front") if costs else "",
+        curves=_curves(series, levels, f"{anchor}-curves"),
+        choices={each.name: number < SHOWN for number, each in enumerate(series)},
+        caption=f"{caption} {costs}{CURVES_CAPTION}",
         data=json.dumps([each.readout() for each in series]).replace("<", r"\u003c"),  # a text could end the script
     )
 
@@ -262,13 +269,13 @@ def _axes(x: Callable[[float], Scale], perplexities: Iterable[float], labels: It
     return Axes(x(right), Scale(min(values) / 1.08, max(values) * 1.08, BOTTOM, TOP))
 
 
-def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
+def _front(series: Sequence[Series], levels: Mapping[str, float], label: str) -> str:
     """Best validation perplexity against cost: seeds, means, the front with names, picks, levels."""
     costs = [each.cost for each in series]
     values = [*levels.values(), *(value for each in series for value in each.best)]
     axes = _axes(lambda right: Scale(min(costs) / 2, max(costs) * 1.5, LEFT, right), values, levels)
     places = LabelPlaces((LEFT + 4, TOP, WIDTH - 4, BOTTOM))
-    parts = [axes.drawn(series[0].cost_name, y_title)]
+    parts = [axes.drawn(series[0].cost_name, "validation perplexity at the best epoch")]
 
     heights = spread([axes.y(value) for value in levels.values()], TOP, BOTTOM)
     for (name, value), height in zip(levels.items(), heights, strict=True):
@@ -305,11 +312,11 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
     return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "front", "group")
 
 
-def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
+def _curves(series: Sequence[Series], levels: Mapping[str, float], label: str) -> str:
     """Training and validation perplexity by epoch: seeds, means, reported values, levels.
 
-    The labels in the column on the right are spread for the curves that are shown at first, the first ones; the script
-    spreads them again when others are chosen.
+    The labels in the column on the right are spread for the curves that are shown at first; the script spreads them
+    again when others are chosen.
     """
     longest = max(each.epochs_planned for each in series)
     drawn = [value for each in series for curve in (*each.train, *each.val) for value in curve]
@@ -322,11 +329,11 @@ def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str,
     ]
 
     ends = axes.at([(longest, value) for value in levels.values()] + [(len(val), val[-1]) for _, val in means])
-    heights, count = [y for _, y in ends], len(levels) + sum(each.is_shown for each in series)
+    heights, count = [y for _, y in ends], len(levels) + SHOWN
     heights[:count] = spread(heights[:count], TOP, BOTTOM)
     labels = [axes.end_label(*each) for each in zip(names, ends, heights, strict=True)]
 
-    parts = [axes.drawn("epoch", y_title, "{:g}".format), *labels[: len(levels)]]
+    parts = [axes.drawn("epoch", "perplexity by epoch", "{:g}".format), *labels[: len(levels)]]
     parts += [axes.level(value, name) for name, value in levels.items()]
     for number, (each, (_, val)) in enumerate(zip(series, means, strict=True)):
         parts.append(path(axes.at(enumerate(val, 1)), f"context n{number}", f"{each.name}: validation"))

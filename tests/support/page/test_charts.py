@@ -8,13 +8,13 @@ import pytest
 
 from pipeline.support.page.charts import Row, Scale, Series, explorer, rows_chart, spread
 
-WORDING = ("cost", "epochs", "a caption")
+CAPTION = "a caption"
 
 
 def series(number: int, **changes) -> Series:
     cost = 1000 * 2**number
     val = [20.0, 8.0 / (1 + number / 4)]
-    fields = {"name": f"rnn {number}", "shape": f"RNN 1x{8 * number}", "cell": "rnn", "cost": cost, "on_front": True}
+    fields = {"name": f"rnn {number}", "shape": f"RNN 1x{8 * number}", "cell": "rnn", "cost": cost}
     fields |= {"epochs_planned": 2, "seeds": [0], "best": [val[-1]], "best_epochs": [2], "train": [val], "val": [val]}
     return Series(**(fields | changes))
 
@@ -37,27 +37,27 @@ def test_a_value_of_a_row_stands_at_its_tick():
 
 
 def test_the_picks_of_a_front_are_ringed_and_named():
-    html = explorer([series(0, picks=["small"]), series(1), series(2, picks=["knee", "best"])], {}, *WORDING).front
+    html = explorer([series(0, picks=["small"]), series(1), series(2, picks=["knee", "best"])], {}, CAPTION).front
     assert html.count('class="pick"') == 2
     assert "RNN 1x0 (small)</text>" in html
     assert "RNN 1x16 (knee, best)</text>" in html
 
 
 def test_a_training_perplexity_that_overflowed_is_drawn_at_the_edge_of_a_finite_axis():
-    drawn = explorer([series(0, train=[[float("inf"), 5.0]]), series(1)], {}, *WORDING)
+    drawn = explorer([series(0, train=[[float("inf"), 5.0]]), series(1)], {}, CAPTION)
     assert not re.search("inf|nan", drawn.curves, re.IGNORECASE)
     assert "Infinity" not in drawn.data, "no browser reads it"
     assert json.loads(drawn.data)[0]["train"] == [[1e6, 5.0]]
 
 
 def test_the_labels_of_curves_are_spread_before_any_script_runs():
-    drawn = explorer([series(0, is_shown=True), series(1), series(2, is_shown=True)], {"4-gram": 8.0}, *WORDING)
+    drawn = explorer([series(0), series(1), series(2)], {"4-gram": 8.0}, CAPTION)
     heights = sorted(float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="name">', drawn.curves)[:3])
     assert min(after - before for before, after in pairwise(heights)) >= 11.9
 
 
 def test_other_peoples_words_stay_words():
     hostile = "</script><b onclick='x()'>&"
-    drawn = explorer([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, *WORDING)
+    drawn = explorer([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, CAPTION)
     assert "<b" not in drawn.front + drawn.curves + drawn.data
     assert (json.loads(drawn.data)[0]["name"], json.loads(drawn.data)[0]["remarks"]) == (hostile, [hostile])
