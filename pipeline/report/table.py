@@ -20,16 +20,17 @@ REPORT_SYMBOLS = 28
 PRESETS = {"report": "report", "same-text": "report-text", "stream": "stream"}  # role of a training -> its preset
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
+LAST_DIGIT = 0.5  # part of the last digit that is given, within which a size agrees
 UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 
-def size_agrees(stated: str, size: Complexity, part: float = 0.5) -> bool:
-    """Whether a stated number of parameters or MACs, as SIZE, is that of a shape, within a part of its last digit."""
+def size_agrees(stated: str, size: Complexity) -> bool:
+    """Whether a stated number of parameters or MACs, as SIZE, is that of a shape, within half of its last digit."""
     match = re.fullmatch(SIZE, stated)
     assert match, stated
     exact = size.report_macs / 1e6 if match[2] == "MMac" else size.report_parameters / UNITS[match[2]]
     digits = match[1].replace(",", "")
-    tolerance = part * 10.0 ** -len(digits.partition(".")[2]) * (1 + 1e-9)  # for float error at exactly a half
+    tolerance = LAST_DIGIT * 10.0 ** -len(digits.partition(".")[2]) * (1 + 1e-9)  # for float error at exactly a half
     return abs(exact - float(digits)) <= tolerance
 
 

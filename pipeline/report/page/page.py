@@ -9,7 +9,8 @@ from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, explorer
 from pipeline.report.reproduction import Reproduction, d2l_trainings
-from pipeline.report.statements.evidence import ON_THE_BOUND, bounds_in_words
+from pipeline.report.statements.bounds import IN_WORDS
+from pipeline.report.statements.evidence import ON_THE_BOUND
 from pipeline.report.statements.kinds import KINDS
 from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.support.page import document as doc
@@ -43,7 +44,7 @@ def pages(
     texts = [tables.baseline_table(reproduction.text), tables.texts_table(reproduction)]
     on_the_bound = sum(ON_THE_BOUND in each.because for each in verdicts)
     tolerances = "Every tolerance by which statements are judged:"
-    bounds: list[Block] = [Paragraph(tolerances), Bullets(bounds_in_words()), Paragraph(BOUNDS.format(on_the_bound))]
+    bounds: list[Block] = [Paragraph(tolerances), Bullets(IN_WORDS), Paragraph(BOUNDS.format(on_the_bound))]
     last = [*_reproducibility(reproduction, verdicts, checks)]
     page = doc.Page(
         title=f"{sentences.warning(reproduction)} {TITLE}".strip(),

@@ -1,4 +1,4 @@
-"""The evidence of the recorded trainings: values over seeds, their spread, comparisons, and the bounds of words.
+"""The evidence of the recorded trainings: values over seeds, their spread, and comparisons.
 
 The rules are the same for every statement:
 
@@ -16,9 +16,8 @@ Perplexities. All are of the protocol's text and split, averaged as in the book 
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from math import ceil, expm1, isfinite
-from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -28,72 +27,6 @@ from pipeline.report.statements.verdicts import OPEN, Part, Statement, Verdict, 
 from pipeline.report.table import Reported, protocol_epochs
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 from pipeline.support.wording import counted, listed
-
-# --- the bounds of words ---------------------------------------------------------------------------------------------
-
-
-def bound(value: float, sentence: str) -> Any:
-    """A dataclass field with this default and a sentence, in which ``{}`` stands for the value."""
-    return field(default=value, metadata={"sentence": sentence})
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The tolerances of words that the report does not define, each with the sentence that the page prints for it."""
-
-    level_units: float = bound(0.5, "A perplexity is “about” a number if it is within {} of it.")
-    level_share: float = bound(0.1, "It is about a number too if it is within this share of it: {}.")
-    visible_gap: float = bound(
-        0.5,
-        "A generalisation gap (validation minus training perplexity) is visible from {} on: about three line widths "
-        "of the book's plot.",
-    )
-    considerable_gap: float = bound(1.0, "A gap is considerable from {} on.")
-    early_share: float = bound(0.1, "“At first” is this share of the epochs: {}.")
-    stretch_share: float = bound(
-        0.1, "A gap grows or shrinks if its means over stretches of this share of the epochs do: {}."
-    )
-    onset_epochs: float = bound(5, "An epoch is “about” the named one if it is within {} epochs of it.")
-    onset_share: float = bound(0.5, "It is about the named one too if it is within this share of its number: {}.")
-    slightly: float = bound(0.1, "“Slightly” more or less is a difference of at most this share: {}.")
-    considerably: float = bound(
-        0.25, "“Considerably” more or less is a difference of at least this share of the smaller: {}."
-    )
-    far: float = bound(0.5, "“Far” higher is a difference of at least this share: {}.")
-    rise: float = bound(
-        0.05,
-        "A network overfits if its validation perplexity ends this share above its lowest while training perplexity "
-        "goes on falling: {}.",
-    )
-    close_edits: float = bound(
-        0.25,
-        "A text is very near to the book if it has at most this many edits per character from how the book goes on: "
-        "{}.",
-    )
-    sense_share: float = bound(
-        0.75,
-        "Texts make some sense if at least this share of their words are words of the book, and at least this share "
-        "of each text's words are distinct: {}.",
-    )
-    sentence_share: float = bound(0.9, "Texts look like sentences if both of these shares are at least {}.")
-    seconds: float = bound(1.0, "A time in prose agrees with its transcript if it is within {} s of it.")
-    last_digit: float = bound(0.5, "A size agrees if it is within this part of the last digit that is given: {}.")
-
-    def about(self, target: float) -> tuple[float, float]:
-        """The range [low, high] of perplexities that are about the target."""
-        tolerance = max(self.level_units, self.level_share * target)
-        return target - tolerance, target + tolerance
-
-    def near_epoch(self, epoch: float) -> tuple[float, float]:
-        """The range [low, high] of epochs that are about the given one."""
-        tolerance = max(self.onset_epochs, self.onset_share * epoch)
-        return epoch - tolerance, epoch + tolerance
-
-
-def bounds_in_words() -> list[str]:
-    """The sentence of each bound, with its value."""
-    return [each.metadata["sentence"].format(f"{each.default:g}") for each in fields(Bounds)]
-
 
 # --- measures --------------------------------------------------------------------------------------------------------
 
@@ -206,7 +139,7 @@ Key = tuple[str, str, str]  # two configurations in alphabetical order, name of 
 
 
 class Evidence:
-    """A reproduction with its statements and bounds, as the evaluators use it.
+    """A reproduction with its statements, as the evaluators use it.
 
     Comparisons have ``adjusted_p`` = ``p`` until ``corrected``, which first collects all comparisons that the
     statements ask for. An evaluator must therefore ask for the same comparisons whatever their results are.
@@ -218,7 +151,7 @@ class Evidence:
         statements: Sequence[Statement],
         evaluate: Callable[[Statement, "Evidence"], Verdict],
     ) -> None:
-        self.reproduction, self.bounds = reproduction, Bounds()
+        self.reproduction = reproduction
         self.statements = {statement.id: statement for statement in statements}
         self._evaluate = evaluate
         self._verdicts: dict[str, Verdict] = {}

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from models.complexity import Complexity, closed_form
 from models.config import ModelConfig
-from pipeline.report.statements.evidence import Bounds, Evidence
+from pipeline.report.statements import bounds
+from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.verdicts import (
     FAILS,
     HOLDS,
@@ -67,7 +68,7 @@ def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
     because = f"{as_printed(shape)} has {exact(size)}."
     if own != shape:
         because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.reproduction[id].complexity)}."
-    parts = [Part(each, holds_if(size_agrees(each, size, evidence.bounds.last_digit))) for each in stated]
+    parts = [Part(each, holds_if(size_agrees(each, size))) for each in stated]
     return each_of(statement, parts, because)
 
 
@@ -81,7 +82,7 @@ def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
     (id, shape), stated = next(iter(shapes.items())), statement.value
     own, printed = evidence.reproduction[id].complexity, size_of(shape)
     because = f"{id} has {exact(own)}; {stated} is stated."
-    is_own, is_printed = (size_agrees(stated, size, evidence.bounds.last_digit) for size in (own, printed))
+    is_own, is_printed = (size_agrees(stated, size) for size in (own, printed))
     if is_printed and not is_own:
         because += f" The print-out is of {as_printed(shape)}, which has {exact(printed)}."
         return Verdict(statement, IN_PART, because, part=f"as the size of {as_printed(shape)}, which was printed")
@@ -98,7 +99,7 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
         size = evidence.reproduction[other].complexity
         ratios = own.report_parameters / size.report_parameters, own.report_macs / size.report_macs
         shown.append(f"{ratios[0]:.2f} times the parameters and {ratios[1]:.2f} times the MACs of {other}")
-        words += [ratio_word(relation, ratio, evidence.bounds) for ratio in ratios]
+        words += [ratio_word(relation, ratio) for ratio in ratios]
     word, because = all_of(words), f"{first} has {listed(shown)}."
     part = f"{relation.partition('-')[2]}, but not considerably" if word == IN_PART else ""
     shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
@@ -108,19 +109,19 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     return Verdict(statement, word, because, part)
 
 
-def ratio_word(relation: str, ratio: float, bounds: Bounds) -> Word:
+def ratio_word(relation: str, ratio: float) -> Word:
     """Judge the ratio of a number to another, such as "slightly-longer" or "considerably-less".
 
     IN_PART if only the direction is right; "not-considerably-" allows for the other direction as well.
     """
     factor = 1 / ratio if relation.endswith(("less", "shorter")) else ratio
     if relation.startswith("not-considerably"):
-        return holds_if(factor < 1 + bounds.considerably)
+        return holds_if(factor < 1 + bounds.CONSIDERABLY)
     if factor <= 1:
         return FAILS
     if relation.startswith("slightly"):
-        return HOLDS if factor <= 1 + bounds.slightly else IN_PART
-    return HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.considerably else IN_PART
+        return HOLDS if factor <= 1 + bounds.SLIGHTLY else IN_PART
+    return HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.CONSIDERABLY else IN_PART
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
@@ -137,8 +138,7 @@ def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     agreeing = [
         row.id
         for row in evidence.rows
-        if row.train_seconds_transcript is not None
-        and abs(row.train_seconds_transcript - stated) <= evidence.bounds.seconds
+        if row.train_seconds_transcript is not None and abs(row.train_seconds_transcript - stated) <= bounds.SECONDS
     ]
     if agreeing and id not in agreeing:
         because += f" {stated:g} s is what {listed(agreeing)} took."
@@ -152,13 +152,13 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     times = {id: evidence.row(id).train_seconds for id in statement.configurations}
     because = f"{first} took {times[first]:g} s, against {listed([f'{times[id]:g} s of {id}' for id in others])}."
     prose = evidence.row(first).train_seconds_prose
-    if abs(prose - times[first]) > evidence.bounds.seconds:
+    if abs(prose - times[first]) > bounds.SECONDS:
         because += f" The prose has {prose:g} s of {first}, which its transcript contradicts."
     if relation == "shorter-than-some":
         return Verdict(statement, holds_if(any(times[first] < times[id] for id in others)), because)
     parts = []
     for id in others:
-        word = ratio_word(relation, times[first] / times[id], evidence.bounds)
+        word = ratio_word(relation, times[first] / times[id])
         degree = f", but not {relation.partition('-')[0]}" if word == IN_PART else ""
         parts.append(Part(f"against {id}{degree}", word))
     return each_of(statement, parts, because)

@@ -9,6 +9,7 @@ from functools import cache
 from statistics import fmean
 
 from pipeline.report.reproduction import Configuration, JudgedTraining, TextFacts
+from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.verdicts import (
     FAILS,
@@ -123,13 +124,13 @@ def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
 
 def _measured(relation: str, texts: Texts, evidence: Evidence) -> tuple[bool | None, str]:
     """Whether texts are as the relation says, None without texts, and their measure in words."""
-    bounds, facts = evidence.bounds, evidence.reproduction.text
+    facts = evidence.reproduction.text
     if not texts:
         return None, "none is shown"
     if relation in ("close", "not-close"):
         edits = edits_to_book(texts, facts)
-        return (edits <= bounds.close_edits) == (relation == "close"), f"{edits:.2f} edits per character"
-    limit = bounds.sentence_share if relation == "sentences" else bounds.sense_share
+        return (edits <= bounds.CLOSE_EDITS) == (relation == "close"), f"{edits:.2f} edits per character"
+    limit = bounds.SENTENCE_SHARE if relation == "sentences" else bounds.SENSE_SHARE
     return (min(sense(texts, facts.words)) >= limit) == (relation != "no-sense"), _sense_shown(texts, facts)
 
 
@@ -187,7 +188,7 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
         return Verdict(statement, HOLDS, because)
     if not all(texts.values()):
         return evidence.lacking(statement, *texts)
-    limit = evidence.bounds.sense_share
+    limit = bounds.SENSE_SHARE
     makes = {id: min(sense(each, facts.words)) >= limit for id, each in texts.items()}
     shares = "; ".join(f"{id} {_sense_shown(each, facts)}" for id, each in texts.items())
     because = f"Our texts: {shares}, where {100 * limit:g} % of both is some sense."

@@ -15,6 +15,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from pipeline.report.reproduction import JudgedTraining
+from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import (
     BEST_VAL,
     FIRST_HALF,
@@ -61,7 +62,7 @@ def curves_of(statement: Statement, measures: Mapping[str, Measure]) -> Mapping[
 def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether the mean over the seeds of each curve is about the stated perplexity."""
     id, target = statement.configurations[0], float(statement.value)
-    low, high = evidence.bounds.about(target)
+    low, high = bounds.about(target)
     parts = []
     for name, measure in curves_of(statement, STARTS if statement.kind == "start" else ENDS).items():
         if not evidence.values(id, measure):
@@ -108,17 +109,17 @@ def growth_from(id: str, epoch: int, evidence: Evidence) -> Estimate:
 
 def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge a gap by its relation: its size early, at any time or at the last epoch, or its course."""
-    id, bounds, relation = statement.configurations[0], evidence.bounds, statement.relation
+    id, relation = statement.configurations[0], statement.relation
     if not (gaps := mean_gaps(id, evidence)):
         return evidence.lacking(statement, id)
-    early = max(1, round(bounds.early_share * len(gaps)))
+    early = max(1, round(bounds.EARLY_SHARE * len(gaps)))
     if relation == "overfitting":
         return _overfitting(statement, evidence, early)
     size, _, when = relation.removeprefix("not-").removeprefix("never-").partition("-at-")
     if size not in ("visible", "considerable"):
         shown, parts = _course(statement, evidence, gaps)
         return each_of(statement, parts, f"Over {evidence.seeds(id)} the gap {shown}.")
-    limit = bounds.visible_gap if size == "visible" else bounds.considerable_gap
+    limit = bounds.VISIBLE_GAP if size == "visible" else bounds.CONSIDERABLE_GAP
     largest = 1 + gaps.index(max(gaps))
     measure, where = {
         "last": (LAST_GAP, f"at epoch {len(gaps)}, where at least"),
@@ -132,8 +133,8 @@ def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
 
 def _course(statement: Statement, evidence: Evidence, gaps: Gaps) -> tuple[str, list[Part]]:
     """How the gap goes on, in words, and whether it does so as the relation says."""
-    id, bounds = statement.configurations[0], evidence.bounds
-    length = max(1, round(bounds.stretch_share * len(gaps)))
+    id = statement.configurations[0]
+    length = max(1, round(bounds.STRETCH_SHARE * len(gaps)))
     if statement.relation == "constant":  # its absolute value is about the stated one at every epoch
         low, high = bounds.about(float(statement.value))
         inside = [low <= abs(gap) < high for gap in gaps]
@@ -152,13 +153,13 @@ def _course(statement: Statement, evidence: Evidence, gaps: Gaps) -> tuple[str, 
     means, growth = _stretches(gaps[epoch - 1 :], length), growth_from(id, epoch, evidence)
     leap = max((after - before for before, after in pairwise(means)), default=0.0)
     shown = (
-        f"grows by {with_interval(growth, 0, bounds.considerable_gap)} from epoch {epoch} to the end, where less than "
-        f"{bounds.considerable_gap:g} is slight, and by {leap:.2f} at most between neighbouring stretches, where less "
-        f"than {bounds.visible_gap:g} is gradual"
+        f"grows by {with_interval(growth, 0, bounds.CONSIDERABLE_GAP)} from epoch {epoch} to the end, where less than "
+        f"{bounds.CONSIDERABLE_GAP:g} is slight, and by {leap:.2f} at most between neighbouring stretches, where less "
+        f"than {bounds.VISIBLE_GAP:g} is gradual"
     )
     return shown, [
-        Part("slightly", holds_if(0 < growth.mean < bounds.considerable_gap)),
-        Part("gradually", holds_if(growth.mean > 0 and leap < bounds.visible_gap)),
+        Part("slightly", holds_if(0 < growth.mean < bounds.CONSIDERABLE_GAP)),
+        Part("gradually", holds_if(growth.mean > 0 and leap < bounds.VISIBLE_GAP)),
     ]
 
 
@@ -169,7 +170,7 @@ def _stretches(gaps: Gaps, length: int) -> Gaps:
 
 def _overfitting(statement: Statement, evidence: Evidence, early_epochs: int) -> Verdict:
     """Whether validation perplexity rises again while training perplexity falls; the reason is that the gap grows."""
-    id, bounds = statement.configurations[0], evidence.bounds
+    id = statement.configurations[0]
     early, late = evidence.mean(id, gap_over(1, early_epochs)), evidence.mean(id, LAST_GAP)
     best, last = evidence.mean(id, BEST_VAL), evidence.mean(id, LAST_VAL)
     falls = all(run.train[-1] <= run.train[run.best_epoch - 1] for run in evidence.pooled(id))
@@ -178,9 +179,9 @@ def _overfitting(statement: Statement, evidence: Evidence, early_epochs: int) ->
         f"Validation perplexity ends at {last}, {100 * rise:.0f} % above its lowest of {best}, while training "
         f"perplexity {'goes on falling' if falls else 'does not fall either'} ({evidence.seeds(id)})."
     )
-    grown = f"The gap is {early} at first and {with_interval(late, bounds.visible_gap)} at the end."
-    conclusion = Part("the overfitting", holds_if(falls and rise >= bounds.rise), rises)
-    reason = Part("the growing gap", holds_if(late.mean >= max(bounds.visible_gap, early.mean)), grown)
+    grown = f"The gap is {early} at first and {with_interval(late, bounds.VISIBLE_GAP)} at the end."
+    conclusion = Part("the overfitting", holds_if(falls and rise >= bounds.RISE), rises)
+    reason = Part("the growing gap", holds_if(late.mean >= max(bounds.VISIBLE_GAP, early.mean)), grown)
     return concluded(statement, conclusion, [reason])
 
 
@@ -189,10 +190,10 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
 
     "from-slightly" also claims that it grows by little from there to the end.
     """
-    id, epoch, bounds = statement.configurations[0], int(statement.value), evidence.bounds
+    id, epoch = statement.configurations[0], int(statement.value)
     if not (gaps := mean_gaps(id, evidence)):
         return evidence.lacking(statement, id)
-    visible, slight = bounds.visible_gap, bounds.considerable_gap
+    visible, slight = bounds.VISIBLE_GAP, bounds.CONSIDERABLE_GAP
     measure = Measure(f"epoch of a gap of {visible:g}", lambda run: onset(run, visible), logarithmic=False)
     mean, (low, high) = evidence.mean(id, measure), bounds.near_epoch(epoch)
     never = sum(value > len(gaps) for value in evidence.values(id, measure))
@@ -263,8 +264,8 @@ def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
         "lower": (in_order(-1), with_all),
         "smaller": (in_order(-1), with_all),
         "higher": (in_order(1), with_all),
-        "far-higher": (in_order(1, evidence.bounds.far), with_all),
-        "considerably-larger": (in_order(1, evidence.bounds.considerably), with_all),
+        "far-higher": (in_order(1, bounds.FAR), with_all),
+        "considerably-larger": (in_order(1, bounds.CONSIDERABLY), with_all),
         "among-lowest": (in_order(-1), with_all_but_one),
         "higher-than-some": (in_order(1), with_some),
     }
@@ -287,7 +288,7 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
     reasons as well. "by-each-reason" and "by-all-reasons" rest on reasons alone. "most-accurate" is the first
     configuration of each cell among those of the cell.
     """
-    bounds, relation = evidence.bounds, statement.relation
+    relation = statement.relation
     given = _reasons(statement, evidence)
     if relation == "most-accurate":
         cells: dict[str, list[str]] = {}
@@ -302,7 +303,7 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
         return replace(verdict, word=FAILS, part="") if fails else verdict
     judge, of_gap = in_order(1 if relation in ("not-better", "worse-unseen") else -1), in_order(-1)
     if relation == "alike":
-        judge, of_gap = alike_within(bounds.slightly), alike_within(bounds.visible_gap)
+        judge, of_gap = alike_within(bounds.SLIGHTLY), alike_within(bounds.VISIBLE_GAP)
     if relation in ("better", "alike", "best-by-gap"):
         given = [evidence.compared("its gap", LAST_GAP, statement, of_gap), *given]
     conclusion = evidence.compared("the conclusion, by validation perplexity", BEST_VAL, statement, judge)

@@ -109,13 +109,11 @@ SMALL = {f"gru_scratch_1x{size}": SENSIBLE for size in (8, 32, 128)}
     ("id", "written", "word"),
     [
         ("gru-scratch-best-texts", {"gru_scratch_1x128": " time traveller any "}, HOLDS),  # the closest
-        ("gru-scratch-best-texts", {"gru_scratch_1x128": REPEATED}, FAILS),
         ("gru-scratch-1x1024-texts-against-earlier", {"gru_scratch_1x1024": REPEATED, **SMALL}, HOLDS),  # less sense
         ("gru-scratch-1x1024-texts-against-earlier", {"gru_scratch_1x1024": REPEATED}, IN_PART),
         ("gru-scratch-1x1024-texts-against-earlier", {"gru_scratch_1x1024": SENSIBLE, **SMALL}, FAILS),
         (f"{GRU}-texts-against-rnn", {"gru_torch_1x128": REPEATED, "rnn_torch_1x128": NONSENSE}, HOLDS),  # alike
         (f"{GRU}-texts-against-rnn", {"gru_torch_1x128": SENSIBLE, "rnn_torch_1x128": SENSIBLE}, WRONG_REASON),
-        (f"{GRU}-texts-against-rnn", {"gru_torch_1x128": SENSIBLE, "rnn_torch_1x128": NONSENSE}, FAILS),
     ],
 )
 def test_texts_of_several_are_compared(id, written, word):

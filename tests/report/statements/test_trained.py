@@ -33,17 +33,11 @@ def gaps(*tenths, id=GRU):
 
 
 @pytest.mark.parametrize(
-    ("first_half", "val", "word", "part"),
-    [
-        (23.0, 27.0, HOLDS, ""),
-        (23.0, 18.0, IN_PART, "training only"),
-        (20.0, 24.0, IN_PART, "validation only"),
-        (20.0, 18.0, FAILS, ""),
-    ],
+    ("first_half", "val", "part"), [(23.0, 18.0, "training only"), (20.0, 24.0, "validation only")]
 )
-def test_a_start_holds_both_curves_to_their_first_points(first_half, val, word, part):
+def test_a_start_holds_both_curves_to_their_first_points(first_half, val, part):
     verdict = judged(curves(LARGE, val=(val,) + (9.0,) * 49, first_half=first_half), f"{LARGE}-start")
-    assert (verdict.word, verdict.part) == (word, part)
+    assert (verdict.word, verdict.part) == (IN_PART, part)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +55,10 @@ def test_an_end_holds_its_curves_to_the_last_epoch(train, val, curve, word, part
     assert (verdict.word, verdict.part) == (word, part)
 
 
-@pytest.mark.parametrize("kind", ["start", "end", "gap-early", "gap-onset"])
-def test_what_is_not_trained_to_its_epoch_is_open(kind):
+def test_what_is_not_trained_to_its_epoch_is_open():
     found = untrained(GRU)(reproduction())
-    assert (judged(found, f"{GRU}-{kind}").word == OPEN) == (kind != "start")
-    assert judged(reproduction(ends={}), f"{GRU}-{kind}").word == OPEN
+    words = {kind: judged(found, f"{GRU}-{kind}").word for kind in ("start", "end", "gap-early", "gap-onset")}
+    assert [kind for kind, word in words.items() if word != OPEN] == ["start"]
 
 
 # --- the gap ---------------------------------------------------------------------------------------------------------
@@ -93,10 +86,8 @@ def test_a_gap_is_held_to_its_bound(relation, held, missed):
     [
         ("lstm-torch-8x32-gap", (-1, 1, 1, 1, 1, 1, 1, 1, 1, 1), HOLDS, ""),
         ("lstm-torch-8x32-gap", (2, 1, 1, 1, 1, 1, 1, 1, 1, 1), IN_PART, "at the last epoch only"),
-        ("gru-torch-2x128-gap-growth", (0, 0, 0, 0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), HOLDS, ""),
         ("gru-torch-2x128-gap-growth", (0, 0, 0, 0, 0.4, 0.8, 1.2, 1.6, 2, 2.4), IN_PART, "gradually"),
         ("gru-torch-2x128-gap-growth", (0, 0, 0, 0, 0, 0, 0.9, 0.9, 0.9, 0.9), IN_PART, "slightly"),
-        (f"{GRU}-gap-onset", (0, 1, 1, 1, 1, 1, 1, 1, 1, 1), HOLDS, ""),
         (f"{GRU}-gap-onset", (0, 0, 1, 1, 1, 1, 1, 1, 1, 1), FAILS, ""),
         (statement(f"{GRU}-gap-onset", relation="from-slightly"), (0, 1, 1, 1, 1, 1, 1, 1, 1, 4), IN_PART, "from when"),
     ],
@@ -142,25 +133,18 @@ def ended(gru, lstm=(5.0, 7.0), deep=(16.5, 16.9)):
         (said("lower"), (4.0, 6.0), HOLDS, ""),
         (said("lower"), (4.0, 9.0), IN_PART, "training"),
         (said("lower"), (6.0, 6.0), IN_PART, "validation"),
-        (said("lower"), (6.0, 9.0), FAILS, ""),
         (said("lower", curve="validation"), (4.0, 9.0), FAILS, ""),
-        (said("higher"), (6.0, 9.0), HOLDS, ""),
         (said("far-higher"), (8.0, 11.0), HOLDS, ""),
         (said("far-higher"), (6.0, 9.0), IN_PART, "training, but not by far and validation, but not by far"),
-        (said("far-higher"), (4.0, 6.0), FAILS, ""),
         (said("smaller", "gap-order"), (5.0, 6.0), HOLDS, ""),
-        (said("smaller", "gap-order"), (5.0, 8.0), FAILS, ""),
         (said("considerably-larger", "gap-order"), (5.0, 8.0), HOLDS, ""),
         (said("considerably-larger", "gap-order"), (5.0, 7.2), IN_PART, "larger, but not considerably"),
         (said("better", "generalises"), (5.0, 6.0), HOLDS, ""),
         (said("better", "generalises"), (4.0, 6.5), WRONG_REASON, ""),  # by validation perplexity, not by the gap
         (said("better", "generalises"), (7.5, 8.0), IN_PART, "the reason (its gap), not the conclusion"),
-        (said("better", "generalises"), (4.0, 8.0), FAILS, ""),
         (said("alike", "generalises"), (5.2, 7.3), HOLDS, ""),
         (said("alike", "generalises"), (5.2, 9.0), FAILS, ""),
-        (said("better-unseen", "generalises"), (4.0, 6.0), HOLDS, ""),
         (said("worse-unseen", "generalises"), (4.0, 6.0), FAILS, ""),
-        (said("best", "best"), (3.0, 6.0), HOLDS, ""),
         (said("not-better", "best"), (3.0, 6.0), FAILS, ""),
         (said("best-by-gap", "best"), (3.0, 6.0), WRONG_REASON, ""),
     ],
@@ -173,12 +157,10 @@ def test_two_networks_are_compared(wanted, gru, word, part):
 @pytest.mark.parametrize(
     ("relation", "kind", "lstm", "deep", "word"),
     [
-        ("among-lowest", "perplexity-order", (7.0, 7.0), (8.0, 8.0), HOLDS),
         ("among-lowest", "perplexity-order", (5.0, 5.0), (8.0, 8.0), HOLDS),
         ("among-lowest", "perplexity-order", (5.0, 5.0), (4.0, 4.0), FAILS),
         ("higher-than-some", "perplexity-order", (5.0, 5.0), (9.0, 9.0), HOLDS),
         ("higher-than-some", "perplexity-order", (7.0, 7.0), (9.0, 9.0), FAILS),
-        ("lower", "perplexity-order", (7.0, 7.0), (5.0, 5.0), FAILS),
         ("smaller", "gap-order", (5.0, 7.0), (5.0, 4.5), FAILS),
     ],
 )
