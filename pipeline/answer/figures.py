@@ -42,7 +42,7 @@ def _curves(title: str, label: str, series: Sequence[Series], differences: str =
         heights = [height for _, value in every for height in (value.mean, *(value.ends or ()))]
         lines: list[Line] = []
         _describe(axes, title, label, differences or "test perplexity")
-        log_x(axes, [x for x, _ in every], is_narrow=True)
+        log_x(axes, [x for x, _ in every])
         if differences:
             axes.set_ylim(min(*heights, 0) - 1, max(*heights, 0) + 1)
             axes.axhline(0, color=INK, linewidth=0.8)

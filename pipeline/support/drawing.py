@@ -1,6 +1,6 @@
 """What PNG figures and the SVG charts of pages share: styles of cells, values to draw, and places for labels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, cos, floor, log10, pi, sin
 from typing import Literal, NamedTuple
 
@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST = 1e6  # perplexities are clipped to it, since an axis can't extend to infinity
+
+# candidates for the ticks of each decade of a logarithmic scale, from few to many
+DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])
 
 DISTANCES = (9, 15, 22, 30, 40, 55)  # points from a dot to its label, in the order in which they are tried
 NEAR_DISTANCE = 15  # points; a label further away gets a leader line
@@ -45,10 +48,14 @@ def drawable(perplexities: Sequence[float]) -> list[float]:
     return [min(value, LARGEST) for value in perplexities]
 
 
-def log_ticks(low: float, high: float, digits: Iterable[float]) -> list[float]:
-    """The values from ``low`` to ``high`` that are one of the digits times a power of ten."""
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from ``low`` to ``high``: at least three, if there are three of two digits."""
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
-    return [value for power in powers for digit in digits if low <= (value := digit * 10.0**power) <= high]
+    for digits in DIGITS if high >= 50 * low else DIGITS[2:]:
+        ticks = [value for power in powers for digit in digits if low <= (value := digit * 10.0**power) <= high]
+        if len(ticks) > 2:
+            break
+    return ticks
 
 
 def si(value: float) -> str:

@@ -55,24 +55,21 @@ def png(figure: Figure, shades: int = 256) -> bytes:
 
 
 def log_y(axes: Axes, values: Sequence[float]) -> None:
-    """Make y logarithmic, with limits around the values and plain numbers at 1, 1.5, 2, 3, ... or some of these."""
+    """Make y logarithmic, with limits around the values and plain numbers at its ticks."""
     axes.set_yscale("log")
     axes.set_ylim(min(values) / 1.12, max(values) * 1.12)
-    _number_ticks(axes.yaxis, (20, 500), "{:,.10g}".format)
+    _number_ticks(axes.yaxis, "{:,.10g}".format)
 
 
-def log_x(axes: Axes, values: Sequence[float], is_narrow: bool = False) -> None:
-    """Make x logarithmic, with limits around the values and ticks at 1, 2, 5, ..., of which ``is_narrow`` has fewer."""
+def log_x(axes: Axes, values: Sequence[float]) -> None:
+    """Make x logarithmic, with limits around the values and numbers with an SI suffix at its ticks."""
     axes.set_xscale("log")
     axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
-    _number_ticks(axes.xaxis, (0, 100) if is_narrow else (20, 5000), si)
+    _number_ticks(axes.xaxis, si)
 
 
-def _number_ticks(axis: Axis, spans: tuple[float, float], number: Callable[[float], str]) -> None:
-    """Set ticks at 1, 1.5, 2, ... of each decade if the ends' ratio is below the first span, fewer below the second."""
-    low, high = axis.get_view_interval()
-    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < spans[0] * low else (1, 2, 5) if high < spans[1] * low else (1,)
-    axis.set_major_locator(FixedLocator(log_ticks(low, high, steps)))
+def _number_ticks(axis: Axis, number: Callable[[float], str]) -> None:
+    axis.set_major_locator(FixedLocator(log_ticks(*axis.get_view_interval())))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 

@@ -27,8 +27,6 @@ LETTER, LINE_HEIGHT = 7.5, 12  # of a bold label in a wide font, in user units
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 20, 244  # of the explorer's charts
 
-# candidates for the ticks of each decade of a logarithmic scale, from few to many
-DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])
 Point = tuple[float, float]
 
 
@@ -49,15 +47,12 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers within the scale; on a logarithmic one at least two, if two of two digits are in its range."""
-        if not self.is_logarithmic:
-            sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
-            step = next(size for size in sizes if self.high <= 6 * size)
-            return [float(value) for value in range(step, floor(self.high) + 1, step)]
-        for digits in DIGITS if self.high >= 50 * self.low else DIGITS[2:]:
-            if len(within := log_ticks(self.low, self.high, digits)) > 1:
-                break
-        return within
+        """Round numbers within the scale."""
+        if self.is_logarithmic:
+            return log_ticks(self.low, self.high)
+        sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+        step = next(size for size in sizes if self.high <= 6 * size)
+        return [float(value) for value in range(step, floor(self.high) + 1, step)]
 
 
 # --- elements --------------------------------------------------------------------------------------------------------
