@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from pipeline.answer.findings import UNITS, Findings, Model, percent
 from pipeline.support import plotting
-from pipeline.support.plotting import INK, Axes, Line, add_axes, log_x, log_y, mean_with_interval, write_labels
+from pipeline.support.plotting import INK, Axes, add_axes, log_x, log_y, mean_with_interval, write_labels
 from pipeline.support.statistics import Estimate, PairedComparison
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.2, 200  # in inches, of a row
@@ -40,23 +39,18 @@ def _curves(title: str, label: str, series: Sequence[Series], differences: str =
     def draw(axes: Axes) -> Callable[[], None]:
         every = [point for each in series for point in each.points]
         heights = [height for _, value in every for height in (value.mean, *(value.ends or ()))]
-        lines: list[Line] = []
         _describe(axes, title, label, differences or "test perplexity")
         log_x(axes, [x for x, _ in every])
         if differences:
             axes.set_ylim(min(*heights, 0) - 1, max(*heights, 0) + 1)
             axes.axhline(0, color=INK, linewidth=0.8)
-            lines += plotting.from_edge_to_edge(axes, [0])
         else:
             log_y(axes, heights)
         for each in series:
             colour, marker, line = each.style
             axes.plot(*zip(*each.means, strict=True), line, color=colour, linewidth=1.3, zorder=2.5)
-            lines += pairwise(each.means)
             for x, value in each.points:
                 mean_with_interval(axes, (colour, marker), x, value, markersize=4.5, capsize=2, zorder=4)
-                if value.ends:
-                    lines.append(((x, value.ends[0]), (x, value.ends[1])))
         labels = [
             (text, *point, each.style[0])
             for each in series
@@ -64,9 +58,8 @@ def _curves(title: str, label: str, series: Sequence[Series], differences: str =
             if text
         ]
         labels.sort(key=lambda label: -len(label[0]))  # long ones name a series
-        dots = [point for each in series for point in each.means]
         named, colours = [label[:3] for label in labels], [label[3] for label in labels]
-        return lambda: write_labels(axes, named, dots, lines, keep=len(named), colours=colours)
+        return lambda: write_labels(axes, named, keep=len(named), colours=colours)
 
     return draw
 

@@ -22,7 +22,6 @@ from pipeline.support.plotting import (
     Figure,
     add_axes,
     baseline_lines,
-    from_edge_to_edge,
     legend_below,
     log_x,
     log_y,
@@ -112,7 +111,6 @@ def pareto_front(
     steps = zip(evaluated.front, pairwise(ends), strict=True)
     corners = [(x, point.val.mean) for point, step in steps for x in step]
     scatter(axes, corners, "-", color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % prediction intervals")
-    lines = [*from_edge_to_edge(axes, bars.values()), *pairwise(corners)]
     _members(axes, [(point.cost, point) for point in evaluated.front])
     scatter(axes, mixed, "D", color=BAR, markerfacecolor="none", label="with the n-grams mixed in")
     scatter(axes, [(cost_of(row), row["val_perplexity"]) for row in yours], "*", color=INK, markersize=11)
@@ -125,8 +123,7 @@ def pareto_front(
     named = _named(compress(evaluated.points, is_shown), chosen, default)
     labels += [(text, point.cost, point.val.mean) for text, point in named]
     keep = len(yours) + sum(text != point.candidate.label for text, point in named)  # what is yours, picked or default
-    dots = [*mixed, *((trial.cost, height) for trial, height in done)]
-    write_labels(axes, labels, dots, lines, keep)
+    write_labels(axes, labels, keep)
     return plotting.png(figure)
 
 
@@ -149,7 +146,7 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
     legend_below(figure, [front, axes], 4, "small")  # before labels are placed: it changes the sizes of the axes
     labels = [(name, *dot) for name, dot in zip(scores, counted, strict=True)]
     labels += [(point.candidate.label, x, point.val.mean) for x, point in members]
-    write_labels(axes, labels, [*counted, *((x, point.val.mean) for x, point in members)], list(pairwise(pruned)), 0)
+    write_labels(axes, labels, 0)
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
@@ -212,5 +209,5 @@ def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick]
     legend_below(figure, [axes], 3)
     named = _named([point for _, point in front], chosen)
     labels = [(text, median(point.candidate.ms_per_char), point.val.mean) for text, point in named]
-    write_labels(axes, labels, [(x, point.val.mean) for x, point in points], [], keep=len(chosen))
+    write_labels(axes, labels, keep=len(chosen))
     return plotting.png(figure)

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -24,7 +26,6 @@ __all__ = ["Axes", "Figure"]  # for annotations elsewhere
 TRAIN, VAL, BAR, FAINT, INK = "#1f77b4", "#d62728", "#2ca02c", "#777777", "#222222"  # BAR: baselines
 BAR_STYLES: list[Any] = ["--", ":", "-."]
 DOTS_PER_INCH = 150
-Line = tuple[tuple[float, float], tuple[float, float]]  # from a point to a point, in data coordinates
 
 
 def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) -> Figure:
@@ -109,12 +110,6 @@ def mean_with_interval(axes: Axes, style: tuple[str, str], x: float, value: "Est
     axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, **{"capsize": 3, "markersize": 6, **options})
 
 
-def from_edge_to_edge(axes: Axes, heights: Iterable[float]) -> list[Line]:
-    """Horizontal lines at these heights, for ``write_labels`` to keep clear of."""
-    left, right = axes.get_xlim()
-    return [((left, height), (right, height)) for height in heights]
-
-
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float | str | None = None) -> None:
     """Add a legend below the figure with each label of the axes once; none if no artist has a label."""
     entries = {label: line for part in axes for line, label in zip(*part.get_legend_handles_labels(), strict=True)}
@@ -138,18 +133,13 @@ def laid_out(figure: Figure) -> RendererBase:
 
 
 def write_labels(
-    axes: Axes,
-    labels: Sequence[tuple[str, float, float]],
-    dots: Sequence[tuple[float, float]],
-    lines: Sequence[Line],
-    keep: int,
-    colours: Sequence[str] = (),
+    axes: Axes, labels: Sequence[tuple[str, float, float]], keep: int, colours: Sequence[str] = ()
 ) -> None:
-    """Annotate each (text, x, y) beside its dot, without overlapping dots, lines or earlier labels.
+    """Annotate each (text, x, y) beside its dot, without overlapping what is drawn or earlier labels.
 
     A label takes the nearest free place around its dot; a distant one gets a thin leader line. If there is no free
     place, the first ``keep`` labels are written where they overlap least, and later ones are left out. ``colours`` are
-    the labels' colours, black by default. Call this when the axes' limits are final.
+    the labels' colours, black by default. Call this when all is drawn and the axes' limits are final.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -157,18 +147,21 @@ def write_labels(
     unit = figure.dpi / 72  # pixels of a point
     places = LabelPlaces(axes.get_window_extent(renderer).extents, unit)
 
-    def pixel(point: tuple[float, float]) -> list[float]:
-        return [float(value) for value in axes.transData.transform(point)]
-
-    for point in [*((x, y) for _, x, y in labels), *dots]:
-        places.block(pixel(point), pixel(point), 4)
-    for start, end in lines:
-        places.block(pixel(start), pixel(end), 1.5)
+    for line in axes.get_lines():
+        points = line.get_transform().transform(line.get_xydata()).tolist()
+        for point in points if line.get_marker() != "None" else ():
+            places.block(point, point, 4)
+        for start, end in pairwise(points) if line.get_linestyle() != "None" else ():
+            places.block(start, end, 1.5)
+    for bars in (each for each in axes.collections if isinstance(each, LineCollection)):
+        for segment in bars.get_segments():
+            start, end = bars.get_transform().transform(segment).tolist()
+            places.block(start, end, 1.5)
     for number, (text, x, y) in enumerate(labels):
         note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
         note.set_color(colours[number] if colours else "black")
         note.set_in_layout(False)
-        size, dot = note.get_window_extent(renderer), pixel((x, y))
+        size, dot = note.get_window_extent(renderer), axes.transData.transform((x, y)).tolist()
         placed = places.place(dot, size.width, size.height, is_needed=number < keep)
         if placed is None:
             note.remove()
