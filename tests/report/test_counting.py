@@ -57,7 +57,8 @@ def test_one_seed_has_an_interval_by_the_spread_of_other_shapes():
 def test_without_the_same_blocks_means_are_compared_over_the_seeds_alone(costs):
     runs = tuple(replace(run, block_costs={"windowed": costs}) for run in trained(5.6, 5.61, 5.62))
     done = each(lambda one: replace(one, runs=runs), LSTM)(replace(reproduction(0), text=FACTS))
-    assert "by the text" not in str(against_counting(done, "report", "windowed"))
+    said = f"{LSTM} has 7.20, behind the 4-gram's 5.17: +39.2 %, +35.9 to +42.7 by seeds"
+    assert str(against_counting(done, "report", "windowed")) == said
 
 
 def test_the_recipe_explains_the_share_of_the_gap_that_another_one_closes():
