@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from mlflow.tracking import MlflowClient
 from safetensors.numpy import load_file
 
@@ -22,7 +21,6 @@ from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
 from pipeline.training.result import FIGURES
 from tests.cli.commands import run
-from tests.export.test_card import loaded
 
 
 @pytest.fixture(autouse=True)
@@ -76,15 +74,12 @@ def test_the_explorer_shows_pooled_perplexities_where_they_are_recorded_beside_t
     assert len(series.train[0]) == 2
 
 
-def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text, monkeypatch):
+def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text):
     export(trained.run_id, folder)
-    names = loaded(folder / "model", monkeypatch)
     weights = folder / "model" / "weights.safetensors"
     model, vocabulary, _ = load_model(weights)
     assert load_file(weights)["model.output.weight"].shape == (28, 8)
     assert load_checkpoint(weights)[1]["corpus"]["source"] == small_text.name
-    ids = torch.arange(len(vocabulary))
-    torch.testing.assert_close(names["predict"](ids)[0], model(ids[None])[0][0])
     assert json.loads((folder / "model" / "vocabulary.json").read_text()) == list(vocabulary.symbols)
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["model"]["hidden_size"] == model.config.hidden_size
