@@ -143,7 +143,7 @@ def evaluate(
             result |= corpus_keys(corpus)
             record_datasets(run, corpus, trained.preset, split)
         else:
-            ids = encoded(file, digest, trained.vocabulary)
+            ids = encoded(file, trained.vocabulary)
             result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -174,28 +175,25 @@ class Corpus:
         found = self._cached(f"pruned-{preset}", preset, scores)
         return tuple(NGramScore(PRUNED_ORDER, int(most), int(most), bits) for most, bits in found.items())
 
+    @lru_cache(maxsize=2)  # noqa: B019  # which keeps two texts alive, not every one
     def ngram(self, preset: PresetName, most: int = 0) -> NGramModel:
         """The n-gram model that networks are compared with, fitted on ``baseline_text``; the latest are kept in memory.
 
         All orders combined by a gate; under the presets on the report's text, the best single order. It has at most
         ``most`` n-grams (0: all).
         """
-        key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars, most
-        if key not in _ngrams:
-            text, symbols = self.baseline_text(preset), len(self.vocabulary)
-            weights = self._counted(preset)["gate"]  # None under the presets on the report's text
-            order = LONGEST if weights else self.baselines(preset)["val"].best_order
-            tables, gate = NGramTables(pruned(ngrams_of(text, symbols, order), symbols, most)), None
-            if weights:
-                if most:
-                    name = f"ngrams-{preset}-at-most-{most}"
-                    weights = self._cached(name, preset, lambda: _weights(fit_gate(text, tables, most)))
-                gate = OrderGate(LONGEST)
-                gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
-            if len(_ngrams) > 1:
-                _ngrams.clear()
-            _ngrams[key] = NGramModel(tables, gate)
-        return _ngrams[key]
+        text, symbols = self.baseline_text(preset), len(self.vocabulary)
+        weights = self._counted(preset)["gate"]  # None under the presets on the report's text
+        if weights is None:
+            order = self.baselines(preset)["val"].best_order
+            return NGramModel(NGramTables(pruned(ngrams_of(text, symbols, order), symbols, most)), None)
+        tables = NGramTables(pruned(ngrams_of(text, symbols, LONGEST), symbols, most))
+        if most:
+            name = f"ngrams-{preset}-at-most-{most}"
+            weights = self._cached(name, preset, lambda: _weights(fit_gate(text, tables, most)))
+        gate = OrderGate(LONGEST)
+        gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
+        return NGramModel(tables, gate)
 
     def _counted(self, preset: PresetName) -> dict[str, Any]:
         """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
@@ -229,9 +227,6 @@ class Corpus:
             assert model.gate is not None
             gate = _weights(model.gate)
         return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": gate}
-
-
-_ngrams: dict[tuple[str, Alphabet, PresetName, int, int], NGramModel] = {}  # the latest that ``Corpus.ngram`` fitted
 
 
 def _weights(gate: OrderGate) -> dict[str, Any]:
@@ -333,10 +328,10 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
     )
 
 
-def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
+def encoded(text: FoundText, vocabulary: Vocabulary) -> NDArray[np.integer]:
     """Encode a text with a given vocabulary, such as a model's."""
     ids = bytearray()
-    for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
+    for piece in normalised(text.pieces(), vocabulary.alphabet):
         ids += vocabulary.ids_of(piece).tobytes()
     return np.frombuffer(ids, vocabulary.dtype)
 
@@ -396,10 +391,10 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
 
     Raises InputError for a text that is empty, too short or not UTF-8.
     """
-    vocabulary = Vocabulary.of(normalised(text.pieces(source_sha256), alphabet), alphabet)
+    vocabulary = Vocabulary.of(normalised(text.pieces(), alphabet), alphabet)
     characters, digest = 0, hashlib.sha256()
     with atomic_write(folder / IDS_FILE) as file:
-        for piece in normalised(text.pieces(source_sha256), alphabet):
+        for piece in normalised(text.pieces(), alphabet):
             characters += len(piece)
             digest.update(piece.encode())
             file.write(vocabulary.ids_of(piece).tobytes())

@@ -116,17 +116,14 @@ class FoundText:
                 digest.update(data)
         return digest.hexdigest()
 
-    def pieces(self, sha256: str) -> Iterator[str]:
+    def pieces(self) -> Iterator[str]:
         """Yield the text in pieces that end with a line break (LF, whatever the file has) or the text.
 
-        Raises InputError for a file that is not UTF-8 text, and at the end unless ``sha256`` is the digest of the
-        file: it has then changed, and what was made of the pieces must be discarded.
+        Raises InputError for a file that is not UTF-8 text.
         """
         with self._opened() as opened, io.TextIOWrapper(opened, encoding="utf-8-sig") as file:
             while lines := file.readlines(PIECE_SIZE):
                 yield "".join(lines)
-        if self.sha256() != sha256:
-            raise InputError(f"{self.option} {self.source} has changed while it was read; try again")
 
 
 def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundText:
@@ -169,7 +166,7 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
 def find_file(path: str, option: str = "--corpus") -> FoundText:
     """Find a text by its path. Raises FileNotFoundError, or InputError for anything but a readable file."""
     try:
-        path.encode()  # a name that is not Unicode, as on old file systems, can't be recorded
+        path.encode()  # a name that is not Unicode can't be recorded
         place = Path(path).expanduser().resolve()  # so that the recorded path is valid from any folder
         if not place.is_file() and place.exists():
             kind = "a folder" if place.is_dir() else "not a regular file"
@@ -177,9 +174,6 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
         place.open("rb").close()
     except FileNotFoundError:
         raise
-    except UnicodeEncodeError:
-        shown = path.encode("utf-8", "backslashreplace").decode()
-        raise InputError(f"{option} {shown} is a name that is not UTF-8; rename the file") from None
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{option} {path} can't be read: {error}; give a UTF-8 text file") from None
     return FoundText(_name_of(place), str(place), place, option=option)

@@ -45,7 +45,6 @@ from pipeline.stages.report import report_files
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.support.processes import process_tags
 from pipeline.support.workers import Loss
-from pipeline.text import corpus as corpus_module
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.sources import find_text
 from pipeline.tracking import recorded
@@ -113,7 +112,7 @@ def test_texts(tmp_path: Path, data: bytes, alphabet: Any) -> None:
 @fuzz
 def test_names_of_texts(name: str) -> None:
     if found := read(find_text, name, False):
-        read(lambda: [*found.pieces(found.sha256())])
+        read(lambda: (found.sha256(), *found.pieces()))
 
 
 HEADS = st.dictionaries(
@@ -157,7 +156,7 @@ def test_the_cache_of_texts(
     (folder / file).unlink()  # the case before may have mapped it into memory
     (folder / file).write_bytes(data.draw(damaged(whole)))
     monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path))
-    corpus_module._ngrams.clear()
+    Corpus.ngram.cache_clear()
     again = load_corpus(CorpusConfig(corpus.source))
     assert np.array_equal(again.ids, corpus.ids)
     assert again.vocabulary == corpus.vocabulary

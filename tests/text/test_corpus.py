@@ -118,21 +118,6 @@ def test_prepared_text_outlives_its_file(text_file, corpus):
     assert kept(replace(corpus, corpus_sha256="0" * 64)) is None
 
 
-@pytest.mark.parametrize("alphabet", ["letters", "raw"])
-def test_text_that_changes_while_it_is_read_is_refused_and_not_kept(text_file, monkeypatch, alphabet):
-    digest_of = sources.FoundText.sha256
-
-    def then_changed(found: sources.FoundText) -> str:
-        digest = digest_of(found)
-        text_file.write_text(TEXT.upper(), encoding="utf-8")
-        return digest
-
-    monkeypatch.setattr(sources.FoundText, "sha256", then_changed)
-    with pytest.raises(InputError, match=r"many\.txt has changed while it was read"):
-        load_corpus(CorpusConfig(str(text_file), alphabet))
-    assert not list((cache_dir() / "prepared").glob("*/ids.bin"))
-
-
 def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limit, monkeypatch):
     with (
         file_size_limit(5000),

@@ -39,9 +39,9 @@ def test_bytes_are_a_text_or_refused_whatever_the_size_of_the_pieces(data, size,
         expected = "" if codecs.BOM_UTF8.startswith(data) else None
     if expected is None or b"\0" in data:
         with pytest.raises(InputError, match=r"--corpus it (has NUL bytes|is not UTF-8)"):
-            list(found.pieces(found.sha256()))
+            (found.sha256(), list(found.pieces()))
     else:
-        assert "".join(found.pieces(found.sha256())) == expected
+        assert "".join(found.pieces()) == expected
 
 
 def test_what_is_no_regular_file_is_refused_unread(tmp_path):
