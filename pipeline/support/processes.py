@@ -1,8 +1,8 @@
 """Identify the process that records a run, and detect whether it is still alive.
 
-A process is identified by host name, systemd's machine id (two machines may share a name), boot id, PID namespace
-(containers), PID and start time. Linux counts the start time in clock ticks since boot, which do not change when the
-clock is adjusted. On other systems, there is only the start time by the clock.
+A process is identified by host name, systemd's machine id (two machines may share a name), PID namespace (containers),
+PID and start time. Linux counts the start time in clock ticks since boot, which do not change when the clock is
+adjusted. On other systems, there is only the start time by the clock.
 """
 
 import os
@@ -27,8 +27,8 @@ def process_tags() -> dict[str, str]:
         "process.pid": str(os.getpid()),
         "process.started": f"{psutil.Process().create_time():.2f}",
     }
-    boot, ticks = _boot(), start_ticks(os.getpid())
-    return tags if boot is None or ticks is None else {**tags, "process.boot": boot, "process.ticks": str(ticks)}
+    ticks = start_ticks(os.getpid())
+    return tags if ticks is None else {**tags, "process.ticks": str(ticks)}
 
 
 def is_of_this_machine(tags: Mapping[str, str]) -> bool:
@@ -40,14 +40,11 @@ def is_of_this_machine(tags: Mapping[str, str]) -> bool:
 def is_gone(tags: Mapping[str, str]) -> bool:
     """Whether the process of this machine with these tags has ended; False if that can't be determined."""
     try:
-        pid, boot = int(tags["process.pid"]), _boot()
-        if boot is not None and tags["process.boot"] != boot:
-            return True
-        process = psutil.Process(pid)
+        process = psutil.Process(pid := int(tags["process.pid"]))
         if process.status() == psutil.STATUS_ZOMBIE:
             return True
-        if boot is not None:
-            return (ticks := start_ticks(pid)) is not None and ticks != int(tags["process.ticks"])
+        if (ticks := start_ticks(pid)) is not None:
+            return ticks != int(tags["process.ticks"])
         return abs(process.create_time() - float(tags["process.started"])) > START_TOLERANCE_SECONDS
     except psutil.NoSuchProcess:
         return not psutil.pid_exists(pid)  # /proc may hide the processes of other users
@@ -59,15 +56,6 @@ def start_ticks(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; None where the system does not report it."""
     try:  # proc(5): field 22, starttime; the second one, the program's name, may contain spaces and parentheses
         return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[22 - 3])
-    except OSError:
-        return None
-
-
-@cache
-def _boot() -> str | None:
-    """Linux's boot id; None on other systems."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() or None
     except OSError:
         return None
 

@@ -21,7 +21,6 @@ def tags_of(process: subprocess.Popen) -> dict[str, str]:
 @pytest.fixture(params=["Linux", "another system"])
 def _system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param != "Linux":
-        monkeypatch.setattr(processes, "_boot", lambda: None)
         monkeypatch.setattr(processes, "start_ticks", lambda pid: None)
 
 
@@ -48,12 +47,6 @@ def test_a_reused_pid_is_another_process(sleeper):
 @pytest.mark.skipif(not Path("/etc/machine-id").exists(), reason="needs systemd's machine id")
 def test_the_confidential_id_of_the_machine_is_in_no_tag():
     assert Path("/etc/machine-id").read_text().strip() not in process_tags().values()
-
-
-def test_a_process_of_an_earlier_boot_is_gone():
-    earlier = {**process_tags(), "process.boot": "another"}
-    assert is_of_this_machine(earlier)
-    assert is_gone(earlier)
 
 
 @pytest.mark.parametrize("tags", [{}, {"process.pid": "x", "process.started": "0"}])
