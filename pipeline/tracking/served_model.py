@@ -75,23 +75,21 @@ class TextGenerator(PythonModel):
         beams = decoding.beam_width if decoding.method == "beam" else 1
         if not all(isinstance(prompt, str) for prompt in prompts):
             raise ValueError("a prompt is not a text; give strings")
-        if not 0 <= length <= LONGEST:
-            raise ValueError(f"length is {length}; it must be from 0 to {LONGEST:,}")
-        if len(prompts) > MANY:
-            raise ValueError(f"{len(prompts):,} prompts; at most {MANY:,} are answered at once")
-        longest, read = max(map(len, prompts), default=0), sum(map(len, prompts))
-        if longest > LONGEST:
-            raise ValueError(f"a prompt has {longest:,} characters; at most {LONGEST:,} are read")
-        if read > MOST:
-            raise ValueError(f"the prompts have {read:,} characters; at most {MOST:,} are read at once")
-        if (work := len(prompts) * length * beams) > MOST:
-            raise ValueError(f"{work:,} characters to generate (prompts x length x beams); at most {MOST:,} are")
+        if length < 0:
+            raise ValueError(f"length is {length}; give at least 0")
         config = self.language_model.config
         width = max(len(self.vocabulary), config.num_layers * config.hidden_size)
-        if (held := len(prompts) * beams * width) > WIDEST:
-            raise ValueError(
-                f"{len(prompts):,} prompts x {beams:,} beams x {width:,} are {held:,}; at most {WIDEST:,} are"
-            )
+        asked = (
+            ("prompts", len(prompts), MANY),
+            ("characters of a prompt", max(map(len, prompts), default=0), LONGEST),
+            ("characters of all prompts", sum(map(len, prompts)), MOST),
+            ("characters after each prompt (length)", length, LONGEST),
+            ("characters to generate (prompts x length x beams)", len(prompts) * length * beams, MOST),
+            ("numbers in memory (prompts x beams x symbols or units)", len(prompts) * beams * width, WIDEST),
+        )
+        for what, number, most in asked:
+            if number > most:
+                raise ValueError(f"{number:,} {what}; at most {most:,} are allowed")
         return length, decoding
 
 
