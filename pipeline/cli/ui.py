@@ -56,11 +56,9 @@ def serve(port: int, what: str, opens: bool, write_line: Callable[[str], None]) 
                 time.sleep(POLL_SECONDS)
             return process.wait()
         except KeyboardInterrupt:
-            process.terminate()  # the server stops its workers
             return 0
-        except BaseException:
-            process.terminate()
-            raise
+        finally:
+            process.terminate()  # the server stops its workers
 
 
 def has_browser() -> bool:

@@ -62,7 +62,7 @@ class Server(AbstractContextManager["Server"]):
     def poll(self) -> int:
         return 0
 
-    wait = poll
+    terminate = wait = poll
 
 
 def said(*words: str, code: int = 0) -> str:

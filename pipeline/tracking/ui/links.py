@@ -5,14 +5,13 @@ Links name the UI's workflow type, "Model training", since its first page may sh
 
 import http.client
 import json
-import os
 import socket
 from contextlib import closing, suppress
 from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.text.downloads import is_address, public
-from pipeline.tracking.program import UNDER_MAKE, command
+from pipeline.tracking.program import command
 from pipeline.tracking.store import Store, client, setup, sqlite_file
 from pipeline.tracking.ui import views
 
@@ -92,8 +91,6 @@ def how_to_start() -> str:
     store = setup()
     if is_running(store):
         return ""
-    if store.database is not None and UNDER_MAKE in os.environ and Path.cwd() == store.database.parent.parent:
-        return "start the UI with: make ui"
     return f"start the UI with: {command()} ui"
 
 

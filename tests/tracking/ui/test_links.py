@@ -60,16 +60,9 @@ def test_the_shell_finds_the_script_of_an_activated_environment_and_has_not_make
     assert command() == "tmlm"
     monkeypatch.setenv("MAKELEVEL", "1")
     monkeypatch.delenv("VIRTUAL_ENV")
-    assert command() == "'my env/bin/tmlm'"
+    assert links_module.how_to_start() == "start the UI with: 'my env/bin/tmlm' ui"
     script.unlink()
     assert command() == f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m pipeline"
-
-
-def test_under_make_in_the_checkout_the_ui_is_a_target(script, store, monkeypatch):
-    monkeypatch.setenv("MAKELEVEL", "1")
-    monkeypatch.chdir(store)
-    assert links_module.how_to_start() == "start the UI with: make ui"
-    assert "\nui: " in (ROOT / "Makefile").read_text()
 
 
 def test_another_file_than_our_store_is_named_as_a_shell_reads_it(script, empty_database, monkeypatch, tmp_path):
