@@ -73,7 +73,7 @@ def search(
     corpus = load_corpus(corpus_config)
     config = with_study_name(config, corpus, quick, say)
     with study_lock(config), storage_errors(config):
-        close_the_dead(store.setup())
+        close_the_dead()
         check_aliases(config.study_name, corpus.corpus_sha256)
         study = Search(config, space, corpus, corpus_config)
         check_store(study.study, config, store.identity(), recorded.find_run)

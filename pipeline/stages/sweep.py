@@ -49,7 +49,7 @@ def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterat
     Raises InputError(refusal) if another process runs the command, and InputError if the earlier run is still running.
     """
     with command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal):
-        close_the_dead(store.setup())
+        close_the_dead()
         run = recorded.latest(recorded.has_tag("stage", stage), recorded.has_tag(tag, identity))
         yield recorded.ended_run(run.id) if run else None
 

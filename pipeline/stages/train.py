@@ -318,7 +318,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     run's value, and only those in MAY_CHANGE may have a new one. Raises InputError, and leaves the run unchanged, for
     any other change, for a run that can't be resumed, and for one that has nothing left to do.
     """
-    close_the_dead(store.setup())  # the run may be RUNNING although its process died
+    close_the_dead()  # the run may be RUNNING although its process died
     run = recorded.resumable(references.find(reference, "--resume "))
     what, started = f"--resume {run.id} ({run.name})", run.configuration
     try:

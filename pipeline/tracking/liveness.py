@@ -4,14 +4,12 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-import psutil
-
 from pipeline.errors import InputError
 from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.wording import counted
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run, has_tag, search_runs
-from pipeline.tracking.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown, without_passwords
+from pipeline.tracking.store import checkpoint_folder, client, set_tags, setup
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +85,10 @@ def _close(run: RecordedRun, reason: str) -> None:
     client().set_terminated(run.id, "FAILED", max([run.started_ms, *times]))
 
 
-def close_the_dead(store: Store) -> None:
-    """Close runs whose process is gone, and log it; a failure to do so is logged and does not stop the command."""
-    try:
-        closed = close_dead_runs()
-    except (*REFUSALS, InputError, psutil.Error) as error:
-        reason = without_passwords(str(error))
-        log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), reason)
-        return
-    if not closed:
+def close_the_dead() -> None:
+    """Close runs whose process is gone, and log it."""
+    setup()
+    if not (closed := close_dead_runs()):
         return
     own = [run for run in closed if not run.tag("role")]  # others are resumed by the same search or answer
     resumable = [run.id for run in own if (checkpoint_folder(run.id, run.artifact_uri) / LAST_CHECKPOINT).is_file()]

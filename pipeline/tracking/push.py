@@ -115,7 +115,7 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     for a store that can't be used, and RecordingError for a copy that differs from its source.
     """
     store = setup()
-    close_the_dead(store)
+    close_the_dead()
     known = {run.id: run for run in search_runs(order="start_time ASC")}
     runs, source = _runs_to_copy(reference, known), Place(store)
     running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]

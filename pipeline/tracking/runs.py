@@ -326,7 +326,7 @@ def tracked_run(
     status, failure, in_a_hurry = RunStatus.FAILED, "", False
     try:
         with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
-            close_the_dead(store)
+            close_the_dead()
             if digest := tags.get("corpus.sha256"):
                 from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view
 

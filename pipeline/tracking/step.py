@@ -103,10 +103,7 @@ def _reusable(run: RecordedRun) -> dict[str, Any] | None:
         checkpoint = artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
         load_checkpoint(checkpoint)
         has_curves = artifact_path(run.id, CURVES_PLOT).is_file()
-    except InputError as error:
-        log.warning("the training %s is repeated: %s", run.id, error)
-        return None
-    except REFUSALS as error:  # deleted artifacts, or an unreachable artifact store
+    except (InputError, *REFUSALS) as error:  # damaged or deleted artifacts, or an unreachable artifact store
         log.warning("the training %s is repeated: its artifacts can't be read: %s", run.id, store_reason(error))
         return None
     return {**run.result, "checkpoint": str(checkpoint)} if has_curves else None
