@@ -1,6 +1,5 @@
 """A search on machines of their own (network namespaces): what is complete, what is left RUNNING, who is let in."""
 
-import os
 import re
 import signal
 import sqlite3
@@ -56,28 +55,6 @@ def test_a_training_that_is_killed_is_repeated(cluster):
     assert "exit code -9" in killed["tags"].get("failure", "") + killed["tags"].get("resumed", "")
 
 
-def test_a_node_that_is_powered_off_loses_nothing(cluster):
-    search = cluster.search()
-    run = cluster.wait_for(is_running_on("n1"))
-    cluster.machines["n1"].power_off()
-    cluster.check_complete(search)
-    (lost,) = [each for each in cluster.trainings() if each["id"] == run["id"]]
-    assert "the node n1 is gone" in lost["tags"].get("failure", "") + lost["tags"].get("resumed", "")
-
-
-def test_a_node_with_another_recipe_is_refused_and_the_search_goes_on_without_it(cluster):
-    n1, n2 = cluster.machines["n1"], cluster.machines["n2"]
-    n2.stop()
-    config = n2.checkout.folder / "pipeline" / "config.py"
-    config.write_text(re.sub('"stream": .+?,', '"stream": 99,', config.read_text(), count=1))
-    n2.tmlm("node", ADDRESS, "--workers", "1")
-    search = cluster.search()
-    finished = cluster.check_complete(search)
-    assert {run["tags"]["process.host"] for run in finished} == {"n1"}
-    assert "The node n2 gets no tasks: its RECIPE" in cluster.head.log.read_text()
-    assert n1.running[0].poll() is None
-
-
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_a_search_that_is_stopped_or_killed_stops_on_the_nodes_and_goes_on_with_the_same_command(cluster, signum):
     search = cluster.search()
@@ -99,17 +76,6 @@ def test_a_server_that_is_killed_comes_back_and_the_search_goes_on(cluster, word
     said = cluster.head.log.read_text()
     assert f"The {name} has exited with code -9; restarting it" in said
     assert "/distributed/" not in said  # no traceback of dask's; MLflow logs its own of requests that were cut
-
-
-def test_an_mlflow_server_that_is_away_for_30_seconds_loses_nothing(cluster):
-    """Its port accepts connections, and it says nothing."""
-    search = cluster.search()
-    cluster.wait_for(is_running_on("n1"))
-    (pid,) = cluster.head.kill("mlflow server", 0, of=cluster.served)
-    os.killpg(pid, signal.SIGSTOP)
-    time.sleep(30)
-    os.killpg(pid, signal.SIGCONT)
-    cluster.check_complete(search)
 
 
 def test_a_training_that_a_node_goes_on_with_after_another_has_resumed_it_counts_once(cluster):

@@ -8,7 +8,7 @@ import pytest
 from pipeline.cluster import processes
 from pipeline.cluster.keys import Address
 from pipeline.cluster.processes import check_can_listen
-from pipeline.errors import ClusterError, InputError
+from pipeline.errors import InputError
 from tests.checkout import free_port
 
 
@@ -18,17 +18,6 @@ def test_a_port_that_is_taken_is_named_with_its_option():
         said = rf"can't listen on 127.0.0.1:{port} \(Address already in use\); give another --mlflow-port"
         with pytest.raises(InputError, match=said):
             check_can_listen("127.0.0.1", {"--port": free_port(), "--mlflow-port": port})
-
-
-@pytest.mark.slow
-def test_a_scheduler_that_is_not_there_is_reported_with_the_systems_reason():
-    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    from pipeline.cluster.pool import connect
-
-    address = Address("127.0.0.1", free_port(), None)
-    said = rf"the scheduler {address} can't be reached \(\[Errno \d+\] Connection refused\); check"
-    with pytest.raises(ClusterError, match=said):
-        connect(address, 0.5)
 
 
 @pytest.mark.slow
