@@ -114,11 +114,6 @@ def test_a_reason_that_can_not_be_left_is_told_all_the_same(begun, raising, monk
     assert err.endswith("no mlflow\nError: the reason\n")
 
 
-def test_ctrl_c_is_exit_code_130(raising):
-    raising(KeyboardInterrupt())
-    assert run("prepare") == (130, "", "Stopped by Ctrl-C.\n")
-
-
 @pytest.mark.parametrize(
     ("words", "stage"),
     [

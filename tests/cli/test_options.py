@@ -75,10 +75,6 @@ def test_a_flag_may_be_followed_by_its_value(name, value, expected):
     assert (got["as_json"] or got["force"], got["model"]) == (expected, "MODEL")
 
 
-def test_what_follows_a_double_dash_is_left_alone():
-    assert parse("--", "--force")["model"] == "--force"
-
-
 def test_the_help_lists_options_only_with_the_type_beside_auto():
     shown = CliRunner().invoke(click.command(cls=LabCommand)(options_of(Config)(lambda **options: None)), ["--help"])
     first = {words[0]: words[1:2] for line in shown.output.splitlines() if (words := line.split())}

@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import re
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -126,14 +125,6 @@ def test_a_message_stands_above_the_bar(monkeypatch, write):
     message, *bars = terminal.lines[-3:]
     assert message == "6 trials and their confirmations"
     assert all(bar.startswith("lstm-1x8 ") for bar in bars)
-
-
-def test_nothing_is_shown_where_tqdm_is_disabled():
-    """By the user's environment, which tqdm reads when it is imported."""
-    code = "from pipeline.support.progress import Progress\nwith Progress('x') as bar: bar.phase('a'); bar.show(0.5)"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TQDM_DISABLE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_off_a_terminal_short_epochs_share_a_line(clock, capsys):

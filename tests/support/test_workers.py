@@ -204,13 +204,3 @@ def test_signal_stops_all_processes_and_each_closes_what_it_has_open(signum, to_
     assert all_ended(children, SLACK)
     assert [(tmp_path / name).read_text() for name in "ab"] == [str(int(signum))] * 2
     assert err.count("Traceback") == (1 if signum == signal.SIGINT else 0)  # the parent's; no worker says a word
-
-
-def test_parent_ended_by_force_leaves_no_worker():
-    parent, children = parent_of(("stubborn", 60), ("stubborn", 60))
-    parent.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    parent.send_signal(signal.SIGINT)
-    parent.communicate(timeout=10)
-    assert parent.returncode == 130
-    assert all_ended(children, 4 * SLACK)

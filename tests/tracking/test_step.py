@@ -113,14 +113,6 @@ def of_a_file(tmp_path: Path, small_text: Path) -> Corpus:
     return load_corpus(CorpusConfig(str(tmp_path / "text.txt")))
 
 
-@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text("another text " * 1000)])
-def test_the_text_of_an_earlier_training_is_found_after_its_file_has_changed(of_a_file, change):
-    corpus = of_a_file
-    change(Path(corpus.source))
-    again = same_text(corpus.name, corpus.source, "letters", corpus.corpus_sha256)
-    assert (again.corpus_sha256, again.source_sha256) == (corpus.corpus_sha256, corpus.source_sha256)
-
-
 def test_a_changed_text_is_refused_where_the_cache_has_no_copy_of_the_earlier_one(of_a_file):
     file, corpus = Path(of_a_file.source), of_a_file
     shutil.rmtree(cache_dir())

@@ -32,11 +32,6 @@ def test_a_view_is_an_experiment_tag_that_unpacks_to_its_state_whose_columns_run
     assert set(metrics) <= set(views.METRICS)
 
 
-def test_views_of_different_texts_and_searches_have_different_keys():
-    others = (views.models("another", DIGEST[::-1]), views.search("a study", "a text", PARENT[::-1]))
-    assert len({view.key for view in (*ALL, *others)}) == len(ALL) + len(others)
-
-
 def test_the_view_of_a_text_shows_its_comparable_trainings_that_have_not_failed():
     assert MODELS.query == (
         "attributes.status != 'FAILED' and attributes.status != 'KILLED' and tags.stage = 'train' "
