@@ -13,15 +13,14 @@ and barely; for GRU 8x32, in its 6 epochs, neither.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
-from statistics import fmean, stdev
+from math import log
+from statistics import stdev
 from typing import Literal
-
-from scipy.special import stdtrit
 
 from models.cells import CELLS
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, d2l_trainings
 from pipeline.report.table import size_agrees
+from pipeline.support.statistics import Spread, estimate
 from pipeline.support.wording import listed
 
 LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
@@ -62,15 +61,13 @@ def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int
 def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) -> tuple[float, float]:
     """The prediction interval of probability 1 - level for one more curve after the epoch (counted from 1).
 
-    exp(mean +- t(1 - level / 2, n - 1) * deviation * sqrt(1 + 1 / n)), mean and deviation of the logarithms of n curves
-
     At least two curves must have the epoch.
     """
-    logs = [log(curve[epoch - 1]) for curve in curves]
-    count = len(logs)
-    spread = max(stdev(logs), SMALLEST_SPREAD) * sqrt(1 + 1 / count)
-    reach = float(stdtrit(count - 1, 1 - level / 2)) * spread
-    return exp(fmean(logs) - reach), exp(fmean(logs) + reach)
+    values = [curve[epoch - 1] for curve in curves]
+    spread = Spread(max(stdev(map(log, values)), SMALLEST_SPREAD), len(values) - 1)
+    ends = estimate(values, spread=spread, of_next=True, coverage=1 - level).ends
+    assert ends
+    return ends
 
 
 def checks(reproduction: Reproduction) -> tuple[Check, ...]:

@@ -67,7 +67,12 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def estimate(
-    values: Sequence[float], *, logarithmic: bool = True, spread: Spread | None = None, of_next: bool = False
+    values: Sequence[float],
+    *,
+    logarithmic: bool = True,
+    spread: Spread | None = None,
+    of_next: bool = False,
+    coverage: float = COVERAGE,
 ) -> Estimate:
     """The mean with Student's t interval: geometric (symmetric in the logarithm), or arithmetic (logarithmic=False).
 
@@ -79,7 +84,7 @@ def estimate(
     spread = spread or pooled_spread([np.log(values) if logarithmic else np.asarray(values, float)])
     if spread.deviation is None:
         return Estimate(mean)
-    quantile = float(stdtrit(spread.degrees_of_freedom, (1 + COVERAGE) / 2))
+    quantile = float(stdtrit(spread.degrees_of_freedom, (1 + coverage) / 2))
     half = quantile * spread.deviation * (1 / len(values) + of_next) ** 0.5
     if not logarithmic:
         return Estimate(mean, mean - half, mean + half)
