@@ -13,9 +13,6 @@ from itertools import pairwise
 from math import floor, log
 from statistics import fmean
 
-import numpy as np
-from scipy.optimize import isotonic_regression
-
 from pipeline.support.drawing import CELL_MARKS, LabelPlaces, Shape, cell_style, drawable, log_ticks, si
 from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.page.rendering import shared
@@ -126,17 +123,16 @@ class Axes:
 
 
 def spread(places: Sequence[float], low: float, high: float, gap: float = LINE_HEIGHT) -> list[float]:
-    """Move places on a line so far apart that neighbours are ``gap`` away, or less if there is no room.
-
-    Isotonic regression minimises the squared distances under that constraint.
-    """
-    order = sorted(range(len(places)), key=lambda number: places[number])
-    offsets = min(gap, (high - low) / max(len(places), 1)) * np.arange(len(places))
-    if not order:
-        return []
-    starts = isotonic_regression([places[number] for number in order] - offsets).x
-    moved = starts.clip(low, high - offsets[-1]) + offsets
-    return [float(moved[order.index(number)]) for number in range(len(places))]
+    """Move places on a line so far apart, as page.js does, that neighbours are ``gap`` away, or less without room."""
+    order, moved = sorted(range(len(places)), key=places.__getitem__), list(places)
+    gap = min(gap, (high - low) / max(len(places), 1))
+    for number in order:
+        moved[number] = max(moved[number], low)
+        low = moved[number] + gap
+    for number in reversed(order):
+        moved[number] = min(moved[number], high)
+        high = moved[number] - gap
+    return moved
 
 
 # --- rows of values --------------------------------------------------------------------------------------------------
