@@ -6,7 +6,6 @@ figure in the column ``needs``, it is said only if that is known too; with ID=WO
 follows from the report itself, by its table and the formulas of models.complexity, is written out there.
 """
 
-import csv
 from collections import defaultdict
 from string import Formatter
 
@@ -14,7 +13,7 @@ from pipeline.report.counting import BASELINE_ORDER, READINGS, against_counting,
 from pipeline.report.reproduction import whole
 from pipeline.report.statements.evidence import BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
 from pipeline.report.statements.verdicts import FAILS, HOLDS, words_counted
-from pipeline.report.table import DATA
+from pipeline.report.table import read_csv
 from pipeline.support.statistics import estimate
 from pipeline.support.wording import counted, listed
 
@@ -34,12 +33,11 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
     true = {"", *(key for key in known if known[key])}
     true |= {f"{each.statement.id}={each.word}" for each in evidence.verdicts}
     texts: dict[str, dict[str, str]] = {}
-    with (DATA / "corrections.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            parts = texts.setdefault(row["title"], {})
-            said, text = parts.setdefault(row["part"], ""), row["text"].format_map(known)
-            if {row["needs"], *(name or "" for _, name, _, _ in Formatter().parse(row["text"]))} <= true:
-                parts[row["part"]] = f"{said} {text}".strip()
+    for row in read_csv("corrections.csv"):
+        parts = texts.setdefault(row["title"], {})
+        said, text = parts.setdefault(row["part"], ""), row["text"].format_map(known)
+        if {row["needs"], *(name or "" for _, name, _, _ in Formatter().parse(row["text"]))} <= true:
+            parts[row["part"]] = f"{said} {text}".strip()
     missing = f"Our runs leave it open. {evidence.missing(*(row.id for row in evidence.rows))}"
     return {title: {part: said or missing for part, said in parts.items()} for title, parts in texts.items()}
 

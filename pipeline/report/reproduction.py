@@ -3,14 +3,13 @@
 Verdicts, pages and figures are functions of these; ``record`` reads them from recorded runs.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
 from models.complexity import Complexity
-from pipeline.report.table import DATA, Reported, protocol_epochs
+from pipeline.report.table import Reported, protocol_epochs, read_csv
 from pipeline.support.records import Count, Natural, Number, Positive, Text
 from pipeline.support.statistics import geometric_mean
 
@@ -81,8 +80,7 @@ def whole(runs: Iterable[JudgedTraining]) -> tuple[JudgedTraining, ...]:
 @cache
 def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
     """The recorded trainings of a configuration by d2l itself, one per seed; only their curves are known."""
-    with (DATA / "d2l_curves.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["id"] == reported.id]
+    rows = [row for row in read_csv("d2l_curves.csv") if row["id"] == reported.id]
     train, val = (
         [tuple(map(float, row[f"{split}_perplexities"].split())) for row in rows] for split in ("train", "val")
     )

@@ -86,11 +86,16 @@ class Reported:
         return closed_form(ModelConfig(**self.model), REPORT_SYMBOLS).macs_per_char
 
 
+def read_csv(name: str) -> list[dict[str, str]]:
+    """The rows of a file of data/."""
+    with (DATA / name).open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
 @cache
 def report_rows() -> tuple[Reported, ...]:
     """The configurations of the report, in its order."""
-    with (DATA / "reported.csv").open(newline="") as file:
-        return tuple(map(_row, csv.DictReader(file)))
+    return tuple(map(_row, read_csv("reported.csv")))
 
 
 def _row(cells: Mapping[str, str]) -> Reported:

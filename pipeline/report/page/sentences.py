@@ -8,7 +8,7 @@ from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.counting import against_counting, explained_by_recipe
 from pipeline.report.reproduction import Curve, Reproduction
 from pipeline.report.statements.kinds import BASES
-from pipeline.report.statements.verdicts import Verdict, words_counted
+from pipeline.report.statements.verdicts import Verdict, tally
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.wording import counted, listed, rounded, span
 
@@ -70,10 +70,9 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
 def verdicts_counted(verdicts: Sequence[Verdict]) -> list[str]:
     """For each basis of a verdict, the number of statements and of each word."""
     sentences = []
-    for basis, name in BASES.items():
-        found = [each for each in verdicts if each.statement.basis == basis]
-        words = "; ".join(f"{number} {word}" for word, number in words_counted(found).items())
-        sentences.append(f"{len(found)} statements, {name}: {words}.")
+    for basis, counts in sorted(tally(verdicts, "basis").items(), key=lambda each: [*BASES].index(each[0])):
+        words = "; ".join(f"{number} {word}" for word, number in counts.items())
+        sentences.append(f"{sum(counts.values())} statements, {BASES[basis]}: {words}.")
     return sentences
 
 

@@ -17,7 +17,6 @@
     texts-order  same (letter for letter), closest (to the book)
 """
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements import printed, texts, trained
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.verdicts import Statement, Verdict
-from pipeline.report.table import DATA
+from pipeline.report.table import read_csv
 
 # what decides a statement -> its name on the page
 BASES = {"training": "by trainings", "report": "by the report's own numbers", "caption": "captions and references"}
@@ -61,13 +60,11 @@ KINDS: Mapping[str, Kind] = {  # in the order of the page
 @cache
 def report_statements() -> tuple[Statement, ...]:
     """The statements of the coursework report, in its order."""
-    with (DATA / "statements.csv").open(newline="") as file:
-        return tuple(map(_statement, csv.DictReader(file)))
-
-
-def _statement(cells: Mapping[str, str]) -> Statement:
-    lists: Mapping[str, Any] = {name: tuple(filter(None, cells[name].split(";"))) for name in LISTS}
-    return Statement(**{**cells, **lists})
+    found = []
+    for cells in read_csv("statements.csv"):
+        lists: Mapping[str, Any] = {name: tuple(filter(None, cells[name].split(";"))) for name in LISTS}
+        found.append(Statement(**{**cells, **lists}))
+    return tuple(found)
 
 
 def weigh(reproduction: Reproduction, statements: Sequence[Statement]) -> Evidence:
