@@ -55,9 +55,6 @@ def same_text(*windowed: float, val: float = 4.8) -> Alter:
     )
 
 
-TRAINED = ends(gru_torch_8x32=(5.0, 6.0), lstm_torch_8x32=(5.0, 6.0))  # networks of eight layers that have learnt
-
-
 # --- verdicts --------------------------------------------------------------------------------------------------------
 
 
