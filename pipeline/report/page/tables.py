@@ -149,7 +149,8 @@ def _runs(configuration: Configuration) -> Cell:
     if not runs:
         return Cell(progress, style="missing")
     epochs = f"{span([run.epochs for run in runs])} epochs, best at {span(sorted({run.best_epoch for run in runs}))}"
-    return Cell(counted(len(runs), "seed"), [progress or epochs], "missing" if progress else "")
+    others = sorted({run.precision for run in runs} - {"fp32"})
+    return Cell(counted(len(runs), "seed"), [", ".join([progress or epochs, *others])], "missing" if progress else "")
 
 
 def cost_table(reproduction: Reproduction) -> Table:
@@ -165,6 +166,8 @@ def cost_table(reproduction: Reproduction) -> Table:
         head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
         (parameters, macs), (same_parameters, same_macs) = reported.printed, reported.agreement(size)
         seconds = fmean(run.train_seconds for run in runs) if runs else None
+        # the book has one bias for each gate where torch.nn has two
+        trained = {run.trained_parameters for run in runs} - {None, size.parameters}
         rows.append(
             (
                 _head(each),
@@ -174,7 +177,7 @@ def cost_table(reproduction: Reproduction) -> Table:
                 _number(fmean(run.train_seconds / run.epochs for run in runs) if runs else None, ".3g"),
                 printed(size.report_parameters, parameters, same_parameters),
                 printed(size.report_macs, macs, same_macs),
-                f"{size.parameters:,}",
+                Cell(f"{size.parameters:,}", [f"{number:,} trained" for number in sorted(filter(None, trained))]),
                 Cell(f"{size.macs_per_char:,}", [f"{100 * head_share:.0f} % output layer"]),
             )
         )  # fmt: skip
