@@ -134,7 +134,7 @@ def _reproducibility(
         "Validation and test": "The test split (the last 5 % of the text) chooses nothing, and the two recipes "
         "validate on different characters: only test perplexities can be compared.",
         "Time": f"{minutes['report']:.0f} min of training by the protocol, "
-        f"{minutes['same-text'] + minutes['stream']:.0f} min by our own recipe, each training on one core.",
+        f"{minutes['same-text'] + minutes['stream']:.0f} min by our own recipe; a training takes minutes on one core.",
         "Data": [
             f"{text.corpus}, as d2l.ai distributes it, {text.vocab_size} symbols; sha256 of the normalised text "
             f"{text.corpus_sha256[:16]}…; not redistributed. ",
