@@ -174,7 +174,7 @@ class Address:
         if names := [host for host in hosts if host not in LOOPBACK and not is_ip(host)]:
             return names[0]
         raise InputError(
-            f"the keys in {self.keys} are for {', '.join(hosts) or 'no host'}; create others: "
+            f"the keys in {self.keys} are for {', '.join(hosts)}; create others: "
             f"tmlm cluster keys DIR --head {self.host}"
         )
 
@@ -226,10 +226,7 @@ def _hosts_of(keys: Path) -> list[str]:
     from cryptography import x509
 
     certificate = x509.load_pem_x509_certificate((keys / FILES[0]).read_bytes())
-    try:
-        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
+    named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [str(each.value) for each in named]
 
 

@@ -195,9 +195,7 @@ def _published_text(name: str, online: bool) -> FoundText:
         try:
             text = replace(find_file(str(path)), name=name)
             sha256 = text.sha256()
-        except FileNotFoundError as error:
-            tried.append(f"{path}: {error.strerror}")
-        except InputError as error:
+        except (FileNotFoundError, InputError) as error:
             tried.append(str(error))
         else:
             if published.is_in(path, sha256):

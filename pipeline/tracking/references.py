@@ -25,16 +25,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import counted, listed
 from pipeline.tracking import recorded, registry
-from pipeline.tracking.recorded import (
-    FINISHED,
-    SHORT_ID,
-    RecordedRun,
-    RecordedTraining,
-    begins,
-    equals,
-    has_tag,
-    search_runs,
-)
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +45,7 @@ class NoSuchRunError(InputError):
 
 def described(run: RecordedRun) -> str:
     """A run in words: lstm-1x192-s0 on time-machine, run c23c7253."""
-    return f"{run.name}{f' on {run.corpus}' if run.corpus else ''}, run {run.id[:SHORT_ID]}"
+    return f"{run.name}{f' on {run.corpus}' if run.corpus else ''}, run {run.id[: recorded.SHORT_ID]}"
 
 
 def find(reference: str, what: str = "") -> RecordedRun:
@@ -175,13 +166,13 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
 
 def _latest(before: int, what: str) -> RecordedRun:
     """The Nth training before the last one that a person started and that finished."""
-    found = list(islice(recorded.trainings(FINISHED, BY_A_PERSON), before + 1))
+    found = list(islice(recorded.trainings(recorded.FINISHED, BY_A_PERSON), before + 1))
     if len(found) > before:
         return found[before]
     if found:
         has = "has" if len(found) == 1 else "have"
         raise InputError(f"{what}: only {counted(len(found), 'training')} of yours {has} finished; see `tmlm runs`")
-    studies = Counter(run.study for run in recorded.trainings(FINISHED))
+    studies = Counter(run.study for run in recorded.trainings(recorded.FINISHED))
     if not studies:
         raise InputError(f"{what}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first")
     there = listed([f"{counted(number, 'training')} of {study}" for study, number in studies.items()])

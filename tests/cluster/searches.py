@@ -31,9 +31,9 @@ class Cluster:
         for name in ("n1", "n2"):
             machines[name].tmlm("node", ADDRESS, "--workers", "1")
 
-    def search(self, *more: str, on: str = "head") -> subprocess.Popen:
-        (self.machines[on].checkout.folder / "text.txt").write_text(text())
-        return self.machines[on].tmlm(*SEARCH, *SPACE, "--corpus", "text.txt", *more)
+    def search(self, *more: str) -> subprocess.Popen:
+        (self.head.checkout.folder / "text.txt").write_text(text())
+        return self.head.tmlm(*SEARCH, *SPACE, "--corpus", "text.txt", *more)
 
     def rows(self, sql: str) -> list[tuple]:
         """What the store's database answers."""

@@ -6,7 +6,7 @@ Links name the UI's workflow type, "Model training", since its first page may sh
 import http.client
 import json
 import socket
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from pipeline.errors import InputError
@@ -65,11 +65,7 @@ def address() -> str:
     store = setup()
     if server := server_address(store.uri):
         return server
-    port = running_port(store)
-    if port is None:
-        with suppress(InputError):  # no free port: `tmlm ui` reports it
-            port = free_port(PORT)
-    return f"http://{HOST}:{port or PORT}"
+    return f"http://{HOST}:{running_port(store) or free_port(PORT)}"
 
 
 def is_running(store: Store) -> bool:
