@@ -13,19 +13,12 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import setup, shown, without_passwords
-
-# isort: split
-
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import counted, listed
 from pipeline.tracking import recorded, registry
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
+from pipeline.tracking.store import REFUSALS, client, setup, shown, without_passwords
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +78,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
         try:
             run_id = model.split("/")[1] if model.startswith("runs:/") else None
             return recorded.download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
-        except (MlflowException, OSError) as error:
+        except REFUSALS as error:
             raise InputError(
                 f"cannot load MODEL {model}: {without_passwords(str(error))}; give a run id, a file or a models:/ "
                 "address"
@@ -97,7 +90,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
             f"MODEL {model} is neither a run of {shown(store.uri)} nor a file; give {FORMS}, the path of a checkpoint, "
             "or a models:/ address"
         ) from None
-    kept = MlflowClient().list_artifacts(training.id, "checkpoints")
+    kept = client().list_artifacts(training.id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
         raise InputError(f"MODEL {model} ({described(training)}) has no checkpoint; give another training")
     _tell(training, model)

@@ -46,13 +46,8 @@ def pick_alias(study: str, pick: str) -> str:
 def aliases() -> dict[str, str]:
     """The aliases of the registered model, alias -> version, without the bare PICKS that earlier versions set."""
     with store_errors():
-        try:
-            found = MlflowClient().get_registered_model(REGISTERED_MODEL).aliases
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return {}
-    return {alias: version for alias, version in found.items() if alias not in PICKS}
+        found = MlflowClient().search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    return {alias: version for model in found for alias, version in model.aliases.items() if alias not in PICKS}
 
 
 def check_aliases(study: str, corpus_sha256: str) -> None:

@@ -54,10 +54,7 @@ def old_folder(location: str, home: Path) -> Path | None:
 
 
 def repair(database: Path) -> list[str]:
-    """Rewrite the locations of a moved checkout, after copying its database; returns one message for each table.
-
-    Artifacts without a counterpart at the same relative path keep their location.
-    """
+    """Rewrite the locations of a moved checkout, after copying its database; returns one message for each table."""
     home = database.parent
     with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
         (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()
@@ -67,21 +64,16 @@ def repair(database: Path) -> list[str]:
         copy = database.with_name(f"{database.name}.before-repair-{time.strftime('%Y%m%d-%H%M%S')}")
         with closing(sqlite3.connect(copy)) as backup:
             connection.backup(backup)
-        moved, missing = Counter[str](), Counter[str]()
+        moved = Counter[str]()
         with connection:
             for table, column in PATH_COLUMNS:
                 for row, uri in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():
                     path = local_path(uri or "models:/")
-                    if path is None or not path.is_relative_to(old):
-                        continue
-                    new = home / path.relative_to(old)
-                    if table != "experiments" and not new.exists():
-                        missing[table] += 1
-                        continue
-                    moved[table] += 1
-                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (location_of(new), row))
+                    if path is not None and path.is_relative_to(old):
+                        moved[table] += 1
+                        new = location_of(home / path.relative_to(old))
+                        connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, row))
     return [
         f"Kept a copy of the database as it was: {copy}",
         *(f"{table}: {count} moved from {old} to {home}" for table, count in moved.items()),
-        *(f"{table}: {count} under {old} are not under {home} and unchanged" for table, count in missing.items()),
     ]

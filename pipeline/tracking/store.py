@@ -54,7 +54,6 @@ _SECRET_PARAMETER = re.compile(
     r"((?:password|passwd|pwd|secret|token|api_?key|access_?key|sig|signature)(?:=|%3D))[^&\s]*", re.IGNORECASE
 )
 REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
-REASON_CHARS = 300
 ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
 PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
@@ -238,8 +237,6 @@ def store_reason(error: Exception) -> str:
     message = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
     advice = next((do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE)), "")
     advice = advice or f"repair it, or {ELSEWHERE}"
-    if len(message) > REASON_CHARS:  # a failed request has its cause at the end
-        message = f"{message[: REASON_CHARS // 2]} ... {message[-REASON_CHARS // 2 :]}"
     return f"{message}; {advice}"
 
 

@@ -84,11 +84,3 @@ def test_commands_in_a_moved_checkout_are_refused_until_it_is_repaired(moved, sm
         run.text("note.txt", "new")
     assert (new / "mlruns" / "0" / run.id / "artifacts" / "note.txt").is_file()
     assert not old.exists()
-
-
-@pytest.mark.parametrize("moved", ["lab"], indirect=True)
-def test_what_is_not_found_is_left_and_said(moved):
-    old, new, run_id = moved
-    shutil.rmtree(new / "mlruns" / "0" / run_id)
-    assert f"runs: 1 under {old}/mlruns are not under {new}/mlruns and unchanged" in doctor.repair()
-    assert MlflowClient().get_run(run_id).info.artifact_uri.startswith(str(old))
