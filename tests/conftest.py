@@ -6,13 +6,14 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -85,14 +86,24 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     from mlflow.store.db import utils
 
     from models.gated_ngrams import NGramTables, OrderGate, fit_gate
+    from pipeline.config import PresetName
+    from pipeline.text.corpus import Corpus
 
     gates: dict[tuple[bytes, int, int], OrderGate] = {}
+    counted: dict[tuple[str, str, PresetName, int], dict[str, Any]] = {}
+    count = Corpus._count
 
     def gate_of(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> OrderGate:
         key = ids.tobytes(), tables.vocab_size, most
         if key not in gates:
             gates[key] = fit_gate(ids, tables, most)
         return gates[key]
+
+    def counts_of(corpus: Corpus, preset: PresetName) -> dict[str, Any]:
+        key = corpus.corpus_sha256, corpus.vocabulary.alphabet, preset, corpus.last_chars
+        if key not in counted:
+            counted[key] = count(corpus, preset)
+        return counted[key]
 
     folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
@@ -101,7 +112,10 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         # constant, and read anew from seventy migrations for each store
         patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
         share_statements(patch)
-        patch.setattr("pipeline.text.corpus.fit_gate", gate_of)  # tests have caches of their own, but few texts
+        # tests have caches of their own, but few texts
+        patch.setattr("pipeline.text.corpus.fit_gate", gate_of)
+        patch.setattr(Corpus, "_count", counts_of)
+        patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
         yield folder
 
 
@@ -128,23 +142,34 @@ def book() -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of a database with MLflow's empty tables, to be copied, as creating them takes seconds.
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tracking store without any records, to be copied, as creating its tables takes seconds.
 
     Whichever process of pytest-xdist needs it first creates it for all.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     from pipeline.support.files import file_lock
+    from pipeline.tracking.store import setup
+    from tests import labs
 
     own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "database"
-    folder.mkdir(exist_ok=True)
-    with file_lock(folder / "lock"):
-        if not (folder / "made").exists():
-            SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
-            (folder / "made").touch()
-    return folder / "mlflow.db"
+    home = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "empty"
+    home.mkdir(exist_ok=True)
+    with file_lock(home / "lock"), labs.store_at(home):
+        setup()
+    return home
+
+
+@pytest.fixture(scope="session")
+def empty_database(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a database as MLflow creates it, to be copied: no command of ours has set it up."""
+    database = tmp_path_factory.mktemp("database") / "mlflow.db"
+    made = sqlite3.connect(empty_store / "mlruns" / "mlflow.db")  # part of which may still be in its journal
+    with closing(made), closing(sqlite3.connect(database)) as connection, connection:
+        made.backup(connection)
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("UPDATE experiments SET name='Default', artifact_location=?", (f"{database.parent}/0",))
+        connection.execute("DELETE FROM experiment_tags")
+    return database
 
 
 @pytest.fixture
@@ -165,10 +190,11 @@ def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def store(no_store: Path, empty_database: Path) -> Path:
+def store(no_store: Path, empty_store: Path) -> Path:
     """The folder of a tracking store without any records."""
-    (no_store / "mlruns").mkdir()
-    shutil.copy(empty_database, no_store / "mlruns" / "mlflow.db")
+    from tests import labs
+
+    labs.copy_store(empty_store, no_store)
     return no_store
 
 

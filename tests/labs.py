@@ -49,15 +49,10 @@ PNG = bytes.fromhex(  # one pixel
 
 
 def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
-    """Compose pictures without drawing and labelling them, and sample 20 characters instead of 300;
-    record no page with the model.
-
-    That saves a third of the time of a tiny training.
-    """
+    """Compose pictures without drawing and labelling them, and record no page with the model."""
     patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: PNG)
     for figures in ("pipeline.search.figures", "pipeline.answer.figures"):
         patch.setattr(f"{figures}.write_labels", lambda *labels, **options: None)
-    patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
     for stage in ("main", "search"):
         patch.setattr(f"pipeline.stages.{stage}.record_page", lambda run_id: None)
 

@@ -102,7 +102,7 @@ def test_options_that_are_given_win_over_those_of_the_training_that_like_names(t
     assert run(*words, "--resume", "latest")[0] == 2
 
 
-def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(monkeypatch):
+def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(store, monkeypatch):
     from pipeline.stages.reproduce import ChecksNotMetError
 
     done: Any = "the table"

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.tracking import runs
 from pipeline.tracking.store import EXPERIMENT, setup, without_passwords
 from tests.checkout import ROOT
-from tests.labs import rows
+from tests.labs import new_store, rows, store_at
 
 HOST = """
 import logging, os, signal, sys
@@ -62,20 +62,20 @@ def test_the_host_process_is_as_before_after_an_import_and_after_a_call(empty_da
     assert done.returncode == 0, done.stderr
 
 
-def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(no_store):
-    made = setup()
-    assert made.database is not None
-    assert made.database == no_store / "mlruns" / "mlflow.db"
+def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(empty_store):
+    with store_at(empty_store):
+        made = setup()
+        assert setup() is made
+    assert made.database == empty_store / "mlruns" / "mlflow.db"
     assert rows(made.database, "PRAGMA journal_mode") == [("wal",)]
     assert rows(made.database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
-        (0, EXPERIMENT, str(no_store / "mlruns" / "0"))
+        (0, EXPERIMENT, str(empty_store / "mlruns" / "0"))
     ]
-    assert setup() is made
 
 
-def test_an_experiment_that_the_ui_made_first_is_mended(store, monkeypatch):
+def test_an_experiment_that_the_ui_made_first_is_mended(no_store, empty_database, monkeypatch):
     """`mlflow ui` in a fresh checkout gives experiment 0 a location that only its server can write to."""
-    database = store / "mlruns" / "mlflow.db"
+    database = new_store(no_store, empty_database) / "mlruns" / "mlflow.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
     begun = MlflowClient(f"sqlite:///{database}").create_run("0").info.run_id
@@ -83,7 +83,7 @@ def test_an_experiment_that_the_ui_made_first_is_mended(store, monkeypatch):
     with runs.tracked_run("train", "a run", {}) as run:
         run.text("note.txt", "kept")
     assert run.id == begun
-    assert (store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
+    assert (no_store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
 
 
 def test_a_process_may_turn_to_another_store_and_back(store, empty_database, monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ from models.decoding import Decoding
 from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.text.vocabulary import LETTERS, Vocabulary
-from pipeline.training.samples import CONTINUED_CHARS, SAMPLED_CHARS, continuations, prompts_for, sample_texts
+from pipeline.training.samples import CONTINUED_CHARS, continuations, prompts_for, sample_texts
 
 LETTER_VOCABULARY = Vocabulary("letters", LETTERS)
 
@@ -32,11 +32,12 @@ def test_a_continuation_starts_with_its_normalised_prompt(model):
         continuations(model, LETTER_VOCABULARY, [""], 3, Decoding(method="greedy"))
 
 
-def test_samples_are_greedy_texts_and_a_longer_one_that_the_seed_repeats(model):
+def test_samples_are_greedy_texts_and_a_longer_one_that_the_seed_repeats(model, monkeypatch):
+    monkeypatch.setattr("pipeline.training.samples.SAMPLED_CHARS", 70)
     samples, again, other = (sample_texts(model, LETTER_VOCABULARY, seed) for seed in (0, 0, 1))
     assert [sample.prompt for sample in samples] == [*REPORT_PROMPTS, REPORT_PROMPTS[0]]
     lengths = [len(sample.text) - len(sample.prompt) for sample in samples]
-    assert lengths == [CONTINUED_CHARS] * len(REPORT_PROMPTS) + [SAMPLED_CHARS]
+    assert lengths == [CONTINUED_CHARS] * len(REPORT_PROMPTS) + [70]
     assert samples == again
     assert samples[:-1] == other[:-1]
     assert samples[-1] != other[-1]
