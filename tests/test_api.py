@@ -91,7 +91,7 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
 
 
 @pytest.mark.usefixtures("plain_artifacts")
-def test_the_readmes_block_works_after_a_quick_search_on_another_text(store, small_text, tmp_path, monkeypatch):
+def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
     """With shorter trainings, in this process."""
     monkeypatch.setitem(BUDGET_CHARS, "stream", 1000)
     for option, value in {"trials": 1, "epochs": 1, "cell": "gru", "hidden_size": "4"}.items():
@@ -100,13 +100,9 @@ def test_the_readmes_block_works_after_a_quick_search_on_another_text(store, sma
     monkeypatch.setattr("pipeline.stages.search.generation_ms_per_char", lambda loads: [1.0] * len(loads))
     monkeypatch.chdir(tmp_path)
     Path("my-book.txt").write_text(small_text.read_text()[::-1])
-    first = api.search(small_text, quick=True)
     (block,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
     exec(block, {})
-    again = api.search("my-book.txt", quick=True)
-    assert (first.study_name, again.study_name) == ("quick-topics", "quick-my-book")
-    assert sorted(run.study for run in listed_trainings()) == ["", "quick-my-book", "quick-topics"]
-    assert api.load("@knee").run_id == again.picks.run_id["knee"]
+    assert sorted(run.study for run in listed_trainings()) == ["", "quick-my-book"]
 
 
 # --- a model ---------------------------------------------------------------------------------------------------------

@@ -20,10 +20,6 @@ CASES: dict[str, dict[str, Any]] = {
     **{cell: {"cell": cell} for cell in CELLS},
     **{f"{cell} from scratch": {"cell": cell, "implementation": "scratch"} for cell in CELLS},
     **{f"{cell} by the book": {"cell": cell, **BY_THE_BOOK} for cell in CELLS},
-    **{
-        f"{cell} by the book, from scratch": {"cell": cell, **BY_THE_BOOK, "implementation": "scratch"}
-        for cell in CELLS
-    },
     "deep": {"cell": "gru", "num_layers": 3, "dropout": 0.2, "recurrent_dropout": 0.2, "output_dropout": 0.2},
     "embedded, by SGD": {"embedding_size": 8, "optimizer": "sgd", "learning_rate": 1.0, "schedule": "constant"},
     "on top of n-grams": {"on_top_of": "ngram", "own_loss": 0.3, "learning_rate": 0.003},
@@ -45,9 +41,6 @@ FIGURES: dict[str, tuple[float, ...]] = {
     "rnn by the book": (12.9366, 10.3996, 10.4491, 2.38739),
     "gru by the book": (14.3559, 10.0387, 10.1285, 2.38739),
     "lstm by the book": (13.4229, 10.6346, 10.6626, 2.38739),
-    "rnn by the book, from scratch": (14.1057, 10.764, 10.8744, 2.38739),
-    "gru by the book, from scratch": (13.5767, 13.4948, 13.7402, 2.38739),
-    "lstm by the book, from scratch": (14.0531, 11.2417, 11.3123, 2.38739),
     "deep": (15.2988, 11.0957, 10.2173, 10.3703, 2.2186),
     "embedded, by SGD": (20.6333, 13.6189, 11.9225, 12.3039, 2.2186),
     "on top of n-grams": (2.22378, 2.20512, 2.3338, 2.2203, 2.2203),

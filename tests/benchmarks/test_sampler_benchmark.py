@@ -7,8 +7,6 @@ import pytest
 from tests.benchmarks.bench_samplers import RESULTS, TRIALS, Run, made_by, measure, page, read_results, run_of
 
 RUNS = [  # surface, sampler, first trials, trials at a time, seed
-    Run("shapes", "nsga2", "own", 1, 0),
-    Run("shapes-and-rate", "tpe", "spread", 1, 0),
     Run("time-machine", "tpe", "own", 2, 0),
     Run("digits", "random", "own", 8, 1),
 ]
