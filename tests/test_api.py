@@ -42,7 +42,7 @@ def model(trained) -> api.Model:
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("plain_artifacts")
+@pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 def test_training_records_what_the_stage_does_and_leaves_torch_as_it_was(trained, small_text):
     torch.set_num_threads(2)
     torch.manual_seed(0)

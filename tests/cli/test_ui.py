@@ -75,7 +75,7 @@ def said(*words: str, code: int = 0) -> str:
 # --- passwords -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("plain_artifacts")
+@pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 def test_no_command_prints_or_records_the_password_of_its_database(secret_database, small_text, monkeypatch):
     printed = said("pipeline", "--corpus", str(small_text), *TINY)
     assert re.search(r"start the UI with: \S*tmlm ui\)", printed), "the shell has the address already"
@@ -121,7 +121,7 @@ def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
     assert psutil.wait_procs([child], timeout=10 * SLACK)[1] == []
 
 
-@pytest.mark.usefixtures("plain_artifacts")
+@pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path, monkeypatch):
     monkeypatch.setattr(links_module, "shows", lambda port, store: False)
     text = tmp_path / "chinese.txt"

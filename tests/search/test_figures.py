@@ -109,7 +109,7 @@ def test_a_default_above_the_largest_perplexity_that_counts_is_not_named(drawn):
 
 
 def test_no_label_covers_another_or_leaves_the_axes(drawn):
-    trials, evaluated, chosen = study(24)
+    trials, evaluated, chosen = study(12)
     figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search")
     figures.perplexity_against_time(evaluated, chosen, "a search")
     for figure in drawn:

@@ -30,7 +30,9 @@ def test_evaluating_a_split_gives_what_training_reported(trained):
         assert result["bits_per_char"] == pytest.approx(math.log2(result["perplexity"]))
 
 
-def test_a_training_on_a_part_of_the_text_is_compared_with_the_ngrams_of_that_part(trained, small_text):
+def test_a_training_on_a_part_of_the_text_is_compared_with_the_ngrams_of_that_part(
+    trained, small_text, no_served_model
+):
     config = CorpusConfig(str(small_text))
     part = train(load_corpus(config), config, *resolve({**TINY, "train_chars": 5000, "epochs": 1})).result
     assert MlflowClient().get_run(part["run_id"]).info.run_name == "lstm-1x8-s0-last-5000-topics"
@@ -52,7 +54,9 @@ def test_an_adaptive_evaluation_has_both_figures_and_records_them(trained, small
         assert metrics[f"evaluation/{name}"] == pytest.approx(result[name], rel=1e-4)
 
 
-def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(store, small_text, tmp_path):
+def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(
+    store, small_text, tmp_path, no_served_model
+):
     text = tmp_path / "topics.txt"
     text.write_text(small_text.read_text(encoding="utf-8")[:6000], encoding="utf-8")
     config = CorpusConfig(str(text), "raw")

@@ -68,6 +68,13 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     stand_in(monkeypatch, corpus)
 
 
+@pytest.fixture
+def _no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pipeline.stages.report.report_files", lambda evidence, held: {"report.md": "", "report.html": ""}
+    )
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory, empty_database, corpus) -> tuple[Path, ReproductionRun]:
     """The folder of a store, and the quick reproduction of two configurations in it, made once."""
@@ -138,6 +145,7 @@ def test_the_same_command_again_trains_nothing_and_takes_the_same_run(done, give
     assert again.reproduction.configurations == done.reproduction.configurations
 
 
+@pytest.mark.usefixtures("_no_pages")
 def test_what_is_to_be_trained(store, given):
     """Each shape by our own recipe on each text too, with one seed on the whole text; only the report's --precision."""
     said: list[str] = []
@@ -156,6 +164,7 @@ def test_what_is_to_be_trained(store, given):
     assert said[0].startswith("6 trainings by the report's protocol and 6 by our own recipe, with ")
 
 
+@pytest.mark.usefixtures("_no_pages")
 def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out(store, given):
     def dies(task: TrainingTask) -> list[Event] | None:
         return [Event("lost", task, Loss("the process died"))] if task.model.cell == "gru" else None
