@@ -70,9 +70,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, corpus: Corpus) -> None:
 
 @pytest.fixture
 def _no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "pipeline.stages.report.report_files", lambda evidence, held: {"report.md": "", "report.html": ""}
-    )
+    monkeypatch.setattr("pipeline.stages.report.pages", lambda *what: {})
 
 
 @pytest.fixture(scope="module")
