@@ -66,9 +66,10 @@ def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(
     with store_at(empty_store):
         made = setup()
         assert setup() is made
-    assert made.database == empty_store / "mlruns" / "mlflow.db"
-    assert rows(made.database, "PRAGMA journal_mode") == [("wal",)]
-    assert rows(made.database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
+    database = empty_store / "mlruns" / "mlflow.db"
+    assert made.database == database
+    assert rows(database, "PRAGMA journal_mode") == [("wal",)]
+    assert rows(database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
         (0, EXPERIMENT, str(empty_store / "mlruns" / "0"))
     ]
 
