@@ -159,6 +159,8 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         ngram = best.result["ngram_val_perplexity"]
         levels = {f"n-grams {rounded(ngram)}": ngram}
         caption = f"{perplexity} {LEVELS} The {subject.axis.name} are {subject.axis.details}."
+        if subject.picks:
+            caption += " Ringed is what the search recommends."
         for row in subject.compared:
             if row["label"] == YOURS and row.get("val_perplexity"):
                 caption += " The level “yours” is your own best training at that time."

@@ -22,7 +22,7 @@ from pipeline.support.wording import counted, rounded
 
 LETTER, LINE_HEIGHT = 7.5, 12  # of a bold label in a wide font, in user units
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 20, 244  # of the explorer's charts
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 10, 244  # of the explorer's charts
 
 Point = tuple[float, float]
 
@@ -101,16 +101,15 @@ class Axes:
     def at(self, points: Iterable[Point]) -> list[Point]:
         return [(self.x(x), self.y(y)) for x, y in points]
 
-    def drawn(self, x_title: str, y_title: str = "", x_number: Callable[[float], str] = si) -> str:
-        """Grid lines at the ticks of y, ticks of x, and titles."""
+    def drawn(self, x_title: str, x_number: Callable[[float], str] = si) -> str:
+        """Grid lines at the ticks of y, ticks of x, and its title."""
         left, bottom = self.x.start, self.y.start
         parts = [path([(left, self.y(tick)), (self.x.end, self.y(tick))], "grid") for tick in self.y.ticks]
         parts += [text(left - 4, self.y(tick) + 4, f"{tick:,g}", "right") for tick in self.y.ticks]
         for tick in self.x.ticks:
             parts.append(path([(self.x(tick), bottom), (self.x(tick), bottom + 4)], "grid"))
             parts.append(text(self.x(tick), bottom + 15, x_number(tick), "middle"))
-        parts += [text(0, 11, y_title), text((left + self.x.end) / 2, bottom + 30, x_title, "middle")]
-        return "".join(parts)
+        return "".join([*parts, text((left + self.x.end) / 2, bottom + 30, x_title, "middle")])
 
     def level(self, value: float, name: str) -> str:
         """A dashed line from edge to edge."""
@@ -179,10 +178,9 @@ SHOWN = 3  # configurations whose curves are coloured at first
 
 COSTS_CAPTION = (
     "Left: validation at the best epoch against the {cost}; small dots are seeds, marks their means "
-    f"({CELL_MARKS}), ringed if a search recommends them. The line is the front: nothing costs less and is better. "
-    "Right: "
+    f"({CELL_MARKS}). The line is the front: nothing costs less and is better. "
 )
-CURVES_CAPTION = "validation is solid, training dashed; thin lines are seeds, thick ones their means."
+CURVES_CAPTION = "Curves of validation are solid, of training dashed; thin lines are seeds, thick ones their means."
 
 
 @dataclass(frozen=True)
@@ -266,7 +264,7 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], label: str) ->
     values = [*levels.values(), *(value for each in series for value in each.best)]
     axes = _axes(lambda right: Scale(min(costs) / 2, max(costs) * 1.5, LEFT, right), values, levels)
     places = LabelPlaces((LEFT + 4, TOP, WIDTH - 4, BOTTOM))
-    parts = [axes.drawn(series[0].cost_name, "validation perplexity at the best epoch")]
+    parts = [axes.drawn(series[0].cost_name)]
 
     heights = spread([axes.y(value) for value in levels.values()], TOP, BOTTOM)
     for (name, value), height in zip(levels.items(), heights, strict=True):
@@ -324,7 +322,7 @@ def _curves(series: Sequence[Series], levels: Mapping[str, float], label: str) -
     heights[:count] = spread(heights[:count], TOP, BOTTOM)
     labels = [axes.end_label(*each) for each in zip(names, ends, heights, strict=True)]
 
-    parts = [axes.drawn("epoch", "perplexity by epoch", "{:g}".format), *labels[: len(levels)]]
+    parts = [axes.drawn("epoch", "{:g}".format), *labels[: len(levels)]]
     parts += [axes.level(value, name) for name, value in levels.items()]
     for number, (each, (_, val)) in enumerate(zip(series, means, strict=True)):
         parts.append(path(axes.at(enumerate(val, 1)), f"context n{number}", f"{each.name}: validation"))
