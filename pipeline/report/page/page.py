@@ -82,7 +82,7 @@ def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[Block]:
 
 def _corrected(corrections: Mapping[str, Mapping[str, str]]) -> Iterator[Block]:
     for number, (title, parts) in enumerate(corrections.items(), 1):
-        yield Heading(f"{number}. {title}", f"correction-{number}")
+        yield Heading(f"{number}. {title}")
         yield Points([(part.capitalize(), text) for part, text in parts.items()])
 
 
@@ -91,7 +91,7 @@ def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:
         if found := [each for each in verdicts if each.statement.kind == name]:
             counts = [tables.chip(word, f"{n}") if n else Span("", "chip") for word, n in words_counted(found).items()]
             table = tables.statements_table(found)
-            yield Section(kind.title, [table], f"kind-{name}", is_open=False, summary=counts)
+            yield Section(kind.title, [table], is_open=False, summary=counts)
 
 
 def _configurations(reproduction: Reproduction) -> Iterator[Block]:

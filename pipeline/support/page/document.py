@@ -28,7 +28,6 @@ Text = str | Span | Sequence[str | Span]  # a sequence is written without spaces
 @dataclass(frozen=True)
 class Heading:
     text: str
-    anchor: str = ""
 
 
 @dataclass(frozen=True)

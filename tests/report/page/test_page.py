@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.table import report_rows
 from tests.report.alterations import with_runs
-from tests.report.page.pages import CORRECTIONS, full, of_few, page, rendered
+from tests.report.page.pages import full, of_few, page, rendered
 from tests.report.reproductions import cut
 from tests.support.page.parsed import Page
 
@@ -25,9 +25,8 @@ def test_the_question_and_its_answer_come_before_every_section():
         assert words in full()["report.md"].partition("\n## ")[0]
 
 
-def test_every_statement_and_correction_has_an_anchor_and_every_verdict_its_reason():
+def test_every_statement_has_an_anchor_and_every_verdict_its_reason():
     anchors = {attributes.get("id") for _, attributes in page().tags}
-    assert {f"correction-{number}" for number in range(1, len(CORRECTIONS))} <= anchors
     for number, statement in enumerate(report_statements()):
         assert f"statement-{statement.id}" in anchors
         assert f"because of number {number}" in page().texts["statements"]

@@ -23,16 +23,16 @@ def every_block(words: str) -> list[doc.Block]:
     rows: list[list[doc.Cell | str]] = [[doc.Cell(words), doc.Cell(text, [text], "strong")], ["", words]]
     drawing = doc.Drawing(10, 10, "", "one", text, "figures/one.svg", words)
     return [
-        doc.Heading(words, "there"),
+        doc.Heading(words),
         doc.Paragraph(text, "verdict"),
         doc.Points([(doc.Span(words, href="file.csv"), text)]),
         doc.Bullets([text]),
-        doc.Table(words, (words, words), rows, ((words, 2),), anchors=("a", "b")),
+        doc.Table(words, (words, words), rows, ((words, 2),), anchors=("there", "b")),
         drawing,
         doc.Explorer(
             "all-of-it", "", drawing.inline("all-of-it-curves"), {words: True, f"{words}2": True}, words, "[]"
         ),
-        doc.Section(words, [doc.Paragraph(text)], "fold", summary=[doc.Span(words)]),
+        doc.Section(words, [doc.Paragraph(text)], summary=[doc.Span(words)]),
     ]
 
 
