@@ -177,17 +177,13 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
     if statement.relation == "same":
         return _same(statement, evidence)
     texts = {id: our_texts(id, evidence) for id in statement.configurations}
-    if statement.relation == "closest":
-        edits = {id: edits_to_book(each, facts) for id, each in texts.items() if each}
-        shown = listed([f"{number:.2f} ({id})" for id, number in edits.items()])
-        because = f"Edits per character to the book: {shown}."
-        if first in edits and any(edits[id] <= edits[first] for id in others if id in edits):
-            return Verdict(statement, FAILS, because)
-        if len(edits) < len(texts):
-            return evidence.lacking(statement, *texts)
-        return Verdict(statement, HOLDS, because)
     if not all(texts.values()):
         return evidence.lacking(statement, *texts)
+    if statement.relation == "closest":
+        edits = {id: edits_to_book(each, facts) for id, each in texts.items()}
+        shown = listed([f"{number:.2f} ({id})" for id, number in edits.items()])
+        is_closest = all(edits[id] > edits[first] for id in others)
+        return Verdict(statement, holds_if(is_closest), f"Edits per character to the book: {shown}.")
     limit = bounds.SENSE_SHARE
     makes = {id: min(sense(each, facts.words)) >= limit for id, each in texts.items()}
     shares = "; ".join(f"{id} {_sense_shown(each, facts)}" for id, each in texts.items())
