@@ -68,10 +68,7 @@ def findings() -> dict[str, Any]:
 
 def _text() -> str:
     """The source of the default text, found without downloading."""
-    try:
-        text = find_text("auto", online=False)
-    except TmlmError as error:
-        return " ".join(str(error).split())
+    text = find_text("auto", online=False)
     local = f"{text.name}, {text.size:,} bytes from {text.source}"
     if not text.missing:
         return local

@@ -87,18 +87,6 @@ def test_an_experiment_that_the_ui_made_first_is_mended(no_store, empty_database
     assert (no_store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
 
 
-def test_a_process_may_turn_to_another_store_and_back(store, empty_database, monkeypatch, tmp_path):
-    shutil.copy(empty_database, tmp_path / "other.db")
-    first = setup()
-    with monkeypatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-        with runs.tracked_run("train", "in the other", {}) as other:
-            pass
-    with runs.tracked_run("train", "in the first", {}) as own:
-        pass
-    assert (other.store.uri, own.store) == (f"sqlite:///{tmp_path}/other.db", first)
-
-
 def test_another_store_is_left_as_it_is(no_store, empty_database, monkeypatch, tmp_path):
     shutil.copy(empty_database, tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
