@@ -35,7 +35,7 @@ def serve(port: int, what: str, opens: bool, write_line: Callable[[str], None]) 
         if opens:
             webbrowser.open(link)
 
-    if links.is_running(store):
+    if links.running_address(store):
         show(link)
         return 0
     port = links.free_port(port)

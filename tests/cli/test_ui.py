@@ -187,7 +187,7 @@ def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(opened, monkeyp
 def test_a_ui_that_is_started_is_opened_when_it_answers(store, opened, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Server)
     monkeypatch.setattr(Server, "poll", lambda server: None)
-    monkeypatch.setattr(links_module, "is_running", lambda store: False)
+    monkeypatch.setattr(links_module, "running_address", lambda store: "")
     said("ui")
     port = (store / "mlruns" / ".ui-port").read_text()
     assert opened == [f"http://127.0.0.1:{port}/#/experiments/0/runs?{SIDE}"]

@@ -58,48 +58,31 @@ def _runs() -> str:
 
 
 def address() -> str:
-    """The address of the UI: that of a tracking server, or of a UI on this machine that serves this store.
+    """The address of the UI: of a running one, or the one that ``tmlm ui`` would use."""
+    return running_address(setup()) or f"http://{HOST}:{free_port(PORT)}"
 
-    If none is running, the address that ``tmlm ui`` would use.
+
+def running_address(store: Store) -> str:
+    """The address of a tracking server, or of a UI of this store on this machine; "" if none is running.
+
+    Its port is the one that ``tmlm ui`` has noted, or MLflow's default.
     """
-    store = setup()
     if server := server_address(store.uri):
         return server
-    return f"http://{HOST}:{running_port(store) or free_port(PORT)}"
-
-
-def is_running(store: Store) -> bool:
-    """Whether a UI of this store is running: a tracking server, or one on this machine."""
-    return bool(server_address(store.uri)) or running_port(store) is not None
+    note = port_note(store)
+    noted = note.read_text().split() if note is not None and note.is_file() else []
+    return next((f"http://{HOST}:{port}" for port in [*map(int, noted), PORT] if shows(port, store)), "")
 
 
 def shown(label: str, link: str) -> str:
-    """A link as commands print it, with how to start the UI if none is running."""
-    start = how_to_start()
-    return f"{label}  {link}" + (f"\n({start})" if start else "")
-
-
-def how_to_start() -> str:
-    """How to start the UI of the current store, as a phrase; "" if it is running.
-
-    The command works in the shell that started this one.
-    """
-    store = setup()
-    if is_running(store):
-        return ""
-    return f"start the UI with: {command()} ui"
+    """A link as commands print it and, if no UI is running, how the shell that started this command starts one."""
+    start = "" if running_address(setup()) else f"\n(start the UI with: {command()} ui)"
+    return f"{label}  {link}{start}"
 
 
 def server_address(uri: str) -> str:
     """The address of a tracking server without user name and password; "" for any other store."""
     return public(uri).rstrip("/") if is_address(uri) else ""
-
-
-def running_port(store: Store) -> int | None:
-    """The port of a running UI of this store, as noted by ``tmlm ui`` or MLflow's default; None if none is running."""
-    note = port_note(store)
-    noted = note.read_text().split() if note is not None and note.is_file() else []
-    return next((port for port in [*map(int, noted), PORT] if shows(port, store)), None)
 
 
 def port_note(store: Store) -> Path | None:
