@@ -1,4 +1,4 @@
-"""Atomic writes, databases that are created whole, locks, small files, and the names of the two checkpoints."""
+"""Atomic writes, databases that are created whole, locks, and the names of the two checkpoints."""
 
 import os
 import shutil
@@ -136,25 +136,3 @@ def command_lock(path: Path, refusal: str) -> Iterator[None]:
         raise InputError(refusal) from None
     with held:
         yield
-
-
-def read_small(path: str | Path, option: str, most_bytes: int) -> str:
-    """Read a small UTF-8 file named by a command-line option, without its byte order mark.
-
-    Raises InputError for a folder, pipe or device (reading could block or never end), for an unreadable file, and for
-    one larger than ``most_bytes``.
-    """
-    place = Path(path)
-    try:
-        if place.exists() and not place.is_file():
-            kind = "a folder" if place.is_dir() else "not a regular file"
-            raise InputError(f"{option} {path} is {kind}; give a file")
-        with place.open("rb") as file:
-            data = file.read(most_bytes + 1)
-        text = data.decode("utf-8-sig") if len(data) <= most_bytes else ""
-    except (OSError, ValueError) as error:  # ValueError: also a name with a NUL byte
-        reason = (error.strerror if isinstance(error, OSError) else "") or " ".join(str(error).split())
-        raise InputError(f"{option} {path} can't be read ({reason}); give a UTF-8 text file") from None
-    if len(data) > most_bytes:
-        raise InputError(f"{option} {path} has more than {most_bytes:,} bytes; give a smaller file")
-    return text

@@ -179,6 +179,17 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
     return FoundText(_name_of(place), str(place), place, option=option)
 
 
+def small_text(path: str, option: str, most_bytes: int) -> str:
+    """Read a small text file. Raises InputError for anything but a readable file of at most ``most_bytes``."""
+    try:
+        found = find_file(path, option)
+    except FileNotFoundError as error:
+        raise InputError(f"{option} {path} can't be read ({error.strerror}); give a UTF-8 text file") from None
+    if found.size > most_bytes:
+        raise InputError(f"{option} {path} has more than {most_bytes:,} bytes; give a smaller file")
+    return "".join(found.pieces())
+
+
 def _name_of(path: Path) -> str:
     """A text's name, from its file name; "-file" is appended if a known text has that name."""
     name = "".join(character if character.isprintable() else "_" for character in path.stem)

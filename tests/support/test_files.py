@@ -1,8 +1,7 @@
-"""Atomic writes, locks, and small files that are read or refused."""
+"""Atomic writes and locks."""
 
 import errno
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.support.files import atomic_write, command_lock, create_database, leftovers, read_small, write_atomically
+from pipeline.support.files import atomic_write, command_lock, create_database, leftovers, write_atomically
 
 
 def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
@@ -51,23 +50,6 @@ def test_a_lock_is_exclusive_and_released_at_the_end_of_its_block(tmp_path):
         pytest.fail("held twice")
     with command_lock(lock, "busy"):
         pass
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"x" * 101, "has more than 100 bytes"),
-        (b"\xff", "can't be read ('utf-8' codec"),
-        (None, "can't be read (No such file or directory)"),
-        ("/dev/zero", "is not a regular file"),
-    ],
-)
-def test_file_that_is_too_large_no_text_or_no_file_is_refused(tmp_path, content, message):
-    path = Path(content) if isinstance(content, str) else tmp_path / "file"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=f"^--space {path} {re.escape(message)}"):
-        read_small(path, "--space", 100)
 
 
 def create(file: Path, is_cut_off: bool = False) -> None:

@@ -24,7 +24,7 @@ from models.config import ConfigError, ModelConfig, Partner
 from pipeline.config import SearchConfig, resolve
 from pipeline.errors import InputError, option_name
 from pipeline.search.known_cost.space import Distribution
-from pipeline.support.files import read_small
+from pipeline.text.sources import small_text
 
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
@@ -124,7 +124,7 @@ def _read(path: str) -> dict[str, Any]:
 
     Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates.
     """
-    text = read_small(path, "--space", LARGEST_FILE)
+    text = small_text(path, "--space", LARGEST_FILE)
     try:
         found = yaml.BaseLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
