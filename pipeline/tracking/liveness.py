@@ -9,7 +9,7 @@ from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.wording import counted
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run, has_tag, search_runs
-from pipeline.tracking.store import checkpoint_folder, client, set_tags, setup
+from pipeline.tracking.store import REFUSALS, checkpoint_folder, client, set_tags, setup, shown, without_passwords
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +86,15 @@ def _close(run: RecordedRun, reason: str) -> None:
 
 
 def close_the_dead() -> None:
-    """Close runs whose process is gone, and log it."""
-    setup()
-    if not (closed := close_dead_runs()):
+    """Close runs whose process is gone, and log it; one that may not be closed is logged and stops no command."""
+    store = setup()
+    try:
+        closed = close_dead_runs()
+    except (*REFUSALS, InputError) as error:  # such as the run of another user of a server
+        reason = without_passwords(str(error))
+        log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), reason)
+        return
+    if not closed:
         return
     own = [run for run in closed if not run.tag("role")]  # others are resumed by the same search or answer
     resumable = [run.id for run in own if (checkpoint_folder(run.id, run.artifact_uri) / LAST_CHECKPOINT).is_file()]

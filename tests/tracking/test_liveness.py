@@ -94,6 +94,18 @@ def test_a_run_has_its_process_from_its_first_moment(store, monkeypatch):
         assert tags.items() <= MlflowClient().get_run(run.id).data.tags.items()
 
 
+def test_what_hinders_the_closing_does_not_hinder_the_run(store, monkeypatch, caplog):
+    def refuse(self, *args, **kwargs):
+        raise OSError("not today")
+
+    monkeypatch.setattr(MlflowClient, "search_runs", refuse)
+    with runs_module.tracked_run("train", "a run", {}) as run:
+        pass
+    assert status_of(run.id) == "FINISHED"
+    assert "could not be closed" in caplog.text
+    assert "not today" in caplog.text
+
+
 # --- doctor ----------------------------------------------------------------------------------------------------------
 
 
