@@ -79,13 +79,6 @@ WITH_WORKERS = ("search", "answer", "reproduce", "cluster")
 # the stage of a command whose name is another
 STAGES = {"mlflow run": "train", "cluster": "search", "export": "search", "push": "search"}
 
-CLOCK = """import os, time
-moment, step = map(float, os.environ["TMLM_FAULT_CLOCK"].split(":"))
-real = time.time
-time.time = lambda: real() + (step if time.monotonic() > moment else 0.0)
-time.time_ns = lambda: int(time.time() * 1e9)
-"""
-
 
 class Verdict(Exception):  # noqa: N818 - most are no errors
     """The end of a case: its state, broken, missed or skipped, and why."""
@@ -158,7 +151,7 @@ def listens(port: int) -> bool:
 
 
 class Link:
-    """A way to a TCP port of this machine that can be cut, slowed down and reset."""
+    """A way to a TCP port of this machine that can be cut and reset."""
 
     def __init__(self, port: int) -> None:
         self.target, self.mode = port, "pass"
@@ -183,7 +176,6 @@ class Link:
             while (data := source.recv(65_536)) and self.mode != "reset":
                 while self.mode == "cut":
                     time.sleep(0.1)
-                time.sleep(0.3 if self.mode == "slow" else 0)
                 target.sendall(data)
             if self.mode == "reset":
                 source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -380,8 +372,6 @@ def copy_project(target: Path) -> str:
     text = "\n".join(topics[name] for name in sorted(topics))[:12_000]
     (target / "text.txt").write_text(text, encoding="utf-8")
     (target / "mlflow.db").symlink_to("mlruns/mlflow.db")  # which `mlflow run` opens
-    (target / "clock").mkdir()
-    (target / "clock" / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
     return digest_of(*((ROOT / name).read_bytes() for name in code))
 
 
@@ -410,9 +400,10 @@ class Faults:
             time.sleep(0.1)
         raise Verdict("missed", "no worker")
 
-    def freeze(self, processes: list[psutil.Process], most_seconds: float) -> None:
+    def freeze_node(self) -> None:
+        processes = family(self.lab.servers["node2"].pid)
         send(processes, signal.SIGSTOP)
-        time.sleep(self.draw.uniform(1, most_seconds))
+        time.sleep(self.draw.uniform(1, 50))
         send(processes, signal.SIGCONT)
 
     def limit(self, kind: int, low: float, high: float) -> Undo:
@@ -429,13 +420,6 @@ class Faults:
         mount("-t", "tmpfs", "-o", f"size={space}k", "tmpfs", records)
         shutil.copytree(aside, records, dirs_exist_ok=True)
         return lambda: mount("-o", "remount,size=1g", records)
-
-    def step_clock(self) -> Undo:
-        """Set Python's clock forward or back, at one moment in all processes of the command."""
-        step, moment = self.draw.choice((-86_400, -3_600, -60, 60, 3_600, 86_400)), self.draw.uniform(1, 8)
-        path = f"{self.lab.checkout}/clock:{self.lab.checkout}"
-        self.lab.extra = {"TMLM_FAULT_CLOCK": f"{time.monotonic() + moment}:{step}", "PYTHONPATH": path}
-        return self.lab.extra.clear
 
     def lock_store(self) -> None:
         """Hold SQLite's write lock for a while."""
@@ -532,22 +516,19 @@ FAULTS = {
     "kill -9 of a worker": Fault(Faults.kill_worker, (0,), WITH_WORKERS[:3], 6),
     "SIGTERM": Fault(lambda f: f.signal(15, to_all=False), (143,), DIRECT, 2),
     "Ctrl-C": Fault(lambda f: f.signal(2, to_all=True), (130,), ALL, 2),
-    "SIGSTOP for a while": Fault(lambda f: f.freeze(f.lab.own(), 8), (0,), LOCAL),
     "disk full (RLIMIT_FSIZE)": Fault(lambda f: f.limit(SIZE, 9, 21), REFUSED, LOCAL, 2, early=True),
     "disk full (tmpfs)": Fault(Faults.small_disk, REFUSED, LOCAL, 2, early=True),
     "memory limit": Fault(lambda f: f.limit(MEMORY, 29.5, 31.5), REFUSED, LOCAL, early=True),
-    "clock step": Fault(Faults.step_clock, (0,), LOCAL, early=True),
     "store locked": Fault(Faults.lock_store, REFUSED, LOCAL),
     "store truncated": Fault(lambda f: f.damage_store(truncate=True), REFUSED, LOCAL),
     "store gone": Fault(lambda f: f.damage_store(truncate=False), REFUSED, LOCAL),
     "store read-only": Fault(Faults.make_read_only, REFUSED, LOCAL),
     "server resets connections": Fault(lambda f: f.disturb_link("reset", 20), LATER, ON_SERVER, on_server=True),
     "server hangs": Fault(lambda f: f.disturb_link("cut", 20), LATER, ON_SERVER, on_server=True),
-    "server slow": Fault(lambda f: f.disturb_link("slow", 20), LATER, ON_SERVER, on_server=True),
     "server restarted": Fault(lambda f: f.stop_server(for_good=False), LATER, ON_SERVER, on_server=True),
     "server away": Fault(lambda f: f.stop_server(for_good=True), REFUSED, ON_SERVER, on_server=True),
     "node killed": Fault(lambda f: f.kill_part("node2", "node"), (0,), CLUSTER, 2),
-    "node frozen": Fault(lambda f: f.freeze(family(f.lab.servers["node2"].pid), 50), (0,), CLUSTER, 2),
+    "node frozen": Fault(Faults.freeze_node, (0,), CLUSTER, 2),
     "node's link cut": Fault(lambda f: f.disturb_link("cut", 50), (0,), CLUSTER, 2),
     "no node left": Fault(Faults.stop_nodes, (1,), CLUSTER, 2),
     "scheduler killed": Fault(lambda f: f.kill_part("serve", "scheduler"), (0,), CLUSTER, 2),
@@ -631,7 +612,7 @@ class Case:
             undo = fault.inject(faults)
         self.code, output, seconds = lab.wait(process)
         self.seconds = round(seconds - struck_at, 2)
-        if self.code == 0 and ((fault.early and self.fault != "clock step") or 0 not in fault.codes):
+        if self.code == 0 and (fault.early or 0 not in fault.codes):
             raise Verdict("missed", "it was not met")
         self.check_end(lab, fault, output)
         if undo:

@@ -31,7 +31,7 @@ from tests.yardstick import (
     ANSWER,
     BY_SECONDS,
     CUT_OFF,
-    CUT_OFF_OPTIONS,
+    CUT_OFF_EPOCHS,
     FINISHED,
     PLAN,
     SEARCH,
@@ -165,7 +165,7 @@ def test_the_training_that_was_cut_off_is_resumed(left):
     assert before.items() <= after.items()
     if step is not None:
         assert step.run_id == run_id
-        assert step.result["epochs"] == CUT_OFF_OPTIONS["epochs"]
+        assert step.result["epochs"] == CUT_OFF_EPOCHS
         assert_as_expected(left, f"/{CUT_OFF}")
 
 
@@ -189,7 +189,7 @@ def test_the_study_is_continued_and_no_trial_is_trained_again(left, monkeypatch)
     done = continued(left, lambda: search_on(left, given))
     trials = trials_of(left)
     complete = [trial for trial in before if trial.state.name == "COMPLETE"]
-    assert len(complete) == yardstick.KILLED_AFTER["trials"]
+    assert len(complete) == yardstick.TRIALS_BEFORE
     assert [(trials[trial.number].values, trials[trial.number].user_attrs) for trial in complete] == [
         (trial.values, trial.user_attrs) for trial in complete
     ]
