@@ -40,7 +40,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from models.complexity import closed_form
 from models.config import ModelConfig
@@ -132,6 +131,8 @@ def features(trainings: pd.DataFrame) -> tuple[Array, Array]:
 
 def fit(trainings: pd.DataFrame, space: dict[str, BaseDistribution]) -> "Synthetic":
     """Ridge regression of log perplexity where trainings learnt; logistic regression of whether they did."""
+    from sklearn.linear_model import LogisticRegression  # takes half a second to import
+
     healthy_features, failing_features = features(trainings)
     perplexity = trainings["perplexity"].to_numpy()
     learnt = perplexity < LEARNT_BELOW

@@ -59,7 +59,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Itera
 @pytest.fixture(scope="module")
 def corpus_config(small_text: Path, tmp_path_factory: pytest.TempPathFactory) -> CorpusConfig:
     path = tmp_path_factory.mktemp("text") / "smaller.txt"
-    path.write_text(small_text.read_text(encoding="utf-8")[:7_000], encoding="utf-8")
+    path.write_text(small_text.read_text(encoding="utf-8")[:5_000], encoding="utf-8")
     return CorpusConfig(str(path))
 
 

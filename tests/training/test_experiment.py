@@ -155,15 +155,6 @@ def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation
     assert blocks == {"val": 100, "test": 16, "windowed": 100}
 
 
-def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, on_top):
-    raw = load_corpus(CorpusConfig(corpus.source, "raw"))
-    of_raw = experiment(raw, folder=tmp_path, cell="rnn", embedding_size=5, epochs=1)
-    for result, text in ((of_raw, raw), (on_top, corpus)):
-        model, _, _ = load_model(Path(str(result.figures["checkpoint"])))
-        assert score_text(model, ids_of(text, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
-        assert score_text(model, ids_of(text, "test")) == result.test
-
-
 # --- what an observer hears, and when --------------------------------------------------------------------------------
 
 
@@ -211,21 +202,6 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
-
-
-def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_path, done):
-    result, heard_before, _ = done
-    model_config, train_config = resolve(OPTIONS)
-    with pytest.raises(KeyboardInterrupt):
-        Experiment(corpus, model_config, train_config, tmp_path).run(Interrupt(heard_before.steps - 1))
-    heard = Heard(tmp_path)
-    again = Experiment(corpus, model_config, train_config, tmp_path).run(heard)
-    assert [point.epoch for point in heard.points] == [3]
-    assert [point.epoch for point in again.history] == [1, 2, 3]
-    assert again.test == result.test
-    once_more = Heard()  # what is done is not trained again
-    assert experiment(corpus, once_more, tmp_path).history == again.history
-    assert once_more.points == []
 
 
 def test_a_checkpoint_of_another_training_is_refused(corpus, tmp_path, done):

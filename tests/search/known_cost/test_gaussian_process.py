@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
-from sklearn.gaussian_process.kernels import Matern
 
 from pipeline.search.known_cost import gaussian_process
 from tests.search.known_cost.observations import observations
@@ -14,6 +13,8 @@ THETA = np.log([0.5, 1.5, 0.8, 0.7, 1.3, 0.02])  # three length scales, signal, 
 
 
 def test_the_kernel_is_scikit_learns_matern_with_a_constant_and_a_trend():
+    from sklearn.gaussian_process.kernels import Matern  # takes half a second to import
+
     x, _, categorical = observations()
     signs = np.column_stack([x[:, 0], np.eye(3)[x[:, 1].astype(int)] / math.sqrt(2), x[:, 2]])  # one-hot: distance 1
     cost = 2 * x[:, 2] - 1
