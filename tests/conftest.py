@@ -90,7 +90,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     from pipeline.text.corpus import Corpus
 
     gates: dict[tuple[bytes, int, int], OrderGate] = {}
-    counted: dict[tuple[str, str, PresetName, int], dict[str, Any]] = {}
+    counted: dict[tuple[Any, ...], dict[str, Any]] = {}
     count = Corpus._count
 
     def gate_of(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> OrderGate:
@@ -100,7 +100,8 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         return gates[key]
 
     def counts_of(corpus: Corpus, preset: PresetName) -> dict[str, Any]:
-        key = corpus.corpus_sha256, corpus.vocabulary.alphabet, preset, corpus.last_chars
+        texts = (corpus.baseline_text(preset), *(corpus.split(preset, split) for split in ("train", "val", "test")))
+        key = preset, len(corpus.vocabulary), *(each.tobytes() for each in texts)
         if key not in counted:
             counted[key] = count(corpus, preset)
         return counted[key]
