@@ -124,12 +124,7 @@ class Comparison:
 
 
 Judge = Callable[[Comparison], Word]
-Combine = Callable[[Sequence[Word], int], Word]  # the words of the known comparisons, and the number of unknown ones
-
-
-def with_all(words: Sequence[Word], unknown: int) -> Word:
-    """The comparison with each of the others has to hold."""
-    return all_of([*words, *unknown * [OPEN]])
+Combine = Callable[[Sequence[Word]], Word]  # of the comparisons with all others
 
 
 # --- the evidence ----------------------------------------------------------------------------------------------------
@@ -275,17 +270,15 @@ class Evidence:
         measure: Measure,
         statement: Statement,
         judge: Judge,
-        combine: Combine = with_all,
+        combine: Combine = all_of,
         ids: Sequence[str] = (),
     ) -> Part:
         """The part of a statement that its first configuration (or that of ``ids``) differs so from the others."""
         first, *others = ids or statement.configurations
-        lacking = [id for id in (first, *others) if not self.values(id, measure)]
-        known = [self.compare(first, id, measure) for id in others if not {first, id} & {*lacking}]
-        because = f"{measure.name[0].upper()}{measure.name[1:]} {'; '.join(map(str, known))}." if known else ""
-        needs = [comparison.seeds_needed for comparison in known if judge(comparison) == OPEN]
-        if lacking:
+        if lacking := [id for id in (first, *others) if not self.values(id, measure)]:
             verdict = self.lacking(statement, *lacking)
-            because, needs = f"{because} {verdict.because}", [verdict.part, *needs]
-        word = combine([judge(comparison) for comparison in known], len(lacking))
-        return Part(name, word, because.strip(), tuple(needs))
+            return Part(name, OPEN, verdict.because, (verdict.part,))
+        known = [self.compare(first, id, measure) for id in others]
+        because = f"{measure.name[0].upper()}{measure.name[1:]} {'; '.join(map(str, known))}."
+        needs = tuple(comparison.seeds_needed for comparison in known if judge(comparison) == OPEN)
+        return Part(name, combine(list(map(judge, known))), because, needs)

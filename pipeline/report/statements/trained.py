@@ -28,7 +28,6 @@ from pipeline.report.statements.evidence import (
     Evidence,
     Judge,
     Measure,
-    with_all,
     with_interval,
 )
 from pipeline.report.statements.verdicts import (
@@ -41,6 +40,7 @@ from pipeline.report.statements.verdicts import (
     Statement,
     Verdict,
     Word,
+    all_of,
     concluded,
     each_of,
     holds_if,
@@ -243,29 +243,24 @@ def alike_within(most: float) -> Judge:
     return judge
 
 
-def with_some(words: Sequence[Word], unknown: int) -> Word:
+def with_some(words: Sequence[Word]) -> Word:
     """The comparison with one of the others has to hold."""
-    if HOLDS in words:
-        return HOLDS
-    return OPEN if unknown or OPEN in words else FAILS
+    return next((word for word in (HOLDS, OPEN) if word in words), FAILS)
 
 
-def with_all_but_one(words: Sequence[Word], unknown: int) -> Word:
+def with_all_but_one(words: Sequence[Word]) -> Word:
     """At most one of the others is on the wrong side; what is too close to call is not."""
-    wrong = words.count(FAILS)
-    if wrong > 1:
-        return FAILS
-    return HOLDS if words and wrong + unknown <= 1 else OPEN
+    return FAILS if words.count(FAILS) > 1 else HOLDS
 
 
 def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge an order of perplexities, for both curves unless the statement names one, or of gaps; at the last epoch."""
     orders: dict[str, tuple[Judge, Combine]] = {
-        "lower": (in_order(-1), with_all),
-        "smaller": (in_order(-1), with_all),
-        "higher": (in_order(1), with_all),
-        "far-higher": (in_order(1, bounds.FAR), with_all),
-        "considerably-larger": (in_order(1, bounds.CONSIDERABLY), with_all),
+        "lower": (in_order(-1), all_of),
+        "smaller": (in_order(-1), all_of),
+        "higher": (in_order(1), all_of),
+        "far-higher": (in_order(1, bounds.FAR), all_of),
+        "considerably-larger": (in_order(1, bounds.CONSIDERABLY), all_of),
         "among-lowest": (in_order(-1), with_all_but_one),
         "higher-than-some": (in_order(1), with_some),
     }
