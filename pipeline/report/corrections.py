@@ -65,41 +65,38 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
     }
 
-    trained = [row.id for row in evidence.rows if evidence.trainings(row.id)]
-    best_vals = {id: evidence.mean(id, BEST_VAL).mean for id in trained}
-    if trained:
-        loss = {id: evidence.mean(id, LAST_VAL).mean / best_vals[id] - 1 for id in trained}
-        worst, later = max(loss, key=loss.__getitem__), sum(share > LATER for share in loss.values())
-        known["last epochs"] = (
-            f"over {100 * LATER:.0f} % above the best for {later} of our {len(loss)} configurations, by "
-            f"{100 * loss[worst]:.0f} % for {worst}"
-        )
-    if best_vals.keys() >= {*THREE}:
-        known["lowest"] = f"{min(best_vals[id] for id in THREE):.1f}"
+    ids = [row.id for row in evidence.rows]
+    if evidence.missing(*ids):
+        return known
+    best_vals = {id: evidence.mean(id, BEST_VAL).mean for id in ids}
+    loss = {id: evidence.mean(id, LAST_VAL).mean / best_vals[id] - 1 for id in ids}
+    worst, later = max(loss, key=loss.__getitem__), sum(share > LATER for share in loss.values())
+    known["last epochs"] = (
+        f"over {100 * LATER:.0f} % above the best for {later} of our {len(loss)} configurations, by "
+        f"{100 * loss[worst]:.0f} % for {worst}"
+    )
+    known["lowest"] = f"{min(best_vals[id] for id in THREE):.1f}"
 
     # what networks of eight layers learn beyond letter frequencies, by the report's recipe and by ours
-    own = () if reproduction.quick else whole(reproduction[EIGHT[0]].same_text)
-    lacks = best_vals.keys() >= {*EIGHT} and not any(
+    learn = any(
         best_vals[id] < LEARNT * text.unigram or evidence.mean(id, LAST_TRAIN).mean < LEARNT * text.train_unigram
         for id in EIGHT
     )
-    known["eight do not learn"] = "yes" * lacks
-    if own:
+    known["eight do not learn"] = "yes" * (not learn)
+    if own := whole(reproduction[EIGHT[0]].same_text):
         best = estimate([run.best_val for run in own])
         known["own recipe of eight"] = f"{best} in validation ({counted(len(own), 'seed')})"
-        known["own recipe alone learns"] = "yes" * (lacks and best.mean < LEARNT * text.unigram)
+        known["own recipe alone learns"] = "yes" * (not learn and best.mean < LEARNT * text.unigram)
 
     # the best networks of either recipe beside n-grams; perplexities are pooled
-    if trained:
-        _, (name, bar) = text.levels.items()
-        ahead = sum(reproduction[id].mean_best_pooled < bar for id in trained)
-        beat = "beats" if ahead < 2 else "beat"
-        known["winners"] = f"{ahead or 'None'} of the {len(trained)} {beat} the {name} ({bar:.2f})"
-        if winner := against_counting(reproduction, "report", "windowed"):
-            known["best network"] = f"Of {counted(len(trained), 'trained configuration')}, the best: {winner}."
-            by_ours, read_on = (against_counting(reproduction, "same-text", reading) for reading in READINGS)
-            if by_ours and read_on:
-                known["own recipe"] = f"in windows {by_ours}; reading on {read_on}"
-                known["explained"] = explained_by_recipe(winner, by_ours)
-                known["still behind"] = "yes" * (by_ours.comparison.verdict == "behind")
+    _, (name, bar) = text.levels.items()
+    ahead = sum(reproduction[id].mean_best_pooled < bar for id in ids)
+    known["winners"] = f"{ahead or 'None'} of the {len(ids)} {'beats' if ahead < 2 else 'beat'} the {name} ({bar:.2f})"
+    if winner := against_counting(reproduction, "report", "windowed"):
+        known["best network"] = f"Of {len(ids)} trained configurations, the best: {winner}."
+        by_ours, read_on = (against_counting(reproduction, "same-text", reading) for reading in READINGS)
+        if by_ours and read_on:
+            known["own recipe"] = f"in windows {by_ours}; reading on {read_on}"
+            known["explained"] = explained_by_recipe(winner, by_ours)
+            known["still behind"] = "yes" * (by_ours.comparison.verdict == "behind")
     return known
