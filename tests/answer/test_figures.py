@@ -39,15 +39,12 @@ def test_no_label_covers_another_or_leaves_the_axes(drawn, picture):
         assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
-def test_a_panel_of_each_sentence_names_what_it_compares(drawn):
+def test_panels_name_what_they_compare_each_order_and_size_and_pythons_part_of_the_time(drawn):
     figure = drawn["answer"]
     assert [axes.get_title().split(":")[0] for axes in figure.axes] == ["Alone", "Together", "Small", "Adaptive"]
     assert {each.get_text() for each in labels(figure, 0)} == {"n-grams", "LSTM 1x192"}
     assert {each.get_text() for each in labels(figure, 2)} == {"by numbers", "by bytes", "32", "64", "128", "192"}
     assert [len(figure.axes[panel].get_yticks()) for panel in (1, 3)] == [5, 3]
-
-
-def test_every_order_and_size_is_labelled_and_pythons_part_of_the_time_is_told(drawn):
     for panel in (0, 1):
         named = {each.get_text() for each in labels(drawn["costs"], panel)}
         assert named >= {"2-gram", "3", "8", "all orders", "LSTM 1x16", "192", "LSTM 1x8 on n-grams"}
