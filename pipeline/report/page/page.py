@@ -45,6 +45,12 @@ def pages(
     on_the_bound = sum(ON_THE_BOUND in each.because for each in verdicts)
     tolerances = "Every tolerance by which statements are judged:"
     bounds: list[Block] = [Paragraph(tolerances), Bullets(IN_WORDS), Paragraph(BOUNDS.format(on_the_bound))]
+    corrected: list[Block] = []
+    for number, (title, parts) in enumerate(corrections.items(), 1):
+        corrected += [
+            Heading(f"{number}. {title}"),
+            Points([(part.capitalize(), text) for part, text in parts.items()]),
+        ]
     last = [*_reproducibility(reproduction, verdicts, checks)]
     page = doc.Page(
         title=f"{sentences.warning(reproduction)} {TITLE}".strip(),
@@ -53,7 +59,7 @@ def pages(
         sections=[
             Section("What was reproduced", [Paragraph(ABOUT), overview], "reproduced"),
             Section("What was not", [*_not_reproduced(verdicts)], "not-reproduced"),
-            Section("What is corrected", [*_corrected(corrections)], "corrected", is_open=False),
+            Section("What is corrected", corrected, "corrected", is_open=False),
             Section("Every statement, by kind", [*_statements(verdicts)], "statements", is_open=False),
             Section("Configurations and figures", [*_configurations(reproduction)], "configurations", is_open=False),
             Section("Bounds", bounds, "bounds", is_open=False),
@@ -78,12 +84,6 @@ def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[Block]:
             if each.word == word and (word != FAILS or each.statement.basis == "training")
         ]
         yield Section(f"{title} ({len(links)})", [Bullets(links)] if links else [], is_open=False)
-
-
-def _corrected(corrections: Mapping[str, Mapping[str, str]]) -> Iterator[Block]:
-    for number, (title, parts) in enumerate(corrections.items(), 1):
-        yield Heading(f"{number}. {title}")
-        yield Points([(part.capitalize(), text) for part, text in parts.items()])
 
 
 def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:

@@ -41,9 +41,3 @@ def about(target: float) -> tuple[float, float]:
     """The range [low, high] of perplexities that are about the target."""
     tolerance = max(LEVEL_UNITS, LEVEL_SHARE * target)
     return target - tolerance, target + tolerance
-
-
-def near_epoch(epoch: float) -> tuple[float, float]:
-    """The range [low, high] of epochs that are about the given one."""
-    tolerance = max(ONSET_EPOCHS, ONSET_SHARE * epoch)
-    return epoch - tolerance, epoch + tolerance

@@ -195,7 +195,8 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
         return evidence.lacking(statement, id)
     visible, slight = bounds.VISIBLE_GAP, bounds.CONSIDERABLE_GAP
     measure = Measure(f"epoch of a gap of {visible:g}", lambda run: onset(run, visible), logarithmic=False)
-    mean, (low, high) = evidence.mean(id, measure), bounds.near_epoch(epoch)
+    mean, tolerance = evidence.mean(id, measure), max(bounds.ONSET_EPOCHS, bounds.ONSET_SHARE * epoch)
+    low, high = epoch - tolerance, epoch + tolerance
     never = sum(value > len(gaps) for value in evidence.values(id, measure))
     shown = (
         f"The gap is {visible:g} or more from epoch {with_interval(mean, low, high, digits=0)} on ({evidence.seeds(id)}"
