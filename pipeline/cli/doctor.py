@@ -98,5 +98,6 @@ def close(run_id: str) -> list[str]:
     if not look():
         raise InputError(f"--close {run_id}: there is no store yet")
     with store_errors():
-        closed = liveness.close_by_hand(find(run_id, "--close ").id)
-    return [f"{closed.id} {closed.name}: {liveness.described(closed)}"]
+        run = find(run_id, "--close ")
+        liveness.close_by_hand(run)
+    return [f"{run.id} {run.name}: {liveness.described(run)}"]

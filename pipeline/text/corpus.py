@@ -31,6 +31,7 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError, reason_of
 from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
+from pipeline.support.records import read_as
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, PIECE_SIZE, FoundText, find_text
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
@@ -149,18 +150,8 @@ class Corpus:
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
         """Scores of the uniform, unigram and n-gram models fitted on ``baseline_text``, by split: "val" and "test"."""
-        found = self._counted(preset)["scores"]
-        return {
-            split: Baselines(
-                **values
-                | {
-                    "singles": tuple(NGramScore(**each) for each in values["singles"]),
-                    "gated": NGramScore(**values["gated"]) if values["gated"] else None,
-                    "pruned": (),
-                }
-            )
-            for split, values in found.items()
-        }
+        kept = self._counted(preset)["scores"].items()
+        return {split: scores for split, values in kept if (scores := read_as(values, Baselines))}
 
     def pruned_ngrams(self, preset: PresetName) -> tuple[NGramScore, ...]:
         """Scores on validation of n-grams of PRUNED_ORDER, pruned to those of PRUNED_SIZES that are fewer than all."""

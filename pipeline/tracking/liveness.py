@@ -57,18 +57,16 @@ def close_dead_runs() -> list[RecordedRun]:
     return closed
 
 
-def close_by_hand(run_id: str) -> RecordedRun:
+def close_by_hand(run: RecordedRun) -> None:
     """Close a run whose process can't be seen from this machine.
 
     Raises InputError if it is not RUNNING, or if its process is alive here.
     """
-    run = find_run(run_id)
-    if run is None or run.status != "RUNNING":
-        raise InputError(f"--close {run_id} is not a RUNNING run; `tmlm doctor` lists them")
+    if run.status != "RUNNING":
+        raise InputError(f"--close {run.id} is not a RUNNING run; `tmlm doctor` lists them")
     if process_state(run) == "alive":
-        raise InputError(f"--close {run_id} ({run.name}) is running: {described(run)}; stop it instead")
+        raise InputError(f"--close {run.id} ({run.name}) is running: {described(run)}; stop it instead")
     _close(run, f"closed by hand: {described(run)}")
-    return run
 
 
 def close_nested(parent: str, is_lost: Callable[[RecordedTraining], bool], reason: str) -> None:
