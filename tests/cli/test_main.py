@@ -115,7 +115,7 @@ def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(store, monkeyp
     assert run("reproduce", "--check") == (4, "the table\n", "Error: --check is not met\n")
 
 
-def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_their_defaults(monkeypatch):
+def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_their_defaults(store, monkeypatch):
     def space_of(config):
         assert config == SearchConfig(**QUICK_SEARCH | {"trials": 5, "confirm_seeds": 2})
         raise EnoughError
