@@ -100,8 +100,8 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         return gates[key]
 
     def counts_of(corpus: Corpus, preset: PresetName) -> dict[str, Any]:
-        texts = (corpus.baseline_text(preset), *(corpus.split(preset, split) for split in ("train", "val", "test")))
-        key = preset, len(corpus.vocabulary), *(each.tobytes() for each in texts)
+        spans = *corpus.baseline_spans(preset), *corpus.spans(preset).values()
+        key = corpus.corpus_sha256, corpus.vocabulary.alphabet, preset, spans
         if key not in counted:
             counted[key] = count(corpus, preset)
         return counted[key]

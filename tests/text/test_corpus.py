@@ -195,9 +195,8 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
     assert float(corpus.ngram("stream").costs(val).mean()) / log(2) == bars["val"].ngram.bits_per_char
     few = corpus.ngram("stream", 100)
     assert few.entries == 100 < corpus.ngram("stream").entries
-    monkeypatch.setattr(Corpus, "_count", lambda *a: pytest.fail("fitted a second time"))
-    for name in ("pruned", "fit_gate"):
-        monkeypatch.setattr(corpus_module, name, lambda *a: pytest.fail("fitted a second time"))
+    for name in ("Corpus._count", "pruned", "fit_gate"):
+        monkeypatch.setattr(f"pipeline.text.corpus.{name}", lambda *a: pytest.fail("fitted a second time"))
     again = load_corpus(CorpusConfig(str(text_file)))
     assert again.baselines("stream") == bars
     assert again.ngram("stream") is corpus.ngram("stream")
