@@ -176,6 +176,7 @@ def _current(uri: str, experiment: str) -> Iterator[Store]:
     try:
         with environment_variables(variables), store_refusals():
             store = setup()
+            MlflowClient().search_logged_models([store.experiment_id], max_results=1)  # refused before MLflow 3
             begun = True
             yield store
     except (InputError, RecordingError) as error:

@@ -9,7 +9,7 @@ from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import RecordingError
+from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import recorded, references
 from pipeline.tracking.push import push
 from pipeline.tracking.recorded import RecordedRun, search_runs
@@ -171,3 +171,16 @@ def test_a_push_that_is_killed_after_any_write_is_completed_by_the_next(trained,
             assert len(MlflowClient().search_model_versions()) == 1
             assert references.find("@tiny-knee").tag("pushed.from") == run.id
     assert kills > 2 * len(WRITES)
+
+
+def test_a_server_that_is_too_old_is_an_error_in_one_sentence(store, other, monkeypatch):
+    def refuse(client: MlflowClient, *args: object, **options: object) -> None:
+        raise MlflowException(
+            "request to http://me:secret@host/logged-models failed with error code 404 != 200.\n<html>"
+        )
+
+    monkeypatch.setattr(MlflowClient, "search_logged_models", refuse)
+    with pytest.raises(InputError, match="before MLflow 3") as error:
+        push(str(other / "mlruns"), "all")
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
