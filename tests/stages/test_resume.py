@@ -233,11 +233,17 @@ def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
     assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
 
 
-def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, expected):
-    """An earlier copy of the checkpoint was put back: the training says again what it had said."""
+def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, expected, caplog):
+    """An earlier copy of the checkpoint was put back: the training says again what it had said.
+
+    The process of the run is gone: the command that resumes it closes it first.
+    """
+    MlflowClient().update_run(cut, status="RUNNING")
+    set_tags(cut, {"process.pid": 2**22 + 1})  # past the largest there can be
     last = recorded.artifact_path(cut, "checkpoints/last.safetensors")
     earlier = last.read_bytes()
     be_killed(MOMENTS["between training and its pictures"], lambda: train_stage.resume(cut, {}))
+    assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
     last.write_bytes(earlier)
     train_stage.resume(cut, {})
     assert_same(cut, expected)
@@ -368,14 +374,6 @@ def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
         pass
     with pytest.raises(InputError, match="has just been resumed"), runs.tracked_run("train", "x", {}, seen):
         pass
-
-
-def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(cut, expected, caplog):
-    MlflowClient().update_run(cut, status="RUNNING")
-    set_tags(cut, {"process.pid": 2**22 + 1})  # past the largest there can be
-    train_stage.resume(cut, {})
-    assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
-    assert_same(cut, expected)
 
 
 def test_a_training_whose_file_has_changed_goes_on_with_the_text_of_the_cache(store, small_text, tmp_path, caplog):

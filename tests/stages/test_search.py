@@ -35,7 +35,7 @@ from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
 from tests.export.made_up import training
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Inline, pool_with
+from tests.pools import Inline, not_trained, pool_with
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {
@@ -241,8 +241,9 @@ def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_o
     for module in ("search", "sweep"):
         monkeypatch.setattr(f"pipeline.stages.{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
 
-    def takes_a_minute(task: TrainingTask) -> None:
+    def takes_a_minute(task: TrainingTask) -> list[Event] | None:
         clock[0] += 60
+        return None if task.role == "trial" else not_trained(task)
 
     config = SearchConfig(**TINY | {"cell": "gru", "trials": None, "minutes": 0.5}, confirm_seeds=2)
     for trials in (1, 2):

@@ -94,14 +94,3 @@ def test_the_logged_model_is_served(checkout, trained):
             status, body = ask(url, wrong)
             assert 400 <= status < 500
             assert body
-
-
-@pytest.mark.slow
-def test_the_ui_first_and_a_run_after_it_keep_their_artifacts(tmp_path):
-    """A bare `mlflow ui` in a fresh checkout makes experiment 0 with a location that only its server can write."""
-    checkout = Checkout(tmp_path)
-    port = free_port()
-    with server(checkout.folder, checkout.environment, "mlflow", "ui", "--port", str(port), "--workers", "1"):
-        ask(f"http://127.0.0.1:{port}/health")
-    checkout.mlflow_run(*TINY)
-    assert (Path(checkout.last("train")["artifacts"]) / "plots" / "perplexity.png").is_file()
