@@ -1,16 +1,16 @@
-"""Mutations of the source, each a small mistake that a test should catch: ``python -m tests.mutations``.
+"""Mutations of the source, each a small mistake that a test should catch: ``python -m tests.mutations run``.
 
-``draw`` writes data/mutations.json: for each package a random order of mistakes in its functions, SHARES of which are
-applied. ``run`` applies them one by one to a copy of the working tree and prints which are caught, first by the
-package's own tests, then by all fast ones. A mistake is stored as file, function, and the code before and after: it is
-found again after other code has moved, and one whose code is gone is replaced by the next of its package.
+data/mutations.json has for each package a random order of mistakes in its functions, SHARES of which are applied; the
+command ``draw`` that this file had at ef0d8513 has drawn them. ``run`` applies them one by one to a copy
+of the working tree and prints which are caught, first by the package's own tests, then by all fast ones. A mistake is
+stored as file, function, and the code before and after: it is found again after other code has moved, and one whose
+code is gone is replaced by the next of its package.
 """
 
 import argparse
 import ast
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -18,42 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.checkout import ROOT, Checkout
+from tests.checkout import Checkout
 
 STORED = Path(__file__).parent / "data" / "mutations.json"
-SEED, SPARES = 20261130, 6  # more mistakes of each package, for those whose code goes
 SHARES = {
     "models": 8, "pipeline": 3, "pipeline/support": 6, "pipeline/text": 4, "pipeline/training": 6,
     "pipeline/tracking": 8, "pipeline/search": 7, "pipeline/report": 6, "pipeline/answer": 2, "pipeline/export": 3,
     "pipeline/cluster": 1, "pipeline/stages": 4, "pipeline/cli": 2,
 }  # fmt: skip  # of sixty, about in proportion to lines
-COMPARED = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-}  # fmt: skip
-COMPUTED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult}
-
-
-def mistaken(node: ast.AST) -> ast.AST | None:
-    """An expression with one mistake in it; None for one that has no place for any."""
-    match node:
-        case ast.Compare(left, [operator], rights):
-            return ast.Compare(left, [COMPARED[type(operator)]()], rights)
-        case ast.BinOp(left, operator, right) if type(operator) in COMPUTED and "'" not in ast.unparse(node):
-            return ast.BinOp(left, COMPUTED[type(operator)](), right)  # of numbers, not of strings or paths
-        case ast.BoolOp(ast.And(), values):
-            return ast.BoolOp(ast.Or(), values)
-        case ast.BoolOp(ast.Or(), values):
-            return ast.BoolOp(ast.And(), values)
-        case ast.UnaryOp(ast.Not(), operand):
-            return operand
-        case ast.IfExp(test, body, orelse):
-            return ast.IfExp(test, orelse, body)
-        case ast.Constant(bool() as value):
-            return ast.Constant(not value)
-        case ast.Constant(int() as value):
-            return ast.Constant(value + 1)
-    return None
 
 
 def functions(file: Path) -> Iterator[tuple[str, str]]:
@@ -69,27 +41,6 @@ def functions(file: Path) -> Iterator[tuple[str, str]]:
                 yield from within(child, name)
 
     return within(ast.parse(text), "")
-
-
-def mistakes(file: Path) -> Iterator[dict[str, Any]]:
-    """Every mistake that can be made in the functions of a file."""
-    for name, source in functions(file):
-        for node in ast.walk(ast.parse(source)):
-            before, after = ast.get_source_segment(source, node) or "", mistaken(node)
-            if after is not None and "\n" not in before and source.count(before) == 1:
-                path = str(file.relative_to(ROOT))
-                yield {"file": path, "function": name, "before": before, "after": ast.unparse(after)}
-
-
-def draw() -> None:
-    """Draw and store the mistakes."""
-    drawn = {}
-    for package, share in SHARES.items():
-        is_deep = package not in ("models", "pipeline")
-        files = sorted((ROOT / package).glob("**/*.py" if is_deep else "*.py"))
-        found = [each for file in files for each in mistakes(file)]
-        drawn[package] = random.Random(f"{SEED} {package}").sample(found, min(share + SPARES, len(found)))
-    STORED.write_text(json.dumps(drawn, indent=1) + "\n")
 
 
 def applied(root: Path, mistake: dict[str, Any]) -> tuple[Path, str] | None:
@@ -142,10 +93,6 @@ def _fails(copy: Path, tests: str) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("draw", "run"))
+    parser.add_argument("what", choices=("run",))
     parser.add_argument("--only", default="", choices=("", *SHARES), help="one package")
-    given = parser.parse_args()
-    if given.what == "draw":
-        draw()
-    else:
-        run(given.only)
+    run(parser.parse_args().only)
