@@ -63,12 +63,6 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
     }
 
 
-def page_of(reference: str) -> str:
-    """The page of a finished training or study alone, without the files that ``export`` writes beside it."""
-    subject = subject_of(reference)
-    return page(subject, page_models(subject))
-
-
 def _check_is_free(folder: Path, name: str) -> None:
     if ".." in Path(name).parts or Path(name).is_absolute():  # a record from a server that others write to
         raise InputError(f"the record has a pick whose file would be {name}, outside of --output {folder}")

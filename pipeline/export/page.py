@@ -8,8 +8,8 @@ from typing import Any
 from pipeline.config import RECIPE
 from pipeline.export.commands import changed_options, search_command, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of
-from pipeline.export.page_models import SCRIPT, PageModels
-from pipeline.export.subject import Subject
+from pipeline.export.page_models import SCRIPT, PageModels, page_models
+from pipeline.export.subject import Subject, subject_of
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import explorer
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
@@ -39,6 +39,12 @@ class Group:
     explorer: doc.Explorer
     runs: Table
     best: RecordedTraining
+
+
+def page_of(reference: str) -> str:
+    """The page of a finished training or study alone, without the files that ``export`` writes beside it."""
+    subject = subject_of(reference)
+    return page(subject, page_models(subject))
 
 
 def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = (), without_onnx: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import logging
 
-from pipeline.export.export import page_of
+from pipeline.export.page import page_of
 from pipeline.tracking import recorded, store
 
 log = logging.getLogger(__name__)
