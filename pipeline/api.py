@@ -69,7 +69,7 @@ __all__ = [
 
 WITH_BAR = train_stage.TrainingContext(progress=training_bar)
 
-Text = str | os.PathLike[str]
+TextOrPath = str | os.PathLike[str]
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def _corpus_config(given: dict[str, Any]) -> CorpusConfig:
 
 @_settings_kept()
 def train(
-    corpus: Text = "auto",
+    corpus: TextOrPath = "auto",
     *,
     cell: str | None = None,
     num_layers: int | None = None,
@@ -166,7 +166,7 @@ def resume(reference: str, **changes: Any) -> "Model":
 
 
 @_settings_kept()
-def load(reference: Text = "latest") -> "Model":
+def load(reference: TextOrPath = "latest") -> "Model":
     """Load a trained model, on the CPU and in evaluation mode.
 
     ``reference`` is a run id or at least its first four characters; "latest", the training of yours that finished last,
@@ -318,7 +318,7 @@ class Model:
 
     @_settings_kept()
     def evaluate(
-        self, split: Literal["val", "test"] = "test", *, text: Text | None = None, adapt: bool = False
+        self, split: Literal["val", "test"] = "test", *, text: TextOrPath | None = None, adapt: bool = False
     ) -> "Evaluation":
         """Measure and record the perplexity on a split of the training's text, "val" or "test", or on another text.
 
@@ -382,7 +382,7 @@ class Picture:
     def __repr__(self) -> str:
         return f"Picture of {len(self.png):,} bytes"
 
-    def save(self, path: Text) -> None:
+    def save(self, path: TextOrPath) -> None:
         """Write the PNG file."""
         Path(path).write_bytes(self.png)
 
@@ -396,7 +396,7 @@ def _picture(run_id: str, path: str) -> Picture:
 
 
 @_settings_kept()
-def search(corpus: Text = "auto", *, trials: int | None = None, quick: bool = False, **options: Any) -> "Search":
+def search(corpus: TextOrPath = "auto", *, trials: int | None = None, quick: bool = False, **options: Any) -> "Search":
     """Search cell, layers and hidden size for low perplexity at low cost, as ``tmlm search`` does.
 
     Trains in worker processes. The same call again searches on, until as many ``trials`` are complete or for its

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.ngram import Baselines, NGramScore
 from pipeline.answer.figures import answer_picture, costs_picture
-from pipeline.answer.findings import Findings, Model, Rivals
+from pipeline.answer.findings import Findings, MeasuredModel, Rivals
 from pipeline.config import SIZES, costs_of
 from pipeline.search.figures import pareto_front
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
@@ -35,8 +35,8 @@ def findings() -> Findings:
     """The measurements of the answer on The Time Machine."""
     answer = read_json("answer.json")
 
-    def model(row: dict) -> Model:
-        return Model(**row | {"test": tuple(row["test"])})
+    def model(row: dict) -> MeasuredModel:
+        return MeasuredModel(**row | {"test": tuple(row["test"])})
 
     def comparison(row: dict) -> PairedComparison:
         return PairedComparison(**{source: Estimate(**each) for source, each in row.items()})

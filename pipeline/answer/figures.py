@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.answer.findings import UNITS, Findings, Model, percent
+from pipeline.answer.findings import UNITS, Findings, MeasuredModel, percent
 from pipeline.support import plotting
 from pipeline.support.plotting import INK, Axes, add_axes, log_x, log_y, mean_with_interval, write_labels
 from pipeline.support.statistics import Estimate, PairedComparison
@@ -21,7 +21,7 @@ Panel = Callable[[Axes], Callable[[], None]]
 
 
 @dataclass(frozen=True)
-class Series:
+class PlottedLine:
     """A line through means with their intervals; ``labels`` are beside its points, "" for no label."""
 
     style: Style
@@ -33,7 +33,7 @@ class Series:
         return [(x, value.mean) for x, value in self.points]
 
 
-def _curves(title: str, label: str, series: Sequence[Series], differences: str = "") -> Panel:
+def _curves(title: str, label: str, series: Sequence[PlottedLine], differences: str = "") -> Panel:
     """Perplexities, or ``differences`` in percent, against what ``label`` names, on a logarithmic scale."""
 
     def draw(axes: Axes) -> Callable[[], None]:
@@ -107,7 +107,7 @@ def _in_percent(comparison: PairedComparison) -> Estimate:
     return Estimate(percent(both.mean), *map(percent, both.ends or ()))
 
 
-def _units(network: Model) -> str:
+def _units(network: MeasuredModel) -> str:
     """The units of a layer, as in a network's name."""
     return network.name.removesuffix(" on top").rpartition("x")[2]
 
@@ -118,8 +118,8 @@ def answer_picture(findings: Findings) -> bytes:
     network = systems["network"].name
     ends = [""] * (len(texts) - 1)
     by_text = [
-        Series(NGRAM, [(each.text_chars, Estimate(each.ngram_test)) for each in texts], [*ends, "n-grams"]),
-        Series(NETWORK, [(each.text_chars, findings.mean(each)) for each in texts], [network, *ends]),
+        PlottedLine(NGRAM, [(each.text_chars, Estimate(each.ngram_test)) for each in texts], [*ends, "n-grams"]),
+        PlottedLine(NETWORK, [(each.text_chars, findings.mean(each)) for each in texts], [network, *ends]),
     ]
     combined = {
         "network": (network, NETWORK),
@@ -134,11 +134,11 @@ def answer_picture(findings: Findings) -> bytes:
         "adaptive both": ("both adapt", MIXED),
     }
     smallest, largest = (findings.by_size[end].name for end in (0, -1))
-    small, sizes = f"Small: {smallest} to {largest}", list[Series]()
+    small, sizes = f"Small: {smallest} to {largest}", list[PlottedLine]()
     for unit, style in zip(UNITS, (NETWORK, MIXED), strict=True):
         rivals = [each for each in findings.rivals if each.unit == unit]
         labels = [f"by {unit}", *(_units(each.network) for each in rivals[1:])]
-        sizes.append(Series(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
+        sizes.append(PlottedLine(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
     return _picture(
         [
             _curves("Alone", f"training characters of {findings.corpus}", by_text),
@@ -160,11 +160,11 @@ def costs_picture(findings: Findings) -> bytes:
         (ON_TOP, on_top, [f"{on_top[0].name.removesuffix(' on top')} on n-grams", *map(_units, on_top[1:])]),
     ]
 
-    def panel(title: str, label: str, cost: Callable[[Model], float]) -> Panel:
-        def points(models: Sequence[Model]) -> list[tuple[float, Estimate]]:
+    def panel(title: str, label: str, cost: Callable[[MeasuredModel], float]) -> Panel:
+        def points(models: Sequence[MeasuredModel]) -> list[tuple[float, Estimate]]:
             return [(cost(each), findings.mean(each)) for each in models]
 
-        return _curves(title, label, [Series(style, points(models), labels) for style, models, labels in drawn])
+        return _curves(title, label, [PlottedLine(style, points(models), labels) for style, models, labels in drawn])
 
     python = f"milliseconds, of which Python takes {findings.python_ms:.2f} (LSTM 1x1)"
     return _picture(

@@ -37,7 +37,7 @@ UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
 @dataclass(frozen=True)
-class Model:
+class MeasuredModel:
     """A model, its costs, and its test perplexity by seed (one without seeds).
 
     ``ms_per_char`` are milliseconds to write a character; of an adaptive model, to read one and learn from it, and its
@@ -66,8 +66,8 @@ class Rivals:
     """A network, and the best n-gram model that is at most as large, compared in bits per character."""
 
     unit: Unit
-    network: Model
-    ngram: Model
+    network: MeasuredModel
+    ngram: MeasuredModel
     comparison: PairedComparison
 
     @property
@@ -88,26 +88,26 @@ class Findings:
     """
 
     corpus: str
-    counted: tuple[Model, ...]
-    trained: tuple[Model, ...]
+    counted: tuple[MeasuredModel, ...]
+    trained: tuple[MeasuredModel, ...]
     rivals: tuple[Rivals, ...]
-    systems: Mapping[str, Model]
+    systems: Mapping[str, MeasuredModel]
     compared: Mapping[str, PairedComparison]
     python_ms: float
 
     @property
-    def models(self) -> list[Model]:
+    def models(self) -> list[MeasuredModel]:
         """All models, each once."""
         pruned = [each.ngram for each in self.rivals]
         every = (*self.counted, *pruned, *self.trained, *self.systems.values())
         return list({each.name: each for each in every}.values())
 
-    def family(self, *families: Family) -> list[Model]:
+    def family(self, *families: Family) -> list[MeasuredModel]:
         """The networks of these families."""
         return [each for each in self.trained if each.family in families]
 
     @property
-    def by_size(self) -> list[Model]:
+    def by_size(self) -> list[MeasuredModel]:
         """The networks alone that were trained on all of the text, smallest first."""
         return sorted([*self.family("size"), self.systems["network"]], key=lambda each: each.stored_numbers)
 
@@ -116,7 +116,7 @@ class Findings:
         alike = self.family("on top") if family == "on top" else self.family("text", "size")
         return pooled_spread([np.log(each.test) for each in alike])
 
-    def mean(self, model: Model) -> Estimate:
+    def mean(self, model: MeasuredModel) -> Estimate:
         """The mean test perplexity with its interval by seeds; of a trained network from the pooled spread."""
         return estimate(model.test, spread=self.spread(model.family) if model.family else None)
 

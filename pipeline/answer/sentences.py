@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 
-from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, Unit, percent, segments
+from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, MeasuredModel, Unit, percent, segments
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
@@ -72,12 +72,12 @@ def adaptive(findings: Findings) -> str:
 # --- parts of sentences ----------------------------------------------------------------------------------------------
 
 
-def _seconds(model: Model) -> str:
+def _seconds(model: MeasuredModel) -> str:
     seconds = model.fit_seconds or 0.0
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds:.2g} s"
 
 
-def _told(findings: Findings, model: Model) -> str:
+def _told(findings: Findings, model: MeasuredModel) -> str:
     """A test perplexity and what a character costs, such as 3.66 ± 0.02 (3 seeds; 177,820 MACs, 0.19 ms)."""
     seeds = f"{counted(len(model.test), 'seed')}; " if model.family or len(model.test) > 1 else ""
     return f"{findings.mean(model)} ({seeds}{model.macs_per_char:,} MACs, {model.ms_per_char:.2f} ms a character)"

@@ -20,7 +20,7 @@ from models.language_model import LanguageModel
 from models.ngram import Ints, KneserNey, NGrams, as_ids, ngram_label
 from models.packing import packed_ngrams
 from models.pruning import pruned
-from pipeline.answer.findings import BLOCK_CHARS, COMPARED, Model, Unit
+from pipeline.answer.findings import BLOCK_CHARS, COMPARED, MeasuredModel, Unit
 from pipeline.answer.plan import Planned
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.text.corpus import Corpus
@@ -114,7 +114,7 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> tuple[di
     return {system: in_bits(each) for system, each in nats.items()}, milliseconds
 
 
-def compared(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
+def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
     """Compare what was measured, on the characters that both have read."""
     found = {}
     for key in COMPARED:
@@ -126,8 +126,12 @@ def compared(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
 
 
 def system_models(
-    known: Mapping[str, Model], single: Model, bits: Mapping[str, Bits], ms_per_char: Mapping[str, float], symbols: int
-) -> dict[str, Model]:
+    known: Mapping[str, MeasuredModel],
+    single: MeasuredModel,
+    bits: Mapping[str, Bits],
+    ms_per_char: Mapping[str, float],
+    symbols: int,
+) -> dict[str, MeasuredModel]:
     """What the sentences compare, with its costs, of which the "network", the "n-grams" and that "on top" are known.
 
     ``single`` is the n-gram model of the best single order, ``ms_per_char`` are those of what adapts.
@@ -145,10 +149,10 @@ def system_models(
     for system in sorted(bits.keys() - found.keys()):
         test = tuple((2 ** bits[system].mean(1)).tolist())
         if system in learning:
-            found[system] = Model(system, test, learning[system], ms_per_char[system])
+            found[system] = MeasuredModel(system, test, learning[system], ms_per_char[system])
         else:
             first, second = pairs[system]
-            found[system] = Model(
+            found[system] = MeasuredModel(
                 name=f"{system}, mixed" if system != "mixed" else f"{first.name} and n-grams, mixed",
                 test=test,
                 macs_per_char=first.macs_per_char + second.macs_per_char + 2 * symbols,
@@ -159,10 +163,10 @@ def system_models(
     return found
 
 
-def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: float | None = None) -> Model:
+def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: float | None = None) -> MeasuredModel:
     """An n-gram model with its costs; it is pruned if the ``fit_seconds`` are not known."""
     name = ngram_label(ngrams.order, ngrams.order if ngrams.gate is None else None)
-    return Model(
+    return MeasuredModel(
         name=f"{name} pruned to {ngrams.entries:,}" if fit_seconds is None else name,
         test=(test,),
         macs_per_char=ngram_macs_per_char(ngrams),
@@ -173,11 +177,11 @@ def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: 
     )
 
 
-def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_char: float) -> Model:
+def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_char: float) -> MeasuredModel:
     """A network with its costs, from its results by seed."""
     result, is_on_top = results[0], planned.family == "on top"
     part = f" on {planned.text_chars:,}" if planned.train.train_chars else " on top" if is_on_top else ""
-    return Model(
+    return MeasuredModel(
         name=f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}{part}",
         test=tuple(each["test_perplexity"] for each in results),
         macs_per_char=result["macs_per_char"],

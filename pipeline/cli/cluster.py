@@ -56,7 +56,7 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
             f"with MLFLOW_TRACKING_URI={store}"
         )
     os.environ.update({**address.mlflow_settings(), "MLFLOW_TRACKING_URI": tracking_uri or store})
-    return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
+    return lambda count: pool.DaskPool(address, do, partial(texts.fetch_needs, texts.send(text, store)))
 
 
 def _address(text: str) -> "Address":
@@ -141,10 +141,10 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
     uvicorn = processes.mlflow_options(address)
     commands = {
         "scheduler": processes.scheduler_command(address),
-        "MLflow server": server.command("server", host, mlflow_port, 2, *proxied, uvicorn=uvicorn),
+        "MLflow server": server.server_command("server", host, mlflow_port, 2, *proxied, uvicorn=uvicorn),
     }
     database = os.environ.get("TMLM_CLUSTER_STORE") or f"sqlite:///{folder / 'mlflow.db'}"
-    environment = {**server.environment(database), processes.MLFLOW: mlflow}
+    environment = {**server.server_environment(database), processes.MLFLOW: mlflow}
     settings = {"MLFLOW_TRACKING_URI": mlflow, **address.mlflow_settings()}
     ready = [
         f"scheduler: {address}",

@@ -33,7 +33,7 @@ def _runs(stage: str, beginning: str) -> list[CompletionItem]:
         if store.look():
             conditions = recorded.has_tag("stage", stage), recorded.begins("attributes.run_id", beginning)
             runs = islice(recorded.search_runs(*conditions, order="start_time DESC"), MOST)
-            found = {run.id[:length]: references.described(run) for run in runs if run.id.startswith(beginning)}
+            found = {run.id[:length]: references.describe_run(run) for run in runs if run.id.startswith(beginning)}
             if stage == "train":
                 found = dict(islice(references.names(beginning), MOST)) | found
             return [CompletionItem(value, help=words) for value, words in found.items()]

@@ -34,7 +34,7 @@ def findings() -> dict[str, Any]:
     try:
         if look():
             with store_errors():
-                running = [f"{run.id} {run.name}: {liveness.described(run)}" for run in liveness.running_runs()]
+                running = [f"{run.id} {run.name}: {liveness.describe_process(run)}" for run in liveness.running_runs()]
                 moved = "" if database is None else moved_from(database)
             remedy = "`tmlm doctor --repair` updates their locations"
             unread = unread_runs()
@@ -87,7 +87,7 @@ def repair() -> list[str]:
         return [*messages, "there is no store yet"]
     with store_errors():
         closed = liveness.close_dead_runs()
-        messages += [f"closed {run.id} {run.name}: {liveness.described(run)}" for run in closed]
+        messages += [f"closed {run.id} {run.name}: {liveness.describe_process(run)}" for run in closed]
         if (database := own_database()) is not None:
             messages += relocation.repair(database)
     return messages or ["nothing to repair"]
@@ -100,4 +100,4 @@ def close(run_id: str) -> list[str]:
     with store_errors():
         run = find(run_id, "--close ")
         liveness.close_by_hand(run)
-    return [f"{run.id} {run.name}: {liveness.described(run)}"]
+    return [f"{run.id} {run.name}: {liveness.describe_process(run)}"]

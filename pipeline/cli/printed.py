@@ -7,14 +7,14 @@ from typing import Any
 from pipeline.support.markdown import text_table
 from pipeline.support.terminal import wrapped
 from pipeline.text.corpus import FALLBACK_WARNING
-from pipeline.training.summary import BASELINE_HEADS, baselines, best_epoch, compared, sizes, verdict
+from pipeline.training.summary import BASELINE_HEADS, baseline_rows, best_epoch, comparison_rows, sizes, verdict
 
 HEADS = ("perplexity", "validation", "test", "bits per character (test)")
 
 
 def baseline_text(result: Mapping[str, Any]) -> str:
     """The baselines in columns, and a sentence on the n-grams to compare with."""
-    rows, best = baselines(result)
+    rows, best = baseline_rows(result)
     return f"{text_table(BASELINE_HEADS, rows)}\n\n{wrapped(best)}"
 
 
@@ -43,7 +43,7 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
 
 def _comparison(result: Mapping[str, Any]) -> str:
     """The n-grams, the network and both mixed, in columns."""
-    return indent(text_table(HEADS, compared(result)), "  ")
+    return indent(text_table(HEADS, comparison_rows(result)), "  ")
 
 
 def _stopped(result: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from pipeline.tracking.ui import links, views
 POLL_SECONDS = 0.5  # between two requests, until the server answers
 
 
-def serve(port: int, what: str, opens: bool, write_line: Callable[[str], None]) -> int:
+def serve_ui(port: int, what: str, opens: bool, write_line: Callable[[str], None]) -> int:
     """Run the UI until it is stopped, and return its exit code; one of this store that is running already is used.
 
     When it answers, the link to ``what``, as ``link_to`` takes it, is printed and, if ``opens``, opened in the browser.
@@ -43,9 +43,9 @@ def serve(port: int, what: str, opens: bool, write_line: Callable[[str], None]) 
         write_atomically(note, str(port).encode())
     write_line(f"Starting the MLflow UI on {shown(store.uri)} at http://{links.HOST}:{port}; stop it with Ctrl-C.")
     artifacts = [] if store.database is None else ["--default-artifact-root", str(store.database.parent)]
-    command = server.command("ui", links.HOST, port, 1, "--no-serve-artifacts", *artifacts)
+    command = server.server_command("ui", links.HOST, port, 1, "--no-serve-artifacts", *artifacts)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, **server.environment(store.uri), "PYTHONPATH": path}
+    environment = {**os.environ, **server.server_environment(store.uri), "PYTHONPATH": path}
     # in a session of its own: Ctrl-C reaches this process alone, which then stops the server with SIGTERM
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:

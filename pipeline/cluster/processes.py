@@ -56,7 +56,7 @@ def scheduler_command(address: Address) -> list[str]:
     if address.keys is not None:
         certificate, key = (str(address.keys / name) for name in FILES)
         words += ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
-    return child.command("dask", *words, "--no-dashboard", "--dashboard-address", HTTP)
+    return child.child_command("dask", *words, "--no-dashboard", "--dashboard-address", HTTP)
 
 
 def mlflow_options(address: Address) -> str:
@@ -78,7 +78,7 @@ def answers(url: str, address: Address) -> bool:
 
 
 def node_command(address: Address, slots: int) -> list[str]:
-    return child.command("pipeline.cluster.processes", str(address), str(address.keys or ""), str(slots))
+    return child.child_command("pipeline.cluster.processes", str(address), str(address.keys or ""), str(slots))
 
 
 def supervise(

@@ -14,7 +14,7 @@ from functools import cache
 from pipeline.config import RECIPE, CorpusConfig, PresetName
 from pipeline.errors import TmlmError, UnfitNodeError
 from pipeline.support.machine import public_version
-from pipeline.text.corpus import FACTS_FILE, IDS_FILE, PINNED, Corpus, adopt, kept_corpus, load_corpus
+from pipeline.text.corpus import FACTS_FILE, IDS_FILE, PINNED, Corpus, cache_corpus, kept_corpus, load_corpus
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def send(config: CorpusConfig, store: str) -> Needs:
     return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, dict(RECIPE), versions)
 
 
-def provide(needs: Needs) -> None:
+def fetch_needs(needs: Needs) -> None:
     """Get everything for the task that follows in this process. Raises UnfitNodeError if that is not possible."""
     os.environ["MLFLOW_TRACKING_URI"] = needs.store
     PINNED[needs.config] = _text(needs)  # each time: the process may have done a task of another command before
@@ -77,7 +77,7 @@ def _text(needs: Needs) -> Corpus:
         try:
             store.setup()
             folder = recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")
-            corpus = adopt(facts, (folder / IDS_FILE).read_bytes(), needs.source)
+            corpus = cache_corpus(facts, (folder / IDS_FILE).read_bytes(), needs.source)
         except (TmlmError, *store.REFUSALS, ValueError) as error:
             raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from error
     return replace(corpus, is_fallback=needs.is_fallback)

@@ -15,7 +15,7 @@ SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # fields that the na
 
 
 @dataclass(frozen=True)
-class Configuration:
+class TrainedConfiguration:
     """Finished trainings that differ in their seed alone, one for each seed, under a unique ``name``."""
 
     name: str
@@ -64,11 +64,11 @@ def by_text(trainings: Iterable[RecordedTraining]) -> dict[tuple[str, str], list
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
-def configurations_of(trainings: Sequence[RecordedTraining]) -> list[Configuration]:
+def configurations_of(trainings: Sequence[RecordedTraining]) -> list[TrainedConfiguration]:
     """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
     members = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in by_configuration(trainings)]
     names = _names([group[0] for group in members])
-    found = [Configuration(name, group) for name, group in zip(names, members, strict=True)]
+    found = [TrainedConfiguration(name, group) for name, group in zip(names, members, strict=True)]
     return sorted(found, key=lambda each: geometric_mean(each.perplexities))
 
 

@@ -24,7 +24,7 @@ HOW_TO_INSTALL = (
 )
 
 
-class Step(nn.Module):
+class StepModule(nn.Module):
     """ids (B,), parts of the state, each (L, B, H) -> logits (B, V), parts of the new state.
 
     Shapes: B batch, L layers, H hidden size, V vocabulary size. An LSTM's state has two parts, others have one.
@@ -52,8 +52,8 @@ def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
     logger.setLevel(logging.ERROR)  # it warns of packages and operators that are not used here
     try:
         with warnings.catch_warnings(action="ignore"), torch.no_grad():
-            exported = _export(Step(with_row_lookup(model)).eval(), parts)
-            difference = _largest_difference(Step(model).eval(), exported, parts)
+            exported = _export(StepModule(with_row_lookup(model)).eval(), parts)
+            difference = _largest_difference(StepModule(model).eval(), exported, parts)
     finally:
         logger.setLevel(level)
     if not difference <= TOLERANCE:
@@ -61,7 +61,7 @@ def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
     return exported, ""
 
 
-def _export(step: Step, parts: Mapping[str, Tensor]) -> bytes:
+def _export(step: StepModule, parts: Mapping[str, Tensor]) -> bytes:
     """Export with a dynamic batch size; ``parts`` are those of the initial state for a batch of two, by name."""
     program = torch.onnx.export(
         step,
@@ -81,7 +81,7 @@ def _export(step: Step, parts: Mapping[str, Tensor]) -> bytes:
     return exported
 
 
-def _largest_difference(step: Step, exported: bytes, parts: Mapping[str, Tensor]) -> float:
+def _largest_difference(step: StepModule, exported: bytes, parts: Mapping[str, Tensor]) -> float:
     """The largest absolute difference between ONNX and torch in CHECKED_STEPS steps from a zero state.
 
     Each continues from its own last state.

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.export.commands import changed_options, search_command, text_option, train_command
-from pipeline.export.configurations import Configuration, by_text, configurations_of
+from pipeline.export.configurations import TrainedConfiguration, by_text, configurations_of
 from pipeline.export.page_models import SCRIPT, PageModels, page_models
 from pipeline.export.subject import Subject, subject_of
 from pipeline.support.page import document as doc
@@ -17,7 +17,7 @@ from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, LICENCES
 from pipeline.tracking.recorded import RecordedTraining, read_environment
-from pipeline.training.summary import RIVAL_HEADS, YOURS, compared, picks_and_rivals, sizes, verdict
+from pipeline.training.summary import RIVAL_HEADS, YOURS, comparison_rows, picks_and_rivals, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 
@@ -61,7 +61,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     comparison = Table(
         f"{best.name} and the n-gram model, alone and together, on the same text",
         ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
-        compared(best.result),
+        comparison_rows(best.result),
     )
     first = " (the best training of each group; runs.csv has the options of all)" if len(groups) > 1 else ""
     repeat: list[doc.Block] = [
@@ -177,7 +177,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
     return groups
 
 
-def _runs(subject: Subject, configurations: Iterable[Configuration]) -> Table:
+def _runs(subject: Subject, configurations: Iterable[TrainedConfiguration]) -> Table:
     """The table of all trainings, the best configuration first."""
     rows = []
     for configuration in configurations:
@@ -195,7 +195,7 @@ def _runs(subject: Subject, configurations: Iterable[Configuration]) -> Table:
                 str(result["epochs"]),
                 f"{result['train_seconds']:,.1f}",
             )
-            rows.append((*row, doc.Cell("; ".join([*named, *stopped]), style="remark")))
+            rows.append((*row, doc.TableCell("; ".join([*named, *stopped]), style="remark")))
     return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
 
 

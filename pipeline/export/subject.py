@@ -11,14 +11,14 @@ from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, 
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
 
-Kind = Literal["training", "study", "experiment"]
+SubjectKind = Literal["training", "study", "experiment"]
 
 
 @dataclass(frozen=True)
 class Subject:
     """What is exported; ``search`` is None unless it is a study."""
 
-    kind: Kind
+    kind: SubjectKind
     name: str
     trainings: tuple[RecordedTraining, ...]
     search: RecordedRun | None = None

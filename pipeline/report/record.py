@@ -9,17 +9,17 @@ from pipeline.config import REPORT_PROMPTS
 from pipeline.errors import InputError
 from pipeline.report.counting import READINGS
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
-from pipeline.report.table import Reported, configurations_of, report_rows
-from pipeline.support.records import ListOf, Number, Text, maybe, read_as, record
+from pipeline.report.table import Reported, configs_of_row, report_rows
+from pipeline.support.records import ListOf, Number, String, maybe, read_as, record
 from pipeline.tracking import recorded
 from pipeline.training.metrics import FIRST_HALF_CURVE, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 
 STAGE = "reproduce"
 TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "quick": False}  # with their defaults
-COMMANDS = record(commands=ListOf[record(only=maybe(Text), precision=maybe(Text))])
-Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
-Key = tuple[str, Shape, int]  # role, shape, seed
+COMMANDS = record(commands=ListOf[record(only=maybe(String), precision=maybe(String))])
+ShapeKey = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
+TrainingKey = tuple[str, ShapeKey, int]  # role, shape, seed
 
 
 def text_of(kept: Mapping[str, Any]) -> TextFacts | None:
@@ -34,18 +34,18 @@ def text_of(kept: Mapping[str, Any]) -> TextFacts | None:
     return text if is_whole else None
 
 
-def shape_of(model: Mapping[str, Any]) -> Shape:
+def shape_key(model: Mapping[str, Any]) -> ShapeKey:
     """The fields of a ModelConfig that distinguish a table's configurations."""
     return model["implementation"], model["cell"], model["num_layers"], model["hidden_size"]
 
 
-def by_key(trainings: Iterable[recorded.RecordedTraining]) -> dict[Key, recorded.RecordedTraining]:
+def by_key(trainings: Iterable[recorded.RecordedTraining]) -> dict[TrainingKey, recorded.RecordedTraining]:
     """Index trainings by role, shape and seed; of duplicates, keep the latest of those with the most epochs."""
-    furthest: dict[Key, recorded.RecordedTraining] = {}
+    furthest: dict[TrainingKey, recorded.RecordedTraining] = {}
     for training in trainings:
         if not training.configuration:
             continue
-        key = training.tag("role"), shape_of(training.configuration["model"]), training.seed
+        key = training.tag("role"), shape_key(training.configuration["model"]), training.seed
         before = furthest.get(key)
         if before is None or epochs_of(training) >= epochs_of(before):
             furthest[key] = training
@@ -96,15 +96,17 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     )
 
 
-def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:
+def _configuration(
+    row: Reported, trainings: Mapping[TrainingKey, recorded.RecordedTraining], vocab_size: int
+) -> Configuration:
     def of_role(wanted: str, model: Mapping[str, Any]) -> tuple[JudgedTraining, ...]:
-        same = (each for (role, shape, _), each in trainings.items() if (role, shape) == (wanted, shape_of(model)))
+        same = (each for (role, shape, _), each in trainings.items() if (role, shape) == (wanted, shape_key(model)))
         return tuple(sorted((_training(each) for each in same if epochs_of(each)), key=lambda run: run.seed))
 
     in_torch = {**row.model, "implementation": "torch"}
     return Configuration(
         reported=row,
-        complexity=measure(configurations_of(row, 0)[0], vocab_size),
+        complexity=measure(configs_of_row(row, 0)[0], vocab_size),
         runs=of_role("report", row.model),
         stream=of_role("stream", in_torch),
         same_text=of_role("same-text", in_torch),

@@ -10,7 +10,7 @@ from typing import Literal
 
 from models.complexity import Complexity
 from pipeline.report.table import Reported, protocol_epochs, read_csv
-from pipeline.support.records import Count, Natural, Number, Positive, Text
+from pipeline.support.records import Count, Natural, Number, Positive, String
 from pipeline.support.statistics import geometric_mean
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
@@ -146,10 +146,10 @@ class Configuration:
 class PromptInText:
     """An occurrence of a prompt in the text: character position, split of the protocol, and continuation."""
 
-    prompt: Text
+    prompt: String
     position: Natural
     split: PromptSplit
-    continuation: Text
+    continuation: String
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,13 @@ class TextFacts:
     ``JudgedTraining.block_costs``. ``words`` are the distinct words of the whole text, sorted.
     """
 
-    corpus: Text
-    corpus_sha256: Text
+    corpus: String
+    corpus_sha256: String
     vocab_size: Count
     val_perplexities: Mapping[Natural, Positive]
     windowed: Mapping[Natural, Positive]
     train_unigram: Positive
-    words: tuple[Text, ...]
+    words: tuple[String, ...]
     prompts: tuple[PromptInText, ...]
     block_costs: Mapping[str, Mapping[Natural, Sequence[Number]]] = field(default_factory=dict)
     gated: Mapping[str, Positive] = field(default_factory=dict)

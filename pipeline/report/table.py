@@ -118,7 +118,7 @@ def chosen_rows(only: str) -> tuple[Reported, ...]:
     return tuple(row for row in rows if any(fnmatchcase(row.id, pattern) for pattern in patterns))
 
 
-def configurations_of(
+def configs_of_row(
     row: Reported, seed: int, role: str = "report", precision: str = "fp32", train_chars: int = TEXT_CHARS
 ) -> tuple[ModelConfig, TrainConfig]:
     """The configurations that train a row by the report's protocol, or its shape in torch.nn by our recipe of a role.
@@ -134,6 +134,6 @@ def configurations_of(
 @cache
 def protocol_epochs(reported: Reported) -> int:
     """The number of epochs of the report's protocol."""
-    epochs = configurations_of(reported, 0)[1].epochs
+    epochs = configs_of_row(reported, 0)[1].epochs
     assert epochs is not None
     return epochs

@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 from pipeline.support.pareto import dominates, hypervolume
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
-from pipeline.tracking.references import described, find, training_behind
+from pipeline.tracking.references import describe_run, find, training_behind
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from pipeline.training.result import LABELS
 
@@ -56,7 +56,7 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> dict[str, Any]:
     results = [recorded.read_result(run.id, run.stage) for run in runs]
     for run, result in zip(runs, results, strict=True):
         if not result.get("front"):
-            raise InputError(f"{described(run)}, has no front yet; the same `tmlm search` again finishes it")
+            raise InputError(f"{describe_run(run)}, has no front yet; the same `tmlm search` again finishes it")
     for name in ("corpus_sha256", "cost"):
         if results[0][name] != results[1][name]:
             said = " and ".join(f"{result['corpus']} by {result['cost']}" for result in results)

@@ -27,11 +27,11 @@ from pipeline.support.plotting import (
     log_y,
     mean_with_interval,
     new_figure,
-    say,
     scatter,
     scatter_by_cell,
     whole_numbers,
     write_labels,
+    write_message,
 )
 from pipeline.training.summary import YOURS
 
@@ -106,7 +106,7 @@ def pareto_front(
         axes.plot(failed, [0.985] * len(failed), "x", color=FAINT, transform=top, label=f"failed ({len(failed)})")
     baseline_lines(axes, bars)
     if not heights:
-        say(axes, "no finished trial")
+        write_message(axes, "no finished trial")
     ends = [*(point.cost for point in evaluated.front), axes.get_xlim()[1]]  # of the steps, up to the right edge
     steps = zip(evaluated.front, pairwise(ends), strict=True)
     corners = [(x, point.val.mean) for point, step in steps for x in step]
@@ -159,7 +159,7 @@ def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title:
     if any(areas):
         axes.step(range(1, len(areas) + 1), areas, where="post", color=TRAIN, label="trials, one run each")
     else:
-        say(axes, "no finished trial")
+        write_message(axes, "no finished trial")
     if evaluated.points:
         scatter(axes, [(len(areas) + 1, evaluated.hypervolume)], "o", color=VAL, label="means over seeds")
     axes.set(xlabel="trials", ylabel=f"hypervolume\nperplexity x decades of {evaluated.axis.short}")
@@ -188,7 +188,7 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
     if ranked:
         axes.legend(loc="lower right")
     else:
-        say(axes, "too few trials to tell")
+        write_message(axes, "too few trials to tell")
     return plotting.png(figure)
 
 
@@ -199,7 +199,7 @@ def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick]
     points = [(median(point.candidate.ms_per_char), point) for point in evaluated.points if point.candidate.ms_per_char]
     axes.set(xlabel="milliseconds per character, measured", ylabel="validation perplexity per character")
     if not points:
-        say(axes, "no time was measured")
+        write_message(axes, "no time was measured")
         return plotting.png(figure)
     log_x(axes, [x for x, _ in points])
     log_y(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])

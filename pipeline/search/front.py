@@ -164,7 +164,7 @@ class Pick:
         return self.point.candidate.run_id
 
 
-def described(point: FrontPoint, axis: CostAxis) -> str:
+def describe_point(point: FrontPoint, axis: CostAxis) -> str:
     """Describe a member: gru-1x64 (41,820 MACs per character, validation perplexity 4.61 ± 0.05 over 3 seeds, ...)."""
     seeds = f"over {point.seeds} seeds" if point.seeds > 1 else "with one seed"
     test = f", test {point.test}" if point.test else ""
@@ -197,14 +197,13 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     percent = f"{100 * WITHIN:.0f} %"
 
     if small is best:
-        sentence = f"{described(small, axis)} is the best, and nothing smaller is within {percent} of it."
+        sentence = f"{describe_point(small, axis)} is the best, and nothing smaller is within {percent} of it."
     else:
-        sentence = (
-            f"{described(small, axis)} is the smallest within {percent} of the best; {_costlier(small, best, axis)}."
-        )
+        sentence = f"{describe_point(small, axis)} is the smallest within {percent} of the best"
+        sentence += f"; {_costlier(small, best, axis)}."
     chosen = {"small": Pick(small, sentence)}
 
-    sentence = f"{described(bend, axis)} is the knee"
+    sentence = f"{describe_point(bend, axis)} is the knee"
     if len(front) == 1:
         sentence += ": the front has no other"
     elif bend is first:
@@ -215,7 +214,7 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
         sentence += f"; {_costlier(bend, best, axis)}"
     chosen["knee"] = Pick(bend, sentence + ".")
 
-    sentence = f"{described(best, axis)} has the lowest validation perplexity of "
+    sentence = f"{describe_point(best, axis)} has the lowest validation perplexity of "
     sentence += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
     if rivals := [each.candidate.name for each in front if each is not best and each.val.mean <= (best.val.high or 0)]:
         sentence += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"

@@ -13,7 +13,7 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.downloads import public
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedTraining
-from pipeline.tracking.references import described
+from pipeline.tracking.references import describe_run
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         raise InputError(f"--corpus {public(corpus)} has no finished training; texts that have one: {known}")
     latest = matching[0]
     if corpus == "auto":
-        log.info("On %s, the text of %s", latest.corpus, described(latest))
+        log.info("On %s, the text of %s", latest.corpus, describe_run(latest))
     others = sorted({run.corpus for run in runs if run.corpus_sha256 != latest.corpus_sha256})
     diverged = _comparable(recorded.diverged_trainings(latest.corpus_sha256))
     runs = [run for run in runs if run.corpus_sha256 == latest.corpus_sha256]

@@ -17,7 +17,7 @@ NO_FRONT = "No trial has finished, so there is no front."
 
 
 @dataclass(frozen=True)
-class Findings:
+class SearchFindings:
     """What a search has found.
 
     ``counts`` maps labels to counts of trials, the main one first: {"trials complete": 40, "failed": 2}. ``remarks``
@@ -67,7 +67,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     return [spread, *uncounted, hypervolume]
 
 
-def search_note(found: Findings, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
+def search_note(found: SearchFindings, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
     """The picks, a sample text of the best model, the front and the counts of a search as Markdown.
 
     ``name_of`` returns the Markdown name of a member for the front's table.
@@ -84,7 +84,7 @@ def search_note(found: Findings, name_of: Callable[[FrontPoint], str], sample: s
     return "\n\n".join([rivals, "\n".join(picks), *written, table, rest, counts])
 
 
-def search_table(name: str, found: Findings, commands: Mapping[str, str], link: str) -> str:
+def search_table(name: str, found: SearchFindings, commands: Mapping[str, str], link: str) -> str:
     """The text that `tmlm search` prints at its end: the front, the picks with their rivals, commands, and a link.
 
     ``commands`` maps what a command does with the picks to the command.

@@ -16,16 +16,16 @@ from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate
 from models.language_model import LanguageModel
 from models.ngram import BASELINE_ORDERS, KneserNey, ngrams_of
 from pipeline.answer import figures
-from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, Model, Rivals, segments
+from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, MeasuredModel, Rivals, segments
 from pipeline.answer.plan import Planned, planned
 from pipeline.answer.sentences import answer_note, four_sentences
 from pipeline.answer.systems import (
     adaptive_bits,
     bits_of_systems,
-    compared,
     in_bits,
     network_row,
     ngram_row,
+    paired_comparisons,
     rival,
     system_models,
 )
@@ -46,7 +46,7 @@ from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
 
-Results = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
+ResultsBySeed = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class _Answer(Sweep[AnswerRun]):
         done = f" ({len(self._results)} are done)" if self._results else ""
         self.train_waiting(f"{counted(len(self.waiting), 'training')}{done}", len(self._results))
 
-    def take(self, task: TrainingTask, outcome: Outcome) -> None:
+    def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
         """Keep a result. Raises the exception of a training, and TmlmError for one that was lost again."""
         if isinstance(outcome, Loss):
             raise TmlmError(
@@ -176,7 +176,7 @@ class _Answer(Sweep[AnswerRun]):
         self.run.note(f"{answer_note(findings, sentences)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return AnswerRun(self.run.id, findings, sentences, result)
 
-    def _findings(self, results: Results) -> Findings:
+    def _findings(self, results: ResultsBySeed) -> Findings:
         python_ms, by_counting, trained = self._timed(results)
         runs = {
             model: [result["run_id"] for result in of_model] for model, of_model in zip(trained, results, strict=True)
@@ -190,7 +190,7 @@ class _Answer(Sweep[AnswerRun]):
         single = by_counting[self.corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
         known = {"network": network, "n-grams": by_counting[-1], "on top": on_top}
         systems = system_models(known, single, bits, milliseconds, vocab_size)
-        findings = Findings(self.corpus.label, by_counting, trained, (), systems, compared(bits), python_ms)
+        findings = Findings(self.corpus.label, by_counting, trained, (), systems, paired_comparisons(bits), python_ms)
 
         test, ngrams, rivals = self.corpus.split("stream", "test"), list(ngrams_of(text, vocab_size, LONGEST)), []
         for each in findings.by_size:
@@ -203,7 +203,7 @@ class _Answer(Sweep[AnswerRun]):
                 rivals.append(Rivals(unit, each, row, paired(by_network - by_ngram, BLOCK_CHARS)))
         return replace(findings, rivals=tuple(rivals))
 
-    def _timed(self, results: Results) -> tuple[float, tuple[Model, ...], tuple[Model, ...]]:
+    def _timed(self, results: ResultsBySeed) -> tuple[float, tuple[MeasuredModel, ...], tuple[MeasuredModel, ...]]:
         """Time what writes a character: the smallest network; n-grams of each order, and all; a network of each shape.
 
         Returns the milliseconds of the smallest network, and the n-gram models and the trained networks.

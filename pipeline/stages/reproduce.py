@@ -21,10 +21,10 @@ from pipeline.report.record import (
     epochs_of,
     recorded_commands,
     recorded_reproduction,
-    shape_of,
+    shape_key,
 )
 from pipeline.report.statements.verdicts import Word, words_counted
-from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configurations_of, report_rows
+from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configs_of_row, report_rows
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, writable, write_report
 from pipeline.stages.sweep import Sweep, earlier_command
@@ -128,8 +128,8 @@ class _Reproduction(Sweep[ReproductionRun]):
         self._failures: list[str] = []
         found = by_key(recorded.nested_trainings(earlier.id)) if earlier else {}
         for role, row, seed in _planned(rows, config.seeds, quick):
-            model, train = configurations_of(row, seed, role, config.precision, corpus.train_chars)
-            before = found.get((role, shape_of(asdict(model)), seed))
+            model, train = configs_of_row(row, seed, role, config.precision, corpus.train_chars)
+            before = found.get((role, shape_key(asdict(model)), seed))
             failure = before.tag("failure") if before else ""
             if failure.startswith(TrainingDivergedError.__name__):  # and would again
                 self._leave_out(row, seed, failure.partition(": ")[2])
@@ -146,7 +146,7 @@ class _Reproduction(Sweep[ReproductionRun]):
         more = f" and {own} by our own recipe" if own else ""
         self.train_waiting(f"{counted(by_report, 'training')} by the report's protocol{more}")
 
-    def take(self, task: TrainingTask, outcome: Outcome) -> None:
+    def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
         """Leave out a training that diverged, ran out of memory or was lost. Raises any other error."""
         row, seed = report_rows()[task.number], task.train.seed
         if isinstance(outcome, Loss):

@@ -20,8 +20,8 @@ from pipeline.search.study import attributes
 from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
-from pipeline.search.study.trials import Proposal, Search
-from pipeline.search.summary import Findings, search_note
+from pipeline.search.study.trials import Proposal, SearchStudy
+from pipeline.search.summary import SearchFindings, search_note
 from pipeline.stages.page import record_page
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TaskKey, TrainingTask, train_in_processes
@@ -48,7 +48,7 @@ PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
 @dataclass(frozen=True)
-class SearchRun(Findings):
+class SearchRun(SearchFindings):
     """A finished search: what it has found, its run, its options, and its result."""
 
     run_id: str
@@ -75,13 +75,13 @@ def search(
     with study_lock(config), storage_errors(config):
         close_the_dead()
         check_aliases(config.study_name, corpus.corpus_sha256)
-        study = Search(config, space, corpus, corpus_config)
+        study = SearchStudy(config, space, corpus, corpus_config)
         check_store(study.study, config, store.identity(), recorded.find_run)
         parent = attributes.of_study(study.study).get(attributes.PARENT)
         earlier = recorded.ended_run(parent) if parent else None
         if not parent and (unread := recorded.unread_runs()):
             say(f"{unread}.")
-        if left := study.put_back("shared"):  # no other command is running, or its run would be
+        if left := study.requeue_running("shared"):  # no other command is running, or its run would be
             say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
         name = config.study_name if config.study_name.startswith("search") else f"search-{config.study_name}"
         tags = {**corpus_tags(corpus), "study": config.study_name}
@@ -105,7 +105,7 @@ class _SearchSweep(Sweep[SearchRun]):
 
     last_phase = "recording the result"
 
-    def __init__(self, study: Search, say: Callable[[str], None]) -> None:
+    def __init__(self, study: SearchStudy, say: Callable[[str], None]) -> None:
         config = study.config
         options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
         super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
@@ -125,7 +125,7 @@ class _SearchSweep(Sweep[SearchRun]):
                 self._confirm()
             except BaseException:
                 with defer_signals():  # before the pool closes, which may take all of the time left to stop
-                    self.search.put_back()
+                    self.search.requeue_running()
                 raise
 
     def _announce(self) -> None:
@@ -149,7 +149,7 @@ class _SearchSweep(Sweep[SearchRun]):
         def next_task() -> TrainingTask | None:
             if search.is_exhausted or time.monotonic() - self.began >= limit:
                 return None
-            proposal = search.next_task(self.pool.running)
+            proposal = search.ask(self.pool.running)
             return None if proposal is None else self._task("trial", proposal)
 
         def show(shares: Mapping[TaskKey, float]) -> None:
@@ -165,12 +165,12 @@ class _SearchSweep(Sweep[SearchRun]):
         if search.is_exhausted:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
 
-    def take(self, task: TrainingTask, outcome: Outcome) -> None:
+    def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
         """Pass the outcome of a training to the study."""
         if task.role == "confirmation":
-            self.search.take_confirmation(task.number, task.train.seed, outcome)
+            self.search.tell_confirmation(task.number, task.train.seed, outcome)
             return
-        self.search.take(task.number, outcome)
+        self.search.tell(task.number, outcome)
         self._show()
 
     def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:
@@ -200,7 +200,7 @@ class _SearchSweep(Sweep[SearchRun]):
         """
         while True:
             evaluated = self._evaluate({})
-            lacking = self.search.lacking_runs([pick.point.candidate for pick in picks(evaluated).values()])
+            lacking = self.search.missing_confirmations([pick.point.candidate for pick in picks(evaluated).values()])
             if not lacking:
                 break
             self.train_all([self._task("confirmation", proposal) for proposal in lacking], phase="confirming the picks")

@@ -103,7 +103,7 @@ class Sweep(ABC, Generic[Conclusion]):
         """Train what is missing, by ``train_waiting`` or ``run_tasks``."""
 
     @abstractmethod
-    def take(self, task: TrainingTask, outcome: Outcome) -> None:
+    def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
         """Take the result of a training, the exception that it raised, or its loss, after which it is not repeated."""
 
     @abstractmethod
@@ -197,7 +197,7 @@ class Sweep(ABC, Generic[Conclusion]):
                         lost.append(task)
                         continue
                 shares[task.key] = 1.0
-                self.take(task, outcome)
+                self.record_outcome(task, outcome)
 
     def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:
         """Count a loss of a training; returns whether it may be trained again."""

@@ -10,7 +10,7 @@ import sys
 from pipeline.support import signals
 
 
-def command(module: str, *words: str) -> list[str]:
+def child_command(module: str, *words: str) -> list[str]:
     """The command line that runs ``python -m MODULE WORDS...`` as such a child of this process."""
     return [sys.executable, "-m", "pipeline.support.child", str(os.getpid()), module, *words]
 

@@ -17,14 +17,14 @@ NEAR_DISTANCE = 15  # points; a label further away gets a leader line
 ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
 LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4, pi / 2, -pi / 2)  # others may run along a front's line
 
-Shape = Literal["circle", "square", "triangle", "diamond", "cross"]
+Marker = Literal["circle", "square", "triangle", "diamond", "cross"]
 
 
 class CellStyle(NamedTuple):
     """The colour of a cell, its mark in SVG charts, and the same mark by matplotlib's name."""
 
     colour: str
-    shape: Shape
+    shape: Marker
     marker: str
 
 

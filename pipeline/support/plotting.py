@@ -119,7 +119,7 @@ def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float
         )
 
 
-def say(axes: Axes, words: str) -> None:
+def write_message(axes: Axes, words: str) -> None:
     """Write a message in the middle of empty axes."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
 

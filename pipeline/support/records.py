@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired, TypeVar, cast
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
-Text = Annotated[str, AfterValidator(lambda text: text.encode().decode())]  # no half of a surrogate pair
+String = Annotated[str, AfterValidator(lambda text: text.encode().decode())]  # no half of a surrogate pair
 Count = Annotated[int, Field(ge=1, le=10**18)]
 Natural = Annotated[int, Field(ge=0, le=10**18)]
 Number = Annotated[float, Field(ge=0, lt=1e300, allow_inf_nan=False)]

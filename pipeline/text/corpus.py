@@ -257,7 +257,7 @@ def label_of(name: str, alphabet: Alphabet) -> str:
 PINNED: dict[CorpusConfig, Corpus] = {}  # the texts that a cluster's node has for these configurations
 
 
-def adopt(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
+def cache_corpus(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
     """Put a text that another machine has prepared into the cache. ValueError if the ids are not those of its facts."""
     vocabulary = _vocabulary(facts)
     if _text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:

@@ -27,7 +27,7 @@ def process_state(run: RecordedRun) -> ProcessState:
     return "dead" if is_gone(run.tags) else "alive"
 
 
-def described(run: RecordedRun) -> str:
+def describe_process(run: RecordedRun) -> str:
     """The state of a RUNNING run's process as a phrase."""
     return {
         "alive": f"its process is alive ({run.process})",
@@ -52,7 +52,7 @@ def close_dead_runs() -> list[RecordedRun]:
         if process_state(run) == "dead":
             now = find_run(run.id)  # another command may have closed or resumed it
             if now and now.status == "RUNNING" and all(now.tag(key) == run.tag(key) for key in IDENTITY):
-                _close(run, f"{described(run)}: killed, out of memory, or the machine went down")
+                _close(run, f"{describe_process(run)}: killed, out of memory, or the machine went down")
                 closed.append(run)
     return closed
 
@@ -65,8 +65,8 @@ def close_by_hand(run: RecordedRun) -> None:
     if run.status != "RUNNING":
         raise InputError(f"--close {run.id} is not a RUNNING run; `tmlm doctor` lists them")
     if process_state(run) == "alive":
-        raise InputError(f"--close {run.id} ({run.name}) is running: {described(run)}; stop it instead")
-    _close(run, f"closed by hand: {described(run)}")
+        raise InputError(f"--close {run.id} ({run.name}) is running: {describe_process(run)}; stop it instead")
+    _close(run, f"closed by hand: {describe_process(run)}")
 
 
 def close_nested(parent: str, is_lost: Callable[[RecordedTraining], bool], reason: str) -> None:

@@ -26,7 +26,7 @@ from models.config import ConfigError, ModelConfig
 from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.processes import is_gone, is_of_this_machine
-from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, Text, has_form, maybe, record
+from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
@@ -54,45 +54,45 @@ ROW = (  # of ``RecordedTraining.row``
     *("state", "study", "config_id", "started_ms", "ended_ms"),
 )
 
-State = Literal["running", "finished", "stopped", "failed"]
+RunState = Literal["running", "finished", "stopped", "failed"]
 
-STATES: Mapping[str, State] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
+STATES: Mapping[str, RunState] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
 
 # What records must hold to be read; a record without it counts as missing. Another version, or anybody who may write to
 # the store, may have written it.
 
 CONFIGURATION = record(  # the tag of a training
-    corpus=record(corpus=Text, alphabet=Text),
-    model=record(cell=Text, implementation=Text, num_layers=Count, hidden_size=Count, on_top_of=Text),
-    train=record(preset=Text, seed=Natural, epochs=maybe(Count), precision=Text, train_chars=Natural),
+    corpus=record(corpus=String, alphabet=String),
+    model=record(cell=String, implementation=String, num_layers=Count, hidden_size=Count, on_top_of=String),
+    train=record(preset=String, seed=Natural, epochs=maybe(Count), precision=String, train_chars=Natural),
     recipe=Natural,
-    text=record(name=Text, source=Text, corpus_sha256=Text, train_chars=Count),
+    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count),
 )
-ENVIRONMENT = record(packages=maybe(dict[str, Text]))
-SAMPLES = record(samples=ListOf[record(prompt=Text, text=Text)])
+ENVIRONMENT = record(packages=maybe(dict[str, String]))
+SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])
 MEMBER = record(  # of a front
     **dict.fromkeys(SIZES, Count),
     **dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "test_perplexity"), maybe(Positive)),
-    name=Text,
+    name=String,
     val_perplexity=Positive,
-    run_ids=list[Text],
+    run_ids=list[String],
 )
 COMPARED = record(
     **dict.fromkeys(COST_NAMES, maybe(Natural)),
     **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), maybe(Positive)),
     **dict.fromkeys(("val_perplexity", "test_perplexity"), maybe(Positive)),
-    label=Text,
-    name=Text,
+    label=String,
+    name=String,
 )
 RESULTS = {  # by stage; of other stages anything
     "train": TrainingResult,
     "search": record(
-        study_name=Text,
-        corpus=Text,
-        corpus_sha256=Text,
+        study_name=String,
+        corpus=String,
+        corpus_sha256=String,
         cost=Literal[*COSTS],
         front=ListOf[MEMBER],
-        picks=DictOf[str, record(run_id=Text, sentence=Text)],
+        picks=DictOf[str, record(run_id=String, sentence=String)],
         compared=maybe(ListOf[COMPARED]),
     ),
 }
@@ -114,7 +114,7 @@ class RecordedRun:
     is_deleted: bool = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> RunState:
         """What became of the run: running only while its process may be alive."""
         if self.status == "RUNNING":
             return "failed" if is_of_this_machine(self.tags) and is_gone(self.tags) else "running"

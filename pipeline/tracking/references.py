@@ -36,7 +36,7 @@ class NoSuchRunError(InputError):
     """The reference names no run."""
 
 
-def described(run: RecordedRun) -> str:
+def describe_run(run: RecordedRun) -> str:
     """A run in words: lstm-1x192-s0 on time-machine, run c23c7253."""
     return f"{run.name}{f' on {run.corpus}' if run.corpus else ''}, run {run.id[: recorded.SHORT_ID]}"
 
@@ -92,7 +92,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
         ) from None
     kept = client().list_artifacts(training.id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
-        raise InputError(f"MODEL {model} ({described(training)}) has no checkpoint; give another training")
+        raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
     _tell(training, model)
     return recorded.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id
 
@@ -110,7 +110,7 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
         lacks = (
             "a result yet; the same command again finishes it" if run.stage == "search" else "a model; see `tmlm runs`"
         )
-        raise InputError(f"{described(run)}, is a run of `tmlm {run.stage}` without {lacks}")
+        raise InputError(f"{describe_run(run)}, is a run of `tmlm {run.stage}` without {lacks}")
     return training_behind(behind)
 
 
@@ -122,16 +122,16 @@ def names(beginning: str) -> Iterator[tuple[str, str]]:
         yield from ((pick, "pick") for pick in picks if pick.startswith(beginning))
     for run in search_runs(has_tag("stage", "search"), order="start_time DESC"):
         if run.study.startswith(beginning):
-            yield run.study, described(run)
+            yield run.study, describe_run(run)
     if beginning:
         for run in search_runs(begins("attributes.run_name", beginning), order="start_time DESC"):
             if run.name.startswith(beginning):
-                yield run.name, described(run)
+                yield run.name, describe_run(run)
 
 
 def _tell(run: RecordedRun, reference: str) -> None:
     if run.id != reference:
-        log.info("%s%s", described(run), f", of study {run.study}" if reference.startswith("@") else "")
+        log.info("%s%s", describe_run(run), f", of study {run.study}" if reference.startswith("@") else "")
 
 
 def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRun:
@@ -152,7 +152,7 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
     if not bearers:
         raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}; give {FORMS}")
     if len(bearers) > 1:
-        words, more = [described(run) for run in bearers.values()][:NAMED], "; and others" * (len(bearers) > NAMED)
+        words, more = [describe_run(run) for run in bearers.values()][:NAMED], "; and others" * (len(bearers) > NAMED)
         raise InputError(f"{what}{reference} names several runs: {'; '.join(words)}{more}. Give one of them by its id")
     return next(iter(bearers.values()))
 

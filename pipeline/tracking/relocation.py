@@ -31,7 +31,7 @@ def location_of(folder: Path) -> str:
     return str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
 
 
-def adopt(database: Path) -> None:
+def prepare_database(database: Path) -> None:
     """Set the journal mode of a new database, and let experiment 0 keep its artifacts beside the database.
 
     A bare ``mlflow ui`` creates experiment 0 with a location that only its server can write, which the first run that

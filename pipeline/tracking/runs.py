@@ -76,7 +76,7 @@ class Dataset(NamedTuple):
     role: str
 
 
-def rounded(value: float) -> float:
+def round_metric(value: float) -> float:
     """Round to six significant digits, since the UI shows all digits; whole numbers (MACs, parameters) stay exact."""
     return float(value) if float(value).is_integer() else float(f"{value:.6g}")
 
@@ -183,7 +183,7 @@ class TrackedRun:
             if self._is_resumed and key not in self._steps:
                 self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
             if step not in self._steps.get(key, ()):
-                metrics.append(Metric(key, rounded(value), now, step))
+                metrics.append(Metric(key, round_metric(value), now, step))
         self.client.log_batch(self.id, metrics=metrics)
 
     @records
@@ -208,9 +208,9 @@ class TrackedRun:
         before = self.client.get_run(self.id).data.metrics if self._is_resumed and model_id is None else {}
         now, metrics = int(1000 * time.time()), []
         for key, value in values.items():
-            if before.get(key) != rounded(value):
+            if before.get(key) != round_metric(value):
                 measured_on = data[:2] if (data := datasets.get(key)) else ()
-                metrics.append(Metric(key, rounded(value), now, 0, model_id, *measured_on))
+                metrics.append(Metric(key, round_metric(value), now, 0, model_id, *measured_on))
         self.client.log_batch(self.id, metrics=metrics)
 
     @records

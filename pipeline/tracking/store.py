@@ -30,7 +30,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.files import ROOT, create_database, file_lock
 from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.relocation import LOCK_SECONDS, adopt, local_path, location_of, old_folder
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def _setup(uri: str, *experiment: str | None) -> Store:
         with file_lock(database.parent / ".setup.lock", LOCK_SECONDS):
             _probe(uri)
             if MlflowClient().get_experiment("0").name == "Default":  # MLflow has just created it
-                adopt(database)
+                prepare_database(database)
                 is_taken = MlflowClient().get_experiment_by_name(EXPERIMENT)  # by a push to this new checkout
                 MlflowClient().rename_experiment("0", "unused" if is_taken else EXPERIMENT)
             elif moved := moved_from(database):

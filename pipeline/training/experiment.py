@@ -180,7 +180,7 @@ class Experiment(Callback):
             fit(self.training, self)
         except (KeyboardInterrupt, SystemExit):
             if self.training.is_whole:
-                self.keep(self.training)
+                self.save_checkpoints(self.training)
             raise
         return self._evaluate()
 
@@ -201,11 +201,11 @@ class Experiment(Callback):
         if self.checkpoint_dir is not None and time.monotonic() - self.saved_at >= SAVE_SECONDS:
             training.checked_losses(1)  # a diverged training must not replace the checkpoint
             self.before_checkpoint(training)
-            self.keep(training)
+            self.save_checkpoints(training)
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
         self.before_checkpoint(training)
-        self.keep(training)
+        self.save_checkpoints(training)
         for callback in self.callbacks:
             callback.on_epoch(training, point)
 
@@ -213,7 +213,7 @@ class Experiment(Callback):
         for callback in self.callbacks:
             callback.before_checkpoint(training)
 
-    def keep(self, training: Training) -> None:
+    def save_checkpoints(self, training: Training) -> None:
         """Copy the weights if the last epoch is the best, and write the checkpoints. Idempotent."""
         is_best = training.partial_epoch is None and bool(training.history) and training.best is training.history[-1]
         if is_best:

@@ -25,7 +25,7 @@ from models.optimizers import OPTIMIZERS, check_state
 from models.recurrent import State, parts_of, state_of
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
-from pipeline.support.records import Count, ListOf, Natural, Number, Text, maybe, record
+from pipeline.support.records import Count, ListOf, Natural, Number, String, maybe, record
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import StreamData, WindowData, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
@@ -67,12 +67,12 @@ class EpochPoint:
 STATE = record(  # of the facts of ``Training.state_dict``
     step=Natural,
     epochs=Count,
-    precision=Text,
+    precision=String,
     train_seconds=Number,
     train_chars=Natural,
     history=ListOf[record(**get_type_hints(EpochPoint) | {"train_perplexity_first_half": maybe(float)})],
     best_epoch=maybe(Count),
-    stopped=Text,
+    stopped=String,
     under_way=maybe(record(sizes=list[Count])),
 )
 

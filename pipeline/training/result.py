@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple, NotRequired, get_type_hints
 
 from typing_extensions import TypedDict
 
-from pipeline.support.records import Count, Number, Positive, Text
+from pipeline.support.records import Count, Number, Positive, String
 
 
 class Figure(NamedTuple):
@@ -30,11 +30,11 @@ class TrainingResult(TypedDict):
     single_ngram_test_perplexity: Annotated[Positive, Figure("result")]
     mixture_val_perplexity: Annotated[Positive, Figure("result")]
     mixture_test_perplexity: Annotated[Positive, Figure("result", "test perplexity with n-gram")]
-    mixture_kind: Annotated[Text, Figure()]
+    mixture_kind: Annotated[String, Figure()]
     mixture_weight: Annotated[Number, Figure()]
     best_epoch: Annotated[Count, Figure("result", "best epoch")]
     epochs: Annotated[Count, Figure()]
-    stopped: Annotated[Text, Figure()]
+    stopped: Annotated[String, Figure()]
     train_seconds: Annotated[Number, Figure("speed", "seconds of training")]
     chars_per_second: Annotated[Number, Figure("speed", "characters per second")]
     parameters: Annotated[Count, Figure("size", "parameters")]
@@ -42,12 +42,12 @@ class TrainingResult(TypedDict):
     shipped_bytes: Annotated[NotRequired[Count], Figure("size", "bytes to ship")]
     macs_per_char: Annotated[Count, Figure("size", "MACs per character")]
     trained_parameters: Annotated[NotRequired[Count | None], Figure("size")]
-    precision: Annotated[NotRequired[Text | None], Figure()]
-    device: Annotated[Text, Figure()]
-    checkpoint: Text | None
+    precision: Annotated[NotRequired[String | None], Figure()]
+    device: Annotated[String, Figure()]
+    checkpoint: String | None
     val_perplexities: list[Positive]
-    texts: list[Text]
-    last_texts: NotRequired[dict[str, Text] | None]
+    texts: list[String]
+    last_texts: NotRequired[dict[str, String] | None]
     val_perplexity_windowed: NotRequired[Positive | None]
     on_top_of_order: NotRequired[Count]
 

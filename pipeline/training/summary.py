@@ -29,7 +29,7 @@ def ngram_name(result: Mapping[str, Any]) -> str:
     return ngram_label(result["ngram_order"], result["single_ngram_order"])
 
 
-def baselines(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
+def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
     """Rows with the baselines' sizes and perplexities, and a sentence on the n-grams to compare with."""
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
@@ -48,7 +48,7 @@ def _shown(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
 
 def baseline_table(result: Mapping[str, Any]) -> str:
     """The baselines as a Markdown table, and the sentence."""
-    rows, best = baselines(result)
+    rows, best = baseline_rows(result)
     return f"{markdown_table(BASELINE_HEADS, rows)}\n\n{best}"
 
 
@@ -59,7 +59,7 @@ def fitted_on(sample: int, characters: int) -> str:
     return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
 
 
-def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def comparison_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows for the n-grams, the network and both mixed: label, validation and test perplexity, bits per character."""
     on_top = " on top of n-grams" if "on_top_of_order" in result else ""
     labels = {
@@ -86,7 +86,7 @@ def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]
 def comparison_table(result: Mapping[str, Any]) -> str:
     """The n-grams, the network and both mixed as a Markdown table, and the best epoch."""
     heads = ("", "validation perplexity", "test perplexity", "test bits per character")
-    return f"{markdown_table(heads, compared(result))}\n\n{best_epoch(result)}."
+    return f"{markdown_table(heads, comparison_rows(result))}\n\n{best_epoch(result)}."
 
 
 def best_epoch(result: Mapping[str, Any]) -> str:

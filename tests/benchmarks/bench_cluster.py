@@ -75,8 +75,8 @@ def made_up(model: Any, train: Any, run_id: str) -> dict[str, Any]:
 def mlflow_server(folder: Path) -> Iterator[None]:
     """MLflow's server of a cluster, in use by this process."""
     port = free_port()
-    environment = {**os.environ, **server.environment(f"sqlite:///{folder}/mlflow.db")}
-    command = server.command("server", HOST, port, 2, "--artifacts-destination", str(folder / "artifacts"))
+    environment = {**os.environ, **server.server_environment(f"sqlite:///{folder}/mlflow.db")}
+    command = server.server_command("server", HOST, port, 2, "--artifacts-destination", str(folder / "artifacts"))
     process = subprocess.Popen(command, env=environment, cwd=folder)
     os.environ["MLFLOW_TRACKING_URI"] = address = f"http://{HOST}:{port}"
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import ReproduceConfig
 from pipeline.report.record import _configuration, by_key, command_of, text_of
-from pipeline.report.table import configurations_of, report_rows
+from pipeline.report.table import configs_of_row, report_rows
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import FIRST_HALF_CURVE, POOLED_CURVES, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 from tests.made_up import made_up_training
@@ -20,7 +20,7 @@ ROW = report_rows()[0]
 
 def recorded(role: str, first_half: Sequence[float] = (), **result: Any) -> RecordedTraining:
     """A training of the table's first row, after two epochs."""
-    model, train = configurations_of(ROW, 0, role, train_chars=10)
+    model, train = configs_of_row(ROW, 0, role, train_chars=10)
     curves = {key: {1: 9.0, 2: 8.0} for key in [*TRAIN_CURVE, VAL_CURVE, *POOLED_CURVES.values(), SECONDS_CURVE]}
     return made_up_training(
         role,

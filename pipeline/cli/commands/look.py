@@ -149,7 +149,7 @@ def ui(what: str, port: int, no_open: bool) -> None:
     from pipeline.cli import ui as server
 
     signals.disable_deadline()  # the server has its own
-    sys.exit(server.serve(port, what, not no_open and server.has_browser(), lambda line: click.echo(line, err=True)))
+    sys.exit(server.serve_ui(port, what, not no_open and server.has_browser(), lambda line: click.echo(line, err=True)))
 
 
 @click.command(cls=LabCommand)

@@ -45,7 +45,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     config = SearchConfig(**options)
     make_pool = pool_on(cluster, corpus_config, config.workers)
     from pipeline.search import summary as search_summary
-    from pipeline.search.study.protocol import training_of
+    from pipeline.search.study.protocol import describe_training
     from pipeline.stages import search
     from pipeline.tracking.ui import links
 
@@ -53,8 +53,8 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     done = search.search(config, corpus_config, quick, say, make_pool)
     name = f"study {done.config.study_name} on {done.result['corpus']}"
     if quick:
-        name = f"{name}: a first look at small models, trained for {training_of(done.config)}"
-    link = links.shown("front", links.link_to_search(done.run_id))
+        name = f"{name}: a first look at small models, trained for {describe_training(done.config)}"
+    link = links.link_line("front", links.link_to_search(done.run_id))
     show(done.result, as_json, search_summary.search_table(name, done, next_commands(done, chosen, quick), link))
 
 
@@ -109,7 +109,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
 
     resumed_by("answer", chosen)
     done = answer.answer(config, corpus_config, say)
-    link = links.shown("run", links.link_to_run(done.run_id))
+    link = links.link_line("run", links.link_to_run(done.run_id))
     show(done.result, as_json, answer_table(done.findings, done.sentences, link))
 
 
@@ -168,6 +168,6 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     from pipeline.tracking.ui import links
 
     page = str(done.folder / "report.html")
-    link = links.shown("run", links.link_to_run(done.reproduction.run_id))
+    link = links.link_line("run", links.link_to_run(done.reproduction.run_id))
     table = reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
     show(done.result, as_json, table)

@@ -52,7 +52,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     done = main.pipeline(corpus, corpus_config, model_config, train_config, force, context)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id = done.result["trained_run"]
-    further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
+    further = f"text    {sample_command(run_id)}\n{links.link_line('curves', links.link_to_curves(run_id))}"
     show(done.result, as_json, printed.pipeline_text(model_config.shape, seconds, done.result, further))
 
 
@@ -143,7 +143,7 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
         text = (
             f"{printed.training_text(result)}\n\n"
             f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
-            f"{links.shown('curves', links.link_to_curves(run_id))}"
+            f"{links.link_line('curves', links.link_to_curves(run_id))}"
         )
     show(result, as_json, text)
 

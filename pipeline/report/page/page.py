@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.page import sentences, tables
-from pipeline.report.page.pictures import answer_picture, explorer
+from pipeline.report.page.pictures import overview_picture, report_explorer
 from pipeline.report.reproduction import Reproduction, d2l_trainings
 from pipeline.report.statements.bounds import IN_WORDS
 from pipeline.report.statements.evidence import ON_THE_BOUND
@@ -39,9 +39,9 @@ def pages(
     checks: Sequence[Check],
 ) -> dict[str, str]:
     """Render the whole report as files, by path; sections without content are left out."""
-    answer = answer_picture(reproduction)
+    answer = overview_picture(reproduction)
     overview = tables.overview_table(reproduction, verdicts)
-    texts = [tables.baseline_table(reproduction.text), tables.texts_table(reproduction)]
+    texts = [tables.ngram_table(reproduction.text), tables.texts_table(reproduction)]
     on_the_bound = sum(ON_THE_BOUND in each.because for each in verdicts)
     tolerances = "Every tolerance by which statements are judged:"
     bounds: list[Block] = [Paragraph(tolerances), Bullets(IN_WORDS), Paragraph(BOUNDS.format(on_the_bound))]
@@ -54,7 +54,7 @@ def pages(
     last = [*_reproducibility(reproduction, verdicts, checks)]
     page = doc.Page(
         title=f"{sentences.warning(reproduction)} {TITLE}".strip(),
-        lead=[*map(Paragraph, sentences.answer(reproduction, verdicts))],
+        lead=[*map(Paragraph, sentences.answer_sentences(reproduction, verdicts))],
         chart=answer,
         sections=[
             Section("What was reproduced", [Paragraph(ABOUT), overview], "reproduced"),
@@ -95,7 +95,7 @@ def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:
 
 
 def _configurations(reproduction: Reproduction) -> Iterator[Block]:
-    if charts := explorer(reproduction):
+    if charts := report_explorer(reproduction):
         yield charts
     yield Heading("Perplexities")
     yield tables.perplexity_table(reproduction)

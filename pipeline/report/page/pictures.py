@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
-from pipeline.support.drawing import Shape
+from pipeline.support.drawing import Marker
 from pipeline.support.page import charts
 from pipeline.support.page.charts import Row, Series
 from pipeline.support.page.document import Drawing, Explorer, Span
@@ -23,7 +23,7 @@ CAPTION = (
 )
 
 
-def explorer(reproduction: Reproduction) -> Explorer | None:
+def report_explorer(reproduction: Reproduction) -> Explorer | None:
     """Draw the explorer; None without any training."""
     series = []
     for each in reproduction.configurations:
@@ -49,11 +49,11 @@ def explorer(reproduction: Reproduction) -> Explorer | None:
     return charts.explorer(series, levels, CAPTION) if series else None
 
 
-def answer_picture(reproduction: Reproduction) -> Drawing:
+def overview_picture(reproduction: Reproduction) -> Drawing:
     """Draw a row for each configuration: the reported perplexity, and where training and validation end."""
     rows = []
     for each in reproduction.configurations:
-        marks: list[tuple[Shape, str, float]] = []
+        marks: list[tuple[Marker, str, float]] = []
         if each.whole:
             marks += [("circle", style, each.last(style)) for style in ENDS]
         marks.append(("cross", "cross", each.reported.perplexity_end))

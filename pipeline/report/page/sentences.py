@@ -40,7 +40,7 @@ def warning(reproduction: Reproduction) -> str:
     return f"A quick check of {span(planned)} epochs: no reproduction." if reproduction.quick else ""
 
 
-def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
+def answer_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """What is decided how, by what decides it, then the furthest level, and n-grams."""
     sentences = verdicts_counted(verdicts)
     whole = [each for each in reproduction.configurations if each.whole]

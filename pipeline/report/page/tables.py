@@ -13,7 +13,7 @@ from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
 from pipeline.report.statements.verdicts import WORDS, Verdict, Word
 from pipeline.support.page import document as doc
-from pipeline.support.page.document import Cell, Span, Table
+from pipeline.support.page.document import Span, Table, TableCell
 from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 
@@ -27,8 +27,8 @@ def chip(word: Word, shown: str = "", href: str = "") -> Span:
     return Span(f"{SIGNS[word]} {shown or word}", f"chip {STYLES[word]}", href)
 
 
-def _head(configuration: Configuration) -> Cell:
-    return Cell(configuration.id, [f"Fig. {', '.join(configuration.reported.figures)}"])
+def _head(configuration: Configuration) -> TableCell:
+    return TableCell(configuration.id, [f"Fig. {', '.join(configuration.reported.figures)}"])
 
 
 def _number(value: float | None, form: str = "g") -> str:
@@ -46,9 +46,9 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
     """Starts, levels, texts and print-outs as reported and as reproduced, one row per configuration."""
     judged = {(v.statement.kind, v.statement.configurations[:1]): v for v in verdicts}
 
-    def verdict(kind: str, configuration: Configuration) -> Cell:
+    def verdict(kind: str, configuration: Configuration) -> TableCell:
         found = judged.get((kind, (configuration.id,)))
-        return Cell(chip(found.word, href=f"#statement-{found.statement.id}")) if found else Cell()
+        return TableCell(chip(found.word, href=f"#statement-{found.statement.id}")) if found else TableCell()
 
     rows = []
     for each in reproduction.configurations:
@@ -93,9 +93,13 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         if statement.reasons:
             links = [part for each in statement.reasons for part in (", ", Span(each, href=f"#statement-{each}"))]
             why.append(["Reasons given: ", *links[1:]])
-        because = Cell(verdict.because, why)
+        because = TableCell(verdict.because, why)
         rows.append(
-            (Cell(statement.statement, [[figures, id]]), Cell(chip(verdict.word), [*filter(None, how)]), because)
+            (
+                TableCell(statement.statement, [[figures, id]]),
+                TableCell(chip(verdict.word), [*filter(None, how)]),
+                because,
+            )
         )
     anchors = [f"statement-{verdict.statement.id}" for verdict in verdicts]
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
@@ -121,11 +125,11 @@ def perplexity_table(reproduction: Reproduction) -> Table:
         degrees.add(spread.degrees_of_freedom)
         for row, group in zip(rows, found, strict=True):
             if not group:
-                row.append(Cell())
+                row.append(TableCell())
                 continue
             mean = estimate(group, spread=spread)
             interval = [f"{rounded(mean.ends[0])} to {rounded(mean.ends[1])}"] if mean.ends else []
-            row.append(Cell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
+            row.append(TableCell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
     freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
     return Table(
         "Perplexity per character: mean over seeds and its 95 % interval, from the spread over seeds pooled over a "
@@ -143,22 +147,24 @@ def perplexity_table(reproduction: Reproduction) -> Table:
     )
 
 
-def _runs(configuration: Configuration) -> Cell:
+def _runs(configuration: Configuration) -> TableCell:
     """The numbers of seeds and epochs, and what is missing."""
     runs, progress = configuration.whole, configuration.progress
     if not runs:
-        return Cell(progress, style="missing")
+        return TableCell(progress, style="missing")
     epochs = f"{span([run.epochs for run in runs])} epochs, best at {span(sorted({run.best_epoch for run in runs}))}"
     others = sorted({run.precision for run in runs} - {"fp32"})
-    return Cell(counted(len(runs), "seed"), [", ".join([progress or epochs, *others])], "missing" if progress else "")
+    return TableCell(
+        counted(len(runs), "seed"), [", ".join([progress or epochs, *others])], "missing" if progress else ""
+    )
 
 
 def cost_table(reproduction: Reproduction) -> Table:
     """Training time, parameters and MACs as reported and as measured, one row per configuration."""
 
-    def printed(right: int, words: str, agrees: bool | None) -> Cell:
+    def printed(right: int, words: str, agrees: bool | None) -> TableCell:
         notes = {None: [], True: ["✓ as printed"], False: [f"✗ not {words}"]}
-        return Cell(f"{right:,}", notes[agrees], "strong" if agrees is False else "")
+        return TableCell(f"{right:,}", notes[agrees], "strong" if agrees is False else "")
 
     rows = []
     for each in reproduction.configurations:
@@ -177,8 +183,8 @@ def cost_table(reproduction: Reproduction) -> Table:
                 _number(fmean(run.train_seconds / run.epochs for run in runs) if runs else None, ".3g"),
                 printed(size.report_parameters, parameters, same_parameters),
                 printed(size.report_macs, macs, same_macs),
-                Cell(f"{size.parameters:,}", [f"{number:,} trained" for number in sorted(filter(None, trained))]),
-                Cell(f"{size.macs_per_char:,}", [f"{100 * head_share:.0f} % output layer"]),
+                TableCell(f"{size.parameters:,}", [f"{number:,} trained" for number in sorted(filter(None, trained))]),
+                TableCell(f"{size.macs_per_char:,}", [f"{100 * head_share:.0f} % output layer"]),
             )
         )  # fmt: skip
     seconds_of, macs_of = ("transcript", "prose", "ours", "ours, an epoch"), f"MACs of {REPORT_CHARS:,} characters"
@@ -191,7 +197,7 @@ def cost_table(reproduction: Reproduction) -> Table:
     )
 
 
-def baseline_table(text: TextFacts) -> Table:
+def ngram_table(text: TextFacts) -> Table:
     """Perplexities of the n-gram baselines, by order."""
     rows = [
         (
@@ -215,10 +221,10 @@ def baseline_table(text: TextFacts) -> Table:
 def texts_table(reproduction: Reproduction) -> Table:
     """Generated texts by prompt, the reported ones above ours, under the book's."""
     places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first of each prompt
-    rows: list[list[Cell | str]] = [["the book", ""]]
+    rows: list[list[TableCell | str]] = [["the book", ""]]
     for prompt in REPORT_PROMPTS:
         where = f"{places[prompt].split} text, character {places[prompt].position:,}"
-        rows[0].append(Cell(_sample(prompt + places[prompt].continuation), [where]))
+        rows[0].append(TableCell(_sample(prompt + places[prompt].continuation), [where]))
     for each in reproduction.configurations:
         run, equal = best_match(each)
         for head, source, texts in (
@@ -226,7 +232,9 @@ def texts_table(reproduction: Reproduction) -> Table:
             ("", f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
         ):
             cells = [
-                Cell(_sample(texts[prompt]), style="equal" if prompt in equal else "") if prompt in texts else Cell()
+                TableCell(_sample(texts[prompt]), style="equal" if prompt in equal else "")
+                if prompt in texts
+                else TableCell()
                 for prompt in REPORT_PROMPTS
             ]
             rows.append([head, source, *cells])

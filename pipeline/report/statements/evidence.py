@@ -130,7 +130,7 @@ Combine = Callable[[Sequence[Word]], Word]  # of the comparisons with all others
 # --- the evidence ----------------------------------------------------------------------------------------------------
 
 
-Key = tuple[str, str, str]  # two configurations in alphabetical order, name of the measure
+ComparisonKey = tuple[str, str, str]  # two configurations in alphabetical order, name of the measure
 
 
 class Evidence:
@@ -150,8 +150,8 @@ class Evidence:
         self.statements = {statement.id: statement for statement in statements}
         self._evaluate = evaluate
         self._verdicts: dict[str, Verdict] = {}
-        self._asked: dict[Key, float | None] = {}
-        self._adjusted: dict[Key, float] = {}
+        self._asked: dict[ComparisonKey, float | None] = {}
+        self._adjusted: dict[ComparisonKey, float] = {}
         self._spreads: dict[str, Spread] = {}  # by the name of a measure
 
     def corrected(self) -> "Evidence":
@@ -210,7 +210,7 @@ class Evidence:
                 return f"{id} is not trained to the end: {epochs} of {protocol_epochs(self.row(id))} epochs."
         return ""
 
-    def lacking(self, statement: Statement, *ids: str) -> Verdict:
+    def without_training(self, statement: Statement, *ids: str) -> Verdict:
         """The open verdict on a statement about configurations that lack a complete training, or its texts."""
         needs = [id for id in ids if not self.trainings(id)] or ids
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
@@ -276,7 +276,7 @@ class Evidence:
         """The part of a statement that its first configuration (or that of ``ids``) differs so from the others."""
         first, *others = ids or statement.configurations
         if lacking := [id for id in (first, *others) if not self.values(id, measure)]:
-            verdict = self.lacking(statement, *lacking)
+            verdict = self.without_training(statement, *lacking)
             return Part(name, OPEN, verdict.because, (verdict.part,))
         known = [self.compare(first, id, measure) for id in others]
         because = f"{measure.name[0].upper()}{measure.name[1:]} {'; '.join(map(str, known))}."

@@ -113,7 +113,7 @@ def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
     of_theirs, of_theirs_shown = _measured(statement.relation, evidence.row(id).samples, evidence)
     beside = f"The report's own transcript: {of_theirs_shown}."
     if holds is None:
-        verdict = evidence.lacking(statement, id)
+        verdict = evidence.without_training(statement, id)
         return replace(verdict, because=f"{verdict.because} {beside}")
     seeds = counted(sum(bool(run.texts) for run in evidence.trainings(id)), "seed")
     because = f'Our texts: {shown} ({seeds}), such as "{ours[0][1].rstrip()}". {beside}'
@@ -158,7 +158,7 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     id = statement.configurations[0]
     theirs, runs = evidence.row(id).samples, [run for run in evidence.trainings(id) if run.texts]
     if not runs:
-        return evidence.lacking(statement, id)
+        return evidence.without_training(statement, id)
     equal = {run.seed: equal_prompts(run.texts, theirs) for run in runs}
     counts = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
     because = f"Equal, letter for letter, are {listed(counts)}."
@@ -178,7 +178,7 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
         return _same(statement, evidence)
     texts = {id: our_texts(id, evidence) for id in statement.configurations}
     if not all(texts.values()):
-        return evidence.lacking(statement, *texts)
+        return evidence.without_training(statement, *texts)
     if statement.relation == "closest":
         edits = {id: edits_to_book(each, facts) for id, each in texts.items()}
         shown = listed([f"{number:.2f} ({id})" for id, number in edits.items()])

@@ -66,7 +66,7 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
     parts = []
     for name, measure in curves_of(statement, STARTS if statement.kind == "start" else ENDS).items():
         if not evidence.values(id, measure):
-            return evidence.lacking(statement, id)
+            return evidence.without_training(statement, id)
         mean = evidence.mean(id, measure)
         shown = f"{measure.name} is {with_interval(mean, low, high)} over {evidence.seeds(id, measure)}"
         parts.append(Part(f"{name} only", holds_if(low <= mean.mean < high), shown))
@@ -111,7 +111,7 @@ def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge a gap by its relation: its size early, at any time or at the last epoch, or its course."""
     id, relation = statement.configurations[0], statement.relation
     if not (gaps := mean_gaps(id, evidence)):
-        return evidence.lacking(statement, id)
+        return evidence.without_training(statement, id)
     early = max(1, round(bounds.EARLY_SHARE * len(gaps)))
     if relation == "overfitting":
         return _overfitting(statement, evidence, early)
@@ -192,7 +192,7 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
     """
     id, epoch = statement.configurations[0], int(statement.value)
     if not (gaps := mean_gaps(id, evidence)):
-        return evidence.lacking(statement, id)
+        return evidence.without_training(statement, id)
     visible, slight = bounds.VISIBLE_GAP, bounds.CONSIDERABLE_GAP
     measure = Measure(f"epoch of a gap of {visible:g}", lambda run: onset(run, visible), logarithmic=False)
     mean, tolerance = evidence.mean(id, measure), max(bounds.ONSET_EPOCHS, bounds.ONSET_SHARE * epoch)

@@ -49,13 +49,13 @@ class Candidates:
     points: Array  # (N, parameters), Optuna's internal values
     price: Array  # (N,)
 
-    def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
         """Select candidates by boolean mask or index array."""
         return Candidates(self.points[chosen], self.price[chosen])
 
     def without(self, taken: set[tuple[float, ...]]) -> "Candidates":
         """Leave out some points."""
-        return self.keep(np.array([tuple(point) not in taken for point in self.points], dtype=bool))
+        return self.select(np.array([tuple(point) not in taken for point in self.points], dtype=bool))
 
     def join(self, other: "Candidates") -> "Candidates":
         """Concatenate with other candidates."""
@@ -302,7 +302,7 @@ class _Proposal:
                 near = self._within_budget(self._near(centres, width, self.fixed, self.generator)).without(taken)
                 candidates = candidates.join(near)
                 scores = np.concatenate([scores, acquisition.quick(self._inputs(near), near.price)])
-        candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
+        candidates = candidates.select(np.argsort(-scores, kind="stable")[:SHORTLIST])
         return candidates.points[np.argmax(acquisition.thorough(self._inputs(candidates), candidates.price))], "model"
 
     def _history(self, trials: Sequence[FrozenTrial]) -> History:
@@ -350,7 +350,7 @@ class _Proposal:
 
     def _within_budget(self, candidates: Candidates) -> Candidates:
         limit = self.sampler._max_cost
-        return candidates if limit is None else candidates.keep(self.known_sign * candidates.price <= limit)
+        return candidates if limit is None else candidates.select(self.known_sign * candidates.price <= limit)
 
     def _candidates(self) -> tuple[Candidates, Candidates]:
         """All candidates of the space, and those within the budget. Raises ValueError if there are none of these."""

@@ -6,7 +6,7 @@ import optuna
 
 from pipeline.config import COSTS, SearchConfig
 from pipeline.search.study import attributes
-from pipeline.search.study.protocol import objectives, training_of
+from pipeline.search.study.protocol import describe_training, objectives
 from pipeline.search.study.space import Space
 from pipeline.support.markdown import plain
 from pipeline.support.wording import counted
@@ -37,7 +37,7 @@ def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, l
         f"{outcome}\n\n### The search\n\n"
         f"- **text**: {plain(text)}\n"
         f"- **space**: {plain(space.as_line())}{budget}\n"
-        f"- **a trial**: one training, {training_of(config)}, seed {config.seed}\n"
+        f"- **a trial**: one training, {describe_training(config)}, seed {config.seed}\n"
         f"- **sampler**: {config.sampler}; after the last trial, every pick is trained until it has "
         f"{counted(config.confirm_seeds, 'seed')}\n"
         f"- **{perplexity}** (minimised): the effective number of characters the model chooses between at each "

@@ -92,7 +92,11 @@ def open_study(
             return study
         # new, or its creator was killed: the protocol is therefore set last
         study.set_metric_names(objectives(config))
-        for name, value in {"text": corpus.label, "space": space.as_line(), "training": training_of(config)}.items():
+        for name, value in {
+            "text": corpus.label,
+            "space": space.as_line(),
+            "training": describe_training(config),
+        }.items():
             study.set_user_attr(name, value)
         attributes.set_of_study(study, attributes.FORMAT, attributes.STUDY_FORMAT)
         attributes.set_of_study(study, attributes.IDENTITY, uuid4().hex)
@@ -154,7 +158,7 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, find_r
             )
 
 
-def training_of(config: SearchConfig) -> str:
+def describe_training(config: SearchConfig) -> str:
     """Describe how each trial is trained, such as "20 epochs of preset stream"."""
     epochs = f"{config.epochs} epochs" if config.epochs else "the whole budget"
     limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""

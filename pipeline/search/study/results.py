@@ -15,7 +15,7 @@ from pipeline.search.front import Candidate, Trial
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import objectives
 from pipeline.search.study.samplers import is_over_budget
-from pipeline.search.study.space import PARAMETERS, Space, shape_of
+from pipeline.search.study.space import PARAMETERS, Space, model_of
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Results:
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if cost not in trial.user_attrs:  # failed by hand
                 continue
-            model = shape_of(trial.params, self.space)
+            model = model_of(trial.params, self.space)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
             plotted.append(Trial(model.cell, trial.user_attrs[cost], value, model.on_top_of == "ngram"))
         return plotted
@@ -91,7 +91,7 @@ class Results:
             first, runs = trials[0], list(self.runs_by_seed(trials).values())
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
-            model = shape_of(first.params, self.space)
+            model = model_of(first.params, self.space)
             candidates.append(
                 Candidate(
                     name=_name(model.shape, first.params),

@@ -69,7 +69,7 @@ def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
     return ({**space.fixed, **points.external(point)} for point in points.enumerate())
 
 
-def draw(space: Space, random: Random) -> dict[str, Any]:
+def draw_configuration(space: Space, random: Random) -> dict[str, Any]:
     """Draw a configuration from the distribution of RandomSampler: log-uniform in hidden size and learning rate."""
     if not space.searched:
         return space.fixed

@@ -113,7 +113,7 @@ class Space:
         return "; ".join(f"{name} {text}" for name, text in self.as_texts().items())
 
 
-def shape_of(parameters: Mapping[str, Any], space: Space) -> ModelConfig:
+def model_of(parameters: Mapping[str, Any], space: Space) -> ModelConfig:
     """A model of a trial's shape, on which alone its costs depend."""
     values = {**space.fixed, **parameters}
     return ModelConfig(**{name: values[name] for name in ("cell", "num_layers", "hidden_size", "on_top_of")})

@@ -1,6 +1,6 @@
 """Ask an Optuna study for the trials of a search and tell it their results: perplexity and log10 of the cost.
 
-Optuna's storage is the record of the trials. ``Search`` proposes trainings and records their outcomes; it does not
+Optuna's storage is the record of the trials. ``SearchStudy`` proposes trainings and records their outcomes; it does not
 depend on which process trains, or where its run is recorded. ``results`` reads the study.
 
 A trial that was not told, because its command was stopped or killed, becomes WAITING again: Optuna then hands out the
@@ -27,8 +27,14 @@ from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
-from pipeline.search.study.samplers import OVER_BUDGET, build_sampler, configurations, draw, is_over_budget
-from pipeline.search.study.space import Space, shape_of
+from pipeline.search.study.samplers import (
+    OVER_BUDGET,
+    build_sampler,
+    configurations,
+    draw_configuration,
+    is_over_budget,
+)
+from pipeline.search.study.space import Space, model_of
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.workers import LOSSES_ALLOWED, Loss, LossCause, Outcome
 from pipeline.text.corpus import Corpus
@@ -51,7 +57,7 @@ class Proposal(NamedTuple):
     train: TrainConfig
 
 
-class Search:
+class SearchStudy:
     """An open study: proposes trainings and records their outcomes."""
 
     def __init__(self, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig) -> None:
@@ -113,7 +119,7 @@ class Search:
 
     def sizes(self, parameters: Mapping[str, Any]) -> dict[str, int]:
         """The exact SIZES of a configuration, computed without training."""
-        model = shape_of(parameters, self.space)
+        model = model_of(parameters, self.space)
         size, numbers = closed_form(model, self.vocab_size), self.ngram_numbers if model.on_top_of == "ngram" else 0
         sizes = {"macs_per_char": size.macs_per_char, "parameters": size.parameters}
         return {**sizes, "stored_numbers": size.parameters + numbers}
@@ -137,7 +143,7 @@ class Search:
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
-    def next_task(self, running: int) -> Proposal | None:
+    def ask(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
 
         The first trial of a study has the preset's own shape, if it is in the space; trials in line come before others.
@@ -158,7 +164,7 @@ class Search:
                 trial = self.study.ask({**self.space.searched})
             parameters = {**self.space.fixed, **trial.params}
             costs = costs_of(self.sizes(parameters))
-            trial.set_user_attr(attributes.MODEL, shape_of(parameters, self.space).shape)
+            trial.set_user_attr(attributes.MODEL, model_of(parameters, self.space).shape)
             trial.set_user_attr(attributes.SEED, self.config.seed)
             for name, cost in costs.items():
                 trial.set_user_attr(name, cost)
@@ -183,7 +189,7 @@ class Search:
             return {}
         return {name: value for name, value in shape.items() if name in self.space.searched}
 
-    def lacking_runs(self, members: Iterable[Candidate]) -> list[Proposal]:
+    def missing_confirmations(self, members: Iterable[Candidate]) -> list[Proposal]:
         """The trainings that candidates lack to have --confirm-seeds runs, those of the most MACs first.
 
         Their seeds are the unused ones that follow the seed of the first trial.
@@ -214,7 +220,9 @@ class Search:
 
         listed = self.space.grid() if self.config.sampler == "grid" else configurations(self.space)
         if listed is None:
-            chosen = next(filter(is_new, (draw(self.space, random) for _ in range(RANDOM_ATTEMPTS))), None)
+            chosen = next(
+                filter(is_new, (draw_configuration(self.space, random) for _ in range(RANDOM_ATTEMPTS))), None
+            )
         else:
             untried = [parameters for parameters in listed if is_new(parameters)]
             chosen = random.choice(untried) if untried else None
@@ -232,7 +240,7 @@ class Search:
 
     # --- tell --------------------------------------------------------------------------------------------------------
 
-    def take(self, number: int, outcome: Outcome) -> None:
+    def tell(self, number: int, outcome: Outcome) -> None:
         """Record the outcome of a trial.
 
         A divergence, a lack of memory or a final loss fails the trial; any other exception is raised. Raises TmlmError
@@ -260,7 +268,7 @@ class Search:
                 "to try other configurations, or search another space under another --study-name"
             )
 
-    def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
+    def tell_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
         """Record the outcome of another seed of a trial's configuration; raise exceptions other than divergence.
 
         A lost confirmation and one that ran out of memory are left to the next command.
@@ -300,7 +308,7 @@ class Search:
         attributes.set_of_trial(self.study, number, attributes.LOSSES, losses)
         return bool(losses[cause] <= LOSSES_ALLOWED[cause])
 
-    def put_back(self, cause: LossCause = "stopped") -> list[int]:
+    def requeue_running(self, cause: LossCause = "stopped") -> list[int]:
         """Put the running trials, which no process trains any more, in line again; returns their numbers.
 
         ``cause`` is why they were lost: "shared" if their command was killed. One that was lost too often, or was put

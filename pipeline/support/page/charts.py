@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import floor, log
 from statistics import fmean
 
-from pipeline.support.drawing import CELL_MARKS, LabelPlaces, Shape, cell_style, drawable, log_ticks, si
+from pipeline.support.drawing import CELL_MARKS, LabelPlaces, Marker, cell_style, drawable, log_ticks, si
 from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.page.rendering import shared
 from pipeline.support.pareto import front_mask
@@ -68,7 +68,7 @@ def path(points: Sequence[Point], style: str = "", title: str = "") -> str:
     return f'<path class="{style}" d="M{places}">{said}</path>' if points else ""
 
 
-def mark(shape: Shape, x: float, y: float, style: str = "mark") -> str:
+def mark(shape: Marker, x: float, y: float, style: str = "mark") -> str:
     if shape == "circle":
         return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
     moves = {
@@ -142,7 +142,7 @@ class Row:
     """A row of marks (shape, style, value) on a common axis; ``ticks`` are short vertical lines (style, value)."""
 
     label: str
-    marks: Sequence[tuple[Shape, str, float]] = ()
+    marks: Sequence[tuple[Marker, str, float]] = ()
     ticks: Sequence[tuple[str, float]] = ()
     note: str = ""
 

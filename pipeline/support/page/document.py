@@ -54,7 +54,7 @@ class Commands:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A table cell with smaller notes below its text."""
 
     text: Text = NOTHING
@@ -71,7 +71,7 @@ class Table:
 
     caption: str
     heads: Sequence[str]
-    rows: Sequence[Sequence[Cell | str]]
+    rows: Sequence[Sequence[TableCell | str]]
     groups: Sequence[tuple[str, int]] = ()
     style: str = "numbers"
     anchors: Sequence[str] = ()

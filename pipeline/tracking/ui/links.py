@@ -54,10 +54,10 @@ def link_to_search(parent: str) -> str:
 
 def _runs() -> str:
     """The address of the experiment's runs."""
-    return f"{address()}/#/experiments/{setup().experiment_id}/runs"
+    return f"{ui_address()}/#/experiments/{setup().experiment_id}/runs"
 
 
-def address() -> str:
+def ui_address() -> str:
     """The address of the UI: of a running one, or the one that ``tmlm ui`` would use."""
     return running_address(setup()) or f"http://{HOST}:{free_port(PORT)}"
 
@@ -74,7 +74,7 @@ def running_address(store: Store) -> str:
     return next((f"http://{HOST}:{port}" for port in [*map(int, noted), PORT] if shows(port, store)), "")
 
 
-def shown(label: str, link: str) -> str:
+def link_line(label: str, link: str) -> str:
     """A link as commands print it and, if no UI is running, how the shell that started this command starts one."""
     start = "" if running_address(setup()) else f"\n(start the UI with: {command()} ui)"
     return f"{label}  {link}{start}"

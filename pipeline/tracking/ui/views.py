@@ -82,7 +82,7 @@ RUNS_OF_LINES, RUNS_OF_POINTS = 20, 200  # a chart draws at most so many runs, t
 Chart = dict[str, Any]
 
 
-def line(metrics: Sequence[str], x: str = "", runs: int = RUNS_OF_LINES) -> Chart:
+def line_chart(metrics: Sequence[str], x: str = "", runs: int = RUNS_OF_LINES) -> Chart:
     """Curves of metrics on a log axis, against the step or the metric ``x``."""
     return {
         "type": "LINE",
@@ -104,20 +104,20 @@ def line(metrics: Sequence[str], x: str = "", runs: int = RUNS_OF_LINES) -> Char
     }
 
 
-def scatter(x: str, y: str) -> Chart:
+def scatter_chart(x: str, y: str) -> Chart:
     """One point for each run: metric ``y`` against metric ``x``."""
     axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", x), ("yaxis", y))}
     return {"type": "SCATTER", "runsCountToCompare": RUNS_OF_POINTS, **axes}
 
 
-def parallel() -> Chart:
+def parallel_chart() -> Chart:
     """Parallel coordinates of the shape and both objectives, coloured by perplexity."""
     axes = {"selectedParams": ["cell", "num_layers", "hidden_size"], "selectedMetrics": [LOG10_MACS, PERPLEXITY]}
     return {"type": "PARALLEL", "runsCountToCompare": RUNS_OF_POINTS, **axes, "showAllRuns": True}
 
 
 @dataclass(frozen=True)
-class Section:
+class ChartSection:
     """A titled section of charts; ``card_height`` is in pixels."""
 
     title: str
@@ -138,7 +138,7 @@ class View:
     key: str
     name: str
     query: str
-    sections: Sequence[Section]
+    sections: Sequence[ChartSection]
     columns: Mapping[str, int] = field(default_factory=lambda: COLUMNS)
 
     @property
@@ -153,7 +153,7 @@ class View:
             for number, section in enumerate(self.sections)
             for place, chart in enumerate(section.charts)
         ]
-        placed += [(f"no-{metric}", "section-0", True, line([metric])) for metric in METRICS]
+        placed += [(f"no-{metric}", "section-0", True, line_chart([metric])) for metric in METRICS]
         charts = [
             {"uuid": uuid, "metricSectionId": section, "deleted": deleted, "isGenerated": False, **chart}
             for uuid, section, deleted, chart in placed
@@ -199,9 +199,13 @@ def models(text: str, corpus_sha256: str) -> View:
         f"'{COMPARABLE}' and tags.`{recorded_tag('corpus.sha256')}` = '{corpus_sha256}'"
     )
     sections = (
-        Section("Quality and cost", (line((TRAIN_CURVE, VAL_CURVE)), scatter(LOG10_MACS, PERPLEXITY))),
-        Section("Shapes", (parallel(),), columns=1, card_height=360),
-        Section("Training", (line(("training/learning_rate",)), line(("training/gradient_norm",))), card_height=300),
+        ChartSection("Quality and cost", (line_chart((TRAIN_CURVE, VAL_CURVE)), scatter_chart(LOG10_MACS, PERPLEXITY))),
+        ChartSection("Shapes", (parallel_chart(),), columns=1, card_height=360),
+        ChartSection(
+            "Training",
+            (line_chart(("training/learning_rate",)), line_chart(("training/gradient_norm",))),
+            card_height=300,
+        ),
     )
     return View(key("models", corpus_sha256), f"Models of {text}", query, sections)
 
@@ -209,9 +213,9 @@ def models(text: str, corpus_sha256: str) -> View:
 def search(study: str, text: str, parent: str) -> View:
     """The trials of one search and the confirmations of its picks; ``parent`` is the id of the search's run."""
     sections = (
-        Section("Front", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
-        Section("Shapes", (parallel(),), columns=1, card_height=400),
-        Section("Curves", (line((VAL_CURVE,), runs=50), line((VAL_CURVE,), SECONDS_CURVE, runs=50))),
+        ChartSection("Front", (scatter_chart(LOG10_MACS, PERPLEXITY),), 1, 460),
+        ChartSection("Shapes", (parallel_chart(),), columns=1, card_height=400),
+        ChartSection("Curves", (line_chart((VAL_CURVE,), runs=50), line_chart((VAL_CURVE,), SECONDS_CURVE, runs=50))),
     )
     query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
     columns = {**COLUMNS, "params.`seed`": 60, "tags.`stopped`": 220}

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from pipeline.report.page.pictures import explorer
+from pipeline.report.page.pictures import report_explorer
 from pipeline.support.statistics import geometric_mean
 from tests.report.page.pages import of_few
 
 
 def test_the_script_has_every_seed_and_the_point_their_mean():
     found = of_few("gru-torch-2x32", "lstm-torch-2x32")
-    drawn = explorer(found)
+    drawn = report_explorer(found)
     assert drawn
     for given, configuration in zip(json.loads(drawn.data), found.configurations, strict=True):
         assert given["seeds"] == [0, 1, 2]

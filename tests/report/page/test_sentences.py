@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.report.checks import checks
-from pipeline.report.page.sentences import answer, reproduction_note, reproduction_table
+from pipeline.report.page.sentences import answer_sentences, reproduction_note, reproduction_table
 from pipeline.report.statements.verdicts import HOLDS, tally
 from tests.report.alterations import ends, same_text, with_runs
 from tests.report.page.pages import VERDICTS, of_few
@@ -14,7 +14,7 @@ FOUND = reproduction()
 
 def test_the_answer_counts_the_verdicts_and_names_the_level_that_is_furthest_and_the_n_grams():
     counts = tally(VERDICTS, "basis")["training"]
-    trained, _, _, furthest, networks = answer(FOUND, VERDICTS)
+    trained, _, _, furthest, networks = answer_sentences(FOUND, VERDICTS)
     assert trained.startswith(f"{sum(counts.values())} statements, by trainings: {counts[HOLDS]} reproduced; ")
     assert furthest == (
         "Furthest from what is reported is the perplexity of lstm-torch-1x128: about 1, where it ends at 2.07 in "
@@ -32,7 +32,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_level_that_is_furthest_and
     ],
 )
 def test_networks_beside_n_grams_follow_the_numbers(alter, words):
-    assert words in answer(alter(FOUND), ())[-1]
+    assert words in answer_sentences(alter(FOUND), ())[-1]
 
 
 def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():

@@ -12,7 +12,7 @@ from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import open_storage
-from pipeline.search.study.trials import Search
+from pipeline.search.study.trials import SearchStudy
 from pipeline.text.corpus import Corpus, load_corpus
 from tests.search.study.studies import SMALL
 
@@ -31,7 +31,7 @@ def empty_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def begin(begin_on_nothing: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
+def begin(begin_on_nothing: Callable[..., SearchStudy], monkeypatch: pytest.MonkeyPatch) -> Callable[..., SearchStudy]:
     """Creates or resumes the study as a command would; in memory, unless ``storage`` is given."""
     memory = optuna.storages.InMemoryStorage()
 
@@ -45,8 +45,8 @@ def begin(begin_on_nothing: Callable[..., Search], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def begin_on_disk(
-    begin_on_nothing: Callable[..., Search], no_store: Path, empty_studies: Path
-) -> Callable[..., Search]:
+    begin_on_nothing: Callable[..., SearchStudy], no_store: Path, empty_studies: Path
+) -> Callable[..., SearchStudy]:
     """Creates or resumes the study in a database file that exists."""
     (no_store / "mlruns").mkdir()
     shutil.copy(empty_studies, no_store / "mlruns" / "optuna.db")
@@ -54,12 +54,12 @@ def begin_on_disk(
 
 
 @pytest.fixture
-def begin_on_nothing(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., Search]:
+def begin_on_nothing(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., SearchStudy]:
     """Creates the study, and its database, which does not exist yet."""
 
-    def begun(**options: Any) -> Search:
+    def begun(**options: Any) -> SearchStudy:
         config = SearchConfig(**{**SMALL, **options})
-        search = Search(config, Space.of(config), corpus, CorpusConfig(str(small_text)))
+        search = SearchStudy(config, Space.of(config), corpus, CorpusConfig(str(small_text)))
         attributes.set_of_study(search.study, attributes.PARENT, "parent")
         return search
 

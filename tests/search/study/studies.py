@@ -5,7 +5,7 @@ from math import exp, log
 from typing import Any
 
 from models.complexity import closed_form
-from pipeline.search.study.trials import Proposal, Search
+from pipeline.search.study.trials import Proposal, SearchStudy
 from pipeline.support.workers import Loss
 
 SMALL = {"study_name": "search", "hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
@@ -39,13 +39,13 @@ def result_of(task: Proposal, value: float) -> dict[str, Any]:
     }
 
 
-def train_all(search: Search, formula: Callable[[Proposal], Any] = perplexity) -> list[Proposal]:
+def train_all(search: SearchStudy, formula: Callable[[Proposal], Any] = perplexity) -> list[Proposal]:
     """Ask and tell one after the other until there is nothing left; returns what was trained."""
     trained = []
-    while (task := search.next_task(0)) is not None:
+    while (task := search.ask(0)) is not None:
         trained.append(task)
         value = formula(task)
-        search.take(task.number, value if isinstance(value, Exception | Loss) else result_of(task, value))
+        search.tell(task.number, value if isinstance(value, Exception | Loss) else result_of(task, value))
     return trained
 
 

@@ -33,21 +33,21 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
     train_all(search)
     (member,) = search.results.candidates()
     assert member.run_ids == ("run-lstm-1x4-2", "run-lstm-1x4-1")
-    (task,) = search.lacking_runs([member])
+    (task,) = search.missing_confirmations([member])
     assert task.train.seed == 3  # the next that is neither trial's own
-    search.take_confirmation(task.number, task.train.seed, result_of(task, 9.0))
+    search.tell_confirmation(task.number, task.train.seed, result_of(task, 9.0))
     (member,) = begin(**options, trials=2, seed=7).results.candidates()
     assert len(set(member.run_ids)) == 3
-    assert begin(**options, trials=2, seed=7).lacking_runs([member]) == []
+    assert begin(**options, trials=2, seed=7).missing_confirmations([member]) == []
 
 
 def test_a_study_of_stored_numbers_counts_the_ngrams_of_a_trial_on_top_of_them(begin):
     search = begin(sampler="grid", hidden_size="4", num_layers="1", on_top_of="nothing,ngram", cost="stored-numbers")
     numbers = search.corpus.ngram("stream").tables.stored_numbers
-    for task in iter(lambda: search.next_task(0), None):
+    for task in iter(lambda: search.ask(0), None):
         parameters = closed_form(task.model, 28).parameters
         stored = parameters + numbers * (task.model.on_top_of == "ngram")
-        search.take(task.number, {**result_of(task, 5.0), "stored_numbers": stored})
+        search.tell(task.number, {**result_of(task, 5.0), "stored_numbers": stored})
         assert 10 ** search.results.trials()[task.number].values[1] == pytest.approx(stored)
         candidate = search.results.candidates()[-1]
         assert (candidate.costs["stored_numbers"], candidate.ngram_numbers) == (stored, stored - parameters)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import SearchConfig
-from pipeline.search.study.samplers import configurations, draw
+from pipeline.search.study.samplers import configurations, draw_configuration
 from pipeline.search.study.space import Space
 
 
@@ -30,7 +30,7 @@ def test_a_space_that_is_continuous_or_too_large_is_not_listed():
 @given(st.integers(0, 2**32))
 def test_what_is_drawn_lies_in_the_space(seed: int):
     found = space_of(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")
-    drawn = draw(found, Random(seed))
+    drawn = draw_configuration(found, Random(seed))
     assert drawn.keys() == found.values.keys()
     for name, values in found.values.items():
         assert values._contains(values.to_internal_repr(drawn[name]))

@@ -11,7 +11,7 @@ from pipeline.config import COST_NAMES, CorpusConfig, SearchConfig, config_id, r
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.search.study.attributes import REPEATS, of_trial
 from pipeline.search.study.space import Space
-from pipeline.search.study.trials import FAILURES_IN_A_ROW, Proposal, Search
+from pipeline.search.study.trials import FAILURES_IN_A_ROW, Proposal, SearchStudy
 from pipeline.support.workers import Loss
 from pipeline.text.corpus import load_corpus
 from tests.search.study.studies import macs_per_char, perplexity, result_of, shapes, train_all
@@ -19,7 +19,7 @@ from tests.search.study.studies import macs_per_char, perplexity, result_of, sha
 
 def test_a_trial_is_what_tmlm_train_makes_of_its_shape_on_the_text(begin):
     search = begin(cell="lstm", num_layers="3", hidden_size="20", epochs=None)
-    task = search.next_task(0)
+    task = search.ask(0)
     shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 20}
     alone = resolve(shape, search.corpus.train_chars)
     assert config_id(task.model, task.train, "") == config_id(*alone, "") != config_id(*resolve(shape), "")
@@ -37,10 +37,10 @@ def test_a_trial_has_the_budget_and_the_seed_that_it_is_given_and_the_rest_as_th
 def test_the_first_trial_of_a_study_has_the_presets_own_shape_if_the_space_has_it(begin):
     wide = {"hidden_size": "8..256", "on_top_of": "ngram,nothing", "trials": 2}
     search = begin(**wide)
-    assert [shape == "lstm-1x192" for shape in shapes([search.next_task(0), search.next_task(1)])] == [True, False]
-    begin(**wide).put_back()
-    assert begin(**wide).next_task(0).model.shape == "lstm-1x192"
-    assert begin(**wide, study_name="affordable", budget_macs=9000).next_task(0).model.hidden_size < 192
+    assert [shape == "lstm-1x192" for shape in shapes([search.ask(0), search.ask(1)])] == [True, False]
+    begin(**wide).requeue_running()
+    assert begin(**wide).ask(0).model.shape == "lstm-1x192"
+    assert begin(**wide, study_name="affordable", budget_macs=9000).ask(0).model.hidden_size < 192
 
 
 @pytest.mark.parametrize(
@@ -118,23 +118,23 @@ def test_a_search_whose_trials_all_diverge_ends_with_the_reason_and_may_be_start
 
 def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_again_later(begin):
     search = begin()
-    task = search.next_task(0)
+    task = search.ask(0)
     with pytest.raises(RecordingError, match="disk"):
-        search.take(task.number, RecordingError("the disk is full"))
+        search.tell(task.number, RecordingError("the disk is full"))
     again = begin()
-    again.put_back()
-    assert again.next_task(0).model == task.model
+    again.requeue_running()
+    assert again.ask(0).model == task.model
 
 
 def test_what_fails_twice_for_no_known_reason_does_not_hold_the_study_up_for_ever(begin):
     models = []
     for _ in range(3):
         search = begin()
-        search.put_back()
-        task = search.next_task(0)
+        search.requeue_running()
+        task = search.ask(0)
         models.append(task.model)
         with pytest.raises(RuntimeError, match="an odd error"):
-            search.take(task.number, RuntimeError("an odd error"))
+            search.tell(task.number, RuntimeError("an odd error"))
     assert models[0] == models[1] != models[2]
 
 
@@ -168,7 +168,7 @@ def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin_o
     (tmp_path / "short.txt").write_text("it has " * 1000)
     config, corpus_config = SearchConfig(preset="report"), CorpusConfig(str(tmp_path / "short.txt"))
     with pytest.raises(InputError, match="--preset report needs"):
-        Search(config, Space.of(config), load_corpus(corpus_config), corpus_config)
+        SearchStudy(config, Space.of(config), load_corpus(corpus_config), corpus_config)
     assert not (no_store / "mlruns" / "optuna.db").exists()
 
 
@@ -187,14 +187,14 @@ def test_candidates_are_given_the_seeds_that_they_lack_the_dearest_first(begin_o
     search = begin_on_disk(trials=2, confirm_seeds=3, seed=5)
     train_all(search)
     member, other = sorted(search.results.candidates(), key=lambda candidate: candidate.costs["macs_per_char"])
-    assert shapes(search.lacking_runs([member, other, member])) == [*[other.name] * 2, *[member.name] * 2]
-    tasks = search.lacking_runs([member])
+    assert shapes(search.missing_confirmations([member, other, member])) == [*[other.name] * 2, *[member.name] * 2]
+    tasks = search.missing_confirmations([member])
     assert [task.train.seed for task in tasks] == [6, 7]
-    search.take_confirmation(tasks[0].number, 6, result_of(tasks[0], 9.0))
-    search.take_confirmation(tasks[1].number, 7, TrainingDivergedError("nan"))
+    search.tell_confirmation(tasks[0].number, 6, result_of(tasks[0], 9.0))
+    search.tell_confirmation(tasks[1].number, 7, TrainingDivergedError("nan"))
     (judged,) = [each for each in search.results.candidates() if each.name == member.name]
     assert judged.val_perplexities == (member.val_perplexities[0], 9.0, float("inf"))
-    assert search.lacking_runs([member]) == []
+    assert search.missing_confirmations([member]) == []
     assert begin_on_disk(trials=2, confirm_seeds=3, seed=5).results.confirmations == search.results.confirmations
     assert len(search.results.trials()) == 2  # runs, not trials
 
@@ -204,30 +204,30 @@ def test_candidates_are_given_the_seeds_that_they_lack_the_dearest_first(begin_o
 
 def test_trials_of_a_killed_command_are_continued_first_and_none_is_asked_for_twice(begin_on_disk):
     dead = begin_on_disk()
-    left = [dead.next_task(count) for count in range(2)]
+    left = [dead.ask(count) for count in range(2)]
     again = begin_on_disk()
-    assert again.put_back("shared") == [0, 1]
-    assert [again.next_task(count) for count in range(2)] == left
-    assert again.next_task(2).number == 2
+    assert again.requeue_running("shared") == [0, 1]
+    assert [again.ask(count) for count in range(2)] == left
+    assert again.ask(2).number == 2
     for task in left:
-        again.take(task.number, result_of(task, 5.0))
+        again.tell(task.number, result_of(task, 5.0))
     assert [trial.number for trial in begin_on_disk().results.complete()] == [0, 1]
 
 
 def test_a_trial_is_continued_however_often_its_command_is_stopped_and_left_alone_after_the_fifth_kill(begin):
-    first = begin().next_task(0)
+    first = begin().ask(0)
     for cause in (*["stopped"] * 6, *["shared"] * 4):
-        assert begin().put_back(cause) == [first.number]
-        assert begin().next_task(0) == first
-    begin().put_back("shared")
+        assert begin().requeue_running(cause) == [first.number]
+        assert begin().ask(0) == first
+    begin().requeue_running("shared")
     again = begin()
-    assert again.next_task(0).number != first.number
+    assert again.ask(0).number != first.number
     assert [trial.number for trial in again.results.failed()] == [first.number]
 
 
 def test_kills_of_a_trial_are_counted_over_commands_and_apart_from_those_of_its_command(begin):
-    task = begin().next_task(0)
-    begin().put_back("shared")
+    task = begin().ask(0)
+    begin().requeue_running("shared")
     assert begin().count_loss(task.number, "killed")
     assert not begin().count_loss(task.number, "killed")
 
@@ -239,19 +239,19 @@ def test_a_process_that_is_killed_while_it_samples_leaves_a_trial_that_is_sample
     with monkeypatch.context() as patch:
         patch.setattr(optuna.Trial, "set_user_attr", killed)
         with pytest.raises(KeyboardInterrupt):
-            begin().next_task(0)
+            begin().ask(0)
     again = begin()
-    assert again.put_back("shared") == [0]
-    assert again.next_task(0).number == 0
+    assert again.requeue_running("shared") == [0]
+    assert again.ask(0).number == 0
 
 
 @pytest.mark.parametrize("outcome", [Loss("its process is gone"), MemoryError()])
 def test_a_confirmation_that_is_lost_is_no_divergence_and_is_left_to_the_next_command(begin, outcome):
     search = begin(trials=1, confirm_seeds=2)
     train_all(search)
-    (task,) = search.lacking_runs(search.results.candidates())
-    search.take_confirmation(task.number, task.train.seed, outcome)
+    (task,) = search.missing_confirmations(search.results.candidates())
+    search.tell_confirmation(task.number, task.train.seed, outcome)
     assert search.results.confirmations == {}
-    assert search.lacking_runs(search.results.candidates()) == []
+    assert search.missing_confirmations(search.results.candidates()) == []
     again = begin(trials=1, confirm_seeds=2)
-    assert again.lacking_runs(again.results.candidates()) == [task]
+    assert again.missing_confirmations(again.results.candidates()) == [task]

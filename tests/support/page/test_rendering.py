@@ -20,7 +20,7 @@ def every_block(words: str) -> list[doc.Block]:
     """One of each block, whose texts are all ``words``."""
     spans = [doc.Span(words, href="#there"), *(doc.Span(words, style) for style in ("code", "sample", "chip"))]
     text: list[str | doc.Span] = [words, *spans]
-    rows: list[list[doc.Cell | str]] = [[doc.Cell(words), doc.Cell(text, [text], "strong")], ["", words]]
+    rows: list[list[doc.TableCell | str]] = [[doc.TableCell(words), doc.TableCell(text, [text], "strong")], ["", words]]
     drawing = doc.Drawing(10, 10, "", "one", text, "figures/one.svg", words)
     return [
         doc.Heading(words),

@@ -60,7 +60,7 @@ def test_the_shell_finds_the_script_of_an_activated_environment_and_has_not_make
     assert command() == "tmlm"
     monkeypatch.setenv("MAKELEVEL", "1")
     monkeypatch.delenv("VIRTUAL_ENV")
-    assert links_module.shown("run", "LINK") == "run  LINK\n(start the UI with: 'my env/bin/tmlm' ui)"
+    assert links_module.link_line("run", "LINK") == "run  LINK\n(start the UI with: 'my env/bin/tmlm' ui)"
     script.unlink()
     assert command() == f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m pipeline"
 
@@ -110,7 +110,7 @@ def test_links_lead_to_the_usual_port_where_a_ui_of_this_store_answers(location,
     with answering(location) as port:
         monkeypatch.setattr(links_module, "PORT", port)
         assert links_module.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/#/experiments/")
-        assert links_module.shown("run", "LINK") == "run  LINK"
+        assert links_module.link_line("run", "LINK") == "run  LINK"
 
 
 def test_links_lead_to_the_port_that_tmlm_ui_has_taken(location, store, monkeypatch):
