@@ -96,8 +96,8 @@ class TrainedModel:
                 f"the checkpoint was trained on {then['name']}, which is not a known text, and belongs to no run in "
                 "this store: give the text to evaluate it on with --text FILE"
             )
-        corpus = same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"])
-        return corpus.limited(self.facts["train"].get("train_chars", 0))
+        train_chars = self.facts["train"].get("train_chars", 0)
+        return same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"], train_chars)
 
 
 def evaluate(

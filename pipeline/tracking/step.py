@@ -150,17 +150,17 @@ def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, Dataset]:
     }
 
 
-def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
-    """Load the text of an earlier training from the cache, else from the recorded source.
+def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str, train_chars: int = 0) -> Corpus:
+    """The text of an earlier training, which read ``train_chars`` (0: all), from the cache or its recorded source.
 
     Raises InputError if it is not in the cache and the source is gone or has changed.
     """
     if (kept := kept_corpus(name, source, alphabet, corpus_sha256)) is not None:
-        return kept
+        return kept.limited(train_chars)
     corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
     if corpus.corpus_sha256 != corpus_sha256:
         raise InputError(
             f"the text {name} is not the one that was trained on (sha256 {corpus.corpus_sha256[:8]}..., "
             f"then {corpus_sha256[:8]}...); restore the earlier one at {source} (any other: evaluate --text FILE)"
         )
-    return replace(corpus, name=name)
+    return replace(corpus, name=name).limited(train_chars)

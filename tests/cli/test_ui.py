@@ -110,7 +110,9 @@ def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
     (tmp_path / "mlflow" / "__init__.py").touch()
     server = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
     (tmp_path / "mlflow" / "__main__.py").write_text(server)
-    script = "import subprocess\nfrom pipeline.support import child\nsubprocess.Popen(child.child_command('mlflow')).wait()"
+    script = (
+        "import subprocess\nfrom pipeline.support import child\nsubprocess.Popen(child.child_command('mlflow')).wait()"
+    )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
