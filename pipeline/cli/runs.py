@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import COSTS
-from pipeline.search.comparison import FIGURES
+from pipeline.search.comparison import COMPARED_METRICS
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
@@ -79,7 +79,11 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
     if "members" in result:
         return _searches_text(result, heads)
-    rows = [(FIGURES[name], *map(_number, pair)) for name, pair in result["figures"].items() if pair != [None, None]]
+    rows = [
+        (COMPARED_METRICS[name], *map(_number, pair))
+        for name, pair in result["figures"].items()
+        if pair != [None, None]
+    ]
     rows.append(("text", *result["corpora"]))
     rows += [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
     longest = (width - max(len(row[0]) for row in rows)) // 2 - 2

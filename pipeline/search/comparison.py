@@ -14,7 +14,7 @@ from pipeline.tracking.references import describe_run, find, training_behind
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from pipeline.training.result import LABELS
 
-FIGURES = {  # metric -> label, in the order of the table
+COMPARED_METRICS = {  # metric -> label, in the order of the table
     TRAIN_CURVE: "training perplexity, last epoch",
     VAL_CURVE: "validation perplexity, last epoch",
     **LABELS,
@@ -39,7 +39,7 @@ def compare(*references: str) -> dict[str, Any]:
         "corpora": [run.corpus for run in runs],
         "warning": _warning(*runs),
         "options": _differences([run.params for run in runs]),
-        "figures": {name: [run.metrics.get(name) for run in runs] for name in FIGURES},
+        "figures": {name: [run.metrics.get(name) for run in runs] for name in COMPARED_METRICS},
         "texts": [str(each[-1]["text"]) if each else "" for each in samples],  # the last is the longest
     }
 

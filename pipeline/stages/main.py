@@ -47,7 +47,7 @@ def pipeline(
 ) -> PipelineRun:
     """Run the steps in one parent run; with ``force``, without reusing earlier results.
 
-    ``context`` is that of the training. Raises what the four stages raise.
+    ``context`` is that of the training. Raises what the steps raise.
     """
     reuse = not force
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:

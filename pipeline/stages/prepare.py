@@ -1,4 +1,4 @@
-"""The stage ``prepare``: load, split and describe a text, with the baselines' perplexities."""
+"""The stage ``prepare``: describe a text and its splits, with the baselines' perplexities."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """The stage ``train``: train a model in an MLflow run, or resume a training; log metrics, plots, samples and the model.
 
-``train`` and ``resume`` are the two entry points. ``search``, ``reproduce`` and ``answer`` call them through ``do``,
-which their worker processes run.
+``train`` and ``resume`` are the two entry points. The worker processes of ``search``, ``reproduce`` and ``answer`` call
+them through ``tasks.do``.
 """
 
 import json

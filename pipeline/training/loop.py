@@ -94,7 +94,7 @@ class PartialEpoch:
 
 
 class Callback:
-    """What a training calls while it runs; here, each method does nothing."""
+    """What a training, and the experiment around it, call while it runs; here, each method does nothing."""
 
     def on_start(self, training: "Training") -> None:
         """Before the first step, also of a resumed training."""

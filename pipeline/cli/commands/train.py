@@ -24,7 +24,7 @@ from pipeline.cli.options import (
 )
 from pipeline.config import UNDER_MLFLOW, CorpusConfig, TrainConfig
 
-LETTERS = 28  # symbols of the alphabet ``letters``
+REPORT_SYMBOLS = 28  # of the alphabet ``letters``
 
 
 @click.command(cls=LabCommand)
@@ -246,11 +246,11 @@ def complexity(as_json: bool, **options: Any) -> None:
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text
 
-    check_shape_fits(config, LETTERS)
+    check_shape_fits(config, REPORT_SYMBOLS)
     if UNDER_MLFLOW in os.environ:
         from pipeline.stages import complexity
 
-        cost = complexity.complexity(config, LETTERS).result
+        cost = complexity.complexity(config, REPORT_SYMBOLS).result
     else:
-        cost = asdict(measure(config, LETTERS))
-    show(cost, as_json, "" if as_json else complexity_text(config, LETTERS, cost))
+        cost = asdict(measure(config, REPORT_SYMBOLS))
+    show(cost, as_json, "" if as_json else complexity_text(config, REPORT_SYMBOLS, cost))
