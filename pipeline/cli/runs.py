@@ -11,9 +11,11 @@ from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import ROW, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
+from pipeline.training.result import FIGURES
 
 HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
 NAME, TEXT, STATE = 1, 2, 7  # columns
+SHOWN = ("val_perplexity", "test_perplexity", "macs_per_char", "train_seconds")
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -49,8 +51,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     now_ms = int(1000 * time.time())
     cells = [list(HEADS)]
     for row in rows:
-        decimals = {"val_perplexity": 3, "test_perplexity": 3, "macs_per_char": 0, "train_seconds": 1}
-        figures = ["" if row[name] is None else f"{row[name]:,.{digits}f}" for name, digits in decimals.items()]
+        figures = [FIGURES[name].shown(row[name]) for name in SHOWN]
         state = "ok" if row["state"] == "finished" else row["state"]
         ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
         name = f"{row['name']}: {counted(row['trainings'], 'training')}" if "trainings" in row else row["name"]
@@ -79,11 +80,8 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
     if "members" in result:
         return _searches_text(result, heads)
-    rows = [
-        (COMPARED_METRICS[name], *map(_number, pair))
-        for name, pair in result["figures"].items()
-        if pair != [None, None]
-    ]
+    measured = {COMPARED_METRICS[name]: pair for name, pair in result["figures"].items() if pair != [None, None]}
+    rows = [(figure.label, *map(figure.shown, pair)) for figure, pair in measured.items()]
     rows.append(("text", *result["corpora"]))
     rows += [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
     longest = (width - max(len(row[0]) for row in rows)) // 2 - 2
@@ -100,12 +98,11 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str]) -> str:
     axis, (perplexity, cost) = COSTS[result["cost"]], result["reference"]
     fronts = [[member for member in result["members"] if member["search"] == run_id] for run_id in result["run_ids"]]
     studies = dict(zip(result["run_ids"], heads, strict=True))
-    rows = [("hypervolume", *map(_number, result["hypervolumes"]))]
+    rows = [("hypervolume", *(f"{each:,.3f}" for each in result["hypervolumes"]))]
     rows.append(("members of the front", *(str(len(front)) for front in fronts)))
     rows.append(("dominated by the other", *(str(sum(bool(m["dominated_by"]) for m in front)) for front in fronts)))
-    rows.append(
-        ("validation perplexity, best", *(_number(min(m["val_perplexity"] for m in front)) for front in fronts))
-    )
+    best = FIGURES["val_perplexity"]
+    rows.append((best.label, *(best.shown(min(m["val_perplexity"] for m in front)) for front in fronts)))
     rows += [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
     members = []
     for member in result["members"]:
@@ -119,12 +116,6 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str]) -> str:
     )
     table = text_table(("study", "member", axis.short, "validation", "dominated by"), members, left=(0, 1, 4))
     return f"{text_table(['', *heads], rows)}\n\n{table}\n\n{within}"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:,.3f}"
 
 
 def recommendation_text(result: Mapping[str, Any]) -> str:

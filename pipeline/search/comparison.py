@@ -12,12 +12,12 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.references import describe_run, find, training_behind
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
-from pipeline.training.result import LABELS
+from pipeline.training.result import FIGURES, METRICS, Figure
 
-COMPARED_METRICS = {  # metric -> label, in the order of the table
-    TRAIN_CURVE: "training perplexity, last epoch",
-    VAL_CURVE: "validation perplexity, last epoch",
-    **LABELS,
+COMPARED_METRICS = {  # in the order of the table
+    TRAIN_CURVE: Figure(label="training perplexity, last epoch"),
+    VAL_CURVE: Figure(label="validation perplexity, last epoch"),
+    **{metric: FIGURES[name] for metric, name in METRICS.items() if FIGURES[name].label},
 }
 
 

@@ -8,10 +8,18 @@ from pipeline.support.records import Count, Number, Positive, String
 
 
 class Figure(NamedTuple):
-    """A figure of a result: a column of runs.csv; with a section, a metric; with a label, a row of `tmlm compare`."""
+    """A figure of a result: a column of runs.csv; with a section, a metric; with a label, a row of `tmlm compare`.
+
+    ``form`` is how tables show it, as a format specification; its unit is in its name.
+    """
 
     section: str = ""
     label: str = ""
+    form: str = ",.3f"
+
+    def shown(self, value: float | None) -> str:
+        """A value as in tables; "" for one that is missing."""
+        return "" if value is None else format(value, self.form)
 
 
 class TrainingResult(TypedDict):
@@ -32,15 +40,15 @@ class TrainingResult(TypedDict):
     mixture_test_perplexity: Annotated[Positive, Figure("result", "test perplexity with n-gram")]
     mixture_kind: Annotated[String, Figure()]
     mixture_weight: Annotated[Number, Figure()]
-    best_epoch: Annotated[Count, Figure("result", "best epoch")]
+    best_epoch: Annotated[Count, Figure("result", "best epoch", ",.0f")]
     epochs: Annotated[Count, Figure()]
     stopped: Annotated[String, Figure()]
-    train_seconds: Annotated[Number, Figure("speed", "seconds of training")]
-    chars_per_second: Annotated[Number, Figure("speed", "characters per second")]
-    parameters: Annotated[Count, Figure("size", "parameters")]
-    stored_numbers: Annotated[Count, Figure("size", "stored numbers")]
-    shipped_bytes: Annotated[NotRequired[Count], Figure("size", "bytes to ship")]
-    macs_per_char: Annotated[Count, Figure("size", "MACs per character")]
+    train_seconds: Annotated[Number, Figure("speed", "seconds of training", ",.1f")]
+    chars_per_second: Annotated[Number, Figure("speed", "characters per second", ",.0f")]
+    parameters: Annotated[Count, Figure("size", "parameters", ",.0f")]
+    stored_numbers: Annotated[Count, Figure("size", "stored numbers", ",.0f")]
+    shipped_bytes: Annotated[NotRequired[Count], Figure("size", "bytes to ship", ",.0f")]
+    macs_per_char: Annotated[Count, Figure("size", "MACs per character", ",.0f")]
     trained_parameters: Annotated[NotRequired[Count | None], Figure("size")]
     precision: Annotated[NotRequired[String | None], Figure()]
     device: Annotated[String, Figure()]
@@ -63,4 +71,3 @@ METRICS = {  # metric -> name in the result; by section, as in MLflow's UI
     for name, figure in sorted(FIGURES.items(), key=lambda each: each[1].section)
     if figure.section
 }
-LABELS = {metric: FIGURES[name].label for metric, name in METRICS.items() if FIGURES[name].label}

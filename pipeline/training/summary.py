@@ -12,6 +12,7 @@ from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import LICENCES, UNKNOWN_LICENCE
 from pipeline.training.experiment import Result
+from pipeline.training.result import FIGURES
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
@@ -77,7 +78,7 @@ def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]
         (
             *(each["label"], each["name"]),
             *("" if each.get(name) is None else f"{each[name]:,}" for name in COST_NAMES),
-            *("" if each.get(name) is None else f"{each[name]:.3f}" for name in COMPARED),
+            *(FIGURES[name].shown(each.get(name)) for name in COMPARED),
         )
         for each in rows
     ]

@@ -23,7 +23,7 @@ def test_compare_shows_what_differs_and_both_texts(trained):
     code, out, _ = run("compare", "latest", trained.run_id[:8])
     assert code == 0
     first = next(line for line in out.splitlines() if line.startswith("validation perplexity, last epoch"))
-    assert first.split()[-2] == "9"
+    assert first.split()[-2] == "9.000"
     assert ["cell", "gru", "lstm"] in [line.split() for line in out.splitlines()]
     assert "num_layers" in out, "which the other has not recorded"
     assert "The texts differ (novel and topics), so their perplexities can't be compared." in out
