@@ -18,7 +18,7 @@ import click
 PLACES = {  # the function that is called at each moment
     "figures": "pipeline.tracking.runs:TrackedRun.metrics",
     "asked": "optuna:Trial.set_user_attr",
-    "taken": "pipeline.search.study.trials:Search.take",
+    "told": "pipeline.search.study.trials:SearchStudy.tell",
     "registered": "pipeline.tracking.registry.register",
 }
 WORK = "pipeline.stages.tasks.do"  # the function that a worker runs

@@ -92,7 +92,7 @@ def test_a_worker_that_is_killed_costs_its_trial_a_moment_and_the_search_goes_on
 
 def test_kill_9_of_the_parent_between_two_statements_time_after_time(checkout):
     """Each command gets further than the one before: what was left is continued first, as the same trials."""
-    for moment, number in (("asked", 1), ("asked", 5), ("taken", 2), ("registered", 2)):
+    for moment, number in (("asked", 1), ("asked", 5), ("told", 2), ("registered", 2)):
         done = search(checkout, "parent", 4, 1, moment, str(number))
         assert done.returncode == -signal.SIGKILL, (moment, done.stdout)
     done = search(checkout, "parent", 4, 1)
