@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import COSTS
-from pipeline.search.comparison import COMPARED_METRICS
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
@@ -80,6 +79,8 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
     if "members" in result:
         return _searches_text(result, heads)
+    from pipeline.search.comparison import COMPARED_METRICS  # here, as it imports torch, which `runs` does without
+
     measured = {COMPARED_METRICS[name]: pair for name, pair in result["figures"].items() if pair != [None, None]}
     rows = [(figure.label, *map(figure.shown, pair)) for figure, pair in measured.items()]
     rows.append(("text", *result["corpora"]))
