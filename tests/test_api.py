@@ -219,6 +219,58 @@ def test_runs_are_a_data_frame(trained):
     assert len(api.runs("gru")) == 0
 
 
+# --- interrupts ------------------------------------------------------------------------------------------------------
+
+TRAINING = """
+import json, os, signal, threading, time
+from torch.nn.modules.module import register_module_forward_hook
+import tmlm
+
+def train():
+    return tmlm.train("python-docs", hidden_size=8, epochs=2, train_chars=10_000)
+
+def print_figures():
+    model, measured = train(), {"run_id", "checkpoint", "train_seconds", "chars_per_second"}
+    result = {name: figure for name, figure in model.result.items() if name not in measured}
+    print(json.dumps([result, model.history.drop(columns="train_seconds").to_dict()]))
+"""
+
+INTERRUPTS = """
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def count(module, inputs, output):
+    if hasattr(module, "__flops__"):  # set by ptflops
+        counted.append(module)
+        if len(counted) == target:
+            interrupt()
+
+interrupts = 0
+while interrupts < 40:
+    counted, target = [], 1 + interrupts // 4 % 3 if interrupts % 4 == 0 else 0  # the layers, the head, the print-out
+    timer = threading.Timer(interrupts * 0.05, interrupt)
+    try:
+        with register_module_forward_hook(count):
+            if not target:
+                timer.start()
+            train()
+        timer.join()
+    except KeyboardInterrupt:
+        interrupts += 1
+print_figures()
+"""
+
+
+@pytest.mark.slow
+def test_after_forty_interrupts_a_process_trains_to_the_figures_of_a_fresh_one(tmp_path):
+    """Every fourth arrives while ptflops counts, the others 0 to 2 seconds after the start, which is a training."""
+    checkout = Checkout(tmp_path)
+    checkout.environment["PYTHONPATH"] = str(checkout.folder)
+    fresh = checkout.run("python", "-c", f"{TRAINING}print_figures()")
+    assert '"val_perplexity": ' in fresh.stdout
+    assert checkout.run("python", "-c", TRAINING + INTERRUPTS).stdout == fresh.stdout
+
+
 # --- as documented ---------------------------------------------------------------------------------------------------
 
 

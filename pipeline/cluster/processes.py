@@ -43,6 +43,8 @@ ENVIRONMENT = {
 
 def check_can_listen(host: str, ports: Mapping[str, int]) -> None:
     """Raise InputError if this machine can't listen on one of the ports, which are given by option."""
+    if len(set(ports.values())) < len(ports):
+        raise InputError(f"{' and '.join(ports)} are the same port; give two")
     for option, port in ports.items():
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()

@@ -306,7 +306,8 @@ def _probe(uri: str) -> None:
 def _chosen_experiment(database: Path | None) -> str:
     """Get or create the experiment that MLflow's environment variables name, by default ours; returns its id.
 
-    The artifacts of a new one are stored beside an SQLite database.
+    The artifacts of a new one are stored beside an SQLite database. Raises InputError for one whose artifacts only an
+    MLflow server can access, if the store is opened directly.
     """
     client = MlflowClient()
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
@@ -316,6 +317,14 @@ def _chosen_experiment(database: Path | None) -> str:
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
         location = None if database is None else location_of(database.parent / folder)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
+    experiment, uri = client.get_experiment(experiment_id), mlflow.get_tracking_uri()
+    location = experiment.artifact_location
+    if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
+        raise InputError(
+            f"the experiment {experiment.name} of {shown(uri)} keeps its artifacts at {location}, where only its "
+            "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
+            "MLFLOW_EXPERIMENT_NAME to another experiment"
+        )
     tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE})
     return str(experiment_id)
 

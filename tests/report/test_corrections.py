@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from models.complexity import closed_form
+from models.config import ModelConfig
 from pipeline.report.corrections import corrections
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.table import report_rows
+from pipeline.report.statements.verdicts import FAILS
+from pipeline.report.table import DATA, REPORT_SYMBOLS, report_rows
 from tests.report.alterations import Alter, ends, runs, same_text
 from tests.report.reproductions import reproduction, weighed
 
@@ -62,3 +65,32 @@ ONE, WHY = "What a perplexity of 1 would mean", "Why eight layers end at the let
 def test_a_sentence_follows_the_numbers(as_found, title, alter: Alter, then):
     assert then not in as_found[title]
     assert then in said(alter(FOUND))[title]
+
+
+def test_what_is_written_out_follows_from_the_formulas_and_the_table():
+    """No figure of the report itself is computed when the page is written, so each is checked here."""
+
+    def size(cell: str, hidden_size: int):
+        return closed_form(ModelConfig(cell=cell, num_layers=1, hidden_size=hidden_size), REPORT_SYMBOLS)
+
+    gru, small, rnn, narrow = size("gru", 128), size("gru", 32), size("rnn", 128), size("rnn", 8)
+    lstm = size("lstm", 128)
+    texts = (DATA / "corrections.csv").read_text()
+    for figure in (
+        *(f"{one.report_parameters:,} parameters and {one.report_macs:,} MACs" for one in (gru, small)),
+        f"{gru.report_parameters / small.report_parameters:.1f} times as large",
+        f"{gru.report_parameters / rnn.report_parameters:.2f} times the RNN's parameters",
+        f"{gru.report_macs / rnn.report_macs:.2f} times its MACs, and",
+        f"{gru.report_parameters / lstm.report_parameters:.2f} times the LSTM's parameters",
+        f"{gru.report_macs / lstm.report_macs:.2f} times its MACs.",
+        *(f"{100 * (1 - one.report_macs / 1024 / one.macs_per_char):.0f} % of RNN" for one in (rnn, narrow)),
+        f"{rnn.macs_per_char:,} for RNN 1x128",
+        f"{rnn.report_macs // 1024:,}.",
+        f"{lstm.parameters:,} parameters to keep",
+        f"{3 * 32 * (28 + 32 + 2):,}, which is what is printed",
+    ):
+        assert figure in texts
+    evidence = weighed(FOUND)
+    called = [one for one in evidence.verdicts if one.statement.relation == "slightly-shorter"]
+    called = [one for one in called if "torch" in one.statement.id]
+    assert f"{sum(one.word == FAILS for one in called)} of {len(called)} such comparisons" in texts

@@ -177,6 +177,23 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch
     assert not any(b"pa55" in content for content in files)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "said"), [(0, "The first epoch has not ended"), (1, "The epochs trained so far are kept")]
+)
+def test_a_stopped_training_says_that_epochs_are_kept_only_if_some_are(
+    store, small_text, monkeypatch, caplog, epochs, said
+):
+    def stop(recorder: Recorder, training: Training, *point: object) -> None:
+        if len(training.history) == epochs:
+            raise KeyboardInterrupt
+
+    corpus_config = CorpusConfig(str(small_text))
+    monkeypatch.setattr(Recorder, "on_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(load_corpus(corpus_config), corpus_config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
+    assert any(message.startswith(f"{said}. Resume with: ") for message in caplog.messages)
+
+
 def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_it_was_stopped(
     store, small_text, monkeypatch
 ):

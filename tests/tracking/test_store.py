@@ -8,9 +8,11 @@ import subprocess
 import sys
 from contextlib import closing
 
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.errors import InputError
 from pipeline.tracking import runs
 from pipeline.tracking.store import EXPERIMENT, setup, without_passwords
 from tests.checkout import ROOT
@@ -95,6 +97,17 @@ def test_another_store_is_left_as_it_is(no_store, empty_database, monkeypatch, t
     (default, _), ours = rows(tmp_path / "other.db", query)
     assert (default, ours) == ("Default", (EXPERIMENT, str(tmp_path / EXPERIMENT)))
     assert not (no_store / "mlruns").exists()
+
+
+def test_the_database_of_a_server_that_keeps_the_artifacts_is_refused_without_that_server(
+    no_store, empty_database, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/server.db")
+    shutil.copy(empty_database, tmp_path / "server.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/server.db")
+    MlflowClient().create_experiment(EXPERIMENT, "mlflow-artifacts:/1")
+    with pytest.raises(InputError, match=r"mlflow-artifacts:/1.*set MLFLOW_TRACKING_URI to the address of that server"):
+        setup()
 
 
 def test_our_store_named_by_mlflow_run_is_still_ours(store, monkeypatch):

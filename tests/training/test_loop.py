@@ -1,6 +1,8 @@
 """Training: it learns, it can be repeated and gone on with bit for bit, and it stops when it should."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import cos, exp, log, pi
@@ -461,3 +463,22 @@ def test_a_device_that_is_not_there_is_refused_and_mps_is_taken_only_by_name(mon
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert (choose_device("auto").type, choose_device("mps").type) == ("cpu", "mps")
     assert "ignores dropout" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_training_does_without_torchs_compiler_which_takes_a_second_to_import(optimizer):
+    code = (
+        "import sys, torch\n"
+        "from models.language_model import LanguageModel\n"
+        "from pipeline.config import resolve\n"
+        "from pipeline.text.batches import data_for\n"
+        "from pipeline.training.loop import Training, fit\n"
+        f"model, config = resolve(dict(hidden_size=8, epochs=1, device='cpu', optimizer='{optimizer}'))\n"
+        "ids = torch.randint(12, (2000,))\n"
+        "training = Training(LanguageModel(model, 12), data_for(ids, ids[:300], config), config)\n"
+        "fit(training)\n"
+        "training.load_state_dict(*training.state_dict())\n"
+        "sys.exit('torch._dynamo' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -245,6 +245,25 @@ def test_a_process_that_is_killed_while_it_samples_leaves_a_trial_that_is_sample
     assert again.ask(0).number == 0
 
 
+def test_a_trial_in_line_with_a_cell_that_does_not_exist_ends_one_command_only(begin):
+    search = begin(trials=2)
+    search.study.enqueue_trial({"cell": "transformer", "num_layers": 1, "hidden_size": 4})
+    with pytest.raises(ValueError, match="transformer"):
+        search.ask(0)
+    search.requeue_running()
+    assert len(train_all(begin(trials=2))) == 2
+
+
+def test_a_trial_is_continued_also_if_it_was_proposed_twice(begin):
+    search = begin(sampler="random")
+    first = search.ask(0)
+    search.study.enqueue_trial(search.results.trials()[0].params)
+    assert search.ask(1).model != first.model
+    assert of_trial(search.results.trials()[1])[REPEATS] == 0
+    begin().requeue_running()
+    assert begin().ask(0) == first
+
+
 @pytest.mark.parametrize("outcome", [Loss("its process is gone"), MemoryError()])
 def test_a_confirmation_that_is_lost_is_no_divergence_and_is_left_to_the_next_command(begin, outcome):
     search = begin(trials=1, confirm_seeds=2)
