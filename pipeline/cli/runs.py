@@ -10,6 +10,7 @@ from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import ROW, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
+from pipeline.training.metrics import COMPARED_METRICS
 from pipeline.training.result import FIGURES
 
 HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
@@ -79,8 +80,6 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
     if "members" in result:
         return _searches_text(result, heads)
-    from pipeline.search.comparison import COMPARED_METRICS  # here, as it imports torch, which `runs` does without
-
     measured = {COMPARED_METRICS[name]: pair for name, pair in result["figures"].items() if pair != [None, None]}
     rows = [(figure.label, *map(figure.shown, pair)) for figure, pair in measured.items()]
     rows.append(("text", *result["corpora"]))

@@ -55,7 +55,8 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     """
     guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
-    best = groups[0].best
+    picked = subject.picks.get("best", {}).get("run_id")
+    best = next((each for each in subject.finished if each.id == picked), groups[0].best)
     text = best.configuration["text"]
     credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
     comparison = Table(

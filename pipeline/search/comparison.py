@@ -11,14 +11,7 @@ from pipeline.support.pareto import dominates, hypervolume
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.references import describe_run, find, training_behind
-from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
-from pipeline.training.result import FIGURES, METRICS, Figure
-
-COMPARED_METRICS = {  # in the order of the table
-    TRAIN_CURVE: Figure(label="training perplexity, last epoch"),
-    VAL_CURVE: Figure(label="validation perplexity, last epoch"),
-    **{metric: FIGURES[name] for metric, name in METRICS.items() if FIGURES[name].label},
-}
+from pipeline.training.metrics import COMPARED_METRICS
 
 
 def compare(*references: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Sweep(ABC, Generic[Conclusion]):
 
     @abstractmethod
     def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
-        """Take the result of a training, the exception that it raised, or its loss, after which it is not repeated."""
+        """Record the result of a training, the exception it raised, or its loss, after which it is not repeated."""
 
     @abstractmethod
     def conclude(self, seconds: float) -> Conclusion:

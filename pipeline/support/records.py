@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1, le=10**18)]
 Natural = Annotated[int, Field(ge=0, le=10**18)]
 Number = Annotated[float, Field(ge=0, lt=1e300, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, lt=1e300, allow_inf_nan=False)]
-ListOf, DictOf = cast(Any, list), cast(Any, dict)  # of what mypy takes for no type, as ListOf[record(name=Text)]
+ListOf, DictOf = cast(Any, list), cast(Any, dict)  # of what mypy takes for no type, as ListOf[record(name=String)]
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def has_form(value: Any, form: Any) -> bool:
 
 
 def read_as(value: Any, form: type[T]) -> T | None:
-    """The instance of a dataclass that JSON describes, whose keys are texts and whose sequences are lists, or None."""
+    """What JSON describes, whose keys are texts and whose sequences are lists, as a type; None if it is not of it."""
     try:
         return cast(T, _adapter(form).validate_python(value))
     except ValidationError:

@@ -150,8 +150,9 @@ class Corpus:
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
         """Scores of the uniform, unigram and n-gram models fitted on ``baseline_text``, by split: "val" and "test"."""
-        kept = self._counted(preset)["scores"].items()
-        return {split: scores for split, values in kept if (scores := read_as(values, Baselines))}
+        scores = read_as(self._counted(preset)["scores"], dict[str, Baselines])
+        assert scores, "the digest of the cache has been checked"
+        return scores
 
     def pruned_ngrams(self, preset: PresetName) -> tuple[NGramScore, ...]:
         """Scores on validation of n-grams of PRUNED_ORDER, pruned to those of PRUNED_SIZES that are fewer than all."""

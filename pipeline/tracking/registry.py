@@ -18,7 +18,8 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.markdown import markdown_table, plain
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run
-from pipeline.training.summary import model_facts
+from pipeline.training.metrics import MACS
+from pipeline.training.result import FIGURES
 
 REGISTERED_MODEL = "time-machine-lm"
 PICKS = ("small", "knee", "best")
@@ -107,6 +108,8 @@ def register(client: MlflowClient, pick: str, run_id: str, sentence: str, study:
     about = f"{sentence}\n\nStudy: {study}. Registered {time.strftime('%Y-%m-%d')}."
     run = find_run(run_id)
     if isinstance(run, RecordedTraining) and run.result:
+        from pipeline.training.summary import model_facts  # here, as it imports torch, which finding a run does without
+
         about += f"\n\n{model_facts(run.configuration, run.result)}"
     client.update_model_version(REGISTERED_MODEL, version, about[:LONGEST_DESCRIPTION])
     for key, value in (("corpus", corpus), ("study", study)):
@@ -129,8 +132,8 @@ def _describe_registered_model(client: MlflowClient) -> None:
     for number, aliases in sorted(aliases_of.items(), reverse=True)[:MOST_DESCRIBED]:
         facts = [""] * 6  # a run that is gone, or a user's without these metrics
         if run := run_of_version(str(number)):
-            shown = {"result/val_perplexity": ".3f", "size/macs_per_char": ",.0f"}
-            figures = [format(run.metrics[name], form) if name in run.metrics else "" for name, form in shown.items()]
+            perplexity, macs = run.metrics.get("result/val_perplexity"), run.metrics.get(MACS)
+            figures = FIGURES["val_perplexity"].shown(perplexity), FIGURES["macs_per_char"].shown(macs)
             day = time.strftime("%Y-%m-%d", time.localtime(run.started_ms / 1000))
             facts = [*map(plain, (run.name, run.corpus, run.study)), *figures, day]
         rows.append((", ".join(aliases), str(number), *facts))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.config import ModelConfig
 from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME, PresetName, TrainConfig, resolve
-from pipeline.training.result import METRICS
+from pipeline.training.result import FIGURES, METRICS, Figure
 
 if TYPE_CHECKING:  # so that this module can be imported without torch
     from models.complexity import Complexity
@@ -34,6 +34,11 @@ REPORT_CURVES = {  # those that only the preset report has
     POOLED_CURVES[TRAIN_CURVE]: "train_perplexity_pooled",
     POOLED_CURVES[VAL_CURVE]: "val_perplexity_pooled",
     FIRST_HALF_CURVE: "train_perplexity_first_half",
+}
+COMPARED_METRICS = {  # the rows of `tmlm compare`, in order
+    TRAIN_CURVE: Figure(label="training perplexity, last epoch"),
+    VAL_CURVE: Figure(label="validation perplexity, last epoch"),
+    **{metric: FIGURES[name] for metric, name in METRICS.items() if FIGURES[name].label},
 }
 FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs")
 

@@ -69,10 +69,11 @@ def answer_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
 
 def verdicts_counted(verdicts: Sequence[Verdict]) -> list[str]:
     """For each basis of a verdict, the number of statements and of each word."""
-    sentences = []
-    for basis, counts in sorted(tally(verdicts, "basis").items(), key=lambda each: [*BASES].index(each[0])):
-        words = "; ".join(f"{number} {word}" for word, number in counts.items())
-        sentences.append(f"{sum(counts.values())} statements, {BASES[basis]}: {words}.")
+    sentences, by_basis = [], tally(verdicts, "basis")
+    for basis, name in BASES.items():
+        if counts := by_basis.get(basis):
+            words = "; ".join(f"{number} {word}" for word, number in counts.items())
+            sentences.append(f"{sum(counts.values())} statements, {name}: {words}.")
     return sentences
 
 
