@@ -93,6 +93,13 @@ def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     assert "rnn-1x8, learning_rate 0.5" in html
 
 
+def test_the_page_of_a_study_is_about_the_network_of_its_best_pick():
+    subject = study(2)
+    assert subject.search
+    subject.search.result["picks"]["best"]["run_id"] = subject.trainings[0].id
+    assert f"The best, {subject.trainings[0].name}: " in texts(of(subject))
+
+
 def test_settings_of_a_search_that_its_command_lacks_are_named():
     subject = study(2)
     assert subject.search
