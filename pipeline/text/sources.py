@@ -122,8 +122,8 @@ class FoundText:
         Raises InputError for a file that is not UTF-8 text.
         """
         with self._opened() as opened, io.TextIOWrapper(opened, encoding="utf-8-sig") as file:
-            while lines := file.readlines(PIECE_SIZE):
-                yield "".join(lines)
+            while piece := file.read(PIECE_SIZE) + file.readline():
+                yield piece
 
 
 def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundText:

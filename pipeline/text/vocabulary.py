@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -60,7 +61,10 @@ class Vocabulary:
         """The vocabulary of a normalised text in pieces; for ``letters`` always LETTERS, without reading the text."""
         if alphabet == "letters":
             return cls(alphabet, LETTERS)
-        return cls(alphabet, tuple(sorted({UNKNOWN}.union(*pieces))))
+        occurs = np.zeros(sys.maxunicode + 1, dtype=np.bool_)
+        for piece in pieces:
+            occurs[np.frombuffer(piece.encode("utf-32-le"), "<u4")] = True
+        return cls(alphabet, tuple(sorted({UNKNOWN, *map(chr, np.flatnonzero(occurs))})))
 
     def __len__(self) -> int:
         return len(self.symbols)
