@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from copy import copy
 from itertools import chain, islice, pairwise
 from math import cos, log, pi
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,8 +36,10 @@ LONGEST = 10  # the largest order
 SEEN = 3  # numbers of each order that the gate sees
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
+GATE_SCALES = tuple(percent / 100 for percent in range(90, 112, 2))  # candidates of ``NGramModel.calibrate``
 PARTS = 20  # folds of a training text, each scored by n-grams of the others
-FITTED_POSITIONS, FITTED_NUMBERS = 500_000, 500_000_000  # of evidence, at most, from which the gate learns
+FITTED_NUMBERS = 200_000_000  # of evidence, at most, from which the gate learns: 400 MB
+LEAST_PARTS = 4  # of a long text, from which these positions are
 MOST_STEPS, PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 600, 4, 1024, 0.01, 0.05  # of the gate's training
 NUMBERS_AT_ONCE = 600_000  # of evidence: arrays of some MB
 
@@ -231,6 +233,12 @@ class OrderGate(nn.Module):
         weights: Tensor = self.output(torch.tanh(self.hidden((seen - self.mean) / self.deviation)))
         return weights
 
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply all weights from now on by a factor, by scaling the output layer."""
+        for parameter in self.output.parameters():
+            parameter.mul_(factor)
+
 
 def combined(weights: Tensor, evidence: Tensor) -> Tensor:
     """Weights (..., K), evidence (..., K, V + 3) -> weighted sums (..., V) of the log-probabilities."""
@@ -280,11 +288,31 @@ class NGramModel(nn.Module):
     @torch.no_grad()
     def costs(self, ids: NDArray[np.integer]) -> Tensor:
         """Cost in nats (N - 1,), in float64, of each character of ``ids`` (N,) but the first, which is only context."""
-        pieces = self.tables.about(ids, 1, len(ids))
-        costs, targets = [], torch.from_numpy(as_ids(ids[1:])).split(self.tables.at_once)
-        for evidence, wanted in zip(pieces, targets, strict=True):
-            costs.append(-self.combine(evidence).gather(1, wanted[:, None])[:, 0].double())
+        costs = [-self.combine(each).gather(1, to[:, None])[:, 0].double() for each, to in self._predicted(ids)]
         return torch.cat(costs)
+
+    @one_thread()
+    @torch.no_grad()
+    def calibrate(self, ids: NDArray[np.integer]) -> float:
+        """Temperature scaling (Guo et al. 2017, arXiv:1706.04599) of the gate: multiply its weights by a factor.
+
+        The factor is the one of GATE_SCALES with the lowest cost on ``ids`` (N,). Returns that cost, in nats per
+        character.
+        """
+        assert self.gate is not None
+        totals = torch.zeros(len(GATE_SCALES), dtype=torch.double)
+        for evidence, targets in self._predicted(ids):
+            sums = combined(self.gate(evidence), evidence)
+            for at, scale in enumerate(GATE_SCALES):
+                totals[at] += F.cross_entropy(scale * sums, targets, reduction="sum")
+        best = int(totals.argmin())
+        self.gate.scale(GATE_SCALES[best])
+        return float(totals[best]) / (len(ids) - 1)
+
+    def _predicted(self, ids: NDArray[np.integer]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the evidence (n, K, V + 3) for each character of ``ids`` (N,) but the first, and the character (n,)."""
+        targets = torch.from_numpy(as_ids(ids[1:])).split(self.tables.at_once)
+        return zip(self.tables.about(ids, 1, len(ids)), targets, strict=True)
 
 
 class CrossFitted:
@@ -344,21 +372,46 @@ def contiguous_parts(characters: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
+class Sample(NamedTuple):
+    """Positions of a training text, spans (start, end) in order, and the cross-fitted evidence (n, K, V + 3) there."""
+
+    spans: list[tuple[int, int]]
+    evidence: Tensor
+    targets: Tensor
+
+    @torch.no_grad()
+    def distributions(self, model: NGramModel) -> Tensor:
+        """The model's distributions (n, V) of the characters at these positions, in float16."""
+        pieces = self.evidence.split(model.tables.at_once)
+        return torch.cat([model.combine(piece.float()).exp().half() for piece in pieces])
+
+
+@one_thread()
+def sample_of(ids: NDArray[np.integer], tables: NGramTables, most: int = 0) -> Sample:
+    """All positions of the text ``ids`` (N,), or evenly spaced parts of a long one, with the evidence about them.
+
+    ``tables`` are fitted on that text and pruned to ``most`` (0: all).
+    """
+    parts, spans = contiguous_parts(len(ids)), sampled_spans(len(ids), tables.numbers_per_char)
+    evidence = CrossFitted(ids, tables, parts, most).at(spans)
+    return Sample(spans, evidence, torch.from_numpy(np.concatenate([as_ids(ids[a:b]) for a, b in spans])))
+
+
+def sampled_spans(characters: int, numbers_per_char: int) -> list[tuple[int, int]]:
+    """The spans (start, end) of a training text of this length about which ``sample_of`` has evidence."""
+    parts, longest = contiguous_parts(characters), FITTED_NUMBERS // numbers_per_char
+    number = min(PARTS, max(LEAST_PARTS, longest * PARTS // characters))
+    chosen = [parts[at * PARTS // number] for at in range(number)]
+    return [(start, min(end, start + max(1, longest // number))) for start, end in chosen]
+
+
 @one_thread()
 @torch.random.fork_rng(devices=[])  # the gate's initial weights would advance the caller's generator
-def fit_gate(ids: NDArray[np.integer], tables: NGramTables, most: int = 0) -> OrderGate:
-    """Train the gate of ``tables``, which are fitted on the text ``ids`` (N,) and pruned to ``most`` (0: all).
-
-    It learns from the text, or from evenly spaced parts of a long one. The result depends on the arguments alone.
-    """
+def fit_gate(sample: Sample) -> OrderGate:
+    """Train a gate on a sample of a training text. The result depends on that alone."""
     torch.manual_seed(0)
-    parts, longest = contiguous_parts(len(ids)), min(FITTED_POSITIONS, FITTED_NUMBERS // tables.numbers_per_char)
-    number = min(PARTS, max(1, longest * PARTS // len(ids)))
-    chosen = [parts[at * PARTS // number] for at in range(number)]
-    spans = [(start, min(end, start + longest)) for start, end in chosen]
-    evidence = CrossFitted(ids, tables, parts, most).at(spans)
-    targets = torch.from_numpy(np.concatenate([as_ids(ids[start:end]) for start, end in spans]))
-    gate = OrderGate(tables.order)
+    _, evidence, targets = sample
+    gate = OrderGate(evidence.shape[1])
     seen = evidence[..., -SEEN:].flatten(1).float()
     gate.mean, gate.deviation = seen.mean(0), seen.std(0) + 1e-3
     optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), fused=True)

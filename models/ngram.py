@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-BASELINE_ORDERS = range(2, 9)  # the best of them on validation is the baseline
-PIECE_CHARS = 1_000_000  # characters scored at once: arrays of 8 MB
+BASELINE_ORDERS = range(2, 17)  # of single n-gram models; the best on validation is a baseline
+REPORT_ORDERS = range(2, 9)  # the same under the presets on the report's text
 LEAST_BACKOFF = 1e-7  # where shares add up to 1 but for rounding
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
@@ -196,19 +196,10 @@ class KneserNey:
         return model
 
     def _fit(self, vocab_size: int, ngrams: Iterable["NGrams"]) -> None:
-        """Compute the tables from the n-grams of all orders, the shortest first."""
+        orders = list(fitted_orders(ngrams, vocab_size))
         self.vocab_size = vocab_size
-        self.shorter: list[_Order] = []  # of each order but the highest, from continuation counts
-        self.longest: list[_Order] = []  # of each order as the highest of a model, from occurrences
-        keys: Ints = np.zeros(0, dtype=np.int64)  # of the next lower order
-        num_contexts = 1
-        for longer in ngrams:
-            if longer.length > 1:
-                counts = np.bincount(longer.suffixes[longer.counts > 0], minlength=len(keys))
-                self.shorter.append(self._discounted(keys, counts, num_contexts))
-                num_contexts = len(keys)
-            self.longest.append(self._discounted(longer.keys, longer.counts, num_contexts))
-            keys = longer.keys
+        self.longest = [longest for longest, _ in orders]
+        self.shorter = [shorter for _, shorter in orders if shorter]
 
     @property
     def order(self) -> int:
@@ -229,22 +220,62 @@ class KneserNey:
         model.shorter, model.longest = self.shorter[: order - 1], self.longest[:order]
         return model
 
-    def _discounted(self, keys: Ints, counts: Ints, num_contexts: int) -> _Order:
-        return _Order(self.vocab_size, keys, discounted_shares(keys, counts, self.vocab_size), num_contexts)
+    def log2_by_order(self, ids: ArrayLike) -> Iterator[Floats]:
+        """ids (N,) -> log2 p (N,) of each character, by the models of orders 1 to ``order`` in turn.
+
+        That of order n is given the n - 1 characters (or fewer) before it in ``ids``.
+        """
+        text = _Read(ids, self.vocab_size)
+        return map(text.log2_probabilities, self.longest, [*self.shorter, None])
 
     def log2_probabilities(self, ids: ArrayLike) -> Floats:
         """ids (N,) -> log2 p (N,) of each character given the order - 1 characters (or fewer) before it in ``ids``."""
-        text = as_ids(ids)
-        probabilities: Floats = np.full(len(text), 1 / self.vocab_size)
-        ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
-        for n, grams in enumerate([*self.shorter, self.longest[-1]][: len(text)]):
-            contexts = ending[:-1]
-            ngrams = grams.find(contexts, text[n:])
-            share = np.append(grams.shares, 0.0)[ngrams]  # the last entry is for -1, not in training
-            backoff = np.append(grams.backoff, 1.0)[contexts]
-            probabilities[n:] = share + backoff * probabilities[n:]
-            ending = ngrams
-        return np.log2(probabilities)
+        *_, highest = self.log2_by_order(ids)
+        return highest
+
+
+def fitted_orders(ngrams: Iterable[NGrams], vocab_size: int) -> Iterator[tuple[_Order, _Order | None]]:
+    """Yield the tables of each order, from 1 on, as the highest of a model and as a lower one (None for the last).
+
+    Those of the highest are of occurrences, those of a lower one of continuation counts. ``ngrams`` are those of all
+    orders, the shortest first.
+    """
+
+    def discounted(keys: Ints, counts: Ints) -> _Order:
+        return _Order(vocab_size, keys, discounted_shares(keys, counts, vocab_size), num_contexts)
+
+    keys, num_contexts, longest = np.zeros(0, dtype=np.int64), 1, None
+    for grams in ngrams:
+        if longest is not None:
+            yield longest, discounted(keys, np.bincount(grams.suffixes[grams.counts > 0], minlength=len(keys)))
+            num_contexts = len(keys)
+        keys, longest = grams.keys, discounted(grams.keys, grams.counts)
+    if longest is not None:
+        yield longest, None
+
+
+class _Read:
+    """A text (N,) while it is scored by one order after the other."""
+
+    def __init__(self, ids: ArrayLike, vocab_size: int) -> None:
+        self.text = as_ids(ids)
+        self.lower: Floats = np.full(len(self.text), 1 / vocab_size)  # probabilities by the order before as a lower one
+        self.ngrams: Ints = np.zeros(len(self.text) + 1, dtype=np.int64)  # of that order, which end at each position
+
+    def log2_probabilities(self, longest: _Order, shorter: _Order | None) -> Floats:
+        """log2 p (N,) of each character by the next order, given as the highest of a model and as a lower one."""
+        contexts = self.ngrams[:-1]
+        self.ngrams = longest.find(contexts, self.text[len(self.text) - len(contexts) :])
+        highest = self._interpolated(longest, contexts)
+        if shorter is not None:
+            self.lower = self._interpolated(shorter, contexts)
+        return np.log2(highest)
+
+    def _interpolated(self, grams: _Order, contexts: Ints) -> Floats:
+        share = np.append(grams.shares, 0.0)[self.ngrams]  # the last entry is for -1, not in training
+        backoff = np.append(grams.backoff, 1.0)[contexts]
+        start = len(self.text) - len(self.ngrams)
+        return np.concatenate([self.lower[:start], share + backoff * self.lower[start:]])
 
 
 @dataclass(frozen=True)
@@ -261,8 +292,8 @@ class NGramScore:
 class Baselines:
     """Bits per character of the baselines on one held-out text.
 
-    ``singles`` has a score for each of BASELINE_ORDERS, of which ``best_order`` is the best on validation. ``gated`` is
-    that of the orders combined by a gate, if they were; ``pruned`` are single orders of a given size, if asked for.
+    ``singles`` has a score for each single order, of which ``best_order`` is the best on validation. ``gated`` is that
+    of the orders combined by a gate, if they were; ``pruned`` are single orders of a given size, if asked for.
     """
 
     uniform_bits_per_char: float
@@ -284,45 +315,46 @@ class Baselines:
 
     def perplexities(self) -> dict[str, float]:
         """Perplexities of the n-gram models and the unigram model on this text, by their labels in figures."""
-        scores = {ngram_label(each.order, self.best_order): each for each in (self.ngram, self.single)}
+        scores = {ngram_label(self.single.order): self.single}
+        if self.gated:
+            scores = {ngram_label(self.gated.order, is_gated=True): self.gated} | scores
         models = {label: 2**each.bits_per_char for label, each in scores.items()}
         return {**models, "letter frequencies": 2**self.unigram_bits_per_char}
 
 
-def ngram_label(order: int | None, single_order: int | None) -> str:
-    """The name of an n-gram model in tables and figures, from its largest order and the best single order."""
-    return f"{order}-gram" if order == single_order else f"n-grams of orders 1 to {order}"
+def ngram_label(order: int, is_gated: bool = False) -> str:
+    """The name of an n-gram model in tables and figures, from its largest order."""
+    return f"n-grams of orders 1 to {order}" if is_gated else f"{order}-gram"
+
+
+def compared_label(order: int) -> str:
+    """The name of the n-gram model that networks are compared with: it has a gate, or is one of REPORT_ORDERS."""
+    return ngram_label(order, is_gated=order not in REPORT_ORDERS)
 
 
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
-    """Mean bits per character over all characters but the first, which is only context, as for a network.
-
-    The text is scored in pieces, each with its preceding context, so that memory does not grow with its length.
-    """
-    total = 0.0
-    for start in range(1, len(ids), PIECE_CHARS):
-        context = min(start, model.order - 1)
-        total += float(model.log2_probabilities(ids[start - context : start + PIECE_CHARS])[context:].sum())
-    return -total / (len(ids) - 1)
+    """Mean bits per character over all characters but the first, which is only context, as for a network."""
+    return -float(model.log2_probabilities(ids)[1:].mean())
 
 
-def baselines(train: ArrayLike, held_out: Mapping[str, Any], fitted: KneserNey) -> dict[str, Baselines]:
+def baselines(
+    train: NDArray[np.integer], held_out: Mapping[str, Any], vocab_size: int, orders: Sequence[int]
+) -> dict[str, Baselines]:
     """Score held-out texts (name -> ids) by the uniform, unigram and n-gram models of a text.
 
-    ``fitted`` is a model of that text, of at least the largest of BASELINE_ORDERS. The best order is chosen on the text
-    named "val".
+    The best of ``orders`` is chosen on the text named "val". One order's tables are in memory at a time.
     """
-    vocab_size = fitted.vocab_size
-    unigram = Unigram(train, vocab_size)
-    ngrams = [fitted.of_order(order) for order in BASELINE_ORDERS]
-    scores = {
-        name: tuple(
-            NGramScore(each.order, each.entries, each.entries, predicted_bits_per_char(each, ids)) for each in ngrams
-        )
-        for name, ids in held_out.items()
-    }
+    unigram, entries = Unigram(train, vocab_size), 0
+    texts = {name: _Read(ids, vocab_size) for name, ids in held_out.items()}
+    scores: dict[str, list[NGramScore]] = {name: [] for name in held_out}
+    for order, (longest, shorter) in enumerate(fitted_orders(ngrams_of(train, vocab_size, max(orders)), vocab_size), 1):
+        entries += len(longest.keys)
+        for name, text in texts.items():
+            bits = -float(text.log2_probabilities(longest, shorter)[1:].mean())
+            if order in orders:
+                scores[name].append(NGramScore(order, entries, entries, bits))
     best = min(scores["val"], key=lambda score: score.bits_per_char).order
     return {
-        name: Baselines(log2(vocab_size), predicted_bits_per_char(unigram, ids), best, scores[name])
+        name: Baselines(log2(vocab_size), predicted_bits_per_char(unigram, ids), best, tuple(scores[name]))
         for name, ids in held_out.items()
     }

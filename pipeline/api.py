@@ -34,7 +34,7 @@ from models.complexity import Complexity, measure
 from models.config import ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
-from models.ngram import ngram_label
+from models.ngram import compared_label
 from models.recurrent import parts_of
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
@@ -360,8 +360,8 @@ class Evaluation:
 
     def __repr__(self) -> str:
         beside = (
-            [f"{ngram_label(self.ngram_order, self.single_ngram_order)} {self.ngram_perplexity:.2f}"]
-            if self.ngram_perplexity
+            [f"{compared_label(self.ngram_order)} {self.ngram_perplexity:.2f}"]
+            if self.ngram_order and self.ngram_perplexity
             else []
         )
         beside += [f"both {self.mixture_perplexity:.2f}"] if self.mixture_perplexity else []

@@ -20,7 +20,7 @@ PresetName = Literal["stream", "best", "report", "report-text"]
 
 WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_train, num_val, num_steps
 PASS_CHARS = 10_000_000  # an epoch of a longer text reads this many
-HELD_OUT_CHARS = 500_000  # validation and test read this many each of a longer text
+HELD_OUT_CHARS = 100_000  # validation and test read this many each of a longer text
 ON_REPORTS_TEXT: tuple[PresetName, ...] = ("report", "report-text")  # read the characters of the report's windows
 SCHEDULER_PORT = 8786  # of a cluster
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # environment variable that mlflow run sets: it has started a run for the command
@@ -28,7 +28,7 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 
 # The version of what the trainings of a preset compute: raise it with every change of their figures, which
 # tests/test_recipe.py holds. No result of another recipe is reused, and no training of another recipe is resumed.
-RECIPE: dict[PresetName, int] = {"stream": 5, "best": 5, "report": 3, "report-text": 4}
+RECIPE: dict[PresetName, int] = {"stream": 6, "best": 6, "report": 3, "report-text": 4}
 STOPPED_BY_TIME = "--max-seconds"  # beginning of the tag ``stopped`` of a training that reached its time limit
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")  # not in ``config_id``
 
@@ -85,11 +85,19 @@ class TrainConfig(Checked):
     optimizer: str = setting("adamw", help="Optimizer.", preset=True, choices=OPTIMIZERS)
     learning_rate: float = option(0.03, help="Peak learning rate.", preset=True, above=0, high=1000)
     schedule: Literal["cosine", "constant"] = setting(
-        "cosine", help="cosine: warm-up, then decay to 5 % of the learning rate.", preset=True
+        "cosine",
+        help="cosine: warm-up, then decay to 5 % of the learning rate, with counting_loss to zero.",
+        preset=True,
     )
     weight_decay: float = setting(0.01, help="Decoupled weight decay (AdamW).", **preset_from(0, 1000))
     own_loss: float = setting(
         0.0, help="On top of n-grams: weight of the network's own loss in the training loss.", **preset_from(0, 1)
+    )
+    counting_loss: float = setting(
+        0.0,
+        help="Share of the loss at the first step that is against the distributions of cross-fitted n-grams; it falls "
+        "to a sixth of itself.",
+        **preset_from(0, 1),
     )
     clip: float = setting(1.0, help="Gradient clipping: maximum norm (0: off).", **preset_from(0))
     average: float = setting(
@@ -167,6 +175,7 @@ SHAPES: dict[PresetName, dict[str, Any]] = {
 REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
 BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
 TEXT_CHARS = 156_000  # training characters of The Time Machine
+TAUGHT_CHARS = 500_000  # training characters at most for a counting_loss by default
 
 
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,13 +213,16 @@ def stream_preset(
     characters):
 
         N                 = gates hidden_size^2 (2 num_layers - 1), less for a cell without recurrent weights
-        recurrent_dropout = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
+        D                 = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
                             limited to the cell's recurrent_dropout, and at least 0.05 log2(P / 26), up to 0.1
-        output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
+        counting_loss     = 2.3 (D - 0.05), limited to 0 ... 0.3; 0 for a text longer than TAUGHT_CHARS
+        recurrent_dropout = D - 0.2 counting_loss, within the same limits
+        output_dropout    = max(0, 1.5 (D - 0.25)) (1 - counting_loss)
 
-    The last bound is for small models, which overfit in many passes. The preset report-text (``is_short``) is without
-    it, and has 0.1 more. A model of more than the cell's ``small_size`` units, in all layers, takes its second learning
-    rate. On top of n-grams, recurrent_dropout is 0.12 more, output_dropout at least 0.2 from 32 units on, and
+    The last limit of D is for small models, which overfit in many passes. The preset report-text (``is_short``) is
+    without it and without counting_loss, and has 0.1 more. A model of more than the cell's ``small_size`` units, in all
+    layers, takes its second learning rate. On top of n-grams, D is 0.12 more, output_dropout at least 0.2 from 32 units
+    on, counting_loss 0, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
                             limited to 0 ... 0.5
@@ -224,16 +236,20 @@ def stream_preset(
     smallest, largest = cell.recurrent_dropout
     least = 0.0 if is_short else min(0.05 * log2(passes / 26), 0.1)
     dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest, least), largest), 2)
+    is_taught = not (is_on_top or is_short) and train_chars <= TAUGHT_CHARS
+    usual = round(min(max(2.3 * (dropped - 0.05), 0.0), 0.3), 2) if is_taught else 0.0
+    counting_loss = model.get("counting_loss", usual)
     least_output = 0.2 if is_on_top and hidden_size >= 32 else 0.0
     own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
     return {
         "residual": num_layers >= 3,
-        "output_dropout": round(max(least_output, 1.5 * (dropped - 0.25)), 2),
-        "recurrent_dropout": dropped,
+        "output_dropout": round(max(least_output, 1.5 * (dropped - 0.25)) * (1 - counting_loss), 2),
+        "recurrent_dropout": round(max(dropped - 0.2 * counting_loss, smallest, least), 2),
         "learning_rate": cell.learning_rates[num_layers * hidden_size > cell.small_size],
         "batch_size": 32 if passes >= 26 or is_on_top else 16,  # in few passes, more steps
         "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), 0.5), 2),
+        "counting_loss": counting_loss,
     }
 
 
@@ -274,6 +290,14 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
         raise ConfigError("ngrams", f"is {model.ngrams}", needs=("on_top_of", "ngram"))
     if train.own_loss and model.on_top_of == "nothing":
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
+    if train.counting_loss and train.preset in ON_REPORTS_TEXT:
+        raise ConfigError("counting_loss", f"is {train.counting_loss:g}", needs=("preset", "stream"))
+    if train.counting_loss and model.on_top_of == "ngram":
+        raise ConfigError("counting_loss", f"is {train.counting_loss:g}", needs=("on_top_of", "nothing"))
+    if train.counting_loss and read_chars > PASS_CHARS:
+        raise ConfigError(
+            "counting_loss", f"is {train.counting_loss:g}, for a text of at most {PASS_CHARS:,} training characters"
+        )
     if train.preset == "report" and train.calibrate:
         raise ConfigError("calibrate", "is on, which the report's protocol does not have", ("preset", "stream"))
     if train.preset in ON_REPORTS_TEXT and train.train_chars:
@@ -291,10 +315,11 @@ def model_identity(model: ModelConfig) -> dict[str, Any]:
 def train_identity(train: Mapping[str, Any]) -> dict[str, Any]:
     """A training's options in identities, those of a TrainConfig or of a record.
 
-    Earlier versions had ``budget_seconds``, which they converted to budget_chars. It is 0 in every identity, so that
-    digests keep their values.
+    Earlier versions had ``budget_seconds``, which they converted to budget_chars. It is 0 in every identity, and a
+    ``counting_loss`` of 0 in none, so that digests keep their values.
     """
-    return {**train, "budget_seconds": 0.0}
+    kept = {name: value for name, value in train.items() if name != "counting_loss" or value}
+    return {**kept, "budget_seconds": 0.0}
 
 
 def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from copy import deepcopy
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -85,21 +86,27 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
     from mlflow.store.db import utils
 
-    from models.gated_ngrams import NGramTables, OrderGate, fit_gate
+    from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
     from pipeline.text.corpus import Corpus
 
-    gates: dict[tuple[bytes, int, int], OrderGate] = {}
-    counted: dict[tuple[Any, ...], dict[str, Any]] = {}
+    samples: dict[tuple[bytes, int, int], Sample] = {}
+    gates: dict[int, OrderGate] = {}
+    counted: dict[tuple[Any, ...], tuple[dict[str, Any], bytes]] = {}
     count = Corpus._count
 
-    def gate_of(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> OrderGate:
+    def sampled(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> Sample:
         key = ids.tobytes(), tables.vocab_size, most
-        if key not in gates:
-            gates[key] = fit_gate(ids, tables, most)
-        return gates[key]
+        if key not in samples:
+            samples[key] = sample_of(ids, tables, most)
+        return samples[key]
 
-    def counts_of(corpus: Corpus, preset: PresetName) -> dict[str, Any]:
+    def gate_of(sample: Sample) -> OrderGate:
+        if id(sample) not in gates:
+            gates[id(sample)] = fit_gate(sample)
+        return deepcopy(gates[id(sample)])
+
+    def counts_of(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
         spans = *corpus.baseline_spans(preset), *corpus.spans(preset).values()
         key = corpus.corpus_sha256, corpus.vocabulary.alphabet, preset, spans
         if key not in counted:
@@ -114,6 +121,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
         share_statements(patch)
         # tests have caches of their own, but few texts
+        patch.setattr("pipeline.text.corpus.sample_of", sampled)
         patch.setattr("pipeline.text.corpus.fit_gate", gate_of)
         patch.setattr(Corpus, "_count", counts_of)
         patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)

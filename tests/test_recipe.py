@@ -26,32 +26,34 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "deep": {"cell": "gru", "num_layers": 3, "dropout": 0.2, "recurrent_dropout": 0.2, "output_dropout": 0.2},
     "embedded, by SGD": {"embedding_size": 8, "optimizer": "sgd", "learning_rate": 1.0, "schedule": "constant"},
+    "learning from counting": {"counting_loss": 0.4},
     "on top of n-grams": {"on_top_of": "ngram", "own_loss": 0.3, "learning_rate": 0.003},
     "on top of 2,000 n-grams": {"on_top_of": "ngram", "ngrams": 2000, "learning_rate": 0.003},
 }
 
 # perplexities: training in each epoch, validation of the better one, test of the network and of it with the n-gram
 FIGURES: dict[str, tuple[float, ...]] = {
-    "preset stream": (12.9014, 9.93835, 9.66727, 9.88058, 2.2186),
-    "preset best": (12.9014, 9.93835, 9.66727, 9.88058, 2.2186),
+    "preset stream": (12.9014, 9.93835, 9.66727, 9.88058, 2.21919),
+    "preset best": (12.9014, 9.93835, 9.66727, 9.88058, 2.21919),
     "preset report": (15.2424, 11.9623, 10.9412, 10.9538, 2.38739),
     "preset report-text": (14.3338, 10.2463, 10.2374, 10.2957, 2.38739),
-    "rnn": (16.9048, 11.2676, 10.7586, 10.9733, 2.2186),
-    "gru": (15.9255, 10.8694, 10.4997, 10.7604, 2.2186),
-    "lstm": (18.2895, 10.8493, 10.4359, 10.6242, 2.2186),
-    "rnn from scratch": (21.2808, 13.1338, 12.3515, 12.335, 2.2186),
-    "gru from scratch": (19.5761, 11.3733, 10.8634, 10.9734, 2.2186),
-    "lstm from scratch": (17.8764, 10.6534, 10.2634, 10.4924, 2.2186),
+    "rnn": (16.9048, 11.2676, 10.7586, 10.9733, 2.21919),
+    "gru": (15.9255, 10.8694, 10.4997, 10.7604, 2.21919),
+    "lstm": (18.2895, 10.8493, 10.4359, 10.6242, 2.21919),
+    "rnn from scratch": (21.2808, 13.1338, 12.3515, 12.335, 2.21919),
+    "gru from scratch": (19.5761, 11.3733, 10.8634, 10.9734, 2.21919),
+    "lstm from scratch": (17.8764, 10.6534, 10.2634, 10.4924, 2.21919),
     "rnn by the book": (12.9366, 10.3996, 10.4491, 2.38739),
     "gru by the book": (14.3559, 10.0387, 10.1285, 2.38739),
     "lstm by the book": (13.4229, 10.6346, 10.6626, 2.38739),
     "rnn by the book, from scratch": (14.1057, 10.764, 10.8744, 2.38739),
     "gru by the book, from scratch": (13.5767, 13.4948, 13.7402, 2.38739),
     "lstm by the book, from scratch": (14.0531, 11.2417, 11.3123, 2.38739),
-    "deep": (15.2988, 11.0957, 10.2173, 10.3703, 2.2186),
-    "embedded, by SGD": (20.6333, 13.6189, 11.9225, 12.3039, 2.2186),
-    "on top of n-grams": (2.22378, 2.20512, 2.3338, 2.2203, 2.2203),
-    "on top of 2,000 n-grams": (2.22085, 2.21026, 2.32301, 2.21633, 2.20866),
+    "deep": (15.2988, 11.0957, 10.2173, 10.3703, 2.21919),
+    "embedded, by SGD": (20.6333, 13.6189, 11.9225, 12.3039, 2.21919),
+    "learning from counting": (18.2877, 10.9094, 10.5226, 10.7099, 2.21919),
+    "on top of n-grams": (2.22552, 2.20501, 2.33338, 2.219, 2.219),
+    "on top of 2,000 n-grams": (2.23225, 2.21093, 2.32063, 2.21476, 2.20793),
 }
 
 
@@ -87,6 +89,6 @@ def test_a_training_computes_what_its_recipe_says(corpus, case):
 
 
 def test_the_table_is_of_the_present_recipe():
-    assert RECIPE == {"stream": 5, "best": 5, "report": 3, "report-text": 4}, (
+    assert RECIPE == {"stream": 6, "best": 6, "report": 3, "report-text": 4}, (
         "after RECIPE was raised, write the figures of this table anew"
     )

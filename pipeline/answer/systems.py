@@ -165,7 +165,7 @@ def system_models(
 
 def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: float | None = None) -> MeasuredModel:
     """An n-gram model with its costs; it is pruned if the ``fit_seconds`` are not known."""
-    name = ngram_label(ngrams.order, ngrams.order if ngrams.gate is None else None)
+    name = ngram_label(ngrams.order, is_gated=ngrams.gate is not None)
     return MeasuredModel(
         name=f"{name} pruned to {ngrams.entries:,}" if fit_seconds is None else name,
         test=(test,),

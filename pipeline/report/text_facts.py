@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate
-from models.ngram import BASELINE_ORDERS, KneserNey, Unigram, predicted_bits_per_char
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
+from models.ngram import REPORT_ORDERS, KneserNey, Unigram, predicted_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.reproduction import PromptInText, PromptSplit, TextFacts
@@ -29,8 +29,8 @@ def text_facts(corpus: Corpus) -> TextFacts:
     """Compute the facts of a text, which must be long enough for the report's protocol."""
     train, val = corpus.split("report", "train"), corpus.split("report", "val")
     symbols = len(corpus.vocabulary)
-    longest, letters = KneserNey(train, symbols, max(BASELINE_ORDERS)), Unigram(train, symbols)
-    models = {order: longest.of_order(order) for order in BASELINE_ORDERS}
+    longest, letters = KneserNey(train, symbols, max(REPORT_ORDERS)), Unigram(train, symbols)
+    models = {order: longest.of_order(order) for order in REPORT_ORDERS}
     costs = {
         "val": {order: -log(2) * model.log2_probabilities(val)[1:] for order, model in models.items()},
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
@@ -62,7 +62,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
 def gated_perplexities(train: NDArray[np.integer], val: NDArray[np.integer], symbols: int) -> dict[str, float]:
     """Perplexities of all orders combined by a gate: "val", and "windowed" as ``costs_of_windows`` reads it."""
     tables = NGramTables(KneserNey(train, symbols, LONGEST))
-    model = NGramModel(tables, fit_gate(train, tables))
+    model = NGramModel(tables, fit_gate(sample_of(train, tables)))
     inputs, targets = windows(torch.from_numpy(val).long(), WINDOW_LENGTH)
     nats = 0.0
     for x, y in zip(inputs.split(WINDOWS_AT_ONCE), targets.split(WINDOWS_AT_ONCE), strict=True):
@@ -78,7 +78,7 @@ def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = W
     before it; if the model's order takes more, by the lower order fitted on the same text.
     """
     count = len(ids) - length
-    by_context = [model.of_order(order).log2_probabilities(ids) for order in range(1, model.order + 1)]
+    by_context = list(model.log2_by_order(ids))
     total = np.zeros(count)
     for t in range(1, length + 1):
         total -= by_context[min(t, model.order - 1)][t : t + count]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from models.config import ModelConfig
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
 from models.language_model import LanguageModel
 from models.ngram import BASELINE_ORDERS, KneserNey, ngrams_of
 from pipeline.answer import figures
@@ -216,7 +216,7 @@ class _Answer(Sweep[AnswerRun]):
         for score in scores:
             began = time.perf_counter()
             tables = NGramTables(KneserNey(text, vocab_size, score.order))
-            ngrams.append(NGramModel(tables, fit_gate(text, tables) if score is baselines.gated else None))
+            ngrams.append(NGramModel(tables, fit_gate(sample_of(text, tables)) if score is baselines.gated else None))
             seconds.append(time.perf_counter() - began)
         shapes = [each.model.shape for each in self.plan]
         loads = {shape: model_loader(by_seed[0]["run_id"]) for shape, by_seed in zip(shapes, results, strict=True)}

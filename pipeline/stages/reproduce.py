@@ -1,7 +1,7 @@
 """The stage ``reproduce``: train the report's configurations under its own protocol, each in a nested run.
 
-A reproduction is identified by its text and RECIPE: the same command again resumes the same run and trains only what is
-missing. Its results are read from the recorded runs alone.
+A reproduction is identified by its text and the RECIPE of the presets on the report's text: the same command again
+resumes the same run and trains only what is missing. Its results are read from the recorded runs alone.
 """
 
 import logging
@@ -38,6 +38,8 @@ from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, step_ke
 
 log = logging.getLogger(__name__)
 
+# in identities: trainings by our own recipe do not make another reproduction of one that was begun with an earlier one
+OF_ITS_BEGINNING = {"stream": 5, "best": 5}
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
 
 COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts on what trainings decide
@@ -80,7 +82,7 @@ def reproduce(
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
-    identity = step_key(STAGE, {"quick": quick, "recipe": RECIPE, **corpus_keys(corpus)})
+    identity = step_key(STAGE, {"quick": quick, "recipe": RECIPE | OF_ITS_BEGINNING, **corpus_keys(corpus)})
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
     with earlier_command(STAGE, "reproduction", identity, busy) as earlier:
         sweep = _Reproduction(config, quick, check, rows, corpus, earlier, say)

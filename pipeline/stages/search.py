@@ -12,7 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from models.complexity import ngram_macs_per_char
-from models.ngram import ngram_label
+from models.ngram import compared_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
@@ -313,7 +313,7 @@ class _SearchSweep(Sweep[SearchRun]):
 
         scores, ngrams = self.corpus.baselines(self.config.preset), self.corpus.ngram(self.config.preset)
         score = scores["val"].ngram
-        row = {"label": "", "name": ngram_label(score.order, scores["val"].best_order), "run_id": ""}
+        row = {"label": "", "name": compared_label(score.order), "run_id": ""}
         sizes = {
             "macs_per_char": ngram_macs_per_char(ngrams),
             "parameters": sum(each.numel() for each in ngrams.parameters()),

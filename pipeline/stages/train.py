@@ -202,14 +202,16 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     run = references.training_of(reference, "--like ", named.corpus_sha256 if named else "")
     if not run.configuration:
         raise InputError(f"--like {reference}: {run.name} has not recorded its options; give another training")
-    own = {**run.configuration["model"], **run.configuration["train"]}
+    own = {"counting_loss": 0.0, **run.configuration["model"], **run.configuration["train"]}  # earlier ones had none
 
     def by_preset(*given: str) -> dict[str, Any]:
         known = {name: own[name] for name in given if name in own}
         model, train = resolve(known, run.configuration["text"]["train_chars"])
         return {**asdict(model), **asdict(train)}
 
-    usual = {**by_preset(*SHAPE, *LENGTH, "train_chars"), **dict.fromkeys(SHAPE)}
+    of_length = *SHAPE, *LENGTH, "train_chars"
+    usual = {**by_preset(*of_length, "counting_loss"), **dict.fromkeys(SHAPE)}
+    usual["counting_loss"] = by_preset(*of_length)["counting_loss"]
     usual |= {name: value for name, value in by_preset(*SHAPE).items() if name in LENGTH}
     left_out = (*NOT_COMPUTED, "train_chars", *(LENGTH if run.role else ()))
     return {name: value for name, value in own.items() if value != usual.get(name) and name not in left_out}

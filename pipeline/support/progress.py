@@ -1,5 +1,6 @@
 """Progress on standard error: a bar on a terminal and in a notebook, elsewhere (in a log file) occasional lines."""
 
+import multiprocessing
 import sys
 import time
 from datetime import datetime
@@ -34,7 +35,7 @@ class Progress(tqdm):
     """Shows the share of some work that is done, the remaining time and figures; a context manager.
 
     It never goes back, shows 100 % only when its block has ended without an exception, and no remaining time that is
-    not known.
+    not known. In a worker process it shows nothing.
     """
 
     monitor_interval = 0  # no monitor thread
@@ -45,7 +46,8 @@ class Progress(tqdm):
         layout: dict[str, Any] = {"bar_format": BAR, "mininterval": 0.2, "dynamic_ncols": True}
         if not (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel.")):
             layout = {"bar_format": LINE, "mininterval": LINE_SECONDS, "delay": LINE_SECONDS, "file": _Lines()}
-        super().__init__(desc=name, total=1.0, miniters=0, **layout)
+        in_worker = multiprocessing.parent_process() is not None  # whose command has a bar of its own
+        super().__init__(desc=name, total=1.0, miniters=0, disable=in_worker, **layout)
 
     @property
     def format_dict(self) -> dict[str, Any]:

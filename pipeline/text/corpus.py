@@ -14,8 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, fit_gate
-from models.ngram import Baselines, KneserNey, NGramScore, baselines, ngrams_of, predicted_bits_per_char
+from models.gated_ngrams import LONGEST, SEEN, NGramModel, NGramTables, OrderGate, fit_gate, sample_of, sampled_spans
+from models.ngram import (
+    BASELINE_ORDERS,
+    REPORT_ORDERS,
+    Baselines,
+    KneserNey,
+    NGramScore,
+    baselines,
+    ngrams_of,
+    predicted_bits_per_char,
+)
 from models.pruning import pruned
 from pipeline.config import (
     HELD_OUT_CHARS,
@@ -31,7 +40,9 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError, reason_of
 from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
+from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
+from pipeline.text.batches import SoftTargets
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, PIECE_SIZE, FoundText, find_text
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
@@ -42,12 +53,12 @@ TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the
 MIN_CHARS = 1000
 PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in another way
 COMPUTED_FORMAT = 2  # of what is cached beside them; raise it when that has another form
-BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
+BASELINE_CHARS, BASELINE_BLOCK = 1_000_000, 50_000  # of a long text: the baselines' sample, and its blocks
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
-COMPUTED_ENDING = f"-v{COMPUTED_FORMAT}.json"
+COMPUTED_ENDINGS = f"-v{COMPUTED_FORMAT}.json", f"-v{COMPUTED_FORMAT}.f16"
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
     "perplexities of different texts are not comparable."
@@ -181,20 +192,51 @@ class Corpus:
             return NGramModel(NGramTables(pruned(ngrams_of(text, symbols, order), symbols, most)), None)
         tables = NGramTables(pruned(ngrams_of(text, symbols, LONGEST), symbols, most))
         if most:
-            name = f"ngrams-{preset}-at-most-{most}"
-            weights = self._cached(name, preset, lambda: _weights(fit_gate(text, tables, most)))
+
+            def computed() -> dict[str, Any]:
+                model = NGramModel(tables, fit_gate(sample_of(text, tables, most)))
+                model.calibrate(self.split(preset, "val"))
+                return _weights(model)
+
+            weights = self._cached(f"ngrams-{preset}-at-most-{most}", preset, computed)
         gate = OrderGate(LONGEST)
         gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
         return NGramModel(tables, gate)
 
+    def soft_targets(self, preset: PresetName) -> SoftTargets:
+        """What ``ngram`` predicts at the positions of the training text from n-grams of its other parts.
+
+        Of a long text or a large vocabulary, only at evenly spaced parts of it. The text must be short enough for all
+        of it to be fitted on.
+        """
+        counted, file = self._counted(preset), self._file(f"counted-{preset}", preset, COMPUTED_ENDINGS[1])
+        if hashlib.sha256(_bytes_in(file)).hexdigest() != counted["distributions_sha256"]:  # it is gone or damaged
+            self._file(f"counted-{preset}", preset).unlink(missing_ok=True)
+            self._counted(preset)
+        train, symbols = self.split(preset, "train"), len(self.vocabulary)
+        distributions = torch.from_numpy(np.fromfile(file, np.float16)).view(-1, symbols)
+        return SoftTargets(train, sampled_spans(len(train), LONGEST * (symbols + SEEN)), distributions)
+
     def _counted(self, preset: PresetName) -> dict[str, Any]:
         """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
-        return self._cached(f"counted-{preset}", preset, lambda: self._count(preset))
+
+        def computed() -> dict[str, Any]:
+            counted, distributions = self._count(preset)
+            if distributions:
+                with _writing_cache():
+                    write_atomically(self._file(f"counted-{preset}", preset, COMPUTED_ENDINGS[1]), distributions)
+            return {**counted, "distributions_sha256": hashlib.sha256(distributions).hexdigest()}
+
+        return self._cached(f"counted-{preset}", preset, computed)
+
+    def _file(self, name: str, preset: PresetName, ending: str = COMPUTED_ENDINGS[0]) -> Path:
+        """The file beside the ids for what is computed under a name, by number of training characters and RECIPE."""
+        last = f"-last-{self.last_chars}" if self.last_chars else ""
+        return self.folder / f"{name}{last}-{RECIPE[preset]}{ending}"
 
     def _cached(self, name: str, preset: PresetName, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What ``compute`` returns, cached beside the ids by name, number of training characters, RECIPE and format."""
-        last = f"-last-{self.last_chars}" if self.last_chars else ""
-        file = self.folder / f"{name}{last}-{RECIPE[preset]}{COMPUTED_ENDING}"
+        """What ``compute`` returns, cached in the ``_file`` of that name."""
+        file = self._file(name, preset)
         kept = _json_in(file)
         if kept.get("sha256") == _digest(kept.get("computed")):
             return dict(kept["computed"])
@@ -203,26 +245,34 @@ class Corpus:
             write_atomically(file, json.dumps({"sha256": _digest(computed), "computed": computed}).encode())
         return computed
 
-    def _count(self, preset: PresetName) -> dict[str, Any]:
+    def _count(self, preset: PresetName) -> tuple[dict[str, Any], bytes]:
+        """What ``_counted`` keeps, and the distributions of ``soft_targets`` in float16 if there are any."""
         text, symbols = self.baseline_text(preset), len(self.vocabulary)
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
-        fitted = KneserNey(text, symbols, LONGEST)
-        scores, gate = baselines(text, held_out, fitted), None
-        if preset not in ON_REPORTS_TEXT:
-            tables = NGramTables(fitted)
-            model = NGramModel(tables, fit_gate(text, tables))
-            for split, ids in held_out.items():
-                bits = float(model.costs(ids).mean() / np.log(2))
-                scores[split] = replace(
-                    scores[split], gated=NGramScore(model.order, model.entries, model.stored_numbers, bits)
-                )
-            assert model.gate is not None
-            gate = _weights(model.gate)
-        return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": gate}
+        orders = REPORT_ORDERS if preset in ON_REPORTS_TEXT else BASELINE_ORDERS
+        with Progress(f"n-grams of {self.label}") as bar:
+            bar.phase("single orders")
+            scores = baselines(text, held_out, symbols, orders)
+            if preset in ON_REPORTS_TEXT:
+                return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": None}, b""
+            bar.phase("all orders")
+            tables = NGramTables(KneserNey(text, symbols, LONGEST))
+            sample = sample_of(text, tables)
+            bar.phase("gate")
+            model = NGramModel(tables, fit_gate(sample))
+            bar.phase("evaluation")
+            nats = {"val": model.calibrate(held_out["val"]), "test": float(model.costs(held_out["test"]).mean())}
+        for split, cost in nats.items():
+            gated = NGramScore(model.order, model.entries, model.stored_numbers, float(cost / np.log(2)))
+            scores[split] = replace(scores[split], gated=gated)
+        counted = {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": _weights(model)}
+        is_whole = len(self.baseline_spans(preset)) == 1
+        return counted, sample.distributions(model).numpy().tobytes() if is_whole else b""
 
 
-def _weights(gate: OrderGate) -> dict[str, Any]:
-    return {name: values.tolist() for name, values in gate.state_dict().items()}
+def _weights(model: NGramModel) -> dict[str, Any]:
+    assert model.gate is not None
+    return {name: values.tolist() for name, values in model.gate.state_dict().items()}
 
 
 def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
@@ -277,8 +327,8 @@ def prepared_dir() -> Path:
 
 def remove_outdated() -> list[Path]:
     """Remove what versions with another COMPUTED_FORMAT have cached beside the texts; returns the files."""
-    beside = prepared_dir().glob("*/*.json")
-    outdated = [file for file in beside if file.name != FACTS_FILE and not file.name.endswith(COMPUTED_ENDING)]
+    beside = (file for kind in ("json", "f16") for file in prepared_dir().glob(f"*/*.{kind}"))
+    outdated = [file for file in beside if file.name != FACTS_FILE and not file.name.endswith(COMPUTED_ENDINGS)]
     with _writing_cache():
         for file in outdated:
             file.unlink(missing_ok=True)
@@ -339,11 +389,19 @@ def _writing_cache() -> Iterator[None]:
         ) from None
 
 
+def _bytes_in(file: Path) -> bytes:
+    """What a file of the cache holds; nothing if it can't be read."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
 def _json_in(file: Path) -> dict[str, Any]:
     """What a file of the cache says; {} if it is missing or damaged."""
     try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(_bytes_in(file))
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -383,13 +441,14 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
 
     Raises InputError for a text that is empty, too short or not UTF-8.
     """
-    vocabulary = Vocabulary.of(normalised(text.pieces(), alphabet), alphabet)
     characters, digest = 0, hashlib.sha256()
-    with atomic_write(folder / IDS_FILE) as file:
+    with Progress(f"reading {text.name}") as bar, atomic_write(folder / IDS_FILE) as file:
+        vocabulary = Vocabulary.of(normalised(text.pieces(), alphabet), alphabet)
         for piece in normalised(text.pieces(), alphabet):
             characters += len(piece)
             digest.update(piece.encode())
             file.write(vocabulary.ids_of(piece).tobytes())
+            bar.show(characters / text.size)
         if characters < MIN_CHARS:
             script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(

@@ -31,7 +31,7 @@ from pipeline.config import (
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.support.records import has_form, record
-from pipeline.text.batches import data_of, windows
+from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
@@ -118,7 +118,9 @@ class Experiment(Callback):
         self.corpus = corpus = corpus.limited(train_config.train_chars)
         self.model_config, self.train_config, self.checkpoint_dir = model_config, train_config, checkpoint_dir
         preset, most, is_on_top = train_config.preset, model_config.ngrams, model_config.on_top_of == "ngram"
-        prior = cross_fitted(corpus, preset, most) if is_on_top else None
+        prior: Prior | None = cross_fitted(corpus, preset, most) if is_on_top else None
+        if train_config.counting_loss:
+            prior = corpus.soft_targets(preset)
         ngrams = corpus.ngram(preset, most) if is_on_top else None
         torch.manual_seed(train_config.seed)
         model = language_model(model_config, len(corpus.vocabulary), ngrams)
@@ -155,11 +157,11 @@ class Experiment(Callback):
     def _check_epochs(self, state: Mapping[str, Any]) -> None:
         """Raise InputError for a number of epochs with which a checkpoint's training can't be resumed."""
         training, planned, done = self.training, state["epochs"], len(state["history"])
-        if training.epochs != planned and training.config.schedule != "constant":
+        if training.epochs != planned and (training.config.schedule != "constant" or training.config.counting_loss):
             raise InputError(
-                f"--epochs {training.epochs} is not possible: the learning rate schedule of this training was planned "
-                f"for {planned} epochs; the number can change only with a constant learning rate. Start a new training "
-                f"with --epochs {training.epochs}"
+                f"--epochs {training.epochs} is not possible: learning rate and loss of this training were planned for "
+                f"{planned} epochs; the number can change only with a constant rate and without counting_loss. "
+                f"Start a new training with --epochs {training.epochs}"
             )
         if training.epochs < done:
             raise InputError(

@@ -27,14 +27,15 @@ from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.records import Count, ListOf, Natural, Number, String, maybe, record
 from pipeline.support.signals import defer_signals
-from pipeline.text.batches import StreamData, WindowData, number_of_epochs
+from pipeline.text.batches import SoftTargets, StreamData, WindowData, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
 from pipeline.training.evaluation import autocast, calibrate_logits, perplexity, score_windows, text_costs
 from pipeline.training.hardware import choose_device, choose_kernel, choose_precision, keep_freed_memory
 
 WARM_UP_STEPS = 50
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
-FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule
+FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule without ``counting_loss``
+FINAL_COUNTING_SHARE = 1 / 6  # of ``counting_loss``, after the last step
 STEPS_BETWEEN_CHECKS = 20  # of the loss: to read it waits for a GPU
 DIVERGED_TIMES = 100  # a validation perplexity of so many times the uniform distribution's counts as divergence
 
@@ -158,7 +159,7 @@ class Training:
         """The learning rate of a step (from 0) under the configuration's schedule.
 
         The schedule cosine is a linear warm-up to the peak, then half a period of a cosine; the last step has
-        FINAL_RATE_SHARE of the peak.
+        FINAL_RATE_SHARE of the peak, and with ``counting_loss`` nothing.
         """
         peak, total_steps, done = self.config.learning_rate, self.epochs * self.data.steps_per_epoch, step + 1
         warm_up = min(WARM_UP_STEPS, max(1, total_steps // STEPS_PER_WARM_UP_STEP))
@@ -167,7 +168,13 @@ class Training:
         if done <= warm_up:
             return peak * (done / warm_up)
         fallen = min(1.0, (done - warm_up) / (total_steps - warm_up))
-        return peak * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + cos(pi * fallen)))
+        lowest = 0.0 if self.config.counting_loss else FINAL_RATE_SHARE
+        return peak * (lowest + (1 - lowest) * 0.5 * (1 + cos(pi * fallen)))
+
+    def counting_loss_at(self, step: int) -> float:
+        """The share of a step's loss (from 0) that is against the soft targets; it falls linearly."""
+        fallen = min(1.0, step / (self.epochs * self.data.steps_per_epoch))
+        return self.config.counting_loss * (1 - (1 - FINAL_COUNTING_SHARE) * fallen)
 
     def run_epoch(self, callback: Callback = SILENT) -> EpochPoint:
         """Train for an epoch (or the rest of it, or until the time limit), validate, and append a point to the history.
@@ -238,16 +245,23 @@ class Training:
         """One optimizer step on a batch (B, T), which continues ``part`` of an epoch.
 
         The recorded loss is the mean cross-entropy (nats) of the model's prediction, although ``own_loss`` may add the
-        network's own to what is optimized. The recorded norm of the gradient is that before clipping.
+        network's own to what is optimized, and ``counting_loss`` that against soft targets. The recorded norm of the
+        gradient is that before clipping.
         """
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
         with autocast(self.device, self.precision):
             own, logits, state = self.model.network_and_model_logits(
                 inputs, part.state, *(each.to(self.device) for each in prior)
             )
-        loss = optimized = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        logs = logits.float().flatten(0, 1).log_softmax(-1)
+        loss = optimized = F.nll_loss(logs, targets.flatten())
         if share := self.config.own_loss:
             optimized = (1 - share) * loss + share * F.cross_entropy(own.float().flatten(0, 1), targets.flatten())
+        if isinstance(soft := self.data.prior, SoftTargets):
+            wanted = F.embedding(prior[0].flatten(), soft.table).to(self.device)
+            optimized = loss.lerp(
+                -torch.dot(wanted.flatten(), logs.flatten()) / len(logs), self.counting_loss_at(self.step)
+            )
         self.optimizer.zero_grad(set_to_none=True)
         optimized.backward()
         parameters = list(self.model.parameters())

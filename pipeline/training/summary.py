@@ -6,7 +6,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
-from models.ngram import ngram_label
+from models.ngram import REPORT_ORDERS, compared_label
 from pipeline.config import COST_NAMES, COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
@@ -27,7 +27,7 @@ BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexit
 
 def ngram_name(result: Mapping[str, Any]) -> str:
     """The n-gram model that a result is compared with, as in "the 5-gram"."""
-    return ngram_label(result["ngram_order"], result["single_ngram_order"])
+    return compared_label(result["ngram_order"])
 
 
 def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
@@ -36,9 +36,11 @@ def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
     rows: list[tuple[str, ...]] = [(label, stored, *_shown(scores, prefix)) for label, stored, scores, prefix in models]
     best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
-    if result["ngram_order"] != result["single_ngram_order"]:
+    if result["ngram_order"] not in REPORT_ORDERS:
         rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *_shown(result, "ngram_")))
         best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
+    if result["single_ngram_order"] == (last := result["ngrams"][-1]["order"]):
+        best += f" Warning: the best single order is {last}, the last that was tried; a longer one may be better."
     return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
 
 

@@ -31,7 +31,7 @@ from models.config import ConfigError
 from models.decoding import Decoding
 from pipeline.cli.runs import comparison_text
 from pipeline.cluster.pool import DaskPool, _Running
-from pipeline.config import CorpusConfig, SearchConfig, resolve
+from pipeline.config import RECIPE, CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.export import export as export_module
 from pipeline.export.model_files import _weights
@@ -97,7 +97,8 @@ def as_bytes(text: str) -> bytes:
 # --- texts, and the cache --------------------------------------------------------------------------------------------
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\r\n" for i in range(60)).encode()
-KEPT = ("corpus.json", "ids.bin", "counted-stream-5-v2.json", "ngrams-stream-at-most-100-5-v2.json")
+COUNTED = f"counted-stream-{RECIPE['stream']}-v2"
+KEPT = ("corpus.json", "ids.bin", f"{COUNTED}.json", f"{COUNTED}.f16", f"ngrams-stream-at-most-100-{COUNTED[15:]}.json")
 
 
 @given(data=damaged(TEXT), alphabet=st.sampled_from(("letters", "raw")))
@@ -151,7 +152,7 @@ def test_the_cache_of_texts(
     """A broken cache is made again, with the same figures."""
     folder = shutil.copytree(corpus.folder, tmp_path / "prepared" / corpus.folder.name, dirs_exist_ok=True)
     whole = (folder / file).read_bytes()
-    if file != "ids.bin" and data.draw(st.booleans()):
+    if file.endswith(".json") and data.draw(st.booleans()):
         whole = as_bytes(data.draw(json_texts(json.loads(whole))))
     (folder / file).unlink()  # the case before may have mapped it into memory
     (folder / file).write_bytes(data.draw(damaged(whole)))
@@ -162,6 +163,7 @@ def test_the_cache_of_texts(
     assert again.vocabulary == corpus.vocabulary
     assert again.baselines("stream") == corpus.baselines("stream")
     assert again.ngram("stream", 100).entries == 100
+    assert torch.equal(again.soft_targets("stream").table, corpus.soft_targets("stream").table)
 
 
 # --- spaces ----------------------------------------------------------------------------------------------------------

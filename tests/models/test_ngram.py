@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import ngram
 from models.ngram import (
     BASELINE_ORDERS,
     FALLBACK_DISCOUNTS,
+    REPORT_ORDERS,
     KneserNey,
     NGramScore,
     Unigram,
     baselines,
     discounts,
-    predicted_bits_per_char,
 )
 
 VOCAB_SIZE = 7  # of the small texts below, whose last symbol never occurs
@@ -106,7 +105,7 @@ def test_a_large_vocabulary_of_long_n_grams_does_not_overflow():
 
 def test_baselines_score_every_held_out_text_by_name_from_its_second_character_on():
     train, held_out = markov_text(), {"val": markov_text(seed=1), "test": markov_text(seed=2)}
-    scores = baselines(train, held_out, KneserNey(train, VOCAB_SIZE, 8))
+    scores = baselines(train, held_out, VOCAB_SIZE, BASELINE_ORDERS)
     assert list(scores) == ["val", "test"]
     for name, text in held_out.items():
         assert scores[name].uniform_bits_per_char == log2(VOCAB_SIZE)
@@ -119,24 +118,16 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
 
 def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
     long, short = markov_text(seed=1), np.random.default_rng(0).integers(0, VOCAB_SIZE - 1, 3000)
-    scores = baselines(markov_text(), {"val": long, "test": short}, model_of_order(8))
+    scores = baselines(markov_text(), {"val": long, "test": short}, VOCAB_SIZE, REPORT_ORDERS)
     assert scores["val"].best_order == scores["test"].best_order == 3  # what decides is two before
     assert scores["val"].ngram.bits_per_char == min(score.bits_per_char for score in scores["val"].singles)
     assert scores["test"].ngram.bits_per_char > min(score.bits_per_char for score in scores["test"].singles)
     assert scores["val"].ngram.entries == model_of_order(3).entries
 
 
-@pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE, order=6)])
-@pytest.mark.parametrize("piece_chars", [1, 3, 7, 49, 50, 1000])
-def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_chars, monkeypatch):
-    monkeypatch.setattr(ngram, "PIECE_CHARS", piece_chars)
-    text = markov_text(50, seed=3)
-    assert predicted_bits_per_char(model, text) == pytest.approx(-model.log2_probabilities(text)[1:].mean())
-
-
 def test_n_gram_perplexities_of_the_time_machine(splits):
     held_out = {name: splits[name] for name in ("val", "test")}
-    scores = baselines(splits["train"], held_out, KneserNey(splits["train"], 28, 8))
+    scores = baselines(splits["train"], held_out, 28, REPORT_ORDERS)
     expected = [
         (5, 48_912, 3.847, 3.934),
         (6, 102_707, 3.677, 3.762),

@@ -39,7 +39,8 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
     patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
     patch.setattr("pipeline.stages.answer.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1))
-    patch.setattr("pipeline.stages.answer.fit_gate", vars(corpus)["fit_gate"])  # whose results are kept
+    for name in ("sample_of", "fit_gate"):
+        patch.setattr(f"pipeline.stages.answer.{name}", vars(corpus)[name])  # whose results are kept
 
 
 def leave_out_findings(patch: pytest.MonkeyPatch, done: AnswerRun) -> None:

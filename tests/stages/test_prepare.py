@@ -3,6 +3,7 @@
 import pytest
 from mlflow.tracking import MlflowClient
 
+from models.ngram import BASELINE_ORDERS
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.prepare import prepare
@@ -28,13 +29,13 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     assert (step.result["val_characters"], step.result["test_characters"]) == (300, 300)
     assert prepared.data.metrics["corpus/baseline_characters"] == 2000
     assert prepared.data.metrics["baseline/ngram_order"] == step.result["ngram_order"]
-    assert [row["order"] for row in step.result["ngrams"]] == [2, 3, 4, 5, 6, 7, 8]
+    assert [row["order"] for row in step.result["ngrams"]] == [*BASELINE_ORDERS]
     seen = f"fitted on 2,000 of {step.result['train_characters']:,} training characters"
     assert seen in prepared.data.tags["mlflow.note.content"]
     trained = train(corpus, config, *resolve({**TINY, "epochs": 1}))
     note = MlflowClient().get_run(trained.run_id).data.tags["mlflow.note.content"]
     assert seen in note
-    assert "Each epoch is a pass over 10,000,000 of these; validation and test read 500,000 characters each." in note
+    assert "Each epoch is a pass over 10,000,000 of these; validation and test read 100,000 characters each." in note
     judged = evaluate(trained.run_id).result
     assert judged["ngram_order"] == trained.result["ngram_order"] == step.result["ngram_order"]
     assert judged["ngram_perplexity"] == pytest.approx(step.result["ngram_test_perplexity"], rel=1e-9)

@@ -27,7 +27,8 @@ from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
-from pipeline.tracking.store import setup
+from pipeline.tracking.step import corpus_keys, step_key
+from pipeline.tracking.store import set_tags, setup
 from pipeline.training.loop import Training
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, not_trained, pool_with
@@ -141,6 +142,19 @@ def test_the_same_command_again_trains_nothing_and_takes_the_same_run(done, give
     assert given == []
     assert again.reproduction.run_id == done.reproduction.run_id
     assert again.reproduction.configurations == done.reproduction.configurations
+
+
+def test_a_reproduction_that_an_earlier_recipe_of_our_own_began_is_completed(own, corpus, given, pool):
+    """It was recorded before trainings had ``counting_loss``."""
+    recipe = {"stream": 5, "best": 5, "report": 3, "report-text": 4}
+    identity = step_key("reproduce", {"quick": True, "recipe": recipe, **corpus_keys(corpus)})
+    assert recorded.run_of(own.reproduction.run_id).tag("reproduction") == identity
+    for training in trainings(own.reproduction.run_id).values():
+        del training.configuration["train"]["counting_loss"]
+        set_tags(training.id, {"config": json.dumps(training.configuration)})
+    done = reproduce(replace(TWO, only="gru-scratch-1x8,gru-scratch-1x32,lstm-scratch-1x8"), quick=True, make_pool=pool)
+    assert done.reproduction.run_id == own.reproduction.run_id
+    assert [task.model.shape for task in given] == ["gru-1x32"]
 
 
 @pytest.mark.usefixtures("_no_pages")

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from math import cos, exp, log, pi
 from types import SimpleNamespace
@@ -19,15 +20,15 @@ import pipeline.text.batches
 import pipeline.training.hardware
 import pipeline.training.loop
 from models.config import ModelConfig
-from models.language_model import LanguageModel
+from models.language_model import LanguageModel, detach
 from models.optimizers import OPTIMIZERS
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.text.batches import StreamData, data_for
+from pipeline.text.batches import Prior, SoftTargets, StreamData, data_for
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.hardware import choose_device, choose_kernel, choose_precision
-from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, Callback, EpochPoint, PartialEpoch, Training, fit
+from pipeline.training.loop import WARM_UP_STEPS, Callback, EpochPoint, PartialEpoch, Training, fit
 
 VOCAB = 12
 SMALL: dict[str, Any] = {"hidden_size": 10, "device": "cpu", "precision": "fp32"}
@@ -47,14 +48,19 @@ def a_text(length: int, seed: int = 0) -> Tensor:
 
 
 def start(
-    options: dict[str, Any], *, first_weights: int = 0, train: Tensor | None = None, val: Tensor | None = None
+    options: dict[str, Any],
+    *,
+    first_weights: int = 0,
+    train: Tensor | None = None,
+    val: Tensor | None = None,
+    prior: Prior | None = None,
 ) -> Training:
     """A training of a small model; ``first_weights`` is the seed of what it starts with."""
     model_config, train_config = resolve(SMALL | options)
     torch.manual_seed(first_weights)
     model = LanguageModel(model_config, VOCAB)
     train = a_text(1000) if train is None else train
-    data = data_for(train, a_text(300, seed=1) if val is None else val, train_config)
+    data = data_for(train, a_text(300, seed=1) if val is None else val, train_config, prior)
     return Training(model, data, train_config)
 
 
@@ -158,16 +164,17 @@ def test_an_epoch_under_the_reports_preset_equals_a_plain_loop():
 # --- step size, clipping, averaging ----------------------------------------------------------------------------------
 
 
-def test_the_learning_rate_follows_its_closed_form():
-    training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016})
+@pytest.mark.parametrize(("counting_loss", "last"), [(0.0, 0.05), (0.3, 0.0)])
+def test_the_learning_rate_follows_its_closed_form(counting_loss, last):
+    options = {"counting_loss": counting_loss, "epochs": 100, "schedule": "cosine", "learning_rate": 0.016}
+    training = start(STREAM | options)
     total = training.epochs * training.data.steps_per_epoch
     assert total > 10 * WARM_UP_STEPS
     for step in range(WARM_UP_STEPS):
         assert training.learning_rate_at(step) == pytest.approx(0.016 * (step + 1) / WARM_UP_STEPS)
     for step in range(WARM_UP_STEPS, total):
         cosine = (1 + cos(pi * (step + 1 - WARM_UP_STEPS) / (total - WARM_UP_STEPS))) / 2
-        expected = 0.016 * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
-        assert training.learning_rate_at(step) == pytest.approx(expected)
+        assert training.learning_rate_at(step) == pytest.approx(0.016 * (last + (1 - last) * cosine))
 
 
 def test_the_optimizer_uses_the_rate_of_its_step():
@@ -192,6 +199,31 @@ def test_a_step_is_no_longer_than_the_clipped_gradient(clip):
     assert training.step == 1
     assert point.gradient_norm > 1.5
     assert length == pytest.approx(0.5 * (clip if clip == 0.01 else point.gradient_norm), rel=1e-3)
+
+
+def test_a_part_of_the_loss_that_falls_to_a_sixth_is_against_soft_targets():
+    """An epoch of SGD, written out once more; what is recorded is the loss against the text alone."""
+    text, rate = a_text(300), 0.5
+    soft = SoftTargets(text.numpy(), [(0, 100), (150, 300)], torch.rand(250, VOCAB).softmax(-1).half())
+    assert torch.equal(soft.table[soft(100, 150)], F.one_hot(text[100:150].long(), VOCAB).float())
+    plain = {"optimizer": "sgd", "schedule": "constant", "learning_rate": rate, "clip": 0.0, "weight_decay": 0.0}
+    plain |= {"epochs": 1, "recurrent_dropout": 0.0, "output_dropout": 0.0}
+    training = start(STREAM | plain | {"counting_loss": 0.6}, train=text, prior=soft)
+    model, state, part, steps = deepcopy(training.model), None, PartialEpoch(), training.data.steps_per_epoch
+    for step, (inputs, targets, rows) in enumerate(training.data.batches(1, torch.Generator())):
+        logits, state = model(inputs, detach(state) if state else None)
+        hard = -logits.log_softmax(-1).gather(-1, targets.long()[..., None]).mean()
+        taught = -(soft.table[rows] * logits.log_softmax(-1)).sum(-1).mean()
+        share = 0.6 - 0.5 * step / steps
+        gradients = torch.autograd.grad((1 - share) * hard + share * taught, list(model.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter.sub_(rate * gradient)
+        training.train_step(part, inputs, targets, rows)
+        assert float(part.losses[-1]) == pytest.approx(hard.item(), rel=1e-5)
+    for ours, theirs in zip(training.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert step == steps - 1 > 1
 
 
 def test_the_running_average_follows_its_ramp_up_to_its_decay():
@@ -380,6 +412,8 @@ def test_a_step_that_is_broken_off_leaves_a_training_that_says_so(monkeypatch):
 def test_epochs_are_what_the_budget_pays_for():
     training = start(STREAM | {"epochs": None, "budget_chars": 10_000})
     assert training.epochs == 10
+    short = start(STREAM | {"epochs": None, "budget_chars": 300})
+    assert (short.epochs, short.data.chars_per_epoch) == (1, 296)  # of 1,000
     assert start(STREAM | {"epochs": None, "budget_chars": 1}).epochs == 1
     assert start(STREAM | {"epochs": 7, "budget_chars": 1}).epochs == 7
 
