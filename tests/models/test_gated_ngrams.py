@@ -166,6 +166,18 @@ def test_a_fitted_gate_is_better_than_every_order_and_depends_on_nothing_else():
     assert NGramModel(tables, gate).costs(held_out).mean() < 0.97 * by_order.min()
 
 
+def test_a_gate_is_calibrated_by_the_factor_that_predicts_a_text_best():
+    model = NGramModel(tables_of(), random_gate(4))
+    at_each = []
+    for scale in gated_ngrams.GATE_SCALES:
+        gate = random_gate(4)
+        gate.scale(scale)
+        at_each.append(float(NGramModel(model.tables, gate).costs(HELD_OUT).mean()))
+    assert min(at_each) < at_each[5]  # of 1.0
+    assert model.calibrate(HELD_OUT) == pytest.approx(min(at_each))
+    assert float(model.costs(HELD_OUT).mean()) == pytest.approx(min(at_each))
+
+
 @pytest.mark.slow
 def test_perplexities_of_the_time_machine(splits):
     tables = NGramTables(KneserNey(splits["train"], 28, gated_ngrams.LONGEST))

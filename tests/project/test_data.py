@@ -21,6 +21,7 @@ Figure = Callable[[Sequence[Row]], str]
 
 DOCUMENTS = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 RUNS, NGRAMS, SPEED, UNTOUCHED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams", "speed", "untouched"))
+COUNTING = read_csv("counting_loss.csv")
 BENCH = {row["what"]: row for row in read_json("bench.json")["rows"]}
 
 
@@ -99,6 +100,25 @@ def test_the_figures_of_models_are_those_of_their_runs_or_n_grams(headings):
         data = data_of(row)
         shown = {heading: row[heading] for heading in row if heading not in ("model", "command")}
         assert shown == {heading: FIGURES[heading](data) for heading in shown}, row["model"]
+
+
+def test_the_shares_of_counting_are_means_of_their_trainings():
+    rows = measured("network", "counting_loss", "mixed, test")
+    assert len(rows) > 5
+    for row in rows:
+        cell, shape = row["network"].split(",")[0].lower().split()
+        recurrent, output = row["recurrent, output dropout"].split(", ")
+        key = (cell, shape.removeprefix("1x"), "", *map(float, (row["counting_loss"], recurrent, output)))
+        columns = "counting_loss", "recurrent_dropout", "output_dropout"
+        data = [
+            each
+            for each in COUNTING
+            if (each["cell"], each["hidden_size"], each["change"], *(float(each[name]) for name in columns)) == key
+            and (float(each["final_rate"]) == 0) == (float(each["counting_loss"]) > 0)
+        ]
+        assert row["seeds"] == str(len(data)), row
+        for heading, column in (("validation", "validation"), ("test", "test"), ("mixed, test", "mixture_test")):
+            assert row[heading] == mean(column)(data), row
 
 
 def test_what_a_change_brings_is_the_difference_of_the_same_seeds():

@@ -10,6 +10,7 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.train import train
 from pipeline.text import corpus as corpus_module
 from pipeline.text.corpus import load_corpus
+from pipeline.training.summary import baseline_table
 from tests.labs import TINY
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -30,6 +31,8 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     assert prepared.data.metrics["corpus/baseline_characters"] == 2000
     assert prepared.data.metrics["baseline/ngram_order"] == step.result["ngram_order"]
     assert [row["order"] for row in step.result["ngrams"]] == [*BASELINE_ORDERS]
+    at_the_end = baseline_table({**step.result, "single_ngram_order": 16})
+    assert "Warning: the best single order is 16, the last that was tried" in at_the_end
     seen = f"fitted on 2,000 of {step.result['train_characters']:,} training characters"
     assert seen in prepared.data.tags["mlflow.note.content"]
     trained = train(corpus, config, *resolve({**TINY, "epochs": 1}))

@@ -22,7 +22,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_windows, text_costs
-from pipeline.training.experiment import Experiment, Result, shipped_bytes
+from pipeline.training.experiment import Experiment, Result, cross_fitted, shipped_bytes
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
@@ -263,6 +263,21 @@ def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch
     assert heard.started[0].step > 10  # at the end; it was interrupted after 10
     assert [point.train_perplexity for point in again.history] == [point.train_perplexity for point in on_top.history]
     assert again.test == on_top.test
+
+
+def test_soft_targets_are_what_cross_fitted_ngrams_predict_and_their_share_falls_over_the_planned_epochs(
+    corpus, tmp_path
+):
+    soft, model = corpus.soft_targets("stream"), corpus.ngram("stream")
+    with torch.no_grad():
+        expected = model.combine(cross_fitted(corpus, "stream", 0)(0, corpus.train_chars).float()).exp()
+    torch.testing.assert_close(soft.table[soft(0, corpus.train_chars)], expected, atol=1e-3, rtol=1e-3)
+    options: dict[str, Any] = {"counting_loss": 0.5, "schedule": "constant", "epochs": 2}
+    with pytest.raises(KeyboardInterrupt):
+        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Interrupt(10))
+    with pytest.raises(InputError, match=r"--epochs 3 is not possible: .* planned for 2 epochs"):
+        Experiment(corpus, *resolve(OPTIONS | options | {"epochs": 3}), tmp_path)
+    assert len(experiment(corpus, folder=tmp_path, **options).history) == 2
 
 
 def test_stored_ngrams_are_counted_beside_parameters(done, on_top, corpus):
