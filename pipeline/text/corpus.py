@@ -215,7 +215,7 @@ class Corpus:
             self._counted(preset)
         train, symbols = self.split(preset, "train"), len(self.vocabulary)
         distributions = torch.from_numpy(np.fromfile(file, np.float16)).view(-1, symbols)
-        return SoftTargets(train, sampled_spans(len(train), LONGEST * (symbols + SEEN)), distributions)
+        return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + SEEN)), distributions)
 
     def _counted(self, preset: PresetName) -> dict[str, Any]:
         """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""

@@ -258,10 +258,8 @@ class Training:
         if share := self.config.own_loss:
             optimized = (1 - share) * loss + share * F.cross_entropy(own.float().flatten(0, 1), targets.flatten())
         if isinstance(soft := self.data.prior, SoftTargets):
-            wanted = F.embedding(prior[0].flatten(), soft.table).to(self.device)
-            optimized = loss.lerp(
-                -torch.dot(wanted.flatten(), logs.flatten()) / len(logs), self.counting_loss_at(self.step)
-            )
+            taught = soft.cost(logs, targets.flatten(), prior[0].flatten())
+            optimized = loss.lerp(taught, self.counting_loss_at(self.step))
         self.optimizer.zero_grad(set_to_none=True)
         optimized.backward()
         parameters = list(self.model.parameters())

@@ -203,23 +203,27 @@ def test_a_step_is_no_longer_than_the_clipped_gradient(clip):
 
 def test_a_part_of_the_loss_that_falls_to_a_sixth_is_against_soft_targets():
     """An epoch of SGD, written out once more; what is recorded is the loss against the text alone."""
-    text, rate = a_text(300), 0.5
-    soft = SoftTargets(text.numpy(), [(0, 100), (150, 300)], torch.rand(250, VOCAB).softmax(-1).half())
-    assert torch.equal(soft.table[soft(100, 150)], F.one_hot(text[100:150].long(), VOCAB).float())
+    text, rate, known = a_text(300), 0.5, torch.rand(300, VOCAB).softmax(-1).half()
+    wanted = known.float()
+    wanted[100:150] = F.one_hot(text[100:150].long(), VOCAB)  # where no distribution is known
+    soft = SoftTargets(300, [(0, 100), (150, 300)], torch.cat([known[:100], known[150:]]))
     plain = {"optimizer": "sgd", "schedule": "constant", "learning_rate": rate, "clip": 0.0, "weight_decay": 0.0}
     plain |= {"epochs": 1, "recurrent_dropout": 0.0, "output_dropout": 0.0}
     training = start(STREAM | plain | {"counting_loss": 0.6}, train=text, prior=soft)
     model, state, part, steps = deepcopy(training.model), None, PartialEpoch(), training.data.steps_per_epoch
-    for step, (inputs, targets, rows) in enumerate(training.data.batches(1, torch.Generator())):
-        logits, state = model(inputs, detach(state) if state else None)
-        hard = -logits.log_softmax(-1).gather(-1, targets.long()[..., None]).mean()
-        taught = -(soft.table[rows] * logits.log_softmax(-1)).sum(-1).mean()
+    assert isinstance(training.data, StreamData)
+    positions = StreamData(torch.arange(300), text, training.config).batches(1, torch.Generator())
+    for step, (batch, (_, at)) in enumerate(zip(training.data.batches(1, torch.Generator()), positions, strict=True)):
+        logits, state = model(batch[0], detach(state) if state else None)
+        logs = logits.log_softmax(-1)
+        hard = -logs.gather(-1, batch[1].long()[..., None]).mean()
+        taught = -(wanted[at] * logs).sum(-1).mean()
         share = 0.6 - 0.5 * step / steps
         gradients = torch.autograd.grad((1 - share) * hard + share * taught, list(model.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
                 parameter.sub_(rate * gradient)
-        training.train_step(part, inputs, targets, rows)
+        training.train_step(part, *batch)
         assert float(part.losses[-1]) == pytest.approx(hard.item(), rel=1e-5)
     for ours, theirs in zip(training.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
