@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import PurePath
 from typing import Any
 
@@ -26,10 +26,10 @@ def text_option(training: RecordedTraining) -> str:
 def train_command(training: RecordedTraining) -> str:
     """The ``tmlm train`` command that repeats a training; a call of ``pipeline.api`` if it had options of that only."""
     own = training.configs
-    model, train = training.configuration["model"], training.configuration["train"]
+    values = {**asdict(own[0]), **asdict(own[1])}
     options, of_command = _text_options(training), {}
     for field in (*fields(ModelConfig), *fields(TrainConfig)):
-        value = {**model, **train}.get(field.name)
+        value = values[field.name]
         is_preset = field.metadata.get("preset") and field.name not in NOT_COMPUTED
         if not field.metadata or value is None or not (is_preset or value != field.default):
             continue

@@ -64,7 +64,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 def prepare(force: bool, as_json: bool, **options: Any) -> None:
     """Load, normalise and split a text.
 
-    Records the perplexities of the baselines: uniform, letter frequencies, n-grams of orders 2 to 8, and
+    Records the perplexities of the baselines: uniform, letter frequencies, n-grams of orders 2 to 16, and
     n-grams of orders 1 to 10 combined by a gate.
     """
     corpus_config, others = checked(options)
