@@ -373,9 +373,8 @@ def contiguous_parts(characters: int) -> list[tuple[int, int]]:
 
 
 class Sample(NamedTuple):
-    """Positions of a training text, spans (start, end) in order, and the cross-fitted evidence (n, K, V + 3) there."""
+    """Cross-fitted evidence (n, K, V + 3) about the positions of a text in ``sampled_spans``, and the characters."""
 
-    spans: list[tuple[int, int]]
     evidence: Tensor
     targets: Tensor
 
@@ -394,7 +393,7 @@ def sample_of(ids: NDArray[np.integer], tables: NGramTables, most: int = 0) -> S
     """
     parts, spans = contiguous_parts(len(ids)), sampled_spans(len(ids), tables.numbers_per_char)
     evidence = CrossFitted(ids, tables, parts, most).at(spans)
-    return Sample(spans, evidence, torch.from_numpy(np.concatenate([as_ids(ids[a:b]) for a, b in spans])))
+    return Sample(evidence, torch.from_numpy(np.concatenate([as_ids(ids[a:b]) for a, b in spans])))
 
 
 def sampled_spans(characters: int, numbers_per_char: int) -> list[tuple[int, int]]:
@@ -410,7 +409,7 @@ def sampled_spans(characters: int, numbers_per_char: int) -> list[tuple[int, int
 def fit_gate(sample: Sample) -> OrderGate:
     """Train a gate on a sample of a training text. The result depends on that alone."""
     torch.manual_seed(0)
-    _, evidence, targets = sample
+    evidence, targets = sample
     gate = OrderGate(evidence.shape[1])
     seen = evidence[..., -SEEN:].flatten(1).float()
     gate.mean, gate.deviation = seen.mean(0), seen.std(0) + 1e-3

@@ -38,8 +38,8 @@ from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, step_ke
 
 log = logging.getLogger(__name__)
 
-# in identities: trainings by our own recipe do not make another reproduction of one that was begun with an earlier one
-OF_ITS_BEGINNING = {"stream": 5, "best": 5}
+# as reproductions of recipe 5 recorded it: another recipe of stream and best does not begin another reproduction
+IDENTIFYING_RECIPE = RECIPE | {"stream": 5, "best": 5}
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
 
 COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts on what trainings decide
@@ -82,7 +82,7 @@ def reproduce(
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
-    identity = step_key(STAGE, {"quick": quick, "recipe": RECIPE | OF_ITS_BEGINNING, **corpus_keys(corpus)})
+    identity = step_key(STAGE, {"quick": quick, "recipe": IDENTIFYING_RECIPE, **corpus_keys(corpus)})
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
     with earlier_command(STAGE, "reproduction", identity, busy) as earlier:
         sweep = _Reproduction(config, quick, check, rows, corpus, earlier, say)
