@@ -13,6 +13,7 @@ text is The Time Machine.
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from itertools import pairwise
 from math import log
 from multiprocessing import get_context
 from pathlib import Path
+from shutil import which
 from statistics import median
 from typing import Any
 
@@ -200,6 +202,17 @@ def ppmd_counting() -> tuple[float, float]:
     return time.process_time() - began, 8 * added(order, test) / len(test)
 
 
+def zpaq_bits(folder: str) -> tuple[float]:
+    """The bits that the test text adds after training and validation text, by the archiver zpaq at its strongest."""
+    corpus, sizes = text(), []
+    for splits in (("train", "val", "test"), ("train", "val")):
+        plain, packed = Path(folder) / "text", Path(folder) / f"{len(splits)}.zpaq"
+        plain.write_text("".join(corpus.vocabulary.decode(corpus.split("stream", split)) for split in splits))
+        subprocess.run(["zpaq", "add", packed, plain, "-method", "5"], check=True, capture_output=True)
+        sizes.append(packed.stat().st_size)
+    return (8 * (sizes[0] - sizes[1]) / len(corpus.split("stream", "test")),)
+
+
 def gflops(dtype: torch.dtype) -> float:
     """Billions of multiplications and additions per second, of large matrix products."""
     a, b = (torch.randn(2048, 2048, dtype=torch.float32).to(dtype) for _ in range(2))
@@ -301,6 +314,10 @@ class Bench:
         (ours_s, ours), (ppmd_s, ppmd) = self.ours(our_counting), self.peer(ppmd_counting)
         self.add("adaptive counting and PPMd", ours_s, "CPU s", ppmd_s)
         self.add("  1,000 characters of the test text by them", 1000 * ours, "bits", 1000 * ppmd)
+        if which("zpaq"):
+            with tempfile.TemporaryDirectory() as folder:
+                (zpaq,) = self.ours(zpaq_bits, folder)
+            self.add("  the same by zpaq -m5", 1000 * ours, "bits", 1000 * zpaq)
 
     def tracking(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
