@@ -83,6 +83,14 @@ def ngram_macs_per_char(ngrams: NGramModel) -> int:
     return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.order, is_gated) + GATE_MACS * is_gated
 
 
+def fit_macs(stored_numbers: int) -> int:
+    """MACs to fit an n-gram model of so many shares: each is a quotient, and is added to what its context uses.
+
+    Counting and sorting count nothing, as look-ups do.
+    """
+    return 2 * stored_numbers
+
+
 def _heads(config: ModelConfig, vocab_size: int) -> list[tuple[int, int]]:
     """Inputs and outputs of the output layer, and of the gate's layers of a model on top of n-grams."""
     if config.on_top_of != "ngram":

@@ -1,4 +1,4 @@
-"""N-gram models of all orders, combined by a gate: the strongest model here that only counts.
+"""N-gram models of orders 1 to N, combined by a gate.
 
     p(w) proportional to the product over orders n of p_n(w | the n - 1 characters before it) ** g_n
 

@@ -1,14 +1,14 @@
-"""The bytes of a model as it would be shipped, and back: weights of 8 bits, n-grams without what follows from others.
+"""The bytes of a model as it would be shipped: weights of few bits, n-grams without what follows from others.
 
-A row of a weight matrix is stored as its largest magnitude and whole numbers from -127 to 127, or in 32 bits. N-grams
-are stored in the order of their tables: how many each context has, their last characters, the logit of what their
-shares leave in each context, and the logarithm of each one's part of the rest. The shares of unigrams are in 32 bits:
-their entropy is constant, and a gate is sensitive to it. All is compressed (LZMA).
+A row of a weight matrix is stored as its step and whole numbers of so many bits, or in 32 bits. N-grams are stored in
+the order of their tables: how many each context has, their last characters, the logit of what their shares leave in
+each context, and the logarithm of each one's part of the rest. The shares of unigrams are in 32 bits: their entropy is
+constant, and a gate is sensitive to it. All is compressed (LZMA).
 """
 
-import io
 import lzma
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.config import ModelConfig
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
+from models.gated_ngrams import NGramModel, NGramTables
 from models.language_model import LanguageModel
-from models.on_top_of_ngram import NgramLanguageModel, language_model
+from models.on_top_of_ngram import NgramLanguageModel
 
 LARGEST_LOGIT, SMALLEST_LOG = 8.0, -12.0
 HALF = 63  # codes are from 1 to 2 HALF + 1, and 0 for none; with 127, n-grams take 9 % more and predict no better
@@ -29,7 +28,7 @@ Arrays = list[NDArray[Any]]
 
 
 def packed(model: LanguageModel, bits: int) -> bytes:
-    """A model in bytes, with weights of 8 or 32 bits."""
+    """A model in bytes, with weights of 2 to 16 or of 32 bits."""
     arrays: Arrays = [np.array([bits], np.uint8)]
     if isinstance(model, NgramLanguageModel):
         arrays += coded(model.tables).values()
@@ -47,50 +46,33 @@ def _compressed(arrays: Arrays) -> bytes:
 
 
 def _packed_weights(module: nn.Module, bits: int) -> Arrays:
+    """The weights; whole numbers of two bytes as all low bytes, then all high ones, of which there are few kinds."""
     arrays: Arrays = []
     learned = dict(module.named_parameters())
     for name, weights in module.state_dict().items():
-        arrays += in_bytes(weights) if bits == 8 and name in learned else [weights.cpu().float().numpy()]
+        if bits == 32 or name not in learned:
+            arrays.append(weights.cpu().float().numpy())
+        else:
+            steps, rows = whole_numbers(weights, bits)
+            arrays += [steps, rows.view(np.uint8).reshape(-1, rows.itemsize).T]
     return arrays
 
 
-def in_bytes(weights: Tensor) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """The largest magnitude of each row, and the weights as whole numbers from -127 to 127 of its 127th parts."""
-    rows = _rows(weights.cpu()).float().numpy()
-    largest = np.abs(rows).max(1, initial=1e-30, keepdims=True)
-    return largest, np.rint(rows / largest * 127).astype(np.int8)
+def whole_numbers(weights: Tensor, bits: int) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    """The step (R, 1) of each row, and the weights (R, N) in steps: whole numbers of 2 to 16 bits, with their sign."""
+    rows, largest = _rows(weights.cpu()).float().numpy(), 2 ** (bits - 1) - 1
+    steps = np.abs(rows).max(1, initial=1e-30, keepdims=True) / np.float32(largest)
+    return steps, np.rint(rows / steps).astype(np.int8 if bits <= 8 else np.int16)
 
 
-@torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
-def unpacked(data: bytes, config: ModelConfig, vocab_size: int) -> LanguageModel:
-    """The model of ``packed``, in evaluation mode."""
-    stream = io.BytesIO(lzma.decompress(data))
-
-    def read(dtype: type | np.dtype, count: int) -> NDArray:
-        return np.frombuffer(stream.read(count * np.dtype(dtype).itemsize), dtype)
-
-    bits, ngrams = int(read(np.uint8, 1)[0]), None
-    if config.on_top_of == "ngram":
-        sizes = read(np.int64, LONGEST)
-        lower, character = int(sizes[:-1].sum()), np.min_scalar_type(vocab_size)
-        followers = read(character, 1 + lower)
-        contexts = np.repeat(np.arange(1 + lower), followers)
-        arrays = {"sizes": sizes, "followers": followers, "last": read(character, len(contexts))}
-        for prefix, entries in (("", len(contexts)), ("lower_", lower)):
-            longer = contexts[sizes[0] : entries]
-            arrays[f"{prefix}unigrams"] = read(np.float32, sizes[0])
-            arrays[f"{prefix}left"] = read(np.uint8, len(np.unique(longer)))
-            arrays[f"{prefix}parts"] = read(np.uint8, len(longer))
-        ngrams = NGramModel(decoded(arrays, vocab_size), OrderGate(LONGEST))
-    model = language_model(config, vocab_size, ngrams)
-    weights, learned = {}, dict(model.named_parameters())
-    for name, like in model.state_dict().items():
-        shape, is_rounded = _rows(like).shape, bits == 8 and name in learned
-        scale = read(np.float32, shape[0])[:, None] / 127 if is_rounded else np.ones(1, np.float32)
-        rows = read(np.int8 if is_rounded else np.float32, like.numel()).reshape(shape)
-        weights[name] = torch.from_numpy(rows * scale).view_as(like)
-    model.load_state_dict(weights)
-    return model.eval()
+@torch.no_grad()
+def rounded(model: LanguageModel, bits: int) -> LanguageModel:
+    """A copy of a model whose weights have 2 to 16 bits."""
+    again = deepcopy(model)
+    for weights in again.parameters():
+        steps, rows = whole_numbers(weights, bits)
+        weights.copy_(torch.from_numpy(rows * steps).view_as(weights))
+    return again
 
 
 def _rows(weights: Tensor) -> Tensor:

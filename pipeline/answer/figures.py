@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.answer.findings import UNITS, Findings, MeasuredModel, percent
+from pipeline.answer.findings import UNITS, Findings, MeasuredModel
 from pipeline.support import plotting
 from pipeline.support.plotting import INK, Axes, add_axes, log_x, log_y, mean_with_interval, write_labels
 from pipeline.support.statistics import Estimate, PairedComparison
+from pipeline.training.comparison import percent
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.2, 200  # in inches, of a row
 TEXT_SIZE = 8  # points; 11 pixels in a README, which shows the picture 700 pixels wide
@@ -123,7 +124,6 @@ def answer_picture(findings: Findings) -> bytes:
     ]
     combined = {
         "network": (network, NETWORK),
-        "two n-grams": ("two n-gram\nmodels mixed", CONTROL),
         "two networks": ("two networks\nmixed", CONTROL),
         "mixed": ("network and\nn-grams mixed", MIXED),
         "on top": (f"{systems['on top'].name.removesuffix(' on top')}\non n-grams", ON_TOP),

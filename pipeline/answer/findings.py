@@ -5,28 +5,25 @@ Perplexities are on the test text. Checkpoint, order, mixture and learning rate 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from math import exp, log
+from itertools import groupby
+from math import log
 from typing import Literal, get_args
 
-import numpy as np
-
 from pipeline.answer.plan import Family
-from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate, pooled_spread
+from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate
+from pipeline.training.comparison import SEED_SPREADS, percent
 
-BLOCK_CHARS = 100  # characters of a block of the test text in the bootstrap
+COVERAGE = 0.99  # of the intervals of an answer, which makes some 24 comparisons
 
 COMPARED = (  # keys of Findings.systems
     "network against n-grams",
     "mixed against n-grams",
     "on top against n-grams",
+    "on top against mixed",
     "two networks against network",
     "two networks against n-grams",
-    "two n-grams against n-grams",
     "mixed against two networks",
-    "mixed against two n-grams",
     "on top against two networks",
-    "on top against two n-grams",
     "n-grams against adaptive n-grams",
     "adaptive network against network",
     "adaptive network against adaptive n-grams",
@@ -82,9 +79,9 @@ class Findings:
 
     ``counted`` are the n-gram models of single orders, then that of all orders, ``trained`` the networks. ``systems``
     are what the sentences compare: the default "network", the "n-grams" of all orders, both "mixed", the largest
-    network "on top"; two controls, "two networks" (seeds of the default) mixed, and "two n-grams" (all orders, and the
-    best one) mixed; and network, n-grams and both, "adaptive". ``compared`` are differences in bits per character.
-    ``python_ms`` is the time in which the smallest network writes a character, all of it Python's.
+    network "on top"; as a control, "two networks" (each pair of seeds of the default) mixed; and network, n-grams and
+    both, "adaptive". ``compared`` are differences in bits per character. ``python_ms`` is the time in which the
+    smallest network writes a character, all of it Python's.
     """
 
     corpus: str
@@ -111,57 +108,37 @@ class Findings:
         """The networks alone that were trained on all of the text, smallest first."""
         return sorted([*self.family("size"), self.systems["network"]], key=lambda each: each.stored_numbers)
 
-    def spread(self, family: Family) -> Spread:
-        """The standard deviation over seeds of log perplexity, pooled over networks on top, or over all others."""
-        alike = self.family("on top") if family == "on top" else self.family("text", "size")
-        return pooled_spread([np.log(each.test) for each in alike])
-
     def mean(self, model: MeasuredModel) -> Estimate:
-        """The mean test perplexity with its interval by seeds; of a trained network from the pooled spread."""
-        return estimate(model.test, spread=self.spread(model.family) if model.family else None)
+        """The mean test perplexity with its interval by seeds; without one for n-grams and for two networks mixed."""
+        if model.family:
+            system = "on top" if model.family == "on top" else "network"
+        else:
+            system = next((name for name, each in self.systems.items() if each == model), "")
+        keys = (f"{system} against {other}" for other in ("n-grams", "adaptive n-grams"))
+        for deviation, degrees in (SEED_SPREADS[key] for key in keys if key in SEED_SPREADS):
+            assert deviation is not None
+            return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)
+        return estimate(model.test, spread=Spread(None, 0))
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Sizes from ``low`` to ``high`` at which networks are ahead, behind or level ("open").
+    """Consecutive measured sizes, ``low`` to ``high``, at each of which networks are ahead, behind or level ("open").
 
-    ``changes`` are their differences in percent of perplexity at the sizes that were measured, of which some are
-    ``significant``.
+    ``changes`` are their differences in percent of perplexity at these sizes.
     """
 
-    low: float
-    high: float
+    low: int
+    high: int
     side: Side
     changes: tuple[float, ...]
-    significant: int
 
 
 def segments(findings: Findings, unit: Unit) -> list[Segment]:
-    """Cut the sizes of the networks where they and the pruned n-grams cross, interpolated linearly in logarithms.
-
-    In a segment one curve is lower; its side is ahead if that is significant at one of the sizes, else both are level.
-    Neighbours that are level are one segment.
-    """
+    """The sizes of the networks in runs of the same verdict against pruned n-grams, smallest first."""
     rivals = sorted((each for each in findings.rivals if each.unit == unit), key=lambda each: each.size)
-    parts, limits = [rivals[:1]], [float(rivals[0].size)]
-    for before, after in pairwise(rivals):
-        start, end = (each.comparison.over_both.mean for each in (before, after))
-        if (start < 0) != (end < 0):
-            share = start / (start - end)
-            limits.append(exp((1 - share) * log(before.size) + share * log(after.size)))
-            parts.append([])
-        parts[-1].append(after)
-    found = list[Segment]()
-    for low, high, part in zip(limits, [*limits[1:], rivals[-1].size], parts, strict=True):
-        sides = [each.comparison.verdict for each in part if each.comparison.verdict != "open"]
-        changes = tuple(percent(each.comparison.over_both.mean) for each in part)
-        each = Segment(low, high, sides[0] if sides else "open", changes, len(sides))
-        if found and found[-1].side == each.side == "open":  # they cross, but both are level before and after
-            each = Segment(found[-1].low, high, "open", found.pop().changes + each.changes, 0)
-        found.append(each)
-    return found
-
-
-def percent(bits: float) -> float:
-    """Convert a difference in bits per character to one in perplexity, in percent: 100 (2^bits - 1)."""
-    return 100 * (exp(bits * log(2)) - 1)
+    runs = [(side, list(run)) for side, run in groupby(rivals, key=lambda each: each.comparison.verdict)]
+    return [
+        Segment(run[0].size, run[-1].size, side, tuple(percent(each.comparison.over_both.mean) for each in run))
+        for side, run in runs
+    ]

@@ -1,27 +1,37 @@
-"""Put the answer into four sentences, which follow from the numbers, and tables."""
+"""Put the answer into a line and four sentences, which follow from the numbers, and tables."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 
-from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, MeasuredModel, Unit, percent, segments
+from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Unit, segments
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted, listed
+from pipeline.training.comparison import BLOCK_CHARS, percent
 
 HEADS = ("", "stored numbers", "kB", "MACs", "ms", "seconds", "test perplexity")
 DIFFERENCE_HEADS = ("", "against", "difference", "by seeds", "by the text", "by both", "")
 VERDICTS: dict[Side, str] = {"ahead": "lower", "behind": "higher", "open": "level"}
 
 
-def four_sentences(findings: Findings) -> dict[str, str]:
-    """The four sentences of the answer: each side alone, both together, small models, and adaptive ones."""
+def sentences_of(findings: Findings) -> dict[str, str]:
+    """The answer in one line, and its four sentences: each side alone, both together, small models, adaptive ones."""
     return {
+        "line": in_one_line(findings),
         "alone": alone(findings),
         "together": together(findings),
         "small": small(findings),
         "adaptive": adaptive(findings),
     }
+
+
+def in_one_line(findings: Findings) -> str:
+    """A network is worth its cost if it is better than counting alone."""
+    worth = "Worth it" if findings.compared["network against n-grams"].verdict == "ahead" else "Not worth it"
+    shown = {"counting": "n-grams", "network": "network", "both": "mixed"}
+    told = (f"{name} {findings.mean(findings.systems[system]).mean:.2f}" for name, system in shown.items())
+    return f"{worth}: {', '.join(told)} (lower is better)"
 
 
 def alone(findings: Findings) -> str:
@@ -35,21 +45,26 @@ def alone(findings: Findings) -> str:
 
 
 def together(findings: Findings) -> str:
-    """Compare the mixture, and the largest network on top of n-grams, with the n-grams and with two controls."""
-    words, said, controls = {"ahead": "better than", "open": "level with", "behind": "worse than"}, [], []
-    for system, name in {"mixed": "the two mixed have", "on top": f"the {findings.systems['on top'].name} has"}.items():
+    """Compare the mixture, and the largest network on top of n-grams, with the n-grams, each other and the control."""
+    words = {"ahead": "better than", "open": "level with", "behind": "worse than"}
+    controls = {"two networks": "two networks mixed", "mixed": "the mixture"}
+
+    def told(system: str, name: str) -> str:
         gain = _difference(findings.compared[f"{system} against n-grams"])
-        has = _told(findings, findings.systems[system])
         others = [
-            f"{words[comparison.verdict]} {control} mixed ({_change(comparison)})"
-            for control in ("two networks", "two n-grams")
-            if (comparison := findings.compared.get(f"{system} against {control}"))
+            f"{words[comparison.verdict]} {control} ({_change(comparison)})"
+            for other, control in controls.items()
+            if (comparison := findings.compared.get(f"{system} against {other}"))
         ]
-        said.append(f"{name} {has}, {gain} than the n-grams alone and {listed(others)}")
-    for system, member in {"two networks": "network", "two n-grams": "n-grams"}.items():
-        if comparison := findings.compared.get(f"{system} against {member}"):
-            controls.append(f"{system} mixed have {findings.mean(findings.systems[system])}, {_difference(comparison)}")
-    return f"Together: {'; '.join(said)}. The controls: {listed(controls)} than one."
+        said = [f"{gain} than the n-grams alone", *others]
+        return f"{name} {_told(findings, findings.systems[system])}, {listed(said)}"
+
+    on_top = findings.systems["on top"].name
+    parts = [told("mixed", "the two mixed have"), told("on top", f"the {on_top} has")]
+    if comparison := findings.compared.get("two networks against network"):
+        control = findings.mean(findings.systems["two networks"])
+        parts.append(f"two networks mixed, the control, have {control}, {_difference(comparison)} than one")
+    return f"Together: {'; '.join(parts)}."
 
 
 def small(findings: Findings) -> str:
@@ -95,7 +110,9 @@ def _interval(estimate: Estimate, unit: str = " %") -> str:
 def _difference(comparison: PairedComparison) -> str:
     """Format how much lower or higher a perplexity is, with the interval by seeds and text."""
     change = percent(comparison.over_both.mean)
-    known = [_interval(comparison.over_both) or "no interval", *["level"] * (comparison.verdict == "open")]
+    known = [_interval(comparison.over_both), *["level"] * (comparison.verdict == "open")]
+    if not known[0]:
+        known = ["no interval"]
     return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({'; '.join(known)})"
 
 
@@ -107,15 +124,14 @@ def _judged(comparison: PairedComparison) -> str:
 
 
 def _by_size(findings: Findings, unit: Unit) -> str:
-    """Say which side is better between which sizes, and by how much at the sizes that were measured."""
+    """Say at which of the measured sizes which side is better, and by how much."""
     parts, words = [], {"ahead": "networks are better", "behind": "pruned n-grams are better", "open": "both are level"}
     for each in segments(findings, unit):
         changes = sorted(each.changes if each.side == "open" else map(abs, each.changes), key=abs)
         told = [f"{change:{'+' if each.side == 'open' else ''}.1f}" for change in (changes[0], changes[-1])]
-        by = f"{' to '.join(dict.fromkeys(told))} %"
-        if 0 < each.significant < len(changes):
-            by += f", significant at {each.significant} of {len(changes)} sizes"
-        parts.append(f"from {_size(each.low, unit)} to {_size(each.high, unit)} {words[each.side]} ({by})")
+        sizes = [_size(each.low, unit), _size(each.high, unit)]
+        between = f"at {sizes[0]}" if each.low == each.high else f"from {sizes[0]} to {sizes[1]}"
+        parts.append(f"{between} {words[each.side]} ({' to '.join(dict.fromkeys(told))} %)")
     return listed(parts)
 
 
@@ -169,20 +185,16 @@ def _differences(findings: Findings) -> list[tuple[str, ...]]:
 
 def how_measured(findings: Findings) -> str:
     """Explain the intervals of the sentences and the columns of the tables."""
-    deviation = findings.spread("text").deviation
-    seeds = (
-        "No seed was repeated, so perplexities have no interval."
-        if deviation is None
-        else "± is half of the 95 % interval of the mean by seeds; of networks from their pooled spread "
-        f"({100 * deviation:.2g} % of perplexity, alone)."
-    )
+    comparisons = len(findings.compared) + len(findings.rivals)
     return (
-        f"{seeds} Differences of perplexity have three: by seeds (Student's t), by the text (a paired bootstrap over "
-        f"blocks of {BLOCK_CHARS} characters), and by both, on which the verdict hangs: level if it contains zero. "
-        "kB are those of the packed model. MACs and milliseconds are those of a character, with the n-grams' own "
-        f"arithmetic, to write it or, adaptive, to read it and learn; {findings.python_ms:.3f} ms of a network's are "
-        "Python's, as an LSTM 1x1 takes them. Seconds are those of training or fitting, on one thread. "
-        "A network is compared with n-grams pruned to at most its size; sizes between are interpolated."
+        f"Intervals are of {COVERAGE:.0%}, as these are {comparisons} comparisons. ± is half of that of a mean by "
+        "seeds, whose spread is a constant, from five seeds on The Time Machine. Differences have three: by seeds (of "
+        "two networks mixed by a jackknife, from three seeds on), by the text (a paired bootstrap over blocks of "
+        f"{BLOCK_CHARS} characters), and by both: level if it contains zero or is not known. kB are those of the "
+        "packed model, the mean of its seeds. MACs and milliseconds are those to write a character or, adaptive, to "
+        "read it and learn, with refits; look-ups of n-grams count nothing, a network's product with a one-hot vector "
+        f"does. {findings.python_ms:.3f} ms of a network's are Python's (LSTM 1x1). Seconds are of one thread. Pruned "
+        "n-grams have the network's size, in bytes that of each seed: shown are those of the first."
     )
 
 

@@ -6,23 +6,24 @@ Shapes: S seeds, N characters.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from statistics import fmean, median
-from typing import Any
+from itertools import combinations
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.complexity import GATE_MACS, evidence_macs_per_char, ngram_macs_per_char
+from models.complexity import GATE_MACS, evidence_macs_per_char, fit_macs, ngram_macs_per_char
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
-from models.ngram import Ints, KneserNey, NGrams, as_ids, ngram_label
+from models.ngram import Ints, NGrams, as_ids, ngram_label
 from models.packing import packed_ngrams
 from models.pruning import pruned
-from pipeline.answer.findings import BLOCK_CHARS, COMPARED, MeasuredModel, Unit
+from pipeline.answer.findings import COMPARED, COVERAGE, MeasuredModel, Unit
 from pipeline.answer.plan import Planned
-from pipeline.support.statistics import PairedComparison, paired
+from pipeline.support.statistics import PairedComparison, block_bootstrap, jackknife, over_seeds_and_text
 from pipeline.text.corpus import Corpus
 from pipeline.training.adaptive import (
     CACHE_ORDER,
@@ -36,8 +37,9 @@ from pipeline.training.adaptive import (
     scales_of,
     validation_text,
 )
+from pipeline.training.comparison import BLOCK_CHARS, compared
 from pipeline.training.evaluation import text_costs
-from pipeline.training.mixing import Read, costs_of_best_mixture, reading
+from pipeline.training.mixing import costs_of_best_mixture, reading
 
 Bits = NDArray[np.float64]
 """Costs (S, N) in bits of each character of the test text; (1, N) of what has no seeds."""
@@ -45,7 +47,8 @@ Bits = NDArray[np.float64]
 ADAPTED_CHARS, ADAPTED_NUMBERS = 50_000, 25_000_000  # characters and probabilities of the test text, read adaptively
 PRUNED_ORDERS = (5, 6, 7)
 GATED_FROM = 50_000  # numbers or bytes from which pruned n-grams of all orders may be better than those of one
-STEPS_TO_SIZE, SMALLEST_SHARE, LARGEST_SHARE = 5, 0.96, 0.99  # of the search for a number of n-grams; of a size
+STEPS_TO_SIZE, FILLED = 10, 0.985  # of the search for a number of n-grams; the part of a size that they fill
+GATE_BYTES = 300  # by which a trained gate is larger than an untrained one, at most
 
 
 def in_bits(nats: Sequence[Tensor]) -> Bits:
@@ -56,47 +59,53 @@ def in_bits(nats: Sequence[Tensor]) -> Bits:
 def bits_of_systems(
     corpus: Corpus, networks: Sequence[LanguageModel], on_top: Sequence[LanguageModel]
 ) -> dict[str, Bits]:
-    """Costs of all systems that do not adapt.
+    """Costs of all systems that do not adapt; ``networks`` are the default network by seed, ``on_top`` the largest one.
 
-    ``networks`` are the default network by seed, ``on_top`` the largest one on top of n-grams. Two networks are mixed
-    for each seed and the one before; what they gain on average is subtracted from the seed's own cost, so that an
-    interval over seeds contains a seed's whole effect.
+    Two networks are mixed for each of ``pairs_of`` the seeds.
     """
     val, test = (torch.from_numpy(corpus.split("stream", split)) for split in ("val", "test"))
-    ngram, by_seed = corpus.ngram("stream"), [text_costs(each, test) for each in networks]
-    order, vocab_size = corpus.baselines("stream")["val"].best_order, len(corpus.vocabulary)
-    single = NGramModel(NGramTables(KneserNey(corpus.baseline_text("stream"), vocab_size, order)), None)
-
-    def mixed(first: Read, second: Read = ngram.log_probabilities) -> Tensor:
-        return costs_of_best_mixture(first, second, val, test)
-
-    reads = [reading(each) for each in networks]
+    ngram, reads = corpus.ngram("stream"), [reading(each) for each in networks]
     nats = {
-        "network": by_seed,
+        "network": [text_costs(each, test) for each in networks],
         "n-grams": [ngram.costs(test.numpy())],
-        "mixed": [mixed(each) for each in reads],
+        "mixed": [costs_of_best_mixture(each, ngram.log_probabilities, val, test) for each in reads],
         "on top": [text_costs(each, test) for each in on_top],
-        "two n-grams": [mixed(single.log_probabilities)],
     }
     if len(networks) > 1:
-        nats["two networks"] = [
-            mixed(reads[seed - 1], reads[seed]) + (by_seed[seed] - by_seed[seed - 1]) / 2 for seed in range(len(reads))
-        ]
+        pairs = pairs_of(len(networks))
+        nats["two networks"] = [costs_of_best_mixture(reads[a], reads[b], val, test) for a, b in pairs]
     return {system: in_bits(each) for system, each in nats.items()}
 
 
-def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> tuple[dict[str, Bits], dict[str, float]]:
-    """Costs of the network by seed, the n-grams, and both, all adaptive, and their CPU milliseconds a character.
+def pairs_of(seeds: int) -> list[tuple[int, int]]:
+    """All pairs of so many seeds."""
+    return list(combinations(range(seeds), 2))
+
+
+class Adaptive(NamedTuple):
+    """Costs of adaptive systems; their CPU milliseconds a character; the MACs of the n-grams' refits a character."""
+
+    bits: dict[str, Bits]
+    ms_per_char: dict[str, float]
+    refit_macs_per_char: int
+
+
+def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> Adaptive:
+    """Costs of the network by seed, the n-grams, and both, all adaptive.
 
     Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds.
     """
     vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream")
     test = as_ids(corpus.split("stream", "test")[: min(ADAPTED_CHARS, ADAPTED_NUMBERS // vocab_size)])
     val_targets, targets = (torch.from_numpy(ids[1:]) for ids in (val, test))
+    refits = 0
 
     def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float]:
+        nonlocal refits
         model, began = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time()
-        return model.read(ids), 1e3 * (time.process_time() - began) / (len(ids) - 1)
+        costs, ms = model.read(ids), 1e3 * (time.process_time() - began) / (len(ids) - 1)
+        refits = model.fitted_numbers or refits
+        return costs, ms
 
     counts_val, _ = read([], val, counts=True)
     counts, ms = read([], test, counts=True)
@@ -111,54 +120,71 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> tuple[di
             costs = mixed_costs(torch.cat([learned, counts[:, :others]], dim=1), weights, targets)
             nats.setdefault(system, []).append(costs)
             milliseconds[system] = own_ms + (ms if others else 0)
-    return {system: in_bits(each) for system, each in nats.items()}, milliseconds
+    bits = {system: in_bits(each) for system, each in nats.items()}
+    return Adaptive(bits, milliseconds, round(fit_macs(refits) / len(targets)))
 
 
 def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
     """Compare what was measured, on the characters that both have read."""
     found = {}
     for key in COMPARED:
-        first, second = (bits.get(system) for system in key.split(" against "))
-        if first is not None and second is not None:
-            end = min(first.shape[1], second.shape[1])
-            found[key] = paired(first[:, :end] - second[:, :end], BLOCK_CHARS)
+        first, second = key.split(" against ")
+        if bits.keys() >= {first, second}:
+            compare = _with_two_networks if "two networks" in (first, second) else _of_systems
+            found[key] = compare(bits, first, second)
     return found
 
 
+def _of_systems(bits: Mapping[str, Bits], first: str, second: str) -> PairedComparison:
+    return compared(f"{first} against {second}", bits[first], bits[second], COVERAGE)
+
+
+def _with_two_networks(bits: Mapping[str, Bits], first: str, second: str) -> PairedComparison:
+    """A comparison with the mixtures of two networks, which share seeds: by a jackknife, from three seeds on."""
+    seeds = range(len(bits["network"]))
+    seeds_of: dict[str, list[tuple[int, ...]]] = {"n-grams": [()], "two networks": [*pairs_of(len(seeds))]}
+
+    def mean(system: str, left_out: int | None) -> Bits:
+        """The mean costs (N,) of a system over its rows without a seed."""
+        rows = zip(bits[system], seeds_of.get(system, [(seed,) for seed in seeds]), strict=True)
+        found: Bits = np.mean([row for row, of in rows if left_out not in of], axis=0)
+        return found
+
+    every = mean(first, None) - mean(second, None)
+    leaving_out = [float((mean(first, seed) - mean(second, seed)).mean()) for seed in seeds] if len(seeds) > 2 else []
+    by_seeds = jackknife(float(every.mean()), leaving_out, COVERAGE)
+    return over_seeds_and_text(by_seeds, block_bootstrap(every, BLOCK_CHARS, COVERAGE))
+
+
 def system_models(
-    known: Mapping[str, MeasuredModel],
-    single: MeasuredModel,
-    bits: Mapping[str, Bits],
-    ms_per_char: Mapping[str, float],
-    symbols: int,
+    known: Mapping[str, MeasuredModel], bits: Mapping[str, Bits], adaptive: Adaptive, symbols: int
 ) -> dict[str, MeasuredModel]:
     """What the sentences compare, with its costs, of which the "network", the "n-grams" and that "on top" are known.
 
-    ``single`` is the n-gram model of the best single order, ``ms_per_char`` are those of what adapts.
     A mixture costs what its models do and 2 V MACs. A network that learns costs its MACs three times, forward and
     twice as many backward, and two for each weight at every step; the n-grams that learn are two models of all orders
-    and the cache.
+    and the cache, with their refits spread over the characters.
     """
     network, ngrams, found = known["network"], known["n-grams"], dict(known)
-    pairs = {"mixed": (network, ngrams), "two networks": (network, network), "two n-grams": (single, ngrams)}
+    cache_macs = evidence_macs_per_char(symbols, CACHE_ORDER, is_gated=False)
     learning = {
         "adaptive network": 3 * network.macs_per_char + 2 * network.stored_numbers // STEP,
-        "adaptive n-grams": 2 * ngrams.macs_per_char + evidence_macs_per_char(symbols, CACHE_ORDER, is_gated=False),
+        "adaptive n-grams": 2 * ngrams.macs_per_char + cache_macs + adaptive.refit_macs_per_char,
     }
     learning["adaptive both"] = sum(learning.values()) + 4 * symbols
     for system in sorted(bits.keys() - found.keys()):
         test = tuple((2 ** bits[system].mean(1)).tolist())
         if system in learning:
-            found[system] = MeasuredModel(system, test, learning[system], ms_per_char[system])
+            found[system] = MeasuredModel(system, test, learning[system], adaptive.ms_per_char[system])
         else:
-            first, second = pairs[system]
+            other = network if system == "two networks" else ngrams
             found[system] = MeasuredModel(
-                name=f"{system}, mixed" if system != "mixed" else f"{first.name} and n-grams, mixed",
+                name=f"{system}, mixed" if system != "mixed" else f"{network.name} and n-grams, mixed",
                 test=test,
-                macs_per_char=first.macs_per_char + second.macs_per_char + 2 * symbols,
-                ms_per_char=first.ms_per_char + second.ms_per_char,
-                stored_numbers=first.stored_numbers + second.stored_numbers,
-                shipped_bytes=first.shipped_bytes + second.shipped_bytes,
+                macs_per_char=network.macs_per_char + other.macs_per_char + 2 * symbols,
+                ms_per_char=network.ms_per_char + other.ms_per_char,
+                stored_numbers=network.stored_numbers + other.stored_numbers,
+                shipped_bytes=network.shipped_bytes + other.shipped_bytes,
             )
     return found
 
@@ -187,7 +213,7 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
         macs_per_char=result["macs_per_char"],
         ms_per_char=ms_per_char,
         stored_numbers=result["stored_numbers"],
-        shipped_bytes=round(median(each["shipped_bytes"] for each in results)),
+        shipped_bytes=round(fmean(each["shipped_bytes"] for each in results)),
         fit_seconds=fmean(each["train_seconds"] for each in results),
         family=planned.family,
         text_chars=planned.text_chars,
@@ -195,36 +221,50 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
     )
 
 
-def rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> NGramModel:
-    """The pruned n-gram model of at most this size that is the best on validation.
+def rivals(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limits: Sequence[int]) -> list[NGramModel]:
+    """For each of these sizes the pruned n-gram model that fills it, and is the best on validation.
 
-    It is of a single order, or for a large size maybe of all orders with a gate. ``ngrams`` are those of the training
-    text, of orders 1 to LONGEST.
+    A model of bytes serves all sizes of which it fills FILLED. ``ngrams`` are those of the training text, of orders 1
+    to LONGEST.
     """
+    found: list[tuple[int, NGramModel]] = []
+    for limit in limits:
+        least = round(FILLED * limit) if unit == "bytes" else limit
+        same = [model for size, model in found if least <= size <= limit]
+        model = same[0] if same else _rival(corpus, ngrams, unit, limit)
+        found.append((len(packed_ngrams(model)) if unit == "bytes" else limit, model))
+    return [model for _, model in found]
+
+
+def _rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> NGramModel:
+    """The pruned n-gram model that fills a size: of a single order, or for a large size maybe of all, with a gate."""
     val, found = corpus.split("stream", "val"), []
 
     def pruned_to(order: int, most: int) -> NGramModel:
-        tables = NGramTables(pruned(ngrams[:order], len(corpus.vocabulary), most))
-        return NGramModel(tables, OrderGate(LONGEST) if order == LONGEST else None)
+        tables, gate = NGramTables(pruned(ngrams[:order], len(corpus.vocabulary), most)), None
+        if order == LONGEST:
+            gate = OrderGate(LONGEST)
+            torch.nn.init.normal_(gate.output.weight)  # takes nearly the bytes of a trained one
+        return NGramModel(tables, gate)
 
     for order in (*PRUNED_ORDERS, LONGEST) if limit >= GATED_FROM else PRUNED_ORDERS:
         is_gated = order == LONGEST
         most = (limit - GATE_MACS) // 2 if is_gated else limit
         if unit == "bytes":
-            most = _most(partial(pruned_to, order), limit)
+            most = _most(partial(pruned_to, order), FILLED * limit, limit - GATE_BYTES * is_gated)
         found.append(corpus.ngram("stream", most) if is_gated else pruned_to(order, most))
     return min(found, key=lambda each: float(each.costs(val).mean()))
 
 
-def _most(pruned_to: Callable[[int], NGramModel], limit: int) -> int:
-    """The number of n-grams of the largest model of nearly ``limit`` bytes."""
+def _most(pruned_to: Callable[[int], NGramModel], least: float, limit: int) -> int:
+    """The number of n-grams of a model of ``least`` to ``limit`` bytes, or of the largest one if all are smaller."""
     fits, most = 1, limit // 2
     for _ in range(STEPS_TO_SIZE):
         model = pruned_to(most)
         size = len(packed_ngrams(model))
-        if size <= LARGEST_SHARE * limit:
+        if size <= limit:
             fits = max(fits, most)
-            if size > SMALLEST_SHARE * limit or model.entries < most:
+            if size >= least or model.entries < most:
                 break
-        most = max(1, round(most * (LARGEST_SHARE + SMALLEST_SHARE) / 2 * limit / size))
+        most = max(1, round(most * (least + limit) / 2 / size))
     return fits

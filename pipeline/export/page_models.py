@@ -1,4 +1,4 @@
-"""The models that a page runs, as JSON: weights of 8 or 16 bits, and pruned n-grams.
+"""The models that a page runs, as JSON: rounded weights, and pruned n-grams.
 
 ``templates/model.js`` decodes and steps them. What a page can't run is left out, with a sentence that says why.
 """
@@ -6,7 +6,6 @@
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import log
@@ -22,7 +21,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import ngrams_of
 from models.on_top_of_ngram import NgramLanguageModel
-from models.packing import coded, decoded, in_bytes
+from models.packing import coded, decoded, rounded, whole_numbers
 from models.pruning import pruned
 from pipeline.config import PresetName
 from pipeline.errors import DataUnavailableError, InputError
@@ -33,14 +32,14 @@ from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking.recorded import RecordedTraining, artifact_path
 from pipeline.tracking.step import same_text
 from pipeline.training.evaluation import perplexity, text_costs
-from pipeline.training.experiment import SMALL_CHANGE
+from pipeline.training.experiment import weight_bits
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
 
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
 MODEL_BYTES = {"training": 1_200_000, "study": 2_600_000}  # of a page's 1.5 and 3 MB; the rest are charts and words
-WEIGHT_BYTES = 1.4  # of a weight of 8 bits in base64, with its part of the scale of its row
+WEIGHT_BYTES = 1.4  # of a byte of weights in base64, with its part of the step of its row
 OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
 OF_SCRATCH = ("input", "input_bias", "state", "state_bias")  # and of models/recurrent.py, whose book has no last one
 CONTAINS_ITS_TEXT = (
@@ -113,7 +112,7 @@ class _Text:
             if self.entry is None:
                 costs = text_costs(model, ids)
             else:
-                costs, nats[split] = costs_with_ngram(model, self.counting, ids)
+                costs, _, nats[split] = costs_with_ngram(model, self.counting, ids)
             scores[f"packed_{split}_perplexity"] = perplexity(float(costs.mean()))
         if self.entry is not None:
             best = best_mixture(nats["val"])
@@ -146,7 +145,8 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     for training in chosen:
         left = MODEL_BYTES[subject.kind] - len(page.json())
         try:
-            tables, entry = page_model(loaded[training.id][0], text, may_count, left)
+            bits = training.result.get("weight_bits")
+            tables, entry = page_model(loaded[training.id][0], text, may_count, left, bits)
         except LeftOutError as error:
             remarks.append(f"{training.name} is left out: {error}.")
             continue
@@ -172,9 +172,12 @@ def _text_of(training: RecordedTraining, may_count: bool) -> _Text | None:
 
 
 def page_model(
-    model: LanguageModel, text: _Text | None, may_count: bool, most_bytes: int
+    model: LanguageModel, text: _Text | None, may_count: bool, most_bytes: int, bits: int | None = None
 ) -> tuple[Entry | None, Entry]:
-    """The n-grams that a model is on top of, if any, and its entry. Raises LeftOutError for one that can't run."""
+    """The n-grams that a model is on top of, if any, and its entry. Raises LeftOutError for one that can't run.
+
+    ``bits`` are those of a weight as they were recorded, for a text that can't be read any more.
+    """
     config, tables, on_top = model.config, None, ""
     if config.cell not in STEPPED:
         raise LeftOutError(f"the page has no script for the cell {config.cell}")
@@ -193,10 +196,10 @@ def page_model(
     left = most_bytes - len(json.dumps(tables))
     if size > left:
         raise LeftOutError("it is too large for a page, at 8 bits a weight")
-    packed = _packed(model, 8, text)
-    is_close = text and abs(log(packed["packed_val_perplexity"] / text.perplexity(model))) < SMALL_CHANGE
-    if not is_close and 2 * size <= left:
-        packed = _packed(model, 16, text)
+    bits = weight_bits(model, text.splits["val"], log(text.perplexity(model))) if text else bits or 16
+    if size * (1 if bits <= 8 else 2 if bits <= 16 else 4) > left:
+        bits = 8
+    unknown: Entry = dict.fromkeys(("packed_val_perplexity", "packed_test_perplexity", "both"))
     return tables, {
         "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
         "cell": config.cell,
@@ -204,36 +207,26 @@ def page_model(
         "hidden_size": config.hidden_size,
         "residual": config.residual,
         "book": config.equations == "book",
-        **packed,
+        "bits": bits,
+        "weights": weight_arrays(model, bits),
+        **(text.scores(rounded(model, bits) if bits < 32 else model) if text else unknown),
     }
 
 
-def _packed(model: LanguageModel, bits: int, text: _Text | None) -> Entry:
-    """The rounded weights, and the perplexities with them."""
-    weights, again = rounded_to(bits, model)
-    unknown: Entry = dict.fromkeys(("packed_val_perplexity", "packed_test_perplexity", "both"))
-    return {"bits": bits, "weights": weights, **(text.scores(again) if text else unknown)}
-
-
-@torch.no_grad()
-def rounded_to(bits: int, model: LanguageModel) -> tuple[Entry, LanguageModel]:
-    """The weights in bytes (8) with a scale for each row, or as floats (16), and the model that has them."""
-    again, learned, arrays = deepcopy(model), dict(model.named_parameters()), {}
+def weight_arrays(model: LanguageModel, bits: int) -> Entry:
+    """The weights as whole numbers of so many bits with the step of each row, or as floats (32)."""
+    learned, arrays = dict(model.named_parameters()), {}
     of_core = [name for name in learned if name.startswith("core.")]
     kinds = OF_TORCH if model.config.by_torch else OF_SCRATCH[: len(of_core) // model.config.num_layers]
     short = {name: f"{at // len(kinds)}.{kinds[at % len(kinds)]}" for at, name in enumerate(of_core)}
-    for name, values in again.state_dict().items():
-        if name not in learned:
+    for name, values in model.state_dict().items():
+        if name not in learned or bits == 32:
             array = array_of(values.numpy())
-        elif bits == 16:
-            array = array_of(values.half().numpy())
-            values.copy_(values.half())
         else:
-            largest, rows = in_bytes(values)
-            array = {**array_of(rows), "scale": array_of(largest)}
-            values.copy_(torch.from_numpy(rows * (largest / 127)).view_as(values))
+            steps, rows = whole_numbers(values, bits)
+            array = {**array_of(rows), "steps": array_of(steps)}
         arrays[short.get(name, name)] = array
-    return arrays, again
+    return arrays
 
 
 def arrays_of(arrays: Mapping[str, NDArray[Any]]) -> Entry:

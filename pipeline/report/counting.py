@@ -6,7 +6,7 @@ as they depend on each other. With one, four or eight at a time, the intervals h
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import expm1, log
 from typing import Literal, get_args
 
@@ -83,4 +83,6 @@ def against_counting(reproduction: Reproduction, role: str, reading: Reading) ->
         spread = pooled_spread([*by_shape.values()])
     name = best if role == "report" else reproduction[best].reported.shape
     comparison = paired(ours[best] - bar, BLOCKS_AT_ONCE, spread)
+    if not has_blocks:
+        comparison = replace(comparison, over_both=comparison.over_seeds)
     return AgainstCounting(name, float(np.exp(ours[best].mean())), order, float(np.exp(bar.mean())), comparison)

@@ -1,4 +1,4 @@
-"""The stage ``answer``: train networks on a text and say in four sentences whether they are worth their cost.
+"""The stage ``answer``: train networks on a text and say in a line and four sentences if they are worth their cost.
 
 An answer is identified by its text, its plan (which depends on --minutes) and RECIPE: the same command again resumes
 the same run and trains only what is missing. With more --seeds, it trains the additional ones.
@@ -14,11 +14,11 @@ import torch
 from models.config import ModelConfig
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
 from models.language_model import LanguageModel
-from models.ngram import BASELINE_ORDERS, KneserNey, ngrams_of
+from models.ngram import KneserNey, ngrams_of
 from pipeline.answer import figures
-from pipeline.answer.findings import BLOCK_CHARS, UNITS, Findings, MeasuredModel, Rivals, segments
+from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Rivals, segments
 from pipeline.answer.plan import Planned, planned
-from pipeline.answer.sentences import answer_note, four_sentences
+from pipeline.answer.sentences import answer_note, sentences_of
 from pipeline.answer.systems import (
     adaptive_bits,
     bits_of_systems,
@@ -26,21 +26,22 @@ from pipeline.answer.systems import (
     network_row,
     ngram_row,
     paired_comparisons,
-    rival,
+    rivals,
     system_models,
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
 from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
-from pipeline.support.statistics import paired
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import LOSSES_ALLOWED, Loss, MakePool, Outcome
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
+from pipeline.training.comparison import compared
 from pipeline.training.evaluation import text_costs
+from pipeline.training.experiment import shipped
 from pipeline.training.result import FIGURES
 from pipeline.training.timing import generation_ms_per_char
 
@@ -51,7 +52,7 @@ ResultsBySeed = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of eac
 
 @dataclass(frozen=True)
 class AnswerRun:
-    """A finished answer: its run, the findings, the four sentences, and the recorded result."""
+    """A finished answer: its run, the findings, its sentences, and the recorded result."""
 
     run_id: str
     findings: Findings = field(repr=False)
@@ -137,9 +138,9 @@ class _Answer(Sweep[AnswerRun]):
         began = time.monotonic()
         torch.set_num_threads(1)
         seeds, numbers = range(self.config.seeds), range(len(self.plan))
-        results = [[self._results[number, seed] for seed in seeds] for number in numbers]
+        results = [[self._with_size(self._results[number, seed]) for seed in seeds] for number in numbers]
         findings = self._findings(results)
-        sentences = four_sentences(findings)
+        sentences = sentences_of(findings)
         seconds += time.monotonic() - began
         mean = {each.name: findings.mean(each) for each in findings.models}
         result = {
@@ -176,32 +177,42 @@ class _Answer(Sweep[AnswerRun]):
         self.run.note(f"{answer_note(findings, sentences)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return AnswerRun(self.run.id, findings, sentences, result)
 
+    def _with_size(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A result with bytes by today's rule, measured anew from its checkpoint if another version recorded it."""
+        if "weight_bits" in result:
+            return result
+        model, val = model_loader(result["run_id"])(), torch.from_numpy(self.corpus.split("stream", "val"))
+        bits, shipped_bytes = shipped(model, val, float(text_costs(model, val).mean()))
+        return {**result, "weight_bits": bits, "shipped_bytes": shipped_bytes}
+
     def _findings(self, results: ResultsBySeed) -> Findings:
         python_ms, by_counting, trained = self._timed(results)
-        runs = {
-            model: [result["run_id"] for result in of_model] for model, of_model in zip(trained, results, strict=True)
-        }
         (network,) = (each for each in trained if each.family == "text" and each.text_chars == self.corpus.train_chars)
         on_top = [each for each in trained if each.family == "on top"][-1]
         text, vocab_size = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
-        networks, largest = ([model_loader(run_id)() for run_id in runs[each]] for each in (network, on_top))
-        adaptive, milliseconds = adaptive_bits(self.corpus, networks)
-        bits = adaptive | bits_of_systems(self.corpus, networks, largest)
-        single = by_counting[self.corpus.baselines("stream")["val"].best_order - BASELINE_ORDERS[0]]
+        networks, largest = (
+            [model_loader(result["run_id"])() for result in results[trained.index(each)]] for each in (network, on_top)
+        )
+        adaptive = adaptive_bits(self.corpus, networks)
+        bits = adaptive.bits | bits_of_systems(self.corpus, networks, largest)
         known = {"network": network, "n-grams": by_counting[-1], "on top": on_top}
-        systems = system_models(known, single, bits, milliseconds, vocab_size)
+        systems = system_models(known, bits, adaptive, vocab_size)
         findings = Findings(self.corpus.label, by_counting, trained, (), systems, paired_comparisons(bits), python_ms)
 
-        test, ngrams, rivals = self.corpus.split("stream", "test"), list(ngrams_of(text, vocab_size, LONGEST)), []
+        test, ngrams, found = self.corpus.split("stream", "test"), list(ngrams_of(text, vocab_size, LONGEST)), []
         for each in findings.by_size:
-            by_network = in_bits([text_costs(model_loader(id)(), torch.from_numpy(test)) for id in runs[each]])
+            of_network = results[trained.index(each)]
+            loaded = [model_loader(result["run_id"])() for result in of_network]
+            by_network = in_bits([text_costs(model, torch.from_numpy(test)) for model in loaded])
+            sizes = {"numbers": [each.stored_numbers], "bytes": [result["shipped_bytes"] for result in of_network]}
             for unit in UNITS:
-                pruned = rival(self.corpus, ngrams, unit, each.size(unit))
-                by_ngram = in_bits([pruned.costs(test)])
-                (ms_per_char,) = generation_ms_per_char([pruned])
-                row = ngram_row(pruned, float(2 ** by_ngram.mean()), ms_per_char)
-                rivals.append(Rivals(unit, each, row, paired(by_network - by_ngram, BLOCK_CHARS)))
-        return replace(findings, rivals=tuple(rivals))
+                pruned = rivals(self.corpus, ngrams, unit, sizes[unit])
+                by_ngram = in_bits([model.costs(test) for model in pruned])
+                (ms_per_char,) = generation_ms_per_char([pruned[0]])
+                row = ngram_row(pruned[0], float(2 ** by_ngram[0].mean()), ms_per_char)
+                comparison = compared("network against n-grams", by_network, by_ngram, COVERAGE)
+                found.append(Rivals(unit, each, row, comparison))
+        return replace(findings, rivals=tuple(found))
 
     def _timed(self, results: ResultsBySeed) -> tuple[float, tuple[MeasuredModel, ...], tuple[MeasuredModel, ...]]:
         """Time what writes a character: the smallest network; n-grams of each order, and all; a network of each shape.

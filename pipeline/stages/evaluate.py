@@ -169,7 +169,7 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
         scores = {"": TextScore.of(text_costs(trained.network, torch.from_numpy(ids)))}
     else:
         ngram = corpus.ngram(trained.preset)
-        costs, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
+        costs, _, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
         scores = {"": TextScore.of(costs), "ngram_": TextScore(float(Mixture("linear", 0.0).of(nats)), len(costs))}
         training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
         is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams

@@ -1,4 +1,4 @@
-"""Means over seeds, over a text or over both, and differences of means, with 95 % confidence intervals.
+"""Means over seeds, over a text or over both, and differences of means, with confidence intervals, by default of 95 %.
 
 Perplexities are averaged as logarithms, i.e. as bits per character: their mean is geometric, and its interval is
 symmetric in the logarithm.
@@ -23,7 +23,7 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds or a text with its 95 % confidence interval; None where no spread is known."""
+    """A mean over seeds or a text with its confidence interval; None where no spread is known."""
 
     mean: float
     low: float | None = None
@@ -123,8 +123,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estimate:
-    """The mean of a series of dependent values, with its 95 % percentile interval by the block bootstrap.
+def jackknife(mean: float, leaving_out: Sequence[float], coverage: float = COVERAGE) -> Estimate:
+    """A mean whose parts share seeds, from those ``leaving_out`` one seed each (Tukey 1958); three seeds at least."""
+    seeds = len(leaving_out)
+    if seeds < 3:
+        return Estimate(mean)
+    error = float(np.std(leaving_out)) * (seeds - 1) ** 0.5
+    half = float(stdtrit(seeds - 1, (1 + coverage) / 2)) * error
+    return Estimate(mean, mean - half, mean + half)
+
+
+def block_bootstrap(values: Floats, block: int, coverage: float = COVERAGE, resamples: int = 2000) -> Estimate:
+    """The mean of a series of dependent values, with its percentile interval by the block bootstrap.
 
     The series is cut into non-overlapping blocks of ``block`` values (Carlstein 1986); each resample is as many blocks,
     drawn with replacement. Applied to differences of two models on one text, it is a paired comparison. The last block
@@ -137,7 +147,7 @@ def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estima
     random = np.random.default_rng(0)
     drawn = (random.integers(len(starts), size=len(starts)) for _ in range(resamples))
     means = [sums[blocks].sum() / sizes[blocks].sum() for blocks in drawn]
-    low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    low, high = np.quantile(means, [(1 - coverage) / 2, (1 + coverage) / 2])
     return Estimate(float(values.mean()), float(low), float(high))
 
 
@@ -156,18 +166,28 @@ class PairedComparison:
         return "open" if ends is None or ends[0] <= 0 <= ends[1] else "behind" if ends[0] > 0 else "ahead"
 
 
-def paired(differences: Floats, block: int, spread: Spread | None = None) -> PairedComparison:
+def paired(
+    differences: Floats, block: int, spread: Spread | None = None, coverage: float = COVERAGE
+) -> PairedComparison:
     """Compare two models by their differences in cost (S, N), of S seeds on N parts of the text.
 
     ``block`` is the number of parts that the bootstrap draws together; ``spread`` is that of a seed's mean if it is
-    known from further seeds. For the interval over seeds and text, the squares of the distances from the mean to the
-    ends add up (MOVER, Zou and Donner 2008, Statistics in Medicine 27). Both sources contain the variance of their
-    interaction, so it is slightly too wide (Owen 2007, Annals of Applied Statistics 1).
+    known from further seeds.
     """
-    seeds = estimate(differences.mean(axis=1).tolist(), logarithmic=False, spread=spread)
-    text, mean = block_bootstrap(differences.mean(axis=0), block), seeds.mean
-    both = seeds if seeds.ends else text  # if one of them is not known
-    if seeds.ends and text.ends:
-        below, above = (hypot(one - mean, other - mean) for one, other in zip(seeds.ends, text.ends, strict=True))
-        both = Estimate(mean, mean - below, mean + above)
-    return PairedComparison(seeds, text, both)
+    means = differences.mean(axis=1).tolist()
+    seeds = estimate(means, logarithmic=False, spread=spread, coverage=coverage)
+    return over_seeds_and_text(seeds, block_bootstrap(differences.mean(axis=0), block, coverage))
+
+
+def over_seeds_and_text(seeds: Estimate, text: Estimate) -> PairedComparison:
+    """A comparison from a mean over seeds and the same over the text; without both intervals, it has no verdict.
+
+    The squares of the distances from the mean to the ends add up (MOVER, Zou and Donner 2008, Statistics in Medicine
+    27). Both sources contain the variance of their interaction, so the interval is slightly too wide (Owen 2007, Annals
+    of Applied Statistics 1).
+    """
+    mean = seeds.mean
+    if not (seeds.ends and text.ends):
+        return PairedComparison(seeds, text, Estimate(mean))
+    below, above = (hypot(one - mean, other - mean) for one, other in zip(seeds.ends, text.ends, strict=True))
+    return PairedComparison(seeds, text, Estimate(mean, mean - below, mean + above))

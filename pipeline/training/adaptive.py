@@ -101,14 +101,15 @@ class AdaptiveModel:
     """Networks and n-gram models that read a text once, in pieces of any lengths, and learn from it.
 
     ``train`` (N,) is the text on which ``ngram`` was fitted, ``every`` the number of characters between two refits, a
-    multiple of STEP. Without ``counts``, the networks are the only members, and there are no refits.
+    multiple of STEP. Without ``counts``, the networks are the only members, and there are no refits; ``fitted_numbers``
+    are the shares that all refits have computed.
     """
 
     def __init__(
         self, networks: Sequence[DynamicNetwork], ngram: NGramModel, train: ArrayLike, every: int, counts: bool = True
     ) -> None:
         self.networks, self.as_trained, self.train, self.every = networks, ngram, as_ids(train), every
-        self.refitted, self.refits, self.counts = ngram, 0, counts
+        self.refitted, self.refits, self.counts, self.fitted_numbers = ngram, 0, counts, 0
         self.cache: NGramModel | None = None
         self.text = as_ids([])
 
@@ -140,7 +141,9 @@ class AdaptiveModel:
         return torch.cat(parts)
 
     def _fitted(self, ids: NDArray[np.int64], order: int) -> NGramModel:
-        return NGramModel(NGramTables(KneserNey(ids, self.as_trained.tables.vocab_size, order)), None)
+        tables = NGramTables(KneserNey(ids, self.as_trained.tables.vocab_size, order))
+        self.fitted_numbers += tables.stored_numbers
+        return NGramModel(tables, None)
 
     def _members(self, count: int) -> Tensor:
         """Log-probabilities (n, M, V) of the latest ``count`` characters."""

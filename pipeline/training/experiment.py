@@ -18,7 +18,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
-from models.packing import packed, unpacked
+from models.packing import coded, decoded, packed, rounded
 from pipeline.config import (
     ON_REPORTS_TEXT,
     RECIPE,
@@ -34,6 +34,7 @@ from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
+from pipeline.training.comparison import compared, percent
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
@@ -42,7 +43,10 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
-SMALL_CHANGE = log(1.001)  # of the nats per character by rounded weights: 0.1 % of the perplexity
+WEIGHT_BITS, SMALL_CHANGE = (
+    range(4, 17),
+    log(1.001),
+)  # of rounded weights; of the nats per character: 0.1 % of perplexity
 RESUMABLE = record(corpus=dict, train=dict, state=STATE)  # the facts of a last checkpoint
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
@@ -91,15 +95,31 @@ def cross_fitted(corpus: Corpus, preset: PresetName, most: int) -> CrossFitted:
     return CrossFitted(corpus.split(preset, "train"), corpus.ngram(preset, most).tables, parts, most)
 
 
-def shipped_bytes(model: LanguageModel, ids: Tensor, nats_per_char: float) -> int:
-    """Bytes in which a model can be shipped, which has this cost on ``ids`` (N,).
+def weight_bits(model: LanguageModel, ids: Tensor, nats_per_char: float) -> int:
+    """The fewest of WEIGHT_BITS with which the perplexity on ``ids`` (N,) changes by less than 0.1 %, or 32.
 
-    Its weights take 8 bits if its perplexity then changes by less than 0.1 %, else 32.
+    ``nats_per_char`` is the cost before rounding.
     """
-    data = packed(model, 8)
-    again = unpacked(data, model.config, model.vocab_size).to(model.output.weight.device)
-    change = abs(float(text_costs(again, ids).mean()) - nats_per_char)
-    return len(data if change < SMALL_CHANGE else packed(model, 32))
+    changes = ((bits, float(text_costs(rounded(model, bits), ids).mean()) - nats_per_char) for bits in WEIGHT_BITS)
+    return next((bits for bits, change in changes if abs(change) < SMALL_CHANGE), 32)
+
+
+def shipped(model: LanguageModel, ids: Tensor, nats_per_char: float) -> tuple[int, int]:
+    """The bits of a weight and the bytes of a model as it would be shipped, which has this cost on ``ids`` (N,)."""
+    if isinstance(model, NgramLanguageModel):
+        model = deepcopy(model)
+        model.tables = decoded(coded(model.tables), model.vocab_size).to(model.output.weight.device)
+    bits = weight_bits(model, ids, nats_per_char)
+    return bits, len(packed(model, bits))
+
+
+def _percent_above(network: Tensor, ngrams: Tensor, is_on_top: bool) -> tuple[float, float | None, float | None]:
+    """By how much a network's costs (N,) in nats are above those of the n-grams, with the ends of the interval."""
+    first, second = ((costs.cpu() / log(2)).numpy()[None] for costs in (network, ngrams))
+    key = f"{'on top' if is_on_top else 'network'} against n-grams"
+    both = compared(key, first, second).over_both
+    low, high = map(percent, both.ends) if both.ends else (None, None)
+    return percent(both.mean), low, high
 
 
 class Experiment(Callback):
@@ -249,15 +269,17 @@ class Experiment(Callback):
         last_texts = greedy_texts(model, corpus.vocabulary)
         model.load_state_dict(self.best_weights)
 
-        costs, nats = {}, {}
+        costs, by_ngrams, nats = {}, {}, {}
         ids = {split: torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test")}
         for split in ids:
-            costs[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids[split])
+            costs[split], by_ngrams[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids[split])
         mixture, test = best_mixture(nats["val"]), TextScore.of(costs["test"])
         mixed = {split: TextScore(float(mixture.of(nats[split])), len(costs[split])).perplexity for split in ids}
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
+        difference, low, high = _percent_above(costs["test"], by_ngrams["test"], is_on_top=tables is not None)
+        bits, shipped_bytes = shipped(model, ids["val"], float(costs["val"].mean()))
         figures: TrainingResult = {
             "val_perplexity": training.best.val_perplexity,
             "val_perplexity_pooled": training.best.val_perplexity_pooled,
@@ -270,6 +292,9 @@ class Experiment(Callback):
             "single_ngram_val_perplexity": 2 ** baselines["val"].single.bits_per_char,
             "single_ngram_test_perplexity": 2 ** baselines["test"].single.bits_per_char,
             "single_ngram_order": baselines["val"].best_order,
+            "test_difference": difference,
+            "test_difference_low": low,
+            "test_difference_high": high,
             "mixture_val_perplexity": mixed["val"],
             "mixture_test_perplexity": mixed["test"],
             "mixture_kind": mixture.kind,
@@ -282,7 +307,8 @@ class Experiment(Callback):
             "parameters": complexity.parameters,
             "macs_per_char": complexity.macs_per_char,
             "stored_numbers": complexity.parameters + (tables.stored_numbers if tables else 0),
-            "shipped_bytes": shipped_bytes(model, ids["val"], float(costs["val"].mean())),
+            "weight_bits": bits,
+            "shipped_bytes": shipped_bytes,
             "checkpoint": str(self.checkpoint_dir / BEST_CHECKPOINT) if self.checkpoint_dir else None,
             "val_perplexities": [point.val_perplexity for point in training.history],
             "texts": [sample.text for sample in samples],

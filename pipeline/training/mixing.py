@@ -18,12 +18,14 @@ MIXED_AT_ONCE = 200_000  # probabilities of each model at once: they stay in the
 ROWS_AT_ONCE = 8  # of two models, whatever the vocabulary
 
 
-def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Score a text once by a network alone and mixed with an n-gram model.
+def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Score a text once by a network alone, by an n-gram model and by both mixed.
 
-    Returns the network's costs in nats (N - 1,), as ``text_costs``, and the total cost (2, W) under each mixture.
+    Returns the network's costs in nats (N - 1,), as ``text_costs``, the n-gram model's, and the total cost (2, W) under
+    each mixture.
     """
     nats, start = torch.zeros(len(KINDS), len(WEIGHTS), dtype=torch.double), 1  # position of the next target
+    alone: list[Tensor] = []
 
     def cost(logits: Tensor, targets: Tensor) -> Tensor:
         nonlocal start
@@ -31,11 +33,13 @@ def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tu
         for part, wanted in zip(logits.split(at_once), targets.cpu().split(at_once), strict=True):
             context = min(start, ngram.order - 1)
             by_ngram = ngram.log_probabilities(ids[start - context : start + len(wanted)].numpy(), context)
-            nats.add_(mixture_costs(part.log_softmax(1).cpu(), by_ngram, wanted).sum(1))
+            mixed = mixture_costs(part.log_softmax(1).cpu(), by_ngram, wanted)
+            nats.add_(mixed.sum(1))
+            alone.append(mixed[0, :, 0])
             start += len(wanted)
         return cross_entropies(logits, targets)
 
-    return text_costs(model, ids, cost), nats
+    return text_costs(model, ids, cost), torch.cat(alone), nats
 
 
 Read = Callable[[ArrayLike, int], Tensor]

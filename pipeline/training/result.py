@@ -23,7 +23,12 @@ class Figure(NamedTuple):
 
 
 class TrainingResult(TypedDict):
-    """The flat result of a training, which ``--json`` prints; runs.csv has its figures in this order."""
+    """The flat result of a training, which ``--json`` prints; runs.csv has its figures in this order.
+
+    ``test_difference`` is how far the test perplexity is above that of the n-grams, in percent, with the ends of its
+    95 % interval. ``shipped_bytes`` are those with weights of ``weight_bits``; earlier versions had other bits, and did
+    not record them.
+    """
 
     val_perplexity: Annotated[Positive, Figure("result", "validation perplexity, best")]
     val_perplexity_pooled: Annotated[Positive, Figure()]
@@ -36,6 +41,9 @@ class TrainingResult(TypedDict):
     single_ngram_order: Annotated[Count, Figure(form=",.0f")]
     single_ngram_val_perplexity: Annotated[Positive, Figure("result")]
     single_ngram_test_perplexity: Annotated[Positive, Figure("result")]
+    test_difference: Annotated[NotRequired[Number], Figure("result")]
+    test_difference_low: Annotated[NotRequired[Number | None], Figure("result")]
+    test_difference_high: Annotated[NotRequired[Number | None], Figure("result")]
     mixture_val_perplexity: Annotated[Positive, Figure("result")]
     mixture_test_perplexity: Annotated[Positive, Figure("result", "test perplexity with n-gram")]
     mixture_kind: Annotated[String, Figure()]
@@ -47,6 +55,7 @@ class TrainingResult(TypedDict):
     chars_per_second: Annotated[Number, Figure("speed", "characters per second", ",.0f")]
     parameters: Annotated[Count, Figure("size", "parameters", ",.0f")]
     stored_numbers: Annotated[Count, Figure("size", "stored numbers", ",.0f")]
+    weight_bits: Annotated[NotRequired[Count], Figure("size", form=",.0f")]
     shipped_bytes: Annotated[NotRequired[Count], Figure("size", "bytes to ship", ",.0f")]
     macs_per_char: Annotated[Count, Figure("size", "MACs per character", ",.0f")]
     trained_parameters: Annotated[NotRequired[Count | None], Figure("size", form=",.0f")]

@@ -104,15 +104,17 @@ def sizes(result: Mapping[str, Any]) -> str:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """Sentences on whether the network beats the n-grams, and on the perplexity of both mixed."""
-    val, test = result["val_perplexity_pooled"], result["test_perplexity"]  # pooled, as the n-gram's are
-    val_bar, test_bar = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
-    on_val, on_test = ("ahead of" if network < bar else "behind" for network, bar in ((val, val_bar), (test, test_bar)))
-    joint = "and" if on_val == on_test else f"and {on_test} it"
+    """Sentences on how the network compares with the n-grams on test, and on the perplexity of both mixed."""
+    network, bar = result["test_perplexity"], result["ngram_test_perplexity"]
+    low, high = (result.get(f"test_difference_{end}") for end in ("low", "high"))
+    judged = f"{100 * (network / bar - 1):+.1f} %"
+    if low is not None and high is not None:
+        side = "ahead" if high < 0 else "behind" if low > 0 else "level"
+        judged = f"it is {side} ({judged}, 95 % interval {low:+.1f} to {high:+.1f} %)"
     return (
-        f"The network is {on_val} the {ngram_name(result)} on validation ({val:.3f} against {val_bar:.3f}) {joint} "
-        f"on test ({test:.3f} against {test_bar:.3f}). Both together reach {result['mixture_val_perplexity']:.3f} on "
-        f"validation and {result['mixture_test_perplexity']:.3f} on test."
+        f"On test, the network has {network:.3f} against {bar:.3f} of the {ngram_name(result)}: {judged}. Both "
+        f"together reach {result['mixture_val_perplexity']:.3f} on validation and "
+        f"{result['mixture_test_perplexity']:.3f} on test."
     )
 
 

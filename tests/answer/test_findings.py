@@ -1,39 +1,62 @@
 """What follows from the numbers of an answer: intervals, crossings, and which side is better at which sizes."""
 
 from dataclasses import replace
+from math import exp, log
 
+import numpy as np
 import pytest
+from scipy.stats import t as student
 
-from pipeline.answer.findings import Segment, percent, segments
+from pipeline.answer.findings import Segment, segments
+from pipeline.answer.systems import paired_comparisons
+from pipeline.training.comparison import SEED_SPREADS, percent
 from tests.answer.comparisons import comparison
 from tests.figures import findings
 
 
-def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_other():
+def test_the_interval_of_one_seed_is_as_wide_as_the_constant_of_its_kind_says():
     found = findings()
-    steady = tuple(replace(each, test=(3.5, 3.5, 3.5)) if each.family == "on top" else each for each in found.trained)
-    found = replace(found, trained=steady)
-    assert found.spread("size").degrees_of_freedom == 2 * 7
-    mean = found.mean(found.systems["network"])
-    assert mean.low is not None
-    assert mean.low < mean.mean < 3.65 * 1.01
-    assert found.mean(steady[-1]).low == 3.5
+    for system, key in {"on top": "on top against n-grams", "network": "network against n-grams"}.items():
+        model = replace(found.systems[system], test=(3.5,))
+        deviation, degrees = SEED_SPREADS[key]
+        assert deviation is not None
+        assert found.mean(model).high == pytest.approx(3.5 * exp(student.ppf(0.995, degrees) * deviation * log(2)))
+    assert found.mean(found.systems["n-grams"]).ends is None
 
 
-def test_sizes_are_cut_where_the_curves_cross_and_a_side_is_ahead_where_an_interval_decides():
+def test_a_run_of_measured_sizes_has_a_verdict_if_each_of_them_has_it():
     found = findings()
-    rivals = [each for each in found.rivals if each.unit == "numbers"]
-    smallest, _, before, after, largest = (each.size for each in rivals)
+    rivals = sorted((each for each in found.rivals if each.unit == "numbers"), key=lambda each: each.size)
+    sizes = [each.size for each in rivals]
+    pairs = zip(rivals, (0.2, 0.1, 0.01, -0.1, -0.1), strict=True)
+    compared = tuple(replace(each, comparison=comparison(mean, half=0.05)) for each, mean in pairs)
+    assert segments(replace(found, rivals=compared), "numbers") == [
+        Segment(sizes[0], sizes[1], "behind", (percent(0.2), percent(0.1))),
+        Segment(sizes[2], sizes[2], "open", (percent(0.01),)),
+        Segment(sizes[3], sizes[4], "ahead", (percent(-0.1), percent(-0.1))),
+    ]
 
-    def at_five_sizes(half: float) -> list[Segment]:
-        pairs = zip(rivals, (0.2, 0.1, 0.1, -0.1, -0.1), strict=True)
-        compared = tuple(replace(each, comparison=comparison(mean, half)) for each, mean in pairs)
-        return segments(replace(found, rivals=compared), "numbers")
 
-    for half, side in ((0.05, "ahead"), (0.15, "open")):
-        first, second = at_five_sizes(half)
-        assert [first.side, second.side] == ["behind", side]
-        assert (first.low, first.high, second.high) == pytest.approx((smallest, (before * after) ** 0.5, largest))
-        assert second.changes == (percent(-0.1), percent(-0.1))
-    (level,) = at_five_sizes(0.25)
-    assert (level.side, level.low, level.high, len(level.changes)) == ("open", smallest, largest, 5)
+def made_up_bits(seeds: int) -> dict[str, np.ndarray]:
+    """Costs of 3,000 characters that differ by seed, and of mixtures of each two."""
+    random = np.random.default_rng(0)
+    network = random.normal(2, 0.5, (1, 3000)) + random.normal(0, 0.05, (seeds, 1))
+    pairs = [(network[a] + network[b]) / 2 - 0.1 for b in range(seeds) for a in range(b)]
+    return {"network": network, "n-grams": random.normal(2, 0.5, (1, 3000)), "two networks": np.array(pairs)}
+
+
+def test_two_networks_mixed_have_a_verdict_from_three_seeds_on_by_leaving_out_one():
+    two, three = (paired_comparisons(made_up_bits(seeds)) for seeds in (2, 3))
+    key, error = "two networks against n-grams", made_up_bits(3)["network"].mean(1).std(ddof=1) / 3**0.5
+    assert (two[key].over_both.ends, two[key].verdict) == (None, "open")
+    assert three[key].over_seeds.half == pytest.approx(student.ppf(0.995, 2) * error)
+    assert three["two networks against network"].over_both.mean == pytest.approx(-0.1)
+    assert three["two networks against network"].over_seeds.half == pytest.approx(0, abs=1e-9)
+
+
+def test_a_verdict_on_few_characters_is_level():
+    bits = {name: each[:, :90] for name, each in made_up_bits(3).items()}
+    bits["n-grams"] = bits["n-grams"] + 1
+    found = paired_comparisons(bits)["network against n-grams"]
+    assert found.over_both.mean < -0.9
+    assert found.verdict == "open"

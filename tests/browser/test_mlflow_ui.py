@@ -48,7 +48,7 @@ def test_the_link_of_a_training_opens_its_curves_above_its_constants(lab: Lab, v
 def test_a_run_begins_with_the_verdict_and_what_the_model_writes_and_models_say_what_an_alias_names(lab, visit: Visit):
     (run_id,) = re.findall(r"/runs/(\w+)/", lab.link("train", "curves"))
     opened = visit(f"{lab.address}/#/experiments/{setup().experiment_id}/runs/{run_id}")
-    opened.wait_for("The network is behind the")
+    opened.wait_for("On test, the network has")
     text = opened.page.inner_text("body")
     places = [
         text.index(part) for part in ("Description", "The network is", "it has", "test bits per character", "Metrics (")

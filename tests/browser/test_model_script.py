@@ -14,10 +14,10 @@ from models.language_model import LanguageModel
 from models.mixture import KINDS, mixture_costs
 from models.ngram import ngrams_of
 from models.on_top_of_ngram import language_model
-from models.packing import coded, decoded
+from models.packing import coded, decoded, rounded
 from models.pruning import pruned
 from pipeline.export import page_models
-from pipeline.export.page_models import page_model, rounded_to
+from pipeline.export.page_models import page_model, weight_arrays
 from tests.models.made_up import VOCAB, a_text
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def by_torch(model: LanguageModel) -> NDArray[np.float32]:
     return logits.log_softmax(-1).numpy()
 
 
-@pytest.mark.parametrize("bits", [16, 8])
+@pytest.mark.parametrize("bits", [32, 16, 7])
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.shape}-{config.implementation}")
 def test_a_network_predicts_as_torch_does_with_the_same_weights(evaluate, config, bits):
     model = build(config)
     _, entry = page_model(model, None, may_count=False, most_bytes=10**6)
-    weights, same = rounded_to(bits, model)
+    weights, same = weight_arrays(model, bits), model if bits == 32 else rounded(model, bits)
     logs = evaluate(LOGS, ["network", {**entry, "weights": weights, "tables": None}, [], VOCAB, READ.tolist()])
     np.testing.assert_allclose(logs, by_torch(same), atol=1e-4)
 
@@ -96,7 +96,7 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
     gate.mean, gate.deviation = gate.mean - 0.5, 2 * gate.deviation
     model = build(ModelConfig(hidden_size=8, on_top_of="ngram"), NGramModel(NGramTables(fitted), gate))
     ngrams, entry = page_model(model, None, may_count=True, most_bytes=10**6)
-    weights, same = rounded_to(8, model)  # its tables are those of the page now
+    weights, same = weight_arrays(model, 8), rounded(model, 8)  # its tables are those of the page now
     read = ["network", {**entry, "weights": weights, "tables": 0}, [ngrams], VOCAB, READ.tolist()]
     logs = np.array(evaluate(LOGS, read))
     np.testing.assert_allclose(logs, by_torch(same), atol=1e-4)

@@ -13,6 +13,7 @@ from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
 from models.ngram import KneserNey, ngrams_of
 from models.on_top_of_ngram import language_model
+from models.packing import rounded
 from pipeline.errors import InputError
 from pipeline.export import page_models as module
 from pipeline.export.page_models import (
@@ -22,7 +23,7 @@ from pipeline.export.page_models import (
     PageModels,
     page_model,
     page_models,
-    rounded_to,
+    weight_arrays,
 )
 from pipeline.export.subject import subject_of
 from tests.models.made_up import VOCAB, a_text
@@ -32,18 +33,18 @@ def models_of_latest(with_ngrams: bool = False) -> PageModels:
     return page_models(subject_of("latest"), with_ngrams)
 
 
-def test_every_weight_takes_a_byte_of_its_rows_scale():
+@pytest.mark.parametrize("bits", [6, 11])
+def test_weights_are_whole_numbers_of_their_rows_step(bits):
     model = LanguageModel(ModelConfig("gru", 2, 8, implementation="scratch", residual=True, embedding_size=3), VOCAB)
-    arrays, again = rounded_to(8, model)
+    arrays, again = weight_arrays(model, bits), rounded(model, bits)
     decoded = {
-        name: np.frombuffer(b64decode(each["data"]), np.int8).reshape(len(scale), -1) * scale[:, None] / 127
+        name: np.frombuffer(b64decode(each["data"]), each["type"]).reshape(len(steps), -1) * steps[:, None]
         for name, each in arrays.items()
-        if len(scale := np.frombuffer(b64decode(each["scale"]["data"]), np.float32))
+        if len(steps := np.frombuffer(b64decode(each["steps"]["data"]), np.float32))
     }
     for name, ours in (("1.state", "core.layers.1.from_state.weight"), ("output.bias", "output.bias")):
-        values, own = again.get_parameter(ours), model.get_parameter(ours)
-        np.testing.assert_allclose(decoded[name].reshape(own.shape), values.detach(), rtol=1e-6)
-        assert (values - own).abs().max() <= own.abs().max() / 250
+        values = again.get_parameter(ours)
+        np.testing.assert_array_equal(decoded[name].reshape(values.shape), values.detach())
     assert len(decoded) == len(list(model.parameters()))
 
 
@@ -69,7 +70,9 @@ def test_of_a_text_that_is_gone_a_page_has_the_network_alone(trained, monkeypatc
     monkeypatch.setattr(module, "same_text", gone)
     page = models_of_latest(with_ngrams=True)
     assert (page.counting, page.remarks) == (None, [UNREADABLE])
-    assert [(each["bits"], each["packed_test_perplexity"]) for each in page.models] == [(16, None)]
+    assert [(each["bits"], each["packed_test_perplexity"]) for each in page.models] == [
+        (trained.result["weight_bits"], None)
+    ]
 
 
 def test_the_cells_that_a_page_steps_are_those_of_its_script():

@@ -77,7 +77,7 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert bare_tags(run.data.tags).get("corpus.sha256", "") == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
     said, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
-    assert said.startswith("**lstm-1x8** on **topics**. The network is ")
+    assert said.startswith("**lstm-1x8** on **topics**. On test, the network has ")
     assert ngram_name(step.result) in said
     assert text.startswith("```\nit has ")
     assert artifacts(step.run_id) == {

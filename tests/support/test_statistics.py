@@ -107,7 +107,8 @@ def test_differences_have_students_interval_of_seeds_the_bootstraps_of_the_text_
     assert found.over_both.low == pytest.approx(found.over_both.mean - sum(squares) ** 0.5)
 
 
-def test_with_one_seed_the_interval_is_the_texts():
-    found = paired(np.random.default_rng(0).normal(0, 1, (1, 400)), block=10)
-    assert found.over_seeds.ends is None
-    assert found.over_both == found.over_text
+def test_without_a_spread_of_seeds_or_a_second_block_of_text_there_is_no_verdict():
+    values = np.random.default_rng(0).normal(9, 1, (1, 400))
+    for found in (paired(values, block=10), paired(values, block=400, spread=Spread(0.1, 4))):
+        assert (found.over_both.ends, found.verdict) == (None, "open")
+    assert paired(values, block=10, spread=Spread(0.1, 4)).verdict == "behind"

@@ -123,8 +123,9 @@ def some_counts() -> NGramModel:
 
 def test_the_ends_of_the_mixtures_are_the_scores_of_the_two_models():
     model, ngram, ids = small_model(), some_counts(), some_ids(1000)
-    costs, nats = costs_with_ngram(model, ngram, ids)
+    costs, by_ngram, nats = costs_with_ngram(model, ngram, ids)
     assert torch.equal(costs, text_costs(model, ids))
+    torch.testing.assert_close(by_ngram, ngram.costs(ids.numpy()))
     for by_weight in nats:
         assert float(by_weight[-1]) == pytest.approx(float(costs.sum()), rel=1e-5)
         assert float(by_weight[0]) == pytest.approx(float(ngram.costs(ids.numpy()).sum()), rel=1e-5)
@@ -132,10 +133,10 @@ def test_the_ends_of_the_mixtures_are_the_scores_of_the_two_models():
 
 def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch):
     model, ngram, ids = small_model(), some_counts(), some_ids(700)
-    whole = costs_with_ngram(model, ngram, ids)[1]
+    whole = costs_with_ngram(model, ngram, ids)[2]
     monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", 2)
     monkeypatch.setattr(mixing, "MIXED_AT_ONCE", 50 * VOCAB)
-    torch.testing.assert_close(costs_with_ngram(model, ngram, ids)[1], whole)
+    torch.testing.assert_close(costs_with_ngram(model, ngram, ids)[2], whole)
     mixture = Mixture("geometric", 0.3)
     monkeypatch.setattr(mixing, "best_mixture", lambda nats: mixture)
     monkeypatch.setattr(mixing, "ROWS_AT_ONCE", 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.language_model import LanguageModel
-from models.packing import packed
+from models.packing import packed, rounded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -22,7 +22,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_windows, text_costs
-from pipeline.training.experiment import Experiment, Result, cross_fitted, shipped_bytes
+from pipeline.training.experiment import SMALL_CHANGE, Experiment, Result, cross_fitted, weight_bits
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
@@ -125,7 +125,10 @@ def test_the_mixture_is_at_least_as_good_as_both_on_validation_and_scored_alike_
     figures = result.figures
     best = min(figures["ngram_val_perplexity"], figures["val_perplexity"])
     assert figures["mixture_val_perplexity"] <= best * (1 + 1e-6)
-    costs, nats = costs_with_ngram(result.model, corpus.ngram("stream"), ids_of(corpus, "test"))
+    costs, by_ngram, nats = costs_with_ngram(result.model, corpus.ngram("stream"), ids_of(corpus, "test"))
+    higher = 100 * (exp(float((costs - by_ngram).mean())) - 1)
+    assert figures["test_difference"] == pytest.approx(higher)
+    assert figures["test_difference_low"] < higher < figures["test_difference_high"]
     assert figures["mixture_test_perplexity"] == exp(float(result.mixture.of(nats)) / len(costs))
 
 
@@ -290,11 +293,14 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top, corpus):
     assert figures["on_top_of_order"] == figures["ngram_order"]
 
 
-def test_weights_are_shipped_in_8_bits_where_that_changes_little(done, corpus):
-    model, val = done[0].model, ids_of(corpus, "val")
+def test_weights_are_shipped_in_the_fewest_bits_that_change_little(done, corpus):
+    model, val, figures = done[0].model, ids_of(corpus, "val"), done[0].figures
     cost = float(text_costs(model, val).mean())
-    assert shipped_bytes(model, val, cost) == done[0].figures["shipped_bytes"] == len(packed(model, 8))
-    assert shipped_bytes(model, val, cost + 0.01) == len(packed(model, 32))
+    bits = weight_bits(model, val, cost)
+    by_bits = [abs(float(text_costs(rounded(model, each), val).mean()) - cost) for each in range(4, bits + 1)]
+    assert by_bits[-1] < SMALL_CHANGE <= min(by_bits[:-1], default=1)
+    assert (figures["weight_bits"], figures["shipped_bytes"]) == (bits, len(packed(model, bits)))
+    assert weight_bits(model, val, cost + 1) == 32
 
 
 def test_a_part_of_the_text_and_of_its_ngrams_is_all_that_a_network_on_top_of_them_sees(corpus, tmp_path):

@@ -17,14 +17,17 @@ RESULT = {
 
 
 @pytest.mark.parametrize(
-    ("val", "test", "sentence"),
+    ("ends", "words"),
     [
-        (3.6, 3.9, "ahead of the 7-gram on validation (3.600 against 3.655) and behind it on test (3.900"),
-        (3.8, 3.9, "behind the 7-gram on validation (3.800 against 3.655) and on test (3.900 against"),
+        ((3.1, 6.5), "it is behind (+4.8 %, 95 % interval +3.1 to +6.5 %)"),
+        ((-0.2, 9.8), "it is level (+4.8 %, 95 % interval -0.2 to +9.8 %)"),
+        ((-9.8, -0.2), "it is ahead (+4.8 %, 95 % interval -9.8 to -0.2 %)"),
+        ((None, None), "+4.8 %"),
     ],
 )
-def test_the_verdict_turns_with_the_numbers(val, test, sentence):
-    assert sentence in verdict({**RESULT, "val_perplexity_pooled": val, "test_perplexity": test})
+def test_the_verdict_is_on_test_and_needs_an_interval_without_zero(ends, words):
+    said = verdict({**RESULT, "test_difference_low": ends[0], "test_difference_high": ends[1]})
+    assert f"On test, the network has 3.900 against 3.723 of the 7-gram: {words}. " in said
 
 
 def test_the_tables_have_the_numbers_of_the_n_gram_the_network_and_both():

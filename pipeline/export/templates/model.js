@@ -5,30 +5,20 @@
 // --- arrays ---
 
 const TYPES = {
-  uint8: Uint8Array, uint16: Uint16Array, int8: Int8Array, int32: Int32Array, float16: Uint16Array, float32: Float32Array,
+  uint8: Uint8Array, uint16: Uint16Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, float32: Float32Array,
 };
 
-// The numbers of {type, data in base64, for 8-bit weights the scale of each row}; those of weights are Float32Arrays.
-function numbers({ type, data, scale }) {
+// The numbers of {type, data in base64, for rounded weights the step of each row}; those of weights are Float32Arrays.
+function numbers({ type, data, steps }) {
   const text = atob(data), bytes = new Uint8Array(text.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
   const found = new TYPES[type](bytes.buffer);
-  if (type === "float16") return Float32Array.from(found, half);
-  if (!scale) return found;
-  const scales = numbers(scale), columns = found.length / scales.length, weights = new Float32Array(found.length);
-  for (let row = 0, i = 0; row < scales.length; row++) {
-    const part = Math.fround(scales[row] / 127);
-    for (const end = i + columns; i < end; i++) weights[i] = found[i] * part;
-  }
-  return weights;
+  if (!steps) return found;
+  const ofRow = numbers(steps), columns = found.length / ofRow.length;
+  return Float32Array.from(found, (value, i) => value * ofRow[Math.floor(i / columns)]);
 }
 
 const decoded = arrays => Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, numbers(array)]));
-
-function half(bits) {
-  const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
-  return sign * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
-}
 
 // Adds the product of the rows `first` to `last` of a matrix and a part of a vector to `out`, four rows at a time. The
 // matrix and the vector are Float32Arrays and `out` a Float64Array, always: engines compile it once, for these types.
