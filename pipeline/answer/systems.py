@@ -98,30 +98,26 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> Adaptive
     vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream")
     test = as_ids(corpus.split("stream", "test")[: min(ADAPTED_CHARS, ADAPTED_NUMBERS // vocab_size)])
     val_targets, targets = (torch.from_numpy(ids[1:]) for ids in (val, test))
-    refits = 0
 
-    def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float]:
-        nonlocal refits
+    def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float, int]:
         model, began = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time()
-        costs, ms = model.read(ids), 1e3 * (time.process_time() - began) / (len(ids) - 1)
-        refits = model.fitted_numbers or refits
-        return costs, ms
+        return model.read(ids), 1e3 * (time.process_time() - began) / (len(ids) - 1), model.fitted_numbers
 
-    counts_val, _ = read([], val, counts=True)
-    counts, ms = read([], test, counts=True)
+    counts_val, *_ = read([], val, counts=True)
+    counts, ms, fitted_numbers = read([], test, counts=True)
     by_ngrams = mixed_costs(counts, fit_weights(counts_val, val_targets), targets)
     nats, milliseconds = {"adaptive n-grams": [by_ngrams]}, {"adaptive n-grams": ms}
     for network in networks:
         scales = scales_of(network, corpus, "stream")
-        tried, _ = read([DynamicNetwork(network, scales, rate) for rate in RATES], val)
+        tried, *_ = read([DynamicNetwork(network, scales, rate) for rate in RATES], val)
         for system, others in {"adaptive network": 0, "adaptive both": counts.shape[1]}.items():
             rate, weights = chosen(tried, counts_val[:, :others], val_targets)
-            learned, own_ms = read([DynamicNetwork(network, scales, rate)], test)
+            learned, own_ms, _ = read([DynamicNetwork(network, scales, rate)], test)
             costs = mixed_costs(torch.cat([learned, counts[:, :others]], dim=1), weights, targets)
             nats.setdefault(system, []).append(costs)
             milliseconds[system] = own_ms + (ms if others else 0)
     bits = {system: in_bits(each) for system, each in nats.items()}
-    return Adaptive(bits, milliseconds, round(fit_macs(refits) / len(targets)))
+    return Adaptive(bits, milliseconds, round(fit_macs(fitted_numbers) / len(targets)))
 
 
 def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
@@ -130,13 +126,12 @@ def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
     for key in COMPARED:
         first, second = key.split(" against ")
         if bits.keys() >= {first, second}:
-            compare = _with_two_networks if "two networks" in (first, second) else _of_systems
-            found[key] = compare(bits, first, second)
+            found[key] = (
+                _with_two_networks(bits, first, second)
+                if "two networks" in (first, second)
+                else compared(key, bits[first], bits[second], COVERAGE)
+            )
     return found
-
-
-def _of_systems(bits: Mapping[str, Bits], first: str, second: str) -> PairedComparison:
-    return compared(f"{first} against {second}", bits[first], bits[second], COVERAGE)
 
 
 def _with_two_networks(bits: Mapping[str, Bits], first: str, second: str) -> PairedComparison:

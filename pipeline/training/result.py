@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple, NotRequired, get_type_hints
 
 from typing_extensions import TypedDict
 
-from pipeline.support.records import Count, Number, Positive, String
+from pipeline.support.records import Count, Number, Positive, Signed, String
 
 
 class Figure(NamedTuple):
@@ -41,9 +41,9 @@ class TrainingResult(TypedDict):
     single_ngram_order: Annotated[Count, Figure(form=",.0f")]
     single_ngram_val_perplexity: Annotated[Positive, Figure("result")]
     single_ngram_test_perplexity: Annotated[Positive, Figure("result")]
-    test_difference: Annotated[NotRequired[Number], Figure("result")]
-    test_difference_low: Annotated[NotRequired[Number | None], Figure("result")]
-    test_difference_high: Annotated[NotRequired[Number | None], Figure("result")]
+    test_difference: Annotated[NotRequired[Signed], Figure("result")]
+    test_difference_low: Annotated[NotRequired[Signed | None], Figure("result")]
+    test_difference_high: Annotated[NotRequired[Signed | None], Figure("result")]
     mixture_val_perplexity: Annotated[Positive, Figure("result")]
     mixture_test_perplexity: Annotated[Positive, Figure("result", "test perplexity with n-gram")]
     mixture_kind: Annotated[String, Figure()]

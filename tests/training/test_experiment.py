@@ -17,6 +17,7 @@ from models.packing import packed, rounded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
+from pipeline.support.records import has_form
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
@@ -26,6 +27,7 @@ from pipeline.training.experiment import SMALL_CHANGE, Experiment, Result, cross
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
+from pipeline.training.result import TrainingResult
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
 REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 1}
@@ -114,6 +116,8 @@ def test_the_figures_are_the_flat_summary(done):
     result, _, folder = done
     figures = result.figures
     assert json.loads(json.dumps(figures)) == figures
+    ahead = dict.fromkeys(("test_difference", "test_difference_low", "test_difference_high"), -1.0)
+    assert has_form({**figures, **ahead}, TrainingResult)
     assert figures["test_perplexity"] == pytest.approx(2 ** figures["test_bits_per_char"])
     assert figures["val_perplexity"] == min(point.val_perplexity for point in result.history)
     assert figures["checkpoint"] == str(folder / BEST_CHECKPOINT)
