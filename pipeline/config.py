@@ -156,8 +156,8 @@ class AnswerConfig(Checked):
     seeds: int = option(3, help="Trainings of each network, with seeds 0, 1, ...", low=1, high=1000)
     minutes: float = option(
         USUAL_MINUTES,
-        help="Scales what each network reads: the default one 850,000 characters a minute. 10 take 10 to 20 minutes on "
-        "2 cores.",
+        help="Scales what each network reads: the default one 850,000 characters a minute. 10 take as long as eight or "
+        "nine default trainings on 2 cores.",
         above=0,
         high=100_000,
     )
