@@ -75,7 +75,7 @@ def candidates() -> list[Candidate]:
     """The configurations of the search, each with its seeds."""
     groups: dict[str, list[dict[str, str]]] = {}
     for row in read_csv("search.csv"):
-        if row["status"] == "finished" and row["study"] == "search":
+        if row["status"] == "finished" and row["study"] == "search-time-machine":
             groups.setdefault(row["name"].rpartition("-s")[0], []).append(row)
     return [
         Candidate(
