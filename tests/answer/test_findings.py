@@ -57,6 +57,4 @@ def test_two_networks_mixed_have_a_verdict_from_three_seeds_on_by_leaving_out_on
 def test_a_verdict_on_few_characters_is_level():
     bits = {name: each[:, :90] for name, each in made_up_bits(3).items()}
     bits["n-grams"] = bits["n-grams"] + 1
-    found = paired_comparisons(bits)["network against n-grams"]
-    assert found.over_both.mean < -0.9
-    assert found.verdict == "open"
+    assert paired_comparisons(bits)["network against n-grams"].verdict == "open"

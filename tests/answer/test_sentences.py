@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.answer.sentences import alone, answer_note, answer_table, sentences_of, together
+from pipeline.answer.sentences import alone, answer_note, answer_table, in_one_line, sentences_of, together
 from tests.answer.comparisons import comparison
 from tests.figures import findings, read_json
 
@@ -41,16 +41,12 @@ def test_what_is_together_is_compared_with_the_controls_that_there_are():
     assert "two networks" not in together(replace(found, compared=one_seed))
 
 
-@pytest.mark.parametrize(
-    ("mean", "words"), [(-0.05, "Worth it: "), (-0.01, "Not worth it: "), (0.05, "Not worth it: ")]
-)
+@pytest.mark.parametrize(("mean", "words"), [(-0.05, "Worth it"), (-0.01, "Not worth it"), (0.05, "Not worth it")])
 def test_an_answer_opens_with_a_line_that_says_worth_it_only_of_a_network_that_is_better_alone(mean, words):
     found = findings()
-    line = sentences_of(replace(found, compared={**found.compared, "network against n-grams": comparison(mean)}))[
-        "line"
-    ]
+    line = in_one_line(replace(found, compared={"network against n-grams": comparison(mean)}))
     counting, network, both = (found.mean(found.systems[name]).mean for name in ("n-grams", "network", "mixed"))
-    assert line == f"{words}counting {counting:.2f}, network {network:.2f}, both {both:.2f} (lower is better)"
+    assert line == f"{words}: counting {counting:.2f}, network {network:.2f}, both {both:.2f} (lower is better)"
 
 
 def test_the_note_and_what_is_printed_have_a_row_for_every_model_and_every_comparison():

@@ -201,12 +201,11 @@ def test_the_differences_on_five_texts_and_what_parts_of_on_top_are_worth():
 
 def told(first: str, second: str) -> str:
     """On which texts the first is ahead of, level with or behind the second, the most frequent verdict first."""
-    sides: dict[str, list[tuple[float, str]]] = {}
+    parts, sides = list[str](), dict[str, list[tuple[float, str]]]()
     for text, name in TEXTS.items():
         difference, low, high = difference_of(text, first, second)
         side = "ahead" if high < 0 else "behind" if low > 0 else "level"
         sides.setdefault(side, []).append((difference, name))
-    parts = []
     for side, found in sorted(sides.items(), key=lambda each: -len(each[1])):
         many = {5: "all five", 4: "four of the five", 3: "three of the five"}
         where = many.get(len(found)) or listed([name for _, name in found])

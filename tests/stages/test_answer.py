@@ -124,8 +124,8 @@ def test_bytes_that_another_version_recorded_are_measured_anew(done, corpus_conf
     def of_another_version(run_id: str) -> list[recorded.RecordedTraining]:
         trainings = nested(run_id)
         for each in trainings:
-            vars(each)["result"] = {name: value for name, value in each.result.items() if name != "weight_bits"}
-            vars(each)["result"]["shipped_bytes"] = 1
+            vars(each)["result"] = {**each.result, "shipped_bytes": 1}
+            del vars(each)["result"]["weight_bits"]
         return trainings
 
     monkeypatch.setattr("pipeline.stages.answer.recorded.nested_trainings", of_another_version)
