@@ -13,7 +13,7 @@ from pipeline.answer.plan import Family
 from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate
 from pipeline.training.comparison import SEED_SPREADS, percent
 
-COVERAGE = 0.99  # of the intervals of an answer, which makes some 24 comparisons
+COVERAGE = 0.99  # of the intervals of an answer, which makes 22 comparisons
 
 COMPARED = (  # keys of Findings.systems
     "network against n-grams",
