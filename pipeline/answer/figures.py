@@ -7,7 +7,7 @@ from pipeline.answer.findings import UNITS, Findings, MeasuredModel
 from pipeline.support import plotting
 from pipeline.support.plotting import INK, Axes, add_axes, log_x, log_y, mean_with_interval, write_labels
 from pipeline.support.statistics import Estimate, PairedComparison
-from pipeline.training.comparison import percent
+from pipeline.training.differences import percent
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.2, 200  # in inches, of a row
 TEXT_SIZE = 8  # points; 11 pixels in a README, which shows the picture 700 pixels wide

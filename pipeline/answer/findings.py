@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from pipeline.answer.plan import Family
 from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate
-from pipeline.training.comparison import SEED_SPREADS, percent
+from pipeline.training.differences import SEED_SPREADS, percent
 
 COVERAGE = 0.99  # of the intervals of an answer, which makes 22 comparisons
 
@@ -114,11 +114,12 @@ class Findings:
             system = "on top" if model.family == "on top" else "network"
         else:
             system = next((name for name, each in self.systems.items() if each == model), "")
-        keys = (f"{system} against {other}" for other in ("n-grams", "adaptive n-grams"))
-        for deviation, degrees in (SEED_SPREADS[key] for key in keys if key in SEED_SPREADS):
-            assert deviation is not None
-            return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)
-        return estimate(model.test, spread=Spread(None, 0))
+        if system in ("", "n-grams", "adaptive n-grams", "two networks"):
+            return estimate(model.test, spread=Spread(None, 0))
+        rival = "adaptive n-grams" if system.startswith("adaptive") else "n-grams"
+        deviation, degrees = SEED_SPREADS[f"{system} against {rival}"]
+        assert deviation is not None
+        return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)
 
 
 @dataclass(frozen=True)

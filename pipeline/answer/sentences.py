@@ -8,7 +8,7 @@ from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted, listed
-from pipeline.training.comparison import BLOCK_CHARS, percent
+from pipeline.training.differences import BOOTSTRAP_CHARS, percent
 
 HEADS = ("", "stored numbers", "kB", "MACs", "ms", "seconds", "test perplexity")
 DIFFERENCE_HEADS = ("", "against", "difference", "by seeds", "by the text", "by both", "")
@@ -190,7 +190,7 @@ def how_measured(findings: Findings) -> str:
         f"Intervals are of {COVERAGE:.0%}, as these are {comparisons} comparisons. ± is half of that of a mean by "
         "seeds, whose spread is a constant, from five seeds on The Time Machine. Differences have three: by seeds (of "
         "two networks mixed by a jackknife, from three seeds on), by the text (a paired bootstrap over blocks of "
-        f"{BLOCK_CHARS} characters), and by both: level if it contains zero or is not known. kB are those of the "
+        f"{BOOTSTRAP_CHARS} characters), and by both: level if it contains zero or is not known. kB are those of the "
         "packed model, the mean of its seeds. MACs and milliseconds are those to write a character or, adaptive, to "
         "read it and learn, with refits; look-ups of n-grams count nothing, a network's product with a one-hot vector "
         f"does. {findings.python_ms:.3f} ms of a network's are Python's (LSTM 1x1). Seconds are of one thread. Pruned "

@@ -37,7 +37,7 @@ from pipeline.training.adaptive import (
     scales_of,
     validation_text,
 )
-from pipeline.training.comparison import BLOCK_CHARS, compared
+from pipeline.training.differences import BOOTSTRAP_CHARS, compared
 from pipeline.training.evaluation import text_costs
 from pipeline.training.mixing import costs_of_best_mixture, reading
 
@@ -148,7 +148,7 @@ def _with_two_networks(bits: Mapping[str, Bits], first: str, second: str) -> Pai
     every = mean(first, None) - mean(second, None)
     leaving_out = [float((mean(first, seed) - mean(second, seed)).mean()) for seed in seeds] if len(seeds) > 2 else []
     by_seeds = jackknife(float(every.mean()), leaving_out, COVERAGE)
-    return over_seeds_and_text(by_seeds, block_bootstrap(every, BLOCK_CHARS, COVERAGE))
+    return over_seeds_and_text(by_seeds, block_bootstrap(every, BOOTSTRAP_CHARS, COVERAGE))
 
 
 def system_models(

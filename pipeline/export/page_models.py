@@ -172,11 +172,11 @@ def _text_of(training: RecordedTraining, may_count: bool) -> _Text | None:
 
 
 def page_model(
-    model: LanguageModel, text: _Text | None, may_count: bool, most_bytes: int, bits: int | None = None
+    model: LanguageModel, text: _Text | None, may_count: bool, most_bytes: int, recorded_bits: int | None = None
 ) -> tuple[Entry | None, Entry]:
     """The n-grams that a model is on top of, if any, and its entry. Raises LeftOutError for one that can't run.
 
-    ``bits`` are those of a weight as they were recorded, for a text that can't be read any more.
+    ``recorded_bits`` are those of a weight, for a text that can't be read any more.
     """
     config, tables, on_top = model.config, None, ""
     if config.cell not in STEPPED:
@@ -196,7 +196,7 @@ def page_model(
     left = most_bytes - len(json.dumps(tables))
     if size > left:
         raise LeftOutError("it is too large for a page, at 8 bits a weight")
-    bits = weight_bits(model, text.splits["val"], log(text.perplexity(model))) if text else bits or 16
+    bits = weight_bits(model, text.splits["val"], log(text.perplexity(model))) if text else recorded_bits or 16
     if size * (1 if bits <= 8 else 2 if bits <= 16 else 4) > left:
         bits = 8
     unknown: Entry = dict.fromkeys(("packed_val_perplexity", "packed_test_perplexity", "both"))

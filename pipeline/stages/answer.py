@@ -39,7 +39,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
-from pipeline.training.comparison import compared
+from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
 from pipeline.training.experiment import shipped
 from pipeline.training.result import FIGURES

@@ -34,7 +34,7 @@ from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.comparison import compared, percent
+from pipeline.training.differences import compared, percent
 from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram

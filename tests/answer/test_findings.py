@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 from pipeline.answer.findings import Segment, segments
 from pipeline.answer.systems import paired_comparisons
-from pipeline.training.comparison import SEED_SPREADS, percent
+from pipeline.training.differences import SEED_SPREADS, percent
 from tests.answer.comparisons import comparison
 from tests.figures import findings
 

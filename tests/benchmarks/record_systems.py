@@ -26,7 +26,7 @@ from pipeline.answer.systems import Bits, adaptive_bits, bits_of_systems, in_bit
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import StreamData
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.training.comparison import compared, percent
+from pipeline.training.differences import compared, percent
 from pipeline.training.evaluation import text_costs
 from pipeline.training.experiment import Experiment
 

@@ -1,4 +1,4 @@
-"""Compare two models by their costs on one text, with an interval over seeds and text.
+"""Differences in cost of two models on one text, with intervals over seeds and text.
 
 The spread of seeds is a constant of each comparison, so that one seed has an interval too and no verdict hangs on how
 many a user has trained. It is that of the five seeds of docs/data/answer.json: LSTM 1x192, The Time Machine.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pipeline.support.statistics import COVERAGE, Floats, PairedComparison, Spread, paired
 
-BLOCK_CHARS = 100  # characters of a block of the text in the bootstrap
+BOOTSTRAP_CHARS = 100  # of a block of the text in the bootstrap
 SEED_SPREADS: Mapping[str, Spread] = {  # in bits per character, of what a seed differs by
     "network against n-grams": Spread(0.0067, 4),
     "mixed against n-grams": Spread(0.0037, 4),
@@ -19,18 +19,17 @@ SEED_SPREADS: Mapping[str, Spread] = {  # in bits per character, of what a seed 
     "adaptive network against network": Spread(0.0023, 4),
     "adaptive network against adaptive n-grams": Spread(0.0055, 4),
     "adaptive both against adaptive n-grams": Spread(0.0030, 4),
+    "n-grams against adaptive n-grams": Spread(0.0, 1),  # neither has seeds
 }
-NO_SPREAD = Spread(0.0, 1)  # of models without seeds
 
 
 def compared(key: str, first: Floats, second: Floats, coverage: float = COVERAGE) -> PairedComparison:
-    """Compare costs (S, N) or (1, N) in bits per character; ``key`` is one of SEED_SPREADS, or of models without seeds.
+    """Compare costs (S, N) or (1, N) in bits per character; ``key`` is one of SEED_SPREADS.
 
     Where one has read more of the text, that is left out.
     """
     end = min(first.shape[1], second.shape[1])
-    spread = SEED_SPREADS.get(key, NO_SPREAD)
-    return paired(first[:, :end] - second[:, :end], BLOCK_CHARS, spread, coverage)
+    return paired(first[:, :end] - second[:, :end], BOOTSTRAP_CHARS, SEED_SPREADS[key], coverage)
 
 
 def percent(bits: float) -> float:
