@@ -9,9 +9,10 @@ from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
-from pipeline.tracking.recorded import ROW, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
+from pipeline.tracking.recorded import ROW, SEEDS, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
 from pipeline.training.metrics import COMPARED_METRICS
-from pipeline.training.result import FIGURES
+from pipeline.training.result import FIGURES, METRICS
+from pipeline.training.seeds import estimate_of, over_seeds
 
 HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
 NAME, TEXT, STATE = 1, 2, 7  # columns
@@ -21,7 +22,7 @@ UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def folded(trainings: Iterable[RecordedTraining]) -> Iterator[dict[str, Any]]:
-    """The rows of trainings; those of one search, answer or reproduction are one row, at the place of the first."""
+    """The rows of trainings; those of one sweep are one row, at the place of the first."""
     seen: set[str] = set()
     for training in trainings:
         parent_id = training.tag("mlflow.parentRunId") if training.role else ""
@@ -35,15 +36,27 @@ def folded(trainings: Iterable[RecordedTraining]) -> Iterator[dict[str, Any]]:
 
 
 def _row_of(parent: RecordedRun, parts: Sequence[RecordedTraining]) -> dict[str, Any]:
-    """A row for all parts of a run: its own name and state, the seconds of all, and the figures of the best one."""
+    """A row for all parts of a run: its own name and state.
+
+    It has the seconds of all, and the figures of the best one; of several seeds, the figures over all seeds.
+    """
     metric = "result/val_perplexity"
-    comparable = [part for part in parts if metric in part.metrics and not part.on_reports_text]
+    of_seeds = parent.stage == SEEDS
+    comparable = [part for part in parts if metric in part.metrics and (of_seeds or not part.on_reports_text)]
     best = min(comparable, key=lambda part: part.metrics[metric], default=None)
     figures = best.row() if best else dict.fromkeys(ROW)
     seconds = sum(part.metrics.get("speed/train_seconds", 0.0) for part in parts)
     own = {"run_id": parent.id, "name": parent.name, "corpus": parent.corpus, "corpus_sha256": parent.corpus_sha256}
     times = {"started_ms": parent.started_ms, "ended_ms": parent.ended_ms, "train_seconds": seconds}
-    return {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
+    row = {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
+    if of_seeds and comparable:
+        row |= over_seeds([{name: part.metrics.get(each) for each, name in METRICS.items()} for part in comparable])
+    return row
+
+
+def _shown(row: Mapping[str, Any], name: str) -> str:
+    """A figure of a row, with its interval if it is over several seeds."""
+    return FIGURES[name].shown(row[name]) if row.get(f"{name}_low") is None else str(estimate_of(row, name))
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -51,7 +64,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     now_ms = int(1000 * time.time())
     cells = [list(HEADS)]
     for row in rows:
-        figures = [FIGURES[name].shown(row[name]) for name in SHOWN]
+        figures = [_shown(row, name) for name in SHOWN]
         state = "ok" if row["state"] == "finished" else row["state"]
         ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
         name = f"{row['name']}: {counted(row['trainings'], 'training')}" if "trainings" in row else row["name"]
