@@ -1,4 +1,4 @@
-"""What ``runs``, ``compare`` and ``recommend`` print about recorded runs."""
+"""What ``runs``, ``compare`` and ``best`` print about recorded runs."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,15 +131,24 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str]) -> str:
     return f"{text_table(['', *heads], rows)}\n\n{table}\n\n{within}"
 
 
-def recommendation_text(result: Mapping[str, Any]) -> str:
-    """The recommended configuration in words, with the other texts that have trainings."""
-    stored = f"{result['stored_numbers']:,} stored numbers, " if result["on_top_of"] != "nothing" else ""
-    seeds = f"the mean of {result['seeds']} seeds" if result["seeds"] > 1 else "one seed"
-    if result["diverged"]:
-        seeds += f"; {result['diverged']} diverged, counted as guessing"
-    others = f"\nOther texts (--corpus): {', '.join(result['other_corpora'])}" if result["other_corpora"] else ""
-    return (
-        f"On {result['corpus']}, of {counted(result['configurations'], 'configuration')}:\n{result['shape']}: "
-        f"{result['macs_per_char']:,} MACs per character, {stored}validation perplexity "
-        f"{result['val_perplexity']:.3f} ({seeds}){others}"
-    )
+def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
+    """The best models of a text in columns, with the commands that use them, and the other texts with trainings."""
+    within = "within the limits" if is_limited else "smallest within 5 %"
+    names = {"alone": "network alone", "within": within, "mixed": "with n-grams", "cheapest": "cheapest"}
+    rows, level = [], []
+    for name, label in names.items():
+        if (line := result[name]) is None:
+            continue
+        kinds = ("mixture_val_perplexity", "mixture_test_perplexity") if name == "mixed" else SHOWN[:2]
+        figures = [FIGURES[kind].shown(line[kind]) for kind in (*kinds, "macs_per_char")]
+        seeds = f"{line['seeds']}" + f", {line['diverged']} diverged" * bool(line["diverged"])
+        size = "" if line["shipped_bytes"] is None else f"{line['shipped_bytes'] / 1000:,.0f}"
+        rows.append((label, line["name"], *figures, size, seeds, line["command"]))
+        if line["level_with"]:
+            named, more = line["level_with"][:2], len(line["level_with"]) - 2
+            others = listed([*named, *([f"{more} more"] if more > 0 else [])])
+            level.append(wrapped(f"{label}: {line['name']} is level with {others}, by the spread of seeds."))
+    heads = ("", "model", "validation", "test", "MACs", "kB", "seeds", "use")
+    texts = [f"Other texts: {', '.join(result['other_corpora'])}"] if result["other_corpora"] else []
+    title = f"The best on {result['corpus']}, of {counted(result['configurations'], 'configuration')}"
+    return "\n\n".join([title, text_table(heads, rows, left=(0, 1, 7)), *level, *texts])

@@ -25,7 +25,7 @@ FOR_A_PERSON = {
     "runs",
     "compare",
     "chat",
-    "recommend",
+    "best",
     "export",
     "push",
     "ui",
