@@ -44,7 +44,7 @@ from pipeline.stages import search as search_stage
 from pipeline.stages import train as train_stage
 from pipeline.stages.bar import training_bar
 from pipeline.stages.evaluate import TrainedModel
-from pipeline.stages.seeds import SeedsDivergedError, train_seeds
+from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
@@ -158,11 +158,7 @@ def train(
         return load(train_stage.train(text, corpus_config, *configs, context=WITH_BAR).run_id)
     done = train_seeds(text, corpus_config, *configs, seeds, write_line)
     models = [load(each["run_id"]) for each in done.result["trainings"]]
-    try:
-        done.check()
-    except SeedsDivergedError as error:
-        error.models = models
-        raise
+    refuse_diverged(done.result, models)
     return models
 
 

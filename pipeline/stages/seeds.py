@@ -5,7 +5,7 @@ seeds.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from operator import itemgetter
 from typing import Any
 
@@ -21,33 +21,13 @@ from pipeline.support.workers import MakePool, Outcome
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import SEEDS, RecordedRun
-from pipeline.tracking.step import corpus_options, corpus_tags, parent_run, step_key
+from pipeline.tracking.step import Step, corpus_options, corpus_tags, parent_run, step_key
 from pipeline.training.metrics import final_metrics
 from pipeline.training.result import FIGURES
 from pipeline.training.seeds import HEADS, over_seeds, seeds_rows
 
 # figures that all seeds of a configuration share
 SHARED = ("ngram_val_perplexity", "ngram_test_perplexity", "macs_per_char", "parameters", "stored_numbers")
-
-
-@dataclass(frozen=True)
-class SeedsRun:
-    """The trainings of one configuration: their run, and the flat result over the seeds that were asked for."""
-
-    run_id: str
-    result: dict[str, Any] = field(repr=False)
-
-    def check(self) -> None:
-        """Raise SeedsDivergedError if a training has diverged."""
-        if diverged := self.result["diverged"]:
-            seeds = f"seed{'s' * (len(diverged) > 1)} {listed(list(map(str, diverged)))}"
-            raise SeedsDivergedError(f"{seeds} diverged; the others are recorded: try a smaller --learning-rate")
-
-
-class SeedsDivergedError(TrainingDivergedError):
-    """Some of several seeds diverged. ``models`` are those of the others, in Python."""
-
-    models: Sequence[Any] = ()
 
 
 def train_seeds(
@@ -58,10 +38,10 @@ def train_seeds(
     seeds: int,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
-) -> SeedsRun:
+) -> Step:
     """Train with the seeds 0 to ``seeds`` - 1 in worker processes; what an earlier command has trained is taken over.
 
-    A training that diverges is not repeated, and the others go on; ``SeedsRun.check`` raises an error then. Raises
+    A training that diverges is not repeated, and the others go on: ``refuse_diverged`` raises an error for it. Raises
     ConfigError for another number of seeds, InputError for another first seed, TrainingDivergedError if all diverge,
     and what a training raises.
     """
@@ -80,7 +60,16 @@ def train_seeds(
             return sweep.run_all(run, workers, make_pool)
 
 
-class _Seeds(Sweep[SeedsRun]):
+def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> None:
+    """Raise TrainingDivergedError, with the models of the other seeds, if a training has diverged."""
+    if result["diverged"]:
+        seeds = listed(list(map(str, result["diverged"])))
+        error = TrainingDivergedError(f"diverged: seed {seeds}; the others are recorded: try a smaller --learning-rate")
+        error.models = models
+        raise error
+
+
+class _Seeds(Sweep[Step]):
     """The trainings with all seeds; ``earlier`` is their run if it was started before."""
 
     last_phase = "recording the result"
@@ -125,7 +114,7 @@ class _Seeds(Sweep[SeedsRun]):
         else:
             self._results[task.train.seed] = self.result_of(task, outcome)
 
-    def conclude(self, seconds: float) -> SeedsRun:
+    def conclude(self, seconds: float) -> Step:
         """Record the figures over all seeds, and return those over the seeds that were asked for."""
         known = self._result({*self._results, *self._diverged, self.seeds - 1})
         self.run.constants(final_metrics(known))
@@ -133,7 +122,7 @@ class _Seeds(Sweep[SeedsRun]):
         self.run.json(recorded.RESULT_FILE, known)
         best = f"The best by validation is the run {known['trained_run']}."
         self.run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
-        return SeedsRun(self.run.id, self._result(range(self.seeds)))
+        return Step(SEEDS, self.run.id, self._result(range(self.seeds)))
 
     def _result(self, seeds: Collection[int]) -> dict[str, Any]:
         """The flat result over these seeds. Raises TrainingDivergedError if all of them diverged."""

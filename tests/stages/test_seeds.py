@@ -13,13 +13,14 @@ from models.config import ConfigError
 from pipeline.cli.runs import folded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.stages.seeds import SeedsDivergedError, SeedsRun, train_seeds
+from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.stages.tasks import TrainingTask
 from pipeline.stages.train import options_like, train
 from pipeline.support.statistics import estimate
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.references import find, training_of
+from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loop import Training
 from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
@@ -43,14 +44,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Itera
         yield
 
 
-def trained(text: Path, seeds: int, given: list[TrainingTask], **options: Any) -> SeedsRun:
+def trained(text: Path, seeds: int, given: list[TrainingTask], **options: Any) -> Step:
     config = CorpusConfig(str(text))
     configs = resolve({**TINY, "epochs": 1, **options})
     return train_seeds(load_corpus(config), config, *configs, seeds, make_pool=pool_with(given))
 
 
 @pytest.fixture(scope="module")
-def done(lab: None, small_text: Path) -> SeedsRun:
+def done(lab: None, small_text: Path) -> Step:
     return trained(small_text, 3, [])
 
 
@@ -92,8 +93,9 @@ def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(do
         again = trained(small_text, seeds, given)
         assert again.run_id == done.run_id
         assert (again.result["seeds"], again.result["diverged"]) == (seeds, [1])
-        with pytest.raises(SeedsDivergedError, match="seed 1 diverged"):
-            again.check()
+        with pytest.raises(TrainingDivergedError, match="diverged: seed 1; ") as raised:
+            refuse_diverged(again.result, ["a model"])
+        assert raised.value.models == ["a model"]
     assert [task.train.seed for task in given] == [3]
     assert again.result["val_perplexity"] == done.result["val_perplexity"]
     assert recorded.read_json(done.run_id, recorded.RESULT_FILE)["seeds"] == 4

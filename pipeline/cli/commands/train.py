@@ -134,12 +134,12 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
     from pipeline.cli import printed
     from pipeline.stages import train
     from pipeline.stages.bar import training_bar
+    from pipeline.stages.seeds import refuse_diverged, train_seeds
     from pipeline.tracking import program
     from pipeline.tracking.ui import links
 
     context = train.TrainingContext(progress=training_bar)
     changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
-    done = None
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
@@ -154,22 +154,20 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
         if seeds is None:
             result = train.train(corpus, corpus_config, *configs, context=context).result
         else:
-            from pipeline.stages.seeds import train_seeds
-
             resumed_by("train", {**changes, "like": like, "seeds": seeds})
-            done = train_seeds(corpus, corpus_config, *configs, seeds, say)
-            result = done.result
-    run_id, model, text = result["run_id"], result.get("trained_run", result["run_id"]), ""
+            result = train_seeds(corpus, corpus_config, *configs, seeds, say).result
+    run_id, text = result["run_id"], ""
     if not as_json:  # the link asks whether a UI is running
-        curves = links.link_line("curves", links.link_to_curves(run_id))
-        link = links.link_line("run", links.link_to_run(run_id)) if done else curves
+        summary = printed.training_text(result) if seeds is None else printed.seeds_text(result)
+        link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)
         text = (
-            f"{(printed.seeds_text if done else printed.training_text)(result)}\n\n"
-            f"run {run_id}\n  {sample_command(model)}\n  {program.command()} evaluate {model}\n\n{link}"
+            f"{summary}\n\n"
+            f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
+            f"{links.link_line('curves' if seeds is None else 'run', link)}"
         )
     show(result, as_json, text)
-    if done:
-        done.check()
+    if seeds is not None:
+        refuse_diverged(result)
 
 
 def sample_command(run_id: str) -> str:
