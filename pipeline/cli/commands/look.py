@@ -110,8 +110,7 @@ def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> Non
 
     Writes a run (its id or first characters, latest, its name, or a search's @PICK), a study or an MLflow experiment
     (by name) to a folder that can be read without MLflow: a page (index.html) that runs the model, with curves, Pareto
-    front, tables and the commands to repeat it, the figures as CSV, and the models as safetensors (and as ONNX, if that
-    extra is installed).
+    front, tables and the commands to repeat it, the figures as CSV, and the models as safetensors.
     """
     from pathlib import Path
 
