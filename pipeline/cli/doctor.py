@@ -5,11 +5,13 @@ Also report runs whose process died and artifact paths that a moved checkout has
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
+from pipeline.support.files import megabytes
 from pipeline.text.corpus import kept_facts, prepared_dir, remove_outdated
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
@@ -54,6 +56,7 @@ def findings() -> dict[str, Any]:
         "kept_texts": f"{prepared_dir()}: {', '.join(texts) or 'none yet'}",
         "store": shown(address()) if database is None else f"sqlite:///{database}",
         "store_state": state,
+        "disk": _disk(database),
         "device": str(device),
         "precision": "; ".join(precisions),
         "threads": f"1 of {machine.usable_cores()} cores",
@@ -64,6 +67,15 @@ def findings() -> dict[str, Any]:
         **environment["packages"],
         **runs,
     }
+
+
+def _disk(database: Path | None) -> str:
+    """The space that is used on this machine."""
+    texts = f"texts {megabytes(cache_dir()):.1f} MB"
+    if database is None:
+        return texts
+    studies = megabytes(database.with_name("optuna.db"))
+    return f"runs {megabytes(database.parent) - studies:.1f} MB, studies {studies:.1f} MB, {texts}"
 
 
 def _text() -> str:

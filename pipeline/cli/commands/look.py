@@ -1,4 +1,4 @@
-"""Commands that look at what was recorded: runs, compare, recommend, export, push, ui, doctor."""
+"""Commands about what was recorded: runs, compare, recommend, export, push, ui, delete, doctor."""
 
 import sys
 
@@ -150,6 +150,26 @@ def ui(what: str, port: int, no_open: bool) -> None:
 
     signals.disable_deadline()  # the server has its own
     sys.exit(server.serve_ui(port, what, not no_open and server.has_browser(), lambda line: click.echo(line, err=True)))
+
+
+@click.command(cls=LabCommand)
+@click.argument("named", metavar="[RUN|STUDY]...", nargs=-1, type=completion.TRAINING)
+@click.option("--text", default="", type=completion.TEXT, help="Name of a text, whose copies and caches are deleted.")
+@flag("--yes", "Ask nothing.")
+@flag("--dry-run", "Only show what would be deleted.")
+@json_flag
+def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete runs, studies and the kept copies of texts.
+
+    Deletes a run (its id or first characters, latest, its name) with the runs nested in it, its evaluations and
+    samples, logged models, registered versions and aliases; a study also with its trials in Optuna; of a step its main
+    job. Shows all of it with its size, and asks. The same command completes a deletion that was killed.
+    """
+    from pipeline.cli.delete import ask, deletion_text
+    from pipeline.stages import delete
+
+    result = delete.delete(named, text, dry_run, lambda plan: None if yes else ask(plan))
+    show(result, as_json, deletion_text(result))
 
 
 @click.command(cls=LabCommand)
