@@ -5,7 +5,6 @@ Also report runs whose process died and artifact paths that a moved checkout has
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import resolve
@@ -48,6 +47,7 @@ def findings() -> dict[str, Any]:
             state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:
         state = str(error)
+    folders = ({"runs and studies": database.parent} if database else {}) | {"texts": cache_dir()}
     texts = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
     return {
         "text": _text(),
@@ -56,7 +56,7 @@ def findings() -> dict[str, Any]:
         "kept_texts": f"{prepared_dir()}: {', '.join(texts) or 'none yet'}",
         "store": shown(address()) if database is None else f"sqlite:///{database}",
         "store_state": state,
-        "disk": _disk(database),
+        "disk": ", ".join(f"{what} {megabytes(folder):.1f} MB" for what, folder in folders.items()),
         "device": str(device),
         "precision": "; ".join(precisions),
         "threads": f"1 of {machine.usable_cores()} cores",
@@ -67,15 +67,6 @@ def findings() -> dict[str, Any]:
         **environment["packages"],
         **runs,
     }
-
-
-def _disk(database: Path | None) -> str:
-    """The space that is used on this machine."""
-    texts = f"texts {megabytes(cache_dir()):.1f} MB"
-    if database is None:
-        return texts
-    studies = megabytes(database.with_name("optuna.db"))
-    return f"runs {megabytes(database.parent) - studies:.1f} MB, studies {studies:.1f} MB, {texts}"
 
 
 def _text() -> str:

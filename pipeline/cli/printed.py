@@ -1,4 +1,4 @@
-"""What ``prepare``, ``train`` and ``pipeline`` print about their results."""
+"""What ``prepare``, ``train``, ``pipeline`` and ``delete`` print about their results."""
 
 from collections.abc import Mapping
 from textwrap import indent
@@ -39,6 +39,20 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
         f"  time: {spent}\n\n"
         f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(further, "  ")
     )
+
+
+def deletion_text(result: Mapping[str, Any]) -> str:
+    """What is deleted, with its size, and what stays."""
+    if result["completed"]:
+        lines = [
+            "An earlier deletion was cut off; this completed it, and deleted nothing else: give the command again."
+        ]
+    else:
+        lines = [wrapped(f"{note}.") for note in result["notes"]]
+    sizes = [f"{each['megabytes']:.1f} MB" if each["path"] else "" for each in result["deleted"]]
+    rows = [(each["kind"], each["name"], each["id"], size) for each, size in zip(result["deleted"], sizes, strict=True)]
+    lines.append(text_table((), [*rows, ("sum", "", "", f"{result['megabytes']:.1f} MB")], left=(0, 1, 2)))
+    return "\n".join([*lines, *(f"{each['name']} ({each['id']}) stays: {each['reason']}" for each in result["stayed"])])
 
 
 def _comparison(result: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from pipeline.tracking.store import NOTE, client, setup, store_errors
 
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy import text as sql
+from sqlalchemy import text
 
 from pipeline.errors import InputError
 from pipeline.support.files import megabytes
-from pipeline.tracking import recorded, registry
+from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import ORIGINS, describe_run
 from pipeline.tracking.relocation import local_path
@@ -27,13 +27,6 @@ from pipeline.tracking.ui import views
 
 ABOUT = ("evaluate", "sample", "resume")  # stages whose runs are about another run, and go with it
 LINKED = "input_uuid IN (SELECT input_uuid FROM inputs WHERE source_id = :id OR destination_id = :id)"
-ID = re.compile("(m-)?[0-9a-f]{32}")  # of a run or a logged model
-
-
-def own_store() -> SqlAlchemyStore | None:
-    """MLflow's store, if this process opens its database; None for a server, which only marks what is deleted."""
-    found = client()._tracking_client.store
-    return found if isinstance(found, SqlAlchemyStore) else None
 
 
 def item(kind: str, name: str, id: str, path: Path | None = None) -> dict[str, Any]:
@@ -58,19 +51,23 @@ def whole_of(run: RecordedRun) -> RecordedRun:
     return parent
 
 
-def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[tuple[RecordedRun, list[str]]]]:
-    """The runs to delete with these, parents first, and the steps that stay, with the main jobs that have reused them.
+def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[dict[str, str]]]:
+    """The runs to delete with these, parents first, and the steps that stay with a main job that has reused them.
 
     With a run go those nested in it, and evaluations and samples of them.
     """
     found = {run.id: run for whole in wholes for run in _with_nested(whole)}
     jobs = [job for job in search_runs(has_tag("stage", "pipeline")) if job.id not in found]
-    used = {run_id: [job.id for job in jobs if run_id in job.tag("trained_run") + job.tag(NOTE)] for run_id in found}
-    kept = [(found.pop(run_id), users) for run_id, users in used.items() if users]
+    users = {run_id: [job.id for job in jobs if run_id in job.tag("trained_run") + job.tag(NOTE)] for run_id in found}
+    stayed = [
+        {"name": found.pop(id).name, "id": id, "job": ids[0], "reason": f"reused by the main job {' and '.join(ids)}"}
+        for id, ids in users.items()
+        if ids
+    ]
     for stage in ABOUT:
         about = search_runs(has_tag("stage", stage), has_tag("mlflow.parentRunId", None))
         found |= {run.id: run for run in about if any(run.tag(origin) in found for origin in ORIGINS)}
-    return [*found.values()], kept
+    return [*found.values()], stayed
 
 
 def _with_nested(run: RecordedRun) -> Iterator[RecordedRun]:
@@ -81,54 +78,55 @@ def _with_nested(run: RecordedRun) -> Iterator[RecordedRun]:
 
 
 def items_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
-    """Registered versions, logged models and runs, in the order in which to delete them."""
+    """Registered versions, logged models, runs and views of searches, in the order in which to delete them."""
     with store_errors():
         versions = [each for each in client().search_model_versions() if each.run_id in {run.id for run in runs}]
         items = [item("model version", each.name, str(each.version)) for each in versions]
         for run in reversed(runs):
-            models = client().search_logged_models([setup().experiment_id], equals("source_run_id", run.id))
-            items += [
-                item("logged model", m.name, m.model_id, _folder(m.artifact_location, m.model_id)) for m in models
-            ]
+            for model in client().search_logged_models([setup().experiment_id], equals("source_run_id", run.id)):
+                folder = _folder(model.artifact_location, model.model_id)
+                items.append(item("logged model", model.name, model.model_id, folder))
             items.append(item("run", run.name, run.id, _folder(run.artifact_uri, run.id)))
+            if run.stage == "search":
+                items.append(item("view", run.study, views.TAG_PREFIX + views.key("search", run.id)))
     return items
 
 
 def _folder(location: str, id: str) -> Path | None:
-    """The local folder of a run or a model; None unless it is named by the id, as MLflow does: it may name any."""
-    path = local_path(location) if own_store() else None
-    return path.parent if path and path.parent.name == id and path.name == "artifacts" and ID.fullmatch(id) else None
+    """The folder of a run or a model; None if only a server may delete it, or if it is not MLflow's: it may be any."""
+    path = local_path(location)
+    is_own = path and path.parts[-2:] == (id, "artifacts") and re.fullmatch("(m-)?[0-9a-f]{32}", id)
+    return path.parent if path and is_own and isinstance(_store(), SqlAlchemyStore) else None
+
+
+def _store() -> Any:
+    """The object by which MLflow uses its store."""
+    return client()._tracking_client.store
 
 
 def remove(thing: Mapping[str, Any]) -> None:
-    """Delete a thing, or what an earlier call has left of it."""
-    id, path, ours = thing["id"], Path(thing["path"]), own_store()
-    unsent = stores.root() / "mlruns" / "unsent" / id
+    """Delete a thing, or what an earlier call has left of it; mark a run or a model as deleted if it has no folder."""
+    id, path = thing["id"], Path(thing["path"])
     with store_errors(), _unless_gone():
-        match thing["kind"]:
-            case "model version":
+        match thing["kind"], bool(thing["path"]):
+            case "model version", _:
                 client().delete_model_version(thing["name"], id)
-            case "logged model":
-                ours._hard_delete_logged_model(id) if ours else client().delete_logged_model(id)
-            case "run" if ours:
-                with ours.engine.begin() as connection:  # links to datasets and models, which MLflow leaves
+            case "view", _:
+                client().delete_experiment_tag(setup().experiment_id, id)
+            case "logged model", True:
+                _store()._hard_delete_logged_model(id)
+            case "logged model", False:
+                client().delete_logged_model(id)
+            case "run", True:
+                with _store().engine.begin() as connection:  # links to datasets and models, which MLflow leaves
                     for table in ("input_tags", "inputs"):
-                        connection.execute(sql(f"DELETE FROM {table} WHERE {LINKED}"), {"id": id})
-                ours._hard_delete_run(id)
-            case "run":
+                        connection.execute(text(f"DELETE FROM {table} WHERE {LINKED}"), {"id": id})
+                _store()._hard_delete_run(id)
+            case "run", False:
                 client().delete_run(id)
-    for left in (path, unsent):
+    for left in (path, stores.root() / "mlruns" / "unsent" / id):
         if left.name == id and left.exists():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def tidy(run_ids: Collection[str]) -> None:
-    """Remove the UI's views of deleted searches, and describe the registered model without deleted versions."""
-    with store_errors(), _unless_gone():
-        experiment = client().get_experiment(setup().experiment_id)
-        for tag in experiment.tags.keys() & {views.TAG_PREFIX + views.key("search", run_id) for run_id in run_ids}:
-            client().delete_experiment_tag(experiment.experiment_id, tag)
-        registry.describe_registered_model(client())
 
 
 @contextmanager

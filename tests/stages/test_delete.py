@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.study import attributes, storage
-from pipeline.stages.delete import JOURNAL, delete
+from pipeline.stages.delete import delete
 from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded
@@ -26,6 +26,7 @@ from pipeline.tracking.ui import views
 from tests.cli.commands import run as command
 from tests.labs import record, rows
 
+JOURNAL = "mlruns/.delete-*.json"
 WRITES = (
     "pipeline.stages.delete.write_atomically", "optuna.delete_study",
     "mlflow.tracking.MlflowClient.delete_model_version",
@@ -121,20 +122,20 @@ def test_a_deletion_killed_after_any_write_is_completed_and_takes_nothing_of_oth
     reused = job("a", ids[2])
     assert traces(store, *ids)
 
-    done, journal, is_begun = set[str](), store / "mlruns" / JOURNAL, False
+    done, is_begun = set[str](), False
     with monkeypatch.context() as patch:
         for name in WRITES:
             patch.setattr(name, killed_after(name, done))
-        while not is_begun or journal.exists():
+        while not is_begun or [*store.glob(JOURNAL)]:
             with suppress(KilledError):
                 delete(["another"] if is_begun else ["search-novel", ids[2], reused[0]])
-            is_begun = is_begun or journal.exists()
+            is_begun = is_begun or bool([*store.glob(JOURNAL)])
     assert len(done) > 15
     assert traces(store, *ids, reused[0]) == {}
     assert traces(store, *others, gone) == before
     assert rows(store / "mlruns/mlflow.db", deleted) == [("deleted",)]
     assert optuna.get_all_study_names(storage.open_storage(SearchConfig())) == ["search-other"]
-    assert aliases() == {"search-other-knee": 1}
+    assert [*aliases()] == ["search-other-knee"]
 
 
 def test_a_step_that_another_job_reused_is_kept_by_that_and_goes_with_it(store):
@@ -191,7 +192,7 @@ def test_copies_and_downloads_of_a_text_go_and_no_other(store, small_text, tmp_p
     assert not download.exists()
     assert [corpus.folder.exists() for corpus in corpora] == [False, False, True, True]
     assert len(runs()) == 1
-    with pytest.raises(InputError, match="has no such text; it has other"):
+    with pytest.raises(InputError, match="has no such text"):
         delete([], "topics")
 
 

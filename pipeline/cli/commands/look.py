@@ -1,12 +1,13 @@
 """Commands about what was recorded: runs, compare, recommend, export, push, ui, delete, doctor."""
 
 import sys
+from typing import Any
 
 import click
 
 from pipeline.cli import completion
 from pipeline.cli.commands.train import sample_command
-from pipeline.cli.group import show
+from pipeline.cli.group import say, show
 from pipeline.cli.options import LabCommand, flag, json_flag
 from pipeline.support import signals
 
@@ -165,10 +166,17 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
     samples, logged models, registered versions and aliases; a study also with its trials in Optuna; of a step its main
     job. Shows all of it with its size, and asks. The same command completes a deletion that was killed.
     """
-    from pipeline.cli.delete import ask, deletion_text
+    from pipeline.cli.printed import deletion_text
     from pipeline.stages import delete
 
-    result = delete.delete(named, text, dry_run, lambda plan: None if yes else ask(plan))
+    def ask(found: dict[str, Any]) -> None:
+        if not yes and not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask at: give --yes, or --dry-run to see what is deleted")
+        if not yes:
+            say(deletion_text(found))
+            click.confirm("Delete all of it?", abort=True, err=True)
+
+    result = delete.delete(named, text, dry_run, ask)
     show(result, as_json, deletion_text(result))
 
 
