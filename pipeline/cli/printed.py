@@ -44,9 +44,8 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
 def deletion_text(result: Mapping[str, Any]) -> str:
     """What is deleted, with its size, and what stays."""
     if result["completed"]:
-        lines = [
-            "An earlier deletion was cut off; this completed it, and deleted nothing else: give the command again."
-        ]
+        said = "An earlier deletion was cut off: this completes it, and deletes nothing else. Give the command again."
+        lines = [wrapped(said)]
     else:
         lines = [wrapped(f"{note}.") for note in result["notes"]]
     sizes = [f"{each['megabytes']:.1f} MB" if each["path"] else "" for each in result["deleted"]]

@@ -13,7 +13,7 @@ from pipeline.config import SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, write_atomically
-from pipeline.support.records import ListOf, String, record
+from pipeline.support.records import ListOf, Number, String, record
 from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import cache_dir, is_address
 from pipeline.text.sources import KNOWN_TEXTS
@@ -21,8 +21,9 @@ from pipeline.tracking import liveness, recorded, references, registry, store
 from pipeline.tracking.delete import going_with, item, items_of, remove, whole_of
 from pipeline.tracking.recorded import RecordedRun, has_tag
 
-DELETED, STAYED = record(kind=String, name=String, id=String, path=String), record(id=String, job=String)
-JOURNAL = record(deleted=ListOf[DELETED], stayed=ListOf[STAYED])
+DELETED = record(kind=String, name=String, id=String, path=String, megabytes=Number)
+STAYED = record(name=String, id=String, job=String, reason=String)
+JOURNAL = record(deleted=ListOf[DELETED], stayed=ListOf[STAYED], megabytes=Number)
 
 
 def delete(
@@ -41,7 +42,13 @@ def delete(
     journal = store.root() / "mlruns" / f".delete-{place}.json"
     with command_lock(journal.with_suffix(".lock"), "another `tmlm delete` is running here; wait for its end"):
         is_cut_off = journal.exists()
-        found = _cut_off(journal) if is_cut_off else _found(named, text, studies)
+        if is_cut_off:
+            store.look()  # so that MLflow uses the store
+            found = recorded.as_dict(json.loads, journal.read_text(), JOURNAL)
+        else:
+            found = _found(named, text, studies)
+        if not found:
+            raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
         _refuse_running(found)
         result = {**found, "dry_run": dry_run, "completed": is_cut_off}
         if dry_run:
@@ -58,15 +65,6 @@ def delete(
             registry.describe_registered_model(store.client())
         journal.unlink()
     return result
-
-
-def _cut_off(journal: Path) -> dict[str, Any]:
-    """What a deletion that was cut off has written to its journal. Raises InputError if that is damaged."""
-    found = recorded.as_dict(json.loads, journal.read_text(), JOURNAL)
-    if not found:
-        raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
-    store.look()  # so that MLflow uses the store
-    return found
 
 
 def _refuse_running(found: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Deleting: all of what is named goes, nothing else does, and a deletion that was killed is completed."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -23,6 +23,7 @@ from pipeline.tracking.registry import aliases, register_picks
 from pipeline.tracking.runs import Dataset, tracked_run
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
+from tests.checkout import ROOT
 from tests.cli.commands import run as command
 from tests.labs import record, rows
 
@@ -36,11 +37,19 @@ WRITES = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> optuna.storages.RDBStorage:
+    """Optuna's storage of all tests here, as creating its tables takes long."""
+    return optuna.storages.RDBStorage(f"sqlite:///{tmp_path_factory.mktemp('studies')}/optuna.db")
+
+
 @pytest.fixture(autouse=True)
-def _opened_once(monkeypatch):
-    """Open Optuna's storage once in a test: to check its tables takes long."""
-    opened = cache(partial(storage.open_storage, SearchConfig()))
-    monkeypatch.setattr(storage, "open_storage", lambda config: opened())
+def _storage(kept, monkeypatch):
+    monkeypatch.setenv("TMLM_STORAGE", str(kept.engine.url))
+    monkeypatch.setattr(storage, "open_storage", lambda config: kept)
+    yield
+    for name in optuna.get_all_study_names(kept):
+        optuna.delete_study(study_name=name, storage=kept)
 
 
 class KilledError(BaseException):
@@ -108,7 +117,7 @@ def traces(home: Path, *ids: str) -> dict[str, Any]:
     return {name: each for name, each in kept.items() if each} | {str(file): file.read_bytes() for file in files}
 
 
-def test_a_deletion_killed_after_any_write_is_completed_and_takes_nothing_of_others(store, monkeypatch):
+def test_a_deletion_killed_after_any_write_is_completed_and_takes_nothing_of_others(store, kept, monkeypatch):
     others = training("another"), training("deleted by another")
     client = MlflowClient()
     client.delete_run(others[1])
@@ -134,7 +143,7 @@ def test_a_deletion_killed_after_any_write_is_completed_and_takes_nothing_of_oth
     assert traces(store, *ids, reused[0]) == {}
     assert traces(store, *others, gone) == before
     assert rows(store / "mlruns/mlflow.db", deleted) == [("deleted",)]
-    assert optuna.get_all_study_names(storage.open_storage(SearchConfig())) == ["search-other"]
+    assert [(each.study_name, each.n_trials) for each in optuna.get_all_study_summaries(kept)] == [("search-other", 1)]
     assert [*aliases()] == ["search-other-knee"]
 
 
@@ -152,7 +161,7 @@ def test_a_step_that_another_job_reused_is_kept_by_that_and_goes_with_it(store):
 
 
 def test_a_part_of_a_search_and_what_is_running_are_refused_and_nothing_goes_unasked(store):
-    search, trial = searched("search-novel")
+    _, trial = searched("search-novel")
     lstm = training("lstm")
     before = runs()
     with pytest.raises(InputError, match="a part of search-novel; delete that: tmlm delete search-novel"):
@@ -163,10 +172,20 @@ def test_a_part_of_a_search_and_what_is_running_are_refused_and_nothing_goes_una
     ):
         delete([lstm])
     assert command("delete", lstm)[0] == 2
-    assert command("delete", "lstm", "--dry-run")[0] == 0
     assert runs() == before | {busy.id}
-    assert command("delete", "lstm", "--yes")[0] == 0
-    assert runs() == {search, trial}
+
+
+def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, small_text, tmp_path):
+    (tmp_path / "my-book.txt").write_text(small_text.read_text())
+    text = load_corpus(CorpusConfig(str(tmp_path / "my-book.txt"))).folder
+    searched("search-my-book")
+    other, there = training("gru"), list[tuple[int, bool]]()
+    training("latest")
+    for words in re.findall(r"^\$ tmlm (delete .+)$", (ROOT / "docs/usage.md").read_text(), re.M):
+        assert command(*words.split())[0] == 0
+        there.append((len(runs()), text.exists()))
+    assert there == [(4, True), (1, True), (1, False)]
+    assert other in runs()
 
 
 def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name(store):
