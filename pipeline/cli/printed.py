@@ -48,8 +48,10 @@ def deletion_text(result: Mapping[str, Any]) -> str:
         lines = [wrapped(said)]
     else:
         lines = [wrapped(f"{note}.") for note in result["notes"]]
-    sizes = [f"{each['megabytes']:.1f} MB" if each["path"] else "" for each in result["deleted"]]
-    rows = [(each["kind"], each["name"], each["id"], size) for each, size in zip(result["deleted"], sizes, strict=True)]
+    rows = [
+        (each["kind"], each["name"], each["id"], f"{each['megabytes']:.1f} MB" if each["path"] else "")
+        for each in result["deleted"]
+    ]
     lines.append(text_table((), [*rows, ("sum", "", "", f"{result['megabytes']:.1f} MB")], left=(0, 1, 2)))
     return "\n".join([*lines, *(f"{each['name']} ({each['id']}) stays: {each['reason']}" for each in result["stayed"])])
 
