@@ -38,6 +38,7 @@ from models.ngram import compared_label
 from models.recurrent import parts_of
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.stages import delete as delete_stage
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
 from pipeline.stages import search as search_stage
@@ -61,6 +62,7 @@ __all__ = [
     "Model",
     "Picture",
     "Search",
+    "delete",
     "load",
     "resume",
     "runs",
@@ -502,3 +504,18 @@ def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
     return rows.astype(dict.fromkeys(("num_layers", "hidden_size", "seed", "macs_per_char", "parameters"), "Int64"))
+
+
+@_settings_kept()
+def delete(*references: str, text: str = "", dry_run: bool = False) -> dict[str, Any]:
+    """Delete runs and studies, and the kept copies of the text ``text``, as ``tmlm delete --yes`` does.
+
+    Returns what went ("deleted"), what stayed ("stayed") and the MB ("megabytes"); with ``dry_run``, nothing goes.
+    Raises InputError for what can't be deleted, such as a run that is RUNNING or a part of a search.
+
+    Example:
+        >>> model = tmlm.train("python-docs", hidden_size=8, epochs=1)
+        >>> [each["kind"] for each in tmlm.delete(model.run_id)["deleted"]]
+        ['logged model', 'run']
+    """
+    return delete_stage.delete(references, text, dry_run)

@@ -353,7 +353,7 @@ class Lab:
                 rows = self.query("SELECT key, step, value FROM metrics WHERE run_uuid=?", run["id"])
                 recorded: list[Any] = [sorted(row for row in rows if row[0] not in CLOCK_METRICS)]
                 recorded += [file.read_bytes() for file in sorted(run["artifacts"].rglob("samples/*.md"))]
-                recorded += [content_of(file) for file in run["artifacts"].rglob("last.safetensors")]
+                recorded += [content_of(file) for file in run["artifacts"].rglob("best.safetensors")]
                 key = f"{run['name']} {run['key']}"
                 demand(key not in found, f"recorded twice: {key}")
                 found[key] = digest_of(*recorded)

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
+from pipeline.support.files import megabytes
 from pipeline.text.corpus import kept_facts, prepared_dir, remove_outdated
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
@@ -46,6 +47,7 @@ def findings() -> dict[str, Any]:
             state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:
         state = str(error)
+    folders = ({"runs and studies": database.parent} if database else {}) | {"texts": cache_dir()}
     texts = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
     return {
         "text": _text(),
@@ -54,6 +56,7 @@ def findings() -> dict[str, Any]:
         "kept_texts": f"{prepared_dir()}: {', '.join(texts) or 'none yet'}",
         "store": shown(address()) if database is None else f"sqlite:///{database}",
         "store_state": state,
+        "disk": ", ".join(f"{what} {megabytes(folder):.1f} MB" for what, folder in folders.items()),
         "device": str(device),
         "precision": "; ".join(precisions),
         "threads": f"1 of {machine.usable_cores()} cores",

@@ -62,7 +62,7 @@ cli.sections = {
     ),
     "Look at what was recorded": (look.runs, look.compare, look.best, look.export, look.push, look.ui),
     "Search and report": (search.search, search.answer, search.reproduce, search.report),
-    "Maintain": (look.doctor, cluster, node),
+    "Maintain": (look.delete, look.doctor, cluster, node),
 }
 for section in cli.sections.values():
     for command in section:

@@ -1,4 +1,4 @@
-"""What ``prepare``, ``train`` and ``pipeline`` print about their results."""
+"""What ``prepare``, ``train``, ``pipeline`` and ``delete`` print about their results."""
 
 from collections.abc import Mapping
 from textwrap import indent
@@ -50,6 +50,21 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
         f"  time: {spent}\n\n"
         f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(further, "  ")
     )
+
+
+def deletion_text(result: Mapping[str, Any]) -> str:
+    """What is deleted, with its size, and what stays."""
+    if result["completed"]:
+        said = "An earlier deletion was cut off: this completes it, and deletes nothing else. Give the command again."
+        lines = [wrapped(said)]
+    else:
+        lines = [wrapped(f"{note}.") for note in result["notes"]]
+    rows = [
+        (each["kind"], each["name"], each["id"], f"{each['megabytes']:.1f} MB" if each["path"] else "")
+        for each in result["deleted"]
+    ]
+    lines.append(text_table((), [*rows, ("sum", "", "", f"{result['megabytes']:.1f} MB")], left=(0, 1, 2)))
+    return "\n".join([*lines, *(f"{each['name']} ({each['id']}) stays: {each['reason']}" for each in result["stayed"])])
 
 
 def _comparison(result: Mapping[str, Any]) -> str:

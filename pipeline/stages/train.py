@@ -113,7 +113,8 @@ def train(
     """Train one model in its own run.
 
     With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run records the
-    curves, final metrics, configuration, environment, plots, sample texts, both checkpoints, and the model for serving.
+    curves, final metrics, configuration, environment, plots, sample texts, checkpoints, and the model for serving. Once
+    it has finished and no option can make it go on, it keeps the best checkpoint only.
     Raises InputError, TrainingDivergedError, and RecordingError if the store refuses.
     """
     extra = resumed.extra if resumed else {"study": context.study} if context.study else {}
@@ -153,6 +154,8 @@ def train(
         where = {"checkpoint": remote} if run.has_remote_artifacts else {}
         figures = {"run_id": run.id, **corpus_keys(corpus), **result.figures, **where}
         run.json(recorded.RESULT_FILE, figures)
+    if not _may_go_on(config, result.figures["stopped"]):
+        run.drop_last_checkpoint()
     return Step("train", run.id, figures)
 
 
@@ -332,6 +335,9 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
         raise InputError(f"{what} was started by another version ({error}); start a new training") from error
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
     changed = _changed(run.name, corpus_config, model, config, changes)
+    result = run.result
+    if result and not _may_go_on(config, result["stopped"]):
+        raise InputError(f"{what} has nothing left to do: {_why_done(config, result['epochs'], result['stopped'])}")
     corpus = same_text(text["name"], text["source"], corpus_config.alphabet, text["corpus_sha256"])
 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
@@ -346,7 +352,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
             "doctor --repair`), or start a new training"
         )
     if training.done and run.state == "finished":
-        raise InputError(f"{what} has nothing left to do: {_why_done(training)}")
+        raise InputError(f"{what} has nothing left to do: {_why_done(config, done, training.stopped)}")
 
     extra = {name: started[name] for name in ("study", "mixed") if started.get(name)}
     key = run.tag("step_key")
@@ -360,14 +366,24 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     )
 
 
-def _why_done(training: Training) -> str:
-    """Why there is nothing left to train, and which option would change that."""
-    if training.stopped.startswith(STOPPED_BY_TIME):
-        return f"it was stopped by {training.stopped}; give a larger --max-seconds"
-    if training.stopped:
-        return f"it was stopped by {training.stopped}; start a new training with another value"
-    more = "give more --epochs" if training.config.schedule == "constant" else "start a new training with more --epochs"
-    return f"epoch {len(training.history)} was the last one; {more}"
+def _may_go_on(config: TrainConfig, stopped: str) -> bool:
+    """Whether a finished training can be resumed: with more seconds, or where the schedule allows it more epochs.
+
+    ``stopped`` is why it stopped before its last epoch, if it did.
+    """
+    if stopped:
+        return stopped.startswith(STOPPED_BY_TIME)
+    return config.schedule == "constant" and not config.counting_loss
+
+
+def _why_done(config: TrainConfig, epochs: int, stopped: str) -> str:
+    """Why there is nothing left to train after so many epochs, and which option would change that."""
+    may_go_on = _may_go_on(config, stopped)
+    if stopped:
+        remedy = "give a larger --max-seconds" if may_go_on else "start a new training with another value"
+        return f"it was stopped by {stopped}; {remedy}"
+    more = "give more --epochs" if may_go_on else "start a new training with more --epochs"
+    return f"epoch {epochs} was the last one; {more}"
 
 
 def _changed(

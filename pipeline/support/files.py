@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -52,6 +52,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write a file with ``atomic_write``."""
     with atomic_write(path) as file:
         file.write(data)
+
+
+def megabytes(path: Path) -> float:
+    """The size of a file, or of all files in a folder, in MB."""
+    files = [path] if path.is_file() else [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    size = 0
+    for file in files:
+        with suppress(OSError):  # it was removed meanwhile
+            size += file.lstat().st_size
+    return size / 1e6
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -44,7 +44,7 @@ from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import FALLBACK, PIECE_SIZE, FoundText, find_text
+from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
@@ -339,6 +339,16 @@ def kept_facts() -> dict[Path, dict[str, Any]]:
     """The facts of the prepared texts that ``kept_corpus`` may return, by folder, the latest first."""
     files = sorted(prepared_dir().glob(f"*/{FACTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
     return {file.parent: facts for file in files if {"name", "alphabet"} <= (facts := _json_in(file)).keys()}
+
+
+def kept_copies(name: str) -> tuple[list[Path], set[str]]:
+    """What the cache keeps of the texts of a name: their folders and downloads; and the digests of these texts."""
+    kept = {folder: facts for folder, facts in kept_facts().items() if facts["name"] == name}
+    sources = {facts.get("source_sha256") for facts in kept.values()}
+    sources |= {PUBLISHED_TEXTS[name].sha256} if name in PUBLISHED_TEXTS else set()
+    downloads = (cache_dir() / "downloads").glob("*.txt")
+    same = [file for file in downloads if hashlib.sha256(_bytes_in(file)).hexdigest() in sources]
+    return [*kept, *same], {facts["corpus_sha256"] for facts in kept.values() if "corpus_sha256" in facts}
 
 
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:

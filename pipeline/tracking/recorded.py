@@ -301,11 +301,12 @@ def ended_run(run_id: str) -> RecordedRun | None:
     run = find_run(run_id)
     if run is None or run.is_deleted:
         return None
-    _refuse_running(run, f"{run.name} ({run_id})")
+    refuse_running(run, f"{run.name} ({run_id})")
     return run
 
 
-def _refuse_running(run: RecordedRun, what: str) -> None:
+def refuse_running(run: RecordedRun, what: str) -> None:
+    """Raise InputError for a run that is RUNNING, which messages call ``what``."""
     if run.status == "RUNNING":
         remedy = "stop it first"
         if not is_of_this_machine(run.tags):
@@ -321,7 +322,7 @@ def resumable(run: RecordedRun) -> RecordedTraining:
     if not isinstance(run, RecordedTraining) or not run.configuration:
         child = f"; its training is {run.tag('trained_run')}" if run.tag("trained_run") else ""
         raise InputError(f"{what} is not a training that can be resumed{child}")
-    _refuse_running(run, what)
+    refuse_running(run, what)
     return run
 
 

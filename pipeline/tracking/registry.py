@@ -89,7 +89,7 @@ def register_picks(picks: Mapping[str, tuple[str, str]], study: str, corpus: str
         registered = {
             pick: register(client, pick, run_id, sentence, study, corpus) for pick, (run_id, sentence) in picks.items()
         }
-        _describe_registered_model(client)
+        describe_registered_model(client)
     return registered
 
 
@@ -119,7 +119,7 @@ def register(client: MlflowClient, pick: str, run_id: str, sentence: str, study:
     return alias
 
 
-def _describe_registered_model(client: MlflowClient) -> None:
+def describe_registered_model(client: MlflowClient) -> None:
     """Describe the model of each alias, newest first, unless a user has written a description."""
     model = client.get_registered_model(REGISTERED_MODEL)
     if model.description and not model.description.startswith(OURS):

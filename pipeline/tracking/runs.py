@@ -40,13 +40,14 @@ import mlflow
 import yaml
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
-from pipeline.support.files import file_lock
+from pipeline.support.files import LAST_CHECKPOINT, file_lock
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
@@ -155,6 +156,18 @@ class TrackedRun:
         """Remove the local copy of uploaded checkpoints; a resumed training downloads them."""
         if self.has_remote_artifacts:
             shutil.rmtree(self.checkpoint_dir.parent, ignore_errors=True)
+
+    def drop_last_checkpoint(self) -> None:
+        """Remove the last checkpoint of a training that has finished and can't go on; a failure is logged, not raised.
+
+        It is kept if another process has resumed the run meanwhile.
+        """
+        try:
+            if self.client.get_run(self.id).info.status == "FINISHED":
+                artifacts = get_artifact_repository(self.artifact_uri, self.store.uri)
+                artifacts.delete_artifacts(f"checkpoints/{LAST_CHECKPOINT}")
+        except Exception as error:  # of any kind: MLflow's artifact stores have their own
+            log.warning("%s keeps the checkpoint %s: %s", self.name, LAST_CHECKPOINT, without_passwords(str(error)))
 
     @records
     def params(self, values: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ FOR_A_PERSON = {
     "export",
     "push",
     "ui",
+    "delete",
     "doctor",
     "cluster",
     "node",

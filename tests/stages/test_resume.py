@@ -66,9 +66,9 @@ def reuse(text: Path, options: dict[str, Any], patch: pytest.MonkeyPatch) -> ste
 
 
 def outcome(run_id: str) -> Outcome:
-    """All that a run came to, but for the clock: the last state's tensors, every metric's history, the sample texts."""
+    """All that a run came to, but for the clock: the best weights, every metric's history, the sample texts."""
     client = MlflowClient()
-    tensors, _ = load_checkpoint(recorded.artifact_path(run_id, "checkpoints/last.safetensors"))
+    tensors, _ = load_checkpoint(recorded.artifact_path(run_id, "checkpoints/best.safetensors"))
     keys = client.get_run(run_id).data.metrics.keys() - OF_THE_CLOCK
     metrics = {key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)] for key in keys}
     texts = {file.path: recorded.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
@@ -230,7 +230,7 @@ def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
     assert (tags["config"], "resumed.epochs" in tags) == (kept, True)
     assert tags["resumed"].startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
     folder = recorded.artifact_path(stopped, "checkpoints")
-    assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
+    assert [path.name for path in folder.iterdir()] == ["best.safetensors"]
 
 
 def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, expected, caplog):
@@ -249,14 +249,35 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, 
     assert_same(cut, expected)
 
 
-def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(finished):
-    folder = recorded.artifact_path(finished, "checkpoints")
+def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(two_epochs):
+    folder = recorded.artifact_path(two_epochs, "checkpoints")
     folder.rename(folder.with_name("elsewhere"))
-    result = recorded.read_text(finished, "result.json")
+    result = recorded.read_text(two_epochs, "result.json")
     with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; restore it"):
-        train_stage.resume(finished, {})
-    assert recorded.read_text(finished, "result.json") == result
-    assert MlflowClient().get_run(finished).info.status == "FINISHED"
+        train_stage.resume(two_epochs, {"epochs": 3})
+    assert recorded.read_text(two_epochs, "result.json") == result
+    assert MlflowClient().get_run(two_epochs).info.status == "FINISHED"
+
+
+def test_a_finished_training_may_go_on_after_a_limit_of_time_or_with_a_constant_rate():
+    constant = {"schedule": "constant", "counting_loss": 0.0}
+    may = {
+        stopped: train_stage._may_go_on(resolve({})[1], stopped) for stopped in ("", "patience 3", "--max-seconds 9")
+    }
+    assert may == {"": False, "patience 3": False, "--max-seconds 9": True}
+    assert train_stage._may_go_on(resolve(constant)[1], "")
+    assert not train_stage._may_go_on(resolve({**constant, "counting_loss": 0.1})[1], "")
+
+
+def test_what_can_not_go_on_keeps_its_best_checkpoint_only_and_has_nothing_left_to_do(
+    finished, small_text, monkeypatch
+):
+    (checkpoint,) = recorded.artifact_path(finished, "checkpoints").iterdir()
+    assert checkpoint.name == "best.safetensors"
+    for changes in ({}, {"epochs": 9}, {"max_seconds": 9.0}):
+        with pytest.raises(InputError, match=r"nothing left to do: epoch 4 was the last one; start a new training"):
+            train_stage.resume(finished, changes)
+    assert reuse(small_text, TINY, monkeypatch).run_id == finished
 
 
 def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small_text, expected):

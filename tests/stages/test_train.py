@@ -84,7 +84,7 @@ def test_a_training_records_all_that_its_page_should_show(trained):
         "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
         "samples",
     }  # fmt: skip
-    assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors", "checkpoints/last.safetensors"}
+    assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors"}
     assert artifacts(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
     assert artifacts(step.run_id, "samples") == {"samples/epoch-0001.md", "samples/final.json", "samples/final.md"}
     assert run.inputs is not None

@@ -14,8 +14,7 @@ import pytest
 from tests.checkout import Checkout, ask, free_port
 
 EPOCHS = 3
-ARTIFACTS = ("config.yaml", "result.json", "plots/perplexity.png", "samples/final.md", "checkpoints/best.safetensors",
-             "checkpoints/last.safetensors")  # fmt: skip
+ARTIFACTS = ("config.yaml", "result.json", "plots/perplexity.png", "samples/final.md", "checkpoints/best.safetensors")
 
 
 def train_at_once(checkout: Checkout, count: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Commands that look at what was recorded: runs, compare, best, export, push, ui, doctor."""
+"""Commands about what was recorded: runs, compare, best, export, push, ui, delete, doctor."""
 
 import sys
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pipeline.cli import completion
-from pipeline.cli.group import show
+from pipeline.cli.group import say, show
 from pipeline.cli.options import LabCommand, flag, json_flag
 from pipeline.support import signals
 
@@ -154,6 +154,33 @@ def ui(what: str, port: int, no_open: bool) -> None:
 
     signals.disable_deadline()  # the server has its own
     sys.exit(server.serve_ui(port, what, not no_open and server.has_browser(), lambda line: click.echo(line, err=True)))
+
+
+@click.command(cls=LabCommand)
+@click.argument("named", metavar="[RUN|STUDY]...", nargs=-1, type=completion.TRAINING)
+@click.option("--text", default="", type=completion.TEXT, help="Name of a text, whose copies and caches are deleted.")
+@flag("--yes", "Ask nothing.")
+@flag("--dry-run", "Only show what would be deleted.")
+@json_flag
+def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete runs, studies and the kept copies of texts.
+
+    Deletes a run (its id or first characters, latest, its name) with the runs nested in it, its evaluations and
+    samples, logged models, registered versions and aliases; a study also with its trials in Optuna; of a step its main
+    job. Shows all of it with its size, and asks. The same command completes a deletion that was killed.
+    """
+    from pipeline.cli.printed import deletion_text
+    from pipeline.stages import delete
+
+    def ask(found: dict[str, Any]) -> None:
+        if not yes and not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask at: give --yes, or --dry-run to see what is deleted")
+        if not yes:
+            say(deletion_text(found))
+            click.confirm("Delete all of it?", abort=True, err=True)
+
+    result = delete.delete(named, text, dry_run, ask)
+    show(result, as_json, deletion_text(result))
 
 
 @click.command(cls=LabCommand)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
+from pipeline.search.study import attributes
 from pipeline.support import files
 from pipeline.tracking import store
 
@@ -87,3 +88,23 @@ def study_lock(config: SearchConfig) -> Iterator[None]:
     )
     with files.command_lock(default_storage().parent / f".search-{study}.lock", refusal):
         yield
+
+
+def kept_study(name: str) -> dict[str, Any] | None:
+    """The system attributes of a search's study in the storage in use; None if there is none. Creates no storage."""
+    config = with_storage(SearchConfig(study_name=name))
+    file = store.sqlite_file(storage_url(config))
+    if file is not None and not file.exists():
+        return None
+    with storage_errors(config):
+        studies = {study.study_name: study for study in open_storage(config).get_all_studies()}
+    kept = attributes.ours(studies[name].system_attrs) if name in studies else {}
+    return kept if attributes.PROTOCOL in kept else None
+
+
+def delete_study(name: str, identity: str) -> None:
+    """Delete a study with its trials, if it is there. Raises InputError while it is being searched."""
+    config = with_storage(SearchConfig(study_name=name))
+    with study_lock(config), storage_errors(config):
+        if (kept := kept_study(name)) and kept.get(attributes.IDENTITY) == identity:
+            optuna.delete_study(study_name=name, storage=open_storage(config))

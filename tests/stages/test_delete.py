@@ -1,0 +1,222 @@
+"""Deleting: all of what is named goes, nothing else does, and a deletion that was killed is completed."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import optuna
+import pytest
+from mlflow.entities import LoggedModelOutput
+from mlflow.tracking import MlflowClient
+
+from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.errors import InputError
+from pipeline.search.study import attributes, storage
+from pipeline.stages.delete import delete
+from pipeline.text.corpus import load_corpus
+from pipeline.text.downloads import cache_dir
+from pipeline.tracking import recorded
+from pipeline.tracking.registry import aliases, register_picks
+from pipeline.tracking.runs import Dataset, tracked_run
+from pipeline.tracking.store import setup
+from pipeline.tracking.ui import views
+from tests.checkout import ROOT
+from tests.cli.commands import run as command
+from tests.labs import record, rows
+
+JOURNAL = "mlruns/.delete-*.json"
+WRITES = (
+    "pipeline.stages.delete.write_atomically", "optuna.delete_study",
+    "mlflow.tracking.MlflowClient.delete_model_version",
+    "mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._hard_delete_logged_model", "pathlib.Path.unlink",
+    "mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._hard_delete_run", "shutil.rmtree",
+    "mlflow.tracking.MlflowClient.delete_experiment_tag", "mlflow.tracking.MlflowClient.update_registered_model",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> optuna.storages.RDBStorage:
+    """Optuna's storage of all tests here, as creating its tables takes long."""
+    return optuna.storages.RDBStorage(f"sqlite:///{tmp_path_factory.mktemp('studies')}/optuna.db")
+
+
+@pytest.fixture(autouse=True)
+def _storage(kept, monkeypatch):
+    monkeypatch.setenv("TMLM_STORAGE", str(kept.engine.url))
+    monkeypatch.setattr(storage, "open_storage", lambda config: kept)
+    yield
+    for name in optuna.get_all_study_names(kept):
+        optuna.delete_study(study_name=name, storage=kept)
+
+
+class KilledError(BaseException):
+    """Nobody's to catch."""
+
+
+def killed_after(name: str, done: set[str]) -> Callable[..., Any]:
+    """The function of this name, which is killed after its first call with the same texts and paths."""
+    write = resolve_name(name)
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        result = write(*args, **options)
+        call = f"{name} {[each for each in (*args, *options.values()) if isinstance(each, str | Path)]}"
+        if call not in done and "unfinished" not in call:
+            done.add(call)
+            raise KilledError
+        return result
+
+    return wrapped
+
+
+def training(name: str, **tags: str) -> str:
+    """The id of a finished training with an artifact, a metric, a dataset and a logged model."""
+    with tracked_run("train", name, {"corpus": "novel", **tags}) as run:
+        run.text("samples/final.md", "it has")
+        run.datasets([Dataset("novel/train", "ab", "novel.txt", "train")])
+        model = run.client.create_logged_model(setup().experiment_id, name, run.id)
+        run.client.log_model_artifact(model.model_id, __file__)
+        run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
+        run.constants({"result/val_perplexity": 9.0}, model.model_id)
+    return run.id
+
+
+def searched(name: str) -> tuple[str, str]:
+    """The ids of a search, whose study Optuna has, and of its trial, which is registered as its knee."""
+    with tracked_run("search", name, {"study": name, "corpus": "novel"}) as run:
+        trial = training("gru-1x8-s0", study=name, role="trial")
+        register_picks({"knee": (trial, "It is.")}, name, "novel")
+        run.client.set_experiment_tag(setup().experiment_id, *views.search(name, "novel", run.id).tag)
+    study = optuna.create_study(storage=storage.open_storage(SearchConfig()), study_name=name)
+    for attribute, value in {attributes.PROTOCOL: {}, attributes.PARENT: run.id, attributes.IDENTITY: name}.items():
+        attributes.set_of_study(study, attribute, value)
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    return run.id, trial
+
+
+def job(name: str, trained: str = "") -> tuple[str, str]:
+    """The ids of a main job and of its training, which is new unless it reuses one."""
+    with tracked_run("pipeline", name, {"corpus": "novel"}) as run:
+        trained = trained or training("lstm-1x8-s0")
+        run.tags({"trained_run": trained})
+    return run.id, trained
+
+
+def runs() -> set[str]:
+    return {run.id for run in recorded.search_runs()}
+
+
+def traces(home: Path, *ids: str) -> dict[str, Any]:
+    """The rows of all tables, and the files of all folders, that have one of these ids."""
+    tables = [name for (name,) in rows(home / "mlruns/mlflow.db", "SELECT name FROM sqlite_master WHERE type='table'")]
+    found = {name: rows(home / "mlruns/mlflow.db", f"SELECT * FROM {name}") for name in tables}
+    kept = {name: [row for row in each if any(id in str(row) for id in ids)] for name, each in found.items()}
+    files = [file for file in home.rglob("*") if file.is_file() and {*ids} & {*file.parts}]
+    return {name: each for name, each in kept.items() if each} | {str(file): file.read_bytes() for file in files}
+
+
+def test_a_deletion_killed_after_any_write_is_completed_and_takes_nothing_of_others(store, kept, monkeypatch):
+    others = training("another"), training("deleted by another")
+    client = MlflowClient()
+    client.delete_run(others[1])
+    gone = client.create_logged_model(setup().experiment_id, "deleted").model_id
+    client.delete_logged_model(gone)
+    client.delete_experiment(client.create_experiment("deleted"))
+    searched("search-other")
+    before, deleted = traces(store, *others, gone), "SELECT name FROM experiments WHERE lifecycle_stage='deleted'"
+    ids = *searched("search-novel"), training("lstm"), record("evaluation", "evaluate", trained_run="")
+    client.set_tag(ids[3], "mlflow.tmlm.trained_run", ids[2])
+    reused = job("a", ids[2])
+    assert traces(store, *ids)
+
+    done, is_begun = set[str](), False
+    with monkeypatch.context() as patch:
+        for name in WRITES:
+            patch.setattr(name, killed_after(name, done))
+        while not is_begun or [*store.glob(JOURNAL)]:
+            with suppress(KilledError):
+                delete(["another"] if is_begun else ["search-novel", ids[2], reused[0]])
+            is_begun = is_begun or bool([*store.glob(JOURNAL)])
+    assert len(done) > 15
+    assert traces(store, *ids, reused[0]) == {}
+    assert traces(store, *others, gone) == before
+    assert rows(store / "mlruns/mlflow.db", deleted) == [("deleted",)]
+    assert [(each.study_name, each.n_trials) for each in optuna.get_all_study_summaries(kept)] == [("search-other", 1)]
+    assert [*aliases()] == ["search-other-knee"]
+
+
+def test_a_step_that_another_job_reused_is_kept_by_that_and_goes_with_it(store):
+    (first, trained), second = job("a"), job("b")
+    sharing, _ = job("c", trained)
+    assert {each["id"] for each in delete([first, second[1]], dry_run=True)["deleted"]} >= {first, *second}
+    assert [each["id"] for each in delete([trained])["stayed"]] == [trained]
+    assert runs() == {trained, sharing, *second}
+    other, gru = job("d", training("gru"))
+    with pytest.raises(InputError, match=f"gru is reused by the main job {other}"):
+        delete([gru])
+    delete([sharing])
+    assert not runs() & {trained, sharing}
+
+
+def test_a_part_of_a_search_and_what_is_running_are_refused_and_nothing_goes_unasked(store):
+    _, trial = searched("search-novel")
+    lstm = training("lstm")
+    before = runs()
+    with pytest.raises(InputError, match="a part of search-novel; delete that: tmlm delete search-novel"):
+        delete([trial])
+    with (
+        tracked_run("evaluate", "busy", {"trained_run": lstm}) as busy,
+        pytest.raises(InputError, match=r"busy, .* is still running"),
+    ):
+        delete([lstm])
+    assert command("delete", lstm)[0] == 2
+    assert runs() == before | {busy.id}
+
+
+def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, small_text, tmp_path):
+    (tmp_path / "my-book.txt").write_text(small_text.read_text())
+    text = load_corpus(CorpusConfig(str(tmp_path / "my-book.txt"))).folder
+    searched("search-my-book")
+    other, there = training("gru"), list[tuple[int, bool]]()
+    training("latest")
+    for words in re.findall(r"^\$ tmlm (delete .+)$", (ROOT / "docs/usage.md").read_text(), re.M):
+        assert command(*words.split())[0] == 0
+        there.append((len(runs()), text.exists()))
+    assert there == [(4, True), (1, True), (1, False)]
+    assert other in runs()
+
+
+def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name(store):
+    search, trial = searched("search-novel")
+    MlflowClient().delete_run(search)
+    delete(["search-novel"])
+    assert traces(store, search, trial) == {}
+    assert storage.kept_study("search-novel") is None
+
+
+def test_copies_and_downloads_of_a_text_go_and_no_other(store, small_text, tmp_path):
+    (other := tmp_path / "other.txt").write_text(small_text.read_text()[::-1])
+    corpora = [
+        load_corpus(CorpusConfig(str(path), alphabet))
+        for path in (small_text, other)
+        for alphabet in ("raw", "letters")
+    ]
+    download = cache_dir() / "downloads" / "address.txt"
+    download.parent.mkdir()
+    download.write_bytes(small_text.read_bytes())
+    record("lstm", corpus="topics", corpus_sha256=corpora[1].corpus_sha256, corpus_source=str(tmp_path / "gone.txt"))
+    assert [note for note in delete([], "topics")["notes"] if "gone.txt will be read, which is not there" in note]
+    assert not download.exists()
+    assert [corpus.folder.exists() for corpus in corpora] == [False, False, True, True]
+    assert len(runs()) == 1
+    with pytest.raises(InputError, match="has no such text"):
+        delete([], "topics")
+
+
+def test_on_a_server_runs_are_marked_and_their_files_stay(mlflow_server, tmp_path):
+    lstm = training("lstm")
+    assert "mlflow gc" in delete([lstm])["notes"][0]
+    assert MlflowClient().get_run(lstm).info.lifecycle_stage == "deleted"
+    assert [*tmp_path.rglob("final.md")]
