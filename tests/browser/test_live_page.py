@@ -1,5 +1,6 @@
 """The model that runs in an exported page, as a person uses it: it writes, reads, and changes with a study's slider."""
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-COLOURS = "[...document.querySelectorAll('#live .shade span')].map(letter => letter.style.backgroundColor)"
+COLOURS = "[...document.querySelectorAll('#live .shade span')].map(letter => getComputedStyle(letter).background)"
 
 
 class Live:
@@ -84,7 +85,7 @@ def test_a_typed_text_is_coloured_by_the_chosen_kind_and_the_cursor_tells_a_lett
     assert training.bits("network") != training.bits("counting")
     network = training.colours()
     assert len(network) == len("Hello, World")
-    training.live.get_by_role("radio", name="network").press("ArrowRight")
+    training.live.get_by_role("radio", name=re.compile("^network")).press("ArrowRight")
     training.live.get_by_role("radio", name="counting", checked=True).wait_for()
     assert training.colours() != network
     training.text.press("Home")
@@ -121,14 +122,41 @@ def test_the_slider_of_a_study_changes_the_text_its_bits_and_the_cost(study: Liv
     assert seen() == best
 
 
+def test_who_knew_it_has_the_bits_of_the_other_views_and_the_letters_that_each_side_was_ahead_on(training: Live):
+    def value(figure: str) -> float:
+        return float(training.live.locator(f"[data-{figure}]").get_attribute("value") or "nan")
+
+    text = "a text that both of them read"
+    training.text.fill(text)
+    network, likely = training.colours(), training.live.locator(".next").inner_text()
+    training.live.get_by_role("radio", name="who knew it").check()
+    assert training.colours() != network
+    for side in ("network", "counting"):
+        assert value(f"sum={side}") == pytest.approx(value(f"kind={side}") * (len(text) - 1), abs=1e-6)
+        assert value(f"letters={side}") == training.live.locator(f".shade [data-ahead={side}]").count() > 0
+    assert training.live.locator(".next").inner_text() == likely
+    training.live.get_by_text(re.compile(r"counting ahead: 1- to \d-grams, [\d,]+ of [\d,]+")).wait_for()
+    training.text.press("End")
+    said = re.compile(r"“d” cost network [\d.]+, counting [\d.]+.* bits; counting had a context of \d characters?\.")
+    training.live.get_by_role("status").filter(has_text=said).wait_for(state="attached")
+    training.page.set_viewport_size({"width": 390, "height": 800})
+    assert training.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_page_without_ngrams_has_the_view_of_the_network_alone(study: Live):
+    study.live.get_by_text("N-grams, and networks on top of them, are left out").wait_for()
+    assert study.live.get_by_role("radio").count() == 1
+
+
 @pytest.mark.parametrize("what", ["training", "study"])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_axe_finds_nothing(lab: Lab, visit: Visit, what, colours):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="`make browser` installs it").Axe()
     opened = visit((lab.exports / what / "index.html").as_uri(), colours=colours)
-    Live(opened.page)
-    found = axe.run(opened.page).response["violations"]
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    for kind in Live(opened.page).live.get_by_role("radio").all():
+        kind.check()
+        found = axe.run(opened.page).response["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
     assert opened.errors == []
 
 

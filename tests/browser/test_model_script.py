@@ -111,6 +111,22 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
         np.testing.assert_allclose(mixed, costs, atol=1e-5)
 
 
+def test_a_step_of_counting_has_the_length_of_the_longest_context_with_a_follower(evaluate):
+    steps = """([spec, V, ids]) => {
+      const model = countingModel(spec, V), steps = [];
+      for (const id of ids) steps.push(model.step(steps.at(-1)?.state ?? model.start(), id));
+      return steps.map(step => step.longest);
+    }"""
+    single = coded(NGramTables(pruned(ngrams_of(TEXT, VOCAB, 5), VOCAB, 200)), is_single=True)
+    contexts, last = np.divmod(decoded(single, VOCAB).keys.numpy(), VOCAB)
+    read: list[tuple[int, ...]] = [()]
+    for context, character in zip(contexts, last, strict=True):
+        read.append((*read[context], int(character)))
+    known, ids = {read[context] for context in contexts}, READ.tolist()
+    longest = [max(n for n in range(min(end, 4) + 1) if tuple(ids[end - n : end]) in known) for end in range(1, 201)]
+    assert evaluate(steps, [{"tables": page_models.arrays_of(single)}, VOCAB, ids]) == longest
+
+
 def test_a_text_that_is_drawn_is_the_same_for_the_same_seed_and_never_has_what_is_forbidden(evaluate):
     draw = """([logs, temperature, seed]) => {
       const random = generator(seed);

@@ -172,6 +172,7 @@ function ngramTables(spec, V) {
   return {
     start: () => new Int32Array(K).fill(-1).fill(0, 0, 1),  // of 0 to K - 1 characters
     next: (contexts, id) => contexts.map((_, n) => n ? child(contexts[n - 1], id) : 0),
+    longest: contexts => contexts.findLastIndex(context => followers[context] > 0),  // characters that predict the next one
     probabilities: contexts => contexts.reduce((below, context) => interpolated(highest, context, below), uniform),
     // Log-probabilities by every order, and what the gate sees of each: entropy, largest log, divergence from the one below.
     evidence(contexts) {
@@ -196,13 +197,14 @@ function ngramTables(spec, V) {
 }
 
 // The counting model: n-grams of one order, which back off to shorter ones. Its state: contexts of 0 to K - 1 characters.
+// A step also has the length of the longest context that predicts the next character.
 function countingModel(spec, V) {
   const grams = ngramTables(spec.tables, V);
   return {
     start: grams.start,
     step(contexts, id) {
       const state = grams.next(contexts, id);
-      return { logProbabilities: grams.probabilities(state).map(Math.log), state };
+      return { logProbabilities: grams.probabilities(state).map(Math.log), state, longest: grams.longest(state) };
     },
   };
 }
@@ -263,6 +265,7 @@ if (document.getElementById("models")) {
   const networks = []; // unpacked once they are chosen
   const counting = page.counting && reader(countingModel(page.counting, V));
   let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
+  const SIDES = ["network", "counting"], DIFFERENCE = "difference"; // bits of counting - bits of the network, also a choice
   let painted = 0, draft = null, due = 0, frame = 0;
 
   function choose(index) {
@@ -270,8 +273,9 @@ if (document.getElementById("models")) {
     networks[index] ??= networkModel(model, V, page.tables);
     readers = { network: reader(networks[index]), ...(counting && { counting }) };
     kinds = [...Object.keys(readers), ...(counting && model.both ? ["both"] : [])];
-    if (!kinds.includes(kind)) kind = "network";
-    for (const label of live.querySelectorAll(".kinds label")) label.hidden = !kinds.includes(label.firstChild.value);
+    const choices = [...kinds, ...(counting ? [DIFFERENCE] : [])];
+    if (!choices.includes(kind)) kind = "network";
+    for (const label of live.querySelectorAll(".kinds label")) label.hidden = !choices.includes(label.firstChild.value);
     const perplexity = model.test_perplexity.toFixed(3);
     const facts = [["", model.label], ["MACs per character", number(model.macs_per_char)], ["parameters", number(model.parameters)], ["test perplexity", perplexity]];
     find(".facts").replaceChildren(...facts.map(([name, value]) => {
@@ -291,7 +295,7 @@ if (document.getElementById("models")) {
 
   const distribution = (place, of = kind) => of === "both"
     ? both(page.models[chosen].both.kind, page.models[chosen].both.weight, readers.network.steps[place].logProbabilities, counting.steps[place].logProbabilities)
-    : readers[of].steps[place].logProbabilities;
+    : (readers[of] ?? readers.network).steps[place].logProbabilities;
 
   // The text's characters, as the alphabet has them: `read` is the place among the ids that are read, or -1.
   function parse() {
@@ -330,7 +334,8 @@ if (document.getElementById("models")) {
       if (scores.length < ids.length) {
         for (const each of Object.values(readers)) if (each.steps.length === scores.length) each.next();
         const place = scores.length;
-        scores.push(Object.fromEntries(kinds.map(each => [each, place ? -distribution(place - 1, each)[ids[place]] / Math.LN2 : NaN])));
+        const score = Object.fromEntries(kinds.map(each => [each, place ? -distribution(place - 1, each)[ids[place]] / Math.LN2 : NaN]));
+        scores.push({ ...score, [DIFFERENCE]: score.counting - score.network });
       } else if (draft?.left && ids.length && now >= due) {
         const id = sampled(distribution(ids.length - 1), Number(temperature.value), draft.random, UNKNOWN);
         draft.text += page.symbols[id];
@@ -355,15 +360,19 @@ if (document.getElementById("models")) {
     for (; painted < letters.length && letters[painted].read < scores.length; painted++) {
       const { id, read, at } = letters[painted], span = shade.children[painted];
       const bits = read > 0 ? scores[read][kind] : 0;
-      span.style.backgroundColor = `rgb(var(--hot) / ${Math.min(bits / 8, 1).toFixed(2)})`;
+      span.dataset.ahead = kind === DIFFERENCE && bits ? SIDES[bits > 0 ? 0 : 1] : "";
+      span.style.setProperty("--strength", Math.min(Math.abs(bits) / (kind === DIFFERENCE ? 4 : 8), 1).toFixed(2));
       span.classList.toggle("skipped", id < 0 && page.alphabet !== "letters");
       span.classList.toggle("written", draft !== null && at >= draft.prompt.length);
     }
     if (draft?.left && atEnd) pad.scrollTop = pad.scrollHeight;
-    for (const each of kinds) {
-      const known = scores.slice(1);
-      find(`[data-kind=${each}]`).textContent = known.length ? (known.reduce((sum, score) => sum + score[each], 0) / known.length).toFixed(2) : "–";
-    }
+    const known = scores.slice(1), sum = each => known.reduce((total, score) => total + score[each], 0);
+    const show = (name, value, digits) => Object.assign(find(name), { value, textContent: known.length ? value.toFixed(digits) : "–" });
+    for (const each of kinds) show(`[data-kind=${each}]`, sum(each) / known.length, 2);
+    if (counting) SIDES.forEach((side, place) => {
+      show(`[data-sum=${side}]`, sum(side), 1);
+      show(`[data-letters=${side}]`, known.filter(score => score[side] < score[SIDES[1 - place]]).length, 0);
+    });
     write.textContent = draft?.left ? "Stop" : "Write";
     read();
   }
@@ -380,7 +389,10 @@ if (document.getElementById("models")) {
     if (letter.read < 0) return page.alphabet === "letters" ? `${name} belongs to the space before it.` : `${name} is skipped: the model has never seen it.`;
     if (letter.read >= scores.length) return "";
     if (!letter.read) return `${name} is the first letter: nothing comes before it.`;
-    return `${name} cost ${kinds.map(each => `${each} ${scores[letter.read][each].toFixed(2)}`).join(", ")} bits.`;
+    const costs = `${name} cost ${kinds.map(each => `${each} ${scores[letter.read][each].toFixed(2)}`).join(", ")} bits`;
+    if (kind !== DIFFERENCE) return `${costs}.`;
+    const { longest } = counting.steps[letter.read - 1];
+    return `${costs}; counting had a context of ${longest} character${longest === 1 ? "" : "s"}.`;
   }
   function expected(place) {
     const last = letters.slice(0, place + 1).findLast(letter => letter.read >= 0)?.read ?? -1;
@@ -480,11 +492,12 @@ if (document.getElementById("models")) {
   });
 
   for (const each of ["network", ...(counting ? ["counting"] : []), ...(page.models.some(model => model.both) && counting ? ["both"] : [])]) {
-    const label = document.createElement("label"), figure = Object.assign(document.createElement("b"), { textContent: "–" });
+    const label = document.createElement("label"), figure = Object.assign(document.createElement("data"), { textContent: "–" });
     figure.dataset.kind = each;
     label.append(Object.assign(document.createElement("input"), { type: "radio", name: "kind", value: each, checked: each === "network" }), each, figure);
-    find(".kinds").append(label);
+    find(".kinds > :last-child").before(label);
   }
+  find(".scale b").textContent = page.counting?.label;
   pick.max = pick.value = chosen;
   find(".front").hidden = !chosen;
   if (chosen) find(".front").append(find(".facts"));
