@@ -1,7 +1,6 @@
 """Recommend a model from the finished runs; nothing is trained and no text is read."""
 
 import logging
-import os
 from collections.abc import Sequence
 from math import ceil, inf
 from typing import Any
@@ -54,12 +53,10 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     runs = _comparable(recorded.finished_trainings())
     if not runs:
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
-    path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
-    meant = {corpus, public(corpus), path}
     if corpus == "auto":
         matching = sorted(runs, key=lambda run: run.role != "")  # a person's first, both latest first
     else:
-        matching = [run for run in runs if meant & _names(run)]
+        matching = list(filter(recorded.on_text(corpus), runs))
     if not matching:
         known = ", ".join(sorted({run.corpus for run in runs}))
         raise InputError(f"--corpus {public(corpus)} has no finished training; texts that have one: {known}")
@@ -90,12 +87,6 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
 def _comparable(runs: Sequence[RecordedTraining]) -> list[RecordedTraining]:
     """The runs that were validated on the text's own split, and whose options can be read."""
     return [run for run in runs if run.configuration and not run.on_reports_text]
-
-
-def _names(run: RecordedTraining) -> set[str]:
-    """What a text may be called: its recorded name, with or without its alphabet, and where it was read from."""
-    name = run.corpus
-    return {name, name.removesuffix(f"-{run.params.get('alphabet', 'letters')}"), run.tags.get("corpus.source", name)}
 
 
 def _candidates(runs: Sequence[RecordedTraining], diverged: Sequence[RecordedTraining]) -> list[Candidate]:

@@ -1,6 +1,7 @@
 """Read what is recorded: runs, trainings, their curves, results and other artifacts."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
+from pipeline.text.downloads import public
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.training.metrics import POOLED_CURVES
@@ -195,6 +197,13 @@ class RecordedTraining(RecordedRun):
             return ModelConfig(**self.configuration["model"]), TrainConfig(**self.configuration["train"])
         except (TypeError, ConfigError) as error:
             raise InputError(f"{self.name} ({self.id}) was trained by another version ({error})") from error
+
+    @property
+    def text_names(self) -> set[str]:
+        """What its text may be called: recorded name, with or without alphabet, path or address, digest."""
+        name = self.corpus
+        bare = name.removesuffix(f"-{self.params.get('alphabet', 'letters')}")
+        return {name, bare, self.tags.get("corpus.source", name), self.corpus_sha256}
 
     @property
     def seed(self) -> int:
@@ -370,18 +379,24 @@ def trainings(
             yield run
 
 
+def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
+    """Whether a training is on a text, by one of its ``text_names``, its path or its address."""
+    path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
+    meant = {corpus, public(corpus), path}
+    return lambda run: not meant.isdisjoint(run.text_names)
+
+
 def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:
     """The trainings: the running ones, then the others by the time at which they ended, latest first.
 
     ``search`` selects those that have each of its words in their name, id, text or study, ignoring case; ``corpus``
-    those on the text of this name or sha256.
+    those ``on_text``.
     """
-    words = search.lower().split()
+    words, is_on_text = search.lower().split(), on_text(corpus) if corpus else lambda run: True
 
     def is_wanted(run: RecordedTraining) -> bool:
         texts = [text.lower() for text in (run.name, run.id, run.corpus, run.study)]
-        is_on_text = corpus in ("", run.corpus, run.corpus_sha256)
-        return is_on_text and all(any(word in text for text in texts) for word in words)
+        return is_on_text(run) and all(any(word in text for text in texts) for word in words)
 
     running = trainings("attributes.status = 'RUNNING'", order="start_time DESC")
     return filter(is_wanted, chain(running, trainings("attributes.status != 'RUNNING'")))
