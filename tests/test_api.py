@@ -214,7 +214,9 @@ def test_a_search_prints_as_one_line_and_its_front_names_the_picks():
 def test_runs_are_a_data_frame(trained):
     runs = api.runs()
     assert list(runs.index) == [trained.run_id]
-    assert runs.loc[trained.run_id, "hidden_size"] == 8
+    row = runs.loc[trained.run_id]
+    assert list(row[["hidden_size", "epochs", "batch_size", "on_top_of"]]) == [8, 2, 32, "nothing"]
+    assert row.mixture_test_perplexity == pytest.approx(trained.result["mixture_test_perplexity"], rel=1e-5)
     assert (runs.ended > runs.started).all()
     assert len(api.runs("gru")) == 0
 

@@ -1,10 +1,12 @@
 """What ``runs``, ``compare`` and ``recommend`` print about recorded runs."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from pipeline.config import COSTS
+from pipeline.errors import InputError
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
@@ -13,7 +15,17 @@ from pipeline.tracking.recorded import ROW, SHORT_ID, RecordedRun, RecordedTrain
 from pipeline.training.metrics import COMPARED_METRICS
 from pipeline.training.result import FIGURES
 
-HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
+COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {  # head -> the value by which rows are sorted
+    "run": itemgetter("run_id"),
+    "name": itemgetter("name"),
+    "text": itemgetter("corpus"),
+    "val": itemgetter("val_perplexity"),
+    "test": itemgetter("test_perplexity"),
+    "MACs": itemgetter("macs_per_char"),
+    "seconds": itemgetter("train_seconds"),
+    "state": itemgetter("state"),
+    "age": lambda row: -(row["ended_ms"] or row["started_ms"]),
+}
 NAME, TEXT, STATE = 1, 2, 7  # columns
 SHOWN = ("val_perplexity", "test_perplexity", "macs_per_char", "train_seconds")
 
@@ -46,10 +58,23 @@ def _row_of(parent: RecordedRun, parts: Sequence[RecordedTraining]) -> dict[str,
     return {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
 
 
+def sorted_rows(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Sort rows by a column, in descending order after a minus sign; rows without a value are last in both orders.
+
+    Raises InputError for a name that is no column, before the rows are read.
+    """
+    of = {head.lower(): value for head, value in COLUMNS.items()}.get(sort.removeprefix("-").lower())
+    if of is None:
+        raise InputError(f"--sort {sort} is no column: give one of {', '.join(COLUMNS)}, or -NAME for descending order")
+    rows = list(rows)
+    known = [row for row in rows if of(row) not in (None, "")]
+    return sorted(known, key=of, reverse=sort.startswith("-")) + [row for row in rows if of(row) in (None, "")]
+
+
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of trainings as a table; long texts and names are cut to the width of the terminal."""
     now_ms = int(1000 * time.time())
-    cells = [list(HEADS)]
+    cells = [list(COLUMNS)]
     for row in rows:
         figures = [FIGURES[name].shown(row[name]) for name in SHOWN]
         state = "ok" if row["state"] == "finished" else row["state"]

@@ -64,12 +64,17 @@ OUTCOME = (  # artifacts to copy before a finished training is resumed with more
 )
 
 
-def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
-    """The name of a run: lstm-1x128-s0, followed by what is not the default, such as last-10000, scratch or a text."""
+def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, study: str = "") -> str:
+    """The name of a run: lstm-1x128-s0, followed by what is not the default: epochs-2, last-10000, scratch, a text.
+
+    The epochs are left out in a study, whose trainings have the same.
+    """
     usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
     unusual = [name for name, default in usual.items() if name != default]
+    by_preset = resolve({**asdict(model), "preset": train.preset}, corpus.train_chars)[1]
+    epochs = [f"epochs-{train.epochs}"] if not study and train.epochs != by_preset.epochs else []
     last = [f"last-{train.train_chars}"] if train.train_chars else []
-    return "-".join([model.shape, f"s{train.seed}", *last, *unusual])
+    return "-".join([model.shape, f"s{train.seed}", *epochs, *last, *unusual])
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def train(
     if reuse and (step := finished_step("train", key) or _resume_stopped(key, context)):
         return step
 
-    name = resumed.run.name if resumed else run_name(corpus, model, config)
+    name = resumed.run.name if resumed else run_name(corpus, model, config, context.study)
     with runs.tracked_run("train", name, tags, resumed.run if resumed else None, context.parent) as run:
         experiment = resumed.experiment if resumed else Experiment(corpus, model, config, run.checkpoint_dir)
         corpus = experiment.corpus

@@ -51,8 +51,10 @@ NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
 ROW = (  # of ``RecordedTraining.row``
-    *("run_id", "name", "corpus", "corpus_sha256", "cell", "num_layers", "hidden_size", "seed", "preset"),
-    *("val_perplexity", "test_perplexity", "macs_per_char", "parameters", "train_seconds"),
+    *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
+    *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),
+    *("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity"),
+    *("macs_per_char", "parameters", "train_seconds"),
     *("state", "study", "config_id", "started_ms", "ended_ms"),
 )
 
@@ -231,17 +233,19 @@ class RecordedTraining(RecordedRun):
     def row(self) -> dict[str, Any]:
         """The training as plain values; None or "" for what it has not recorded (yet)."""
 
-        def count(values: Mapping[str, Any], name: str) -> int | None:
+        def number(values: Mapping[str, Any], name: str, kind: Callable[[float], float] = int) -> float | None:
             with suppress(KeyError, ValueError, OverflowError):  # mlflow run records what was given, whatever it is
-                return int(float(values[name]))
+                return kind(float(values[name]))
             return None
 
+        perplexities = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
         values = (
-            *(self.id, self.name, self.corpus, self.corpus_sha256, self.params.get("cell", "")),
-            *(count(self.params, name) for name in ("num_layers", "hidden_size", "seed")),
-            self.params.get("preset", ""),
-            *(self.metrics.get(f"result/{name}") for name in ("val_perplexity", "test_perplexity")),
-            *(count(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
+            *(self.id, self.name, self.corpus, self.corpus_sha256),
+            *(self.params.get(name, "") for name in ("cell", "on_top_of", "preset")),
+            number(self.params, "learning_rate", float),
+            *(number(self.params, name) for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size")),
+            *(self.metrics.get(f"result/{name}") for name in perplexities),
+            *(number(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
             self.metrics.get("speed/train_seconds"),
             *(self.state, self.study, self.config_id, self.started_ms, self.ended_ms),
         )

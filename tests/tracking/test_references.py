@@ -108,9 +108,9 @@ def test_what_a_reference_names_is_said_unless_it_is_a_full_id(trained, caplog):
     TrainedModel.find(trained.run_id)
     assert caplog.messages == []
     file = trained.result["checkpoint"]
-    for reference in ("latest", "lstm-1x8-s0-topics", file):
+    for reference in ("latest", "lstm-1x8-s0-epochs-2-topics", file):
         TrainedModel.find(reference)
-    said = f"lstm-1x8-s0-topics on topics, run {trained.run_id[:8]}"
+    said = f"lstm-1x8-s0-epochs-2-topics on topics, run {trained.run_id[:8]}"
     assert caplog.messages == [said, said, f"lstm-1x8-s0 on topics, {file}"]
 
 

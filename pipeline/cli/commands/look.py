@@ -1,6 +1,8 @@
 """Commands that look at what was recorded: runs, compare, recommend, export, push, ui, doctor."""
 
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -13,11 +15,20 @@ from pipeline.support import signals
 
 @click.command(cls=LabCommand)
 @click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
+@click.option(
+    "--corpus",
+    type=completion.TEXT,
+    default="",
+    help="Only trainings on this text: its recorded name, path or address.",
+)
+@click.option(
+    "--sort", metavar="COLUMN", default="", help="Sort by a column of the list, such as val; -COLUMN: descending."
+)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
 @flag("--all", "Also list each training of a search, an answer or a reproduction.")
 @json_flag
-def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
-    """List the recorded trainings, newest first.
+def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bool) -> None:
+    """List the recorded trainings, newest first, or sorted by a column.
 
     val and test are perplexities, MACs are per character, and seconds are those of the training. The trainings of a
     search, an answer or a reproduction are one row, with the figures of the best and the seconds of all.
@@ -27,16 +38,17 @@ def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
     from pipeline.cli import runs
     from pipeline.tracking import recorded
 
-    found = recorded.listed_trainings(search)
-    rows = list(islice((training.row() for training in found) if all else runs.folded(found), limit + 1))
+    found = recorded.listed_trainings(search, corpus)
+    listed: Iterable[dict[str, Any]] = (training.row() for training in found) if all else runs.folded(found)
+    rows = list(islice(runs.sorted_rows(listed, sort) if sort else listed, limit + 1))
     if rows:
         text = runs.runs_table(rows[:limit])
-    elif search:
-        text = "no training is recorded with these words"
+    elif search or corpus:
+        text = f"no training is recorded{' with these words' * bool(search)}{' on this text' * bool(corpus)}"
     else:
         text = recorded.unread_runs() or "no training is recorded"
     if len(rows) > limit:
-        text += f"\n(the last {limit}; more with --limit)"
+        text += f"\n(the {'first' if sort else 'last'} {limit}; more with --limit)"
     show({"runs": rows[:limit]}, as_json, text)
 
 
