@@ -55,6 +55,15 @@ def png(figure: Figure, shades: int = 256) -> bytes:
     return data.getvalue()
 
 
+def picture(figure: Figure, form: str) -> bytes:
+    """The figure in a form that matplotlib knows: png, svg or pdf."""
+    data = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # as in png
+        figure.savefig(data, format=form)
+    return data.getvalue()
+
+
 def log_y(axes: Axes, values: Sequence[float]) -> None:
     """Make y logarithmic, with limits around the values and plain numbers at its ticks."""
     axes.set_yscale("log")

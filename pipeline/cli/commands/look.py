@@ -53,20 +53,23 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
 
 
 @click.command(cls=LabCommand)
-@click.argument("first", type=completion.TRAINING)
-@click.argument("second", type=completion.TRAINING)
+@click.argument("references", metavar="RUN|STUDY...", nargs=-1, required=True, type=completion.TRAINING)
+@click.option(
+    "--plot", metavar="FILE", default="", type=completion.FILE, help="Draw curves or fronts to this .png, .svg or .pdf."
+)
 @json_flag
-def compare(first: str, second: str, as_json: bool) -> None:
-    """Show how two trainings or two searches differ.
+def compare(references: tuple[str, ...], plot: str, as_json: bool) -> None:
+    """Show how 2 to 20 trainings or searches differ.
 
-    Shows the options, figures, costs and sample texts of trainings side by side; of two searches their fronts, the
-    hypervolume of both within one reference point, and which members dominate which. FIRST and SECOND are runs (ids or
-    their first characters, latest, latest~1, names), picks (@knee, @STUDY-knee), or the names of two studies.
+    Of trainings, shows the best perplexities and how far the others are above them, by seeds where a run has several,
+    and the costs and options that differ; of two, sample texts, too. Of searches, shows the hypervolumes of their
+    fronts within one reference point, and which members dominate which. Give runs (ids or their first characters,
+    latest, latest~1, names), picks (@knee, @STUDY-knee), or the names of studies.
     """
     from pipeline.cli.runs import comparison_text
     from pipeline.search import comparison
 
-    result = comparison.compare(first, second)
+    result = comparison.compare(*references, plot=plot)
     show(result, as_json, comparison_text(result))
 
 
