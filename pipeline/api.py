@@ -261,9 +261,10 @@ class Model:
     def sample(self, prompt: str | None = None, length: int = DEFAULT_LENGTH, **options: Any) -> str:
         """Generate text: the prompt, normalised to the model's alphabet, and ``length`` characters. Records nothing.
 
-        The prompt None is "it has", or one character of the alphabet if it lacks these letters. ``options`` are the
-        fields of Decoding: temperature, seed, method ("sample", "greedy" or "beam"), top_k, top_p, beam_width. Raises
-        ConfigError for an option or a value that is not allowed, and for characters that the alphabet lacks.
+        The prompt None is the first one of the samples that the training recorded: the first two words of its text, or
+        "it has" for The Time Machine. ``options`` are the fields of Decoding: temperature, seed, method ("sample",
+        "greedy" or "beam"), top_k, top_p, beam_width. Raises ConfigError for an option or a value that is not allowed,
+        and for characters that the alphabet lacks.
 
         Example:
             >>> len(tmlm.load().sample("it has", length=20, method="greedy"))

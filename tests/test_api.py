@@ -115,7 +115,7 @@ def test_a_model_is_loaded_by_run_prefix_and_checkpoint_and_prints_as_one_line(m
     assert repr(model) == shown
     checkpoint = api.load(trained.result["checkpoint"])
     for other in (api.load(trained.run_id), api.load(trained.run_id[:6]), checkpoint):
-        assert other.sample(length=20) == model.sample(length=20)
+        assert other.sample("it has", 20) == model.sample("it has", 20)
     assert checkpoint.test_perplexity is None
     assert checkpoint.val_perplexity == trained.result["val_perplexity"]
     with pytest.raises(InputError, match=r"best.safetensors is not a run, so it has no history; load"):

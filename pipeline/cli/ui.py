@@ -9,7 +9,9 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable
+from getpass import getuser
 from itertools import chain
+from urllib.parse import urlsplit
 
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
@@ -32,6 +34,8 @@ def serve_ui(port: int, what: str, opens: bool, write_line: Callable[[str], None
 
     def show(link: str) -> None:
         write_line(link)
+        if tunnel := ssh_tunnel(link):
+            write_line(f"Here over ssh? On your own machine: {tunnel}")
         if opens:
             webbrowser.open(link)
 
@@ -69,6 +73,15 @@ def has_browser() -> bool:
         return True
     graphical = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     return graphical and "SSH_CONNECTION" not in os.environ
+
+
+def ssh_tunnel(link: str) -> str:
+    """The command that makes a link to 127.0.0.1 here work on the machine that is connected by ssh; "" without ssh."""
+    place, connection = urlsplit(link), os.environ.get("SSH_CONNECTION", "").split()
+    if place.hostname != links.HOST or len(connection) != 4:
+        return ""
+    host = connection[2]  # ssh(1): the address of this machine
+    return f"ssh -L {place.port}:{links.HOST}:{place.port} {getuser()}@{host}"
 
 
 def link_to(what: str) -> str:
