@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 with warnings.catch_warnings():  # in a notebook without ipywidgets, which the bars here do not need
     warnings.filterwarnings("ignore", "IProgress not found")
@@ -44,6 +44,7 @@ from pipeline.stages import search as search_stage
 from pipeline.stages import train as train_stage
 from pipeline.stages.bar import training_bar
 from pipeline.stages.evaluate import TrainedModel
+from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
@@ -108,6 +109,10 @@ def _corpus_config(given: dict[str, Any]) -> CorpusConfig:
     return CorpusConfig(**{f.name: given.pop(f.name) for f in fields(CorpusConfig) if f.name in given})
 
 
+@overload
+def train(corpus: TextOrPath = "auto", *, seeds: None = None, **options: Any) -> "Model": ...
+@overload
+def train(corpus: TextOrPath = "auto", *, seeds: int, **options: Any) -> list["Model"]: ...
 @_settings_kept()
 def train(
     corpus: TextOrPath = "auto",
@@ -117,8 +122,9 @@ def train(
     hidden_size: int | None = None,
     epochs: int | None = None,
     like: str | None = None,
+    seeds: int | None = None,
     **options: Any,
-) -> "Model":
+) -> "Model | list[Model]":
     """Train a model and record the run, as ``tmlm train`` does.
 
     Args:
@@ -128,10 +134,13 @@ def train(
             as alphabet="raw", preset="best" or seed=1. None stands for the preset's value, which depends on the text,
             the shape and the budget.
         like: A run, a study or a pick ("@knee"), whose shape and recipe are taken where no option is given.
+        seeds: Train with the seeds 0 to ``seeds`` - 1, from 2 to 100, in worker processes.
 
-    Returns the model of the best epoch, by validation perplexity. Raises ConfigError for an option that is not allowed,
-    InputError for a text that is too short or a training that does not fit into memory, DataUnavailableError for a text
-    that can't be downloaded, and TrainingDivergedError if the loss became NaN or infinite.
+    Returns the model of the best epoch, by validation perplexity; with ``seeds``, a list of them in the order of the
+    seeds. If one of them diverges, the others go on, and ``models`` of the TrainingDivergedError has theirs. Raises
+    ConfigError for an option that is not allowed, InputError for a text that is too short or a training that does not
+    fit into memory, DataUnavailableError for a text that can't be downloaded, and TrainingDivergedError if the loss
+    became NaN or infinite.
 
     Example:
         >>> tmlm.train("python-docs", cell="gru", hidden_size=8, epochs=1)
@@ -144,8 +153,13 @@ def train(
     text = load_corpus(corpus_config)
     if like:
         given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
-    step = train_stage.train(text, corpus_config, *configurations_for(text, given), context=WITH_BAR)
-    return load(step.run_id)
+    configs = configurations_for(text, given)
+    if seeds is None:
+        return load(train_stage.train(text, corpus_config, *configs, context=WITH_BAR).run_id)
+    done = train_seeds(text, corpus_config, *configs, seeds, write_line)
+    models = [load(each["run_id"]) for each in done.result["trainings"]]
+    refuse_diverged(done.result, models)
+    return models
 
 
 @_settings_kept()

@@ -22,6 +22,7 @@ WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_tr
 PASS_CHARS = 10_000_000  # an epoch of a longer text reads this many
 HELD_OUT_CHARS = 100_000  # validation and test read this many each of a longer text
 ON_REPORTS_TEXT: tuple[PresetName, ...] = ("report", "report-text")  # read the characters of the report's windows
+MOST_SEEDS = 100  # of one configuration that a command trains
 SCHEDULER_PORT = 8786  # of a cluster
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # environment variable that mlflow run sets: it has started a run for the command
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes

@@ -1,6 +1,8 @@
 """Errors that a user can act on, and their exit codes."""
 
 import errno
+from collections.abc import Sequence
+from typing import Any
 
 
 class TmlmError(Exception):
@@ -28,7 +30,12 @@ class CheckFailedError(TmlmError):
 
 
 class TrainingDivergedError(TmlmError):
-    """The loss became NaN or infinite; the best checkpoint before that is kept."""
+    """The loss became NaN or infinite; the best checkpoint before that is kept.
+
+    Of several seeds, ``models`` are those of the seeds that did not diverge.
+    """
+
+    models: Sequence[Any] = ()
 
 
 class RemoteError(TmlmError):

@@ -41,8 +41,10 @@ class Inline:
     def done(self, task: Any) -> list[Event]:
         """Do a task; returns its events."""
         said: list[Event] = []
-        value = do(task, lambda share: said.append(Event("message", task, share)))
-        return [*said, Event("done", task, value)]
+        try:
+            return [*said, Event("done", task, do(task, lambda share: said.append(Event("message", task, share))))]
+        except TrainingDivergedError as error:
+            return [*said, Event("failed", task, error)]
 
 
 def pool_with(

@@ -296,7 +296,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
 
 
 def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_exported(searched, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.export.model_files.onnx_step", lambda model: (b"", "not here"))
     (point,) = searched.evaluated.points
     model = api.load(point.candidate.run_ids[0])
     assert model.network.config.cell == NEW

@@ -60,7 +60,7 @@ cli.sections = {
         train.chat,
         train.complexity,
     ),
-    "Look at what was recorded": (look.runs, look.compare, look.recommend, look.export, look.push, look.ui),
+    "Look at what was recorded": (look.runs, look.compare, look.best, look.export, look.push, look.ui),
     "Search and report": (search.search, search.answer, search.reproduce, search.report),
     "Maintain": (look.doctor, cluster, node),
 }

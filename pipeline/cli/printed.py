@@ -6,7 +6,9 @@ from typing import Any
 
 from pipeline.support.markdown import text_table
 from pipeline.support.terminal import wrapped
+from pipeline.support.wording import counted, listed
 from pipeline.text.corpus import FALLBACK_WARNING
+from pipeline.training import seeds
 from pipeline.training.summary import BASELINE_HEADS, baseline_rows, best_epoch, comparison_rows, sizes, verdict
 
 HEADS = ("perplexity", "validation", "test", "bits per character (test)")
@@ -22,6 +24,15 @@ def training_text(result: Mapping[str, Any]) -> str:
     """A training: comparison with the baseline, best epoch and verdict."""
     words = f"{best_epoch(result)}{_stopped(result)}. {verdict(result)}"
     return f"{_comparison(result)}\n\n{wrapped(words, indent='  ')}"
+
+
+def seeds_text(result: Mapping[str, Any]) -> str:
+    """The trainings of several seeds, their means and ranges."""
+    diverged = f"; diverged: {listed(list(map(str, result['diverged'])))}" if result["diverged"] else ""
+    named = f"{result['name']} on {result['corpus']}, {counted(result['seeds'], 'seed')}{diverged}"
+    table = indent(text_table(seeds.HEADS, seeds.seeds_rows(result)), "  ")
+    spread = "± is half of the 95 % prediction interval: one more training, with another seed, is expected within it."
+    return f"{named}\n\n{table}\n\n{wrapped(spread, indent='  ')}"
 
 
 def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: Mapping[str, Any], further: str) -> str:

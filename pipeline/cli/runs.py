@@ -1,4 +1,4 @@
-"""What ``runs``, ``compare`` and ``recommend`` print about recorded runs."""
+"""What ``runs``, ``compare`` and ``best`` print about recorded runs."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,9 +11,10 @@ from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
-from pipeline.tracking.recorded import ROW, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
+from pipeline.tracking.recorded import ROW, SEEDS, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
 from pipeline.training.metrics import COMPARED_METRICS, MACS
-from pipeline.training.result import FIGURES
+from pipeline.training.result import FIGURES, METRICS
+from pipeline.training.seeds import estimate_of, over_seeds
 
 COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {  # head -> the value by which rows are sorted
     "run": itemgetter("run_id"),
@@ -40,7 +41,7 @@ UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def folded(trainings: Iterable[RecordedTraining]) -> Iterator[dict[str, Any]]:
-    """The rows of trainings; those of one search, answer or reproduction are one row, at the place of the first."""
+    """The rows of trainings; those of one sweep are one row, at the place of the first."""
     seen: set[str] = set()
     for training in trainings:
         parent_id = training.tag("mlflow.parentRunId") if training.role else ""
@@ -54,15 +55,27 @@ def folded(trainings: Iterable[RecordedTraining]) -> Iterator[dict[str, Any]]:
 
 
 def _row_of(parent: RecordedRun, parts: Sequence[RecordedTraining]) -> dict[str, Any]:
-    """A row for all parts of a run: its own name and state, the seconds of all, and the figures of the best one."""
+    """A row for all parts of a run: its own name and state.
+
+    It has the seconds of all, and the figures of the best one; of several seeds, the figures over all seeds.
+    """
     metric = "result/val_perplexity"
-    comparable = [part for part in parts if metric in part.metrics and not part.on_reports_text]
+    of_seeds = parent.stage == SEEDS
+    comparable = [part for part in parts if metric in part.metrics and (of_seeds or not part.on_reports_text)]
     best = min(comparable, key=lambda part: part.metrics[metric], default=None)
     figures = best.row() if best else dict.fromkeys(ROW)
     seconds = sum(part.metrics.get("speed/train_seconds", 0.0) for part in parts)
     own = {"run_id": parent.id, "name": parent.name, "corpus": parent.corpus, "corpus_sha256": parent.corpus_sha256}
     times = {"started_ms": parent.started_ms, "ended_ms": parent.ended_ms, "train_seconds": seconds}
-    return {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
+    row = {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
+    if of_seeds and comparable:
+        row |= over_seeds([{name: part.metrics.get(each) for each, name in METRICS.items()} for part in comparable])
+    return row
+
+
+def _shown(row: Mapping[str, Any], name: str) -> str:
+    """A figure of a row, with its interval if it is over several seeds."""
+    return FIGURES[name].shown(row[name]) if row.get(f"{name}_low") is None else str(estimate_of(row, name))
 
 
 def sorted_rows(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
@@ -83,7 +96,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     now_ms = int(1000 * time.time())
     cells = [list(COLUMNS)]
     for row in rows:
-        figures = [FIGURES[name].shown(row[name]) for name in SHOWN]
+        figures = [_shown(row, name) for name in SHOWN]
         state = "ok" if row["state"] == "finished" else row["state"]
         ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
         name = f"{row['name']}: {counted(row['trainings'], 'training')}" if "trainings" in row else row["name"]
@@ -189,15 +202,24 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str], options: Seq
     return "\n\n".join([*parts, within])
 
 
-def recommendation_text(result: Mapping[str, Any]) -> str:
-    """The recommended configuration in words, with the other texts that have trainings."""
-    stored = f"{result['stored_numbers']:,} stored numbers, " if result["on_top_of"] != "nothing" else ""
-    seeds = f"the mean of {result['seeds']} seeds" if result["seeds"] > 1 else "one seed"
-    if result["diverged"]:
-        seeds += f"; {result['diverged']} diverged, counted as guessing"
-    others = f"\nOther texts (--corpus): {', '.join(result['other_corpora'])}" if result["other_corpora"] else ""
-    return (
-        f"On {result['corpus']}, of {counted(result['configurations'], 'configuration')}:\n{result['shape']}: "
-        f"{result['macs_per_char']:,} MACs per character, {stored}validation perplexity "
-        f"{result['val_perplexity']:.3f} ({seeds}){others}"
-    )
+def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
+    """The best models of a text in columns, with the commands that use them, and the other texts with trainings."""
+    within = "within the limits" if is_limited else "smallest within 5 %"
+    names = {"alone": "network alone", "within": within, "mixed": "with n-grams", "cheapest": "cheapest"}
+    rows, level = [], []
+    for name, label in names.items():
+        if (line := result[name]) is None:
+            continue
+        kinds = ("mixture_val_perplexity", "mixture_test_perplexity") if name == "mixed" else SHOWN[:2]
+        figures = [FIGURES[kind].shown(line[kind]) for kind in (*kinds, "macs_per_char")]
+        seeds = f"{line['seeds']}" + f", {line['diverged']} diverged" * bool(line["diverged"])
+        size = "" if line["shipped_bytes"] is None else f"{line['shipped_bytes'] / 1000:,.0f}"
+        rows.append((label, line["name"], *figures, size, seeds, line["command"]))
+        if line["level_with"]:
+            named, more = line["level_with"][:2], len(line["level_with"]) - 2
+            others = listed([*named, *([f"{more} more"] if more > 0 else [])])
+            level.append(wrapped(f"{label}: {line['name']} is level with {others}, by the spread of seeds."))
+    heads = ("", "model", "validation", "test", "MACs", "kB", "seeds", "use")
+    texts = [f"Other texts: {', '.join(result['other_corpora'])}"] if result["other_corpora"] else []
+    title = f"The best on {result['corpus']}, of {counted(result['configurations'], 'configuration')}"
+    return "\n\n".join([title, text_table(heads, rows, left=(0, 1, 7)), *level, *texts])

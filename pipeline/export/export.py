@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.export.model_files import CARD, CONFIG, ONNX, VOCABULARY, WEIGHTS, model_files
+from pipeline.export.model_files import CARD, CONFIG, VOCABULARY, WEIGHTS, model_files
 from pipeline.export.page import page
 from pipeline.export.page_models import page_models
 from pipeline.export.subject import subject_of
@@ -21,7 +21,6 @@ CONTENTS = {
     WEIGHTS: "the weights; tmlm sample takes the file as its MODEL",
     CONFIG: "the model's options, its text and its figures",
     VOCABULARY: "the symbols in the order of their ids",
-    ONNX: "one step: ids and state in, logits and new state out",
 }
 
 
@@ -33,19 +32,17 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
     """
     _check_is_free(folder, PAGE)  # before anything is read
     subject = subject_of(reference)
-    by_id, files, reasons = {training.id: training for training in subject.trainings}, dict[str, bytes](), []
+    by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()
     for run_id, names in subject.chosen.items():
-        of_model, reason = model_files(by_id[run_id], " ".join(subject.picks[name]["sentence"] for name in names))
-        reasons.append(reason)
+        of_model = model_files(by_id[run_id], " ".join(subject.picks[name]["sentence"] for name in names))
         for model in [f"models/{name}" for name in names] or ["model"]:
             files |= {f"{model}/{name}": data for name, data in of_model.items()}
     files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}
     if subject.search:
         files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
-    without_onnx = " ".join(dict.fromkeys(filter(None, reasons)))
     # written last: once it exists, the export is complete
-    files[PAGE] = page(subject, page_models(subject, with_ngrams), listed, without_onnx).encode()
+    files[PAGE] = page(subject, page_models(subject, with_ngrams), listed).encode()
     for name in files:
         _check_is_free(folder, name)
     try:
@@ -59,7 +56,6 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
         "name": subject.name,
         "page": str(folder / PAGE),
         "files": [str(folder / name) for name in sorted(files)],
-        "without_onnx": without_onnx,
     }
 
 

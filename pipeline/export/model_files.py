@@ -1,4 +1,4 @@
-"""The files of an exported model: a card, weights as safetensors, configuration and vocabulary, one step as ONNX."""
+"""The files of an exported model: a card, weights as safetensors, configuration and vocabulary."""
 
 import json
 import tempfile
@@ -6,25 +6,23 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.export.card import card
-from pipeline.export.onnx_step import onnx_step
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.downloads import is_address
 from pipeline.tracking.recorded import RecordedTraining, artifact_path
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.loading import load_model
 
-WEIGHTS, CONFIG, VOCABULARY, ONNX = "weights.safetensors", "config.json", "vocabulary.json", "step.onnx"
+WEIGHTS, CONFIG, VOCABULARY = "weights.safetensors", "config.json", "vocabulary.json"
 CARD = "README.md"
 
 
-def model_files(training: RecordedTraining, sentence: str) -> tuple[dict[str, bytes], str]:
-    """The files by name, made from the best checkpoint of a training, and why there is no ONNX file ("" if there is).
+def model_files(training: RecordedTraining, sentence: str) -> dict[str, bytes]:
+    """The files by name, made from the best checkpoint of a training.
 
     ``sentence`` says why a study has picked it. Raises InputError if the checkpoint is missing or damaged.
     """
     path = artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}")
     model, vocabulary, facts = load_model(path)
-    step, without_onnx = onnx_step(model)
     config = {
         "run_id": training.id,
         "name": training.name,
@@ -38,14 +36,12 @@ def model_files(training: RecordedTraining, sentence: str) -> tuple[dict[str, by
         "val_perplexity": training.result["val_perplexity"],
         "test_perplexity": training.result["test_perplexity"],
     }
-    files = {
+    return {
         CARD: card(training, model, vocabulary, sentence).encode(),
         WEIGHTS: _weights(path),
         CONFIG: _json(config),
         VOCABULARY: _json(list(vocabulary.symbols)),
-        **({ONNX: step} if step else {}),
     }
-    return files, without_onnx
 
 
 def _weights(path: Path) -> bytes:

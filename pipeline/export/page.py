@@ -47,11 +47,10 @@ def page_of(reference: str) -> str:
     return page(subject, page_models(subject))
 
 
-def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = (), without_onnx: str = "") -> str:
+def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = ()) -> str:
     """Render the page.
 
-    ``files`` are the names and contents, in words, of the files beside the page; ``without_onnx`` says why there are no
-    ONNX files among them.
+    ``files`` are the names and contents, in words, of the files beside the page.
     """
     guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
@@ -92,7 +91,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
                 Section("All trainings", runs, "trainings", is_open=len(subject.finished) <= 20),
                 Section("How to repeat it", repeat, "repeat"),
                 Section("Options", [Points(_options(subject, best))], "options", is_open=False),
-                Section("Files beside this page", [*beside, *map(Paragraph, filter(None, [without_onnx]))], "files"),
+                Section("Files beside this page", beside, "files"),
             ],
             scripts=[SCRIPT.read_text()] if in_page.models else [],
         )

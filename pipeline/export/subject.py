@@ -83,16 +83,17 @@ def subject_of(reference: str) -> Subject:
 
 
 def _of_run(run: RecordedRun) -> Subject:
-    """The subject of a run: its study if it is a search, else the training that it is about."""
+    """The subject of a run: its study if it is a search, else the training that it is about, or all of its seeds."""
     if run.stage == "search":
         return _study(run)
     training = training_behind(run)
+    others = [each for each in nested_trainings(run.id) if each.result and each.id != training.id]  # of several seeds
     if not training.result:
         remedy = "wait for its end" if training.state == "running" else f"tmlm train --resume {training.id}"
         raise InputError(f"{training.id} ({training.name}) has no result yet: {remedy}")
     if not training.configuration:
         raise InputError(f"{training.id} ({training.name}) has no options that this version can read")
-    return Subject("training", training.name, (training,))
+    return Subject("training", run.name if others else training.name, (training, *others))
 
 
 def _study(search: RecordedRun) -> Subject:

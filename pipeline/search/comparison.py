@@ -78,7 +78,7 @@ def _differing(options: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
 
 
 def _compare_trainings(found: Sequence[RecordedRun], plot: Path | None) -> dict[str, Any]:
-    runs = [run if run.stage == "seeds" else training_behind(run) for run in found]
+    runs = [run if run.stage == recorded.SEEDS else training_behind(run) for run in found]
     seeds = [[run] if isinstance(run, RecordedTraining) else _finished_seeds(run) for run in runs]
     best = [min(each, key=lambda run: run.metrics.get(RANKED[0], inf)) for each in seeds]
     ranked, warning = _comparable(best)

@@ -30,11 +30,10 @@ from pipeline.answer.systems import (
     system_models,
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
-from pipeline.errors import TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.wording import counted, measured_duration
-from pipeline.support.workers import LOSSES_ALLOWED, Loss, MakePool, Outcome
+from pipeline.support.workers import MakePool, Outcome
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
@@ -121,15 +120,8 @@ class _Answer(Sweep[AnswerRun]):
         self.train_waiting(f"{counted(len(self.waiting), 'training')}{done}", len(self._results))
 
     def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
-        """Keep a result. Raises the exception of a training, and TmlmError for one that was lost again."""
-        if isinstance(outcome, Loss):
-            raise TmlmError(
-                f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
-                f"{LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
-            )
-        if isinstance(outcome, Exception):
-            raise outcome
-        self._results[task.number, task.train.seed] = outcome
+        """Keep a result; any other outcome ends the answer."""
+        self._results[task.number, task.train.seed] = self.result_of(task, outcome)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

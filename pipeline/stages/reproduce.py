@@ -132,9 +132,8 @@ class _Reproduction(Sweep[ReproductionRun]):
         for role, row, seed in _planned(rows, config.seeds, quick):
             model, train = configs_of_row(row, seed, role, config.precision, corpus.train_chars)
             before = found.get((role, shape_key(asdict(model)), seed))
-            failure = before.tag("failure") if before else ""
-            if failure.startswith(TrainingDivergedError.__name__):  # and would again
-                self._leave_out(row, seed, failure.partition(": ")[2])
+            if before is not None and before.has_diverged:  # and would again
+                self._leave_out(row, seed, before.tag("failure").partition(": ")[2])
             elif before is None or before.state != "finished":
                 train = replace(train, epochs=QUICK_EPOCHS) if quick else train
                 if before is not None and epochs_of(before):  # it goes on as it began

@@ -1,4 +1,4 @@
-"""What search, reproduce and answer share: they train many models in worker processes, in a run that can be resumed.
+"""Train many models in worker processes, in a run that can be resumed: what search, reproduce, answer and seeds share.
 
 A subclass of ``Sweep`` says what to train, what to do with each outcome and what to conclude; ``Sweep`` shows the
 progress and repeats lost trainings. The same command again reopens its run and trains what is missing.
@@ -17,13 +17,13 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, TmlmError
 from pipeline.stages.tasks import Role, TaskKey, TrainingTask, close_lost
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
-from pipeline.support.workers import LOSSES_ALLOWED, WAIT_SECONDS, LossCause, MakePool, Outcome, Pool
+from pipeline.support.workers import LOSSES_ALLOWED, WAIT_SECONDS, Loss, LossCause, MakePool, Outcome, Pool
 from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, store
@@ -198,6 +198,18 @@ class Sweep(ABC, Generic[Conclusion]):
                         continue
                 shares[task.key] = 1.0
                 self.record_outcome(task, outcome)
+
+    def result_of(self, task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
+        """The result of a training. Raises its exception, and TmlmError for one that was lost again."""
+        if isinstance(outcome, Loss):
+            raise TmlmError(
+                f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
+                f"{LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
+            )
+        if isinstance(outcome, Exception):
+            raise outcome
+        result: Mapping[str, Any] = outcome
+        return result
 
     def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:
         """Count a loss of a training; returns whether it may be trained again."""

@@ -1,4 +1,4 @@
-"""What the worker processes of search, reproduce and answer do: train a model in its own run."""
+"""What the worker processes of the sweeps do: train a model in its own run."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -16,14 +16,14 @@ from pipeline.text.corpus import PINNED, load_corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import liveness, store
 
-Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer"]
+Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer", "seed"]
 TaskKey = tuple[str, int, int]
-"""Role, number and seed of a task, which identify it within its search, reproduction or answer."""
+"""Role, number and seed of a task, which identify it within its sweep."""
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """One training of a search (a trial, or a confirmation with another seed), a reproduction or an answer.
+    """One training of a sweep: of a search, a trial, or a confirmation with another seed.
 
     ``number`` is that of the trial (for a confirmation, of the trial that it repeats), or of the row in the table or
     plan. Only trainings of the same ``study`` are resumed or reused.

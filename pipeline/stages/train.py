@@ -1,7 +1,6 @@
 """The stage ``train``: train a model in an MLflow run, or resume a training; log metrics, plots, samples and the model.
 
-``train`` and ``resume`` are the two entry points. The worker processes of ``search``, ``reproduce`` and ``answer`` call
-them through ``tasks.do``.
+``train`` and ``resume`` are the two entry points. The worker processes of sweeps call them through ``tasks.do``.
 """
 
 import json
@@ -97,7 +96,7 @@ ALONE = TrainingContext()
 class Resumed:
     """A training to continue in its own run, as ``resume`` has checked it.
 
-    ``extra`` is as ``_identity`` takes it; ``changes`` are the options that have a new value.
+    ``extra`` is as ``training_identity`` takes it; ``changes`` are the options that have a new value.
     """
 
     run: RecordedTraining
@@ -122,7 +121,7 @@ def train(
     Raises InputError, TrainingDivergedError, and RecordingError if the store refuses.
     """
     extra = resumed.extra if resumed else {"study": context.study} if context.study else {}
-    inputs, tags = _identity(corpus, corpus_config, model, config, extra, context)
+    inputs, tags = training_identity(corpus, corpus_config, model, config, extra, context)
     tags["step_key"] = key = step_key("train", inputs)
     if reuse and (step := finished_step("train", key) or _resume_stopped(key, context)):
         return step
@@ -171,7 +170,7 @@ def _resume_stopped(key: str, context: TrainingContext) -> Step | None:
     return None
 
 
-def _identity(
+def training_identity(
     corpus: Corpus,
     corpus_config: CorpusConfig,
     model: ModelConfig,
@@ -217,7 +216,7 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     usual = {**by_preset(*of_length, "counting_loss"), **dict.fromkeys(SHAPE)}
     usual["counting_loss"] = by_preset(*of_length)["counting_loss"]
     usual |= {name: value for name, value in by_preset(*SHAPE).items() if name in LENGTH}
-    left_out = (*NOT_COMPUTED, "train_chars", *(LENGTH if run.role else ()))
+    left_out = (*NOT_COMPUTED, "train_chars", *(() if run.role in recorded.OWN_ROLES else LENGTH))
     return {name: value for name, value in own.items() if value != usual.get(name) and name not in left_out}
 
 
@@ -262,7 +261,8 @@ class Recorder(Callback):
 def _protocol(
     corpus: Corpus, model: ModelConfig, config: TrainConfig, context: TrainingContext, stopped: str = ""
 ) -> str:
-    return protocol_of(corpus.train_chars, model, config, is_of_study=bool(context.study), stopped=stopped)
+    is_of_study = bool(context.study) and context.tags.get("role", "") not in recorded.OWN_ROLES
+    return protocol_of(corpus.train_chars, model, config, is_of_study=is_of_study, stopped=stopped)
 
 
 def _record_start(
@@ -352,7 +352,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
 
     extra = {name: started[name] for name in ("study", "mixed") if started.get(name)}
     key = run.tag("step_key")
-    if key != step_key("train", _identity(corpus, corpus_config, model, config, extra, context)[0]):
+    if key != step_key("train", training_identity(corpus, corpus_config, model, config, extra, context)[0]):
         log.warning("torch changed after %s was started; it may not be bit-identical", run.name)
         extra["mixed"] = key
     elif run.tag("stopped").startswith(STOPPED_BY_TIME):

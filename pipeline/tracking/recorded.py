@@ -42,6 +42,8 @@ SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 # of a search, which may change
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
+SEEDS = "seeds"  # stage of the run whose nested trainings are the seeds of one configuration
+OWN_ROLES = ("", "seed")  # of trainings whose options a person has chosen
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
 MOST_RUNS = 50_000  # that MLflow returns at once
@@ -227,8 +229,12 @@ class RecordedTraining(RecordedRun):
 
     @property
     def role(self) -> str:
-        """The role of a training of a search, a reproduction or an answer; else ""."""
+        """The role of a training in a sweep; else ""."""
         return self.tag("role")
+
+    @property
+    def has_diverged(self) -> bool:
+        return self.tag("failure").startswith(f"{TrainingDivergedError.__name__}:")
 
     def row(self) -> dict[str, Any]:
         """The training as plain values; None or "" for what it has not recorded (yet)."""

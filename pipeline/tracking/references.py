@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from heapq import merge
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,7 +32,7 @@ NAMED = 5  # of the bearers of a name that a refusal lists
 NAMES_TRIED = 200  # that a misspelt reference is compared with
 STUDYS_PICK = "knee"  # that the name of a study stands for where a model is wanted
 ORIGINS = ("trained_run", "resumed_run")  # tags of a pipeline, sample or resumption that name the run it is about
-BY_A_PERSON = has_tag("role", None)  # a training that no search, answer or reproduction started
+BY_A_PERSON = has_tag("role", None)  # a training that no sweep started
 
 
 class NoSuchRunError(InputError):
@@ -46,11 +47,11 @@ def describe_run(run: RecordedRun) -> str:
 def find(reference: str, what: str = "") -> RecordedRun:
     """The run that ``reference`` names.
 
-    That is a full run id; a unique prefix of at least 4 characters; ``latest``, the training that a person started and
-    that finished last, or ``latest~N``, the Nth one before it; the name of a run, or of a study for its search; or
-    ``@STUDY-PICK``, a registered pick of a search; or ``@PICK``, as ``_latest_pick`` says. Raises InputError for a name
-    that several runs bear, and NoSuchRunError for one that none bears. ``what`` is put before the reference in
-    messages.
+    That is a full run id; a unique prefix of at least 4 characters; ``latest``, the training, or run of several seeds,
+    that a person started and that finished last, or ``latest~N``, the Nth one before it; the name of a run, or of a
+    study for its search; or ``@STUDY-PICK``, a registered pick of a search; or ``@PICK``, as ``_latest_pick`` says.
+    Raises InputError for a name that several runs bear, and NoSuchRunError for one that none bears. ``what`` is put
+    before the reference in messages.
     """
     run = recorded.readable(_find(reference, what))
     _tell(run, reference)
@@ -62,8 +63,9 @@ def training_of(reference: str, what: str = "", corpus_sha256: str = "") -> Reco
 
     ``corpus_sha256`` is the text that the command names, whose pick ``@PICK`` is if it has one.
     """
-    training = training_behind(recorded.readable(_find(reference, what, corpus_sha256)))
-    _tell(training, reference)
+    run = recorded.readable(_find(reference, what, corpus_sha256))
+    training = training_behind(run)
+    _tell(training, reference, run)
     return training
 
 
@@ -86,19 +88,23 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
                 "address"
             ) from None
     try:
-        training = training_behind(_find(model, "MODEL "))
+        run = _find(model, "MODEL ")
+        training = training_behind(run)
     except NoSuchRunError:
         neither = f"MODEL {model} is neither a run of {shown(store.uri)} nor a file{_near(model)}"
         raise InputError(f"{neither}; give {FORMS}, the path of a checkpoint, or a models:/ address") from None
     kept = client().list_artifacts(training.id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
         raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
-    _tell(training, model)
+    _tell(training, model, run)
     return recorded.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id
 
 
 def training_behind(run: RecordedRun) -> RecordedTraining:
-    """The training that a run is or is about; of a search, its pick STUDYS_PICK. Raises InputError if there is none."""
+    """The training that a run is or is about; of a search, its pick STUDYS_PICK; of several seeds, the best.
+
+    Raises InputError if there is none.
+    """
     if isinstance(run, RecordedTraining):
         return run
     origin = next((found for name in ORIGINS if (found := run.tag(name))), "")
@@ -107,10 +113,10 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
         origin = picks.get(STUDYS_PICK, {}).get("run_id", "")
     behind = recorded.find_run(origin) if origin else None
     if behind is None:
-        lacks = (
-            "a result yet; the same command again finishes it" if run.stage == "search" else "a model; see `tmlm runs`"
-        )
-        raise InputError(f"{describe_run(run)}, is a run of `tmlm {run.stage}` without {lacks}")
+        is_a_sweep = run.stage in ("search", recorded.SEEDS)
+        lacks = "a result yet; the same command again finishes it" if is_a_sweep else "a model; see `tmlm runs`"
+        command = "train --seeds" if run.stage == recorded.SEEDS else run.stage
+        raise InputError(f"{describe_run(run)}, is a run of `tmlm {command}` without {lacks}")
     return training_behind(behind)
 
 
@@ -136,9 +142,12 @@ def _near(reference: str) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _tell(run: RecordedRun, reference: str) -> None:
+def _tell(run: RecordedRun, reference: str, named: RecordedRun | None = None) -> None:
+    """Log which run a reference, which has ``named`` another, stands for."""
     if run.id != reference:
-        log.info("%s%s", describe_run(run), f", of study {run.study}" if reference.startswith("@") else "")
+        of_study = f", of study {run.study}" if reference.startswith("@") else ""
+        of_seeds = f", the best seed of {named.name}" if named and named.stage == recorded.SEEDS else ""
+        log.info("%s%s", describe_run(run), of_study or of_seeds)
 
 
 def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRun:
@@ -165,8 +174,10 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
 
 
 def _latest(before: int, what: str) -> RecordedRun:
-    """The Nth training before the last one that a person started and that finished."""
-    found = list(islice(recorded.trainings(recorded.FINISHED, BY_A_PERSON), before + 1))
+    """The Nth training, or run of several seeds, before the last one that a person started and that finished."""
+    alone = recorded.trainings(recorded.FINISHED, BY_A_PERSON)
+    with_seeds = search_runs(recorded.FINISHED, has_tag("stage", recorded.SEEDS))
+    found = list(islice(merge(alone, with_seeds, key=lambda run: -(run.ended_ms or 0)), before + 1))
     if len(found) > before:
         return found[before]
     if found:

@@ -159,7 +159,7 @@ def store(count: int, text: Path) -> None:
         "train": ("train", *small, "--hidden-size", "4"),
         "search, resumed": (*search, "--trials", "5", "--hidden-size", "4..8"),
         "runs": ("runs",), "runs --search": ("runs", "--search", "no such words"), "doctor": ("doctor",),
-        "compare": ("compare", "latest", "latest~1"), "recommend": ("recommend", "--max-macs", "1000000"),
+        "compare": ("compare", "latest", "latest~1"), "best": ("best", "--max-macs", "1000000"),
         "sample latest": ("sample", "latest"), "export latest": ("export", "latest", *output),
         "export search": ("export", "small", *output),
         "export experiment": ("export", tracking_store.EXPERIMENT, *output),

@@ -23,12 +23,6 @@ from pipeline.training.result import FIGURES
 from tests.cli.commands import run
 
 
-@pytest.fixture(autouse=True)
-def _without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its exporter takes seconds, and its file is looked at in test_onnx_step."""
-    monkeypatch.setattr("pipeline.export.onnx_step.EXTRA", ("no_such_package",))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "page"

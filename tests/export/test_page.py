@@ -24,7 +24,7 @@ def _record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of(subject: Subject) -> str:
-    return page(subject, PageModels(remarks=[HOSTILE]), [("runs.csv", "one row for each training")], HOSTILE)
+    return page(subject, PageModels(remarks=[HOSTILE]), [("runs.csv", "one row for each training")])
 
 
 def texts(html: str) -> str:

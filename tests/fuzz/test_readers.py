@@ -234,7 +234,7 @@ def test_records_of_searches(
     keep(monkeypatch, runs, texts)
     monkeypatch.setattr("pipeline.export.page_models.artifact_path", lambda run_id, path: checkpoint)
     monkeypatch.setattr("pipeline.export.page_models._text_of", lambda training, may_count: None)
-    monkeypatch.setattr(export_module, "model_files", lambda run, sentence: ({}, ""))
+    monkeypatch.setattr(export_module, "model_files", lambda run, sentence: {})
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
     monkeypatch.setattr(export_module, "subject_of", lambda reference: _of_run(runs[int(reference)]))
     monkeypatch.setattr(comparison, "find", lambda reference: runs[int(reference)])

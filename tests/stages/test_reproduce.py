@@ -282,14 +282,7 @@ def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store,
 def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_each_time(store, monkeypatch, given):
     """By the record: it is the run of the first command that the second one finds."""
 
-    def diverges(task: TrainingTask) -> list[Event]:
-        try:
-            do(task, lambda share: None)
-        except TrainingDivergedError as error:
-            return [Event("failed", task, error)]
-        raise AssertionError("it did not diverge")
-
-    make = pool_with(given, diverges)
+    make = pool_with(given)
 
     def not_a_number(training: Training, *callback: Any) -> None:
         raise TrainingDivergedError("the loss is nan in epoch 1: no number")

@@ -112,7 +112,6 @@ def test_a_finished_training_writes_what_it_wrote(kept, name):
 
 @pytest.mark.parametrize("name", [*FINISHED, BY_SECONDS])
 def test_a_finished_training_is_exported(kept, name, monkeypatch, tmp_path):
-    monkeypatch.setattr("pipeline.export.onnx_step.EXTRA", ("no_such_package",))  # its exporter takes seconds
     done = export(id_of(kept, name), tmp_path / "page")
     assert (done["kind"], done["name"]) == ("training", name)
     assert name in (tmp_path / "page" / "index.html").read_text()

@@ -1,4 +1,4 @@
-"""Commands that look at what was recorded: runs, compare, recommend, export, push, ui, doctor."""
+"""Commands that look at what was recorded: runs, compare, best, export, push, ui, doctor."""
 
 import sys
 from collections.abc import Iterable
@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from pipeline.cli import completion
-from pipeline.cli.commands.train import sample_command
 from pipeline.cli.group import show
 from pipeline.cli.options import LabCommand, flag, json_flag
 from pipeline.support import signals
@@ -74,29 +73,34 @@ def compare(references: tuple[str, ...], plot: str, as_json: bool) -> None:
 
 
 @click.command(cls=LabCommand)
+@click.argument("text", default="auto", metavar="[TEXT]", type=completion.TEXT)
 @click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest number of MACs per character.")
-@click.option("--max-perplexity", type=float, default=None, help="Largest validation perplexity.")
 @click.option(
-    "--corpus",
-    type=completion.TEXT,
-    default="auto",
-    show_default=True,
-    help="Name of the text as recorded (time-machine, or my-book for my-book.txt), its path or its address; auto: the "
-    "text of the last training that you started.",
+    "--max-kb",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Largest size in kilobytes (1,000 bytes), with weights of as few bits as keep the perplexity.",
+)
+@click.option(
+    "--max-perplexity",
+    type=click.FloatRange(1),
+    default=None,
+    help="Largest validation perplexity: show the cheapest, by MACs, in one line.",
 )
 @json_flag
-def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
-    """Recommend the best finished model within a limit.
+def best(text: str, as_json: bool, **limits: Any) -> None:
+    """Show the best models on a text.
 
-    Of the finished trainings on one text, names the best with at most --max-macs, or the cheapest with at most
-    --max-perplexity (and --max-macs).
+    Of the finished trainings on one text, by their means over seeds: the best network alone; the best within --max-macs
+    and --max-kb, or the smallest within 5 % of the best; and the best with n-grams mixed in. TEXT is the name of a text
+    as recorded (time-machine, or my-book for my-book.txt), its path or its address; by default, the text of the last
+    training that you started.
     """
-    from pipeline.cli.runs import recommendation_text
-    from pipeline.search.recommendation import recommended
+    from pipeline.cli.runs import best_text
+    from pipeline.search.best import best
 
-    result = recommended(corpus, max_macs, max_perplexity)
-    next_command = "" if as_json else sample_command(result["run_id"])
-    show(result, as_json, f"{recommendation_text(result)}\nrun {result['run_id']}\n  {next_command}")
+    result = best(text, **limits)
+    show(result, as_json, best_text(result, any(limits.values())))
 
 
 @click.command(cls=LabCommand)
@@ -120,8 +124,7 @@ def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> Non
 
     Writes a run (its id or first characters, latest, its name, or a search's @PICK), a study or an MLflow experiment
     (by name) to a folder that can be read without MLflow: a page (index.html) that runs the model, with curves, Pareto
-    front, tables and the commands to repeat it, the figures as CSV, and the models as safetensors (and as ONNX, if that
-    extra is installed).
+    front, tables and the commands to repeat it, the figures as CSV, and the models as safetensors.
     """
     from pathlib import Path
 

@@ -10,8 +10,10 @@ import click
 from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline.cli import completion
-from pipeline.cli.group import show
+from pipeline.cli.commands.search import resumed_by
+from pipeline.cli.group import say, show
 from pipeline.cli.options import (
+    Auto,
     GroupedOption,
     LabCommand,
     checked,
@@ -22,7 +24,7 @@ from pipeline.cli.options import (
     length_option,
     options_of,
 )
-from pipeline.config import UNDER_MLFLOW, CorpusConfig, TrainConfig
+from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
 
 REPORT_SYMBOLS = 28  # of the alphabet ``letters``
 
@@ -107,20 +109,32 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     help="Take shape and recipe from this run, study or @PICK, but not its text, alphabet, seed or machine; and the "
     "length only of a training that was started by itself. Options that are given win.",
 )
+@click.option(
+    "--seeds",
+    type=Auto(click.IntRange(2, MOST_SEEDS)),
+    default="auto",
+    show_default=True,
+    cls=GroupedOption,
+    group="Training",
+    help="Train with the seeds 0 to N - 1, in worker processes and one parent run, and show the means; auto: --seed "
+    "alone. The same command again resumes, a larger number adds seeds.",
+)
 @json_flag
-def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -> None:
+def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool, **options: Any) -> None:
     """Train a model, or resume a training.
 
     --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
     that of an uninterrupted training. Only --max-seconds and, with a constant learning rate, --epochs may have new
     values.
     """
-    if resume is not None and like is not None:
-        raise click.UsageError("--resume continues a training with its own options: leave out --like")
+    if resume is not None and (like is not None or seeds is not None):
+        named = "--like" if like is not None else "--seeds"
+        raise click.UsageError(f"--resume continues a training with its own options: leave out {named}")
     corpus_config, others = checked(options)
     from pipeline.cli import printed
     from pipeline.stages import train
     from pipeline.stages.bar import training_bar
+    from pipeline.stages.seeds import refuse_diverged, train_seeds
     from pipeline.tracking import program
     from pipeline.tracking.ui import links
 
@@ -137,15 +151,23 @@ def train(resume: str | None, like: str | None, as_json: bool, **options: Any) -
             own = train.options_like(like, corpus if "corpus" in changes else None)
             _, others = checked({**options, **own, **changes})
         configs = configurations_for(corpus, others)
-        result = train.train(corpus, corpus_config, *configs, context=context).result
+        if seeds is None:
+            result = train.train(corpus, corpus_config, *configs, context=context).result
+        else:
+            resumed_by("train", {**changes, "like": like, "seeds": seeds})
+            result = train_seeds(corpus, corpus_config, *configs, seeds, say).result
     run_id, text = result["run_id"], ""
     if not as_json:  # the link asks whether a UI is running
+        summary = printed.training_text(result) if seeds is None else printed.seeds_text(result)
+        link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)
         text = (
-            f"{printed.training_text(result)}\n\n"
+            f"{summary}\n\n"
             f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
-            f"{links.link_line('curves', links.link_to_curves(run_id))}"
+            f"{links.link_line('curves' if seeds is None else 'run', link)}"
         )
     show(result, as_json, text)
+    if seeds is not None:
+        refuse_diverged(result)
 
 
 def sample_command(run_id: str) -> str:

@@ -1,4 +1,4 @@
-"""A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
+"""The best models: which text they are of, by its name, its path, or the latest; limits; what seeds count."""
 
 import re
 from collections.abc import Callable
@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.search.recommendation import recommend, recommended
+from pipeline.search.best import best
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.checkpoints import save_checkpoint
 from tests.made_up import made_up_training
-from tests.search.candidates import ALL, candidate
 
 SYMBOLS = "abcdefghij"
 TEXT = ("corpus", "corpus.source", "corpus.sha256")
@@ -26,6 +25,9 @@ def run_of_seed(
     text: tuple[str, str, str] = ("my-book", "/my-book.txt", "a"),
     stored: int = 506,
     hidden_size: int = 8,
+    macs: float = 500.0,
+    shipped_bytes: float = 2000.0,
+    mixed: float = 3.9,
     **tags: str,
 ) -> RecordedTraining:
     """A GRU 1x8 of 506 parameters, on n-grams if it stores more; without a perplexity, one that diverged.
@@ -34,15 +36,21 @@ def run_of_seed(
     """
     on_top = {"on_top_of": "ngram", "ngrams": 9000} if stored > 506 else {"on_top_of": "nothing"}
     model = {"cell": "gru", "num_layers": 1, "hidden_size": hidden_size, **on_top}
-    sizes = {"size/macs_per_char": 500.0, "size/parameters": 506.0, "size/stored_numbers": float(stored)}
-    metrics = {} if val_perplexity is None else {**sizes, "result/val_perplexity": val_perplexity}
+    sizes = {
+        "macs_per_char": macs,
+        "parameters": 506.0,
+        "stored_numbers": float(stored),
+        "shipped_bytes": shipped_bytes,
+    }
+    metrics = {f"size/{name}": value for name, value in sizes.items()}
+    metrics |= {"result/mixture_val_perplexity": mixed, "result/val_perplexity": val_perplexity or 0.0}
     return made_up_training(
-        f"{config_id}-{seed}" + "-diverged" * (not metrics),
-        "gru-1x8",
+        f"{config_id}-{seed}" + "-diverged" * (val_perplexity is None),
+        f"{config_id}-s{seed}",
         ended_ms=seed,
         configuration={"model": model, "train": {"seed": seed}},
         params={"alphabet": "raw" if text[0].endswith("-raw") else "letters"},
-        metrics=metrics,
+        metrics={} if val_perplexity is None else metrics,
         tags={**dict(zip(TEXT, text, strict=True)), "config_id": config_id, **tags},
     )
 
@@ -60,31 +68,24 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return record
 
 
-def test_a_network_on_top_of_an_ngram_is_named_so_with_all_that_it_stores(trained):
-    trained(run_of_seed(0, "a", 4.0, stored=1506))
-    found = recommended("auto", None, 9.0)
-    assert (found["shape"], found["stored_numbers"]) == ("gru-1x8-on-9000-ngrams", 1506)
-
-
 def test_a_seed_that_diverged_counts_as_guessing_among_the_symbols_of_its_text(trained, monkeypatch, tmp_path):
     save_checkpoint(tmp_path / "best", {}, {"vocabulary": {"alphabet": "raw", "symbols": [*SYMBOLS]}})
     monkeypatch.setattr("pipeline.tracking.recorded.artifact_path", lambda run_id, path: tmp_path / "best")
     trained(*(run_of_seed(seed, "wild", value) for seed, value in enumerate((4.0, None, 4.0))))
-    found = recommended("auto", 10**6, None)
+    found = best()["alone"]
     assert (found["seeds"], found["diverged"], found["run_id"]) == (3, 1, "wild-0")
     assert found["val_perplexity"] == pytest.approx((4.0 * 4.0 * len(SYMBOLS)) ** (1 / 3))
 
 
 def test_what_its_time_cut_short_is_no_seed_of_the_whole_training(trained):
     trained(run_of_seed(0, "a", 4.0), run_of_seed(1, "a", 4.0, stopped="--max-seconds 9"))
-    assert recommended("auto", 10**6, None)["configurations"] == 2
+    assert best()["configurations"] == 2
 
 
 def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(trained):
     on_other_characters = run_of_seed(1, "a", None, protocol="report-text")
     trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), on_other_characters)
-    found = recommended("auto", 10**6, None)
-    assert (found["seeds"], found["diverged"]) == (1, 0)
+    assert (best()["alone"]["seeds"], best()["alone"]["diverged"]) == (1, 0)
 
 
 @pytest.fixture
@@ -113,46 +114,93 @@ def folder(trained: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_name_are_not_mixed(
     folder, corpus, hidden_size
 ):
-    found = recommended(corpus, 10**6, None)
-    assert (found["hidden_size"], found["configurations"]) == (hidden_size, 1)
+    found = best(corpus)
+    assert (found["alone"]["hidden_size"], found["configurations"]) == (hidden_size, 1)
 
 
 def test_the_text_is_that_of_the_last_training_that_a_person_started_and_the_others_are_told(trained):
     own = run_of_seed(0, "a", 4.0)
     trained(own, run_of_seed(1, "b", 4.0, ("novel", "/novel.txt", "b"), role="trial"))
-    found = recommended("auto", 10**6, None)
-    assert (found["corpus"], found["other_corpora"], found["run_id"]) == ("my-book", ["novel"], own.id)
+    found = best()
+    assert (found["corpus"], found["other_corpora"], found["alone"]["run_id"]) == ("my-book", ["novel"], own.id)
 
 
 @pytest.mark.parametrize("corpus", ["nowhere", "a\0b"])
 def test_a_text_that_was_not_trained_on_is_refused_with_those_that_were(folder, corpus):
     with pytest.raises(InputError, match="has no finished training; texts that have one: my-book, page-raw"):
-        recommended(corpus, 1000, None)
+        best(corpus)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+SIZED = {  # MACs, shipped bytes, perplexities by seed alone and with n-grams, numbers stored
+    "tiny": (1_000, 3_000, (9.0, 9.2), 3.8, 506),
+    "knee": (10_000, 12_000, (4.55, 4.45), 3.7, 506),
+    "top": (5_000, 500_000, (4.40,), 4.3, 9_000),
+    "best": (800_000, 700_000, (4.36, 4.34), 3.6, 506),
+    "also": (900_000, 300_000, (4.36, 4.36), 3.6, 506),
+}
+
+
+@pytest.fixture
+def sized(trained: Callable[..., None]) -> None:
+    trained(
+        *(
+            run_of_seed(seed, name, value, stored=stored, macs=macs, shipped_bytes=size, mixed=mixed)
+            for name, (macs, size, values, mixed, stored) in SIZED.items()
+            for seed, value in enumerate(values)
+        )
+    )
 
 
 @pytest.mark.parametrize(
-    ("limits", "name"),
+    ("limits", "within"),
     [
+        ({}, "top"),
         ({"max_macs": 1_000_000}, "best"),
-        ({"max_macs": 60_000}, "knee"),
-        ({"max_perplexity": 4.9}, "small"),
-        ({"max_macs": 200_000, "max_perplexity": 5.5}, "knee"),
+        ({"max_macs": 4_999}, "tiny"),
+        ({"max_kb": 12.0}, "knee"),
+        ({"max_kb": 500.0, "max_macs": 10_000}, "top"),
     ],
 )
-def test_a_recommendation_is_the_best_for_the_cost_or_the_cheapest_that_is_good_enough(limits, name):
-    assert recommend(ALL, **limits).name == name
+def test_three_lines_have_the_best_alone_within_the_limits_and_with_n_grams(sized, limits, within):
+    found = best(**limits)
+    names = {line: found[line] and found[line]["name"] for line in ("alone", "within", "mixed", "cheapest")}
+    assert {name: value and value[:-3] for name, value in names.items()} == {
+        "alone": "best", "within": within, "mixed": "best", "cheapest": None,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("limits", [{"max_macs": 999}, {"max_macs": 20_000, "max_perplexity": 4.7}])
-def test_what_cannot_be_had_is_refused_with_what_can(limits):
-    with pytest.raises(InputError, match=r"cheapest, tiny, has 1,000 MACs .* best, best, .* of 4\.410 with 800,000:"):
-        recommend(ALL, **limits)
+def test_what_the_spread_of_seeds_leaves_open_is_level_and_each_line_has_a_command(sized):
+    found = best()
+    assert [name[:-3] for name in found["alone"]["level_with"]] == ["also"], "but not a network on top of n-grams"
+    assert [found[line]["command"].split()[-2] for line in ("alone", "within", "mixed")] == [
+        "sample", "sample", "evaluate",
+    ]  # fmt: skip
+    assert found["alone"]["run_id"].startswith(found["alone"]["command"].split()[-1])
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"), [({"max_perplexity": 4.6}, "top"), ({"max_perplexity": 4.6, "max_kb": 400.0}, "knee")]
+)
+def test_with_a_perplexity_the_cheapest_is_the_only_line(sized, limits, name):
+    found = best(**limits)
+    assert found["cheapest"]["name"].startswith(name)
+    assert (found["alone"], found["within"], found["mixed"]) == (None, None, None)
+
+
+def test_what_cannot_be_had_is_refused_with_the_nearest(sized):
+    nearest = r"3 kB \(tiny-s0\) and 4\.35 validation perplexity \(best-s1\)\. Raise --max-kb and --max-perplexity"
+    with pytest.raises(InputError, match=nearest):
+        best(max_kb=5.0, max_perplexity=5.0)
 
 
 @given(st.floats(1.0, 28.0))
 def test_who_asks_for_the_perplexity_that_a_refusal_names_is_served(perplexity):
-    only = candidate("a", 100, perplexity)
-    with pytest.raises(InputError) as refusal:
-        recommend([only], max_perplexity=0.5)
-    named = float(re.findall(r"perplexity of ([0-9.]+)", str(refusal.value))[0])
-    assert recommend([only], max_perplexity=named) is only
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.tracking.recorded.finished_trainings", lambda: [run_of_seed(0, "a", perplexity)])
+        patch.setattr("pipeline.tracking.recorded.diverged_trainings", lambda digest: [])
+        with pytest.raises(InputError) as refusal:
+            best(max_perplexity=0.5)
+        named = float(re.findall(r"([0-9.]+) validation perplexity", str(refusal.value))[0])
+        assert best(max_perplexity=named)["cheapest"]["run_id"] == "a-0"

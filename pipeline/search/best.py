@@ -1,0 +1,189 @@
+"""Find the best recorded models on a text, by their means over seeds; nothing is trained and no text is read."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, inf, log2
+from typing import Any
+
+from pipeline.config import SIZES
+from pipeline.errors import InputError
+from pipeline.search.front import WITHIN
+from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.statistics import Spread, estimate, geometric_mean
+from pipeline.support.wording import listed
+from pipeline.text.downloads import public
+from pipeline.tracking import recorded
+from pipeline.tracking.program import command
+from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
+from pipeline.tracking.references import describe_run
+from pipeline.training.differences import SEED_SPREADS
+
+log = logging.getLogger(__name__)
+
+VAL, MIXED = "val_perplexity", "mixture_val_perplexity"
+PERPLEXITIES = (VAL, "test_perplexity", MIXED, "mixture_test_perplexity")
+LIMITS = {  # what may be limited -> its option, and its unit in messages
+    "macs_per_char": ("--max-macs", "MACs per character"),
+    "kilobytes": ("--max-kb", "kB"),
+    VAL: ("--max-perplexity", "validation perplexity"),
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Trainings that differ in their seed alone.
+
+    ``finished`` are those with a result, at least one. Of ``diverged`` others, each counts with the perplexity of
+    ``guessing``.
+    """
+
+    finished: Sequence[RecordedTraining] = field(repr=False)
+    diverged: int = 0
+    guessing: float = inf
+
+    @property
+    def run(self) -> RecordedTraining:
+        """The run to use: the one with the lowest validation perplexity."""
+        return min(self.finished, key=lambda run: run.metrics[f"result/{VAL}"])
+
+    @property
+    def name(self) -> str:
+        """The name of that run, without its text."""
+        return self.run.name.removesuffix(f"-{self.run.corpus}")
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is a network that is not on top of n-grams."""
+        return bool(self.run.configuration["model"]["on_top_of"] == "nothing")
+
+    def value(self, name: str) -> float:
+        """A size, or the geometric mean of a perplexity over the seeds; infinite if it was not recorded."""
+        if name == "kilobytes":
+            return self.value("shipped_bytes") / 1000
+        if name not in PERPLEXITIES:
+            return self.run.metrics.get(f"size/{name}", inf)
+        values = [min(run.metrics.get(f"result/{name}", inf), self.guessing) for run in self.finished]
+        return geometric_mean(values + [self.guessing] * self.diverged)
+
+    def is_level_with(self, other: "Configuration", name: str) -> bool:
+        """Whether their difference in a perplexity is within the spread of seeds (95 %)."""
+        deviation, degrees = SEED_SPREADS["mixed against n-grams" if name == MIXED else "network against n-grams"]
+        assert deviation is not None
+        seeds = [len(each.finished) + each.diverged for each in (self, other)]
+        of_means = Spread(deviation * sum(1 / each for each in seeds) ** 0.5, degrees)
+        difference = estimate([log2(self.value(name)) - log2(other.value(name))], logarithmic=False, spread=of_means)
+        return difference.half >= abs(difference.mean)
+
+
+def best(
+    text: str = "auto", max_macs: int | None = None, max_kb: float | None = None, max_perplexity: float | None = None
+) -> dict[str, Any]:
+    """The best of the finished trainings on a text; trainings that differ only in their seed are one configuration.
+
+    ``alone`` is the best network that is not on top of n-grams; ``within`` is the best with at most ``max_macs`` per
+    character and ``max_kb`` shipped kilobytes, or without these limits the smallest within 5 % of the best; ``mixed``
+    is the best with n-grams mixed in. With ``max_perplexity``, ``cheapest`` takes the place of all: the configuration
+    with the fewest MACs of those within all limits. Each is a flat dict, or None.
+
+    A seed that diverged counts with the uniform perplexity. ``text`` is the text's recorded name, or the path or
+    address that it was read from; auto: that of the last training that a person started, or of the last one if there is
+    no such training. If several texts match, that of the last training is used. Raises InputError if nothing fits.
+    """
+    found, on = _configurations(text)
+    given = {"macs_per_char": max_macs, "kilobytes": max_kb, VAL: max_perplexity}
+    limits = {name: limit for name, limit in given.items() if limit is not None}
+    fitting = [each for each in found if all(each.value(name) <= limit for name, limit in limits.items())]
+    if not fitting:
+        raise InputError(_refusal(found, limits))
+    lines: dict[str, dict[str, Any] | None] = dict.fromkeys(("alone", "within", "mixed", "cheapest"))
+    if max_perplexity is not None:
+        return {**on, **lines, "cheapest": _row(min(fitting, key=_smallest))}
+    lines["alone"] = _best_of([each for each in found if each.is_alone], VAL)
+    enough = (1 + WITHIN) * min(each.value(VAL) for each in found)
+    small = [each for each in found if each.value(VAL) <= enough]
+    lines["within"] = _best_of(fitting, VAL) if limits else _row(min(small, key=_smallest))
+    lines["mixed"] = _best_of([each for each in found if each.value(MIXED) < inf], MIXED)
+    return {**on, **lines}
+
+
+def _smallest(configuration: Configuration) -> tuple[float, float]:
+    return configuration.value("macs_per_char"), configuration.value(VAL)
+
+
+def _best_of(configurations: Sequence[Configuration], name: str) -> dict[str, Any] | None:
+    """The configuration with the lowest perplexity of this name, and the names of those that are level with it."""
+    ranked = sorted(configurations, key=lambda each: (each.value(name), *_smallest(each)))
+    if not ranked:
+        return None
+    return _row(ranked[0], name, [each.name for each in ranked[1:] if each.is_level_with(ranked[0], name)])
+
+
+def _row(chosen: Configuration, name: str = VAL, level_with: Sequence[str] = ()) -> dict[str, Any]:
+    """A configuration as a flat dict, with a command that uses it."""
+    verb = "evaluate" if name == MIXED else "sample"  # which nothing but an evaluation mixes with n-grams
+    sizes = {each: chosen.value(each) for each in (*SIZES, "shipped_bytes")}
+    perplexities = {each: chosen.value(each) for each in PERPLEXITIES}
+    return {
+        "run_id": chosen.run.id,
+        "name": chosen.name,
+        "shape": chosen.run.configs[0].shape,
+        **{each: chosen.run.configuration["model"][each] for each in ("cell", "num_layers", "hidden_size")},
+        **{each: value if value < inf else None for each, value in perplexities.items()},
+        **{each: int(value) if value < inf else None for each, value in sizes.items()},
+        "seeds": len(chosen.finished) + chosen.diverged,
+        "diverged": chosen.diverged,
+        "level_with": list(level_with),
+        "command": f"{command()} {verb} {chosen.run.id[:SHORT_ID]}",
+    }
+
+
+def _refusal(found: Sequence[Configuration], limits: Mapping[str, float]) -> str:
+    """Say that nothing is within the limits, and the nearest to each."""
+    nearest = []
+    for name in limits:
+        least = min(found, key=lambda each: each.value(name))
+        value = f"{ceil(1000 * least.value(name)) / 1000:,.10g}" if least.value(name) < inf else "no known"
+        nearest.append(f"{value} {LIMITS[name][1]} ({least.name})")
+    options = listed([LIMITS[name][0] for name in limits])
+    return f"no configuration is within the limits; nearest: {listed(nearest)}. Raise {options}, or search further"
+
+
+def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
+    """The configurations of a text, and its name with the names of the other texts that have trainings."""
+    runs = _comparable(recorded.finished_trainings())
+    if not runs:
+        raise InputError("there is no finished training; run `tmlm search` or `tmlm train` first")
+    if text == "auto":
+        matching = sorted(runs, key=lambda run: run.role not in recorded.OWN_ROLES)  # both latest first
+    else:
+        matching = list(filter(recorded.on_text(text), runs))
+    if not matching:
+        known = ", ".join(sorted({run.corpus for run in runs}))
+        raise InputError(f"{public(text)} has no finished training; texts that have one: {known}")
+    latest = matching[0]
+    if text == "auto":
+        log.info("On %s, the text of %s", latest.corpus, describe_run(latest))
+    others = sorted({run.corpus for run in runs if run.corpus_sha256 != latest.corpus_sha256})
+    diverged = _comparable(recorded.diverged_trainings(latest.corpus_sha256))
+    own = [run for run in runs if run.corpus_sha256 == latest.corpus_sha256]
+    found = []
+    for by_seed in recorded.by_configuration([*reversed(diverged), *reversed(own)]):
+        finished = [run for run in by_seed.values() if f"result/{VAL}" in run.metrics]
+        lost = len(by_seed) - len(finished)
+        if finished:
+            found.append(Configuration(finished, lost, _uniform_perplexity(finished[0]) if lost else inf))
+    return found, {"corpus": latest.corpus, "other_corpora": others, "configurations": len(found)}
+
+
+def _comparable(runs: Sequence[RecordedTraining]) -> list[RecordedTraining]:
+    """The runs that were validated on the text's own split, and whose options can be read."""
+    return [run for run in runs if run.configuration and not run.on_reports_text]
+
+
+def _uniform_perplexity(run: RecordedTraining) -> float:
+    """The perplexity of guessing, which is the number of symbols of its vocabulary."""
+    from pipeline.training.checkpoints import load_checkpoint  # imports torch, needed only if a seed diverged
+
+    _, facts = load_checkpoint(recorded.artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}"))
+    return float(len(facts["vocabulary"]["symbols"]))

@@ -1,0 +1,48 @@
+"""The figures of one configuration over its seeds: means, ranges and prediction intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.support.statistics import Estimate, estimate
+from pipeline.training.result import FIGURES
+
+OVER_SEEDS = {  # figure of a training -> head of its column
+    "val_perplexity": "validation",
+    "test_perplexity": "test",
+    "mixture_val_perplexity": "with n-grams",
+    "mixture_test_perplexity": "test",
+    "train_seconds": "seconds",
+}
+HEADS = ("", *OVER_SEEDS.values())
+
+
+def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """The mean of each figure, and with _low, _high, _min and _max behind its name its interval and its range.
+
+    The interval is that of one more training with another seed (95 %); a single seed has none. Means of perplexities
+    are geometric.
+    """
+    figures: dict[str, float | None] = {}
+    for name in OVER_SEEDS:
+        values = [float(result[name]) for result in results]
+        found = estimate(values, logarithmic=name != "train_seconds", of_next=True)
+        ends = {"low": found.low, "high": found.high, "min": min(values), "max": max(values)}
+        figures |= {name: found.mean, **{f"{name}_{end}": value for end, value in ends.items()}}
+    return figures
+
+
+def estimate_of(figures: Mapping[str, Any], name: str) -> Estimate:
+    """A figure of ``over_seeds`` with its interval."""
+    return Estimate(figures[name], figures[f"{name}_low"], figures[f"{name}_high"])
+
+
+def seeds_rows(result: Mapping[str, Any]) -> list[list[str]]:
+    """The cells under HEADS: a row for each seed, the means with their intervals, and the range."""
+    rows = [
+        [f"seed {each['seed']}", *(FIGURES[name].shown(each[name]) for name in OVER_SEEDS)]
+        for each in result["trainings"]
+    ]
+    rows.append(["mean", *(str(estimate_of(result, name)) for name in OVER_SEEDS)])
+    for end, label in (("min", "from"), ("max", "to")):
+        rows.append([label, *(FIGURES[name].shown(result[f"{name}_{end}"]) for name in OVER_SEEDS)])
+    return rows

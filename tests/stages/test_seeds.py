@@ -1,0 +1,111 @@
+"""``tmlm train --seeds N``: one parent run, whose trainings are those of ``tmlm train --seed k``."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from models.config import ConfigError
+from pipeline.cli.runs import folded
+from pipeline.config import CorpusConfig, resolve
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.stages.seeds import refuse_diverged, train_seeds
+from pipeline.stages.tasks import TrainingTask
+from pipeline.stages.train import options_like, train
+from pipeline.support.statistics import estimate
+from pipeline.text.corpus import load_corpus
+from pipeline.tracking import recorded
+from pipeline.tracking.references import find, training_of
+from pipeline.tracking.step import Step
+from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.loop import Training
+from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.pools import pool_with
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[None]:
+    """A store that the tests of this module share, in which a training with seed 1 diverges."""
+    home, run_epoch = new_store(tmp_path_factory.mktemp("seeds") / "lab", empty_database), Training.run_epoch
+
+    def diverging(training: Training, *callback: Any) -> Any:
+        if training.config.seed == 1:
+            raise TrainingDivergedError("the loss is nan")
+        return run_epoch(training, *callback)
+
+    with store_at(home), pytest.MonkeyPatch.context() as patch:
+        make_artifacts_plain(patch)
+        leave_out_the_served_model(patch)
+        patch.setattr(Training, "run_epoch", diverging)
+        yield
+
+
+def trained(text: Path, seeds: int, given: list[TrainingTask], **options: Any) -> Step:
+    config = CorpusConfig(str(text))
+    configs = resolve({**TINY, "epochs": 1, **options})
+    return train_seeds(load_corpus(config), config, *configs, seeds, make_pool=pool_with(given))
+
+
+@pytest.fixture(scope="module")
+def done(lab: None, small_text: Path) -> Step:
+    return trained(small_text, 3, [])
+
+
+def test_each_seed_is_the_training_that_the_seed_alone_gives(done, small_text):
+    config = CorpusConfig(str(small_text))
+    alone = train(load_corpus(config), config, *resolve({**TINY, "epochs": 1, "seed": 2}))
+    nested = {each.seed: each for each in recorded.nested_trainings(done.run_id)}
+    assert {seed: each.state for seed, each in nested.items()} == {0: "finished", 1: "failed", 2: "finished"}
+    assert nested[2].tag("protocol") == recorded.run_of(alone.run_id).tag("protocol") == "stream"
+    weights = [load_checkpoint(recorded.artifact_path(run, "checkpoints/best.safetensors"))[0] for run in
+               (alone.run_id, nested[2].id)]  # fmt: skip
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    of_the_clock = {"train_seconds", "chars_per_second", "run_id", "checkpoint"}
+    result = {name: value for name, value in alone.result.items() if name not in of_the_clock}
+    assert result.items() <= nested[2].result.items()
+    MlflowClient().delete_run(alone.run_id)
+
+
+def test_the_parent_has_the_means_and_stands_for_the_best_seed(done):
+    perplexities = [each["val_perplexity"] for each in done.result["trainings"]]
+    expected = estimate(perplexities, of_next=True)
+    assert (done.result["val_perplexity"], done.result["val_perplexity_high"]) == (expected.mean, expected.high)
+    assert (done.result["val_perplexity_min"], done.result["val_perplexity_max"]) == (
+        min(perplexities),
+        max(perplexities),
+    )
+    assert json.loads(json.dumps(done.result)) == recorded.read_json(done.run_id, recorded.RESULT_FILE)
+    (row,) = folded(recorded.listed_trainings())
+    assert (row["run_id"], row["name"], row["trainings"]) == (done.run_id, "lstm-1x8-seeds-epochs-1-topics", 3)
+    assert row["val_perplexity"] == pytest.approx(expected.mean, rel=1e-5)
+    assert find("latest").id == done.run_id
+    assert training_of("latest").id == done.result["trainings"][perplexities.index(min(perplexities))]["run_id"]
+    assert options_like("latest")["epochs"] == 1
+
+
+def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(done, small_text):
+    given: list[TrainingTask] = []
+    for seeds in (3, 2, 4, 3):
+        again = trained(small_text, seeds, given)
+        assert again.run_id == done.run_id
+        assert (again.result["seeds"], again.result["diverged"]) == (seeds, [1])
+        with pytest.raises(TrainingDivergedError, match="diverged: seed 1; ") as raised:
+            refuse_diverged(again.result, ["a model"])
+        assert raised.value.models == ["a model"]
+    assert [task.train.seed for task in given] == [3]
+    assert again.result["val_perplexity"] == done.result["val_perplexity"]
+    assert recorded.read_json(done.run_id, recorded.RESULT_FILE)["seeds"] == 4
+
+
+def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab, small_text, monkeypatch):
+    with pytest.raises(ConfigError, match="seeds is 1; it must be at least 2 and at most 100"):
+        trained(small_text, 1, [])
+    with pytest.raises(InputError, match="--seed 1 is one seed, and --seeds 2 trains the seeds 0 to 1"):
+        trained(small_text, 2, [], seed=1)
+    monkeypatch.setattr(Training, "run_epoch", lambda *arguments: (_ for _ in ()).throw(TrainingDivergedError("nan")))
+    with pytest.raises(TrainingDivergedError, match="all seeds of gru-1x8-seeds-epochs-1-topics diverged"):
+        trained(small_text, 2, [], cell="gru")
