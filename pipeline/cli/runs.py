@@ -1,12 +1,13 @@
 """What ``runs``, ``compare`` and ``best`` print about recorded runs."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 from pipeline.config import COSTS
 from pipeline.errors import InputError
+from pipeline.search.comparison import RANKED
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
@@ -16,26 +17,10 @@ from pipeline.training.metrics import COMPARED_METRICS, MACS
 from pipeline.training.result import FIGURES, METRICS
 from pipeline.training.seeds import estimate_of, over_seeds
 
-COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {  # head -> the value by which rows are sorted
-    "run": itemgetter("run_id"),
-    "name": itemgetter("name"),
-    "text": itemgetter("corpus"),
-    "val": itemgetter("val_perplexity"),
-    "test": itemgetter("test_perplexity"),
-    "MACs": itemgetter("macs_per_char"),
-    "seconds": itemgetter("train_seconds"),
-    "state": itemgetter("state"),
-    "age": lambda row: -(row["ended_ms"] or row["started_ms"]),
-}
+HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
 NAME, TEXT, STATE = 1, 2, 7  # columns
 SHOWN = ("val_perplexity", "test_perplexity", "macs_per_char", "train_seconds")
-FIRST_FIGURES = {  # of `tmlm compare`, metric -> head of its column; the others are in rows
-    "result/val_perplexity": "val",
-    "result/test_perplexity": "test",
-    "result/mixture_test_perplexity": "both",
-    MACS: "MACs",
-    "speed/train_seconds": "seconds",
-}
+SORTED_BY = dict(zip(map(str.lower, HEADS), ("run_id", "name", "corpus", *SHOWN, "state", "age"), strict=True))
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -79,22 +64,23 @@ def _shown(row: Mapping[str, Any], name: str) -> str:
 
 
 def sorted_rows(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Sort rows by a column, in descending order after a minus sign; rows without a value are last in both orders.
+    """Sort rows by a column, descending after a minus sign; rows without a value are last in either order.
 
     Raises InputError for a name that is no column, before the rows are read.
     """
-    of = {head.lower(): value for head, value in COLUMNS.items()}.get(sort.removeprefix("-").lower())
-    if of is None:
-        raise InputError(f"--sort {sort} is no column: give one of {', '.join(COLUMNS)}, or -NAME for descending order")
-    rows = list(rows)
-    known = [row for row in rows if of(row) not in (None, "")]
-    return sorted(known, key=of, reverse=sort.startswith("-")) + [row for row in rows if of(row) in (None, "")]
+    name = SORTED_BY.get(sort.removeprefix("-").lower())
+    if name is None:
+        raise InputError(f"--sort {sort} is no column: give one of {', '.join(HEADS)}, or -NAME for descending order")
+    keyed = [(-(row["ended_ms"] or row["started_ms"]) if name == "age" else row[name], row) for row in rows]
+    known = [pair for pair in keyed if pair[0] not in (None, "")]
+    known.sort(key=itemgetter(0), reverse=sort.startswith("-"))
+    return [row for _, row in [*known, *(pair for pair in keyed if pair[0] in (None, ""))]]
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of trainings as a table; long texts and names are cut to the width of the terminal."""
     now_ms = int(1000 * time.time())
-    cells = [list(COLUMNS)]
+    cells = [list(HEADS)]
     for row in rows:
         figures = [_shown(row, name) for name in SHOWN]
         state = "ok" if row["state"] == "finished" else row["state"]
@@ -135,10 +121,8 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     if "members" in result:
         return _searches_text(result, heads, options)
     shown = {name: [*map(COMPARED_METRICS[name].shown, values)] for name, values in result["figures"].items()}
-    has_seeds = max(result["seeds"]) > 1
     columns = [("run", *heads), ("name", *result["names"])]
-    columns += [("seeds", *map(str, result["seeds"]))] * has_seeds
-    for metric, head in FIRST_FIGURES.items():
+    for metric, head in zip((*RANKED, MACS), ("val", "test", "both", "MACs"), strict=True):
         columns.append((head, *shown.pop(metric)))
         if differences := result["differences"].get(metric):
             columns.append(("", *map(_above_best, differences)))
@@ -146,7 +130,9 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     _cut(lines, NAME, 12)
     table = text_table(lines[0], lines[1:], left=(0, NAME))
     if result["differences"]:
-        table += "\nboth: with the n-grams mixed in; %: above the best" + ", 95 % interval by seeds" * has_seeds
+        table += "\nboth: with the n-grams mixed in; %: above the best" + ", with 95 % intervals by seeds" * (
+            max(result["seeds"]) > 1
+        )
     rows = [(COMPARED_METRICS[name].label, *values) for name, values in shown.items() if any(values)]
     parts = [wrapped(result["warning"])] if result["warning"] else []
     parts += [table, _in_blocks(heads, [*rows, ("text", *result["corpora"]), *options])]

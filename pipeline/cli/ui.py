@@ -35,7 +35,7 @@ def serve_ui(port: int, what: str, opens: bool, write_line: Callable[[str], None
     def show(link: str) -> None:
         write_line(link)
         if tunnel := ssh_tunnel(link):
-            write_line(f"Here over ssh? On your own machine: {tunnel}")
+            write_line(f"On your own machine, for this link: {tunnel}")
         if opens:
             webbrowser.open(link)
 
@@ -76,12 +76,11 @@ def has_browser() -> bool:
 
 
 def ssh_tunnel(link: str) -> str:
-    """The command that makes a link to 127.0.0.1 here work on the machine that is connected by ssh; "" without ssh."""
+    """The command by which a link to 127.0.0.1 here works on the machine that is connected by ssh; "" without one."""
     place, connection = urlsplit(link), os.environ.get("SSH_CONNECTION", "").split()
     if place.hostname != links.HOST or len(connection) != 4:
         return ""
-    host = connection[2]  # ssh(1): the address of this machine
-    return f"ssh -L {place.port}:{links.HOST}:{place.port} {getuser()}@{host}"
+    return f"ssh -L {place.port}:{links.HOST}:{place.port} {getuser()}@{connection[2]}"
 
 
 def link_to(what: str) -> str:

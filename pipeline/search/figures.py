@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 from models.ngram import Baselines
-from pipeline.config import COSTS, CostAxis
+from pipeline.config import COSTS
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
-from pipeline.support.drawing import cell_style, drawable
+from pipeline.support.drawing import cell_style
 from pipeline.support.plotting import (
     BAR,
     FAINT,
@@ -211,51 +211,3 @@ def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick]
     labels = [(text, median(point.candidate.ms_per_char), point.val.mean) for text, point in named]
     write_labels(axes, labels, keep=len(chosen))
     return plotting.png(figure)
-
-
-# --- several runs -----------------------------------------------------------------------------------------------------
-
-
-def compared_curves(
-    labels: Sequence[str], curves: Sequence[Sequence[Mapping[int, float]]], title: str, form: str
-) -> bytes:
-    """Draw the validation curves of several runs, epoch -> perplexity; those of one run, its seeds, have one colour.
-
-    ``form`` is that of the file, as ``plotting.picture`` takes it.
-    """
-    figure = new_figure(8, 6)
-    axes = add_axes(figure, title)
-    if heights := drawable([value for seeds in curves for curve in seeds for value in curve.values()]):
-        log_y(axes, heights)
-    else:
-        write_message(axes, "no epoch has ended")
-    for number, (label, seeds) in enumerate(zip(labels, curves, strict=True)):
-        for curve in seeds:
-            axes.plot([*curve], drawable([*curve.values()]), **_style(number, label))
-    axes.set(xlabel="epoch", ylabel="validation perplexity per character")
-    whole_numbers(axes)
-    legend_below(figure, [axes], 2, "small")
-    return plotting.picture(figure, form)
-
-
-def compared_fronts(
-    labels: Sequence[str], fronts: Sequence[Sequence[tuple[float, float]]], axis: CostAxis, title: str, form: str
-) -> bytes:
-    """Draw the fronts of several searches, whose members are (log10 of the cost, mean validation perplexity)."""
-    figure = new_figure(8, 6)
-    axes = add_axes(figure, title)
-    log_x(axes, [10**cost for front in fronts for cost, _ in front])
-    log_y(axes, [perplexity for front in fronts for _, perplexity in front])
-    for number, (label, front) in enumerate(zip(labels, fronts, strict=True)):
-        costs, perplexities = zip(*sorted(front), strict=True)
-        axes.step([10**cost for cost in costs], perplexities, where="post", **_style(number, label))
-    axes.set(xlabel=f"{axis.name} ({axis.details})", ylabel="validation perplexity per character")
-    legend_below(figure, [axes], 2, "small")
-    return plotting.picture(figure, form)
-
-
-def _style(number: int, label: str) -> dict[str, Any]:
-    """How a run of several is drawn: one of ten colours, dashed from the eleventh run on."""
-    line = "-" if number < 10 else "--"
-    style = {"color": f"C{number % 10}", "linestyle": line, "linewidth": 1.2, "marker": "o", "markersize": 3}
-    return {**style, "label": label.replace("$", r"\$")}  # not to be parsed as math

@@ -203,13 +203,6 @@ class RecordedTraining(RecordedRun):
             raise InputError(f"{self.name} ({self.id}) was trained by another version ({error})") from error
 
     @property
-    def text_names(self) -> set[str]:
-        """What its text may be called: recorded name, with or without alphabet, path or address, digest."""
-        name = self.corpus
-        bare = name.removesuffix(f"-{self.params.get('alphabet', 'letters')}")
-        return {name, bare, self.tags.get("corpus.source", name), self.corpus_sha256}
-
-    @property
     def seed(self) -> int:
         return int(self.configuration["train"]["seed"])
 
@@ -390,10 +383,15 @@ def trainings(
 
 
 def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
-    """Whether a training is on a text, by one of its ``text_names``, its path or its address."""
+    """Whether a training is on a text: its recorded name, with or without alphabet, its path, address or sha256."""
     path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
     meant = {corpus, public(corpus), path}
-    return lambda run: not meant.isdisjoint(run.text_names)
+
+    def is_on(run: RecordedTraining) -> bool:
+        bare = run.corpus.removesuffix(f"-{run.params.get('alphabet', 'letters')}")
+        return not meant.isdisjoint((run.corpus, bare, run.tag("corpus.source"), run.corpus_sha256))
+
+    return is_on
 
 
 def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:

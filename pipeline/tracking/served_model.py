@@ -36,10 +36,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _requested_params() -> Mapping[str, Any]:
-    """The params of a request as it was made: MLflow drops those that the signature lacks, with a line in the log.
-
-    They are still the argument of ``PyFuncModel.predict``, which calls the model's.
-    """
+    """The params of a request before MLflow drops unknown ones: those of ``PyFuncModel.predict``, which calls ours."""
     frame = currentframe()
     while frame is not None:
         if isinstance(frame.f_locals.get("self"), mlflow.pyfunc.PyFuncModel) and frame.f_code.co_name == "predict":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.tracking.runs import tracked_run
-from tests.cli.commands import run
+from tests.cli.commands import examples, run
 from tests.made_up import SEARCH
 
 
@@ -57,7 +57,7 @@ def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_inter
     result = json.loads(run("compare", *runs, "--plot", str(plot), "--json")[1])
     assert result["run_ids"] == runs
     assert result["seeds"] == [2, 3, 1]
-    assert result["options"] == {"seed": ["0, 1", "0, 1, 2", None], "cell": ["gru", "lstm", "rnn"]}
+    assert result["options"] == {"seed": ["0, 1", "0, 1, 2", ""], "cell": ["gru", "lstm", "rnn"]}
     assert result["figures"]["speed/train_seconds"] == [6.5, pytest.approx(4.1), None]
     means = result["figures"]["result/val_perplexity"]
     assert means == [pytest.approx(6.0), pytest.approx((4.0 * 4.1 * 4.2) ** (1 / 3)), None]
@@ -70,7 +70,18 @@ def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_inter
     assert (best, nothing) == ({"percent": 0.0, "low": None, "high": None}, None)
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert run("compare", *runs, "--plot", str(plot))[0] == 2, "it exists"
-    assert [line.split()[4] for line in run("compare", *runs)[1].splitlines()[1:3]][1] == "best"
+    lines = run("compare", *runs)[1].splitlines()
+    assert [line.split()[2:4] for line in lines[1:3]] == [["6.000", f"{ends[1]:+.1f}"], ["4.099", "best"]]
+
+
+def test_the_examples_of_the_documentation_work(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for cell in ("gru", "lstm", "rnn"):
+        recorded(cell=cell)
+    for words in (found := examples("compare") + examples("runs")):
+        assert run(*words)[0] == 0, words
+    assert len(found) > 3
+    assert (tmp_path / "curves.png").is_file()
 
 
 def test_what_is_not_compared_is_refused_and_nothing_is_drawn(store, tmp_path):
@@ -81,7 +92,7 @@ def test_what_is_not_compared_is_refused_and_nothing_is_drawn(store, tmp_path):
         (first,) * 21: "21 to compare",
         (first, "tiny"): f"study tiny can't be compared with gru-1x4-s0 on novel, run {first[:8]}",
         (first, other, "--plot", "curves.png"): "The texts differ (novel and essay)",
-        (first, first, "--plot", "curves.txt"): "must end with .png, .svg or .pdf",
+        (first, first, "--plot", "curves.txt"): "and end with .png, .svg or .pdf",
         (first, seeds("none")): "has no finished training",
     }.items():
         code, _, said = run("compare", *words)
