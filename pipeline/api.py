@@ -277,9 +277,10 @@ class Model:
     def sample(self, prompt: str | None = None, length: int = DEFAULT_LENGTH, **options: Any) -> str:
         """Generate text: the prompt, normalised to the model's alphabet, and ``length`` characters. Records nothing.
 
-        The prompt None is "it has", or one character of the alphabet if it lacks these letters. ``options`` are the
-        fields of Decoding: temperature, seed, method ("sample", "greedy" or "beam"), top_k, top_p, beam_width. Raises
-        ConfigError for an option or a value that is not allowed, and for characters that the alphabet lacks.
+        The prompt None is the first one of the samples that the training recorded: the first two words of its text, or
+        "it has" for The Time Machine. ``options`` are the fields of Decoding: temperature, seed, method ("sample",
+        "greedy" or "beam"), top_k, top_p, beam_width. Raises ConfigError for an option or a value that is not allowed,
+        and for characters that the alphabet lacks.
 
         Example:
             >>> len(tmlm.load().sample("it has", length=20, method="greedy"))
@@ -488,22 +489,23 @@ class Search:
 
 
 @_settings_kept()
-def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
-    """The recorded trainings, newest first, one row each, by run id.
+def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
+    """The recorded trainings, newest first, one row each, by run id: options, perplexities, costs, state and times.
 
     ``search`` keeps trainings with all of these words in their name, id, text or study; ``corpus`` keeps those on the
-    text with this name or sha256.
+    text with this recorded name, path, address or sha256.
 
     Example:
         >>> table = tmlm.runs(corpus="python-docs")
         >>> bool((table.test_perplexity > 1).all())
         True
     """
-    found = [training.row() for training in recorded.listed_trainings(search, corpus)]
+    found = [training.row() for training in recorded.listed_trainings(search, os.fspath(corpus))]
     rows = pd.DataFrame(found, columns=list(recorded.ROW)).set_index("run_id")
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
-    return rows.astype(dict.fromkeys(("num_layers", "hidden_size", "seed", "macs_per_char", "parameters"), "Int64"))
+    counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", "macs_per_char", "parameters")
+    return rows.astype(dict.fromkeys(counts, "Int64"))
 
 
 @_settings_kept()

@@ -115,7 +115,7 @@ def test_a_model_is_loaded_by_run_prefix_and_checkpoint_and_prints_as_one_line(m
     assert repr(model) == shown
     checkpoint = api.load(trained.result["checkpoint"])
     for other in (api.load(trained.run_id), api.load(trained.run_id[:6]), checkpoint):
-        assert other.sample(length=20) == model.sample(length=20)
+        assert other.sample("it has", 20) == model.sample("it has", 20)
     assert checkpoint.test_perplexity is None
     assert checkpoint.val_perplexity == trained.result["val_perplexity"]
     with pytest.raises(InputError, match=r"best.safetensors is not a run, so it has no history; load"):
@@ -214,7 +214,9 @@ def test_a_search_prints_as_one_line_and_its_front_names_the_picks():
 def test_runs_are_a_data_frame(trained):
     runs = api.runs()
     assert list(runs.index) == [trained.run_id]
-    assert runs.loc[trained.run_id, "hidden_size"] == 8
+    row = runs.loc[trained.run_id]
+    assert list(row[["hidden_size", "epochs", "batch_size", "on_top_of"]]) == [8, 2, 32, "nothing"]
+    assert row.mixture_test_perplexity == pytest.approx(trained.result["mixture_test_perplexity"], rel=1e-5)
     assert (runs.ended > runs.started).all()
     assert len(api.runs("gru")) == 0
 

@@ -68,6 +68,7 @@ OF_TIME_OR_PLACE = (  # parts of the names of figures that are not compared; sen
     *("seconds", "minutes", "per_second", "_ms", "ms_"),
     *("run_id", "storage", "checkpoint", "mlflow_run", "sentence"),
     *("aliases", "label"),  # of a search's picks, which had bare names, too
+    "texts",  # of which the first began with "it has"
 )
 NEEDED = ("weights best", "perplexity/", "result/", "trial ")  # beginnings of the names of figures that both must have
 

@@ -2,21 +2,25 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from pipeline.config import COSTS
+from pipeline.errors import InputError
+from pipeline.search.comparison import RANKED
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import ROW, SEEDS, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
-from pipeline.training.metrics import COMPARED_METRICS
+from pipeline.training.metrics import COMPARED_METRICS, MACS
 from pipeline.training.result import FIGURES, METRICS
 from pipeline.training.seeds import estimate_of, over_seeds
 
 HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
 NAME, TEXT, STATE = 1, 2, 7  # columns
 SHOWN = ("val_perplexity", "test_perplexity", "macs_per_char", "train_seconds")
+SORTED_BY = dict(zip(map(str.lower, HEADS), ("run_id", "name", "corpus", *SHOWN, "state", "age"), strict=True))
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -59,6 +63,20 @@ def _shown(row: Mapping[str, Any], name: str) -> str:
     return FIGURES[name].shown(row[name]) if row.get(f"{name}_low") is None else str(estimate_of(row, name))
 
 
+def sorted_rows(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Sort rows by a column, descending after a minus sign; rows without a value are last in either order.
+
+    Raises InputError for a name that is no column, before the rows are read.
+    """
+    name = SORTED_BY.get(sort.removeprefix("-").lower())
+    if name is None:
+        raise InputError(f"--sort {sort} is no column: give one of {', '.join(HEADS)}, or -NAME for descending order")
+    keyed = [(-(row["ended_ms"] or row["started_ms"]) if name == "age" else row[name], row) for row in rows]
+    known = [pair for pair in keyed if pair[0] not in (None, "")]
+    known.sort(key=itemgetter(0), reverse=sort.startswith("-"))
+    return [row for _, row in [*known, *(pair for pair in keyed if pair[0] in (None, ""))]]
+
+
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of trainings as a table; long texts and names are cut to the width of the terminal."""
     now_ms = int(1000 * time.time())
@@ -69,14 +87,23 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
         name = f"{row['name']}: {counted(row['trainings'], 'training')}" if "trainings" in row else row["name"]
         cells.append([row["run_id"][:SHORT_ID], name, row["corpus"], *figures, state, ago])
-    for column, shortest in ((TEXT, 8), (NAME, 12)):
-        widths = [max(map(len, each)) for each in zip(*cells, strict=True)]
-        excess = sum(widths) + 2 * (len(widths) - 1) - line_width()
-        allowed = max(shortest, widths[column] - max(0, excess))
-        for line in cells:
-            if len(line[column]) > allowed:
-                line[column] = f"{line[column][: allowed - 2]}.."
+    _cut(cells, TEXT, 8)
+    _cut(cells, NAME, 12)
     return text_table(cells[0], cells[1:], left=(0, NAME, TEXT, STATE))
+
+
+def _cut(lines: Sequence[list[str]], column: int, shortest: int) -> None:
+    """Cut a column of a table, to ``shortest`` characters at least, so that the lines fit into the width."""
+    widths = [max(map(len, each)) for each in zip(*lines, strict=True)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - line_width()
+    allowed = max(shortest, widths[column] - max(0, excess))
+    for line in lines:
+        line[column] = _shortened(line[column], allowed)
+
+
+def _shortened(text: str, length: int) -> str:
+    """A text, cut to this length."""
+    return text if len(text) <= length else f"{text[: length - 2]}.."
 
 
 def age(seconds: float) -> str:
@@ -88,47 +115,77 @@ def age(seconds: float) -> str:
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
-    """Render the result of ``compare`` as a table, with the sample texts side by side or the two fronts below it."""
-    width = line_width()
-    heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
+    """Render the result of ``compare``: a row for each run, what else differs, and of two runs their sample texts."""
+    heads = [run_id[:SHORT_ID] for run_id in result["run_ids"]]
+    options = [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
     if "members" in result:
-        return _searches_text(result, heads)
-    measured = {COMPARED_METRICS[name]: pair for name, pair in result["figures"].items() if pair != [None, None]}
-    rows = [(figure.label, *map(figure.shown, pair)) for figure, pair in measured.items()]
-    rows.append(("text", *result["corpora"]))
-    rows += [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
-    longest = (width - max(len(row[0]) for row in rows)) // 2 - 2
-    table = text_table(["", *heads], [[row[0], *(value[:longest] for value in row[1:])] for row in rows])
-    first, second = (f"{head}\n{text}" for head, text in zip(heads, result["texts"], strict=True))
-    parts = [table, side_by_side(first, second, width)]
-    if result["warning"]:
-        parts.insert(0, wrapped(result["warning"]))
+        return _searches_text(result, heads, options)
+    shown = {name: [*map(COMPARED_METRICS[name].shown, values)] for name, values in result["figures"].items()}
+    columns = [("run", *heads), ("name", *result["names"])]
+    for metric, head in zip((*RANKED, MACS), ("val", "test", "both", "MACs"), strict=True):
+        columns.append((head, *shown.pop(metric)))
+        if differences := result["differences"].get(metric):
+            columns.append(("", *map(_above_best, differences)))
+    lines = [list(line) for line in zip(*columns, strict=True)]
+    _cut(lines, NAME, 12)
+    table = text_table(lines[0], lines[1:], left=(0, NAME))
+    if result["differences"]:
+        table += "\nboth: with the n-grams mixed in; %: above the best" + ", with 95 % intervals by seeds" * (
+            max(result["seeds"]) > 1
+        )
+    rows = [(COMPARED_METRICS[name].label, *values) for name, values in shown.items() if any(values)]
+    parts = [wrapped(result["warning"])] if result["warning"] else []
+    parts += [table, _in_blocks(heads, [*rows, ("text", *result["corpora"]), *options])]
+    if len(heads) == 2:
+        named = zip(result["names"], heads, result["texts"], strict=True)
+        left, right = (f"{name} ({head})\n{text}" for name, head, text in named)
+        parts.append(side_by_side(left, right, line_width()))
     return "\n\n".join(parts)
 
 
-def _searches_text(result: Mapping[str, Any], heads: Sequence[str]) -> str:
-    """The figures and options of two searches, and the members of their fronts by cost, with what dominates each."""
-    axis, (perplexity, cost) = COSTS[result["cost"]], result["reference"]
-    fronts = [[member for member in result["members"] if member["search"] == run_id] for run_id in result["run_ids"]]
-    studies = dict(zip(result["run_ids"], heads, strict=True))
-    rows = [("hypervolume", *(f"{each:,.3f}" for each in result["hypervolumes"]))]
-    rows.append(("members of the front", *(str(len(front)) for front in fronts)))
-    rows.append(("dominated by the other", *(str(sum(bool(m["dominated_by"]) for m in front)) for front in fronts)))
-    best = FIGURES["val_perplexity"]
-    rows.append((best.label, *(best.shown(min(m["val_perplexity"] for m in front)) for front in fronts)))
-    rows += [(name, *(value or "" for value in values)) for name, values in result["options"].items()]
-    members = []
+def _above_best(difference: Mapping[str, float] | None) -> str:
+    """How far a perplexity is above the best one, such as +2.7 ± 0.4 %."""
+    if difference is None or not difference["percent"]:
+        return "best" if difference else ""
+    half = "" if difference["low"] is None else f" ± {(difference['high'] - difference['low']) / 2:.1f}"
+    return f"{difference['percent']:+.1f}{half} %"
+
+
+def _in_blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Tables with a column for each run, each with as many as the width has room for; long values are cut."""
+    labels, *columns = zip(("", *heads), *rows, strict=True)
+    room = line_width() - max(map(len, labels))
+    longest = room // min(len(heads), 4) - 2
+    cut = [[_shortened(value, longest) for value in column] for column in columns]
+    size = max(1, room // (2 + max(len(value) for column in cut for value in column)))
+    blocks = [cut[start : start + size] for start in range(0, len(cut), size)]
+    return "\n\n".join(text_table((), zip(labels, *block, strict=True)) for block in blocks)
+
+
+def _searches_text(result: Mapping[str, Any], heads: Sequence[str], options: Sequence[Sequence[str]]) -> str:
+    """The figures and options of searches, and the members of their fronts by cost, with what dominates each."""
+    axis, (perplexity, cost), best = COSTS[result["cost"]], result["reference"], FIGURES["val_perplexity"]
+    studies = [f"{name} ({head})" for name, head in zip(result["names"], heads, strict=True)]
+    study_of = dict(zip(result["run_ids"], studies, strict=True))
+    rows, members = list[Sequence[str]](), list[Sequence[str]]()
+    for run_id, study, area in zip(result["run_ids"], studies, result["hypervolumes"], strict=True):
+        front = [member for member in result["members"] if member["search"] == run_id]
+        lowest = min(member["val_perplexity"] for member in front)
+        dominated = sum(bool(member["dominated_by"]) for member in front)
+        rows.append((study, f"{area:,.3f}", str(len(front)), str(dominated), best.shown(lowest)))
     for member in result["members"]:
         named, more = member["dominated_by"][:2], len(member["dominated_by"]) - 2
         value = Estimate(member["val_perplexity"], member.get("val_perplexity_low"), member.get("val_perplexity_high"))
         by = listed([*named, *([f"{more} more"] if more > 0 else [])])
-        members.append((studies[member["search"]], member["name"], f"{axis.of(member):,}", str(value), by))
+        members.append((study_of[member["search"]], member["name"], f"{axis.of(member):,}", str(value), by))
     within = wrapped(
         f"Hypervolume in perplexity times decades of {axis.name}, within perplexity {perplexity:.2f} and {cost:,} "
         f"{axis.name}, a tenth of the range beyond the worst member. Members are compared by their means over seeds."
     )
-    table = text_table(("study", "member", axis.short, "validation", "dominated by"), members, left=(0, 1, 4))
-    return f"{text_table(['', *heads], rows)}\n\n{table}\n\n{within}"
+    parts = [text_table(("study", "hypervolume", "members", "dominated by others", best.label), rows)]
+    parts += [_in_blocks(heads, options)] if options else []
+    parts.append(text_table(("study", "member", axis.short, "validation", "dominated by"), members, left=(0, 1, 4)))
+    return "\n\n".join([*parts, within])
 
 
 def best_text(result: Mapping[str, Any], is_limited: bool) -> str:

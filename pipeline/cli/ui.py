@@ -9,7 +9,9 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable
+from getpass import getuser
 from itertools import chain
+from urllib.parse import urlsplit
 
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
@@ -32,6 +34,8 @@ def serve_ui(port: int, what: str, opens: bool, write_line: Callable[[str], None
 
     def show(link: str) -> None:
         write_line(link)
+        if tunnel := ssh_tunnel(link):
+            write_line(f"On your own machine, for this link: {tunnel}")
         if opens:
             webbrowser.open(link)
 
@@ -69,6 +73,14 @@ def has_browser() -> bool:
         return True
     graphical = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     return graphical and "SSH_CONNECTION" not in os.environ
+
+
+def ssh_tunnel(link: str) -> str:
+    """The command by which a link to 127.0.0.1 here works on the machine that is connected by ssh; "" without one."""
+    place, connection = urlsplit(link), os.environ.get("SSH_CONNECTION", "").split()
+    if place.hostname != links.HOST or len(connection) != 4:
+        return ""
+    return f"ssh -L {place.port}:{links.HOST}:{place.port} {getuser()}@{connection[2]}"
 
 
 def link_to(what: str) -> str:

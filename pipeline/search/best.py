@@ -1,7 +1,6 @@
 """Find the best recorded models on a text, by their means over seeds; nothing is trained and no text is read."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, log2
@@ -155,12 +154,10 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
     runs = _comparable(recorded.finished_trainings())
     if not runs:
         raise InputError("there is no finished training; run `tmlm search` or `tmlm train` first")
-    path = text if "\0" in text else os.path.realpath(os.path.expanduser(text))
-    meant = {text, public(text), path}
     if text == "auto":
         matching = sorted(runs, key=lambda run: run.role not in recorded.OWN_ROLES)  # both latest first
     else:
-        matching = [run for run in runs if meant & _names(run)]
+        matching = list(filter(recorded.on_text(text), runs))
     if not matching:
         known = ", ".join(sorted({run.corpus for run in runs}))
         raise InputError(f"{public(text)} has no finished training; texts that have one: {known}")
@@ -182,12 +179,6 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
 def _comparable(runs: Sequence[RecordedTraining]) -> list[RecordedTraining]:
     """The runs that were validated on the text's own split, and whose options can be read."""
     return [run for run in runs if run.configuration and not run.on_reports_text]
-
-
-def _names(run: RecordedTraining) -> set[str]:
-    """What a text may be called: its recorded name, with or without its alphabet, and where it was read from."""
-    name = run.corpus
-    return {name, name.removesuffix(f"-{run.params.get('alphabet', 'letters')}"), run.tags.get("corpus.source", name)}
 
 
 def _uniform_perplexity(run: RecordedTraining) -> float:

@@ -16,7 +16,7 @@ from models.mixture import Mixture
 from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
-from pipeline.text.corpus import Corpus, encoded, label_of
+from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
 from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import recorded, references
@@ -27,6 +27,7 @@ from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
+from pipeline.training.samples import prompts_for
 from pipeline.training.summary import evaluation_text
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,12 @@ class TrainedModel:
     def tags(self) -> dict[str, str]:
         tags = {"corpus": self.corpus_label, "corpus.sha256": self.facts["corpus"]["corpus_sha256"]}
         return {**tags, "trained_run": self.run_id} if self.run_id else tags
+
+    @property
+    def prompt(self) -> str:
+        """What it continues if nothing else is given: the first prompt of its recorded samples, or of its alphabet."""
+        samples = recorded.read_samples(self.run_id) if self.run_id else []
+        return samples[0]["prompt"] if samples else prompts_for(self.vocabulary)[0]
 
     def corpus(self) -> Corpus:
         """Load the text that it was trained on, from the same source. Raises InputError if the text has changed.
@@ -144,7 +151,9 @@ def evaluate(
             record_datasets(run, corpus, trained.preset, split)
         else:
             ids = encoded(file, trained.vocabulary)
-            result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
+            result["unknown_characters"] = unknown = int((ids == trained.vocabulary.unknown_id).sum())
+            own = trained.facts["corpus"]["corpus_sha256"]
+            result["is_training_text"] = not unknown and text_sha256(ids, trained.vocabulary) == own
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
         result |= _score(trained, corpus, ids) if scored is None else _score_of(scored, len(ids) - 1)

@@ -60,7 +60,7 @@ def pipeline(
         times.append(time.perf_counter())
         evaluated = evaluate(trained.run_id, "test", reuse=reuse, scored=trained.result)
         times.append(time.perf_counter())
-        prompts, decoding = prompts_for(corpus.vocabulary), Decoding(temperature=TEMPERATURE)
+        prompts, decoding = prompts_for(corpus.vocabulary, corpus.own_prompt), Decoding(temperature=TEMPERATURE)
         sampled = sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse)
         times.append(time.perf_counter())
         record_page(trained.run_id)

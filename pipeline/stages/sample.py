@@ -8,7 +8,7 @@ from models.decoding import Decoding
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
-from pipeline.training.samples import SampleText, continuation_in_pieces, continuations, prompts_for
+from pipeline.training.samples import SampleText, continuation_in_pieces, continuations
 from pipeline.training.summary import samples_table
 
 
@@ -32,16 +32,16 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
 
 
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:
-    """Generate a text from each prompt (None: from a default that the model can encode). Nothing is recorded."""
+    """Generate a text from each prompt (None: from ``TrainedModel.prompt``). Nothing is recorded."""
     trained = TrainedModel.find(model)
-    chosen = prompts or prompts_for(trained.vocabulary)[:1]
+    chosen = prompts or [trained.prompt]
     return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
 
 
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """Yield the prompt (None: a default that the model can encode), then each character as it is generated.
+    """Yield the prompt (None: ``TrainedModel.prompt``), then each character as it is generated.
 
     Raises ConfigError, before the first piece, for a prompt or a length that is not allowed.
     """
-    chosen = prompts_for(trained.vocabulary)[0] if prompt is None else prompt
+    chosen = trained.prompt if prompt is None else prompt
     return continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)

@@ -27,7 +27,6 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.text.corpus import Corpus
 from pipeline.text.downloads import public
-from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import recorded, references, runs, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
@@ -63,12 +62,17 @@ OUTCOME = (  # artifacts to copy before a finished training is resumed with more
 )
 
 
-def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
-    """The name of a run: lstm-1x128-s0, followed by what is not the default, such as last-10000, scratch or a text."""
+def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, study: str = "") -> str:
+    """The name of a run: lstm-1x128-s0, followed by what is not the default: epochs-2, last-10000, scratch, a text.
+
+    The epochs are left out in a study, whose trainings have the same.
+    """
     usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
     unusual = [name for name, default in usual.items() if name != default]
+    by_preset = resolve({**asdict(model), "preset": train.preset}, corpus.train_chars)[1]
+    epochs = [f"epochs-{train.epochs}"] if not study and train.epochs != by_preset.epochs else []
     last = [f"last-{train.train_chars}"] if train.train_chars else []
-    return "-".join([model.shape, f"s{train.seed}", *last, *unusual])
+    return "-".join([model.shape, f"s{train.seed}", *epochs, *last, *unusual])
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def train(
     if reuse and (step := finished_step("train", key) or _resume_stopped(key, context)):
         return step
 
-    name = resumed.run.name if resumed else run_name(corpus, model, config)
+    name = resumed.run.name if resumed else run_name(corpus, model, config, context.study)
     with runs.tracked_run("train", name, tags, resumed.run if resumed else None, context.parent) as run:
         experiment = resumed.experiment if resumed else Experiment(corpus, model, config, run.checkpoint_dir)
         corpus = experiment.corpus
@@ -132,7 +136,7 @@ def train(
         _record_start(run, experiment, corpus_config, context)
 
         options = {**corpus_options(corpus_config), **asdict(model), **asdict(config)}
-        recorder = Recorder(run, corpus.vocabulary, config, options)
+        recorder = Recorder(run, corpus, config, options)
         with context.progress(run.name) as progress:
             try:
                 result = experiment.run(recorder, progress)
@@ -222,10 +226,8 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
 class Recorder(Callback):
     """Records an experiment in its run while it trains."""
 
-    def __init__(
-        self, run: TrackedRun, vocabulary: Vocabulary, config: TrainConfig, options: Mapping[str, Any]
-    ) -> None:
-        self.run, self.vocabulary, self.config, self.options = run, vocabulary, config, options
+    def __init__(self, run: TrackedRun, corpus: Corpus, config: TrainConfig, options: Mapping[str, Any]) -> None:
+        self.run, self.corpus, self.config, self.options = run, corpus, config, options
 
     def on_start(self, training: Training) -> None:
         resolved = {
@@ -255,7 +257,7 @@ class Recorder(Callback):
     def _sample_if_due(self, training: Training, point: EpochPoint) -> None:
         every = self.config.sample_every
         if every and point.epoch % every == 0 and not training.done:
-            texts = sample_texts(training.eval_model, self.vocabulary, self.config.seed)
+            texts = sample_texts(training.eval_model, self.corpus.vocabulary, self.config.seed, self.corpus.own_prompt)
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
@@ -308,7 +310,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.json(recorded.SAMPLES_FILE, {"samples": [asdict(sample) for sample in result.samples]})
     run.json(recorded.COSTS_FILE, result.block_costs)
 
-    example, best = prompts_for(corpus.vocabulary)[0], run.checkpoint_dir / BEST_CHECKPOINT
+    example, best = prompts_for(corpus.vocabulary, corpus.own_prompt)[0], run.checkpoint_dir / BEST_CHECKPOINT
     model_id = run.model(model.shape, best, example, result.best.epoch, {"corpus": corpus.label})
     metrics = final_metrics(result.figures) | size_metrics(result.complexity)
     datasets = datasets_of(corpus, config.preset)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.support.drawing import CELL_STYLES, LabelPlaces, cell_style, log_ticks, si
+from pipeline.support.drawing import CELL_STYLES, LabelPlaces, cell_style, drawable, log_ticks, si
 
 if TYPE_CHECKING:  # it imports SciPy, which a training's pictures do not need
     from pipeline.support.statistics import Estimate
@@ -117,6 +117,32 @@ def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float
         figure.legend(
             entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=size
         )
+
+
+def draw_perplexities(file: str, runs: Mapping[str, Sequence[Mapping[int, float]]], title: str, cost: str) -> None:
+    """Draw the validation perplexities of several runs, whose lines have one colour, as the suffix of ``file`` says.
+
+    They are curves by epoch, or fronts by the ``cost`` of this name, which are steps on a logarithmic scale.
+    """
+    figure = new_figure(8, 6)
+    axes = add_axes(figure, title)
+    for number, (label, lines) in enumerate(runs.items()):
+        style = f"C{number % 10}o{'-' if number < 10 else '--'}"
+        shape: Any = {"drawstyle": "steps-post" if cost else "default", "linewidth": 1.2, "markersize": 3}
+        for line in lines:
+            x, y = zip(*sorted(line.items()), strict=True) if line else ((), ())
+            axes.plot(x, drawable(y), style, label=label.replace("$", r"\$"), **shape)
+    points = [point for lines in runs.values() for line in lines for point in line.items()]
+    log_y(axes, drawable([y for _, y in points]) or [1.0])
+    if cost:
+        log_x(axes, [x for x, _ in points])
+    else:
+        whole_numbers(axes)
+    axes.set(xlabel=cost or "epoch", ylabel="validation perplexity per character")
+    legend_below(figure, [axes], 2, "small")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # as in ``png``
+        figure.savefig(file)
 
 
 def write_message(axes: Axes, words: str) -> None:

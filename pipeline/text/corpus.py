@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -55,6 +56,7 @@ PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in 
 COMPUTED_FORMAT = 2  # of what is cached beside them; raise it when that has another form
 BASELINE_CHARS, BASELINE_BLOCK = 1_000_000, 50_000  # of a long text: the baselines' sample, and its blocks
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
+PROMPT_PIECE, PROMPT_WORD = 200, 12  # characters of a text in which its first words are, and of a word at most
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
@@ -104,6 +106,13 @@ class Corpus:
     def label(self) -> str:
         """The text's name in records, as ``label_of`` says."""
         return label_of(self.name, self.vocabulary.alphabet)
+
+    @property
+    def own_prompt(self) -> str:
+        """The first two words of the text; "" for The Time Machine, whose prompts are the report's."""
+        beginning = self.vocabulary.decode(self.ids[:PROMPT_PIECE]).strip()
+        words = re.match(rf"\S{{1,{PROMPT_WORD}}}( \S{{1,{PROMPT_WORD}}})?", beginning)
+        return words[0] if words and self.name != "time-machine" else ""
 
     @property
     def train_chars(self) -> int:
@@ -311,7 +320,7 @@ PINNED: dict[CorpusConfig, Corpus] = {}  # the texts that a cluster's node has f
 def cache_corpus(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
     """Put a text that another machine has prepared into the cache. ValueError if the ids are not those of its facts."""
     vocabulary = _vocabulary(facts)
-    if _text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:
+    if text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
     folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['corpus_sha256'][:16]}"
     with _writing_cache(), file_lock(folder / "lock"):
@@ -424,7 +433,7 @@ def _is_intact(folder: Path, facts: dict[str, Any], wanted: dict[str, str]) -> b
         if not wanted.items() <= facts.items() or vocabulary.symbols != symbols:
             return False
         ids = np.memmap(folder / IDS_FILE, vocabulary.dtype, mode="r")
-        return bool(_text_sha256(ids, vocabulary) == facts["corpus_sha256"])
+        return bool(text_sha256(ids, vocabulary) == facts["corpus_sha256"])
     except (LookupError, OSError, TypeError, ValueError):  # damaged facts may raise any of these
         return False
 
@@ -433,7 +442,7 @@ def _vocabulary(facts: dict[str, Any]) -> Vocabulary:
     return Vocabulary(facts["alphabet"], tuple(facts["symbols"]))
 
 
-def _text_sha256(ids: NDArray[np.integer], vocabulary: Vocabulary) -> str:
+def text_sha256(ids: NDArray[np.integer], vocabulary: Vocabulary) -> str:
     """The digest of the text of these ids. Raises IndexError or UnicodeDecodeError for ids that are no character's."""
     points = np.array([SURROGATE if symbol == UNKNOWN else ord(symbol) for symbol in vocabulary.symbols], "<u4")
     digest = hashlib.sha256()

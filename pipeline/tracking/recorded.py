@@ -1,6 +1,7 @@
 """Read what is recorded: runs, trainings, their curves, results and other artifacts."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
+from pipeline.text.downloads import public
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.training.metrics import POOLED_CURVES
@@ -51,8 +53,10 @@ NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
 ROW = (  # of ``RecordedTraining.row``
-    *("run_id", "name", "corpus", "corpus_sha256", "cell", "num_layers", "hidden_size", "seed", "preset"),
-    *("val_perplexity", "test_perplexity", "macs_per_char", "parameters", "train_seconds"),
+    *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
+    *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),
+    *("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity"),
+    *("macs_per_char", "parameters", "train_seconds"),
     *("state", "study", "config_id", "started_ms", "ended_ms"),
 )
 
@@ -228,17 +232,19 @@ class RecordedTraining(RecordedRun):
     def row(self) -> dict[str, Any]:
         """The training as plain values; None or "" for what it has not recorded (yet)."""
 
-        def count(values: Mapping[str, Any], name: str) -> int | None:
+        def number(values: Mapping[str, Any], name: str, kind: Callable[[float], float] = int) -> float | None:
             with suppress(KeyError, ValueError, OverflowError):  # mlflow run records what was given, whatever it is
-                return int(float(values[name]))
+                return kind(float(values[name]))
             return None
 
+        perplexities = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
         values = (
-            *(self.id, self.name, self.corpus, self.corpus_sha256, self.params.get("cell", "")),
-            *(count(self.params, name) for name in ("num_layers", "hidden_size", "seed")),
-            self.params.get("preset", ""),
-            *(self.metrics.get(f"result/{name}") for name in ("val_perplexity", "test_perplexity")),
-            *(count(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
+            *(self.id, self.name, self.corpus, self.corpus_sha256),
+            *(self.params.get(name, "") for name in ("cell", "on_top_of", "preset")),
+            number(self.params, "learning_rate", float),
+            *(number(self.params, name) for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size")),
+            *(self.metrics.get(f"result/{name}") for name in perplexities),
+            *(number(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
             self.metrics.get("speed/train_seconds"),
             *(self.state, self.study, self.config_id, self.started_ms, self.ended_ms),
         )
@@ -377,18 +383,29 @@ def trainings(
             yield run
 
 
+def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
+    """Whether a training is on a text: its recorded name, with or without alphabet, its path, address or sha256."""
+    path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
+    meant = {corpus, public(corpus), path}
+
+    def is_on(run: RecordedTraining) -> bool:
+        bare = run.corpus.removesuffix(f"-{run.params.get('alphabet', 'letters')}")
+        return not meant.isdisjoint((run.corpus, bare, run.tag("corpus.source"), run.corpus_sha256))
+
+    return is_on
+
+
 def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:
     """The trainings: the running ones, then the others by the time at which they ended, latest first.
 
     ``search`` selects those that have each of its words in their name, id, text or study, ignoring case; ``corpus``
-    those on the text of this name or sha256.
+    those ``on_text``.
     """
-    words = search.lower().split()
+    words, is_on_text = search.lower().split(), on_text(corpus) if corpus else lambda run: True
 
     def is_wanted(run: RecordedTraining) -> bool:
         texts = [text.lower() for text in (run.name, run.id, run.corpus, run.study)]
-        is_on_text = corpus in ("", run.corpus, run.corpus_sha256)
-        return is_on_text and all(any(word in text for text in texts) for word in words)
+        return is_on_text(run) and all(any(word in text for text in texts) for word in words)
 
     running = trainings("attributes.status = 'RUNNING'", order="start_time DESC")
     return filter(is_wanted, chain(running, trainings("attributes.status != 'RUNNING'")))

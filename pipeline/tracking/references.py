@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,7 @@ FORMS = (  # for messages
     "@STUDY-PICK"
 )
 NAMED = 5  # of the bearers of a name that a refusal lists
+NAMES_TRIED = 200  # that a misspelt reference is compared with
 STUDYS_PICK = "knee"  # that the name of a study stands for where a model is wanted
 ORIGINS = ("trained_run", "resumed_run")  # tags of a pipeline, sample or resumption that name the run it is about
 BY_A_PERSON = has_tag("role", None)  # a training that no sweep started
@@ -89,10 +91,8 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
         run = _find(model, "MODEL ")
         training = training_behind(run)
     except NoSuchRunError:
-        raise InputError(
-            f"MODEL {model} is neither a run of {shown(store.uri)} nor a file; give {FORMS}, the path of a checkpoint, "
-            "or a models:/ address"
-        ) from None
+        neither = f"MODEL {model} is neither a run of {shown(store.uri)} nor a file{_near(model)}"
+        raise InputError(f"{neither}; give {FORMS}, the path of a checkpoint, or a models:/ address") from None
     kept = client().list_artifacts(training.id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
         raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
@@ -135,6 +135,13 @@ def names(beginning: str) -> Iterator[tuple[str, str]]:
                 yield run.name, describe_run(run)
 
 
+def _near(reference: str) -> str:
+    """A question whether ``latest``, or a pick, study or run that is called much like this, is meant; "" for none."""
+    known = [name for beginning in {"", reference[:1]} for name, _ in islice(names(beginning), NAMES_TRIED)]
+    near = get_close_matches(reference, ["latest", *known], 1, 0.75)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def _tell(run: RecordedRun, reference: str, named: RecordedRun | None = None) -> None:
     """Log which run a reference, which has ``named`` another, stands for."""
     if run.id != reference:
@@ -159,7 +166,7 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
         conditions += [begins("attributes.run_id", reference)] * bool(re.fullmatch("[0-9a-f]{4,31}", reference))
         bearers = {run.id: run for each in conditions for run in islice(search_runs(each), NAMED + 1)}
     if not bearers:
-        raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}; give {FORMS}")
+        raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}{_near(reference)}; give {FORMS}")
     if len(bearers) > 1:
         words, more = [describe_run(run) for run in bearers.values()][:NAMED], "; and others" * (len(bearers) > NAMED)
         raise InputError(f"{what}{reference} names several runs: {'; '.join(words)}{more}. Give one of them by its id")

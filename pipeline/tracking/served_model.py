@@ -5,6 +5,8 @@ The weights are one of our checkpoints (safetensors, verified by its digest); no
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
+from inspect import currentframe
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,16 @@ def _refusals() -> Iterator[None]:
         raise mlflow.MlflowException(str(error), error_code=BAD_REQUEST) from error
 
 
+def _requested_params() -> Mapping[str, Any]:
+    """The params of a request before MLflow drops unknown ones: those of ``PyFuncModel.predict``, which calls ours."""
+    frame = currentframe()
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), mlflow.pyfunc.PyFuncModel) and frame.f_code.co_name == "predict":
+            return frame.f_locals["params"] or {}
+        frame = frame.f_back
+    return {}
+
+
 class TextGenerator(PythonModel):
     """Continues each prompt of a request; ``params`` are those of the signature.
 
@@ -48,8 +60,10 @@ class TextGenerator(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[str]:
         """One column of prompts -> the prompts, continued. Raises MlflowException (400) for invalid input."""
-        prompts = model_input.iloc[:, 0].tolist()
+        prompts, known = model_input.iloc[:, 0].tolist(), ["length", *(field.name for field in fields(Decoding))]
         with _refusals():
+            if unknown := _requested_params().keys() - known:
+                raise ValueError(f"{', '.join(sorted(unknown))} is no parameter; there are {', '.join(known)}")
             length, decoding = self._checked(prompts, params or {})
             return continuations(self.language_model, self.vocabulary, prompts, length, decoding)
 

@@ -276,7 +276,7 @@ class Experiment(Callback):
         mixture, test = best_mixture(nats["val"]), TextScore.of(costs["test"])
         mixed = {split: TextScore(float(mixture.of(nats[split])), len(costs[split])).perplexity for split in ids}
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
-        samples = sample_texts(model, corpus.vocabulary, self.train_config.seed)
+        samples = sample_texts(model, corpus.vocabulary, self.train_config.seed, corpus.own_prompt)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
         difference, low, high = _percent_above(costs["test"], by_ngrams["test"], is_on_top=tables is not None)
         bits, shipped_bytes = shipped(model, ids["val"], float(costs["val"].mean()))

@@ -41,23 +41,23 @@ def continuation_in_pieces(
     return chain([vocabulary.decode(ids)], (vocabulary.symbols[next_id] for (next_id,) in generated))
 
 
-def prompts_for(vocabulary: Vocabulary) -> list[str]:
-    """The report's prefixes that the vocabulary can encode; if there are none, one of its characters."""
+def prompts_for(vocabulary: Vocabulary, own: str = "") -> list[str]:
+    """``own``, if a text has its own, and the report's prefixes that the vocabulary can encode; or else a character."""
     known = [prompt for prompt in REPORT_PROMPTS if set(prompt) <= set(vocabulary.symbols)]
     ordinary = [symbol for symbol in vocabulary.symbols if len(symbol) == 1]
-    return known or [ordinary[len(ordinary) // 2]]
+    return [*filter(None, [own]), *known] or [ordinary[len(ordinary) // 2]]
 
 
-def greedy_texts(model: LanguageModel, vocabulary: Vocabulary) -> dict[str, str]:
-    """Greedy continuations as in the report: prefix -> text with CONTINUED_CHARS more characters."""
-    prompts = prompts_for(vocabulary)
+def greedy_texts(model: LanguageModel, vocabulary: Vocabulary, own: str = "") -> dict[str, str]:
+    """Greedy continuations as in the report: prompt -> text with CONTINUED_CHARS more characters."""
+    prompts = prompts_for(vocabulary, own)
     texts = continuations(model, vocabulary, prompts, CONTINUED_CHARS, Decoding(method="greedy"))
     return dict(zip(prompts, texts, strict=True))
 
 
-def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int) -> list[SampleText]:
-    """The greedy continuations, and one longer text sampled at temperature 0.7 after the first prefix."""
-    greedy = [SampleText(prompt, "greedy", text) for prompt, text in greedy_texts(model, vocabulary).items()]
+def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int, own: str = "") -> list[SampleText]:
+    """The greedy continuations, and one longer text sampled at temperature 0.7 after the first prompt."""
+    greedy = [SampleText(prompt, "greedy", text) for prompt, text in greedy_texts(model, vocabulary, own).items()]
     first, decoding = greedy[0].prompt, Decoding(method="sample", temperature=0.7, seed=seed)
     (drawn,) = continuations(model, vocabulary, [first], SAMPLED_CHARS, decoding)
     return [*greedy, SampleText(first, "sample, temperature 0.7", drawn)]

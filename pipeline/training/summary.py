@@ -193,6 +193,10 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
         sentence += f"; both together {result['mixture_perplexity']:.3f} ({result['mixture_bits_per_char']:.3f})"
     if result.get("unknown_characters"):
         sentence += f"; {result['unknown_characters']:,} characters are not in the model's vocabulary"
+    if result.get("is_training_text"):
+        sentence += (
+            ". It is the text of the training, so both know most of it: --split test is the part that they do not"
+        )
     if adapts:
         sentence += (
             f"\n\n{label}, adaptive: perplexity {result['adaptive_perplexity']:.3f}, "

@@ -1,5 +1,9 @@
 """Call a command in this process."""
 
+import re
+import shlex
+from pathlib import Path
+
 from click.testing import CliRunner
 
 from pipeline.cli.main import cli
@@ -10,3 +14,9 @@ def run(*args: str) -> tuple[int, str, str]:
     result = CliRunner().invoke(cli, list(args))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
+
+
+def examples(command: str) -> list[list[str]]:
+    """The words of each example of a command in docs/usage.md, without ``tmlm``."""
+    usage = (Path(__file__).resolve().parents[2] / "docs" / "usage.md").read_text()
+    return [shlex.split(words) for words in re.findall(rf"^\$ tmlm ({command} .+)", usage, re.MULTILINE)]

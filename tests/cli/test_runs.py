@@ -29,7 +29,7 @@ def test_runs_lists_a_training_with_its_perplexities_and_cost(trained, monkeypat
     result = trained.result
     assert code == 0
     assert heads == ["run", "name", "text", "val", "test", "MACs", "seconds", "state", "age"]
-    assert row[:3] == [trained.run_id[:8], "lstm-1x8-s0-topics", "topics"]
+    assert row[:3] == [trained.run_id[:8], "lstm-1x8-s0-epochs-2-topics", "topics"]
     assert row[3:5] == [f"{result[f'{split}_perplexity']:.3f}" for split in ("val", "test")]
     assert row[5] == f"{result['macs_per_char']:,}"
     assert row[7] == "ok"
@@ -51,7 +51,7 @@ def test_a_store_of_version_0_1_is_not_called_empty(store):
 
 def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):
     (training,) = listed_trainings()
-    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search: [training] * 3)
+    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search, corpus: [training] * 3)
     assert run("runs", "--limit", "2")[1].splitlines()[3:] == ["(the last 2; more with --limit)"]
 
 
@@ -71,6 +71,34 @@ def test_a_search_is_one_row_with_the_figures_of_its_best_until_all_are_wanted(s
         "gru-4.0",
         "gru-5.0",
     ]
+
+
+def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
+    for name, perplexity, macs, text in (
+        ("b", 4.0, 20.0, "novel"),
+        ("a", 3.0, 30.0, "novel-raw"),
+        ("c", 5.0, 10.0, "x"),
+    ):
+        with tracked_run("train", name, {"corpus": text, "corpus.source": f"/books/{text}.txt"}) as training:
+            training.params({"alphabet": "raw" if text == "novel-raw" else "letters"})
+            training.metrics({"result/val_perplexity": perplexity, "size/macs_per_char": macs}, step=0)
+    record("unfinished", error=ValueError("half way"), corpus="novel")
+    for words, names in {
+        ("--sort", "val"): ["a", "b", "c", "unfinished"],
+        ("--sort", "-VAL"): ["c", "b", "a", "unfinished"],
+        ("--sort=-macs", "--limit", "1"): ["a"],
+        ("--sort", "age"): ["unfinished", "c", "a", "b"],
+        ("--corpus", "novel"): ["unfinished", "a", "b"],
+        ("--corpus", "/books/novel.txt"): ["b"],
+        ("--corpus", "poems"): [],
+    }.items():
+        assert [row["name"] for row in json.loads(run("runs", *words, "--json")[1])["runs"]] == names
+
+
+def test_sorting_by_what_is_no_column_is_refused_with_the_columns(no_store):
+    code, _, said = run("runs", "--sort", "epochs")
+    assert code == 2
+    assert "give one of run, name, text, val" in said
 
 
 def test_the_table_fits_into_the_terminal(trained, monkeypatch):

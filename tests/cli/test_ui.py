@@ -132,7 +132,7 @@ def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path,
     (line,) = re.findall(r"tmlm (sample .*)", printed)
     words = shlex.split(line)
     assert said(*words, "--length", "5").startswith(words[-1])
-    assert len(said("sample", words[1], "--length", "5").strip()) == 6, "without --prompt, one that the model can read"
+    assert said("sample", words[1], "--length", "5").startswith("天地玄黄宇宙洪荒日月盈昃"), "its own words"
     assert f"tmlm sample {words[1][:8]}\n" in said("best", "--max-macs", "1000000")
 
 
@@ -214,6 +214,15 @@ def test_a_browser_is_opened_where_the_person_sees_it(monkeypatch, environment, 
 
 
 @pytest.mark.slow
+def test_over_ssh_the_tunnel_to_a_link_on_this_machine_is_told(monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5 10.0.0.2 22")
+    assert ui.ssh_tunnel("http://127.0.0.1:5001/#/experiments/0") == "ssh -L 5001:127.0.0.1:5001 ada@10.0.0.2"
+    assert ui.ssh_tunnel("https://mlflow.example/#/experiments/0") == ""
+    monkeypatch.delenv("SSH_CONNECTION")
+    assert ui.ssh_tunnel("http://127.0.0.1:5001/") == ""
+
+
 def test_ctrl_c_stops_the_ui_and_its_server_without_a_traceback(tmp_path):
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}

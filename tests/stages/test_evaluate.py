@@ -30,12 +30,22 @@ def test_evaluating_a_split_gives_what_training_reported(trained):
         assert result["bits_per_char"] == pytest.approx(math.log2(result["perplexity"]))
 
 
+def test_evaluating_the_text_of_the_training_is_said(trained, small_text, tmp_path):
+    (tmp_path / "copy.txt").write_text(small_text.read_text().replace("\n", "\r\n"))
+    (tmp_path / "other.txt").write_text(small_text.read_text()[:2000])
+    for name, is_own in (("copy.txt", True), ("other.txt", False)):
+        step = evaluate(trained.run_id, text=str(tmp_path / name))
+        assert step.result["is_training_text"] is is_own
+        said = MlflowClient().get_run(step.run_id).data.tags["mlflow.note.content"]
+        assert ("It is the text of the training" in said) == is_own
+
+
 def test_a_training_on_a_part_of_the_text_is_compared_with_the_ngrams_of_that_part(
     trained, small_text, no_served_model
 ):
     config = CorpusConfig(str(small_text))
     part = train(load_corpus(config), config, *resolve({**TINY, "train_chars": 5000, "epochs": 1})).result
-    assert MlflowClient().get_run(part["run_id"]).info.run_name == "lstm-1x8-s0-last-5000-topics"
+    assert MlflowClient().get_run(part["run_id"]).info.run_name == "lstm-1x8-s0-epochs-1-last-5000-topics"
     assert part["ngram_test_perplexity"] > trained.result["ngram_test_perplexity"]
     evaluated = evaluate(part["run_id"]).result
     assert evaluated["ngram_perplexity"] == pytest.approx(part["ngram_test_perplexity"], rel=1e-6)

@@ -16,7 +16,7 @@ def test_a_page_is_recorded_once_and_linked_before_the_note(trained):
     assert rest == before
     assert f"/runs/{trained.run_id}/artifacts/page.html?" in link
     page = recorded.artifact_path(trained.run_id, "page.html")
-    assert "lstm-1x8-s0-topics" in page.read_text()
+    assert "lstm-1x8-s0-epochs-2-topics" in page.read_text()
     page.unlink()
     record_page(trained.run_id)  # which is linked
     assert not page.exists()

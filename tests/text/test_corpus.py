@@ -209,3 +209,16 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
     file.write_text(re.sub(r"\.\d", ".5", file.read_text()))
     with pytest.raises(pytest.fail.Exception, match="fitted a second time"):
         again.baselines("stream")
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "begins", "prompt"),
+    [("letters", "\n  Call me Ishmael. ", "call me"), ("raw", "Ж!\n\nя ", "Ж!"), ("raw", "天" * 50, "天" * 12)],
+)
+def test_the_own_prompt_of_a_text_is_its_first_words_but_of_the_time_machine(
+    corpus, tmp_path, alphabet, begins, prompt
+):
+    (tmp_path / "novel.txt").write_text(begins + "some more words " * 100, encoding="utf-8")
+    novel = load_corpus(CorpusConfig(str(tmp_path / "novel.txt"), alphabet))
+    assert novel.own_prompt == prompt
+    assert replace(novel, name="time-machine").own_prompt == ""

@@ -36,9 +36,20 @@ def test_four_characters_name_a_run_unless_several_ids_begin_with_them(store, mo
 
 
 def test_what_names_no_run_is_refused_with_what_may_be_given(store):
-    for reference in ("", "abc", "latest~x", "%%%%", "it's", 'it\'s "best"', "a\0b", "no/such/file"):
+    for reference in ("", "abc", "%%%%", "it's", 'it\'s "best"', "a\0b", "no/such/file"):
         with pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; give a run id or its first 4 or more"):
             find(reference)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("lates", "latest"), ("latest~x", "latest"), ("serch", "search"), ("gru-1x8s0", "gru-1x8-s0")]
+)
+def test_a_misspelt_name_gets_a_suggestion(store, given, meant):
+    record("search-search", stage="search", study="search")
+    record("gru-1x8-s0")
+    for look_up in (find, checkpoint_of):
+        with pytest.raises(InputError, match=rf"\(did you mean {meant}\?\); give a run id"):
+            look_up(given)
 
 
 def test_latest_counts_back_over_finished_trainings_alone(store):
@@ -108,9 +119,9 @@ def test_what_a_reference_names_is_said_unless_it_is_a_full_id(trained, caplog):
     TrainedModel.find(trained.run_id)
     assert caplog.messages == []
     file = trained.result["checkpoint"]
-    for reference in ("latest", "lstm-1x8-s0-topics", file):
+    for reference in ("latest", "lstm-1x8-s0-epochs-2-topics", file):
         TrainedModel.find(reference)
-    said = f"lstm-1x8-s0-topics on topics, run {trained.run_id[:8]}"
+    said = f"lstm-1x8-s0-epochs-2-topics on topics, run {trained.run_id[:8]}"
     assert caplog.messages == [said, said, f"lstm-1x8-s0 on topics, {file}"]
 
 

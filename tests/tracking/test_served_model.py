@@ -51,6 +51,7 @@ def answer(model: Any, prompts: Any, **params: Any) -> Any:
         (["the"], {"temperature": float("nan")}, "temperature is nan; it must be above 0"),
         (["the"], {"temperature": None}, "temperature is null; leave it out, or give a value"),
         (["the"], {"length": 10**9}, r"1,000,000,000 characters after each prompt \(length\); at most 10,000"),
+        (["the"], {"lenght": 60}, "lenght is no parameter; there are length, method, temperature"),
         (["the"], {"method": "magic"}, "method is 'magic'; it must be one of greedy, sample, beam"),
         (["the"], {"method": "beam", "beam_width": 10_000, "length": 100}, "1,000,000 characters to generate"),
     ],

@@ -22,6 +22,7 @@ def test_prompts_are_the_reports_or_a_character_of_an_alphabet_without_their_let
     assert prompts_for(Vocabulary.of(["it has"], "raw")) == ["it has"]
     (prompt,) = prompts_for(Vocabulary.of(["абв"], "raw"))
     assert prompt in "абв"
+    assert prompts_for(LETTER_VOCABULARY, "call me") == ["call me", *REPORT_PROMPTS]
 
 
 def test_a_continuation_starts_with_its_normalised_prompt(model):

@@ -1,6 +1,7 @@
 """Commands about what was recorded: runs, compare, best, export, push, ui, delete, doctor."""
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -13,11 +14,20 @@ from pipeline.support import signals
 
 @click.command(cls=LabCommand)
 @click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
+@click.option(
+    "--corpus",
+    type=completion.TEXT,
+    default="",
+    help="Only trainings on this text: its recorded name, path or address.",
+)
+@click.option(
+    "--sort", metavar="COLUMN", default="", help="Sort by a column of the list, such as val; -COLUMN: descending."
+)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
 @flag("--all", "Also list each training of a search, an answer or a reproduction.")
 @json_flag
-def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
-    """List the recorded trainings, newest first.
+def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bool) -> None:
+    """List the recorded trainings, newest first, or sorted by a column.
 
     val and test are perplexities, MACs are per character, and seconds are those of the training. The trainings of a
     search, an answer or a reproduction are one row, with the figures of the best and the seconds of all.
@@ -27,34 +37,38 @@ def runs(search: str, limit: int, all: bool, as_json: bool) -> None:
     from pipeline.cli import runs
     from pipeline.tracking import recorded
 
-    found = recorded.listed_trainings(search)
-    rows = list(islice((training.row() for training in found) if all else runs.folded(found), limit + 1))
+    found = recorded.listed_trainings(search, corpus)
+    listed: Iterable[dict[str, Any]] = (training.row() for training in found) if all else runs.folded(found)
+    rows = list(islice(runs.sorted_rows(listed, sort) if sort else listed, limit + 1))
     if rows:
         text = runs.runs_table(rows[:limit])
-    elif search:
-        text = "no training is recorded with these words"
+    elif search or corpus:
+        text = f"no training is recorded{' with these words' * bool(search)}{' on this text' * bool(corpus)}"
     else:
         text = recorded.unread_runs() or "no training is recorded"
     if len(rows) > limit:
-        text += f"\n(the last {limit}; more with --limit)"
+        text += f"\n(the {'first' if sort else 'last'} {limit}; more with --limit)"
     show({"runs": rows[:limit]}, as_json, text)
 
 
 @click.command(cls=LabCommand)
-@click.argument("first", type=completion.TRAINING)
-@click.argument("second", type=completion.TRAINING)
+@click.argument("references", metavar="RUN|STUDY...", nargs=-1, required=True, type=completion.TRAINING)
+@click.option(
+    "--plot", metavar="FILE", default="", type=completion.FILE, help="Draw curves or fronts to this .png, .svg or .pdf."
+)
 @json_flag
-def compare(first: str, second: str, as_json: bool) -> None:
-    """Show how two trainings or two searches differ.
+def compare(references: tuple[str, ...], plot: str, as_json: bool) -> None:
+    """Show how 2 to 20 trainings or searches differ.
 
-    Shows the options, figures, costs and sample texts of trainings side by side; of two searches their fronts, the
-    hypervolume of both within one reference point, and which members dominate which. FIRST and SECOND are runs (ids or
-    their first characters, latest, latest~1, names), picks (@knee, @STUDY-knee), or the names of two studies.
+    Of trainings, shows the best perplexities and how far the others are above them, by seeds where a run has several,
+    and the costs and options that differ; of two, sample texts, too. Of searches, shows the hypervolumes of their
+    fronts within one reference point, and which members dominate which. Give runs (ids or their first characters,
+    latest, latest~1, names), picks (@knee, @STUDY-knee), or the names of studies.
     """
     from pipeline.cli.runs import comparison_text
     from pipeline.search import comparison
 
-    result = comparison.compare(first, second)
+    result = comparison.compare(*references, plot=plot)
     show(result, as_json, comparison_text(result))
 
 

@@ -205,7 +205,12 @@ def evaluate(model: str, split: str, text: str, adapt: bool, as_json: bool) -> N
 @click.command(cls=LabCommand)
 @click.argument("model", type=completion.MODEL)
 @click.option(
-    "--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="Text to continue; repeatable."
+    "--prompt",
+    "prompts",
+    multiple=True,
+    default=["it has"],
+    show_default="the first words of the model's text",
+    help="Text to continue; repeatable.",
 )
 @length_option
 @options_of(Decoding)

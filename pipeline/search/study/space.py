@@ -147,7 +147,10 @@ def _values(name: str, text: Any, source: str) -> Distribution:
     try:
         if dots and kind is not str:
             ends = kind(low), kind(high)
-            if not ends[0] <= ends[1]:  # reversed, or nan
+            if ends[0] > ends[1]:
+                reverse = f"{high.strip()}..{low.strip()}"
+                raise InputError(f"{option_name(name)} is {words!r}{source}, a reversed range; write {reverse}")
+            if not ends[0] <= ends[1]:  # nan
                 raise ValueError(words)
             if ends[0] < ends[1]:
                 return IntDistribution(*ends, log=is_log) if kind is int else FloatDistribution(*ends, log=is_log)
