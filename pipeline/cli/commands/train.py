@@ -175,8 +175,8 @@ def sample_command(run_id: str) -> str:
     from pipeline.tracking import program, recorded
 
     samples = recorded.read_samples(run_id)
-    prompt = samples[0]["prompt"] if samples else "it has"
-    return f"{program.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
+    prompt = f" --prompt {shlex.quote(samples[0]['prompt'])}" if samples else ""
+    return f"{program.command()} sample {run_id}{prompt}"
 
 
 @click.command(cls=LabCommand)
