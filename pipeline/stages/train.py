@@ -62,7 +62,7 @@ OUTCOME = (  # artifacts to copy before a finished training is resumed with more
 )
 
 
-def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, study: str = "") -> str:
+def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study: bool = False) -> str:
     """The name of a run: lstm-1x128-s0, followed by what is not the default: epochs-2, last-10000, scratch, a text.
 
     The epochs are left out in a study, whose trainings have the same.
@@ -70,7 +70,7 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, study: str 
     usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
     unusual = [name for name, default in usual.items() if name != default]
     by_preset = resolve({**asdict(model), "preset": train.preset}, corpus.train_chars)[1]
-    epochs = [f"epochs-{train.epochs}"] if not study and train.epochs != by_preset.epochs else []
+    epochs = [f"epochs-{train.epochs}"] if not is_of_study and train.epochs != by_preset.epochs else []
     last = [f"last-{train.train_chars}"] if train.train_chars else []
     return "-".join([model.shape, f"s{train.seed}", *epochs, *last, *unusual])
 
@@ -87,6 +87,11 @@ class TrainingContext:
     parent: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[str], AbstractContextManager[Callback]] = lambda name: nullcontext(SILENT)
+
+    @property
+    def is_of_study(self) -> bool:
+        """Whether a sweep chose the options: not so for several seeds of what a person chose."""
+        return bool(self.study) and self.tags.get("role", "") not in recorded.OWN_ROLES
 
 
 ALONE = TrainingContext()
@@ -127,7 +132,7 @@ def train(
     if reuse and (step := finished_step("train", key) or _resume_stopped(key, context)):
         return step
 
-    name = resumed.run.name if resumed else run_name(corpus, model, config, context.study)
+    name = resumed.run.name if resumed else run_name(corpus, model, config, context.is_of_study)
     with runs.tracked_run("train", name, tags, resumed.run if resumed else None, context.parent) as run:
         experiment = resumed.experiment if resumed else Experiment(corpus, model, config, run.checkpoint_dir)
         corpus = experiment.corpus
@@ -264,8 +269,7 @@ class Recorder(Callback):
 def _protocol(
     corpus: Corpus, model: ModelConfig, config: TrainConfig, context: TrainingContext, stopped: str = ""
 ) -> str:
-    is_of_study = bool(context.study) and context.tags.get("role", "") not in recorded.OWN_ROLES
-    return protocol_of(corpus.train_chars, model, config, is_of_study=is_of_study, stopped=stopped)
+    return protocol_of(corpus.train_chars, model, config, is_of_study=context.is_of_study, stopped=stopped)
 
 
 def _record_start(

@@ -1,6 +1,5 @@
 """Deleting: all of what is named goes, nothing else does, and a deletion that was killed is completed."""
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from pipeline.tracking.registry import aliases, register_picks
 from pipeline.tracking.runs import Dataset, tracked_run
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
-from tests.checkout import ROOT
+from tests.cli.commands import examples
 from tests.cli.commands import run as command
 from tests.labs import record, rows
 
@@ -181,8 +180,8 @@ def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, 
     searched("search-my-book")
     other, there = training("gru"), list[tuple[int, bool]]()
     training("latest")
-    for words in re.findall(r"^\$ tmlm (delete .+)$", (ROOT / "docs/usage.md").read_text(), re.M):
-        assert command(*words.split())[0] == 0
+    for words in examples("delete"):
+        assert command(*words)[0] == 0
         there.append((len(runs()), text.exists()))
     assert there == [(4, True), (1, True), (1, False)]
     assert other in runs()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loop import Training
+from tests.cli.commands import examples, run
 from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import pool_with
+from tests.pools import Inline, pool_with
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,15 @@ def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(do
     assert [task.train.seed for task in given] == [3]
     assert again.result["val_perplexity"] == done.result["val_perplexity"]
     assert recorded.read_json(done.run_id, recorded.RESULT_FILE)["seeds"] == 4
+
+
+def test_the_documented_commands_work(done, small_text, monkeypatch):
+    """Seed 1 diverges here, so the first one ends with exit code 1 after it has shown the others."""
+    monkeypatch.setattr("pipeline.stages.seeds.train_seeds", partial(train_seeds, make_pool=Inline))
+    (words,) = (each for each in examples("train") if "--seeds" in each)
+    code, out, err = run(*words, "--corpus", str(small_text), "--epochs", "1", "--hidden-size", "8")
+    assert (code, "3 seeds; diverged: 1" in out, "diverged: seed 1" in err) == (1, True, True)
+    assert [run(*each)[0] for each in examples("best")] == [0]
 
 
 def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab, small_text, monkeypatch):
