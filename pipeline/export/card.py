@@ -53,6 +53,8 @@ def card(training: RecordedTraining, model: LanguageModel, vocabulary: Vocabular
         title=f"{config.shape} on {plain(training.corpus)}",
         sentence=plain(sentence),
         facts=model_facts(training.configuration, training.result),
+        commit=training.tag("git.commit") + ", changed since" * (training.tag("git.dirty") == "true"),
+        run=training.id,
         names=tensor_names(model),
         is_on_top=config.on_top_of != "nothing",
         prompt=json.dumps(prompts_for(vocabulary)[0], ensure_ascii=False),
