@@ -10,7 +10,7 @@ from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted
-from pipeline.training.summary import RIVAL_HEADS, picks_and_rivals
+from pipeline.training.summary import RIVAL_HEADS, at_a_glance, picks_and_rivals
 
 SHORT_HEADS = ("", "", *(axis.head for axis in COSTS.values()), "validation", "test", "with n-grams", "test")
 NO_FRONT = "No trial has finished, so there is no front."
@@ -68,7 +68,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
 
 
 def search_note(found: SearchFindings, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
-    """The picks, a sample text of the best model, the front and the counts of a search as Markdown.
+    """The best model and its sample text, the picks, the front and the counts of a search as Markdown.
 
     ``name_of`` returns the Markdown name of a member for the front's table.
     """
@@ -78,10 +78,12 @@ def search_note(found: SearchFindings, name_of: Callable[[FrontPoint], str], sam
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
     picks = [f"- `@{registered[name]}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
+    best = plain(found.picks["best"].sentence)
+    first = at_a_glance(best, sample, f"@{registered['best']}") if sample else best
     rest = " ".join((*found.remarks, *_facts(found.evaluated)))
-    written = [f"`@{registered['best']}` writes:", text_block(sample)] if sample else []
+    written = [text_block(sample)] if sample else []
     rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.compared)])
-    return "\n\n".join([rivals, "\n".join(picks), *written, table, rest, counts])
+    return "\n\n".join([first, rivals, "\n".join(picks), *written, table, rest, counts])
 
 
 def search_table(name: str, found: SearchFindings, commands: Mapping[str, str], link: str) -> str:

@@ -319,7 +319,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     metrics = final_metrics(result.figures) | size_metrics(result.complexity)
     datasets = datasets_of(corpus, config.preset)
     run.constants(metrics, model_id, {key: datasets[split] for key in metrics if (split := split_of(key))})
-    run.note(training_note(corpus, model, config, result))
+    run.note(training_note(run.id[: recorded.SHORT_ID], corpus, model, config, result))
 
 
 def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step:

@@ -16,6 +16,7 @@ from pipeline.training.result import FIGURES
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
+GLANCE_CHARS = 60  # of a sample text in the first lines of a description
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
 COMPARED = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 RIVAL_HEADS = (
@@ -103,19 +104,29 @@ def sizes(result: Mapping[str, Any]) -> str:
     return f"{result['parameters']:,} parameters{ngrams}, {result['macs_per_char']:,} MACs per character"
 
 
-def verdict(result: Mapping[str, Any]) -> str:
-    """Sentences on how the network compares with the n-grams on test, and on the perplexity of both mixed."""
+def judged_on_test(result: Mapping[str, Any]) -> str:
+    """How the network compares with the n-grams on test, as the end of a sentence."""
     network, bar = result["test_perplexity"], result["ngram_test_perplexity"]
     low, high = (result.get(f"test_difference_{end}") for end in ("low", "high"))
     judged = f"{100 * (network / bar - 1):+.1f} %"
     if low is not None and high is not None:
         side = "ahead" if high < 0 else "behind" if low > 0 else "level"
         judged = f"it is {side} ({judged}, 95 % interval {low:+.1f} to {high:+.1f} %)"
+    return f"{network:.3f} against {bar:.3f} of the {ngram_name(result)}: {judged}."
+
+
+def verdict(result: Mapping[str, Any]) -> str:
+    """Sentences on how the network compares with the n-grams on test, and on the perplexity of both mixed."""
     return (
-        f"On test, the network has {network:.3f} against {bar:.3f} of the {ngram_name(result)}: {judged}. Both "
-        f"together reach {result['mixture_val_perplexity']:.3f} on validation and "
-        f"{result['mixture_test_perplexity']:.3f} on test."
+        f"On test, the network has {judged_on_test(result)} Both together reach "
+        f"{result['mixture_val_perplexity']:.3f} on validation and {result['mixture_test_perplexity']:.3f} on test."
     )
+
+
+def at_a_glance(verdict: str, sample: str, reference: str) -> str:
+    """The first lines of a description, as many as MLflow shows of a folded one: a verdict, a sample and a command."""
+    words = plain(sample[:GLANCE_CHARS])
+    return f"{verdict}\n\n`tmlm sample {reference}` writes “{words}...”"
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
@@ -139,8 +150,8 @@ def samples_table(samples: list[SampleText]) -> str:
     )
 
 
-def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
-    """The description of a training's run: the verdict and a sample text, then figures and the other samples."""
+def training_note(reference: str, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
+    """The description of the run ``reference``: verdict, sample and command, then figures and the other samples."""
     summary = result.figures
     *greedy, sampled = result.samples
     ended = f"; stopped early by `{summary['stopped']}`" if summary["stopped"] else ""
@@ -148,8 +159,9 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     if fitted := fitted_on(len(corpus.baseline_text(config.preset)), end - start):
         held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
         fitted += f" Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
+    first = f"**{model.shape}** on **{plain(corpus.label)}** has on test {judged_on_test(summary)}"
     return (
-        f"**{model.shape}** on **{plain(corpus.label)}**. {verdict(summary)}\n\n"
+        f"{at_a_glance(first, sampled.text, reference)}\n\n"
         f"{text_block(sampled.text)}\n\n"
         f"{comparison_table(summary)} {fitted}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "

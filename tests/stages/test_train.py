@@ -77,9 +77,9 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert bare_tags(run.data.tags).get("corpus.sha256", "") == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
     said, text, *_ = run.data.tags["mlflow.note.content"].split("\n\n")
-    assert said.startswith("**lstm-1x8** on **topics**. On test, the network has ")
+    assert said.startswith("**lstm-1x8** on **topics** has on test ")
     assert ngram_name(step.result) in said
-    assert text.startswith("```\nthe assert"), "the first words of topics.txt"
+    assert text.startswith(f"`tmlm sample {step.run_id[:8]}` writes “the assert"), "the first words of topics.txt"
     assert artifacts(step.run_id) == {
         "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
         "samples",
