@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 
 from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Unit, segments
-from pipeline.support.markdown import markdown_table, plain, text_table
+from pipeline.support.markdown import plain, text_table
 from pipeline.support.statistics import Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted, listed
@@ -198,14 +198,13 @@ def how_measured(findings: Findings) -> str:
     )
 
 
-def answer_note(findings: Findings, sentences: Mapping[str, str]) -> str:
-    """The Markdown description of the answer's run."""
-    said = "\n".join(f"- {plain(sentence)}" for sentence in sentences.values())
-    tables = [markdown_table(heads, rows) for heads, rows in _tables(findings)]
-    return "\n\n".join([said, *tables, how_measured(findings)])
+def answer_note(sentences: Mapping[str, str]) -> str:
+    """The Markdown description of the answer's run; a wide table would push it below the fold of MLflow's page."""
+    line, *others = map(plain, sentences.values())
+    return "\n\n".join([f"**{line}**", "\n".join(f"- {sentence}" for sentence in others)])
 
 
-def answer_table(findings: Findings, sentences: Mapping[str, str], link: str) -> str:
+def answer_table(findings: Findings, sentences: Mapping[str, str], link: str = "") -> str:
     """The text that `tmlm answer` prints at its end."""
     words = [wrapped(line, "  ") for line in sentences.values()]
     tables = [

@@ -18,7 +18,7 @@ from models.ngram import KneserNey, ngrams_of
 from pipeline.answer import figures
 from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Rivals, segments
 from pipeline.answer.plan import Planned, planned
-from pipeline.answer.sentences import answer_note, sentences_of
+from pipeline.answer.sentences import answer_note, answer_table, sentences_of
 from pipeline.answer.systems import (
     adaptive_bits,
     bits_of_systems,
@@ -45,6 +45,7 @@ from pipeline.training.result import FIGURES
 from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
+TABLES_FILE = "answer.txt"  # artifact with all that the command prints
 
 ResultsBySeed = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
 
@@ -166,7 +167,9 @@ class _Answer(Sweep[AnswerRun]):
         self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
         duration = measured_duration(seconds)
-        self.run.note(f"{answer_note(findings, sentences)}\n\n{duration} Pictures: `plots/` among the artifacts.")
+        self.run.text(TABLES_FILE, answer_table(findings, sentences))
+        where = f"Tables: `{TABLES_FILE}`, pictures: `plots/` among the artifacts."
+        self.run.note(f"{answer_note(sentences)}\n\n{where} {duration}")
         return AnswerRun(self.run.id, findings, sentences, result)
 
     def _with_size(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
