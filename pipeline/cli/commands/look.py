@@ -24,13 +24,14 @@ from pipeline.support import signals
     "--sort", metavar="COLUMN", default="", help="Sort by a column of the list, such as val; -COLUMN: descending."
 )
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
-@flag("--all", "Also list each training of a search, an answer or a reproduction.")
+@flag("--all", "Also list each training of a search, an answer, a reproduction or several seeds.")
 @json_flag
 def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bool) -> None:
     """List the recorded trainings, newest first, or sorted by a column.
 
     val and test are perplexities, MACs are per character, and seconds are those of the training. The trainings of a
-    search, an answer or a reproduction are one row, with the figures of the best and the seconds of all.
+    search, an answer or a reproduction are one row, with the figures of the best and the seconds of all; several seeds
+    are one row with their means.
     """
     from itertools import islice
 
