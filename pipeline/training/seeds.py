@@ -14,20 +14,24 @@ OVER_SEEDS = {  # figure of a training -> head of its column
     "train_seconds": "seconds",
 }
 HEADS = ("", *OVER_SEEDS.values())
+ENDS = ("low", "high", "min", "max")  # of the interval and of the range
 
 
 def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """The mean of each figure, and with _low, _high, _min and _max behind its name its interval and its range.
 
     The interval is that of one more training with another seed (95 %); a single seed has none. Means of perplexities
-    are geometric.
+    are geometric. A figure that a seed has not recorded has no mean.
     """
     figures: dict[str, float | None] = {}
     for name in OVER_SEEDS:
+        if any(result.get(name) is None for result in results):
+            figures |= dict.fromkeys((name, *(f"{name}_{end}" for end in ENDS)))
+            continue
         values = [float(result[name]) for result in results]
         found = estimate(values, logarithmic=name != "train_seconds", of_next=True)
-        ends = {"low": found.low, "high": found.high, "min": min(values), "max": max(values)}
-        figures |= {name: found.mean, **{f"{name}_{end}": value for end, value in ends.items()}}
+        ends = zip(ENDS, (found.low, found.high, min(values), max(values)), strict=True)
+        figures |= {name: found.mean, **{f"{name}_{end}": value for end, value in ends}}
     return figures
 
 

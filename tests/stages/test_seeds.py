@@ -24,6 +24,7 @@ from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loop import Training
+from pipeline.training.seeds import ENDS, OVER_SEEDS, over_seeds
 from tests.cli.commands import examples, run
 from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, pool_with
@@ -87,6 +88,15 @@ def test_the_parent_has_the_means_and_stands_for_the_best_seed(done):
     assert find("latest").id == done.run_id
     assert training_of("latest").id == done.result["trainings"][perplexities.index(min(perplexities))]["run_id"]
     assert options_like("latest")["epochs"] == 1
+
+
+def test_a_figure_that_a_seed_has_not_recorded_has_no_mean():
+    figures = over_seeds(
+        [{**dict.fromkeys(OVER_SEEDS, 4.0), "mixture_test_perplexity": None}, dict.fromkeys(OVER_SEEDS, 4)]
+    )
+    assert {name for name, value in figures.items() if value is None} == {
+        "mixture_test_perplexity", *(f"mixture_test_perplexity_{end}" for end in ENDS),
+    }  # fmt: skip
 
 
 def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(done, small_text):
