@@ -10,14 +10,15 @@ import time
 import webbrowser
 from collections.abc import Callable
 from getpass import getuser
+from heapq import merge
 from itertools import chain
 from urllib.parse import urlsplit
 
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
-from pipeline.tracking.recorded import NOT_FAILED, trainings
-from pipeline.tracking.references import BY_A_PERSON, NoSuchRunError, find
+from pipeline.tracking.recorded import NOT_FAILED, OWN_ROLES, has_tag, trainings
+from pipeline.tracking.references import NoSuchRunError, find
 from pipeline.tracking.store import setup, shown
 from pipeline.tracking.ui import links, views
 
@@ -91,8 +92,10 @@ def link_to(what: str) -> str:
     other run at its page. Raises InputError for anything else.
     """
     if what in ("", "models"):
-        newest = (trainings(NOT_FAILED, *whose, order="start_time DESC") for whose in ((BY_A_PERSON,), ()))
-        last = next(chain.from_iterable(newest), None)
+        order = "start_time DESC"
+        own = (trainings(NOT_FAILED, has_tag("role", role or None), order=order) for role in OWN_ROLES)
+        by_a_person = merge(*own, key=lambda run: -run.started_ms)
+        last = next(chain(by_a_person, trainings(NOT_FAILED, order=order)), None)
         return links.link_to_view(views.key("models", last.corpus_sha256)) if last else links.link_to_runs()
     try:
         run = find(what)

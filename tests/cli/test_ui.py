@@ -168,6 +168,9 @@ def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
     search = record("a search", "search", study="tiny")
     assert path_to("tiny") == path_to(search) == f"{VIEW}search-{search[:8]}&compareRunsMode=CHART"
     assert "is not a run of" in said("ui", "running", code=2), "a view of earlier versions"
+    record("one of several seeds", role="seed", corpus="novel", corpus_sha256="cd" * 32)
+    record("another trial", role="trial", **TEXT)
+    assert path_to("").startswith(f"{VIEW}{views.key('models', 'cd' * 32)}"), "seeds are a person's own"
 
 
 def test_the_first_training_is_shown_while_it_runs_and_before_it_the_list_of_runs(opened):
