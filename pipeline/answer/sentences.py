@@ -199,7 +199,7 @@ def how_measured(findings: Findings) -> str:
 
 
 def answer_note(sentences: Mapping[str, str]) -> str:
-    """The Markdown description of the answer's run; a wide table would push it below the fold of MLflow's page."""
+    """The Markdown description of the answer's run, of which MLflow keeps 8,000 characters: without the tables."""
     line, *others = map(plain, sentences.values())
     return "\n\n".join([f"**{line}**", "\n".join(f"- {sentence}" for sentence in others)])
 

@@ -55,7 +55,8 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
 def deletion_text(result: Mapping[str, Any]) -> str:
     """What is deleted, with its size, and what stays."""
     if result["completed"]:
-        said = "An earlier deletion was cut off: this completes it, and deletes nothing else. Give the command again."
+        by = "the next `tmlm delete`" if result["dry_run"] else "this"
+        said = f"An earlier deletion was cut off: {by} completes it, and deletes nothing else. Give the command again."
         lines = [wrapped(said)]
     else:
         lines = [wrapped(f"{note}.") for note in result["notes"]]
