@@ -1,6 +1,7 @@
 """Errors that a user can act on, and their exit codes."""
 
 import errno
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ class TmlmError(Exception):
     """An error that a user can act on: shown as one sentence, without a traceback."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class InputError(TmlmError):
@@ -70,6 +74,28 @@ NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError
     "error return without exception set",  # Python's parser
     "failed to map segment",  # of a library
 )
+
+
+ADDRESS = re.compile(r"""(\w[\w+.-]*://|(?<=url: ))(\S+?)(?=['"),.;:\]>]*(?:\s|$))""")  # "url: " and a path: requests
+HOST_AND_PATH = re.compile(r"(\[[\w:.%]*\]|[^:/@[\]]*)(:\d*)?(/.*)?")
+
+
+def without_secrets(text: str) -> str:
+    """A text with its addresses reduced to scheme, host and path, to show and record.
+
+    User name, password, query and fragment may each hold a secret. A password may contain a slash or an at sign, but
+    not in a web address, whose path may.
+    """
+    return ADDRESS.sub(_without_secrets, text)
+
+
+def _without_secrets(address: re.Match[str]) -> str:
+    scheme, rest = address.groups()
+    place = re.split("[?#]", rest, maxsplit=1)[0]
+    is_plain = HOST_AND_PATH.fullmatch(place) and (scheme.lower() in ("http://", "https://") or place.startswith("/"))
+    if not is_plain:
+        place = place.rpartition("@")[2]
+    return scheme + (place if HOST_AND_PATH.fullmatch(place) else "***")
 
 
 def option_name(field_name: str) -> str:

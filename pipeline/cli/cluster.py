@@ -11,7 +11,7 @@ import click
 from pipeline.cli.group import say
 from pipeline.cli.options import GroupedOption, LabCommand
 from pipeline.config import SCHEDULER_PORT, CorpusConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, without_secrets
 from pipeline.support import signals
 
 if TYPE_CHECKING:
@@ -46,13 +46,11 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
     address = _address(cluster)
     from pipeline.cluster import pool, texts
     from pipeline.stages.tasks import do
-    from pipeline.text.downloads import public
-    from pipeline.tracking.store import masked
 
     store, tracking_uri = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
-    if tracking_uri and public(tracking_uri).rstrip("/") != store:
+    if tracking_uri and without_secrets(tracking_uri).rstrip("/") != store:
         raise InputError(
-            f"MLFLOW_TRACKING_URI is {masked(tracking_uri)}, but the cluster records in {store}: run the command again "
+            f"MLFLOW_TRACKING_URI is {tracking_uri}, but the cluster records in {store}: run the command again "
             f"with MLFLOW_TRACKING_URI={store}"
         )
     os.environ.update({**address.mlflow_settings(), "MLFLOW_TRACKING_URI": tracking_uri or store})
@@ -134,7 +132,8 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
         click.echo(f"keys: {keys}, created; copy it to each machine of the cluster")
     mlflow_host = netloc(address.certified_host, mlflow_port)
     folder = root() / "mlruns" / "cluster"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # else other users could read the database
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # else other users could read the database
     mlflow = f"{'http' if without_tls else 'https'}://{mlflow_host}"
     proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts")]
     proxied += ["--allowed-hosts", mlflow_host]

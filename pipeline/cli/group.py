@@ -15,7 +15,15 @@ import click
 from models.config import ConfigError
 from pipeline.cli.options import LabCommand
 from pipeline.config import UNDER_MLFLOW
-from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of
+from pipeline.errors import (
+    InputError,
+    TmlmError,
+    is_out_of_memory,
+    message_of,
+    option_name,
+    reason_of,
+    without_secrets,
+)
 from pipeline.support import signals
 from pipeline.support.wording import printable
 
@@ -44,6 +52,7 @@ class Lab(click.Group):
         except click.exceptions.Exit:
             raise
         except click.ClickException as error:
+            error.message = without_secrets(error.message)  # type: ignore[misc]  # click declares it final
             record_failure(ctx, error.format_message())
             raise
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -55,6 +64,7 @@ class Lab(click.Group):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:  # `| head`: click exits silently
                 raise
             message, code = explained(error)
+            message = without_secrets(message)
             record_failure(ctx, message)
             if code is None:
                 raise

@@ -22,6 +22,7 @@ import psutil
 from pipeline.config import SCHEDULER_PORT
 from pipeline.errors import InputError
 
+VARIABLE = "TMLM_CLUSTER_KEYS"  # names the folder of the keys
 FILES = ("certificate.pem", "key.pem")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 VALID = timedelta(days=365)
@@ -31,7 +32,7 @@ REASON_SECONDS = 5.0  # timeout of the connection that finds out why another one
 
 def keys_folder(given: str | None = None) -> Path:
     """The folder of the keys: ``given``, else $TMLM_CLUSTER_KEYS, else one in the user's configuration folder."""
-    chosen = given or os.environ.get("TMLM_CLUSTER_KEYS", "")
+    chosen = given or os.environ.get(VARIABLE, "")
     return Path(chosen).expanduser() if chosen else platformdirs.user_config_path("time-machine-lm") / "cluster"
 
 
@@ -42,7 +43,7 @@ def has_keys(folder: Path) -> bool:
 def make_keys(folder: Path, hosts: Sequence[str] = ()) -> None:
     """Create keys that only their owner can read, for a head of these names or IP addresses (default: this machine's).
 
-    Raises InputError for any other host, and if the folder has keys already.
+    Raises InputError for any other host, and for a folder that has keys already, is open to others or can't be used.
     """
     for host in hosts:
         if not is_ip(host) and not re.fullmatch(r"[\w*.-]+", host, re.ASCII):
@@ -50,10 +51,14 @@ def make_keys(folder: Path, hosts: Sequence[str] = ()) -> None:
     if present := [name for name in FILES if (folder / name).exists()]:
         raise InputError(f"{folder} has {' and '.join(present)} already; give another DIR, or remove them first")
     certificate, key = _new_keys(dict.fromkeys([*(hosts or own_hosts()), *LOOPBACK]))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, content in zip(FILES, (certificate, key + certificate), strict=True):  # MLflow reads both from one file
-        with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_is_private(folder)
+        for name, content in zip(FILES, (certificate, key + certificate), strict=True):  # MLflow reads both from one
+            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+    except OSError as error:
+        raise InputError(f"DIR {folder} can't have keys: {error.strerror}; give another DIR, or {VARIABLE}") from error
 
 
 def own_hosts() -> list[str]:
@@ -95,9 +100,9 @@ def _new_keys(hosts: Iterable[str]) -> tuple[bytes, bytes]:
 
 def _check_is_private(folder: Path) -> None:
     """Raise InputError if others than their owner and its group can read the key, or put another one in its place."""
-    mode = folder.stat().st_mode
+    mode, key = folder.stat().st_mode, folder / FILES[1]
     may_replace = mode & stat.S_IWOTH and not mode & stat.S_ISVTX  # a Kubernetes secret has the sticky bit
-    if may_replace or (folder / FILES[1]).stat().st_mode & stat.S_IRWXO:
+    if may_replace or (key.exists() and key.stat().st_mode & stat.S_IRWXO):
         raise InputError(
             f"{folder} can be read or changed by other users of this machine: chmod 700 {folder}, chmod 600 "
             f"{folder}/*.pem"
@@ -129,7 +134,8 @@ class Address:
             host, port = None, 0
         if not host or url.scheme not in ("tls", "tcp"):
             raise InputError(
-                f"{text!r} is not the address of a scheduler; give tls://HOST:PORT, as `tmlm cluster serve` prints it"
+                f"{text!r} is not the address of a scheduler; give tls://HOST:{SCHEDULER_PORT}, as `tmlm cluster "
+                "serve` prints it"
             )
         if url.scheme == "tcp" and not is_loopback(host):
             raise InputError(
@@ -139,7 +145,7 @@ class Address:
             if not has_keys(keys):
                 raise InputError(
                     f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` created in "
-                    "TMLM_CLUSTER_KEYS"
+                    f"{VARIABLE}"
                 )
             _check_is_private(keys)
         return cls(host, port, keys if url.scheme == "tls" else None)
@@ -225,7 +231,10 @@ def _hosts_of(keys: Path) -> list[str]:
     """The names and addresses that a certificate is for."""
     from cryptography import x509
 
-    certificate = x509.load_pem_x509_certificate((keys / FILES[0]).read_bytes())
+    try:
+        certificate = x509.load_pem_x509_certificate((keys / FILES[0]).read_bytes())
+    except ValueError:
+        raise InputError(f"{keys / FILES[0]} is no certificate; create the keys anew: tmlm cluster keys DIR") from None
     named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [str(each.value) for each in named]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from models.config import ModelConfig
 from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, resolve
-from pipeline.errors import option_name
-from pipeline.text.downloads import is_address, public
+from pipeline.errors import option_name, without_secrets
+from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 
@@ -20,7 +20,7 @@ def text_option(training: RecordedTraining) -> str:
     name, source = text["name"], text["source"]
     if name in KNOWN_TEXTS:
         return str(name)
-    return public(source) if is_address(source) else PurePath(source).name
+    return without_secrets(source) if is_address(source) else PurePath(source).name
 
 
 def train_command(training: RecordedTraining) -> str:

@@ -12,7 +12,6 @@ from pipeline.search.front import WITHIN
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
-from pipeline.text.downloads import public
 from pipeline.tracking import recorded
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
@@ -160,7 +159,7 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
         matching = list(filter(recorded.on_text(text), runs))
     if not matching:
         known = ", ".join(sorted({run.corpus for run in runs}))
-        raise InputError(f"{public(text)} has no finished training; texts that have one: {known}")
+        raise InputError(f"{text} has no finished training; texts that have one: {known}")
     latest = matching[0]
     if text == "auto":
         log.info("On %s, the text of %s", latest.corpus, describe_run(latest))

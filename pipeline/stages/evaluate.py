@@ -122,6 +122,8 @@ def evaluate(
     from what it has scored. ``scored`` is the result of the model's training, whose score of the test text is recorded
     in place of a second one. Raises InputError or DataUnavailableError for a model or text that can't be read.
     """
+    if text and split != "test":
+        raise InputError(f"--split {split} is a split of the model's own text: leave it out, or --text")
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
     try:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from models.complexity import ngram_macs_per_char
 from models.ngram import compared_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
+from pipeline.errors import without_secrets
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
@@ -107,7 +108,7 @@ class _SearchSweep(Sweep[SearchRun]):
 
     def __init__(self, study: SearchStudy, say: Callable[[str], None]) -> None:
         config = study.config
-        options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
+        options = {**corpus_options(study.corpus_config), **asdict(config), "storage": without_secrets(config.storage)}
         super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
         self.search, self.config, self.results = study, config, study.results
         self.preset = config.preset

@@ -13,7 +13,6 @@ from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support.workers import Event, Workers
 from pipeline.text.corpus import PINNED, load_corpus
-from pipeline.text.downloads import public
 from pipeline.tracking import liveness, store
 
 Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer", "seed"]
@@ -61,7 +60,7 @@ def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
     expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != expected_sha256:  # the file was changed, or a download that failed now succeeds
         raise InputError(
-            f"the text {public(task.corpus.corpus)} has changed since the training was started "
+            f"the text {task.corpus.corpus} has changed since the training was started "
             f"(sha256 {corpus.corpus_sha256[:8]}..., then {expected_sha256[:8]}...); restore the earlier one"
         )
     context = TrainingContext(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))

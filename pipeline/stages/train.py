@@ -22,11 +22,10 @@ from pipeline.config import (
     resolve,
     train_identity,
 )
-from pipeline.errors import InputError, option_name
+from pipeline.errors import InputError, option_name, without_secrets
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.text.corpus import Corpus
-from pipeline.text.downloads import public
 from pipeline.tracking import recorded, references, runs, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
@@ -159,7 +158,7 @@ def train(
             run.tags({"stopped": stopped, "protocol": _protocol(corpus, model, config, context, stopped)})
         _record_result(run, corpus, model, config, result)
         run.forget_checkpoints()
-        remote = store.without_passwords(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
+        remote = without_secrets(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
         where = {"checkpoint": remote} if run.has_remote_artifacts else {}
         figures = {"run_id": run.id, **corpus_keys(corpus), **result.figures, **where}
         run.json(recorded.RESULT_FILE, figures)
@@ -398,7 +397,7 @@ def _changed(
     """The configuration to resume with. Raises InputError if an option that is not in MAY_CHANGE has a new value."""
     options = {**corpus_options(corpus_config), **asdict(model), **asdict(config)}
     for option, given in changes.items():
-        value = public(given) if option == "corpus" else given
+        value = without_secrets(given) if option == "corpus" else given
         if option not in MAY_CHANGE and value != options[option]:
             may = ", ".join(map(option_name, MAY_CHANGE))
             raise InputError(

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -10,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import platformdirs
 
-from pipeline.errors import DataUnavailableError, InputError
+from pipeline.errors import DataUnavailableError, InputError, without_secrets
 from pipeline.support.files import atomic_write, file_lock, leftovers
 
 if TYPE_CHECKING:
@@ -28,25 +27,14 @@ def cache_dir() -> Path:
     return Path(os.path.expanduser(own)) if own else platformdirs.user_cache_path("time-machine-lm")
 
 
-def is_address(corpus: str) -> bool:
-    """Whether the value of --corpus is an http or https address."""
-    return corpus.partition("://")[0].lower() in ("http", "https")
-
-
-def public(address: str) -> str:
-    """An http(s) address without user name, password, query and fragment, to show and record; other text unchanged.
-
-    Each of these parts may hold a secret, such as the signature of a signed address.
-    """
-    if not is_address(address):
-        return address
-    scheme, _, rest = address.partition("://")
-    return f"{scheme}://{re.split(r'[?#]', rest, maxsplit=1)[0].rpartition('@')[2]}"
+def is_address(text: str) -> bool:
+    """Whether a text is an address, not a path."""
+    return "://" in text
 
 
 def kept_file(url: str) -> Path:
     """The cache file of a user's address."""
-    digests = (hashlib.sha256(address.encode()).hexdigest()[:16] for address in (public(url), url))
+    digests = (hashlib.sha256(address.encode()).hexdigest()[:16] for address in (without_secrets(url), url))
     return cache_dir() / "downloads" / f"{'-'.join(digests)}.txt"
 
 
@@ -57,7 +45,6 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     digest, unless ``refresh``. Raises InputError for anything but an https address, and DataUnavailableError, with the
     reason, if the download fails or is not allowed (``online`` is False or TMLM_OFFLINE is set).
     """
-    shown = public(url)
     try:
         url.encode()  # half of a surrogate pair can't be requested
         parts = urlsplit(url)
@@ -65,7 +52,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise InputError(f"--corpus {shown} is not an https address; give https://HOST/PATH, or a file")
+        raise InputError(f"--corpus {url} is not an https address; give https://HOST/PATH, or the path of a UTF-8 file")
     kept = cache_dir() / "downloads" / file if file else kept_file(url)
 
     def is_kept() -> bool:
@@ -75,7 +62,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     if is_kept():
         return kept
     if not online or os.environ.get("TMLM_OFFLINE"):
-        raise DataUnavailableError(f"{shown}: not downloaded ({'TMLM_OFFLINE is set' if online else 'offline'})")
+        raise DataUnavailableError(f"{url}: not downloaded ({'TMLM_OFFLINE is set' if online else 'offline'})")
     try:
         with file_lock(kept.with_suffix(".lock")):  # only one of several processes downloads it
             if is_kept():
@@ -84,10 +71,10 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
                 part.unlink()
             with atomic_write(kept) as target:
                 if fetch(url, target) != known_sha256 and known_sha256:
-                    raise DataUnavailableError(f"{shown}: not the expected text (wrong sha256)")
+                    raise DataUnavailableError(f"{url}: not the expected text (wrong sha256)")
     except OSError as error:
         reason = error.strerror or error
-        raise DataUnavailableError(f"{shown}: can't be downloaded to {cache_dir()}: {reason}") from error
+        raise DataUnavailableError(f"{url}: can't be downloaded to {cache_dir()}: {reason}") from error
     return kept
 
 
@@ -95,27 +82,27 @@ def fetch(url: str, file: BinaryIO) -> str:
     """Download an address to an open file; returns the digest. Raises DataUnavailableError with the reason."""
     import requests
 
-    shown, digest, received = public(url), hashlib.sha256(), 0
+    digest, received = hashlib.sha256(), 0
     started, limits = time.monotonic(), (CONNECT_SECONDS, PART_SECONDS)
     try:
         with requests.get(url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
             if response.status_code != requests.codes.ok:
-                raise DataUnavailableError(f"{shown}: HTTP status {response.status_code}")
+                raise DataUnavailableError(f"{url}: HTTP status {response.status_code}")
             response.raw.enforce_content_length = True  # urllib3 before 2 mistakes a broken connection for the end
             for part in response.iter_content(PART_BYTES):
                 file.write(part)
                 digest.update(part)
                 received += len(part)
                 if received > MOST_BYTES:
-                    raise DataUnavailableError(f"{shown}: it has more than {MOST_BYTES:,} bytes; download it yourself")
+                    raise DataUnavailableError(f"{url}: it has more than {MOST_BYTES:,} bytes; download it yourself")
                 if (seconds := time.monotonic() - started) > TOTAL_SECONDS:
-                    raise DataUnavailableError(f"{shown}: given up after {received:,} bytes in {seconds:.0f} s")
+                    raise DataUnavailableError(f"{url}: given up after {received:,} bytes in {seconds:.0f} s")
     except requests.exceptions.SSLError as error:
         hint = "for a certificate of your own authority, set REQUESTS_CA_BUNDLE"
-        raise DataUnavailableError(f"{shown}: no secure connection ({hint})") from error
+        raise DataUnavailableError(f"{url}: no secure connection ({hint})") from error
     except (requests.RequestException, ValueError) as error:  # their texts may hold the address with its secrets
         state = f"the connection broke off after {received:,} bytes" if received else "the request failed"
-        raise DataUnavailableError(f"{shown}: {state} ({type(error).__name__})") from error
+        raise DataUnavailableError(f"{url}: {state} ({type(error).__name__})") from error
     return digest.hexdigest()
 
 
@@ -125,4 +112,4 @@ def _stay_on_https(response: "requests.Response", *args: object, **kwargs: objec
         target = urljoin(response.url, response.headers["location"])
         if target.partition(":")[0] != "https":
             response.close()
-            raise DataUnavailableError(f"{public(response.url)}: redirected to {public(target)}, which is not https")
+            raise DataUnavailableError(f"{response.url}: redirected to {target}, which is not https")

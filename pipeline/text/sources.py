@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from pipeline.errors import DataUnavailableError, InputError
-from pipeline.text.downloads import cache_dir, download, is_address, public
+from pipeline.errors import DataUnavailableError, InputError, without_secrets
+from pipeline.text.downloads import cache_dir, download, is_address
 
 PIECE_SIZE = 1_000_000  # bytes or characters that are read at once
 FALLBACK = "python-docs"
@@ -150,7 +150,7 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
             file = download(corpus, online, refresh=refresh)
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
-        return FoundText(_name_of(Path(urlsplit(corpus).path)), public(corpus), file)
+        return FoundText(_name_of(Path(urlsplit(corpus).path)), without_secrets(corpus), file)
     folders = "", os.environ.get("TMLM_DATA_DIR", "")
     places = [os.path.join(folder, corpus) for folder in folders]
     for place in places:
@@ -165,6 +165,8 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
 
 def find_file(path: str, option: str = "--corpus") -> FoundText:
     """Find a text by its path. Raises FileNotFoundError, or InputError for anything but a readable file."""
+    if is_address(path):
+        raise InputError(f"{option} {path} is an address; give the path of a UTF-8 text file")
     try:
         path.encode()  # a name that is not Unicode can't be recorded
         place = Path(path).expanduser().resolve()  # so that the recorded path is valid from any folder

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, without_secrets
 from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.wording import counted
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run, has_tag, search_runs
-from pipeline.tracking.store import REFUSALS, checkpoint_folder, client, set_tags, setup, shown, without_passwords
+from pipeline.tracking.store import REFUSALS, checkpoint_folder, client, set_tags, setup, shown
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def close_the_dead() -> None:
     try:
         closed = close_dead_runs()
     except (*REFUSALS, InputError) as error:  # such as the run of another user of a server
-        reason = without_passwords(str(error))
+        reason = without_secrets(str(error))
         log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), reason)
         return
     if not closed:

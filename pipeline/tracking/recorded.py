@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import chain
-from pathlib import Path
+from math import isfinite
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 # first: it sets the environment that MLflow reads when it is imported
@@ -25,11 +26,10 @@ from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError, ModelConfig
 from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
-from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.errors import InputError, TrainingDivergedError, without_secrets
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
-from pipeline.text.downloads import public
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.training.metrics import POOLED_CURVES
@@ -113,7 +113,7 @@ class RecordedRun:
     status: str = field(repr=False)  # MLflow's
     tags: Mapping[str, str] = field(repr=False)
     params: Mapping[str, str] = field(repr=False)
-    metrics: Mapping[str, float] = field(repr=False)  # the last value of each
+    metrics: Mapping[str, float] = field(repr=False)  # the last value of each, if it is finite
     started_ms: int
     ended_ms: int | None
     artifact_uri: str = field(repr=False)
@@ -174,7 +174,7 @@ class RecordedRun:
         """A curve, read when it is first asked for: step (epoch) -> value, {} for a metric that it has not recorded."""
         if metric not in self.curves:
             with store_errors():
-                points = MlflowClient().get_metric_history(self.id, metric) if metric in self.metrics else []
+                points = MlflowClient().get_metric_history(self.id, metric)
             self.curves[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
         return self.curves[metric]
 
@@ -261,7 +261,7 @@ def _read(run: Run) -> RecordedRun:
         status=info.status,
         tags=tags,
         params=run.data.params,
-        metrics=run.data.metrics,
+        metrics={name: value for name, value in run.data.metrics.items() if isfinite(value)},
         started_ms=info.start_time,
         ended_ms=info.end_time,
         artifact_uri=info.artifact_uri,
@@ -386,7 +386,7 @@ def trainings(
 def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
     """Whether a training is on a text: its recorded name, with or without alphabet, its path, address or sha256."""
     path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
-    meant = {corpus, public(corpus), path}
+    meant = {corpus, without_secrets(corpus), path}
 
     def is_on(run: RecordedTraining) -> bool:
         bare = run.corpus.removesuffix(f"-{run.params.get('alphabet', 'letters')}")
@@ -517,9 +517,16 @@ def download_artifact(uri: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
+def checkpoints_of(run: RecordedRun) -> list[str]:
+    """The names of a run's checkpoints; none if its artifacts are at an address that MLflow can't read."""
+    try:
+        return [PurePath(file.path).name for file in MlflowClient().list_artifacts(run.id, "checkpoints")]
+    except ValueError:
+        return []
+
+
 def fetch_checkpoints(run: RecordedRun) -> Path | None:
     """Download a run's checkpoints to a folder that is removed at exit; None if they are local, or there are none."""
     if local_path(run.artifact_uri) is not None:
         return None
-    kept = MlflowClient().list_artifacts(run.id, "checkpoints")
-    return download_artifact(f"runs:/{run.id}/checkpoints") if kept else None
+    return download_artifact(f"runs:/{run.id}/checkpoints") if checkpoints_of(run) else None

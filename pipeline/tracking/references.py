@@ -13,14 +13,13 @@ from difflib import get_close_matches
 from heapq import merge
 from itertools import islice
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import counted, listed
 from pipeline.tracking import recorded, registry
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
-from pipeline.tracking.store import REFUSALS, client, setup, shown, without_passwords
+from pipeline.tracking.store import REFUSALS, setup, shown
 
 log = logging.getLogger(__name__)
 
@@ -78,14 +77,13 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     if os.path.isfile(model):  # also False for an invalid file name
         return Path(model), None
     store = setup()
-    if urlsplit(model).scheme in ("models", "runs"):
+    if model.startswith(("models:", "runs:")):
         try:
             run_id = model.split("/")[1] if model.startswith("runs:/") else None
             return recorded.download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except REFUSALS as error:
             raise InputError(
-                f"cannot load MODEL {model}: {without_passwords(str(error))}; give a run id, a file or a models:/ "
-                "address"
+                f"cannot load MODEL {model}: {error}; give a run id, a file or a models:/ address"
             ) from None
     try:
         run = _find(model, "MODEL ")
@@ -93,8 +91,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     except NoSuchRunError:
         neither = f"MODEL {model} is neither a run of {shown(store.uri)} nor a file{_near(model)}"
         raise InputError(f"{neither}; give {FORMS}, the path of a checkpoint, or a models:/ address") from None
-    kept = client().list_artifacts(training.id, "checkpoints")
-    if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
+    if BEST_CHECKPOINT not in recorded.checkpoints_of(training):
         raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
     _tell(training, model, run)
     return recorded.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id

@@ -20,7 +20,10 @@ PATH_COLUMNS = (  # tables and columns with artifact locations
 
 def local_path(uri: str) -> Path | None:
     """The local path of an artifact URI, as MLflow parses it; None if it is not local."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
     if parts.scheme not in ("", "file"):
         return None
     return Path(unquote(parts.path if parts.scheme else uri))

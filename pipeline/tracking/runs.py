@@ -31,7 +31,6 @@ from pipeline.tracking.store import (
     store_reason,
     tag_experiment,
     warn_if_silent,
-    without_passwords,
 )
 
 # isort: split
@@ -45,7 +44,7 @@ from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from pipeline.config import UNDER_MLFLOW
-from pipeline.errors import ClusterError, InputError, RecordingError
+from pipeline.errors import ClusterError, InputError, RecordingError, without_secrets
 from pipeline.support import signals
 from pipeline.support.files import LAST_CHECKPOINT, file_lock
 from pipeline.support.machine import git_tags
@@ -167,7 +166,7 @@ class TrackedRun:
                 artifacts = get_artifact_repository(self.artifact_uri, self.store.uri)
                 artifacts.delete_artifacts(f"checkpoints/{LAST_CHECKPOINT}")
         except Exception as error:  # of any kind: MLflow's artifact stores have their own
-            log.warning("%s keeps the checkpoint %s: %s", self.name, LAST_CHECKPOINT, without_passwords(str(error)))
+            log.warning("%s keeps the checkpoint %s: %s", self.name, LAST_CHECKPOINT, without_secrets(str(error)))
 
     @records
     def params(self, values: Mapping[str, Any]) -> None:
@@ -298,7 +297,7 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
     look()
     begun_run(run_id)
     with store_errors():
-        set_tags(run_id, {"failure": without_passwords(reason)[:4000], "stage": stage})
+        set_tags(run_id, {"failure": reason[:4000], "stage": stage})
 
 
 def begun_run(run_id: str) -> RecordedRun:
@@ -351,7 +350,7 @@ def tracked_run(
         run.check_is_recorded()
         status = RunStatus.FINISHED
     except BaseException as error:
-        failure = without_passwords(f"{type(error).__name__}: {error}")
+        failure = without_secrets(f"{type(error).__name__}: {error}")
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"

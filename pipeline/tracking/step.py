@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from pipeline.config import Alphabet, CorpusConfig, PresetName
-from pipeline.errors import InputError
+from pipeline.errors import InputError, without_secrets
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
-from pipeline.text.downloads import public
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.liveness import close_nested, process_state
@@ -128,7 +127,7 @@ def corpus_tags(corpus: Corpus) -> dict[str, str]:
 
 def corpus_options(config: CorpusConfig) -> dict[str, Any]:
     """The text's options as recorded: addresses without credentials."""
-    return {**asdict(config), "corpus": public(config.corpus)}
+    return {**asdict(config), "corpus": without_secrets(config.corpus)}
 
 
 def corpus_keys(corpus: Corpus) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,7 +28,7 @@ from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import InputError, RecordingError
+from pipeline.errors import InputError, RecordingError, without_secrets
 from pipeline.support.files import ROOT, create_database, file_lock
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
@@ -39,6 +40,7 @@ EXPERIMENT = "time-machine-lm"
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
+LONGEST_PATH = 500  # bytes of the path of an SQLite file, whose journal's name is longer: SQLite takes 512
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
 SILENT_SECONDS = 10  # without an answer, until a warning is logged
 
@@ -50,9 +52,6 @@ SETTINGS = {  # of MLflow, unless the user has set them
 }
 
 LOG_LEVELS = {"alembic": logging.WARNING, "mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
-_SECRET_PARAMETER = re.compile(
-    r"((?:password|passwd|pwd|secret|token|api_?key|access_?key|sig|signature)(?:=|%3D))[^&\s]*", re.IGNORECASE
-)
 REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
 PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -189,8 +188,17 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def refuse_no_file(uri: str, option: str) -> None:
-    """Raise InputError for an SQLite address of memory, or of a folder, device, pipe or socket in place of a file."""
+    """Raise InputError for an address that is none, or an SQLite address of anything but a file of a possible name."""
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        raise InputError(f"{option} {uri} is no address ({error}); set it to that of a server") from None
     file = sqlite_file(uri)
+    if file is not None and len(os.fsencode(file)) > LONGEST_PATH:
+        raise InputError(
+            f"{file} has {len(os.fsencode(file))} bytes, and SQLite takes paths of {LONGEST_PATH}: set {option} to a "
+            "shorter one, or move the checkout"
+        )
     if uri.startswith("sqlite") and (file is None or file.name == ":memory:" or "mode=memory" in uri):
         kind = "an address without a file"
     elif file is None or file.is_file() or not file.exists():
@@ -201,40 +209,20 @@ def refuse_no_file(uri: str, option: str) -> None:
 
 
 def shown(uri: str) -> str:
-    """An address for display: the path of an SQLite file, or the address without its password."""
+    """An address for display: the path of an SQLite file, or the address without secrets."""
     file = sqlite_file(uri)
-    return masked(uri) if file is None else str(file)
-
-
-def masked(uri: str) -> str:
-    """An address with *** in place of its user name and password, and of the values of secret parameters.
-
-    As in SQLAlchemy, a password may contain a slash or an unescaped at sign.
-    """
-    try:
-        url = make_url(uri)
-        has_user = url.username is not None or url.password is not None
-    except (SQLAlchemyError, ValueError):
-        has_user = True
-    beginning = uri.partition("//")[0] + "//" if "//" in uri else ""
-    hidden = f"{beginning}***@{uri.rpartition('@')[2]}" if has_user and "@" in uri else uri
-    return _SECRET_PARAMETER.sub(r"\1***", hidden)
-
-
-def without_passwords(text: str) -> str:
-    """Mask every address in a text."""
-    addresses = re.compile(r"(?:\w[\w+.-]*:)?//\S*")
-    return _SECRET_PARAMETER.sub(r"\1***", addresses.sub(lambda match: masked(match[0]), text))
+    return without_secrets(uri) if file is None else str(file)
 
 
 # --- errors of the store ----------------------------------------------------------------------------------------------
 
 
 def store_reason(error: Exception) -> str:
-    """A store's error in one line: its main message, without passwords, and what to do."""
+    """A store's error in one line: its main message, without secrets, and what to do."""
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
-    message = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
+    message = without_secrets(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
+    message = re.sub(r"\S*@|[?#]\S*", "", message)  # of an address that MLflow shows in part
     advice = next((do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE)), "")
     advice = advice or f"repair it, or {ELSEWHERE}"
     return f"{message}; {advice}"
@@ -265,11 +253,11 @@ def store_refusals() -> Iterator[None]:
 @contextmanager
 def warn_if_silent(uri: str) -> Iterator[None]:
     """Log one warning if a request to a server takes longer than SILENT_SECONDS."""
-    if not uri.startswith("http"):
+    if uri.startswith("sqlite"):
         yield
         return
     sentence = "%s has not answered for %d seconds; retrying for about two minutes"
-    timer = threading.Timer(SILENT_SECONDS, log.warning, (sentence, masked(uri), SILENT_SECONDS))
+    timer = threading.Timer(SILENT_SECONDS, log.warning, (sentence, without_secrets(uri), SILENT_SECONDS))
     timer.daemon = True
     timer.start()
     try:
@@ -313,10 +301,15 @@ def _chosen_experiment(database: Path | None) -> str:
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
     if not experiment_id:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        experiment = client.get_experiment_by_name(name)
+        found = client.get_experiment_by_name(name)
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
         location = None if database is None else location_of(database.parent / folder)
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
+        if found is None:
+            with unless_it_exists():
+                client.create_experiment(name, location)
+            found = client.get_experiment_by_name(name)
+            assert found is not None
+        experiment_id = found.experiment_id
     experiment, uri = client.get_experiment(experiment_id), mlflow.get_tracking_uri()
     location = experiment.artifact_location
     if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
@@ -327,6 +320,16 @@ def _chosen_experiment(database: Path | None) -> str:
         )
     tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE})
     return str(experiment_id)
+
+
+@contextmanager
+def unless_it_exists() -> Iterator[None]:
+    """Within the block, let what is created exist: another process may have been first."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:

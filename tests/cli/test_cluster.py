@@ -74,6 +74,7 @@ def test_a_cluster_is_served_with_new_keys_to_who_has_them_and_its_stores_passwo
     monkeypatch.setattr("pipeline.cluster.processes.supervise", supervise)
     monkeypatch.setattr("pipeline.tracking.store.root", lambda: tmp_path)
     monkeypatch.setenv("TMLM_CLUSTER_STORE", "postgresql://u:secret@host/db")
+    (tmp_path / "mlruns" / "cluster").mkdir(parents=True)  # of an earlier version, which anyone can read
     code, printed, error = run("cluster", "serve", "--host", "127.0.0.1")
     assert code == 0
     assert given["environment"]["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@host/db"

@@ -43,7 +43,7 @@ def test_keys_are_readable_by_their_owner_only(keys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("10.0.0.1:8786", "not the address of a scheduler; give tls://HOST:PORT"),
+        ("10.0.0.1:8786", "not the address of a scheduler; give tls://HOST:8786"),
         ("tls://10.0.0.1:port", "not the address of a scheduler"),
         ("tls://10.0.0.1:8786", "needs keys, and .* has none; .*TMLM_CLUSTER_KEYS"),
     ],
@@ -90,6 +90,13 @@ def test_keys_that_others_can_read_or_replace_are_refused(tmp_path, path, mode):
     (tmp_path / path).chmod(mode)
     with pytest.raises(InputError, match="can be read or changed by other users"):
         Address.read("tls://10.0.0.1", tmp_path)
+
+
+def test_keys_are_not_made_where_others_can_replace_them(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(InputError, match="can be read or changed by other users"):
+        make_keys(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_keys_are_valid_where_the_clock_is_hours_behind(keys):

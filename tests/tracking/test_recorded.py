@@ -1,6 +1,8 @@
 """Reading what is recorded: runs, trainings as rows, finished steps."""
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -21,7 +23,8 @@ from pipeline.tracking.recorded import (
     run_of,
     trainings,
 )
-from pipeline.tracking.store import set_tags
+from pipeline.tracking.store import set_tags, setup
+from tests.cli.commands import run
 from tests.labs import record
 
 
@@ -43,6 +46,17 @@ def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monk
     assert (training.seed, training.preset, training.configuration["model"]["hidden_size"]) == (0, "stream", 8)
     monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *words: pytest.fail("it was read before"))
     assert len(training.curve("perplexity/val")) == 2
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/x", "foo://["])
+def test_a_metric_that_is_not_finite_and_artifacts_at_an_unreadable_address_count_as_missing(trained, address):
+    with closing(sqlite3.connect(setup().uri.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE latest_metrics SET value = -1, is_nan = 1")
+        connection.execute("UPDATE runs SET artifact_uri = ?", (address,))
+    code, out, _ = run("compare", trained.run_id, "latest", "--json")
+    assert (code, json.loads(out)["figures"]["result/val_perplexity"]) == (0, [None, None])
+    code, _, err = run("sample", trained.run_id)
+    assert (code, "has no checkpoint" in err) == (2, True)
 
 
 @pytest.mark.parametrize("content", ["[1]", "null", "{", "[" * 10**5, "\udcff"])

@@ -11,7 +11,7 @@ from pipeline.cli.cluster import cluster_option, pool_on
 from pipeline.cli.group import say, show
 from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of
 from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
-from pipeline.errors import option_name
+from pipeline.errors import option_name, without_secrets
 from pipeline.support import signals
 
 if TYPE_CHECKING:
@@ -75,15 +75,14 @@ def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> 
 
 
 def command_line(name: str, options: Mapping[str, Any]) -> str:
-    """The command of this name with these options, without passwords; those that are off or empty are left out."""
+    """The command of this name with these options, without secrets; those that are off or empty are left out."""
     from pipeline.tracking.program import command
-    from pipeline.tracking.store import without_passwords
 
     words = [command(), name]
     for option, value in options.items():
         if value not in (None, False, ""):
             words.append(option_name(option) + f" {shlex.quote(str(value))}" * (value is not True))
-    return without_passwords(" ".join(words))
+    return without_secrets(" ".join(words))
 
 
 def resumed_by(name: str, options: Mapping[str, Any]) -> None:

@@ -63,9 +63,8 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     url = storage_url(config)
     try:
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    except SQLAlchemyError:
-        where = store.masked(config.storage)
-        raise InputError(f"the storage {where} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
+    except (SQLAlchemyError, ValueError):  # its text may be a password alone
+        raise InputError(f"{STORAGE_VARIABLE} is no SQLAlchemy address; give one such as sqlite:///optuna.db") from None
     if is_sqlite:
         arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
     else:  # a server closes idle connections or is restarted: test each connection, and reconnect

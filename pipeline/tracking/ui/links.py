@@ -9,8 +9,7 @@ import socket
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.errors import InputError
-from pipeline.text.downloads import is_address, public
+from pipeline.errors import InputError, without_secrets
 from pipeline.tracking.program import command
 from pipeline.tracking.store import Store, client, setup, sqlite_file
 from pipeline.tracking.ui import views
@@ -81,8 +80,8 @@ def link_line(label: str, link: str) -> str:
 
 
 def server_address(uri: str) -> str:
-    """The address of a tracking server without user name and password; "" for any other store."""
-    return public(uri).rstrip("/") if is_address(uri) else ""
+    """The address of a tracking server without secrets; "" for any other store."""
+    return without_secrets(uri).rstrip("/") if uri.startswith("http") else ""
 
 
 def port_note(store: Store) -> Path | None:

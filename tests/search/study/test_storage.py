@@ -57,7 +57,7 @@ def test_the_password_of_a_storage_that_can_not_be_used_is_not_shown(no_store, a
 
 
 def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(begin, tmp_path):
-    with pytest.raises(InputError, match="the storage nonsense is no SQLAlchemy address"):
+    with pytest.raises(InputError, match="TMLM_STORAGE is no SQLAlchemy address"):
         begin(storage="nonsense")
     (tmp_path / "text.db").write_text("no database at all, only text" * 100)
     with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see TMLM_STORAGE"):

@@ -1,0 +1,83 @@
+"""What an address may hold besides scheme, host and path is neither printed nor recorded, wherever it is given."""
+
+from pathlib import Path
+
+import mlflow.store.db.utils
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli.main import cli
+from pipeline.errors import InputError, without_secrets
+
+FORMS = (  # of an address, with its scheme and host
+    "{}://u:S3CRET@{}/x",
+    "{}://u:S3%43RET@{}/x",
+    "{}://{}/x?token=S3CRET&a=b",
+    "{}://{}/x#S3CRET",
+    "{}://u:S3CRET@[::1]:1/x",
+    "{}://u:S3CRET@[::1",
+)
+SCHEMES = ("http", "https", "sqlite", "postgresql", "databricks", "ftp", "tls", "s3")
+SEARCH = ("search", "--trials", "1", "--hidden-size", "4..5", "--epochs", "1", "--corpus", "python-docs")
+PLACES = {  # the words of a command before and after an address, or the variable and the command
+    "corpus": (("prepare", "--corpus"), ()),
+    "text": (("evaluate", "latest", "--text"), ()),
+    "space": ((*SEARCH, "--space"), ()),
+    "sample": (("sample",), ()),
+    "resume": (("train", "--resume"), ()),
+    "compare": (("compare", "latest"), ()),
+    "plot": (("compare", "latest", "latest", "--plot"), ()),
+    "export": (("export",), ("-o", "exported")),
+    "output": (("export", "latest", "-o"), ()),
+    "push": (("push",), ("latest",)),
+    "delete": (("delete",), ("--yes",)),
+    "best": (("best",), ()),
+    "node": (("node",), ()),
+    "cluster": ((*SEARCH, "--cluster"), ()),
+    "no argument": (("runs",), ()),
+    "no command": ((), ()),
+    "MLFLOW_TRACKING_URI": ((), ("runs",)),
+    "TMLM_STORAGE": ((), SEARCH),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_secret_of_an_address_is_printed_or_recorded(trained, tmp_path, monkeypatch, place):
+    monkeypatch.setattr(mlflow.store.db.utils, "MAX_RETRY_COUNT", 1)
+    monkeypatch.chdir(tmp_path)
+    before, after = PLACES[place]
+    for number, form in enumerate(FORMS):
+        address = form.format(SCHEMES[(number + list(PLACES).index(place)) % len(SCHEMES)], "127.0.0.1:1")
+        if place.isupper():
+            monkeypatch.setenv(place, address)
+        words = after if place.isupper() else (*before, address, *after)
+        done = CliRunner().invoke(cli, words)
+        assert isinstance(done.exception, SystemExit), (address, done.exception)
+        assert done.exit_code in (1, 2, 3), done.output
+        assert "S3CRET" not in done.output
+        assert "S3%43RET" not in done.output
+    files = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
+    assert not [path for path in files if b"S3CRET" in path.read_bytes() or "S3CRET" in str(path)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("form", FORMS)
+def test_an_address_is_shown_by_scheme_host_and_path(scheme, form):
+    assert without_secrets(form.format(scheme, "host")) in (
+        f"{scheme}://host/x",
+        f"{scheme}://[::1]:1/x",
+        f"{scheme}://***",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no postgresql://u:sec/r@t@host/db, sorry", "no postgresql://host/db, sorry"),
+        ("API request to http://u:secret@host:80/api failed", "API request to http://host:80/api failed"),
+        ("with url: /api?token=secret (Caused by", "with url: /api (Caused by"),
+        ("'http://u:secret@[::1'; see https://host/@me/x.txt.", "'http://***'; see https://host/@me/x.txt."),
+    ],
+)
+def test_every_address_of_an_error_is_without_secrets(text, shown):
+    assert without_secrets(text) == shown == str(InputError(text))
