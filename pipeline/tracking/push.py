@@ -1,14 +1,15 @@
 """Copy runs to another store: parameters, curves, tags, artifacts, models with their aliases, and nesting.
 
-A copy has the tag pushed.from, the id of the run that was recorded first, and pushed.digest once all of it is there and
-has the source's digest. Every write may be repeated, so that the next push completes what a killed one has left.
+A copy has the tags pushed.from, the id of the run that was recorded first, pushed.by, the store that it is a copy of,
+and pushed.digest once all of it is there and has the source's digest. A push begins by deleting the copies that an
+earlier one of the same store has not completed.
 """
 
 import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
@@ -18,7 +19,16 @@ from typing import Any
 
 # first: it sets the environment that MLflow reads when it is imported
 from pipeline.tracking import store as stores
-from pipeline.tracking.store import Store, setup, shown, sqlite_address, store_refusals, tag_experiment
+from pipeline.tracking.store import (
+    Store,
+    identity,
+    setup,
+    shown,
+    sqlite_address,
+    store_refusals,
+    tag_experiment,
+    unless_it_exists,
+)
 
 # isort: split
 
@@ -34,14 +44,14 @@ from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.names import recorded_tag
-from pipeline.tracking.recorded import RecordedRun, equals, search_runs
+from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.ui import views
 
 ALL = "all"  # the reference to all runs of the experiment
-ORIGIN, DIGEST = recorded_tag("pushed.from"), recorded_tag("pushed.digest")
-DIFFERENT = (ORIGIN, DIGEST, MLFLOW_MODEL_VERSIONS)  # tags that a copy does not have from its source
+ORIGIN, BY, DIGEST = map(recorded_tag, ("pushed.from", "pushed.by", "pushed.digest"))
+DIFFERENT = (ORIGIN, BY, DIGEST, MLFLOW_MODEL_VERSIONS)  # tags that a copy does not have from its source
 POINT = ("key", "value", "timestamp", "step")  # of a curve
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")  # a run's id, or a logged model's without "m-"
 
@@ -63,13 +73,13 @@ class Place:
     def files(self, location: str) -> dict[str, bytes]:
         """All artifacts at a location: path -> contents."""
         with tempfile.TemporaryDirectory() as copies:
-            folder = local_path(location)
-            if folder is None:
-                if not mlflow.artifacts.list_artifacts(artifact_uri=location, tracking_uri=self.uri):
+            folder, where = local_path(location), {"artifact_uri": location, "tracking_uri": self.uri}
+            try:
+                if folder is None and not mlflow.artifacts.list_artifacts(**where):
                     return {}  # a download of nothing fails
-                folder = Path(
-                    mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=copies, tracking_uri=self.uri)
-                )
+                folder = folder or Path(mlflow.artifacts.download_artifacts(**where, dst_path=copies))
+            except ValueError as error:
+                raise InputError(f"artifacts are at {location}, which MLflow can't read ({error})") from error
             return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def read(self, run_id: str) -> dict[str, Any]:
@@ -117,14 +127,14 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     store = setup()
     close_the_dead()
     known = {run.id: run for run in search_runs(order="start_time ASC")}
-    runs, source = _runs_to_copy(reference, known), Place(store)
+    runs, source, by = _runs_to_copy(reference, known), Place(store), identity()
     running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]
     ended = [run for run in runs if run.status != "RUNNING"]
     lock = command_lock(
         stores.root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end"
     )
     with lock, _current(uri, source.name) as target, Progress("push") as progress:
-        counts = _Transfer(source, Place(target), known).copy(ended, progress)
+        counts = _Transfer(source, Place(target), known, by).copy(ended, progress)
         searches = sum(run.stage == "search" for run in ended)
         return {"store": shown(target.uri), **counts, "running": running, "searches": searches}
 
@@ -183,15 +193,21 @@ def _current(uri: str, experiment: str) -> Iterator[Store]:
         kind = RecordingError if begun else type(error)
         raise kind(str(error).replace("MLFLOW_TRACKING_URI", "URI")) from error
     finally:
-        setup()  # the source is current again
+        stores._setup.cache_clear()  # of the source, which is not current even if the target could not be
+        setup()
 
 
 class _Transfer:
-    """Copies runs from a source to a target, which is the current store; ``known`` are the source's runs by id."""
+    """Copies runs from a source to a target, which is the current store; ``known`` are the source's runs by id.
 
-    def __init__(self, source: Place, target: Place, known: Mapping[str, RecordedRun]) -> None:
-        self.source, self.target = source, target
-        self.there = {_origin(run): run for run in search_runs()}
+    ``by`` is the identity of the source, which copies have as a tag.
+    """
+
+    def __init__(self, source: Place, target: Place, known: Mapping[str, RecordedRun], by: str) -> None:
+        self.source, self.target, self.by = source, target, by
+        self._delete_incomplete(but=())
+        whole = (run for run in search_runs() if run.tag("pushed.digest") or not run.tag("pushed.from"))
+        self.there = {_origin(run): run for run in whole}
         self.ids = {key: self.there[_origin(run)].id for key, run in known.items() if _origin(run) in self.there}
         experiments = f"/experiments/{source.experiment_id}/", f"/experiments/{target.experiment_id}/"
         self.places = (source.folder, target.folder), experiments
@@ -201,13 +217,14 @@ class _Transfer:
         client, copied, changed = self.target.client, 0, []
         for run in runs:  # first the ids of all, since runs refer to each other
             if run.id not in self.ids:
-                tags = {ORIGIN: _origin(run), MLFLOW_USER: run.tag(MLFLOW_USER)}
+                tags = {ORIGIN: _origin(run), BY: self.by, MLFLOW_USER: run.tag(MLFLOW_USER)}
                 copy = client.create_run(self.target.experiment_id, run.started_ms, tags, run.name)
                 self.ids[run.id] = copy.info.run_id
+        self._delete_incomplete(but=self.ids.values())  # a request that was repeated has created two
         for number, run in enumerate(runs):
             progress.show(number / len(runs))
             record, there = self.source.read(run.id), self.there.get(_origin(run))
-            if there is None or (there.tag("pushed.from") and not there.tag("pushed.digest")):
+            if there is None:
                 self._copy_run(run.id, record)
                 copied += 1
             elif there.tag("pushed.digest") not in ("", digest(record)):
@@ -223,21 +240,27 @@ class _Transfer:
         counts = {"copied": copied, "earlier": len(runs) - copied}
         return {**counts, "changed": changed, "aliases": aliases, "taken": taken}
 
+    def _delete_incomplete(self, but: Collection[str]) -> None:
+        """Delete the copies of this source that are not complete, with their models, except those with these ids."""
+        for run in list(search_runs(has_tag("pushed.by", self.by), has_tag("pushed.digest", None))):
+            if run.id not in but:
+                for model in self.target.models(run.id):
+                    self.target.client.delete_logged_model(model.model_id)
+                self.target.client.delete_run(run.id)
+
     def _copy_run(self, run_id: str, record: Mapping[str, Any]) -> None:
         """Copy all of a run to its copy, and compare the digests of what is there and what should be."""
         client, copy = self.target.client, self.ids[run_id]
-        there = {model.tags.get(ORIGIN): model.model_id for model in self.target.models(copy)}
         for model_id, model in record["models"].items():
-            if model_id not in there:
-                name, kind, *_ = model["model"]
-                tags, place = {**self._translated(model["tags"]), ORIGIN: model_id}, self.target.experiment_id
-                made = client.create_logged_model(place, name, copy, tags, model["params"], kind or None)
-                there[model_id] = made.model_id
-            self.ids[model_id.removeprefix("m-")] = there[model_id].removeprefix("m-")
+            name, kind, *_ = model["model"]
+            tags, place = {**self._translated(model["tags"]), ORIGIN: model_id}, self.target.experiment_id
+            made = client.create_logged_model(place, name, copy, tags, model["params"], kind or None)
+            self.ids[model_id.removeprefix("m-")] = made.model_id.removeprefix("m-")
         wanted = self._translated(record)  # now that all ids are known
+        for model in self.target.models(copy):
+            if model.model_id not in wanted["models"]:  # a request that was repeated has created two
+                client.delete_logged_model(model.model_id)
 
-        outputs = client.get_run(copy).outputs
-        has_output = {output.model_id for output in outputs.model_outputs} if outputs else set()
         linked = [{name: p[name] for name in POINT} for model in wanted["models"].values() for p in model["metrics"]]
         plain = [Metric(**point) for point in wanted["metrics"] if point not in linked]
         client.log_batch(copy, plain, [Param(*each) for each in wanted["params"].items()])
@@ -247,7 +270,7 @@ class _Transfer:
             *_, status, step = model["model"]
             if status != "PENDING":
                 client.finalize_logged_model(model_id, status)
-            if step is not None and model_id not in has_output:
+            if step is not None:
                 client.log_outputs(copy, [LoggedModelOutput(model_id, step)])
         if inputs := self.source.client.get_run(run_id).inputs:
             client.log_inputs(copy, inputs.dataset_inputs)
@@ -284,8 +307,9 @@ class _Transfer:
         for name, versions in groupby(of_runs, lambda version: str(version.name)):
             ours, of_name = source.get_registered_model(name), equals("name", name)
             introduction = (ours.description or "").partition("\n\n|")[0]  # without the table of versions
-            found = target.search_registered_models(of_name)
-            theirs = found[0] if found else target.create_registered_model(name, description=introduction)
+            with unless_it_exists():
+                target.create_registered_model(name, description=introduction)
+            theirs = target.get_registered_model(name)
             there = {each.source: each.version for each in target.search_model_versions(of_name)}
             for version in versions:
                 run_id = self.ids[str(version.run_id)]

@@ -117,6 +117,18 @@ def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, oth
     assert (again["copied"], again["aliases"], again["taken"]) == (1, [], ["@tiny-knee"])
 
 
+def test_a_push_whose_requests_arrive_twice_leaves_no_doubles(trained, other, monkeypatch):
+    def twice(write: Callable[..., object]) -> Callable[..., object]:
+        return lambda *args, **options: (write(*args, **options), write(*args, **options))[1]
+
+    for name in ("create_run", "create_logged_model", "log_batch", "set_tag"):
+        monkeypatch.setattr(MlflowClient, name, twice(getattr(MlflowClient, name)))
+    assert push(str(other / "mlruns"), "all")["copied"] == 1
+    assert len(runs_in(other)) == 1
+    with store_at(other):
+        assert len(MlflowClient().search_logged_models([setup().experiment_id])) == 1
+
+
 @pytest.mark.slow
 def test_a_model_and_a_run_without_artifacts_reach_a_server_that_keeps_them(trained, mlflow_server, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
