@@ -1,6 +1,7 @@
 """The model that runs in an exported page, as a person uses it: it writes, reads, and changes with a study's slider."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,3 +164,10 @@ def test_axe_finds_nothing(lab: Lab, visit: Visit, what, colours):
 def test_a_character_in_no_alphabet_is_said_to_be_read_as_a_space(training: Live):
     training.text.fill("naïve")
     training.live.get_by_text("“ï” and all else as a space").wait_for()
+
+
+@pytest.mark.parametrize("damage", [('{"symbols"', '"symbols"'), ('"data": "', '"data": "~')])
+def test_a_damaged_page_says_so(lab: Lab, visit: Visit, tmp_path: Path, damage: tuple[str, str]):
+    page = (lab.exports / "training" / "index.html").read_text()
+    (tmp_path / "damaged.html").write_text(page.replace(*damage))
+    visit((tmp_path / "damaged.html").as_uri()).page.get_by_role("alert").get_by_text("is damaged").wait_for()

@@ -239,6 +239,12 @@ function sampled(logProbabilities, temperature, random, forbidden = -1) {
 // --- the page ---
 // A text is read letter by letter; each is coloured by its surprise, and the model writes on from the last one.
 if (document.getElementById("models")) {
+  addEventListener("error", () => {
+    const said = Object.assign(document.createElement("p"), { textContent: "This page is damaged, so that its model can't run: export or copy it again." });
+    said.setAttribute("role", "alert");
+    document.getElementById("live").replaceChildren(said);
+    document.getElementById("live").hidden = false;
+  });
   const page = JSON.parse(document.getElementById("models").textContent);
   const V = page.symbols.length, UNKNOWN = page.symbols.indexOf("<unk>"), AT_ONCE = 250; // characters to write
   const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 40; // milliseconds for each
