@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models.config import check_range
-from models.decoding import Decoding
+from models.decoding import LONGEST_TEXT, Decoding
 from models.language_model import LanguageModel
 from models.recurrent import State, parts_of, state_of
 
@@ -35,9 +35,9 @@ def generate(
     its search is complete. ``forbidden`` ids are never generated; their probability is distributed over the others in
     proportion. A model in training mode is run in evaluation mode and is back in training mode at every yield.
 
-    Raises ConfigError, when it is called, for a length that is negative or not whole.
+    Raises ConfigError, when it is called, for a length that is negative, not whole or above LONGEST_TEXT.
     """
-    check_range("length", length, is_whole=True, low=0)
+    check_range("length", length, is_whole=True, low=0, high=LONGEST_TEXT)
     starts = [[int(i) for i in prompt] for prompt in prompts]
     if not starts:
         return iter(())

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from models.decoding import DEFAULT_LENGTH
+from models.decoding import DEFAULT_LENGTH, LONGEST_TEXT
 from pipeline.cli.completion import FILE, TEXT
 from pipeline.config import UNDER_MLFLOW, CorpusConfig, resolve
 
@@ -99,7 +99,7 @@ json_flag = click.option("--json", "as_json", is_flag=True, help="Print the resu
 
 length_option = click.option(
     "--length",
-    type=click.IntRange(0),
+    type=click.IntRange(0, LONGEST_TEXT),
     default=DEFAULT_LENGTH,
     show_default=True,
     help="Characters to generate after each prompt.",

@@ -100,8 +100,8 @@ def test_a_model_with_row_lookup_reads_as_the_model_itself():
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
 def test_it_generates_like_any_other_model(method):
     model, prompt = build(trained=True), [0, 1]
-    (text,) = complete(model, [prompt, [2]], 8, Decoding(method=method, beam_width=3))[:1]
-    (alone,) = complete(model, [prompt], 8, Decoding(method=method, beam_width=3))
+    (text,) = complete(model, [prompt, [2]], 8, Decoding(method=method))[:1]
+    (alone,) = complete(model, [prompt], 8, Decoding(method=method))
     assert text == alone
     if method == "greedy":
         for end in range(8):

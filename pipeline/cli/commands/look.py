@@ -23,7 +23,9 @@ from pipeline.support import signals
 @click.option(
     "--sort", metavar="COLUMN", default="", help="Sort by a column of the list, such as val; -COLUMN: descending."
 )
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10**6), default=20, show_default=True, help="Largest number of trainings."
+)
 @flag("--all", "Also list each training of a search, an answer, a reproduction or several seeds.")
 @json_flag
 def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bool) -> None:
@@ -131,6 +133,8 @@ def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> Non
 
     from pipeline.export.export import export
 
+    if not output or "://" in output:
+        raise click.UsageError(f"--output {output!r} is no folder: give the path of one")
     result = export(reference, Path(output), with_ngrams)
     files = "\n".join(f"  {file}" for file in result["files"])
     show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
