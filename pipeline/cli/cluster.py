@@ -122,7 +122,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
     from pipeline.cluster import processes
     from pipeline.cluster.keys import Address, has_keys, keys_folder, make_keys, netloc
     from pipeline.tracking import server
-    from pipeline.tracking.store import root
+    from pipeline.tracking.store import root, sqlite_address
 
     keys = keys_folder()
     address = Address.to_serve(host, port, None if without_tls else keys)
@@ -142,7 +142,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
         "scheduler": processes.scheduler_command(address),
         "MLflow server": server.server_command("server", host, mlflow_port, 2, *proxied, uvicorn=uvicorn),
     }
-    database = os.environ.get("TMLM_CLUSTER_STORE") or f"sqlite:///{folder / 'mlflow.db'}"
+    database = os.environ.get("TMLM_CLUSTER_STORE") or sqlite_address(folder / "mlflow.db")
     environment = {**server.server_environment(database), processes.MLFLOW: mlflow}
     settings = {"MLFLOW_TRACKING_URI": mlflow, **address.mlflow_settings()}
     ready = [

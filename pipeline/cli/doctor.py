@@ -54,7 +54,7 @@ def findings() -> dict[str, Any]:
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",
         "cache": str(cache_dir()),
         "kept_texts": f"{prepared_dir()}: {', '.join(texts) or 'none yet'}",
-        "store": shown(address()) if database is None else f"sqlite:///{database}",
+        "store": shown(address()) if database is None else address(),
         "store_state": state,
         "disk": ", ".join(f"{what} {megabytes(folder):.1f} MB" for what, folder in folders.items()),
         "device": str(device),

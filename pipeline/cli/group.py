@@ -83,6 +83,8 @@ def explained(error: Exception) -> tuple[str, int | None]:
         return f"{sys.executable} has no {error.name}: activate the project's environment, or see docs/install.md", 1
     if isinstance(error, OSError):
         return reason_of(error), 1
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of pathlib and platformdirs
+        return "the home folder can't be found: set HOME, or give a path without ~", InputError.exit_code
     if is_out_of_memory(error):
         request = shorten(" ".join(message_of(error).split()), 200)
         detail = f" ({request})" if request else ""

@@ -101,7 +101,7 @@ def _found(named: Sequence[str], text: str, storage_in_use: str) -> dict[str, An
             notes.insert(0, f"The trials of {name} are in {storage_in_use}")
         else:
             notes.append(f"{storage_in_use} has no trials of {name}; is {storage.STORAGE_VARIABLE} another storage?")
-    items += items_of(runs)
+    items += items_of(runs) if runs else []
     if any(each["kind"] == "run" and not each["path"] for each in items):
         notes.append("On a server, runs are only marked as deleted; whoever runs it frees the space with `mlflow gc`")
     if text:

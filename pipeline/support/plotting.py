@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,14 @@ BAR_STYLES: list[Any] = ["--", ":", "-."]
 DOTS_PER_INCH = 150
 
 
+@contextmanager
+def missing_glyphs_allowed() -> Iterator[None]:
+    """Within the block, or the decorated function, the font may lack characters, such as those of a text's name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
+
+
 def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) -> Figure:
     """An empty figure; width and height are in inches."""
     return Figure(figsize=(width, height), dpi=dots_per_inch, layout="constrained")
@@ -41,12 +50,11 @@ def add_axes(figure: Figure, title: str = "", place: Any = 111) -> Axes:
     return axes
 
 
+@missing_glyphs_allowed()
 def png(figure: Figure, shades: int = 256) -> bytes:
     """The figure as a PNG with ``shades`` levels per colour channel; 16 halve the file without a visible difference."""
     canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font may lack characters of a text's name
-        canvas.draw()
+    canvas.draw()
     step = 255 // (shades - 1)
     pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].astype(np.uint16)
     reduced = ((pixels + step // 2) // step * step).astype(np.uint8)
@@ -140,8 +148,7 @@ def draw_perplexities(file: str, runs: Mapping[str, Sequence[Mapping[int, float]
         whole_numbers(axes)
     axes.set(xlabel=cost or "epoch", ylabel="validation perplexity per character")
     legend_below(figure, [axes], 2, "small")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # as in ``png``
+    with missing_glyphs_allowed():
         figure.savefig(file)
 
 
@@ -150,6 +157,7 @@ def write_message(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 
+@missing_glyphs_allowed()
 def laid_out(figure: Figure) -> RendererBase:
     """Lay out a figure without drawing it, so that artists have pixel positions; returns its renderer."""
     canvas = FigureCanvasAgg(figure)
@@ -158,6 +166,7 @@ def laid_out(figure: Figure) -> RendererBase:
     return renderer
 
 
+@missing_glyphs_allowed()
 def write_labels(
     axes: Axes, labels: Sequence[tuple[str, float, float]], keep: int, colours: Sequence[str] = ()
 ) -> None:

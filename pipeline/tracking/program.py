@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.config import UNDER_MLFLOW
 from pipeline.support.files import ROOT
-from pipeline.tracking.store import setup, sqlite_file
+from pipeline.tracking.store import setup, sqlite_address, sqlite_file
 
 UNDER_MAKE = "MAKELEVEL"  # environment variable that make sets
 
@@ -24,7 +24,7 @@ def command(name: str = "tmlm") -> str:
     is_found = store.database is not None and (name == "tmlm" or Path.cwd() == store.database.parent.parent)
     if is_found or file is None:
         return program(name)
-    return f"MLFLOW_TRACKING_URI={shlex.quote(f'sqlite:///{file}')} {program(name)}"
+    return f"MLFLOW_TRACKING_URI={shlex.quote(sqlite_address(file))} {program(name)}"
 
 
 def program(name: str = "tmlm") -> str:

@@ -176,8 +176,13 @@ def address() -> str:
 
 
 def sqlite_address(file: Path) -> str:
-    """The address of an SQLite file."""
-    return URL.create("sqlite", database=str(file)).render_as_string()
+    """The address of an SQLite file, escaped only where it has to be.
+
+    MLflow creates the folder in an address, without unescaping it, unless the address names a driver.
+    """
+    address = f"sqlite:///{file}"
+    is_valid = make_url(address).database == str(file)
+    return address if is_valid else URL.create("sqlite+pysqlite", database=str(file)).render_as_string()
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -28,6 +28,7 @@ def _no_keys(monkeypatch, tmp_path):
         (["cluster", "serve", "--host", "10.9.9.9"], "can't listen on 10.9.9.9:8786"),
         (["cluster", "serve", "--host", "10.9.9.9", "--without-tls"], "on the loopback interface only"),
         (["cluster", "serve", "--host", "127.0.0.1", "--port", "8793", "--mlflow-port", "8793"], "are the same port"),
+        (["cluster", "keys", "~nobody-of-this-name/keys"], "give a path without ~"),
     ],
 )
 def test_what_is_not_safe_is_refused_with_exit_code_2_before_keys_are_made(words, message, tmp_path):

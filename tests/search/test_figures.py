@@ -58,9 +58,9 @@ def drawn(monkeypatch):
 def test_a_search_of_any_size_is_drawn_without_a_warning(case, baselines):
     trials, evaluated, chosen = study(**case)
     pictures = (
-        figures.pareto_front(trials, evaluated, chosen, baselines, "a search"),
-        figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search"),
-        figures.perplexity_against_time(evaluated, chosen, "a search"),
+        figures.pareto_front(trials, evaluated, chosen, baselines, "search-日本"),
+        figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "search-日本"),
+        figures.perplexity_against_time(evaluated, chosen, "search-日本"),
     )
     assert all(png.startswith(b"\x89PNG") for png in pictures)
 

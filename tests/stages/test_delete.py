@@ -6,6 +6,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import mlflow
 import optuna
 import pytest
 from mlflow.entities import LoggedModelOutput
@@ -212,6 +213,14 @@ def test_copies_and_downloads_of_a_text_go_and_no_other(store, small_text, tmp_p
     assert len(runs()) == 1
     with pytest.raises(InputError, match="has no such text"):
         delete([], "topics")
+
+
+def test_to_delete_a_text_alone_creates_no_store(no_store, small_text, monkeypatch):
+    load_corpus(CorpusConfig(str(small_text)))
+    monkeypatch.chdir(no_store)
+    mlflow.set_tracking_uri(None)  # as in a new process: MLflow's default is a file in the working folder
+    delete([], "topics")
+    assert not [*no_store.rglob("*.db")]
 
 
 def test_on_a_server_runs_are_marked_and_their_files_stay(mlflow_server, tmp_path):

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError
 from pipeline.tracking import runs
-from pipeline.tracking.store import EXPERIMENT, setup
+from pipeline.tracking.store import EXPERIMENT, setup, sqlite_address
 from tests.checkout import ROOT
 from tests.labs import new_store, rows, store_at
 
@@ -51,6 +51,15 @@ tmlm.runs()
 assert not changes(), f"by a call: {changes()}"
 assert get_telemetry_client() is None
 """
+
+
+@pytest.mark.parametrize("name", ["Größe", "100%", "a%20b?#é\n"])
+def test_mlflow_opens_the_address_of_a_file_and_creates_no_other_folder(name, empty_database, tmp_path):
+    file = tmp_path / name / "other.db"
+    file.parent.mkdir()
+    shutil.copy(empty_database, file)
+    assert MlflowClient(sqlite_address(file)).get_experiment("0")
+    assert list(tmp_path.iterdir()) == [file.parent]
 
 
 @pytest.mark.slow
