@@ -35,7 +35,7 @@ test: $(READY_DEV)  ## the fast tests, and the CPU seconds that they took
 
 ci-tests: $(READY_DEV)  ## one representative of each kind of test that CI leaves to `make nightly`, and two faults
 	$(WITH_BROWSER) pytest --dist load -rs -m ci
-	python -m tests.faults --repeat 0:3 --repeat 0:7
+	python -m tests.faults --repeat 0:57 --repeat 0:7
 
 slow: $(READY_DEV)  ## the tests that take minutes
 	pytest -m 'slow and not network' --loadscope-reorder

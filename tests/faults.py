@@ -1,13 +1,14 @@
 """Inject faults into real commands, and check that the same command again ends as if nothing had happened.
 
-python -m tests.faults [--cases 300] [--minutes 5] [--seed 0] [--folder mlruns/faults]
+python -m tests.faults [--cases 300] [--minutes 5] [--seed 0] [--only COMMAND:FAULT] [--folder mlruns/faults]
 python -m tests.faults --repeat SEED:NUMBER [--repeat ...]
 
 A case is a command, a fault and a moment, drawn from a seed and a number. It runs in a copy of the project, with a
 store of its own. The command that meets the fault has to end with a documented exit code, an error with a sentence, and
 nothing with a traceback. Then the fault is undone, and the same command runs again (of a training, --resume). It has to
 end with 0, with no run RUNNING, and no training lost, recorded twice, or different from one without a fault in any
-weight, metric or sample; and no process and no temporary folder may be left.
+weight, metric or sample; and no process and no temporary folder may be left. A deletion has to leave what it leaves
+without a fault; again, it may end with 2, as there is nothing left to delete.
 
 cases.jsonl in the folder has a line for each case; the next command goes on after the last. A fault that came too late
 is missed, one that needs root or dask is skipped; neither counts among --cases. The records of a broken case are kept.
@@ -33,6 +34,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -65,19 +67,26 @@ COMMANDS = {
     "pipeline": [*TMLM, "pipeline", *TRAINING],
     "mlflow run": [sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local", "-e", "train"]
     + [word for each in PARAMETERS for word in ("-P", each)],
-    "search": [*SEARCH, "--epochs", "4", "--workers", "2"],
+    "search": [*SEARCH, "--minutes", "5", "--epochs", "4", "--workers", "2"],
     "answer": [*TMLM, "answer", "--corpus", "text.txt", "--minutes", "0.05", "--seeds", "1", "--workers", "2"],
     "reproduce": [*TMLM, "reproduce", "--quick", "--only", "*-scratch-1x8", "--workers", "2"],
     "export": [*TMLM, "export", "search", "--output", "exported"],
     "push": [*TMLM, "push", "sqlite:///pushed.db", "search"],
+    "delete": [*TMLM, "delete", "search", "--yes"],
     "cluster": [*SEARCH, "--epochs", "60", "--confirm-seeds", "1", "--cluster"],
 }
 WEIGHTS = {"train": 5, "pipeline": 5, "mlflow run": 2, "search": 5, "answer": 2, "reproduce": 3, "export": 3, "push": 4,
-           "cluster": 2}  # fmt: skip
-WITH_SEARCH = ("export", "push")  # commands that start from a store with a search
+           "delete": 3, "cluster": 2}  # fmt: skip
+PREPARED = {"export": "searched", "push": "searched", "delete": "trained"}  # the stores that commands start from
 WITH_WORKERS = ("search", "answer", "reproduce", "cluster")
 # the stage of a command whose name is another
-STAGES = {"mlflow run": "train", "cluster": "search", "export": "search", "push": "search"}
+STAGES = {"mlflow run": "train", "cluster": "search", "export": "search", "push": "search", "delete": "train"}
+
+CLOCK = """import os, time
+real = time.time
+time.time = lambda: real() + os.stat(os.environ["TMLM_FAULT_CLOCK"]).st_mtime
+time.time_ns = lambda: int(time.time() * 1e9)
+"""
 
 
 class Verdict(Exception):  # noqa: N818 - most are no errors
@@ -191,6 +200,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder, self.checkout, self.output = folder, folder / "checkout", folder / "output.txt"
         self.temporary, self.aside = folder / "tmp", folder / "aside"
+        self.clock = folder / "clock"  # whose mtime is added to Python's clock
         self.records, self.exported = self.checkout / "mlruns", self.checkout / "exported"
         self.servers, self.link = dict[str, subprocess.Popen](), Link(0)
         self.reset()  # what a campaign that was killed has left
@@ -201,15 +211,17 @@ class Lab:
             "PYTHONPATH": str(self.checkout),
             "TMLM_CACHE_DIR": str(folder / "cache"),
             "TMLM_CLUSTER_KEYS": str(folder / "keys"),
+            "TMLM_FAULT_CLOCK": str(self.clock),
             "TMLM_OFFLINE": "1",
             "TMPDIR": str(self.temporary),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes of a server that nothing here needs
             MARK: str(folder),
         }
-        for name, words in (("empty", [*TMLM, "runs"]), ("searched", COMMANDS["search"])):  # the stores to start from
+        stores = {"empty": [*TMLM, "runs"], "searched": COMMANDS["search"], "trained": COMMANDS["train"]}
+        for name, words in stores.items():
             if not (folder / name).exists():
-                self.reset()
+                self.reset("searched" if name == "trained" else "")
                 code, output, _ = self.wait(self.start(words))
                 demand(code == 0, f"without any fault:\n{output}")
                 shutil.copytree(self.records, folder / name)
@@ -226,6 +238,7 @@ class Lab:
         for path in (self.records, self.exported, *self.checkout.glob("pushed.db*"), *scratch):
             remove(path)
         self.temporary.mkdir(parents=True)
+        self.set_clock(0)
         self.servers, self.more = {}, list[str]()
         self.extra, self.limits = dict[str, str](), dict[int, int]()
         self.database = self.records / "mlflow.db"
@@ -233,6 +246,10 @@ class Lab:
             shutil.copytree(self.folder / prepared, self.records)
         else:
             self.records.mkdir(parents=True)
+
+    def set_clock(self, seconds: int) -> None:
+        self.clock.touch()
+        os.utime(self.clock, (seconds, seconds))
 
     def start(self, words: list[str]) -> subprocess.Popen:
         def limit() -> None:
@@ -372,6 +389,7 @@ def copy_project(target: Path) -> str:
     text = "\n".join(topics[name] for name in sorted(topics))[:12_000]
     (target / "text.txt").write_text(text, encoding="utf-8")
     (target / "mlflow.db").symlink_to("mlruns/mlflow.db")  # which `mlflow run` opens
+    (target / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
     return digest_of(*((ROOT / name).read_bytes() for name in code))
 
 
@@ -400,11 +418,20 @@ class Faults:
             time.sleep(0.1)
         raise Verdict("missed", "no worker")
 
-    def freeze_node(self) -> None:
-        processes = family(self.lab.servers["node2"].pid)
+    def freeze(self, processes: list[psutil.Process], most_seconds: float) -> None:
         send(processes, signal.SIGSTOP)
-        time.sleep(self.draw.uniform(1, 50))
+        time.sleep(self.draw.uniform(1, most_seconds))
         send(processes, signal.SIGCONT)
+
+    def freeze_some(self) -> None:
+        """Freeze the command with its workers, or only one of these processes."""
+        own = self.lab.own()
+        self.freeze(own if self.draw.random() < 0.5 else own and [self.draw.choice(own)], 10)
+
+    def step_clock(self) -> Undo:
+        """Set Python's clock forward or back in all processes."""
+        self.lab.set_clock(self.draw.choice((-86_400, -3_600, -60, 60, 3_600, 86_400)))
+        return lambda: self.lab.set_clock(0)
 
     def limit(self, kind: int, low: float, high: float) -> Undo:
         """Limit a resource of the command to 2 ** low to 2 ** high."""
@@ -421,11 +448,13 @@ class Faults:
         shutil.copytree(aside, records, dirs_exist_ok=True)
         return lambda: mount("-o", "remount,size=1g", records)
 
-    def lock_store(self) -> None:
-        """Hold SQLite's write lock for a while."""
-        with closing(sqlite3.connect(self.lab.database, timeout=5, isolation_level=None)) as connection:
+    def lock(self, database: Path) -> None:
+        """Hold SQLite's lock for writers, or for readers, too, for a while."""
+        if not database.exists():
+            raise Verdict("missed", "no store yet")
+        with closing(sqlite3.connect(database, timeout=5, isolation_level=None)) as connection:
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(f"BEGIN {self.draw.choice(('IMMEDIATE', 'EXCLUSIVE'))}")
             except sqlite3.OperationalError as error:
                 raise Verdict("missed", str(error)) from error
             time.sleep(self.draw.choice((3, 8, 15, 70)))
@@ -516,10 +545,13 @@ FAULTS = {
     "kill -9 of a worker": Fault(Faults.kill_worker, (0,), WITH_WORKERS[:3], 6),
     "SIGTERM": Fault(lambda f: f.signal(15, to_all=False), (143,), DIRECT, 2),
     "Ctrl-C": Fault(lambda f: f.signal(2, to_all=True), (130,), ALL, 2),
+    "SIGSTOP for a while": Fault(Faults.freeze_some, (0,), LOCAL, 2),
+    "clock step": Fault(Faults.step_clock, (0,), LOCAL),
     "disk full (RLIMIT_FSIZE)": Fault(lambda f: f.limit(SIZE, 9, 21), REFUSED, LOCAL, 2, early=True),
     "disk full (tmpfs)": Fault(Faults.small_disk, REFUSED, LOCAL, 2, early=True),
     "memory limit": Fault(lambda f: f.limit(MEMORY, 29.5, 31.5), REFUSED, LOCAL, early=True),
-    "store locked": Fault(Faults.lock_store, REFUSED, LOCAL),
+    "store locked": Fault(lambda f: f.lock(f.lab.database), REFUSED, LOCAL),
+    "trials locked": Fault(lambda f: f.lock(f.lab.records / "optuna.db"), REFUSED, ("search", "delete")),
     "store truncated": Fault(lambda f: f.damage_store(truncate=True), REFUSED, LOCAL),
     "store gone": Fault(lambda f: f.damage_store(truncate=False), REFUSED, LOCAL),
     "store read-only": Fault(Faults.make_read_only, REFUSED, LOCAL),
@@ -528,7 +560,7 @@ FAULTS = {
     "server restarted": Fault(lambda f: f.stop_server(for_good=False), LATER, ON_SERVER, on_server=True),
     "server away": Fault(lambda f: f.stop_server(for_good=True), REFUSED, ON_SERVER, on_server=True),
     "node killed": Fault(lambda f: f.kill_part("node2", "node"), (0,), CLUSTER, 2),
-    "node frozen": Fault(Faults.freeze_node, (0,), CLUSTER, 2),
+    "node frozen": Fault(lambda f: f.freeze(family(f.lab.servers["node2"].pid), 50), (0,), CLUSTER, 2),
     "node's link cut": Fault(lambda f: f.disturb_link("cut", 50), (0,), CLUSTER, 2),
     "no node left": Fault(Faults.stop_nodes, (1,), CLUSTER, 2),
     "scheduler killed": Fault(lambda f: f.kill_part("serve", "scheduler"), (0,), CLUSTER, 2),
@@ -561,10 +593,10 @@ class Case:
         possible = {name: fault for name, fault in FAULTS.items() if self.command in fault.commands}
         self.fault = self.draw.choices(list(possible), [fault.weight for fault in possible.values()])[0]
         self.moment = self.draw.uniform(0, 0.8) if self.draw.random() < 0.85 else -self.draw.uniform(0.2, 4)
-        self.new_store = self.command not in WITH_SEARCH and self.draw.random() < 0.15
+        self.new_store = self.command not in PREPARED and self.draw.random() < 0.15
 
     def set_up(self, lab: Lab, on_server: bool) -> None:
-        lab.reset("searched" if self.command in WITH_SEARCH else "" if self.new_store else "empty")
+        lab.reset(PREPARED.get(self.command, "" if self.new_store else "empty"))
         if self.command == "cluster":
             if find_spec("distributed") is None:
                 raise Verdict("skipped", "dask.distributed is not installed")
@@ -590,7 +622,7 @@ class Case:
                 return []
             if begun and self.command == "train":
                 return [*TMLM, "train", "--resume", begun[-1]["id"]]
-        return [] if self.command == "export" and self.code == 0 else self.words(lab)
+        return [] if self.command in ("export", "delete") and self.code == 0 else self.words(lab)
 
     def run(self, lab: Lab, known: "Known") -> None:
         """Inject the fault, run the command again, and check."""
@@ -620,7 +652,8 @@ class Case:
         before = lab.finished()
         if words := self.words_again(lab):
             code, output, _ = lab.wait(lab.start(words))
-            demand(code == 0, f"the same command again ended with {code}:\n{output[-3000:]}")
+            was_done = self.command == "delete" and code == 2
+            demand(code == 0 or was_done, f"the same command again ended with {code}:\n{output[-3000:]}")
             demand(TRACEBACK not in output, f"a traceback of the same command again:\n{output[-3000:]}")
         self.check_records(lab, known)
         lab.stop_servers()
@@ -628,8 +661,8 @@ class Case:
         left = [path.name for path in lab.temporary.iterdir() if not path.name.startswith(mlflows)]
         demand(not left, f"left in the temporary folder: {left}")
         now = lab.finished()
-        lost = [key for key, digest in before.items() if now.get(key) != digest and self.command != "push"]
-        demand(not lost, f"no longer as they were: {lost}")
+        lost = [key for key, digest in before.items() if now.get(key) != digest]
+        demand(not lost or self.command in ("push", "delete"), f"no longer as they were: {lost}")
 
     def check_end(self, lab: Lab, fault: Fault, output: str) -> None:
         """Check the exit code, the time after a signal, the output, and that no process is left."""
@@ -666,6 +699,12 @@ class Case:
             files = [file for file in lab.exported.rglob("*") if file.is_file()]
             digests = {str(file.relative_to(lab.exported)): digest_of(content_of(file)) for file in files}
             known.compare("export", {"files": digest_of(sorted(digests.items()))})
+        if self.command == "delete":
+            left = [str(path.relative_to(lab.records)) for path in lab.records.rglob("*")]
+            for name in ("mlflow.db", "optuna.db"):
+                with closing(sqlite3.connect(lab.records / name)) as connection:
+                    left += [re.sub(r"\b\d{13}\b", "(a time)", row) for row in connection.iterdump()]
+            known.compare("delete", {"left": digest_of(sorted(left))})
         if self.command == "push":
             pushed_from = lab.finished()
             lab.database = lab.folder / "server" / "mlflow.db" if lab.more else lab.checkout / "pushed.db"
@@ -758,11 +797,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "mlruns" / "faults")
     parser.add_argument("--repeat", action="append", default=[], metavar="SEED:NUMBER", help="only do this case again")
+    parser.add_argument("--only", default="*", metavar="COMMAND:FAULT", help="pattern of the cases to do")
     options = parser.parse_args()
+    if not any(fnmatch(f"{each}:{name}", options.only) for name, fault in FAULTS.items() for each in fault.commands):
+        parser.error(f"--only {options.only}: no command has such a fault")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job and its children would ignore it
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     file, until = folder / "cases.jsonl", time.monotonic() + 60 * options.minutes
+
+    def is_chosen(case: dict[str, Any]) -> bool:
+        return fnmatch("{command}:{fault}".format(**case), options.only)
 
     def cases() -> list[dict[str, Any]]:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -772,12 +817,13 @@ def main() -> int:
     try:
         for name in options.repeat:
             do(Case(*map(int, name.split(":"))), lab, known, folder)  # type: ignore[arg-type] # two of them
-        of_seed = [case for case in cases() if case["seed"] == options.seed]
+        of_seed = [case for case in cases() if case["seed"] == options.seed and is_chosen(case)]
         met = Counter({case["number"]: case["state"] in ("survived", "broken") for case in of_seed})
         number = 0
         while not options.repeat and met.total() < options.cases and time.monotonic() < until:
-            if number not in met:
-                met[number] = do(Case(options.seed, number), lab, known, folder)
+            case = Case(options.seed, number)
+            if number not in met and is_chosen(asdict(case)):
+                met[number] = do(case, lab, known, folder)
             number += 1
     finally:
         lab.reset()
