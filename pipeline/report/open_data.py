@@ -1,10 +1,9 @@
 """The open data of a reproduction: a JSON object with the values of every seed.
 
-Trainings have one of four roles: "report", by the report's protocol; "stream" and "same-text", of the same shape by
-this project's recipe (on nine tenths of the text, and on the protocol's characters); and "d2l", the recorded trainings
-by d2l itself, whose curves are in data/d2l_curves.csv. If several configurations share a shape, its "stream" and
-"same-text" trainings are listed under each of them. Perplexities are per character on the split of the role: only those
-of the same role, split and average can be compared.
+Trainings have one of three roles: "report", by the report's protocol; "same-text", of the same shape by this project's
+recipe on the protocol's characters; and "d2l", the recorded trainings by d2l itself, whose curves are in
+data/d2l_curves.csv. If several configurations share a shape, its "same-text" trainings are listed under each of them.
+Perplexities are per character: only those of the same role, split and average can be compared.
 """
 
 import json
@@ -68,7 +67,6 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
         "train_perplexity": configuration.last("train") if whole else None,
         "val_perplexity": configuration.last("val") if whole else None,
         "best_val_perplexity": configuration.mean_best_val if whole else None,
-        "stream_test_perplexity": next((run.test_perplexity for run in configuration.stream if run.is_whole), None),
         "trainings": [_training(role, run) for role, runs in roles.items() for run in runs if run.epochs],
     }
 

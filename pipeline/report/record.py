@@ -103,13 +103,11 @@ def _configuration(
         same = (each for (role, shape, _), each in trainings.items() if (role, shape) == (wanted, shape_key(model)))
         return tuple(sorted((_training(each) for each in same if epochs_of(each)), key=lambda run: run.seed))
 
-    in_torch = {**row.model, "implementation": "torch"}
     return Configuration(
         reported=row,
         complexity=measure(configs_of_row(row, 0)[0], vocab_size),
         runs=of_role("report", row.model),
-        stream=of_role("stream", in_torch),
-        same_text=of_role("same-text", in_torch),
+        same_text=of_role("same-text", {**row.model, "implementation": "torch"}),
     )
 
 

@@ -22,8 +22,8 @@ class JudgedTraining:
     """One training of a configuration, complete or not; curves are perplexities per character after each epoch.
 
     ``train`` and ``val`` are averaged as in the book (mean over batches of exp of the batch's loss), ``train`` while
-    the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. With the stream preset,
-    both averages are equal. ``first_half`` is the book's average over the first half of the first epoch's batches, the
+    the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy.
+    ``first_half`` is the book's average over the first half of the first epoch's batches, the
     first point that the book draws. ``test_perplexity`` is on the last 5 % of the text and ``windowed`` on the report's
     validation windows, pooled, both at the best epoch. ``block_costs`` are mean costs in nats per character of
     consecutive blocks of held-out text at the best epoch, by reading: "val" and "test" (with context) and "windowed".
@@ -92,15 +92,14 @@ def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
 class Configuration:
     """A reported configuration with its trainings by the report's protocol, and those of its shape by our recipe.
 
-    ``runs`` are by the report's protocol, ``stream`` by the preset stream on nine tenths of the text, ``same_text`` by
-    the preset report-text on the training and validation characters of the report's protocol. ``complexity`` is
-    measured by ptflops; its report_parameters and report_macs are in the report's convention.
+    ``runs`` are by the report's protocol, ``same_text`` by the preset report-text on the protocol's training and
+    validation characters. ``complexity`` is measured by ptflops; its report_parameters and report_macs are in the
+    report's convention.
     """
 
     reported: Reported
     complexity: Complexity
     runs: tuple[JudgedTraining, ...] = ()
-    stream: tuple[JudgedTraining, ...] = ()
     same_text: tuple[JudgedTraining, ...] = ()
 
     @property
@@ -115,7 +114,7 @@ class Configuration:
     @property
     def by_role(self) -> Mapping[str, tuple[JudgedTraining, ...]]:
         """All trainings, complete or not, by role."""
-        return {"report": self.runs, "stream": self.stream, "same-text": self.same_text}
+        return {"report": self.runs, "same-text": self.same_text}
 
     @property
     def progress(self) -> str:

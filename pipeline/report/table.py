@@ -11,13 +11,13 @@ from typing import Any
 
 from models.complexity import Complexity, closed_form
 from models.config import Implementation, ModelConfig
-from pipeline.config import TEXT_CHARS, TrainConfig, resolve
+from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError
 
 DATA = Path(__file__).with_name("data")
 REPORT_NAME = "the coursework report"
 REPORT_SYMBOLS = 28
-PRESETS = {"report": "report", "same-text": "report-text", "stream": "stream"}  # role of a training -> its preset
+PRESETS = {"report": "report", "same-text": "report-text"}  # role of a training -> its preset
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 LAST_DIGIT = 0.5  # part of the last digit that is given, within which a size agrees
@@ -119,16 +119,13 @@ def chosen_rows(only: str) -> tuple[Reported, ...]:
 
 
 def configs_of_row(
-    row: Reported, seed: int, role: str = "report", precision: str = "fp32", train_chars: int = TEXT_CHARS
+    row: Reported, seed: int, role: str = "report", precision: str = "fp32"
 ) -> tuple[ModelConfig, TrainConfig]:
-    """The configurations that train a row by the report's protocol, or its shape in torch.nn by our recipe of a role.
-
-    ``train_chars`` is the number of characters of the training text, on which defaults of our recipe depend.
-    """
+    """The configurations that train a row by the report's protocol; in the role same-text, in torch.nn by our recipe."""
     options = {"preset": PRESETS[role], **row.model, "seed": seed}
     if role == "report":
         return resolve({**options, "precision": precision})
-    return resolve({**options, "implementation": "torch"}, train_chars)
+    return resolve({**options, "implementation": "torch"})
 
 
 @cache

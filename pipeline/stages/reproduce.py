@@ -38,7 +38,7 @@ from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, step_ke
 
 log = logging.getLogger(__name__)
 
-# as reproductions of recipe 5 recorded it: another recipe of stream and best does not begin another reproduction
+# stream and best, which train no configuration, as reproductions have recorded them
 IDENTIFYING_RECIPE = RECIPE | {"stream": 5, "best": 5}
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
 
@@ -104,7 +104,6 @@ def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Ro
         shapes = {row.shape: row for row in reversed(rows)}  # the first of each
         smallest_first = sorted(shapes.values(), key=lambda row: row.macs_per_char)
         planned += [("same-text", row, seed) for seed in range(seeds) for row in smallest_first]  # a short text
-        planned += [("stream", row, 0) for row in smallest_first]
     return planned
 
 
@@ -130,7 +129,7 @@ class _Reproduction(Sweep[ReproductionRun]):
         self._failures: list[str] = []
         found = by_key(recorded.nested_trainings(earlier.id)) if earlier else {}
         for role, row, seed in _planned(rows, config.seeds, quick):
-            model, train = configs_of_row(row, seed, role, config.precision, corpus.train_chars)
+            model, train = configs_of_row(row, seed, role, config.precision)
             before = found.get((role, shape_key(asdict(model)), seed))
             if before is not None and before.has_diverged:  # and would again
                 self._leave_out(row, seed, before.tag("failure").partition(": ")[2])

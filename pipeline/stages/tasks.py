@@ -15,7 +15,7 @@ from pipeline.support.workers import Event, Workers
 from pipeline.text.corpus import PINNED, load_corpus
 from pipeline.tracking import liveness, store
 
-Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer", "seed"]
+Role = Literal["trial", "confirmation", "report", "same-text", "answer", "seed"]
 TaskKey = tuple[str, int, int]
 """Role, number and seed of a task, which identify it within its sweep."""
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,28 +47,6 @@ def test_options_are_checked_before_the_text_is_looked_for(command):
     code, out, err = run(command, "--corpus", "no-such-file.txt", "--hidden-size", "0")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("Error: --hidden-size is 0; ")
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (
-            "sample latest --method greedy --top-k 3",
-            "--top-k is 3, which greedy does not use; it needs --method sample",
-        ),
-        ("sample latest --method beam --temperature 2", "--temperature is 2.0, which beam does not use"),
-        ("sample latest --beam-width 8", "--beam-width is 8, which sample does not use; it needs --method beam"),
-        ("evaluate latest --split val --text book.txt", "--split val is a split of the model's own text: leave it out"),
-        ("export latest -o ''", "--output '' is no folder"),
-        ("sample latest --length 1000001", "1000001 is not in the range 0<=x<=1000000"),
-        ("chat latest --length 1000001", "1000001 is not in the range 0<=x<=1000000"),
-        ("runs --limit 9223372036854775808", "9223372036854775808 is not in the range"),
-        ("cluster keys /dev/null", "DIR /dev/null can't have keys: File exists; give another DIR"),
-    ],
-)
-def test_what_has_no_effect_and_what_is_out_of_range_is_refused_by_its_name(no_store, words, said):
-    code, _, err = run(*shlex.split(words))
-    assert (code, said in err) == (2, True), err
 
 
 @pytest.mark.parametrize("command", ["train", "pipeline"])

@@ -68,7 +68,7 @@ def committed(corpus: Corpus) -> Reproduction:
             closed_form(
                 ModelConfig(cell=row.cell, num_layers=row.num_layers, hidden_size=row.hidden_size), REPORT_SYMBOLS
             ),
-            *(trainings(row.id, role) for role in ("report", "stream", "same-text")),
+            *(trainings(row.id, role) for role in ("report", "same-text")),
         )
         for row in report_rows()
     )

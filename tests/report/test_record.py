@@ -20,7 +20,7 @@ ROW = report_rows()[0]
 
 def recorded(role: str, first_half: Sequence[float] = (), **result: Any) -> RecordedTraining:
     """A training of the table's first row, after two epochs."""
-    model, train = configs_of_row(ROW, 0, role, train_chars=10)
+    model, train = configs_of_row(ROW, 0, role)
     curves = {key: {1: 9.0, 2: 8.0} for key in [*TRAIN_CURVE, VAL_CURVE, *POOLED_CURVES.values(), SECONDS_CURVE]}
     return made_up_training(
         role,
@@ -63,7 +63,6 @@ def test_facts_that_the_page_could_not_show_count_as_missing(damage):
 def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():
     found = _configuration(ROW, by_key([recorded("report"), recorded("same-text")]), TEXT.vocab_size)
     assert ([run.run_id for run in found.runs], [run.run_id for run in found.same_text]) == (["report"], ["same-text"])
-    assert found.stream == ()
 
 
 def test_the_first_point_of_the_book_is_the_first_epochs():

@@ -159,7 +159,7 @@ def test_a_reproduction_that_an_earlier_recipe_of_our_own_began_is_completed(own
 
 @pytest.mark.usefixtures("_no_pages")
 def test_what_is_to_be_trained(store, given):
-    """Each shape by our own recipe on each text too, with one seed on the whole text; only the report's --precision."""
+    """Each shape by our own recipe, too; only the report's have --precision."""
     said: list[str] = []
     config = ReproduceConfig(only="gru-*-1x128,gru-torch-2x32", seeds=2, precision="bf16")
     done = reproduce(config, say=said.append, make_pool=pool_with(given, not_trained))
@@ -167,13 +167,12 @@ def test_what_is_to_be_trained(store, given):
     by_report = [("gru-1x128", "scratch"), ("gru-1x128", "torch"), ("gru-2x32", "torch")]
     assert planned == [
         *(("report", *model, seed) for seed in (0, 1) for model in by_report),
-        *((role, shape, "torch", seed) for role, seeds in (("same-text", (0, 1)), ("stream", (0,)))
-          for seed in seeds for shape in ("gru-2x32", "gru-1x128")),
-    ]  # fmt: skip
-    assert [task.train.precision for task in given] == ["bf16"] * 6 + ["fp32"] * 4 + ["auto"] * 2
-    assert len(done.result["failed"]) == 12
+        *(("same-text", shape, "torch", seed) for seed in (0, 1) for shape in ("gru-2x32", "gru-1x128")),
+    ]
+    assert [task.train.precision for task in given] == ["bf16"] * 6 + ["fp32"] * 4
+    assert len(done.result["failed"]) == 10
     assert "not trained here" in done.result["failed"][0]
-    assert said[0].startswith("6 trainings by the report's protocol and 6 by our own recipe, with ")
+    assert said[0].startswith("6 trainings by the report's protocol and 4 by our own recipe, with ")
 
 
 @pytest.mark.usefixtures("_no_pages")
