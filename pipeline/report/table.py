@@ -121,7 +121,7 @@ def chosen_rows(only: str) -> tuple[Reported, ...]:
 def configs_of_row(
     row: Reported, seed: int, role: str = "report", precision: str = "fp32"
 ) -> tuple[ModelConfig, TrainConfig]:
-    """The configurations that train a row by the report's protocol; in the role same-text, in torch.nn by our recipe."""
+    """The configurations that train a row by the report's protocol; as same-text, in torch.nn by our recipe."""
     options = {"preset": PRESETS[role], **row.model, "seed": seed}
     if role == "report":
         return resolve({**options, "precision": precision})
