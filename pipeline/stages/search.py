@@ -93,7 +93,7 @@ def search(
             options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS}
             run.tags({f"latest.{name}": "auto" if value is None else value for name, value in options.items()})
             run.yaml("space.yaml", space.as_texts())
-            study.describe(recorded_link(run.id), "This search is not finished.")
+            study.study.set_user_attr(attributes.MLFLOW_RUN, recorded_link(run.id))
             sweep = _SearchSweep(study, say)
             done = sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
         if done.picks:
@@ -266,16 +266,12 @@ class _SearchSweep(Sweep[SearchRun]):
         self.run.tags({"latest.trials": counts["trials"]})
         self.run.json(recorded.RESULT_FILE, result)
 
-        def name_with_trial(point: FrontPoint) -> str:
-            return f"{plain(point.candidate.name)} (trial {self.results.number_of(point.candidate)})"
-
         def linked(point: FrontPoint) -> str:
             run = f"#/experiments/{self.run.store.experiment_id}/runs/{point.candidate.run_id}"
             return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
 
         found = (evaluated, chosen, registered, counts, self._remarks(), compared)
         done = SearchRun(*found, run_id=self.run.id, config=config, result=result)
-        self.search.describe(recorded_link(self.run.id), search_note(done, name_with_trial))
         duration = measured_duration(seconds)
         self.run.note(f"{search_note(done, linked, sample)}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return done

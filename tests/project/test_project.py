@@ -115,7 +115,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     extras = PROJECT["optional-dependencies"]
     declared, optional = (
         {re.split("[<>=]", line)[0] for line in lines}
-        for lines in (PROJECT["dependencies"], [*extras["cluster"], *extras["dashboard"]])
+        for lines in (PROJECT["dependencies"], extras["cluster"])
     )
     sources = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
     imported = {name for path in sources for name in imported_packages(path)} - set(sys.stdlib_module_names)

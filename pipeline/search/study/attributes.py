@@ -10,13 +10,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-PREFIX = "time-machine-lm:"  # marks our system attributes, beside those of Optuna and its dashboard
+PREFIX = "time-machine-lm:"  # marks our system attributes, beside those of Optuna
 
 # system attributes of a study
 FORMAT, STUDY_FORMAT = "format", 2  # name of the attribute, and the format that this version reads and writes
 PROTOCOL, IDENTITY, PARENT = "protocol", "identity", "mlflow_run_id"
 MLFLOW_STORE = "mlflow_store"  # identity of the MLflow store that has its runs
-NOTE = "note"  # sha256 of the note that was written last
 CONFIRMED = "confirmed:"  # prefix of TRIAL:SEED, whose value is the result of a confirmation
 
 MLFLOW_RUN = "mlflow_run"  # user attribute of a study: the address of its run

@@ -108,12 +108,6 @@ class Results:
             )
         return candidates
 
-    def number_of(self, candidate: Candidate) -> int:
-        """The number of a candidate's first trial."""
-        return next(
-            trial.number for trial in self.complete() if trial.user_attrs[attributes.RUN_ID] == candidate.run_ids[0]
-        )
-
     def by_configuration(self) -> list[list[FrozenTrial]]:
         """The complete trials, grouped by configuration."""
         groups: dict[str, list[FrozenTrial]] = {}

@@ -24,7 +24,7 @@ from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConf
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
 from pipeline.search.known_cost.space import internal_value
-from pipeline.search.study import attributes, dashboard
+from pipeline.search.study import attributes
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
 from pipeline.search.study.samplers import (
@@ -88,12 +88,6 @@ class SearchStudy:
             done = len(self.results.trials())
             self.trials = config.trials or inf  # complete ones in total, at the end of this command
             self.study.sampler = build_sampler(config, space, self.cost, self.vocab_size, self.max_perplexity, done)
-
-    def describe(self, link: str, conclusion: str) -> None:
-        """Write the study's note and the link to its run for optuna-dashboard."""
-        self.study.set_user_attr(attributes.MLFLOW_RUN, link)
-        note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, conclusion)
-        dashboard.write_note(self.study, note)
 
     @cached_property
     def max_perplexity(self) -> float:
