@@ -346,7 +346,7 @@ def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
             if current.get(key) != value:
                 client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:  # saved views are an undocumented feature of the UI and must not fail a run
-        log.warning("a saved view of the UI could not be stored: %s", error)
+        log.warning("a saved view of the UI could not be stored: %s", without_secrets(str(error)))
 
 
 def identity() -> str:
