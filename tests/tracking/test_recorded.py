@@ -1,6 +1,7 @@
 """Reading what is recorded: runs, trainings as rows, finished steps."""
 
 import json
+import locale
 from typing import Any
 
 import pytest
@@ -48,6 +49,16 @@ def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monk
 @pytest.mark.parametrize("content", ["[1]", "null", "{", "[" * 10**5, "\udcff"])
 def test_what_is_recorded_in_a_wrong_form_counts_as_missing(content):
     assert recorded.as_dict(json.loads, content, dict) == {}
+
+
+def test_a_recorded_text_is_utf_8_in_any_locale(trained):
+    MlflowClient().log_text(trained.run_id, "Straße", "note.txt")
+    usual = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        assert recorded.read_text(trained.run_id, "note.txt") == "Straße"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, usual)
 
 
 def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):
