@@ -51,14 +51,11 @@ def test_what_is_recorded_in_a_wrong_form_counts_as_missing(content):
     assert recorded.as_dict(json.loads, content, dict) == {}
 
 
-def test_a_recorded_text_is_utf_8_in_any_locale(trained):
+def test_a_recorded_text_is_utf_8_in_any_locale(trained, request):
     MlflowClient().log_text(trained.run_id, "Straße", "note.txt")
-    usual = locale.setlocale(locale.LC_CTYPE)
+    request.addfinalizer(lambda usual=locale.setlocale(locale.LC_CTYPE): locale.setlocale(locale.LC_CTYPE, usual))
     locale.setlocale(locale.LC_CTYPE, "C")
-    try:
-        assert recorded.read_text(trained.run_id, "note.txt") == "Straße"
-    finally:
-        locale.setlocale(locale.LC_CTYPE, usual)
+    assert recorded.read_text(trained.run_id, "note.txt") == "Straße"
 
 
 def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):
