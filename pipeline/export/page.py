@@ -93,7 +93,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
                 Section("Options", [Points(_options(subject, best))], "options", is_open=False),
                 Section("Files beside this page", beside, "files"),
             ],
-            scripts=[SCRIPT.read_text()] if in_page.models else [],
+            scripts=[SCRIPT.read_text(encoding="utf-8")] if in_page.models else [],
         )
     )
 
@@ -104,7 +104,7 @@ def _live(in_page: PageModels) -> list[doc.Block]:
         return [*map(Paragraph, in_page.remarks)]
     subject, verb = ("network", "has") if len(in_page.models) == 1 else ("networks", "have")
     line = f"The {subject} below {verb} learned to predict the next letter of a text, and will read yours as you type."
-    elements = ELEMENTS.read_text()
+    elements = ELEMENTS.read_text(encoding="utf-8")
     data = f'<script type="application/json" id="models">{in_page.json()}</script>'
     return [Paragraph(line), doc.Markup(elements + data)]
 

@@ -483,7 +483,7 @@ def read_json(run_id: str, path: str, form: Any = dict) -> dict[str, Any]:
 def read_text(run_id: str, path: str) -> str:
     """A text artifact; "" if it is missing or no text."""
     try:
-        return artifact_path(run_id, path).read_text()
+        return artifact_path(run_id, path).read_text(encoding="utf-8")
     except (MlflowException, OSError, ValueError):
         return ""
 

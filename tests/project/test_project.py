@@ -114,8 +114,7 @@ def imported_packages(path: Path) -> Iterator[str]:
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     extras = PROJECT["optional-dependencies"]
     declared, optional = (
-        {re.split("[<>=]", line)[0] for line in lines}
-        for lines in (PROJECT["dependencies"], extras["cluster"])
+        {re.split("[<>=]", line)[0] for line in lines} for lines in (PROJECT["dependencies"], extras["cluster"])
     )
     sources = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
     imported = {name for path in sources for name in imported_packages(path)} - set(sys.stdlib_module_names)

@@ -64,6 +64,12 @@ def test_what_is_recorded_in_a_wrong_form_counts_as_missing(content):
     assert recorded.as_dict(json.loads, content, dict) == {}
 
 
+def test_a_recorded_text_is_utf_8_in_any_locale(trained, monkeypatch):
+    MlflowClient().log_text(trained.run_id, "Straße", "note.txt")
+    monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "ascii")  # as with LC_ALL=C
+    assert recorded.read_text(trained.run_id, "note.txt") == "Straße"
+
+
 def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):
     set_tags(trained.run_id, {"format": recorded.FORMAT + 1})
     with pytest.raises(
