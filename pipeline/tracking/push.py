@@ -217,7 +217,9 @@ class _Transfer:
         client, copied, changed = self.target.client, 0, []
         for run in runs:  # first the ids of all, since runs refer to each other
             if run.id not in self.ids:
-                tags = {ORIGIN: _origin(run), BY: self.by, MLFLOW_USER: run.tag(MLFLOW_USER)}
+                tags = {ORIGIN: _origin(run), BY: self.by}
+                if user := run.tag(MLFLOW_USER):  # missing where the user has no name
+                    tags[MLFLOW_USER] = user
                 copy = client.create_run(self.target.experiment_id, run.started_ms, tags, run.name)
                 self.ids[run.id] = copy.info.run_id
         self._delete_incomplete(but=self.ids.values())  # a request that was repeated has created two

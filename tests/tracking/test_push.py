@@ -71,6 +71,7 @@ def test_a_store_that_fails_in_the_middle_is_no_mistake_of_the_user(store, other
 
 def test_a_copy_of_a_search_refers_to_copies_and_has_curves_times_and_nesting(store, other):
     search_id, trial_id = searched()
+    MlflowClient().delete_tag(trial_id, "mlflow.user")  # as of a user without a name
     with tracked_run("train", "busy", {}) as busy:
         result = push(str(other / "mlruns"), "all")
         assert (result["copied"], result["running"]) == (2, [f"busy ({busy.id})"])
