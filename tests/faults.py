@@ -549,7 +549,8 @@ FAULTS = {
     "clock step": Fault(Faults.step_clock, (0,), LOCAL),
     "disk full (RLIMIT_FSIZE)": Fault(lambda f: f.limit(SIZE, 9, 21), REFUSED, LOCAL, 2, early=True),
     "disk full (tmpfs)": Fault(Faults.small_disk, REFUSED, LOCAL, 2, early=True),
-    "memory limit": Fault(lambda f: f.limit(MEMORY, 29.5, 31.5), REFUSED, LOCAL, early=True),
+    # -6: a library that is written in Rust aborts
+    "memory limit": Fault(lambda f: f.limit(MEMORY, 29.5, 31.5), (*REFUSED, -6), LOCAL, early=True),
     "store locked": Fault(lambda f: f.lock(f.lab.database), REFUSED, LOCAL),
     "trials locked": Fault(lambda f: f.lock(f.lab.records / "optuna.db"), REFUSED, ("search", "delete")),
     "store truncated": Fault(lambda f: f.damage_store(truncate=True), REFUSED, LOCAL),
