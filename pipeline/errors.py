@@ -76,7 +76,7 @@ NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError
 )
 
 
-ADDRESS = re.compile(r"""(\w[\w+.-]*://|(?<=url: ))(\S+?)(?=['"),.;:\]>]*(?:\s|$))""")  # "url: " and a path: requests
+ADDRESS = re.compile(r"""(\w[\w+.-]*://|(?<=url: ))(\S+?)(?=['"`),.;:\]>]*(?:\s|$))""")  # "url: " and a path: requests
 HOST_AND_PATH = re.compile(r"(\[[\w:.%]*\]|[^:/@[\]]*)(:\d*)?(/.*)?")
 
 
