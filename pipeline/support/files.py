@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages models 
 LAST_CHECKPOINT = "last.safetensors"  # complete training state, to resume from
 BEST_CHECKPOINT = "best.safetensors"  # weights of the epoch with the best validation perplexity, to evaluate and serve
 
-UNCHANGED_SECONDS = 20  # after which no program is still creating a database
+UNCHANGED_SECONDS = 40  # after which no program is still creating a database
 DATABASE_SECONDS = 60  # to wait for a lock of a database, or for another program that creates it
 
 

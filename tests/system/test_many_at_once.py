@@ -106,7 +106,7 @@ def test_a_first_command_and_mlflow_make_one_whole_store(tmp_path, opens, moment
             else:
                 started += [start(PREPARE)]
             wait_for(database.with_name(".mlflow.db.lock").exists)
-            time.sleep(4)  # of the 20 s for which nothing may change
+            time.sleep(4)  # of the 40 s for which nothing may change
             for process in started:
                 process.send_signal(signal.SIGCONT)
         else:
