@@ -91,7 +91,6 @@ def _no_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         ("evaluate latest --split val --text TEXT", "--split val is a split of the model's own text: leave it out"),
         ("export latest -o ''", "--output '' is no folder"),
         ("sample latest --length 1000001", "1000001 is not in the range 0<=x<=1000000"),
-        ("chat latest --length 1000001", "1000001 is not in the range 0<=x<=1000000"),
         ("runs --limit 9223372036854775808", "9223372036854775808 is not in the range"),
         ("cluster keys /dev/null", "DIR /dev/null can't have keys: File exists; give another DIR"),
     ],

@@ -141,17 +141,11 @@ def test_a_path_that_is_too_long_for_sqlite_is_told(no_store, monkeypatch):
 
 
 def test_an_experiment_that_another_process_creates_meanwhile_is_used(store, monkeypatch):
+    create = MlflowClient.create_experiment
+    monkeypatch.setattr(MlflowClient, "create_experiment", lambda *args: (create(*args), create(*args)))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "new")
-    find, found = MlflowClient.get_experiment_by_name, []
-
-    def too_early(client: MlflowClient, name: str) -> object:
-        found.append(find(client, name))
-        if len(found) == 1:
-            client.create_experiment(name)
-        return found[-1]
-
-    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", too_early)
-    assert setup().experiment_id == getattr(found[1], "experiment_id", "")
+    experiment_id = setup().experiment_id
+    assert MlflowClient().get_experiment(experiment_id).name == "new"
 
 
 @pytest.mark.parametrize(("asked", "level"), [("", logging.WARNING), ("info", logging.INFO)])
