@@ -480,7 +480,7 @@ if (document.getElementById("models")) {
     changed();
   });
   own.addEventListener("keydown", event => { if (event.key === "Escape") stop(); });
-  document.addEventListener("selectionchange", () => { if (document.activeElement === own && !draft?.left) { read(); settle(); } });
+  document.addEventListener("selectionchange", () => { if (document.activeElement === own && !draft?.left) { read(); if (!frame) settle(); } });
   own.addEventListener("pointermove", event => {
     const span = document.elementsFromPoint(event.clientX, event.clientY).find(element => element.parentElement === shade);
     read(span && [...shade.children].indexOf(span));
