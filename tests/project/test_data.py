@@ -6,6 +6,7 @@ Trainings are of today's recipe, but for those of changes that did not help.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from math import log, log2
 from pathlib import Path
@@ -225,6 +226,8 @@ def test_the_answer_in_the_readme_follows_from_the_five_texts():
         f"together they are then {told('adaptive both', 'adaptive n-grams')}, against n-grams that do so too",
     ):
         assert words in readme, words
+    seeds = Counter((row["text"], row["system"]) for row in SYSTEMS if row["system"] in ("network", "best", "on top"))
+    assert seeds == {key: 5 if key[0] == "time-machine" else 3 for key in seeds}, "as README says below them"
 
 
 def test_the_constant_spreads_of_seeds_are_those_of_the_answers_five():
