@@ -3,17 +3,15 @@
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 # first: it sets the environment that MLflow reads when it is imported
 from pipeline.tracking import store as stores
-from pipeline.tracking.store import NOTE, client, setup, store_errors
+from pipeline.tracking.store import NOTE, client, setup, store_errors, tolerating
 
 # isort: split
 
-from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import text
 
@@ -107,7 +105,7 @@ def _store() -> Any:
 def remove(thing: Mapping[str, Any]) -> None:
     """Delete a thing, or what an earlier call has left of it; mark a run or a model as deleted if it has no folder."""
     id, path = thing["id"], Path(thing["path"])
-    with store_errors(), _unless_gone():
+    with store_errors(), tolerating("RESOURCE_DOES_NOT_EXIST"):
         match thing["kind"], bool(thing["path"]):
             case "model version", _:
                 client().delete_model_version(thing["name"], id)
@@ -127,12 +125,3 @@ def remove(thing: Mapping[str, Any]) -> None:
     for left in (path, stores.root() / "mlruns" / "unsent" / id):
         if left.name == id and left.exists():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise

@@ -27,7 +27,7 @@ from pipeline.tracking.store import (
     sqlite_address,
     store_refusals,
     tag_experiment,
-    unless_it_exists,
+    tolerating,
 )
 
 # isort: split
@@ -79,7 +79,9 @@ class Place:
                     return {}  # a download of nothing fails
                 folder = folder or Path(mlflow.artifacts.download_artifacts(**where, dst_path=copies))
             except ValueError as error:
-                raise InputError(f"artifacts are at {location}, which MLflow can't read ({error})") from error
+                raise InputError(
+                    f"artifacts are at {location}, which MLflow can't read ({error}): delete their run, or push others"
+                ) from error
             return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def read(self, run_id: str) -> dict[str, Any]:
@@ -309,7 +311,7 @@ class _Transfer:
         for name, versions in groupby(of_runs, lambda version: str(version.name)):
             ours, of_name = source.get_registered_model(name), equals("name", name)
             introduction = (ours.description or "").partition("\n\n|")[0]  # without the table of versions
-            with unless_it_exists():
+            with tolerating("RESOURCE_ALREADY_EXISTS"):
                 target.create_registered_model(name, description=introduction)
             theirs = target.get_registered_model(name)
             there = {each.source: each.version for each in target.search_model_versions(of_name)}

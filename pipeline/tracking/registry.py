@@ -8,11 +8,10 @@ import time
 from collections.abc import Mapping
 
 # first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import store_errors
+from pipeline.tracking.store import store_errors, tolerating
 
 # isort: split
 
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, RecordingError
@@ -81,11 +80,8 @@ def register_picks(picks: Mapping[str, tuple[str, str]], study: str, corpus: str
     """
     client = MlflowClient()
     with store_errors():
-        try:
+        with tolerating("RESOURCE_ALREADY_EXISTS"):
             client.create_registered_model(REGISTERED_MODEL)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
         registered = {
             pick: register(client, pick, run_id, sentence, study, corpus) for pick, (run_id, sentence) in picks.items()
         }

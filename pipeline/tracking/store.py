@@ -310,7 +310,7 @@ def _chosen_experiment(database: Path | None) -> str:
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
         location = None if database is None else location_of(database.parent / folder)
         if found is None:
-            with unless_it_exists():
+            with tolerating("RESOURCE_ALREADY_EXISTS"):
                 client.create_experiment(name, location)
             found = client.get_experiment_by_name(name)
             assert found is not None
@@ -328,12 +328,12 @@ def _chosen_experiment(database: Path | None) -> str:
 
 
 @contextmanager
-def unless_it_exists() -> Iterator[None]:
-    """Within the block, let what is created exist: another process may have been first."""
+def tolerating(error_code: str) -> Iterator[None]:
+    """End the block at MLflow's error of this code: what is created exists, or what is deleted is gone."""
     try:
         yield
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        if error.error_code != error_code:
             raise
 
 
