@@ -118,6 +118,7 @@ class RecordedRun:
     ended_ms: int | None
     artifact_uri: str = field(repr=False)
     is_deleted: bool = False
+    logged: frozenset[str] = field(default=frozenset(), repr=False)  # names of metrics, finite or not
 
     @property
     def state(self) -> RunState:
@@ -174,13 +175,14 @@ class RecordedRun:
         """A curve, read when it is first asked for: step (epoch) -> value, {} for a metric that it has not recorded."""
         if metric not in self.curves:
             with store_errors():
-                points = MlflowClient().get_metric_history(self.id, metric)
+                points = MlflowClient().get_metric_history(self.id, metric) if metric in self.logged else []
             self.curves[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
         return self.curves[metric]
 
     def pooled(self, metric: str) -> Mapping[int, float]:
         """A perplexity's curve, pooled over the characters as an n-gram's, where its protocol has another mean."""
-        return self.curve(POOLED_CURVES[metric]) or self.curve(metric)
+        pooled = POOLED_CURVES[metric]
+        return self.curve(pooled if pooled in self.logged else metric)
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,7 @@ def _read(run: Run) -> RecordedRun:
         ended_ms=info.end_time,
         artifact_uri=info.artifact_uri,
         is_deleted=info.lifecycle_stage != "active",
+        logged=frozenset(run.data.metrics),
     )
 
 
