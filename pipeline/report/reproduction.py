@@ -22,13 +22,13 @@ class JudgedTraining:
     """One training of a configuration, complete or not; curves are perplexities per character after each epoch.
 
     ``train`` and ``val`` are averaged as in the book (mean over batches of exp of the batch's loss), ``train`` while
-    the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy.
-    ``first_half`` is the book's average over the first half of the first epoch's batches, the
-    first point that the book draws. ``test_perplexity`` is on the last 5 % of the text and ``windowed`` on the report's
-    validation windows, pooled, both at the best epoch. ``block_costs`` are mean costs in nats per character of
-    consecutive blocks of held-out text at the best epoch, by reading: "val" and "test" (with context) and "windowed".
-    ``texts`` (prompt, text including the prompt) are generated greedily with the weights after the last epoch.
-    Fields known only at the end are None or empty before it.
+    the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. ``first_half`` is
+    the book's average over the first half of the first epoch's batches, the first point that the book draws.
+    ``test_perplexity`` is on the last 5 % of the text and ``windowed`` on the report's validation windows, pooled, both
+    at the best epoch. ``block_costs`` are mean costs in nats per character of consecutive blocks of held-out text at
+    the best epoch, by reading: "val" and "test" (with context) and "windowed". ``texts`` (prompt, text including the
+    prompt) are generated greedily with the weights after the last epoch. Fields known only at the end are None or
+    empty before it.
     """
 
     run_id: str

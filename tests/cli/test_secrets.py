@@ -1,7 +1,5 @@
 """What an address may hold besides scheme, host and path is neither printed nor recorded, wherever it is given."""
 
-from pathlib import Path
-
 import mlflow.store.db.utils
 import pytest
 from click.testing import CliRunner
@@ -9,14 +7,14 @@ from click.testing import CliRunner
 from pipeline.cli.main import cli
 from pipeline.errors import InputError, without_secrets
 
-FORMS = (  # of an address, with its scheme and host
-    "{}://u:S3CRET@{}/x",
-    "{}://u:S3%43RET@{}/x",
-    "{}://{}/x?token=S3CRET&a=b",
-    "{}://{}/x#S3CRET",
-    "{}://u:S3CRET@[::1]:1/x",
-    "{}://u:S3CRET@[::1",
-)
+FORMS = {  # of an address, with its scheme and host, and how it is shown
+    "{}://u:S3CRET@{}/x": "{}://{}/x",
+    "{}://u:S3%43RET@{}/x": "{}://{}/x",
+    "{}://{}/x?token=S3CRET&a=b": "{}://{}/x",
+    "{}://{}/x#S3CRET": "{}://{}/x",
+    "{}://u:S3CRET@[::1]:1/x": "{}://[::1]:1/x",
+    "{}://u:S3CRET@[::1": "{}://***",
+}
 SCHEMES = ("http", "https", "sqlite", "postgresql", "databricks", "ftp", "tls", "s3")
 SEARCH = ("search", "--trials", "1", "--hidden-size", "4..5", "--epochs", "1", "--corpus", "python-docs")
 PLACES = {  # the words of a command before and after an address, or the variable and the command
@@ -53,18 +51,14 @@ def test_no_secret_of_an_address_is_printed_or_recorded(trained, tmp_path, monke
         assert done.exit_code in (1, 2, 3), done.output
         assert "S3CRET" not in done.output
         assert "S3%43RET" not in done.output
-    files = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if b"S3CRET" in path.read_bytes() or "S3CRET" in str(path)]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("form", FORMS)
 def test_an_address_is_shown_by_scheme_host_and_path(scheme, form):
-    assert without_secrets(form.format(scheme, "host")) in (
-        f"{scheme}://host/x",
-        f"{scheme}://[::1]:1/x",
-        f"{scheme}://***",
-    )
+    assert without_secrets(form.format(scheme, "host")) == FORMS[form].format(scheme, "host")
 
 
 @pytest.mark.parametrize(
