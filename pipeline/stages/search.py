@@ -90,29 +90,29 @@ def search(
             attributes.set_of_study(study.study, attributes.PARENT, run.id)
             view = views.search(config.study_name, corpus.label, run.id)
             store.tag_experiment(run.store.experiment_id, dict([view.tag]))
-            options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS}
-            run.tags({f"latest.{name}": "auto" if value is None else value for name, value in options.items()})
+            latest = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS}
+            run.tags({f"latest.{option}": "auto" if value is None else value for option, value in latest.items()})
             run.yaml("space.yaml", space.as_texts())
             study.study.set_user_attr(attributes.MLFLOW_RUN, recorded_link(run.id))
-            sweep = _SearchSweep(study, say)
+            options = {**corpus_options(corpus_config), **asdict(config), "storage": without_secrets(config.storage)}
+            sweep = _SearchSweep(config.study_name, corpus, corpus_config, config.preset, options, say, study)
             done = sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
         if done.picks:
             record_page(done.run_id)  # which has ended now
         return done
 
 
+@dataclass
 class _SearchSweep(Sweep[SearchRun]):
     """The trials of a search, the confirmations of their picks, and the conclusion."""
 
+    search: SearchStudy
+
     last_phase = "recording the result"
 
-    def __init__(self, study: SearchStudy, say: Callable[[str], None]) -> None:
-        config = study.config
-        options = {**corpus_options(study.corpus_config), **asdict(config), "storage": without_secrets(config.storage)}
-        super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
-        self.search, self.config, self.results = study, config, study.results
-        self.preset = config.preset
-        self.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
+    def __post_init__(self) -> None:
+        self.config, self.results = self.search.config, self.search.results
+        self.study_id = attributes.of_study(self.search.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
         self._done = 0  # complete trials
 
