@@ -57,11 +57,10 @@ ResultsBySeed = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of eac
 
 @dataclass(frozen=True)
 class AnswerRun:
-    """A finished answer: its run, the findings, its sentences, and the recorded result."""
+    """A finished answer: its run, the findings, and the recorded result."""
 
     run_id: str
     findings: Findings = field(repr=False)
-    sentences: Mapping[str, str]
     result: dict[str, Any] = field(repr=False)
 
 
@@ -155,7 +154,7 @@ class _Answer(Sweep[AnswerRun]):
         self.run.text(TABLES_FILE, answer_table(findings, sentences))
         where = f"Tables: `{TABLES_FILE}`, pictures: `plots/` among the artifacts."
         self.run.note(f"{answer_note(sentences)}\n\n{where} {measured_duration(seconds)}")
-        return AnswerRun(self.run.id, findings, sentences, result)
+        return AnswerRun(self.run.id, findings, result)
 
     def _findings(self, results: ResultsBySeed) -> Findings:
         python_ms, by_counting, trained = self._timed(results)

@@ -5,7 +5,7 @@ The function that makes the pool of workers is a parameter of ``search``, so tha
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from math import inf, log10
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, SearchStudy
-from pipeline.search.summary import SearchFindings, search_note
+from pipeline.search.summary import SearchRun, search_note
 from pipeline.stages.page import record_page
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TaskKey, TrainingTask, train_in_processes
@@ -46,15 +46,6 @@ from pipeline.training.summary import COMPARED, YOURS
 from pipeline.training.timing import generation_ms_per_char
 
 PATIENCE = 10  # trials without a better one, after which the summary says so
-
-
-@dataclass(frozen=True)
-class SearchRun(SearchFindings):
-    """A finished search: what it has found, its run, its options, and its result."""
-
-    run_id: str
-    config: SearchConfig
-    result: dict[str, Any] = field(repr=False)
 
 
 def search(
@@ -270,10 +261,9 @@ class _SearchSweep(Sweep[SearchRun]):
             run = f"#/experiments/{self.run.store.experiment_id}/runs/{point.candidate.run_id}"
             return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
 
-        found = (evaluated, chosen, registered, counts, self._remarks(), compared)
-        done = SearchRun(*found, run_id=self.run.id, config=config, result=result)
-        duration = measured_duration(seconds)
-        self.run.note(f"{search_note(done, linked, sample)}\n\n{duration} Pictures: `plots/` among the artifacts.")
+        done = SearchRun(self.run.id, config, evaluated, chosen, registered, counts, self._remarks(), result)
+        where = f"{measured_duration(seconds)} Pictures: `plots/` among the artifacts."
+        self.run.note(f"{search_note(done, linked, sample)}\n\n{where}")
         return done
 
     def _remarks(self) -> list[str]:
