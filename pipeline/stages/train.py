@@ -155,7 +155,8 @@ def train(
 
         run.send_checkpoints()
         if stopped := result.figures["stopped"]:
-            run.tags({"stopped": stopped, "protocol": _protocol(corpus, model, config, context, stopped)})
+            protocol = protocol_of(corpus.train_chars, model, config, stopped, context.is_of_study)
+            run.tags({"stopped": stopped, "protocol": protocol})
         _record_result(run, corpus, model, config, result)
         run.forget_checkpoints()
         remote = without_secrets(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
@@ -265,12 +266,6 @@ class Recorder(Callback):
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
-def _protocol(
-    corpus: Corpus, model: ModelConfig, config: TrainConfig, context: TrainingContext, stopped: str = ""
-) -> str:
-    return protocol_of(corpus.train_chars, model, config, is_of_study=context.is_of_study, stopped=stopped)
-
-
 def _record_start(
     run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, context: TrainingContext
 ) -> None:
@@ -285,7 +280,7 @@ def _record_start(
     run.yaml("config.yaml", options)
     record_datasets(run, corpus, config.preset)
     # now, so that the UI's views show a training that runs
-    run.tags({"protocol": _protocol(corpus, model, config, context)})
+    run.tags({"protocol": protocol_of(corpus.train_chars, model, config, "", context.is_of_study)})
 
 
 def _keep_outcome(run: TrackedRun, resumed: Resumed) -> None:
