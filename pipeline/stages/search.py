@@ -67,7 +67,7 @@ def search(
     with study_lock(config), storage_errors(config):
         close_the_dead()
         check_aliases(config.study_name, corpus.corpus_sha256)
-        study = SearchStudy(config, space, corpus, corpus_config)
+        study = SearchStudy(config, space, corpus)
         check_store(study.study, config, store.identity(), recorded.find_run)
         parent = attributes.of_study(study.study).get(attributes.PARENT)
         earlier = recorded.ended_run(parent) if parent else None

@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from pipeline.config import COSTS, RECIPE, CorpusConfig, SearchConfig
+from pipeline.config import COSTS, RECIPE, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
@@ -57,9 +57,7 @@ def with_study_name(config: SearchConfig, corpus: Corpus, quick: bool, say: Call
     return replace(config, study_name=name)
 
 
-def open_study(
-    storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
-) -> optuna.Study:
+def open_study(storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus) -> optuna.Study:
     """Create or load the study.
 
     Raises InputError if the study has another format, space, text or budget, or was created by another program.
@@ -72,17 +70,12 @@ def open_study(
         "cost": config.cost,
         "recipe": RECIPE[config.preset],
         "corpus": corpus.label,
-        "alphabet": corpus_config.alphabet,
+        "alphabet": corpus.vocabulary.alphabet,
         "corpus_sha256": corpus.corpus_sha256,
     }
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        exists = config.study_name in optuna.get_all_study_names(storage)
-        study = optuna.create_study(
-            storage=storage,
-            study_name=config.study_name,
-            directions=None if exists else DIRECTIONS,
-            load_if_exists=True,
-        )
+        name = config.study_name  # an existing study keeps its own directions
+        study = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
         is_untouched = study.directions == DIRECTIONS and not study.get_trials(deepcopy=False)
         if attributes.PROTOCOL in attributes.of_study(study) or not is_untouched:
             _check_same(study, config, protocol)

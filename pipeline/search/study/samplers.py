@@ -37,7 +37,7 @@ def build_sampler(
     """
     seed = config.seed + done
     if config.sampler == "known-cost":
-        known_cost: BaseSampler = KnownCostSampler(
+        return KnownCostSampler(
             lambda parameters: log10(cost(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
             worst=float(vocab_size),
@@ -46,7 +46,6 @@ def build_sampler(
             search_space=space.searched,
             seed=config.seed,
         )
-        return known_cost
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "gp": lambda: GPSampler(seed=seed),
         "tpe": lambda: TPESampler(seed=seed),

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConfig, costs_of, resolve
+from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
 from pipeline.search.known_cost.space import internal_value
@@ -53,30 +53,29 @@ class Proposal(NamedTuple):
 class SearchStudy:
     """An open study: proposes trainings and records their outcomes."""
 
-    def __init__(self, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig) -> None:
+    def __init__(self, config: SearchConfig, space: Space, corpus: Corpus) -> None:
         """Create or open the study.
 
         Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
         another space, text or budget.
         """
-        self.config, self.space = config, space
-        self.corpus, self.corpus_config = corpus, corpus_config
+        self.config, self.space, self.corpus = config, space, corpus
         self.vocab_size = len(corpus.vocabulary)
         self.axis = COSTS[config.cost]
         self.is_exhausted = False  # whether no new configuration is left to propose
         self._lost_confirmations: set[tuple[int, int]] = set()  # number and seed; left to the next command
         self._failures_in_a_row = 0  # since this command started
-        corners = list(space.corners())
-        if not any(map(self.can_afford, corners)):
+        affordable = list(filter(self.can_afford, space.corners()))
+        if not affordable:
             raise InputError(
                 f"--budget-macs {config.budget_macs:,} is less than the cheapest model of the space needs: "
-                f"{min(map(self.cost, corners)):,} MACs per character; raise it, or lower --hidden-size"
+                f"{min(map(self.cost, space.corners())):,} MACs per character; raise it, or lower --hidden-size"
             )
-        affordable = [self.configs_of(corner, config.seed) for corner in filter(self.can_afford, corners)]
-        self.largest_bytes = max(check_can_train(corpus, *each, config.workers or 1) for each in affordable)
+        configs = [self.configs_of(corner, config.seed) for corner in affordable]
+        self.largest_bytes = max(check_can_train(corpus, *each, config.workers or 1) for each in configs)
         self.storage = open_storage(config)
         with storage_errors(config):
-            self.study = open_study(self.storage, config, space, corpus, corpus_config)
+            self.study = open_study(self.storage, config, space, corpus)
             self.results = Results(self.study, config, space, self.vocab_size)
             done = len(self.results.trials())
             self.trials = config.trials or inf  # complete ones in total, at the end of this command
