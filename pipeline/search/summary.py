@@ -68,7 +68,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     return [spread, *uncounted, hypervolume]
 
 
-def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
+def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: str) -> str:
     """The best model and its sample text, the picks, the front and the counts of a search as Markdown.
 
     ``name_of`` returns the Markdown name of a member for the front's table.
@@ -79,12 +79,10 @@ def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: 
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
     picks = [f"- `@{registered[name]}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
-    best = plain(found.picks["best"].sentence)
-    first = at_a_glance(best, sample, f"@{registered['best']}") if sample else best
+    first = at_a_glance(plain(found.picks["best"].sentence), sample, f"@{registered['best']}")
     rest = " ".join((*found.remarks, *_facts(found.evaluated)))
-    written = [text_block(sample)] if sample else []
     rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.result["compared"])])
-    return "\n\n".join([first, rivals, "\n".join(picks), *written, table, rest, counts])
+    return "\n\n".join([first, rivals, "\n".join(picks), text_block(sample), table, rest, counts])
 
 
 def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link: str) -> str:

@@ -220,7 +220,7 @@ class _SearchSweep(Sweep[SearchRun]):
         registered = register_picks(runs_of, config.study_name, corpus.label)
 
         compared = self._compared(chosen)
-        for name, png in self._pictures(evaluated, chosen, compared).items():
+        for name, png in self._pictures(chosen, compared).items():
             section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
             self.run.picture(f"plots/{name}.png", png, section)
 
@@ -309,11 +309,10 @@ class _SearchSweep(Sweep[SearchRun]):
         own = {f"{split}_perplexity": 2 ** scores[split].ngram.bits_per_char for split in ("val", "test")}
         return [*rows, {**row, **costs_of(sizes), **dict.fromkeys(COMPARED), **own}]
 
-    def _pictures(
-        self, evaluated: FrontEstimate, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]
-    ) -> dict[str, bytes]:
+    def _pictures(self, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
-        trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
+        evaluated, trials = self.evaluated, self.results.plotted_trials()
+        about = f"{self.config.study_name} on {self.corpus.label}"
         baselines = self.corpus.baselines(self.config.preset)["val"]
         baselines = replace(baselines, pruned=self.corpus.pruned_ngrams(self.config.preset))
         areas = hypervolume_by_trial(trials, evaluated.reference)

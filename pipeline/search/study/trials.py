@@ -150,10 +150,9 @@ class SearchStudy:
                 trial = self.study.ask({**self.space.searched})
             parameters = {**self.space.fixed, **trial.params}
             costs = costs_of(self.sizes(parameters))
-            trial.set_user_attr(attributes.MODEL, model_of(parameters, self.space).shape)
-            trial.set_user_attr(attributes.SEED, self.config.seed)
-            for name, cost in costs.items():
-                trial.set_user_attr(name, cost)
+            shape = model_of(parameters, self.space).shape
+            for name, value in {attributes.MODEL: shape, attributes.SEED: self.config.seed, **costs}.items():
+                trial.set_user_attr(name, value)
             if not self.can_afford(parameters):
                 self._fail(trial.number, f"{OVER_BUDGET}: {costs[self.axis.attribute]:,} {self.axis.name}")
             elif earlier := self._duplicate_of(trial):
