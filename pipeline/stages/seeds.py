@@ -104,7 +104,7 @@ class _Seeds(Sweep[Step]):
         """Record the figures over all seeds, and return those over the seeds that were asked for."""
         known = self._result({*self._results, *self._diverged, self.seeds - 1})
         self.run.constants(final_metrics(known))
-        self.run.tags({"trained_run": known["trained_run"]})
+        self.run.tags({f"latest.{SEEDS}": known["seeds"], "trained_run": known["trained_run"]})
         self.run.json(recorded.RESULT_FILE, known)
         best = f"The best by validation is the run {known['trained_run']}."
         self.run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")

@@ -82,6 +82,9 @@ def open_study(storage: BaseStorage, config: SearchConfig, space: Space, corpus:
             return study
         # new, or its creator was killed: the protocol is therefore set last
         study.set_metric_names(objectives(config))
+        described = {"text": corpus.label, **space.as_texts(), "training": describe_training(config)}
+        for attribute, text in described.items():  # for optuna-dashboard
+            study.set_user_attr(attribute, text)
         attributes.set_of_study(study, attributes.FORMAT, attributes.STUDY_FORMAT)
         attributes.set_of_study(study, attributes.IDENTITY, uuid4().hex)
         attributes.set_of_study(study, attributes.PROTOCOL, protocol)

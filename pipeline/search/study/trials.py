@@ -147,7 +147,13 @@ class SearchStudy:
                     return None
                 self.study.enqueue_trial(new)
             with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-                trial = self.study.ask({**self.space.searched})
+                try:
+                    trial = self.study.ask({**self.space.searched})
+                except ValueError as error:
+                    raise InputError(
+                        f"the study {self.config.study_name} has an enqueued trial that its space lacks: {error} "
+                        "End it by Optuna's study.tell(NUMBER, state=TrialState.FAIL), or give another --study-name"
+                    ) from None
             parameters = {**self.space.fixed, **trial.params}
             costs = costs_of(self.sizes(parameters))
             shape = model_of(parameters, self.space).shape

@@ -233,6 +233,13 @@ def test_a_process_that_is_killed_while_it_samples_leaves_a_trial_that_is_sample
     assert again.ask(0).number == 0
 
 
+def test_an_enqueued_trial_that_the_space_lacks_is_refused(begin):
+    search = begin(trials=2)
+    search.study.enqueue_trial({"cell": "transformer", "num_layers": 1, "hidden_size": 4})
+    with pytest.raises(InputError, match="has an enqueued trial that its space lacks: 'transformer' not in"):
+        search.ask(0)
+
+
 def test_a_trial_is_continued_also_if_it_was_proposed_twice(begin):
     search = begin(sampler="random")
     first = search.ask(0)
