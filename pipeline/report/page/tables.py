@@ -11,15 +11,15 @@ from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
-from pipeline.report.statements.verdicts import WORDS, Verdict, Word
+from pipeline.report.statements.verdicts import Verdict, Word
 from pipeline.support.page import document as doc
 from pipeline.support.page.document import Span, Table, TableCell
 from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 
 SPACE_SIGN = "\N{OPEN BOX}"  # replaces a space that would not be visible
-SIGNS = dict(zip(WORDS, "✓◐△✗?", strict=True))
-STYLES = dict(zip(WORDS, ("holds", "part", "reason", "fails", "open"), strict=True))  # CSS classes
+SIGNS = dict(zip(Word, "✓◐△✗?", strict=True))
+STYLES = dict(zip(Word, ("holds", "part", "reason", "fails", "open"), strict=True))  # CSS classes
 
 
 def chip(word: Word, shown: str = "", href: str = "") -> Span:

@@ -10,20 +10,7 @@ from models.complexity import Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.verdicts import (
-    FAILS,
-    HOLDS,
-    IN_PART,
-    OPEN,
-    WRONG_REASON,
-    Part,
-    Statement,
-    Verdict,
-    Word,
-    all_of,
-    each_of,
-    holds_if,
-)
+from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, all_of, each_of, holds_if
 from pipeline.report.table import REPORT_SYMBOLS, size_agrees
 from pipeline.support.wording import listed
 
@@ -85,7 +72,7 @@ def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
     is_own, is_printed = (size_agrees(stated, size) for size in (own, printed))
     if is_printed and not is_own:
         because += f" The print-out is of {as_printed(shape)}, which has {exact(printed)}."
-        return Verdict(statement, IN_PART, because, part=f"as the size of {as_printed(shape)}, which was printed")
+        return Verdict(statement, Word.IN_PART, because, part=f"as the size of {as_printed(shape)}, which was printed")
     return Verdict(statement, holds_if(is_own), because)
 
 
@@ -101,11 +88,11 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
         shown.append(f"{ratios[0]:.2f} times the parameters and {ratios[1]:.2f} times the MACs of {other}")
         words += [ratio_word(relation, ratio) for ratio in ratios]
     word, because = all_of(words), f"{first} has {listed(shown)}."
-    part = f"{relation.partition('-')[2]}, but not considerably" if word == IN_PART else ""
+    part = f"{relation.partition('-')[2]}, but not considerably" if word == Word.IN_PART else ""
     shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
     if strange := [as_printed(shape) for id, shape in shapes.items() if shape != evidence.row(id).shape]:
         because += f" The report's own numbers are those of {listed(strange)}, which was printed."
-        word = WRONG_REASON if word == HOLDS else word
+        word = Word.WRONG_REASON if word == Word.HOLDS else word
     return Verdict(statement, word, because, part)
 
 
@@ -118,10 +105,10 @@ def ratio_word(relation: str, ratio: float) -> Word:
     if relation.startswith("not-considerably"):
         return holds_if(factor < 1 + bounds.CONSIDERABLY)
     if factor <= 1:
-        return FAILS
+        return Word.FAILS
     if relation.startswith("slightly"):
-        return HOLDS if factor <= 1 + bounds.SLIGHTLY else IN_PART
-    return HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.CONSIDERABLY else IN_PART
+        return Word.HOLDS if factor <= 1 + bounds.SLIGHTLY else Word.IN_PART
+    return Word.HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.CONSIDERABLY else Word.IN_PART
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
@@ -133,7 +120,7 @@ def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     transcript = evidence.row(id).train_seconds_transcript
     if transcript is None:
         because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
-        return Verdict(statement, OPEN, because, part="not checkable")
+        return Verdict(statement, Word.OPEN, because, part="not checkable")
     because = f"{stated:g} s is stated, and the transcript has {transcript:g} s."
     agreeing = [
         row.id
@@ -159,7 +146,7 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     parts = []
     for id in others:
         word = ratio_word(relation, times[first] / times[id])
-        degree = f", but not {relation.partition('-')[0]}" if word == IN_PART else ""
+        degree = f", but not {relation.partition('-')[0]}" if word == Word.IN_PART else ""
         parts.append(Part(f"against {id}{degree}", word))
     return each_of(statement, parts, because)
 
@@ -184,7 +171,7 @@ def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
     if relation == "book":  # the prompts that the lines hold stand in the text
         places = {place.prompt: place.position for place in evidence.reproduction.text.prompts}
         found = [f"“{prompt}” at character {places[prompt]:,}" for prompt in ("proceeded the", "staring hard")]
-        return Verdict(statement, HOLDS, f"The text has {listed(found)}.")
+        return Verdict(statement, Word.HOLDS, f"The text has {listed(found)}.")
     if relation.startswith("figure="):  # a figure that the text names is of the first configuration
         of = evidence.id_of_figure(figure := relation.removeprefix("figure="))
         because = f"Figure {figure} is of {of}; the figures of {ids[0]} are {listed(evidence.row(ids[0]).figures)}."
