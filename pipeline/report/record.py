@@ -24,7 +24,7 @@ TrainingKey = tuple[str, ShapeKey, int]  # role, shape, seed
 
 def text_of(kept: Mapping[str, Any]) -> TextFacts | None:
     """The facts of a text; None without each prompt of the report, or without the same orders in both readings."""
-    text = read_as({name: value for name, value in kept.items() if value is not None}, TextFacts)
+    text = read_as(kept, TextFacts)
     is_whole = (
         text is not None
         and {each.prompt for each in text.prompts} >= {*REPORT_PROMPTS}

@@ -13,6 +13,7 @@ from models.complexity import Complexity, closed_form
 from models.config import Implementation, ModelConfig
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError
+from pipeline.support.records import read_as
 
 DATA = Path(__file__).with_name("data")
 REPORT_NAME = "the coursework report"
@@ -99,13 +100,11 @@ def report_rows() -> tuple[Reported, ...]:
 
 
 def _row(cells: Mapping[str, str]) -> Reported:
-    samples = {column.removeprefix(SAMPLE).replace("_", " "): cells[column] for column in cells if SAMPLE in column}
-    numbers = ("perplexity_start", "perplexity_end", "train_seconds_transcript", "train_seconds_prose", "mmac")
-    values: dict[str, Any] = {name: cells[name] for name in ("id", "implementation", "cell", "params")}
-    values |= {name: int(cells[name]) for name in ("num_layers", "hidden_size")}
-    values |= {name: float(cells[name]) if cells[name] else None for name in numbers}
-    values["samples"] = tuple((prompt, text) for prompt, text in samples.items() if text)
-    return Reported(figures=tuple(cells["figures"].split(";")), **values)
+    given = {column: text for column, text in cells.items() if text}
+    samples = [(column.removeprefix(SAMPLE).replace("_", " "), given[column]) for column in given if SAMPLE in column]
+    row = read_as({**given, "figures": cells["figures"].split(";"), "samples": samples}, Reported)
+    assert row, cells
+    return row
 
 
 def chosen_rows(only: str) -> tuple[Reported, ...]:
