@@ -93,14 +93,8 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         if statement.reasons:
             links = [part for each in statement.reasons for part in (", ", Span(each, href=f"#statement-{each}"))]
             why.append(["Reasons given: ", *links[1:]])
-        because = TableCell(verdict.because, why)
-        rows.append(
-            (
-                TableCell(statement.statement, [[figures, id]]),
-                TableCell(chip(verdict.word), [*filter(None, how)]),
-                because,
-            )
-        )
+        word, because = TableCell(chip(verdict.word), [*filter(None, how)]), TableCell(verdict.because, why)
+        rows.append((TableCell(statement.statement, [[figures, id]]), word, because))
     anchors = [f"statement-{verdict.statement.id}" for verdict in verdicts]
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
 
