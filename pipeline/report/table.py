@@ -18,7 +18,6 @@ from pipeline.support.records import read_as
 DATA = Path(__file__).with_name("data")
 REPORT_NAME = "the coursework report"
 REPORT_SYMBOLS = 28
-PRESETS = {"report": "report", "same-text": "report-text"}  # role of a training -> its preset
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 LAST_DIGIT = 0.5  # part of the last digit that is given, within which a size agrees
@@ -121,10 +120,10 @@ def configs_of_row(
     row: Reported, seed: int, role: str = "report", precision: str = "fp32"
 ) -> tuple[ModelConfig, TrainConfig]:
     """The configurations that train a row by the report's protocol; as same-text, in torch.nn by our recipe."""
-    options = {"preset": PRESETS[role], **row.model, "seed": seed}
+    options = {**row.model, "seed": seed}
     if role == "report":
-        return resolve({**options, "precision": precision})
-    return resolve({**options, "implementation": "torch"})
+        return resolve({**options, "preset": "report", "precision": precision})
+    return resolve({**options, "preset": "report-text", "implementation": "torch"})
 
 
 @cache

@@ -4,6 +4,7 @@ A network of the report's protocol reads windows of 32 characters without earlie
 those of n-grams under the same restriction.
 """
 
+import re
 from collections.abc import Iterator
 from math import exp, log
 
@@ -88,10 +89,8 @@ def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = W
 def places_of(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
     """Yield the occurrences of the prompt as whole words."""
     text = f" {corpus.vocabulary.decode(corpus.ids)} "
-    start = text.find(f" {prompt} ")
-    while start >= 0:
+    for match in re.finditer(f" {re.escape(prompt)}(?= )", text):
+        start, end = match.span()
         in_train, in_val = start < WINDOW_TRAIN, start < WINDOW_TRAIN + WINDOW_VAL
-        end = start + 1 + len(prompt)
         split: PromptSplit = "training" if in_train else "validation" if in_val else "neither"
         yield PromptInText(prompt, start, split, text[end : end + CONTINUED_CHARS])
-        start = text.find(f" {prompt} ", start + 1)
