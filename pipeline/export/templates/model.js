@@ -267,9 +267,10 @@ if (document.getElementById("models")) {
     return { steps, keep, next: () => steps.push(model.step(steps.at(-1)?.state ?? model.start(), ids[steps.length])) };
   }
 
-  let chosen = page.models.length - 1, readers, kinds, kind;
+  let chosen = page.models.length - 1, readers, kind = "network";
   const networks = []; // unpacked once they are chosen
   const counting = page.counting && reader(countingModel(page.counting, V));
+  const kinds = counting ? ["network", "counting", "both"] : ["network"];
   let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
   const SIDES = ["network", "counting"], DIFFERENCE = "difference"; // bits of counting - bits of the network, also a choice
   let painted = 0, draft = null, due = 0, frame = 0;
@@ -278,10 +279,6 @@ if (document.getElementById("models")) {
     const model = page.models[chosen = index];
     networks[index] ??= networkModel(model, V, page.tables);
     readers = { network: reader(networks[index]), ...(counting && { counting }) };
-    kinds = [...Object.keys(readers), ...(counting && model.both ? ["both"] : [])];
-    const choices = [...kinds, ...(counting ? [DIFFERENCE] : [])];
-    if (!choices.includes(kind)) kind = "network";
-    for (const label of live.querySelectorAll(".kinds label")) label.hidden = !choices.includes(label.firstChild.value);
     const perplexity = model.test_perplexity.toFixed(3);
     const facts = [["", model.label], ["MACs per character", number(model.macs_per_char)], ["parameters", number(model.parameters)], ["test perplexity", perplexity]];
     find(".facts").replaceChildren(...facts.map(([name, value]) => {
@@ -497,12 +494,13 @@ if (document.getElementById("models")) {
     go();
   });
 
-  for (const each of ["network", ...(counting ? ["counting"] : []), ...(page.models.some(model => model.both) && counting ? ["both"] : [])]) {
+  for (const each of kinds) {
     const label = document.createElement("label"), figure = Object.assign(document.createElement("data"), { textContent: "–" });
     figure.dataset.kind = each;
     label.append(Object.assign(document.createElement("input"), { type: "radio", name: "kind", value: each, checked: each === "network" }), each, figure);
     find(".kinds > :last-child").before(label);
   }
+  find(".kinds .difference").hidden = !counting;
   find(".scale b").textContent = page.counting?.label;
   pick.max = pick.value = chosen;
   find(".front").hidden = !chosen;
