@@ -17,13 +17,12 @@ from models.ngram import REPORT_ORDERS, KneserNey, Unigram, predicted_bits_per_c
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.reproduction import PromptInText, PromptSplit, TextFacts
+from pipeline.support.statistics import Floats
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.evaluation import block_means, cross_entropies, perplexity
 from pipeline.training.experiment import WINDOWS_AT_ONCE
 from pipeline.training.samples import CONTINUED_CHARS, prompts_for
-
-Costs = NDArray[np.float64]
 
 
 def text_facts(corpus: Corpus) -> TextFacts:
@@ -72,7 +71,7 @@ def gated_perplexities(train: NDArray[np.integer], val: NDArray[np.integer], sym
     return {"val": perplexity(float(model.costs(val).mean())), "windowed": perplexity(nats / targets.numel())}
 
 
-def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Costs:
+def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Floats:
     """Mean cost in nats per character of each window of ``length`` characters at stride 1 in ids (N,).
 
     Returns N - length values. Target t of a window (t = 1 ... length) is predicted from the t characters of the window

@@ -122,7 +122,7 @@ def perplexity_table(reproduction: Reproduction) -> Table:
             mean = estimate(group, spread=spread)
             interval = [f"{rounded(mean.ends[0])} to {rounded(mean.ends[1])}"] if mean.ends else []
             row.append(TableCell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
-    freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
+    freedom = span([*degrees - {0}] or [0])
     return Table(
         "Perplexity per character: mean over seeds and its 95 % interval, from the spread over seeds pooled over a "
         f"column's configurations ({freedom} degrees of freedom). The two groups on the right are of another average, "
