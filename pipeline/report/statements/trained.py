@@ -9,7 +9,7 @@ stop; the last epoch's is shown beside it. Levels and gaps are judged by their m
 bound is marked as on the bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
@@ -264,7 +264,7 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
     configuration of each cell among those of the cell.
     """
     relation = statement.relation
-    given = _reasons(statement, evidence)
+    given = [*_reasons(statement, evidence)]
     if relation == "most-accurate":
         cells: dict[str, list[str]] = {}
         for id in statement.configurations:
@@ -289,12 +289,10 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
     return replace(verdict, because=f"{verdict.because} At the last epoch it is {last}.")
 
 
-def _reasons(statement: Statement, evidence: Evidence) -> list[Part]:
-    """The reasons that are statements themselves; such a reason holds if its conclusion does."""
-    parts = []
+def _reasons(statement: Statement, evidence: Evidence) -> Iterator[Part]:
+    """Yield the reasons that are statements themselves; such a reason holds if its conclusion does."""
     for id in statement.reasons:
         verdict = evidence.verdict(id)
         word = Word.HOLDS if verdict.word == Word.WRONG_REASON else verdict.word
         shown = f"{verdict.word} ({verdict.part})" if verdict.part else verdict.word
-        parts.append(Part(id, word, f"The reason {id} is {shown}.", (verdict.part,)))
-    return parts
+        yield Part(id, word, f"The reason {id} is {shown}.", (verdict.part,))
