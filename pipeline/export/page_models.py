@@ -181,9 +181,7 @@ def page_model(
     left = most_bytes - len(json.dumps(tables))
     if size > left:
         raise LeftOutError("it is too large for a page, at 8 bits a weight")
-    bits = recorded_bits or 16
-    if text:
-        bits = weight_bits(model, text.val, float(text_costs(model, text.val).mean()))
+    bits = weight_bits(model, text.val, float(text_costs(model, text.val).mean())) if text else recorded_bits or 16
     if size * (1 if bits <= 8 else 2 if bits <= 16 else 4) > left:
         bits = 8
     unknown: Entry = dict.fromkeys(("packed_test_perplexity", "both"))

@@ -178,11 +178,7 @@ def _properties_named(statement: Statement, evidence: Evidence) -> Verdict:
     print_outs = (each for each in evidence.statements.values() if each.kind == "print-out")
     is_print_out = any(figure in each.figures for each in print_outs)
     model = printed_model(row.id, evidence) if is_print_out else parsed_shape(row.shape)
-    properties = {
-        "cell": model.cell,
-        "layers": str(model.num_layers),
-        "units": str(model.hidden_size),
-    }
+    properties = {"cell": model.cell, "layers": str(model.num_layers), "units": str(model.hidden_size)}
     said = dict(each.split("=") for each in statement.relation.split())
     wrong = [f"{value.upper()} {name}" for name, value in said.items() if properties[name] != value]
     source = "its own print-out" if is_print_out else "the text about it"
