@@ -4,7 +4,7 @@
 
     caption      in-order (the figures show the configurations, in this order); figures (each is of one of the table);
                  figure=5 (that one shows the first); sizes (of each are printed); book (the lines are text of the book)
-    start, end   about (each curve is about the value)
+    start, end   about (each curve that the statement names is about the value)
     gap          constant (about the value at every epoch); overfitting (validation perplexity rises again, as the
                  growing gap shows); grows-slightly (from the epoch that is the value, and gradually)
     gap-onset    from (visible from the epoch that is the value); from-slightly (and it grows little from there)

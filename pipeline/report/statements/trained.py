@@ -9,7 +9,7 @@ stop; the last epoch's is shown beside it. Levels and gaps are judged by their m
 bound is marked as on the bound.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
@@ -39,19 +39,25 @@ STARTS = {"training": FIRST_HALF, "validation": FIRST_VAL}  # the first points t
 ENDS = {"training": LAST_TRAIN, "validation": LAST_VAL}
 
 
+def curves_of(statement: Statement, measures: Mapping[str, Measure]) -> Mapping[str, Measure]:
+    """The measures of the curves that a statement is judged by: both, unless it names one."""
+    named = statement.curve
+    return {named: measures[named]} if named in measures else measures
+
+
 def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the mean over the seeds of both curves is about the stated perplexity."""
+    """Whether the mean over the seeds of each curve is about the stated perplexity."""
     id, target = statement.configurations[0], float(statement.value)
     low, high = bounds.about(target)
     parts = []
-    for name, measure in (STARTS if statement.kind == "start" else ENDS).items():
+    for name, measure in curves_of(statement, STARTS if statement.kind == "start" else ENDS).items():
         if not evidence.values(id, measure):
             return evidence.without_training(statement, id)
         mean = evidence.mean(id, measure)
         shown = f"{measure.name} is {with_interval(mean, low, high)} over {evidence.seeds(id, measure)}"
         parts.append(Part(f"{name} only", holds_if(low <= mean.mean < high), shown))
     because = f"{id}: {', '.join(each.because for each in parts)}; about {target:g} is {low:g} to {high:g}."
-    if statement.kind == "end":
+    if statement.kind == "end" and statement.curve != "training":
         because += f" The lowest validation perplexity is {evidence.mean(id, BEST_VAL).mean:.2f}."
     return each_of(statement, parts, because)
 
@@ -235,7 +241,7 @@ def with_all_but_one(words: Sequence[Word]) -> Word:
 
 
 def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
-    """Judge an order of perplexities, for both curves, or of gaps; at the last epoch."""
+    """Judge an order of perplexities, for both curves unless the statement names one, or of gaps; at the last epoch."""
     orders: dict[str, tuple[Judge, Combine]] = {
         "lower": (in_order(-1), all_of),
         "smaller": (in_order(-1), all_of),
@@ -249,7 +255,8 @@ def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
     if statement.kind == "gap-order":
         gap = evidence.compared("larger, but not considerably", LAST_GAP, statement, judge, combine)
         return each_of(statement, [gap])
-    parts = [evidence.compared(name, curve, statement, judge, combine) for name, curve in ENDS.items()]
+    curves = curves_of(statement, ENDS)
+    parts = [evidence.compared(name, curve, statement, judge, combine) for name, curve in curves.items()]
     parts = [replace(one, name=f"{one.name}, but not by far") if one.word == Word.IN_PART else one for one in parts]
     verdict = each_of(statement, parts)
     said = listed([f"{evidence.row(id).perplexity_end:g} ({id})" for id in statement.configurations])

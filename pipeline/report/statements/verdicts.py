@@ -26,7 +26,7 @@ class Statement:
     if a training decides the statement, "report" if the report's own numbers, texts and print-outs (or a count of
     operations) do, and "caption" for a caption or a reference to a figure. ``reading`` says how an ambiguous word is
     read, ``contradiction`` what the report says elsewhere; the page shows both. ``reasons`` are the ids of the
-    statements that the report gives as reasons for this one.
+    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Statement:
     configurations: tuple[str, ...]
     statement: str
     value: str
+    curve: str
     relation: str
     basis: str
     reading: str

@@ -39,6 +39,8 @@ def test_the_report_makes_258_statements_about_configurations_of_its_table():
     assert {id for statement in statements for id in statement.configurations} == {row.id for row in report_rows()}
     assert {statement.kind for statement in statements} == {*KINDS} == {*CLAIMS}
     assert {statement.basis for statement in statements} == {*BASES}
+    curves = {"", "training", "validation", "training and validation", "not said"}
+    assert {statement.curve for statement in statements} <= curves
 
 
 @pytest.mark.parametrize("kind", KINDS)
