@@ -17,8 +17,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-# first: it sets the environment that MLflow reads when it is imported
+from pipeline.errors import InputError, RecordingError
+from pipeline.support.files import command_lock
+from pipeline.support.machine import environment_variables
+from pipeline.support.progress import Progress
+from pipeline.support.wording import counted
 from pipeline.tracking import store as stores
+from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.names import recorded_tag
+from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
+from pipeline.tracking.references import find
+from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import (
     Store,
     identity,
@@ -29,25 +38,12 @@ from pipeline.tracking.store import (
     tag_experiment,
     tolerating,
 )
-
-# isort: split
+from pipeline.tracking.ui import views
 
 import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID, MLFLOW_USER
-
-from pipeline.errors import InputError, RecordingError
-from pipeline.support.files import command_lock
-from pipeline.support.machine import environment_variables
-from pipeline.support.progress import Progress
-from pipeline.support.wording import counted
-from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.names import recorded_tag
-from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
-from pipeline.tracking.references import find
-from pipeline.tracking.relocation import local_path
-from pipeline.tracking.ui import views
 
 ALL = "all"  # the reference to all runs of the experiment
 ORIGIN, BY, DIGEST = map(recorded_tag, ("pushed.from", "pushed.by", "pushed.digest"))

@@ -1,28 +1,21 @@
 """Read what is recorded: runs, trainings, their curves, results and other artifacts."""
 
+import atexit
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import chain
 from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-# first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import setup, shown, store_errors
-
-# isort: split
-
-import mlflow
 import yaml
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError, ModelConfig
 from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
@@ -32,8 +25,13 @@ from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, S
 from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
+from pipeline.tracking.store import client, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES
 from pipeline.training.result import TrainingResult
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
@@ -119,6 +117,7 @@ class RecordedRun:
     artifact_uri: str = field(repr=False)
     is_deleted: bool = False
     logged: frozenset[str] = field(default=frozenset(), repr=False)  # names of metrics, finite or not
+    curves: dict[str, Mapping[int, float]] = field(default_factory=dict, repr=False)  # that ``curve`` has read
 
     @property
     def state(self) -> RunState:
@@ -166,16 +165,11 @@ class RecordedRun:
         """Its flat result, with its texts; {} unless it has finished."""
         return read_result(self.id, self.stage) if self.status == "FINISHED" else {}
 
-    @cached_property
-    def curves(self) -> dict[str, Mapping[int, float]]:
-        """The curves that ``curve`` has read."""
-        return {}
-
     def curve(self, metric: str) -> Mapping[int, float]:
         """A curve, read when it is first asked for: step (epoch) -> value, {} for a metric that it has not recorded."""
         if metric not in self.curves:
             with store_errors():
-                points = MlflowClient().get_metric_history(self.id, metric) if metric in self.logged else []
+                points = client().get_metric_history(self.id, metric) if metric in self.logged else []
             self.curves[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
         return self.curves[metric]
 
@@ -279,7 +273,7 @@ def find_run(run_id: str) -> RecordedRun | None:
     """Read a run, deleted or not; None if the store has no such run. Raises as ``store_errors`` does."""
     with store_errors():
         try:
-            return _read(MlflowClient().get_run(run_id))
+            return _read(client().get_run(run_id))
         except MlflowException as error:
             if error.error_code not in NO_SUCH_RUN:
                 raise
@@ -350,7 +344,7 @@ def search_runs(
     size = PAGE
     while True:
         with store_errors():
-            page = MlflowClient().search_runs(list(experiments), query, 1, size, [order], token)
+            page = client().search_runs(list(experiments), query, 1, size, [order], token)
         for run in map(_read, page):
             if not run.stage or run.tag("format") == str(FORMAT):
                 yield run
@@ -446,9 +440,9 @@ def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, Re
 def unread_runs() -> str:
     """A sentence about the runs of version 0.1.0, which recorded no format; "" if there are none."""
     with store_errors():
-        experiments = [experiment.experiment_id for experiment in MlflowClient().search_experiments()]
+        experiments = [experiment.experiment_id for experiment in client().search_experiments()]
         query = f"tags.stage != '' and {has_tag('format', None)}"
-        count = len(MlflowClient().search_runs(experiments, query, max_results=MOST_RUNS))
+        count = len(client().search_runs(experiments, query, max_results=MOST_RUNS))
     are = "is" if count == 1 else "are"
     return f"{counted(count, 'run')} of version 0.1.0 {are} here, which this version does not read" if count else ""
 
@@ -504,26 +498,21 @@ def as_dict(parse: Callable[[str], Any], text: str, form: Any) -> dict[str, Any]
 def artifact_path(run_id: str, path: str) -> Path:
     """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
     setup()
-    local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
+    local = local_path(client().get_run(run_id).info.artifact_uri)
     return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
-
-
-@cache
-def _downloads() -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder that is removed when this process exits."""
-    return tempfile.TemporaryDirectory(prefix="tmlm-")
 
 
 def download_artifact(uri: str) -> Path:
     """Download an artifact or a logged model to a folder that is removed at exit."""
-    folder = tempfile.mkdtemp(dir=_downloads().name)
+    folder = tempfile.mkdtemp(prefix="tmlm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
 def checkpoints_of(run: RecordedRun) -> list[str]:
     """The names of a run's checkpoints; none if its artifacts are at an address that MLflow can't read."""
     try:
-        return [PurePath(file.path).name for file in MlflowClient().list_artifacts(run.id, "checkpoints")]
+        return [PurePath(file.path).name for file in client().list_artifacts(run.id, "checkpoints")]
     except ValueError:
         return []
 

@@ -14,7 +14,22 @@ from types import MappingProxyType
 from typing import Any, Concatenate, NamedTuple, TypeVar
 from typing import ParamSpec as Arguments
 
-# first: it sets the environment that MLflow reads when it is imported
+import yaml
+
+from pipeline.config import UNDER_MLFLOW
+from pipeline.errors import ClusterError, InputError, RecordingError, without_secrets
+from pipeline.support import signals
+from pipeline.support.files import LAST_CHECKPOINT, file_lock
+from pipeline.support.machine import git_tags
+from pipeline.support.markdown import plain
+from pipeline.support.processes import process_tags
+from pipeline.support.signals import defer_signals
+from pipeline.tracking.liveness import IDENTITY, close_the_dead
+from pipeline.tracking.logged_model import log_model
+from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.program import command
+from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import (
     NOTE,
     REFUSALS,
@@ -33,30 +48,12 @@ from pipeline.tracking.store import (
     warn_if_silent,
 )
 
-# isort: split
-
 import mlflow
-import yaml
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-
-from pipeline.config import UNDER_MLFLOW
-from pipeline.errors import ClusterError, InputError, RecordingError, without_secrets
-from pipeline.support import signals
-from pipeline.support.files import LAST_CHECKPOINT, file_lock
-from pipeline.support.machine import git_tags
-from pipeline.support.markdown import plain
-from pipeline.support.processes import process_tags
-from pipeline.support.signals import defer_signals
-from pipeline.tracking.liveness import IDENTITY, close_the_dead
-from pipeline.tracking.logged_model import log_model
-from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.program import command
-from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 
 log = logging.getLogger(__name__)
 

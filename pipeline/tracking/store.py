@@ -20,18 +20,17 @@ from urllib.parse import urlsplit
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.errors import InputError, RecordingError, without_secrets
+from pipeline.support.files import ROOT, create_database, file_lock
 from pipeline.support.machine import environment_variables
+from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
     import mlflow
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-
-from pipeline.errors import InputError, RecordingError, without_secrets
-from pipeline.support.files import ROOT, create_database, file_lock
-from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
 
 log = logging.getLogger(__name__)
 
