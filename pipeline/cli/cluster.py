@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.group import say
-from pipeline.cli.options import GroupedOption, LabCommand
+from pipeline.cli.options import LabCommand, option
 from pipeline.config import SCHEDULER_PORT, CorpusConfig
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import signals
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 PORT = click.IntRange(1, 65535)
 
-cluster_option = click.option(
+cluster_option = option(
     "--cluster",
     default="",
     metavar="ADDRESS",
-    cls=GroupedOption,
     group="Cluster",
     help="Train on the nodes of this cluster: the scheduler's address, as `tmlm cluster serve` prints it. The keys are "
     "read from $TMLM_CLUSTER_KEYS, or the user's configuration folder.",
@@ -159,7 +158,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
 
 @click.command(cls=LabCommand)
 @click.argument("address")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Trainings at once.  [default: usable cores]")
+@click.option("--workers", type=click.IntRange(1), help="Trainings at once.  [default: usable cores]")
 @click.option(
     "--once", is_flag=True, help="Exit when the scheduler does, as a Slurm job should, instead of waiting for it."
 )

@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -31,6 +32,9 @@ class GroupedOption(click.Option):
     def __init__(self, *args: Any, group: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
         self.group = group
+
+
+option = partial(click.option, cls=GroupedOption)
 
 
 class Auto(click.ParamType):
@@ -76,11 +80,10 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
             name = config.__name__.removesuffix("Config")
             inner = COMPLETED.get(field.name) or click_type(field.type, field.metadata["choices"])
             automatic = with_preset and field.metadata["preset"]
-            command = click.option(
+            command = option(
                 f"--{field.name.replace('_', '-')}",
                 field.name,
                 type=Auto(inner) if automatic else inner,
-                cls=GroupedOption,
                 group=field.metadata["group"] or HEADINGS.get(name, name),
                 default="auto" if automatic else field.default,
                 show_default=field.default != "",
@@ -92,7 +95,7 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
 
 
 def flag(name: str, help: str, group: str = "") -> Callable[[Command], Command]:
-    return click.option(name, is_flag=True, default=False, cls=GroupedOption, group=group, help=help)
+    return option(name, is_flag=True, group=group, help=help)
 
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

@@ -102,16 +102,13 @@ class TrackedRun:
         self.id: str = run.info.run_id
         self.name = name
         self.artifact_uri: str = run.info.artifact_uri
+        self.checkpoint_dir = checkpoint_folder(self.id, self.artifact_uri)
+        self.has_remote_artifacts = local_path(self.artifact_uri) is None  # outside of this machine's file system
         self.client = MlflowClient()
         self._params = dict(run.data.params)
         self._is_resumed = is_resumed
         self._sent_at = time.monotonic()
         self._steps: dict[str, set[int]] = {}  # for a resumed run: the recorded steps of each metric
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        """The folder for the run's checkpoints: among its artifacts if these are local files."""
-        return checkpoint_folder(self.id, self.artifact_uri)
 
     def check_is_recorded(self) -> None:
         """Raise RecordingError if the database file was moved or deleted: SQLite would keep writing to it unseen."""
@@ -120,11 +117,6 @@ class TrackedRun:
                 f"the store {file} was moved or deleted while {self.name} was being recorded; put it back, or if the "
                 "checkout was moved, run `tmlm doctor --repair` in its new place"
             )
-
-    @property
-    def has_remote_artifacts(self) -> bool:
-        """Whether its artifacts are stored outside of this machine's file system."""
-        return local_path(self.artifact_uri) is None
 
     @records
     def send_checkpoints(self) -> None:

@@ -77,17 +77,15 @@ def compare(references: tuple[str, ...], plot: str, as_json: bool) -> None:
 
 @click.command(cls=LabCommand)
 @click.argument("text", default="auto", metavar="[TEXT]", type=completion.TEXT)
-@click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest number of MACs per character.")
+@click.option("--max-macs", type=click.IntRange(1), help="Largest number of MACs per character.")
 @click.option(
     "--max-kb",
     type=click.FloatRange(0, min_open=True),
-    default=None,
     help="Largest size in kilobytes (1,000 bytes), with weights of as few bits as keep the perplexity.",
 )
 @click.option(
     "--max-perplexity",
     type=click.FloatRange(1),
-    default=None,
     help="Largest validation perplexity: show the cheapest, by MACs, in one line.",
 )
 @json_flag
@@ -172,7 +170,7 @@ def ui(what: str, port: int, no_open: bool) -> None:
     from pipeline.cli import ui as server
 
     signals.disable_deadline()  # the server has its own
-    sys.exit(server.serve_ui(port, what, not no_open and server.has_browser(), lambda line: click.echo(line, err=True)))
+    sys.exit(server.serve_ui(port, what, not no_open and server.has_browser()))
 
 
 @click.command(cls=LabCommand)
@@ -208,7 +206,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
     is_flag=True,
     help="Close runs whose process died, and fix the artifact paths of a checkout that was moved.",
 )
-@click.option("--close", default=None, help="Close this run, whose machine or container no longer exists.")
+@click.option("--close", help="Close this run, whose machine or container no longer exists.")
 @json_flag
 def doctor(repair: bool, close: str | None, as_json: bool) -> None:
     """Show what commands would use here, and repair the store.

@@ -14,7 +14,6 @@ from pipeline.cli.commands.search import resumed_by
 from pipeline.cli.group import say, show
 from pipeline.cli.options import (
     Auto,
-    GroupedOption,
     LabCommand,
     checked,
     flag,
@@ -22,6 +21,7 @@ from pipeline.cli.options import (
     is_given,
     json_flag,
     length_option,
+    option,
     options_of,
 )
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
@@ -92,29 +92,24 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
 
 @click.command(cls=LabCommand)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@click.option(
+@option(
     "--resume",
     type=completion.TRAINING,
-    default=None,
-    cls=GroupedOption,
     group="Record",
     help="Continue this interrupted training in its own run.",
 )
-@click.option(
+@option(
     "--like",
     type=completion.TRAINING,
-    default=None,
-    cls=GroupedOption,
     group="Model",
     help="Take shape and recipe from this run, study or @PICK, but not its text, alphabet, seed or machine; and the "
     "length only of a training that was started by itself. Options that are given win.",
 )
-@click.option(
+@option(
     "--seeds",
     type=Auto(click.IntRange(2, MOST_SEEDS)),
     default="auto",
     show_default=True,
-    cls=GroupedOption,
     group="Training",
     help="Train with the seeds 0 to N - 1, in worker processes and one parent run, and show the means; auto: --seed "
     "alone. The same command again resumes, a larger number adds seeds.",
