@@ -109,16 +109,15 @@ length_option = click.option(
 )
 
 
-def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """The options, all made from these dataclasses, that were given on the command line.
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the current command that were given on the command line.
 
     Under ``mlflow run``, which gives every option that MLproject lists, those that differ from their defaults.
     """
     if UNDER_MLFLOW not in os.environ:
         return {name: value for name, value in options.items() if is_given(name)}
-    declared = [field for config in configs for field in option_fields(config)]
-    defaults = {field.name: None if field.metadata["preset"] else field.default for field in declared}
-    return {name: value for name, value in options.items() if name in defaults and value != defaults[name]}
+    defaults = {each.name: each.default for each in click.get_current_context().command.params}
+    return {name: value for name, value in options.items() if value not in (None, defaults[name])}
 
 
 def is_given(name: str) -> bool:

@@ -47,16 +47,15 @@ def aliases() -> dict[str, str]:
 def check_aliases(study: str, corpus_sha256: str) -> None:
     """Raise InputError if an alias of the study's picks names a model of another study or text."""
     versions = aliases()
-    for alias in (pick_alias(study, pick) for pick in PICKS):
-        if alias in versions:
-            with store_errors():
-                version = client().get_model_version(REGISTERED_MODEL, versions[alias])
-            run = find_run(version.run_id) if version.run_id else None
-            if version.tags.get("study") != study or (run is not None and run.corpus_sha256 != corpus_sha256):
-                raise InputError(
-                    f"--study-name {study}: its alias @{alias} names version {version.version} of {REGISTERED_MODEL}, "
-                    "a model of another study or text; give another name"
-                )
+    for alias in [alias for pick in PICKS if (alias := pick_alias(study, pick)) in versions]:
+        with store_errors():
+            version = client().get_model_version(REGISTERED_MODEL, versions[alias])
+        run = find_run(version.run_id) if version.run_id else None
+        if version.tags.get("study") != study or (run is not None and run.corpus_sha256 != corpus_sha256):
+            raise InputError(
+                f"--study-name {study}: its alias @{alias} names version {version.version} of {REGISTERED_MODEL}, "
+                "a model of another study or text; give another name"
+            )
 
 
 def run_of_version(version: str) -> RecordedRun | None:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Concatenate, NamedTuple, TypeVar
-from typing import ParamSpec as Arguments
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import yaml
 
@@ -57,7 +56,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 log = logging.getLogger(__name__)
 
-P = Arguments("P")
+P = ParamSpec("P")
 T = TypeVar("T")
 FINAL = ("result/", "size/", "speed/")  # beginnings of the names of metrics that are not curves
 SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints

@@ -134,7 +134,7 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
     from pipeline.tracking.ui import links
 
     context = train.TrainingContext(progress=training_bar)
-    changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
+    changes = given(options)
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:

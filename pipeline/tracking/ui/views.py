@@ -12,8 +12,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.recorded import NOT_FAILED
@@ -116,8 +115,7 @@ def parallel_chart() -> Chart:
     return {"type": "PARALLEL", "runsCountToCompare": RUNS_OF_POINTS, **axes, "showAllRuns": True}
 
 
-@dataclass(frozen=True)
-class ChartSection:
+class ChartSection(NamedTuple):
     """A titled section of charts; ``card_height`` is in pixels."""
 
     title: str
@@ -131,15 +129,14 @@ def key(kind: Literal["models", "search"], identity: str) -> str:
     return f"{kind}-{identity[:8]}"
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """A saved view, opened by ``key`` and listed as ``name``; ``query`` selects its runs, in MLflow's search syntax."""
 
     key: str
     name: str
     query: str
     sections: Sequence[ChartSection]
-    columns: Mapping[str, int] = field(default_factory=lambda: COLUMNS)
+    columns: Mapping[str, int] = COLUMNS
 
     @property
     def state(self) -> dict[str, Any]:
