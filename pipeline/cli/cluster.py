@@ -134,8 +134,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # else other users could read the database
     mlflow = f"{'http' if without_tls else 'https'}://{mlflow_host}"
-    proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts")]
-    proxied += ["--allowed-hosts", mlflow_host]
+    proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts"), "--allowed-hosts", mlflow_host]
     uvicorn = processes.mlflow_options(address)
     commands = {
         "scheduler": processes.scheduler_command(address),

@@ -43,7 +43,7 @@ from pipeline.tracking.ui import views
 import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID, MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID
 
 ALL = "all"  # the reference to all runs of the experiment
 ORIGIN, BY, DIGEST = map(recorded_tag, ("pushed.from", "pushed.by", "pushed.digest"))
@@ -216,8 +216,6 @@ class _Transfer:
         for run in runs:  # first the ids of all, since runs refer to each other
             if run.id not in self.ids:
                 tags = {ORIGIN: _origin(run), BY: self.by}
-                if user := run.tag(MLFLOW_USER):  # missing where the user has no name
-                    tags[MLFLOW_USER] = user
                 copy = client.create_run(self.target.experiment_id, run.started_ms, tags, run.name)
                 self.ids[run.id] = copy.info.run_id
         self._delete_incomplete(but=self.ids.values())  # a request that was repeated has created two

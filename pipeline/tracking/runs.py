@@ -46,6 +46,7 @@ from pipeline.tracking.store import (
     tag_experiment,
     warn_if_silent,
 )
+from pipeline.tracking.ui import views
 
 import mlflow
 from mlflow.entities import Dataset as DatasetEntity
@@ -328,8 +329,6 @@ def tracked_run(
         with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
             close_the_dead()
             if digest := tags.get("corpus.sha256"):
-                from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view
-
                 tag_experiment(store.experiment_id, dict([views.models(tags["corpus"], digest).tag]))
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)

@@ -291,29 +291,24 @@ def _chosen_experiment(database: Path | None) -> str:
     The artifacts of a new one are stored beside an SQLite database. Raises InputError for one whose artifacts only an
     MLflow server can access, if the store is opened directly.
     """
-    client = MlflowClient()
-    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
-    if not experiment_id:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = client.get_experiment_by_name(name)
+    client, name = MlflowClient(), os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    given = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    experiment = client.get_experiment(given) if given else client.get_experiment_by_name(name)
+    if experiment is None:
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
-        location = None if database is None else location_of(database.parent / folder)
-        if found is None:
-            with tolerating("RESOURCE_ALREADY_EXISTS"):
-                client.create_experiment(name, location)
-            found = client.get_experiment_by_name(name)
-            assert found is not None
-        experiment_id = found.experiment_id
-    experiment, uri = client.get_experiment(experiment_id), mlflow.get_tracking_uri()
-    location = experiment.artifact_location
+        with tolerating("RESOURCE_ALREADY_EXISTS"):
+            client.create_experiment(name, None if database is None else location_of(database.parent / folder))
+        experiment = client.get_experiment_by_name(name)
+        assert experiment is not None
+    uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
     if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
         raise InputError(
             f"the experiment {experiment.name} of {shown(uri)} keeps its artifacts at {location}, where only its "
             "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
             "MLFLOW_EXPERIMENT_NAME to another experiment"
         )
-    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE})
-    return str(experiment_id)
+    tag_experiment(experiment.experiment_id, {NOTE: EXPERIMENT_NOTE})
+    return str(experiment.experiment_id)
 
 
 @contextmanager

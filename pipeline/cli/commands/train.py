@@ -151,15 +151,14 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
         else:
             resumed_by("train", {**changes, "like": like, "seeds": seeds})
             result = train_seeds(corpus, corpus_config, *configs, seeds, say).result
-    run_id, text = result["run_id"], ""
-    if not as_json:  # the link asks whether a UI is running
-        summary = printed.training_text(result) if seeds is None else printed.seeds_text(result)
-        link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)
-        text = (
-            f"{summary}\n\n"
-            f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
-            f"{links.link_line('curves' if seeds is None else 'run', link)}"
-        )
+    run_id = result["run_id"]
+    summary = printed.training_text(result) if seeds is None else printed.seeds_text(result)
+    link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)
+    text = (
+        f"{summary}\n\n"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
+        f"{links.link_line('curves' if seeds is None else 'run', link)}"
+    )
     show(result, as_json, text)
     if seeds is not None:
         refuse_diverged(result)
