@@ -113,10 +113,8 @@ def _first_two(names: Sequence[str]) -> str:
 
 def age(seconds: float) -> str:
     """A duration in the largest unit of which it has at least two: 3 h for 200 minutes, 90 s for 90 seconds."""
-    for unit, name in UNITS:
-        if seconds >= 2 * unit:
-            return f"{seconds // unit:.0f} {name}"
-    return f"{max(0, seconds):.0f} s"
+    unit, name = next((each for each in UNITS if seconds >= 2 * each[0]), (1, "s"))
+    return f"{max(0, seconds) // unit:.0f} {name}"
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:

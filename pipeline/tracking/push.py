@@ -8,7 +8,6 @@ earlier one of the same store has not completed.
 import json
 import re
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -153,9 +152,6 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
     """The runs to copy, in the order in which they started: what the named one contains or refers to too."""
     if reference == ALL:
         return list(runs.values())
-    nested = defaultdict(set)
-    for run in runs.values():
-        nested[run.tag(MLFLOW_PARENT_RUN_ID)].add(run.id)
     found: dict[str, RecordedRun] = {}
     waiting = {find(reference).id}
     while waiting:
@@ -164,7 +160,8 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
             raise InputError(f"{run_id} was deleted, or is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
         run = found[run_id] = runs[run_id]
         about = json.dumps([{**run.tags, MLFLOW_PARENT_RUN_ID: ""}, dict(run.result)])
-        waiting |= ({*ID.findall(about)} | nested[run_id]) & runs.keys() - found.keys()
+        nested = {each.id for each in runs.values() if each.tag(MLFLOW_PARENT_RUN_ID) == run_id}
+        waiting |= ({*ID.findall(about)} | nested) & runs.keys() - found.keys()
     return sorted(found.values(), key=lambda run: run.started_ms)
 
 
@@ -235,8 +232,8 @@ class _Transfer:
         searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == "search"]
         of_texts = (views.models(*text) for text in texts)
         tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
-        counts = {"copied": copied, "earlier": len(runs) - copied}
-        return {**counts, "changed": changed, "aliases": aliases, "taken": taken}
+        earlier = len(runs) - copied
+        return {"copied": copied, "earlier": earlier, "changed": changed, "aliases": aliases, "taken": taken}
 
     def _delete_incomplete(self, but: Collection[str]) -> None:
         """Delete the copies of this source that are not complete, with their models, except those with these ids."""

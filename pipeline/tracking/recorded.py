@@ -44,7 +44,6 @@ SEEDS = "seeds"  # stage of the run whose nested trainings are the seeds of one 
 OWN_ROLES = ("", "seed")  # of trainings whose options a person has chosen
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
-MOST_RUNS = 50_000  # that MLflow returns at once
 FINISHED = "attributes.status = 'FINISHED'"
 BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
@@ -442,7 +441,7 @@ def unread_runs() -> str:
     with store_errors():
         experiments = [experiment.experiment_id for experiment in client().search_experiments()]
         query = f"tags.stage != '' and {has_tag('format', None)}"
-        count = len(client().search_runs(experiments, query, max_results=MOST_RUNS))
+        count = len(client().search_runs(experiments, query))
     are = "is" if count == 1 else "are"
     return f"{counted(count, 'run')} of version 0.1.0 {are} here, which this version does not read" if count else ""
 
@@ -479,10 +478,9 @@ def read_json(run_id: str, path: str, form: Any = dict) -> dict[str, Any]:
 
 def read_text(run_id: str, path: str) -> str:
     """A text artifact; "" if it is missing or no text."""
-    try:
+    with suppress(MlflowException, OSError, ValueError):
         return artifact_path(run_id, path).read_text(encoding="utf-8")
-    except (MlflowException, OSError, ValueError):
-        return ""
+    return ""
 
 
 def as_dict(parse: Callable[[str], Any], text: str, form: Any) -> dict[str, Any]:
@@ -511,10 +509,9 @@ def download_artifact(uri: str) -> Path:
 
 def checkpoints_of(run: RecordedRun) -> list[str]:
     """The names of a run's checkpoints; none if its artifacts are at an address that MLflow can't read."""
-    try:
+    with suppress(ValueError):
         return [PurePath(file.path).name for file in client().list_artifacts(run.id, "checkpoints")]
-    except ValueError:
-        return []
+    return []
 
 
 def fetch_checkpoints(run: RecordedRun) -> Path | None:

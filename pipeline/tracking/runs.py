@@ -367,10 +367,8 @@ open_runs: list[TrackedRun] = []  # of this process, parents first
 
 
 def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | None) -> TrackedRun:
-    adopted = os.environ.get(UNDER_MLFLOW)  # start_run reads and clears the variable
-    if adopted:
+    if adopted := os.environ.get(UNDER_MLFLOW):  # start_run reads and clears the variable
         begun_run(adopted)
-        set_tags(adopted, process_tags())
     active = mlflow.start_run(
         run_name=name,
         nested=mlflow.active_run() is not None,

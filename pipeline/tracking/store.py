@@ -89,9 +89,7 @@ def own_database() -> Path | None:
     """Our database file; None if MLFLOW_TRACKING_URI names another store."""
     ours = root() / "mlruns" / "mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri:
-        return ours
-    return ours if sqlite_file(uri) == ours.resolve() else None
+    return ours if not uri or sqlite_file(uri) == ours.resolve() else None
 
 
 def setup() -> Store:

@@ -6,7 +6,7 @@ Links name the UI's workflow type, "Model training", since its first page may sh
 import http.client
 import json
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pipeline.errors import InputError, without_secrets
@@ -103,9 +103,7 @@ def free_port(port: int) -> int:
     for candidate in range(port, min(port + 50, 65536)):
         with closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+            with suppress(OSError):
                 probe.bind((HOST, candidate))
-            except OSError:
-                continue
-            return candidate
+                return candidate
     raise InputError(f"--port {port} and the 49 after it are taken; give another one")
