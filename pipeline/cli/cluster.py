@@ -1,5 +1,6 @@
 """The commands ``cluster keys``, ``cluster serve`` and ``node``, and the option --cluster."""
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -65,9 +66,7 @@ def _address(text: str) -> "Address":
 
 
 def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("distributed") is None:
+    if importlib.util.find_spec("distributed") is None:
         raise InputError("a cluster needs dask.distributed; install it: pip install 'time-machine-lm[cluster]'")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import yaml
 
@@ -49,8 +49,7 @@ from pipeline.tracking.store import (
 from pipeline.tracking.ui import views
 
 import mlflow
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
@@ -64,13 +63,12 @@ SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints
 UNDECIDED = (None, "auto", "")  # values of options that are empty or are resolved later
 
 
-class Dataset(NamedTuple):
+def dataset(name: str, digest: str, source: str, role: str) -> DatasetInput:
     """A dataset that runs read; ``digest`` has at most 36 characters (MLflow's limit), ``role`` names its split."""
-
-    name: str
-    digest: str
-    source: str
-    role: str
+    is_url = source.startswith("https://")
+    where = json.dumps({"url": source} if is_url else {"tags": {"source": source}})  # as MLflow's sources do
+    read = Dataset(name, digest, "http" if is_url else "code", where)
+    return DatasetInput(read, [InputTag(MLFLOW_DATASET_CONTEXT, role)])
 
 
 def round_metric(value: float) -> float:
@@ -198,7 +196,7 @@ class TrackedRun:
         self,
         values: Mapping[str, float],
         model_id: str | None = None,
-        datasets: Mapping[str, Dataset | None] = MappingProxyType({}),
+        datasets: Mapping[str, DatasetInput] = MappingProxyType({}),
     ) -> None:
         """Log metrics that have one value, at step 0; the UI shows them as bars.
 
@@ -210,7 +208,7 @@ class TrackedRun:
         now, metrics = int(1000 * time.time()), []
         for key, value in values.items():
             if before.get(key) != round_metric(value):
-                measured_on = data[:2] if (data := datasets.get(key)) else ()
+                measured_on = (datasets[key].dataset.name, datasets[key].dataset.digest) if key in datasets else ()
                 metrics.append(Metric(key, round_metric(value), now, 0, model_id, *measured_on))
         self.client.log_batch(self.id, metrics=metrics)
 
@@ -252,15 +250,9 @@ class TrackedRun:
         self.tags({NOTE: markdown})
 
     @records
-    def datasets(self, datasets: Iterable[Dataset]) -> None:
+    def datasets(self, datasets: Iterable[DatasetInput]) -> None:
         """Log datasets that the run read."""
-        inputs = []
-        for name, digest, source, role in datasets:
-            is_url = source.startswith("https://")
-            where = json.dumps({"url": source} if is_url else {"tags": {"source": source}})  # as MLflow's sources do
-            dataset = DatasetEntity(name, digest, "http" if is_url else "code", where)
-            inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, role)]))
-        self.client.log_inputs(self.id, inputs)
+        self.client.log_inputs(self.id, list(datasets))
 
     @records
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:

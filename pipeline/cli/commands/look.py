@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,8 +37,6 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
     search, an answer or a reproduction are one row, with the figures of the best and the seconds of all; several seeds
     are one row with their means.
     """
-    from itertools import islice
-
     from pipeline.cli import runs
     from pipeline.tracking import recorded
 
@@ -127,8 +127,6 @@ def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> Non
     (by name) to a folder that can be read without MLflow: a page (index.html) that runs the model, with curves, Pareto
     front, tables and the commands to repeat it, the figures as CSV, and the models as safetensors.
     """
-    from pathlib import Path
-
     from pipeline.export.export import export
 
     if not output or "://" in output:

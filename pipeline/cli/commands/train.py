@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -261,8 +262,6 @@ def complexity(as_json: bool, **options: Any) -> None:
     in the report's convention, and ptflops' own output.
     """
     config = ModelConfig(**options)
-    from dataclasses import asdict
-
     from models.complexity import measure
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text
