@@ -95,7 +95,7 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
 
 
 def flag(name: str, help: str, group: str = "") -> Callable[[Command], Command]:
-    return option(name, is_flag=True, group=group, help=help)
+    return option(name, is_flag=True, default=False, group=group, help=help)
 
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

@@ -49,7 +49,7 @@ from pipeline.tracking.store import (
 from pipeline.tracking.ui import views
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
@@ -316,7 +316,7 @@ def tracked_run(
     store = setup()
     run: TrackedRun | None = None
     before = mlflow.active_run()
-    status, failure, in_a_hurry = RunStatus.FAILED, "", False
+    status, failure, in_a_hurry = "FAILED", "", False
     try:
         with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
             close_the_dead()
@@ -327,12 +327,12 @@ def tracked_run(
             open_runs.append(run)
         yield run
         run.check_is_recorded()
-        status = RunStatus.FINISHED
+        status = "FINISHED"
     except BaseException as error:
         failure = without_secrets(f"{type(error).__name__}: {error}")
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
-            status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
+            status, failure = "KILLED", f"stopped by {signals.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and isinstance(error, OSError | RecordingError):
             error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
@@ -344,7 +344,7 @@ def tracked_run(
                 finally:
                     open_runs.remove(run)
             elif mlflow.active_run() is not before:  # otherwise MLflow would end it FINISHED at exit
-                mlflow.end_run(RunStatus.to_string(status))
+                mlflow.end_run(status)
 
 
 def is_in_a_hurry(error: BaseException) -> bool:
@@ -389,7 +389,7 @@ def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> Track
     return TrackedRun(store, active, seen.name, is_resumed=True)
 
 
-def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
+def _end(run: TrackedRun, status: str, failure: str, in_a_hurry: bool) -> None:
     """End the active run with its status and the reason. Raises RecordingError if FINISHED can't be recorded."""
     try:
         with impatient() if in_a_hurry else warn_if_silent(run.store.uri):
@@ -400,13 +400,13 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
                     set_tags(run.id, {"failure": failure[:4000]})
             finally:
                 if not is_elsewhere:
-                    mlflow.end_run(RunStatus.to_string(status))
+                    mlflow.end_run(status)
                 else:  # the other process ends it, or has; MLflow has no public call that only forgets the active run
                     fluent._active_run_stack.get().pop()
     except REFUSALS as error:
         reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {store_reason(error)}"
         reason += ". If it stays RUNNING, the next command that records closes it"
-        if status == RunStatus.FINISHED:
+        if status == "FINISHED":
             raise RecordingError(reason) from error
         log.warning("%s", reason)  # the error that ended the run is re-raised
 
@@ -419,12 +419,11 @@ def _is_resumed_elsewhere(run: TrackedRun) -> bool:
 
 def _close_by_force(signal: str) -> None:
     """End all open runs as KILLED, from another thread while the main thread is busy."""
-    killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(open_runs):
         has_ended = run.client.get_run(run.id).info.status != "RUNNING"  # by the main thread in the meantime
         if not has_ended and not _is_resumed_elsewhere(run):
             set_tags(run.id, {"failure": f"stopped by {signal}"})
-            run.client.set_terminated(run.id, killed)
+            run.client.set_terminated(run.id, "KILLED")
 
 
 signals.on_forced_exit(_close_by_force)

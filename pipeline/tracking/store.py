@@ -215,9 +215,8 @@ def store_reason(error: Exception) -> str:
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
     message = without_secrets(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
     message = re.sub(r"\S*@|[?#]\S*", "", message)  # of an address that MLflow shows in part
-    advice = next((do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE)), "")
-    advice = advice or f"repair it, or {ELSEWHERE}"
-    return f"{message}; {advice}"
+    advice = (do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE))
+    return f"{message}; {next(advice, f'repair it, or {ELSEWHERE}')}"
 
 
 @contextmanager

@@ -96,12 +96,14 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
 @option(
     "--resume",
     type=completion.TRAINING,
+    default=None,
     group="Record",
     help="Continue this interrupted training in its own run.",
 )
 @option(
     "--like",
     type=completion.TRAINING,
+    default=None,
     group="Model",
     help="Take shape and recipe from this run, study or @PICK, but not its text, alphabet, seed or machine; and the "
     "length only of a training that was started by itself. Options that are given win.",
