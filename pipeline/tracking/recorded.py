@@ -49,10 +49,11 @@ BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
+PERPLEXITIES = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
     *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),
-    *("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity"),
+    *PERPLEXITIES,
     *("macs_per_char", "parameters", "train_seconds"),
     *("state", "study", "config_id", "started_ms", "ended_ms"),
 )
@@ -82,8 +83,7 @@ MEMBER = record(  # of a front
 )
 COMPARED = record(
     **dict.fromkeys(COST_NAMES, maybe(Natural)),
-    **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), maybe(Positive)),
-    **dict.fromkeys(("val_perplexity", "test_perplexity"), maybe(Positive)),
+    **dict.fromkeys(PERPLEXITIES, maybe(Positive)),
     label=String,
     name=String,
 )
@@ -232,13 +232,12 @@ class RecordedTraining(RecordedRun):
                 return kind(float(values[name]))
             return None
 
-        perplexities = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
         values = (
             *(self.id, self.name, self.corpus, self.corpus_sha256),
             *(self.params.get(name, "") for name in ("cell", "on_top_of", "preset")),
             number(self.params, "learning_rate", float),
             *(number(self.params, name) for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size")),
-            *(self.metrics.get(f"result/{name}") for name in perplexities),
+            *(self.metrics.get(f"result/{name}") for name in PERPLEXITIES),
             *(number(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
             self.metrics.get("speed/train_seconds"),
             *(self.state, self.study, self.config_id, self.started_ms, self.ended_ms),

@@ -41,6 +41,7 @@ METRICS = (  # all that a training records
 )
 
 PERPLEXITY = "result/val_perplexity"
+TRAINING_CURVES = ("training/learning_rate", "training/gradient_norm")
 
 COLUMNS = {  # of the table, with their widths in pixels
     "attributes.`Run Name`": 190,
@@ -198,11 +199,7 @@ def models(text: str, corpus_sha256: str) -> View:
     sections = (
         ChartSection("Quality and cost", (line_chart((TRAIN_CURVE, VAL_CURVE)), scatter_chart(LOG10_MACS, PERPLEXITY))),
         ChartSection("Shapes", (parallel_chart(),), columns=1, card_height=360),
-        ChartSection(
-            "Training",
-            (line_chart(("training/learning_rate",)), line_chart(("training/gradient_norm",))),
-            card_height=300,
-        ),
+        ChartSection("Training", [line_chart([curve]) for curve in TRAINING_CURVES], card_height=300),
     )
     return View(key("models", corpus_sha256), f"Models of {text}", query, sections)
 
