@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pipeline.cli.group import say
 from pipeline.errors import InputError
-from pipeline.support.files import write_atomically
+from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
 from pipeline.tracking.recorded import NOT_FAILED, OWN_ROLES, has_tag, trainings
 from pipeline.tracking.references import NoSuchRunError, find
@@ -49,7 +49,8 @@ def serve_ui(port: int, what: str, opens: bool) -> int:
     say(f"Starting the MLflow UI on {shown(store.uri)} at http://{links.HOST}:{port}; stop it with Ctrl-C.")
     artifacts = [] if store.database is None else ["--default-artifact-root", str(store.database.parent)]
     command = server.server_command("ui", links.HOST, port, 1, "--no-serve-artifacts", *artifacts)
-    environment = {**os.environ, **server.server_environment(store.uri)}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, **server.server_environment(store.uri), "PYTHONPATH": path}
     # in a session of its own: Ctrl-C reaches this process alone, which then stops the server with SIGTERM
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:

@@ -8,6 +8,7 @@ earlier one of the same store has not completed.
 import json
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -152,6 +153,9 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
     """The runs to copy, in the order in which they started: what the named one contains or refers to too."""
     if reference == ALL:
         return list(runs.values())
+    nested = defaultdict(set)
+    for run in runs.values():
+        nested[run.tag(MLFLOW_PARENT_RUN_ID)].add(run.id)
     found: dict[str, RecordedRun] = {}
     waiting = {find(reference).id}
     while waiting:
@@ -160,8 +164,7 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
             raise InputError(f"{run_id} was deleted, or is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
         run = found[run_id] = runs[run_id]
         about = json.dumps([{**run.tags, MLFLOW_PARENT_RUN_ID: ""}, dict(run.result)])
-        nested = {each.id for each in runs.values() if each.tag(MLFLOW_PARENT_RUN_ID) == run_id}
-        waiting |= ({*ID.findall(about)} | nested) & runs.keys() - found.keys()
+        waiting |= ({*ID.findall(about)} | nested[run_id]) & runs.keys() - found.keys()
     return sorted(found.values(), key=lambda run: run.started_ms)
 
 

@@ -39,6 +39,7 @@ EXPERIMENT = "time-machine-lm"
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
+LONGEST_PATH = 500  # bytes of the path of an SQLite file, whose journal's name is longer: SQLite takes 512
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
 SILENT_SECONDS = 10  # without an answer, until a warning is logged
 
@@ -189,12 +190,17 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def refuse_no_file(uri: str, option: str) -> None:
-    """Raise InputError for an address that is none, or an SQLite address of anything but a regular file."""
+    """Raise InputError for an address that is none, or an SQLite address of anything but a file of a possible name."""
     try:
         urlsplit(uri)
     except ValueError as error:
         raise InputError(f"{option} {uri} is no address ({error}); set it to that of a server") from None
     file = sqlite_file(uri)
+    if file is not None and len(os.fsencode(file)) > LONGEST_PATH:
+        raise InputError(
+            f"{file} has {len(os.fsencode(file))} bytes, and SQLite takes paths of {LONGEST_PATH}: set {option} to a "
+            "shorter one, or move the checkout"
+        )
     is_file = file is not None and (file.is_file() or not file.exists())
     if uri.startswith("sqlite") and (not is_file or ":memory:" in uri or "mode=memory" in uri):
         raise InputError(f"{shown(uri)} is no regular file; set {option} to sqlite:///FILE, or a server's address")

@@ -134,6 +134,12 @@ def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(sto
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_a_path_that_is_too_long_for_sqlite_is_told(no_store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:////{'long/' * 99}mlflow.db")
+    with pytest.raises(InputError, match="has 505 bytes, and SQLite takes paths of 500: set MLFLOW_TRACKING_URI to a"):
+        setup()
+
+
 def test_an_experiment_that_another_process_creates_meanwhile_is_used(store, monkeypatch):
     create = MlflowClient.create_experiment
     monkeypatch.setattr(MlflowClient, "create_experiment", lambda *args: (create(*args), create(*args)))
