@@ -16,7 +16,7 @@ Shapes: N, n characters, M members, V vocabulary, K orders.
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from math import inf
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from models.on_top_of_ngram import NgramLanguageModel
 from models.recurrent import State
 from pipeline.config import PresetName
 from pipeline.text.corpus import Corpus
-from pipeline.training.evaluation import TextScore
+from pipeline.training.evaluation import perplexity
 from pipeline.training.experiment import cross_fitted
 
 STEP, RATES, DECAY, DAMPING = 16, (0.0, 0.001, 0.002), 0.003, 0.1
@@ -232,10 +232,10 @@ def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, i
     for piece in text.split(REFIT_CHARS):
         members = reader.read(piece)
         nats += float(mixed_costs(members, weights, piece[-len(members) :]).sum())
-    score = TextScore(nats, len(text) - 1)
+    characters = len(text) - 1
     return {
-        "adaptive_perplexity": score.perplexity,
-        "adaptive_bits_per_char": score.bits_per_char,
-        "adaptive_ms_per_char": 1e3 * (time.process_time() - started) / score.characters,
+        "adaptive_perplexity": perplexity(nats / characters),
+        "adaptive_bits_per_char": nats / characters / log(2),
+        "adaptive_ms_per_char": 1e3 * (time.process_time() - started) / characters,
         "refits": reader.refits,
     }
