@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, pairwise
 from math import log2
 from typing import Any
 
@@ -35,8 +36,6 @@ class Unigram:
 
     p(w) = (c(w) + 1) / (N + V)
     """
-
-    order = 1
 
     def __init__(self, ids: ArrayLike, vocab_size: int) -> None:
         self.vocab_size = vocab_size
@@ -241,17 +240,17 @@ def fitted_orders(ngrams: Iterable[NGrams], vocab_size: int) -> Iterator[tuple[_
     orders, the shortest first.
     """
 
-    def discounted(keys: Ints, counts: Ints) -> _Order:
-        return _Order(vocab_size, keys, discounted_shares(keys, counts, vocab_size), num_contexts)
+    def discounted(grams: NGrams, counts: Ints) -> _Order:
+        return _Order(vocab_size, grams.keys, discounted_shares(grams.keys, counts, vocab_size), num_contexts)
 
-    keys, num_contexts, longest = np.zeros(0, dtype=np.int64), 1, None
-    for grams in ngrams:
-        if longest is not None:
-            yield longest, discounted(keys, np.bincount(grams.suffixes[grams.counts > 0], minlength=len(keys)))
-            num_contexts = len(keys)
-        keys, longest = grams.keys, discounted(grams.keys, grams.counts)
-    if longest is not None:
-        yield longest, None
+    num_contexts = 1
+    for grams, longer in pairwise(chain(ngrams, [None])):
+        assert grams is not None
+        shorter = None
+        if longer is not None:
+            shorter = discounted(grams, np.bincount(longer.suffixes[longer.counts > 0], minlength=len(grams.keys)))
+        yield discounted(grams, grams.counts), shorter
+        num_contexts = len(grams.keys)
 
 
 class _Read:
