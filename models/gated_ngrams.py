@@ -65,8 +65,8 @@ class NGramTables(nn.Module):
                                  and from continuation counts
     backoff, lower_backoff (C,)  what the shares leave in each context
 
-    The tables are not parameters and not in ``state_dict``; ``tensors`` returns what a checkpoint needs. Deep copies of
-    a model share them.
+    The tables are not parameters and not in ``state_dict``; ``tensors`` returns what a checkpoint needs. Deep copies
+    share them.
     """
 
     keys: Tensor
@@ -143,14 +143,11 @@ class NGramTables(nn.Module):
         by_order = np.split(shares, starts), np.split(lower, starts)[:-1]
         return cls(KneserNey.of_shares(vocab_size, own, *by_order))
 
-    def twin(self) -> "NGramTables":
-        """The same tables, which move to another device alone."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NGramTables":
+        """The same tensors, which are immutable, in a module that moves to another device alone."""
         twin = copy(self)
         twin._buffers = dict(self._buffers)
         return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "NGramTables":
-        return self  # immutable
 
     @torch.no_grad()
     def forward(self, contexts: Tensor) -> Tensor:
