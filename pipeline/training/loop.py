@@ -372,7 +372,6 @@ class Training:
             self.stopped = ""  # the limit was raised
         if self.done and not (self.best and self.train_seconds):
             raise ValueError("it has ended without a best epoch or in no time")
-        self.partial_epoch = None
         if facts["under_way"] is not None:
             parts = group("under_way", tensors)
             states = [tensor.to(self.device) for _, tensor in sorted(group("state", parts).items())]
