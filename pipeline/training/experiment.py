@@ -211,7 +211,7 @@ class Experiment(Callback):
     def on_step(self, training: Training) -> None:
         """Write the last checkpoint if the one before is SAVE_SECONDS old."""
         if self.checkpoint_dir is not None and time.monotonic() - self.saved_at >= SAVE_SECONDS:
-            training.checked_losses(1)  # a diverged training must not replace the checkpoint
+            training.checked_losses()  # a diverged training must not replace the checkpoint
             self.before_checkpoint(training)
             self.save_checkpoints(training)
 

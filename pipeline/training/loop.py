@@ -37,7 +37,6 @@ WARM_UP_STEPS = 50
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
 FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule without ``counting_loss``
 FINAL_COUNTING_SHARE = 1 / 6  # of ``counting_loss``, after the last step
-STEPS_BETWEEN_CHECKS = 20  # of the loss: to read it waits for a GPU
 DIVERGED_TIMES = 100  # a validation perplexity of so many times the uniform distribution's counts as divergence
 
 
@@ -204,8 +203,6 @@ class Training:
                     self.is_whole = False
                     self.train_step(part, *batch)
                     self.is_whole = True
-                if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
-                    self.checked_losses(1)
                 for callback in callbacks:
                     callback.on_step(self)
             losses = self.checked_losses()
@@ -294,13 +291,10 @@ class Training:
         book, pooled, _ = score_windows(self.eval_model, *self.data.val, self.config.batch_size, self.precision)
         return book, pooled, 1.0
 
-    def checked_losses(self, latest: int = 0) -> list[float]:
-        """The losses of this epoch so far, or the ``latest`` ones. Raises TrainingDivergedError unless all are finite.
-
-        Waits until the device has done all steps.
-        """
+    def checked_losses(self) -> list[float]:
+        """The losses of this epoch so far; waits for a GPU. Raises TrainingDivergedError unless all are finite."""
         assert self.partial_epoch is not None
-        losses: list[float] = torch.stack(self.partial_epoch.losses[-latest:]).tolist()
+        losses: list[float] = torch.stack(self.partial_epoch.losses).tolist()
         for loss in losses:
             self._check(isfinite(loss), f"the loss is {loss} in epoch {len(self.history) + 1}")
         return losses
