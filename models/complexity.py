@@ -80,7 +80,7 @@ def evidence_macs_per_char(vocab_size: int, order: int, is_gated: bool) -> int:
 def ngram_macs_per_char(ngrams: NGramModel) -> int:
     """MACs of an n-gram model for the distribution of a character."""
     is_gated = ngrams.gate is not None
-    return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.order, is_gated) + GATE_MACS * is_gated
+    return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.tables.order, is_gated) + GATE_MACS * is_gated
 
 
 def fit_macs(stored_numbers: int) -> int:

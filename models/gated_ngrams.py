@@ -250,20 +250,10 @@ class NGramModel(nn.Module):
         self.tables, self.gate = tables, gate
 
     @property
-    def order(self) -> int:
-        """The length of the longest n-grams."""
-        return self.tables.order
-
-    @property
-    def entries(self) -> int:
-        """The number of stored n-grams, of all orders."""
-        return self.tables.entries
-
-    @property
     def stored_numbers(self) -> int:
         """All shares and the gate's parameters; without a gate one share for each n-gram."""
         if self.gate is None:
-            return self.entries
+            return self.tables.entries
         return self.tables.stored_numbers + sum(each.numel() for each in self.gate.parameters())
 
     @torch.no_grad()

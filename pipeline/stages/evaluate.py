@@ -188,7 +188,7 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
             mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
             totals["mixture_"] = float(mixture.of(nats))
         single_order = corpus.baselines(trained.preset)["val"].best_order
-        figures = {"ngram_order": ngram.order, "single_ngram_order": single_order}
+        figures = {"ngram_order": ngram.tables.order, "single_ngram_order": single_order}
     characters = len(ids) - 1
     for which, total in totals.items():
         figures[f"{which}perplexity"] = perplexity(total / characters)

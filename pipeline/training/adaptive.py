@@ -125,9 +125,9 @@ class AdaptiveModel:
         while len(left):
             scored = len(self.text) - 1
             if self.counts and scored and scored % self.every == 0:
-                self.refitted = self._fitted(np.append(self.train, self.text), self.as_trained.order)
+                self.refitted = self._fitted(np.append(self.train, self.text), self.as_trained.tables.order)
                 self.refitted.gate, self.refits = self.as_trained.gate, self.refits + 1
-                latest = torch.from_numpy(self.text[None, -self.refitted.order : -1])  # the last is not yet read
+                latest = torch.from_numpy(self.text[None, -self.refitted.tables.order : -1])  # the last is not yet read
                 for network in self.networks:
                     model, state = network.model, network.state
                     if isinstance(model, NgramLanguageModel) and not model.config.ngrams and state is not None:
@@ -154,7 +154,7 @@ class AdaptiveModel:
             if ngram is None:  # all characters are alike
                 members.append(torch.zeros_like(members[0]).log_softmax(-1))
             else:
-                context = min(start, ngram.order - 1)
+                context = min(start, ngram.tables.order - 1)
                 members.append(ngram.log_probabilities(self.text[start - context :], context))
         return torch.stack(members, dim=1)
 

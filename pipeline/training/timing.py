@@ -31,7 +31,7 @@ def _writing_seconds(model: NGramModel | LanguageModel) -> float:
     if isinstance(model, NGramModel):
         text = [0]
         for _ in range(CHARS):
-            context = text[-(model.order - 1) :] if model.order > 1 else []
+            context = text[-(model.tables.order - 1) :] if model.tables.order > 1 else []
             text.append(int(model.log_probabilities([*context, 0], len(context)).argmax()))
     else:
         for _ in generate(model, [[0]], CHARS, Decoding(method="greedy")):
