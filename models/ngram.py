@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 BASELINE_ORDERS = range(2, 17)  # of single n-gram models; the best on validation is a baseline
 REPORT_ORDERS = range(2, 9)  # the same under the presets on the report's text
 LEAST_BACKOFF = 1e-7  # where shares add up to 1 but for rounding
+LARGEST_ID = np.iinfo(np.int64).max  # larger than that of any n-gram
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
@@ -148,11 +149,9 @@ class _Order:
 
     def find(self, contexts: Ints, last: Ints) -> Ints:
         """Ids (N,) of the n-grams with these contexts and last characters; -1 for one that is not in training."""
-        if not len(self.keys):
-            return np.full(len(last), -1)
         wanted = contexts * self.vocab_size + last  # negative, so never found, for context -1
-        ids = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where(self.keys[ids] == wanted, ids, -1)
+        ids = np.searchsorted(self.keys, wanted)
+        return np.where(np.append(self.keys, LARGEST_ID)[ids] == wanted, ids, -1)
 
 
 class KneserNey:
