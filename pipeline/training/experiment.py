@@ -212,16 +212,15 @@ class Experiment(Callback):
         """Write the last checkpoint if the one before is SAVE_SECONDS old."""
         if self.checkpoint_dir is not None and time.monotonic() - self.saved_at >= SAVE_SECONDS:
             training.checked_losses()  # a diverged training must not replace the checkpoint
-            self.before_checkpoint(training)
-            self.save_checkpoints(training)
+            self._save_if_allowed(training)
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
-        self.before_checkpoint(training)
-        self.save_checkpoints(training)
+        self._save_if_allowed(training)
 
-    def before_checkpoint(self, training: Training) -> None:
+    def _save_if_allowed(self, training: Training) -> None:
         for callback in self.callbacks:
             callback.before_checkpoint(training)
+        self.save_checkpoints(training)
 
     def save_checkpoints(self, training: Training) -> None:
         """Copy the weights if the last epoch is the best, and write the checkpoints. Idempotent."""
