@@ -32,20 +32,13 @@ def as_ids(ids: ArrayLike) -> Ints:
     return np.asarray(ids).astype(np.int64)
 
 
-class Unigram:
-    """Character frequencies with add-one (Laplace) smoothing, so that an unseen symbol has a finite cost.
+def unigram_bits_per_char(train: ArrayLike, ids: ArrayLike, vocab_size: int) -> float:
+    """Mean bits per character of ``ids`` but the first, by the frequencies of the characters in ``train``.
 
-    p(w) = (c(w) + 1) / (N + V)
+    They have add-one (Laplace) smoothing, so that an unseen symbol has a finite cost: p(w) = (c(w) + 1) / (N + V).
     """
-
-    def __init__(self, ids: ArrayLike, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
-        counts = np.bincount(as_ids(ids), minlength=vocab_size) + 1
-        self._log2: Floats = np.log2(counts / counts.sum())
-
-    def log2_probabilities(self, ids: ArrayLike) -> Floats:
-        """ids (N,) -> log2 probability of each character (N,)."""
-        return self._log2[as_ids(ids)]
+    counts = np.bincount(as_ids(train), minlength=vocab_size) + 1
+    return -float(np.log2(counts / counts.sum())[as_ids(ids)][1:].mean())
 
 
 def discounts(counts: Ints) -> Floats:
@@ -330,7 +323,7 @@ def compared_label(order: int) -> str:
     return ngram_label(order, is_gated=order not in REPORT_ORDERS)
 
 
-def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
+def predicted_bits_per_char(model: KneserNey, ids: NDArray[np.integer]) -> float:
     """Mean bits per character over all characters but the first, which is only context, as for a network."""
     return -float(model.log2_probabilities(ids)[1:].mean())
 
@@ -342,8 +335,7 @@ def baselines(
 
     The best of ``orders`` is chosen on the text named "val". One order's tables are in memory at a time.
     """
-    unigram, entries = Unigram(train, vocab_size), 0
-    texts = {name: _Read(ids, vocab_size) for name, ids in held_out.items()}
+    entries, texts = 0, {name: _Read(ids, vocab_size) for name, ids in held_out.items()}
     scores: dict[str, list[NGramScore]] = {name: [] for name in held_out}
     for order, (longest, shorter) in enumerate(fitted_orders(ngrams_of(train, vocab_size, max(orders)), vocab_size), 1):
         entries += len(longest.keys)
@@ -353,6 +345,6 @@ def baselines(
                 scores[name].append(NGramScore(order, entries, entries, bits))
     best = min(scores["val"], key=lambda score: score.bits_per_char).order
     return {
-        name: Baselines(log2(vocab_size), predicted_bits_per_char(unigram, ids), best, tuple(scores[name]))
+        name: Baselines(log2(vocab_size), unigram_bits_per_char(train, ids, vocab_size), best, tuple(scores[name]))
         for name, ids in held_out.items()
     }
