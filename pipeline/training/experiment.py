@@ -290,7 +290,7 @@ class Experiment(Callback):
             "epochs": len(training.history),
             "stopped": training.stopped,
             "train_seconds": training.train_seconds,
-            "chars_per_second": training.train_chars / training.train_seconds,
+            "chars_per_second": training.history[-1].train_chars / training.train_seconds,
             "parameters": complexity.parameters,
             "macs_per_char": complexity.macs_per_char,
             "stored_numbers": complexity.parameters + (tables.stored_numbers if tables else 0),

@@ -70,7 +70,6 @@ STATE = record(  # of the facts of ``Training.state_dict``
     epochs=Count,
     precision=String,
     train_seconds=Number,
-    train_chars=Natural,
     history=ListOf[record(**get_type_hints(EpochPoint) | {"train_perplexity_first_half": maybe(float)})],
     stopped=String,
     under_way=maybe(record(sizes=list[Count])),
@@ -129,7 +128,6 @@ class Training:
         self.optimizer = build(self.model.parameters(), config.learning_rate, config.weight_decay)
         self.step = 0
         self.train_seconds = 0.0
-        self.train_chars = 0
         self.partial_epoch: PartialEpoch | None = None  # None between two epochs
         self.is_whole = True  # False in the middle of a step
         self.history: list[EpochPoint] = []
@@ -216,7 +214,6 @@ class Training:
         book = [perplexity(loss) for loss in losses] if self.config.preset == "report" else []
         first_half = book[: max(1, self.data.steps_per_epoch // 2)]
         with defer_signals():
-            self.train_chars += sum(part.sizes)
             if cut_short or (self._time_is_up() and epoch < self.epochs):
                 self.stopped = f"{STOPPED_BY_TIME} {self.config.max_seconds:g}"
             point = EpochPoint(
@@ -228,7 +225,7 @@ class Training:
                 learning_rate=self.learning_rate_at(self.step - 1),  # of the last step done
                 gradient_norm=float(part.gradient_norm),
                 train_seconds=self.train_seconds,
-                train_chars=self.train_chars,
+                train_chars=sum(part.sizes) + (self.history[-1].train_chars if self.history else 0),
                 logit_scale=logit_scale,
                 train_perplexity_first_half=sum(first_half) / len(first_half) if book else None,
             )
@@ -327,7 +324,6 @@ class Training:
             "epochs": self.epochs,
             "precision": self.precision,
             "train_seconds": self.seconds,
-            "train_chars": self.train_chars,
             "history": [asdict(point) for point in self.history],
             "stopped": self.stopped,
             "under_way": None,
@@ -359,7 +355,6 @@ class Training:
         self.step = facts["step"]
         self.precision = facts["precision"]
         self.train_seconds = facts["train_seconds"]
-        self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]
         self.stopped = facts["stopped"]
         if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
