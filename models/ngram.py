@@ -306,11 +306,10 @@ class Baselines:
 
     def perplexities(self) -> dict[str, float]:
         """Perplexities of the n-gram models and the unigram model on this text, by their labels in figures."""
-        scores = {ngram_label(self.single.order): self.single}
-        if self.gated:
-            scores = {ngram_label(self.gated.order, is_gated=True): self.gated} | scores
-        models = {label: 2**each.bits_per_char for label, each in scores.items()}
-        return {**models, "letter frequencies": 2**self.unigram_bits_per_char}
+        gated = {ngram_label(self.gated.order, is_gated=True): self.gated} if self.gated else {}
+        models = {**gated, ngram_label(self.single.order): self.single}
+        perplexities = {label: 2**each.bits_per_char for label, each in models.items()}
+        return {**perplexities, "letter frequencies": 2**self.unigram_bits_per_char}
 
 
 def ngram_label(order: int, is_gated: bool = False) -> str:

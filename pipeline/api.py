@@ -91,7 +91,7 @@ def _options(what: str, given: Mapping[str, Any], *configs: type) -> dict[str, A
 
     NumPy's numbers, paths and lists of choices become what the fields hold. Raises ConfigError for an unknown name.
     """
-    types = {f.name: f.type for config in configs for f in fields(config) if f.metadata}
+    types = {f.name: f.type for config in configs for f in fields(config)}
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in types:
