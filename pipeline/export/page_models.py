@@ -90,7 +90,7 @@ class _Text:
             arrays = coded(NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size))), is_single=True)
             self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
             total = sum(len(each.keys) for each in ngrams)
-            label = f"1- to {order}-grams, {self.counting.entries:,} of {total:,}"
+            label = f"1- to {order}-grams, {self.counting.tables.entries:,} of {total:,}"
             on_test = perplexity(float(self.counting.costs(self.test.numpy()).mean()))
             self.entry = {"tables": arrays_of(arrays), "label": label, "test_perplexity": on_test}
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
-from models.ngram import REPORT_ORDERS, KneserNey, Unigram, predicted_bits_per_char
+from models.ngram import REPORT_ORDERS, KneserNey, unigram_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.reproduction import PromptInText, PromptSplit, TextFacts
@@ -29,13 +29,13 @@ def text_facts(corpus: Corpus) -> TextFacts:
     """Compute the facts of a text, which must be long enough for the report's protocol."""
     train, val = corpus.split("report", "train"), corpus.split("report", "val")
     symbols = len(corpus.vocabulary)
-    longest, letters = KneserNey(train, symbols, max(REPORT_ORDERS)), Unigram(train, symbols)
+    longest = KneserNey(train, symbols, max(REPORT_ORDERS))
     models = {order: longest.of_order(order) for order in REPORT_ORDERS}
     costs = {
         "val": {order: -log(2) * model.log2_probabilities(val)[1:] for order, model in models.items()},
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
     }
-    unigram = 2 ** predicted_bits_per_char(letters, val)
+    unigram = 2 ** unigram_bits_per_char(train, val, symbols)
     perplexities = {
         text: {1: unigram, **{order: exp(each.mean()) for order, each in by_order.items()}}
         for text, by_order in costs.items()
@@ -47,7 +47,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
         val_perplexities=perplexities["val"],
         windowed=perplexities["windowed"],
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in places_of(corpus, prompt)),
-        train_unigram=2 ** predicted_bits_per_char(letters, train),
+        train_unigram=2 ** unigram_bits_per_char(train, train, symbols),
         block_costs={
             text: {
                 order: block_means(torch.from_numpy(by_order[order])) for order in by_order if order >= BASELINE_ORDER
