@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError
 from models.decoding import Decoding
@@ -108,13 +109,16 @@ def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
 # --- a model ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_loaded_by_run_prefix_and_checkpoint_and_prints_as_one_line(model, trained):
+def test_a_model_is_loaded_by_run_prefix_checkpoint_and_model_address_and_prints_as_one_line(model, trained):
     perplexity, macs = trained.result["test_perplexity"], trained.result["macs_per_char"]
     run = trained.run_id[:8]
     shown = f"Model lstm-1x8 on topics: test perplexity {perplexity:.2f}, {macs:,} MACs per character (run {run})"
     assert repr(model) == shown
     checkpoint = api.load(trained.result["checkpoint"])
-    for other in (api.load(trained.run_id), api.load(trained.run_id[:6]), checkpoint):
+    outputs = MlflowClient().get_run(trained.run_id).outputs
+    assert outputs is not None
+    addresses = f"models:/{outputs.model_outputs[0].model_id}", f"runs:/{trained.run_id}/lstm-1x8"
+    for other in (*map(api.load, (trained.run_id, trained.run_id[:6], *addresses)), checkpoint):
         assert other.sample("it has", 20) == model.sample("it has", 20)
     assert checkpoint.test_perplexity is None
     assert checkpoint.val_perplexity == trained.result["val_perplexity"]

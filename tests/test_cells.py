@@ -29,7 +29,6 @@ from pipeline.cli.options import options_of
 from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.export.export import export
 from pipeline.search.summary import SearchRun
-from pipeline.stages.complexity import complexity
 from pipeline.stages.search import search
 from pipeline.text.batches import data_for
 from pipeline.tracking.store import setup
@@ -303,8 +302,3 @@ def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_expor
     assert NEW.upper() in (tmp_path / "page" / "index.html").read_text()
     weights = next(name for name in files if name.endswith(".safetensors"))
     assert api.load(weights).sample("it has", length=20, seed=1) == model.sample("it has", length=20, seed=1)
-
-
-def test_complexity_records_its_size(cell, searched):
-    result = complexity(ModelConfig(cell=cell, hidden_size=8), 28).result
-    assert result["parameters"] == closed_form(ModelConfig(cell=cell, hidden_size=8), 28).parameters
