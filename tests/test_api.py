@@ -91,13 +91,14 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
     assert type(seen[0].trials) is int
 
 
-@pytest.mark.usefixtures("plain_artifacts")
+@pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
     """With shorter trainings, in this process."""
     monkeypatch.setitem(BUDGET_CHARS, "stream", 1000)
     for option, value in {"trials": 1, "epochs": 1, "cell": "gru", "hidden_size": "4"}.items():
         monkeypatch.setitem(QUICK_SEARCH, option, value)
     monkeypatch.setattr("pipeline.stages.search.search", partial(search, make_pool=Inline))
+    monkeypatch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
     monkeypatch.setattr("pipeline.stages.search.generation_ms_per_char", lambda loads: [1.0] * len(loads))
     monkeypatch.chdir(tmp_path)
     Path("my-book.txt").write_text(small_text.read_text()[::-1])
