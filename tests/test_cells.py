@@ -250,10 +250,6 @@ def test_options_list_it(cell):
     assert cell in CliRunner().invoke(command, ["--help"]).output
 
 
-def no_registration(picks: dict[str, Any], *arguments: Any) -> dict[str, str]:
-    return {name: f"study-{name}" for name in picks}
-
-
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, small_text: Path) -> Iterator[SearchRun]:
     """A search of one trial, of the new cell, in a store of its own."""
@@ -263,7 +259,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
-        patch.setattr("pipeline.stages.search.register_picks", no_registration)
+        patch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
         patch.setattr("pipeline.training.timing.CHARS", 2)
         patch.setattr("pipeline.training.timing.ROUNDS", 1)
         setup()

@@ -190,9 +190,6 @@ def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyP
     return str(run.info.run_id)
 
 
-FAST_MOMENT = "before its result is"
-
-
 RUNS: dict[str, Callable[[Path], str]] = {
     "finished": lambda text: train(text, TINY).run_id,
     "stopped": lambda text: killed(text, TINY, stop_in_an_epoch),
@@ -204,7 +201,7 @@ finished, stopped, cut, timed_out, two_epochs = map(copy_of, RUNS)
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(each, marks=() if each == FAST_MOMENT else pytest.mark.slow) for each in MOMENTS]
+    "moment", [pytest.param(each, marks=() if "result" in each else pytest.mark.slow) for each in MOMENTS]
 )
 def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, expected, moment):
     run_id = killed(small_text, TINY, MOMENTS[moment])
