@@ -290,8 +290,6 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     ``refresh`` downloads the text of an address again. Raises InputError for an unusable text and DataUnavailableError
     for one that can't be downloaded.
     """
-    if config in PINNED:
-        return PINNED[config]
     text = find_text(config.corpus, refresh=refresh)
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
@@ -314,10 +312,7 @@ def label_of(name: str, alphabet: Alphabet) -> str:
     return name if alphabet == "letters" else f"{name}-{alphabet}"
 
 
-PINNED: dict[CorpusConfig, Corpus] = {}  # the texts that a cluster's node has for these configurations
-
-
-def cache_corpus(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
+def cache_corpus(facts: dict[str, Any], ids: bytes) -> None:
     """Put a text that another machine has prepared into the cache. ValueError if the ids are not those of its facts."""
     vocabulary = _vocabulary(facts)
     if text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:
@@ -326,7 +321,6 @@ def cache_corpus(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
     with _writing_cache(), file_lock(folder / "lock"):
         write_atomically(folder / IDS_FILE, ids)
         write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
-    return _mapped(folder, facts, source)
 
 
 def prepared_dir() -> Path:
