@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -158,15 +157,6 @@ def write_message(axes: Axes, words: str) -> None:
 
 
 @missing_glyphs_allowed()
-def laid_out(figure: Figure) -> RendererBase:
-    """Lay out a figure without drawing it, so that artists have pixel positions; returns its renderer."""
-    canvas = FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
-    renderer: RendererBase = canvas.get_renderer()
-    return renderer
-
-
-@missing_glyphs_allowed()
 def write_labels(
     axes: Axes, labels: Sequence[tuple[str, float, float]], keep: int, colours: Sequence[str] = ()
 ) -> None:
@@ -178,9 +168,10 @@ def write_labels(
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    renderer = laid_out(figure)
+    FigureCanvasAgg(figure)  # whose renderer measures texts
+    figure.draw_without_rendering()  # so that artists have pixel positions
     unit = figure.dpi / 72  # pixels of a point
-    places = LabelPlaces(axes.get_window_extent(renderer).extents, unit)
+    places = LabelPlaces(axes.get_window_extent().extents, unit)
 
     for line in axes.get_lines():
         points = line.get_transform().transform(line.get_xydata()).tolist()
@@ -196,7 +187,7 @@ def write_labels(
         note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
         note.set_color(colours[number] if colours else "black")
         note.set_in_layout(False)
-        size, dot = note.get_window_extent(renderer), axes.transData.transform((x, y)).tolist()
+        size, dot = note.get_window_extent(), axes.transData.transform((x, y)).tolist()
         placed = places.place(dot, size.width, size.height, is_needed=number < keep)
         if placed is None:
             note.remove()

@@ -165,8 +165,7 @@ class Corpus:
     def baseline_text(self, preset: PresetName) -> NDArray[np.integer]:
         """The ids of ``baseline_spans``, on which the baselines are fitted."""
         train = self.split(preset, "train")
-        spans = [train[start:end] for start, end in self.baseline_spans(preset)]
-        return spans[0] if len(spans) == 1 else np.concatenate(spans)
+        return np.concatenate([train[start:end] for start, end in self.baseline_spans(preset)])
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
         """Scores of the uniform, unigram and n-gram models fitted on ``baseline_text``, by split: "val" and "test"."""
@@ -385,10 +384,8 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
 
 def encoded(text: FoundText, vocabulary: Vocabulary) -> NDArray[np.integer]:
     """Encode a text with a given vocabulary, such as a model's."""
-    ids = bytearray()
-    for piece in normalised(text.pieces(), vocabulary.alphabet):
-        ids += vocabulary.ids_of(piece).tobytes()
-    return np.frombuffer(ids, vocabulary.dtype)
+    pieces = map(vocabulary.ids_of, normalised(text.pieces(), vocabulary.alphabet))
+    return np.concatenate([np.empty(0, vocabulary.dtype), *pieces])
 
 
 @contextmanager

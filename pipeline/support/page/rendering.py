@@ -3,7 +3,6 @@
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
-from textwrap import indent
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -27,7 +26,6 @@ def _environment(is_html: bool) -> Environment:
         made.finalize = lambda value: printable(value) if type(value) is str else value
     else:
         made.finalize = lambda value: value if hasattr(value, "__html__") else _escaped(str(value))  # safe ones have it
-        made.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented code block
     return made
 
 
