@@ -99,15 +99,13 @@ def scatter(axes: Axes, points: Sequence[tuple[float, float]], marker: str, **st
         axes.plot(*zip(*points, strict=True), marker, **style)
 
 
-def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], label: str = "{}", **options: Any) -> None:
+def scatter_by_cell(axes: Axes, points: Sequence[tuple[str, float, float]], label: str = "{}", **options: Any) -> None:
     """Draw each (cell, x, y) as a small dot in the style of its cell; ``label`` is formatted with the cell."""
-    of_cell: dict[str, list[tuple[float, float]]] = {}
-    for cell, x, y in points:
-        of_cell.setdefault(cell, []).append((x, y))
-    for cell in sorted(of_cell, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
+    for cell in sorted({cell for cell, *_ in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
         style = cell_style(cell)
         look = {"color": style.colour, "markersize": 5, "alpha": 0.55, "mew": 0, **options}
-        scatter(axes, of_cell[cell], style.marker, label=label.format(cell), **look)
+        of_cell = [(x, y) for each, x, y in points if each == cell]
+        scatter(axes, of_cell, style.marker, label=label.format(cell), **look)
 
 
 def mean_with_interval(axes: Axes, style: tuple[str, str], x: float, value: "Estimate", **options: Any) -> None:

@@ -26,7 +26,7 @@ FALLBACK = "python-docs"
 
 @dataclass(frozen=True)
 class PublishedText:
-    """A text that is downloaded when it is first used, and recognised by its digest.
+    """A text that is downloaded when it is first used, and recognised by its digest, with line breaks LF.
 
     ``file`` is its name in $TMLM_DATA_DIR and in the cache.
     """
@@ -35,12 +35,6 @@ class PublishedText:
     file: str
     sha256: str
     addresses: tuple[str, ...]
-
-    def is_in(self, file: Path, sha256: str) -> bool:
-        """Whether a file, whose bytes have the digest ``sha256``, is this text, maybe with line breaks of Windows."""
-        if sha256 == self.sha256:
-            return True
-        return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest() == self.sha256
 
 
 PUBLISHED_TEXTS = {
@@ -202,16 +196,15 @@ def _published_text(name: str, online: bool) -> FoundText:
     """Find one of PUBLISHED_TEXTS. Raises DataUnavailableError that lists everything that was tried."""
     published = PUBLISHED_TEXTS[name]
     tried = []
-    data_dir = os.environ.get("TMLM_DATA_DIR")
-    local = [Path(data_dir) / published.file] if data_dir else []
-    for path in [*local, cache_dir() / "downloads" / published.file]:
+    for folder in filter(None, [os.environ.get("TMLM_DATA_DIR"), str(cache_dir() / "downloads")]):
+        path = Path(folder, published.file)
         try:
             text = replace(find_file(str(path)), name=name)
-            sha256 = text.sha256()
-        except (FileNotFoundError, InputError) as error:
+            sha256 = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+        except (OSError, InputError) as error:
             tried.append(str(error))
         else:
-            if published.is_in(path, sha256):
+            if sha256 == published.sha256:
                 return text
             tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {published.sha256[:8]}...)")
     for url in published.addresses:
