@@ -31,7 +31,6 @@ class Needs:
 
     store: str
     run_id: str
-    source: str
     facts: str
     recipe: dict[PresetName, int] = field(hash=False)
     versions: dict[str, str] = field(hash=False)
@@ -47,7 +46,7 @@ def send(config: CorpusConfig, store: str) -> Needs:
             run.file(corpus.folder / name, FOLDER)
     facts = (corpus.folder / FACTS_FILE).read_text()
     versions = {package: public_version(package) for package in (*COMPUTING, "mlflow")}
-    return Needs(store, run.id, corpus.source, facts, dict(RECIPE), versions)
+    return Needs(store, run.id, facts, dict(RECIPE), versions)
 
 
 def fetch_needs(needs: Needs) -> None:
@@ -70,7 +69,7 @@ def _fetch_text(needs: Needs) -> None:
     from pipeline.tracking import recorded, store
 
     facts = json.loads(needs.facts)
-    if kept_corpus(facts["name"], needs.source, facts["alphabet"], facts["corpus_sha256"]) is None:
+    if kept_corpus(facts["name"], "", facts["alphabet"], facts["corpus_sha256"]) is None:
         try:
             store.setup()
             folder = recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from models.gated_ngrams import LONGEST, SEEN, NGramModel, NGramTables, OrderGate, fit_gate, sample_of, sampled_spans
@@ -40,7 +41,7 @@ from pipeline.config import (
     PresetName,
 )
 from pipeline.errors import InputError, reason_of
-from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
+from pipeline.support.files import atomic_write, leftovers, write_atomically
 from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
@@ -296,7 +297,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     inputs = [text.name, config.alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
-    with _writing_cache(), file_lock(folder / "lock"):
+    with _writing_cache(), FileLock(folder / "lock"):
         facts = _json_in(folder / FACTS_FILE)
         wanted = {"name": text.name, "alphabet": config.alphabet, "source_sha256": source_sha256}
         if not _is_intact(folder, facts, wanted):
@@ -317,7 +318,7 @@ def cache_corpus(facts: dict[str, Any], ids: bytes) -> None:
     if text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
     folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['corpus_sha256'][:16]}"
-    with _writing_cache(), file_lock(folder / "lock"):
+    with _writing_cache(), FileLock(folder / "lock"):
         write_atomically(folder / IDS_FILE, ids)
         write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
 
