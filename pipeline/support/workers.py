@@ -111,14 +111,6 @@ class _Worker:
     connection: Connection
     task: Any = None
 
-    def send(self, job: bytes) -> bool:
-        """Send a job; False if the worker is dead."""
-        try:
-            self.connection.send_bytes(job)
-        except OSError:
-            return False
-        return True
-
 
 class Workers(Pool):
     """Up to ``count`` processes that do ``work``.
@@ -148,15 +140,14 @@ class Workers(Pool):
         """Give a task to an idle worker, starting a process if needed."""
         job = pickle.dumps((self._work, task))
         with defer_signals():
-            for worker in [idle for idle in self._workers if idle.task is None]:
-                if worker.send(job):
-                    worker.task = task
-                    return
-                self._remove(worker)
-            worker = _start_worker()
-            self._workers.append(worker)
-            worker.task = task  # even if the worker has died already: the task is then lost
-            worker.send(job)
+            self._listen(0)  # removes workers that have died since their last task
+            idle = [worker for worker in self._workers if worker.task is None]
+            if not idle:
+                idle = [_start_worker()]
+                self._workers += idle
+            idle[0].task = task
+            with suppress(OSError):  # the worker has just died: the task is then lost
+                idle[0].connection.send_bytes(job)
 
     def events(self, timeout_seconds: float) -> list[Event]:
         if not self._events and self.running:
