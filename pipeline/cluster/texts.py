@@ -72,7 +72,6 @@ def _fetch_text(needs: Needs) -> None:
     if kept_corpus(facts["name"], "", facts["alphabet"], facts["corpus_sha256"]) is None:
         try:
             store.setup()
-            folder = recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")
-            cache_corpus(facts, (folder / IDS_FILE).read_bytes())
+            cache_corpus(facts, recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}"))
         except (TmlmError, *store.REFUSALS, ValueError) as error:
             raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from error

@@ -312,14 +312,13 @@ def label_of(name: str, alphabet: Alphabet) -> str:
     return name if alphabet == "letters" else f"{name}-{alphabet}"
 
 
-def cache_corpus(facts: dict[str, Any], ids: bytes) -> None:
-    """Put a text that another machine has prepared into the cache. ValueError if the ids are not those of its facts."""
-    vocabulary = _vocabulary(facts)
-    if text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:
+def cache_corpus(facts: dict[str, Any], sent: Path) -> None:
+    """Put a text that another machine has sent into the cache. ValueError if its ids are not those of its facts."""
+    if not _is_intact(sent, facts, {}):
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
     folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['corpus_sha256'][:16]}"
     with _writing_cache(), FileLock(folder / "lock"):
-        write_atomically(folder / IDS_FILE, ids)
+        write_atomically(folder / IDS_FILE, (sent / IDS_FILE).read_bytes())
         write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
 
 

@@ -11,7 +11,7 @@ import io
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -148,8 +148,8 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
     folders = "", os.environ.get("TMLM_DATA_DIR", "")
     places = [os.path.join(folder, corpus) for folder in folders]
     for place in places:
-        with suppress(FileNotFoundError):
-            return find_file(place)
+        if found := find_file(place):
+            return found
     looked = " or ".join(dict.fromkeys(os.path.abspath(os.path.expanduser(place)) for place in places))
     raise InputError(
         f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, {', '.join(KNOWN_TEXTS)}, "
@@ -157,8 +157,8 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
     )
 
 
-def find_file(path: str, option: str = "--corpus") -> FoundText:
-    """Find a text by its path. Raises FileNotFoundError, or InputError for anything but a readable file."""
+def find_file(path: str, option: str = "--corpus") -> FoundText | None:
+    """Find a text by its path; None if there is no file. Raises InputError for anything but a readable file."""
     if is_address(path):
         raise InputError(f"{option} {path} is an address; give the path of a UTF-8 text file")
     try:
@@ -169,7 +169,7 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
             raise InputError(f"{option} {path} can't be read: it is {kind}; give a UTF-8 text file")
         place.open("rb").close()
     except FileNotFoundError:
-        raise
+        return None
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{option} {path} can't be read: {error}; give a UTF-8 text file") from None
     return FoundText(_name_of(place), str(place), place, option=option)
@@ -177,10 +177,8 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
 
 def small_text(path: str, option: str, most_bytes: int) -> str:
     """Read a small text file. Raises InputError for anything but a readable file of at most ``most_bytes``."""
-    try:
-        found = find_file(path, option)
-    except FileNotFoundError as error:
-        raise InputError(f"{option} {path} can't be read ({error.strerror}); give a UTF-8 text file") from None
+    if (found := find_file(path, option)) is None:
+        raise InputError(f"{option} {path} can't be read (No such file or directory); give a UTF-8 text file")
     if found.size > most_bytes:
         raise InputError(f"{option} {path} has more than {most_bytes:,} bytes; give a smaller file")
     return "".join(found.pieces())
@@ -199,13 +197,13 @@ def _published_text(name: str, online: bool) -> FoundText:
     for folder in filter(None, [os.environ.get("TMLM_DATA_DIR"), str(cache_dir() / "downloads")]):
         path = Path(folder, published.file)
         try:
-            text = replace(find_file(str(path)), name=name)
+            found = find_file(str(path))
             sha256 = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
         except (OSError, InputError) as error:
             tried.append(str(error))
         else:
-            if sha256 == published.sha256:
-                return text
+            if found and sha256 == published.sha256:
+                return replace(found, name=name)
             tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {published.sha256[:8]}...)")
     for url in published.addresses:
         try:
