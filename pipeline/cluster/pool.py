@@ -132,7 +132,10 @@ class DaskPool(Pool):
                         found.append(self._event(key, message))
                     key, message = self._messages.get_nowait()
             if time.monotonic() - self._listed_at >= POLL_SECONDS:
-                found += self._lose_tasks_of_gone_nodes()
+                gone = [key for key, running in self._running.items() if running.address not in self._nodes]
+                self._cancel(gone)
+                lost = [self._running.pop(key) for key in gone]
+                found += [_lost(running, f"the node {running.host} is gone", "shared") for running in lost]
                 self._list_nodes()
         if any(event.kind == "lost" for event in found):
             connect(self._address, NODES_SECONDS).close()  # first, since the store is gone with the scheduler's machine
@@ -175,13 +178,6 @@ class DaskPool(Pool):
             log.warning("The node %s gets no tasks: %s", running.host, reason)
         self._refused[running.host] = reason
         return _lost(running, f"the node {running.host} can't do it: {reason}")
-
-    def _lose_tasks_of_gone_nodes(self) -> list[Event]:
-        """Cancel the running tasks of nodes that are no longer listed, and report them as lost."""
-        gone = [key for key, running in self._running.items() if running.address not in self._nodes]
-        self._cancel(gone)
-        lost = [self._running.pop(key) for key in gone]
-        return [_lost(running, f"the node {running.host} is gone", "shared") for running in lost]
 
     def _cancel(self, keys: Iterable[str]) -> None:
         """Cancel tasks, unless the connection to the scheduler is lost: dask would raise."""

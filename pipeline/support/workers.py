@@ -90,7 +90,7 @@ class Pool(AbstractContextManager[Any], Protocol):
         """The number of tasks that may be submitted now."""
 
     def submit(self, task: Any) -> None:
-        """Start a task, of which ``idle`` may be submitted."""
+        """Start a task; no more than ``idle`` says may be started now."""
 
     def events(self, timeout_seconds: float) -> list[Event]:
         """Events since the last call, in order for each task.
@@ -140,8 +140,9 @@ class Workers(Pool):
         """Give a task to an idle worker, starting a process if needed."""
         job = pickle.dumps((self._work, task))
         with defer_signals():
-            self._listen(0)  # removes workers that have died since their last task
-            idle = [worker for worker in self._workers if worker.task is None]
+            for worker in [each for each in self._workers if each.task is None and not each.process.is_alive()]:
+                self._remove(worker)
+            idle = [each for each in self._workers if each.task is None]
             if not idle:
                 idle = [_start_worker()]
                 self._workers += idle
@@ -169,17 +170,13 @@ class Workers(Pool):
 
     def _listen(self, timeout_seconds: float | None) -> None:
         """Wait until a worker sends a message or ends, then receive the messages of all; remove those that ended."""
-        ends = [end for each in self._workers for end in (each.connection, each.process.sentinel)]
-        ready = wait(ends, timeout_seconds)
+        wait([end for each in self._workers for end in (each.connection, each.process.sentinel)], timeout_seconds)
         with defer_signals():
             for worker in self._workers.copy():
-                if worker.connection not in ready and worker.process.sentinel not in ready:
-                    continue
                 gone = not worker.process.is_alive()
                 try:
                     while worker.connection.poll():
                         kind, value = pickle.loads(worker.connection.recv_bytes())
-                        assert worker.task is not None
                         if kind == "failed":
                             value, trace = value
                             value.__cause__ = RemoteError(f"\n{trace}")

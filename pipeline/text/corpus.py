@@ -360,10 +360,7 @@ def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) 
     source.
     """
     wanted = {"name": name, "alphabet": alphabet, "corpus_sha256": corpus_sha256}
-    for folder, facts in kept_facts().items():
-        if _is_intact(folder, facts, wanted):
-            return _mapped(folder, facts, source)
-    return None
+    return next((_mapped(*kept, source) for kept in kept_facts().items() if _is_intact(*kept, wanted)), None)
 
 
 def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:

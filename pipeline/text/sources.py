@@ -145,8 +145,7 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
         return FoundText(_name_of(Path(urlsplit(corpus).path)), without_secrets(corpus), file)
-    folders = "", os.environ.get("TMLM_DATA_DIR", "")
-    places = [os.path.join(folder, corpus) for folder in folders]
+    places = [os.path.join(folder, corpus) for folder in ("", os.environ.get("TMLM_DATA_DIR", ""))]
     for place in places:
         if found := find_file(place):
             return found
