@@ -132,7 +132,8 @@ class DaskPool(Pool):
                         found.append(self._event(key, message))
                     key, message = self._messages.get_nowait()
             if time.monotonic() - self._listed_at >= POLL_SECONDS:
-                gone = [key for key, running in self._running.items() if running.address not in self._nodes]
+                usable = self._free().keys()
+                gone = [key for key, running in self._running.items() if running.address not in usable]
                 self._cancel(gone)
                 lost = [self._running.pop(key) for key in gone]
                 found += [_lost(running, f"the node {running.host} is gone", "shared") for running in lost]
@@ -186,7 +187,7 @@ class DaskPool(Pool):
                 self._running[key].future.cancel()
 
     def _free(self) -> dict[str, int]:
-        """Free slots by the address of a node; without nodes that are refused."""
+        """Free slots by the address of a node; without nodes that are gone or refused."""
         busy = Counter(running.address for running in self._running.values())
         nodes = {address: node for address, node in self._nodes.items() if node.host not in self._refused}
         return {address: max(0, node.slots - busy[address]) for address, node in nodes.items()}
