@@ -131,7 +131,8 @@ class Corpus:
         train_end = int(TRAIN_SHARE * len(self))
         val_end = train_end + int(VAL_SHARE * len(self))
         held_out = HELD_OUT_CHARS if train_end > PASS_CHARS else len(self)
-        test = (val_end, min(len(self), val_end + held_out))
+        start = train_end - self.last_chars if self.last_chars else 0
+        train, val = (start, train_end), (train_end, min(val_end, train_end + held_out))
         if preset in ON_REPORTS_TEXT:
             needed = WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH
             if val_end < needed:
@@ -139,13 +140,8 @@ class Corpus:
                     f"{self.name} has {len(self):,} characters; --preset {preset} needs {needed:,} before the last "
                     "5 %: use a longer --corpus or --preset stream"
                 )
-            return {
-                "train": (0, WINDOW_TRAIN + WINDOW_LENGTH),
-                "val": (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH),
-                "test": test,
-            }
-        start = train_end - self.last_chars if self.last_chars else 0
-        return {"train": (start, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
+            train, val = (0, WINDOW_TRAIN + WINDOW_LENGTH), (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH)
+        return {"train": train, "val": val, "test": (val_end, min(len(self), val_end + held_out))}
 
     def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
         """The ids of a split ("train", "val" or "test"), as a view of the memory-mapped file."""
