@@ -29,8 +29,9 @@ from pipeline import api
 from pipeline.cli.options import options_of
 from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.export.export import export
+from pipeline.search.summary import SearchRun
 from pipeline.stages.complexity import complexity
-from pipeline.stages.search import SearchRun, search
+from pipeline.stages.search import search
 from pipeline.text.batches import data_for
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint

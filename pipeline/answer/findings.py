@@ -99,9 +99,9 @@ class Findings:
         every = (*self.counted, *pruned, *self.trained, *self.systems.values())
         return list({each.name: each for each in every}.values())
 
-    def family(self, *families: Family) -> list[MeasuredModel]:
-        """The networks of these families."""
-        return [each for each in self.trained if each.family in families]
+    def family(self, family: Family) -> list[MeasuredModel]:
+        """The networks of a family."""
+        return [each for each in self.trained if each.family == family]
 
     @property
     def by_size(self) -> list[MeasuredModel]:

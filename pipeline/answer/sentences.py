@@ -1,6 +1,6 @@
 """Put the answer into a line and four sentences, which follow from the numbers, and tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from textwrap import indent
 
 from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Unit, segments
@@ -208,12 +208,8 @@ def answer_table(findings: Findings, sentences: Mapping[str, str], link: str = "
     """The text that `tmlm answer` prints at its end."""
     words = [wrapped(line, "  ") for line in sentences.values()]
     tables = [
-        indent(text_table(heads, rows, left), "  ")
-        for (heads, rows), left in zip(_tables(findings), ((0,), (0, 1)), strict=True)
+        indent(text_table(HEADS, _rows(findings), left=(0,)), "  "),
+        indent(text_table(DIFFERENCE_HEADS, _differences(findings), left=(0, 1)), "  "),
     ]
     measured = wrapped(how_measured(findings), "  ")
     return "\n\n".join([f"The answer on {findings.corpus}", *words, *tables, measured, indent(link, "  ")])
-
-
-def _tables(findings: Findings) -> Sequence[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
-    return (HEADS, _rows(findings)), (DIFFERENCE_HEADS, _differences(findings))

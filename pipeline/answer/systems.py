@@ -61,7 +61,7 @@ def bits_of_systems(
 ) -> dict[str, Bits]:
     """Costs of all systems that do not adapt; ``networks`` are the default network by seed, ``on_top`` the largest one.
 
-    Two networks are mixed for each of ``pairs_of`` the seeds.
+    Two networks are mixed for each pair of the seeds, in the order of ``combinations``.
     """
     val, test = (torch.from_numpy(corpus.split("stream", split)) for split in ("val", "test"))
     ngram, reads = corpus.ngram("stream"), [reading(each) for each in networks]
@@ -72,14 +72,8 @@ def bits_of_systems(
         "on top": [text_costs(each, test) for each in on_top],
     }
     if len(networks) > 1:
-        pairs = pairs_of(len(networks))
-        nats["two networks"] = [costs_of_best_mixture(reads[a], reads[b], val, test) for a, b in pairs]
+        nats["two networks"] = [costs_of_best_mixture(*pair, val, test) for pair in combinations(reads, 2)]
     return {system: in_bits(each) for system, each in nats.items()}
-
-
-def pairs_of(seeds: int) -> list[tuple[int, int]]:
-    """All pairs of so many seeds."""
-    return list(combinations(range(seeds), 2))
 
 
 class Adaptive(NamedTuple):
@@ -137,7 +131,7 @@ def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
 def _with_two_networks(bits: Mapping[str, Bits], first: str, second: str) -> PairedComparison:
     """A comparison with the mixtures of two networks, which share seeds: by a jackknife, from three seeds on."""
     seeds = range(len(bits["network"]))
-    seeds_of: dict[str, list[tuple[int, ...]]] = {"n-grams": [()], "two networks": [*pairs_of(len(seeds))]}
+    seeds_of: dict[str, list[tuple[int, ...]]] = {"n-grams": [()], "two networks": [*combinations(seeds, 2)]}
 
     def mean(system: str, left_out: int | None) -> Bits:
         """The mean costs (N,) of a system over its rows without a seed."""

@@ -51,11 +51,6 @@ class Configuration:
         """The name of that run, without its text."""
         return self.run.name.removesuffix(f"-{self.run.corpus}")
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether it is a network that is not on top of n-grams."""
-        return bool(self.run.configuration["model"]["on_top_of"] == "nothing")
-
     def value(self, name: str) -> float:
         """A size, or the geometric mean of a perplexity over the seeds; infinite if it was not recorded."""
         if name == "kilobytes":
@@ -98,7 +93,8 @@ def best(
     lines: dict[str, dict[str, Any] | None] = dict.fromkeys(("alone", "within", "mixed", "cheapest"))
     if max_perplexity is not None:
         return {**on, **lines, "cheapest": _row(min(fitting, key=_smallest))}
-    lines["alone"] = _best_of([each for each in found if each.is_alone], VAL)
+    alone = [each for each in found if each.run.configuration["model"]["on_top_of"] == "nothing"]
+    lines["alone"] = _best_of(alone, VAL)
     enough = (1 + WITHIN) * min(each.value(VAL) for each in found)
     small = [each for each in found if each.value(VAL) <= enough]
     lines["within"] = _best_of(fitting, VAL) if limits else _row(min(small, key=_smallest))

@@ -174,14 +174,9 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
     ranked = sorted(parameters, key=lambda name: (sum(s.get(name, 0.0) for s in importance.values()), name))
     figure = new_figure(8, 1.6 + 0.55 * max(len(ranked), 2))
     axes = add_axes(figure, title)
-    thickness = 0.8 / max(len(importance), 1)
-    for number, ((objective, shares), colour) in enumerate(
-        zip(importance.items(), (VAL, TRAIN, BAR, FAINT), strict=False)
-    ):
-        places = [row + 0.4 - (number + 0.5) * thickness for row in range(len(ranked))]
-        drawn = axes.barh(
-            places, [shares.get(name, 0.0) for name in ranked], thickness * 0.92, color=colour, label=objective
-        )
+    for (objective, shares), colour, above in zip(importance.items(), (VAL, TRAIN), (0.2, -0.2), strict=False):
+        places, widths = [row + above for row in range(len(ranked))], [shares.get(name, 0.0) for name in ranked]
+        drawn = axes.barh(places, widths, 0.37, color=colour, label=objective)
         axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
     axes.set_yticks(range(len(ranked)), ranked)
     axes.set(xlabel="share of the variance between trials", xlim=(0, 1.08))

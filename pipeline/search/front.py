@@ -197,26 +197,24 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     percent = f"{100 * WITHIN:.0f} %"
 
     if small is best:
-        sentence = f"{describe_point(small, axis)} is the best, and nothing smaller is within {percent} of it."
+        of_small = f"is the best, and nothing smaller is within {percent} of it"
     else:
-        sentence = f"{describe_point(small, axis)} is the smallest within {percent} of the best"
-        sentence += f"; {_costlier(small, best, axis)}."
-    chosen = {"small": Pick(small, sentence)}
+        of_small = f"is the smallest within {percent} of the best; {_costlier(small, best, axis)}"
 
-    sentence = f"{describe_point(bend, axis)} is the knee"
+    of_bend = "is the knee"
     if len(front) == 1:
-        sentence += ": the front has no other"
+        of_bend += ": the front has no other"
     elif bend is first:
-        sentence += ": the smallest, as nothing lies below the chord of the front"
+        of_bend += ": the smallest, as nothing lies below the chord of the front"
     else:
-        sentence += f": {_costlier(first, bend, axis, 'it')} than {first.candidate.name}"
+        of_bend += f": {_costlier(first, bend, axis, 'it')} than {first.candidate.name}"
     if bend is not best:
-        sentence += f"; {_costlier(bend, best, axis)}"
-    chosen["knee"] = Pick(bend, sentence + ".")
+        of_bend += f"; {_costlier(bend, best, axis)}"
 
-    sentence = f"{describe_point(best, axis)} has the lowest validation perplexity of "
-    sentence += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
+    of_best = "has the lowest validation perplexity of "
+    of_best += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
     if rivals := [each.candidate.name for each in front if each is not best and each.val.mean <= (best.val.high or 0)]:
-        sentence += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
-    chosen["best"] = Pick(best, sentence + ".")
-    return chosen
+        of_best += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
+
+    chosen = {"small": (small, of_small), "knee": (bend, of_bend), "best": (best, of_best)}
+    return {name: Pick(point, f"{describe_point(point, axis)} {said}.") for name, (point, said) in chosen.items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from textwrap import indent
 from typing import Any
 
-from pipeline.config import COSTS
+from pipeline.config import COSTS, SearchConfig
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
@@ -17,20 +17,21 @@ NO_FRONT = "No trial has finished, so there is no front."
 
 
 @dataclass(frozen=True)
-class SearchFindings:
-    """What a search has found.
+class SearchRun:
+    """A finished search: its run, its options, what it has found, and its recorded result.
 
     ``counts`` maps labels to counts of trials, the main one first: {"trials complete": 40, "failed": 2}. ``remarks``
-    are sentences about the search as a whole, ``compared`` the rows of its picks and their rivals, ``registered`` the
-    alias of each pick.
+    are sentences about the search as a whole, ``registered`` has the alias of each pick.
     """
 
+    run_id: str
+    config: SearchConfig
     evaluated: FrontEstimate = field(repr=False)
     picks: Mapping[str, Pick] = field(repr=False)
     registered: Mapping[str, str] = field(repr=False)
     counts: Mapping[str, int]
     remarks: Sequence[str] = field(repr=False)
-    compared: Sequence[Mapping[str, Any]] = field(repr=False)
+    result: dict[str, Any] = field(repr=False)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -67,7 +68,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     return [spread, *uncounted, hypervolume]
 
 
-def search_note(found: SearchFindings, name_of: Callable[[FrontPoint], str], sample: str = "") -> str:
+def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: str) -> str:
     """The best model and its sample text, the picks, the front and the counts of a search as Markdown.
 
     ``name_of`` returns the Markdown name of a member for the front's table.
@@ -78,20 +79,18 @@ def search_note(found: SearchFindings, name_of: Callable[[FrontPoint], str], sam
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
     picks = [f"- `@{registered[name]}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
-    best = plain(found.picks["best"].sentence)
-    first = at_a_glance(best, sample, f"@{registered['best']}") if sample else best
+    first = at_a_glance(plain(found.picks["best"].sentence), sample, f"@{registered['best']}")
     rest = " ".join((*found.remarks, *_facts(found.evaluated)))
-    written = [text_block(sample)] if sample else []
-    rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.compared)])
-    return "\n\n".join([first, rivals, "\n".join(picks), *written, table, rest, counts])
+    rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.result["compared"])])
+    return "\n\n".join([first, rivals, "\n".join(picks), text_block(sample), table, rest, counts])
 
 
-def search_table(name: str, found: SearchFindings, commands: Mapping[str, str], link: str) -> str:
+def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link: str) -> str:
     """The text that `tmlm search` prints at its end: the front, the picks with their rivals, commands, and a link.
 
     ``commands`` maps what a command does with the picks to the command.
     """
-    rivals = text_table(SHORT_HEADS, picks_and_rivals(found.compared), left=(0, 1))
+    rivals = text_table(SHORT_HEADS, picks_and_rivals(found.result["compared"]), left=(0, 1))
     parts = (_counted(found.counts), rivals, text_table((), commands.items(), left=(0, 1)), link)
     tail = "\n\n".join(indent(part, "  ") for part in parts if part)
     if not found.evaluated.front:

@@ -30,33 +30,37 @@ from pipeline.answer.systems import (
     system_models,
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
-from pipeline.stages.sweep import Sweep, earlier_command, model_loader, models_of
+from pipeline.stages.sweep import Sweep, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool, Outcome
-from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import RecordedRun
-from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.step import corpus_keys, corpus_options, step_key
 from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
-from pipeline.training.experiment import shipped
 from pipeline.training.result import FIGURES
 from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
 TABLES_FILE = "answer.txt"  # artifact with all that the command prints
+METRICS = {  # test perplexity among the metrics -> system
+    "test_perplexity": "network",
+    "mixture_test_perplexity": "mixed",
+    "on_top_of_ngram_test_perplexity": "on top",
+    "ngram_test_perplexity": "n-grams",
+}
 
 ResultsBySeed = Sequence[Sequence[Mapping[str, Any]]]  # of the trainings of each network of the plan, by seed
 
 
 @dataclass(frozen=True)
 class AnswerRun:
-    """A finished answer: its run, the findings, its sentences, and the recorded result."""
+    """A finished answer: its run, the findings, and the recorded result."""
 
     run_id: str
     findings: Findings = field(repr=False)
-    sentences: Mapping[str, str]
     result: dict[str, Any] = field(repr=False)
 
 
@@ -77,35 +81,25 @@ def answer(
     inputs = {"plan": trained, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
     identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
-    with earlier_command(STAGE, STAGE, identity, refusal) as earlier:
-        sweep = _Answer(config, corpus_config, corpus, plan, earlier, say)
-        workers = sweep.workers(config.workers)
-        with parent_run(STAGE, sweep.name, {**corpus_tags(corpus), STAGE: identity}, earlier) as run:
-            run.tags({f"latest.{name}": value for name, value in asdict(config).items()})  # parameters can't change
-            return sweep.run_all(run, workers, make_pool)
+    options = {**corpus_options(corpus_config), **asdict(config)}
+    sweep = _Answer(f"answer-{corpus.label}", corpus, corpus_config, "stream", options, say, config, plan)
+    return sweep.resume_or_run({STAGE: identity}, refusal, config.workers, make_pool)
 
 
+@dataclass
 class _Answer(Sweep[AnswerRun]):
-    """The trainings of one answer, and the conclusions from them; ``earlier`` is its run if it was started before."""
+    """The trainings of one answer, and the conclusions from them."""
 
-    preset, last_phase = "stream", "comparing with n-grams"
+    config: AnswerConfig
+    plan: Sequence[Planned]
 
-    def __init__(
-        self,
-        config: AnswerConfig,
-        corpus_config: CorpusConfig,
-        corpus: Corpus,
-        plan: Sequence[Planned],
-        earlier: RecordedRun | None,
-        say: Callable[[str], None],
-    ) -> None:
-        options = {**corpus_options(corpus_config), **asdict(config)}
-        super().__init__(f"answer-{corpus.label}", corpus, corpus_config, options, say)
-        self.config, self.plan = config, plan
+    stage, last_phase = STAGE, "comparing with n-grams"
+
+    def take_over(self, trained: Sequence[RecordedTraining]) -> None:
+        """A training is not repeated if its result and its model are there."""
+        models = models_of(run.id for run in trained if run.result)
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
-        trained = [run for run in (recorded.nested_trainings(earlier.id) if earlier else []) if run.result]
-        models = models_of(run.id for run in trained)
-        for seed in range(config.seeds):
+        for seed in range(self.config.seeds):
             for number, each in enumerate(self.plan):
                 task = self.task("answer", number, each.model, replace(each.train, seed=seed), {"family": each.family})
                 same = [run for run in trained if run.id in models and task.is_of(run.configuration)]
@@ -117,8 +111,7 @@ class _Answer(Sweep[AnswerRun]):
     def train(self) -> None:
         """Train what is missing, the longest trainings first."""
         self.waiting.sort(key=self.work, reverse=True)
-        done = f" ({len(self._results)} are done)" if self._results else ""
-        self.train_waiting(f"{counted(len(self.waiting), 'training')}{done}", len(self._results))
+        self.train_waiting(counted(len(self.waiting), "training"), len(self._results))
 
     def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
         """Keep a result; any other outcome ends the answer."""
@@ -130,8 +123,8 @@ class _Answer(Sweep[AnswerRun]):
         """Measure what the trainings have not measured, and record the answer."""
         began = time.monotonic()
         torch.set_num_threads(1)
-        seeds, numbers = range(self.config.seeds), range(len(self.plan))
-        results = [[self._with_size(self._results[number, seed]) for seed in seeds] for number in numbers]
+        seeds = range(self.config.seeds)
+        results = [[self._results[number, seed] for seed in seeds] for number in range(len(self.plan))]
         findings = self._findings(results)
         sentences = sentences_of(findings)
         seconds += time.monotonic() - began
@@ -152,33 +145,16 @@ class _Answer(Sweep[AnswerRun]):
                 for seed, result in enumerate(of_model)
             ],
         }
-        metrics = {
-            f"result/{name}": mean[findings.systems[system].name].mean
-            for name, system in (
-                ("test_perplexity", "network"),
-                ("mixture_test_perplexity", "mixed"),
-                ("on_top_of_ngram_test_perplexity", "on top"),
-                ("ngram_test_perplexity", "n-grams"),
-            )
-        }
+        metrics = {f"result/{name}": mean[findings.systems[system].name].mean for name, system in METRICS.items()}
         metrics |= {f"answer/{key}": each.over_both.mean for key, each in findings.compared.items()}
         self.run.picture("plots/answer.png", figures.answer_picture(findings), "summary")
         self.run.picture("plots/costs.png", figures.costs_picture(findings), "summary")
         self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
-        duration = measured_duration(seconds)
         self.run.text(TABLES_FILE, answer_table(findings, sentences))
         where = f"Tables: `{TABLES_FILE}`, pictures: `plots/` among the artifacts."
-        self.run.note(f"{answer_note(sentences)}\n\n{where} {duration}")
-        return AnswerRun(self.run.id, findings, sentences, result)
-
-    def _with_size(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A result with bytes by today's rule, measured anew from its checkpoint if another version recorded it."""
-        if "weight_bits" in result:
-            return result
-        model, val = model_loader(result["run_id"])(), torch.from_numpy(self.corpus.split("stream", "val"))
-        bits, shipped_bytes = shipped(model, val, float(text_costs(model, val).mean()))
-        return {**result, "weight_bits": bits, "shipped_bytes": shipped_bytes}
+        self.run.note(f"{answer_note(sentences)}\n\n{where} {measured_duration(seconds)}")
+        return AnswerRun(self.run.id, findings, result)
 
     def _findings(self, results: ResultsBySeed) -> Findings:
         python_ms, by_counting, trained = self._timed(results)

@@ -6,7 +6,7 @@ resumes the same run and trains only what is missing. Its results are read from 
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from tempfile import TemporaryFile
 
 from pipeline.config import RECIPE, CorpusConfig, ReproduceConfig
@@ -27,14 +27,14 @@ from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configs_of_row, report_rows
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, writable, write_report
-from pipeline.stages.sweep import Sweep, earlier_command
+from pipeline.stages.sweep import Sweep
 from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import Loss, MakePool, Outcome
-from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import RecordedRun
-from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, step_key
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.step import corpus_keys, step_key
 
 log = logging.getLogger(__name__)
 
@@ -84,15 +84,13 @@ def reproduce(
     corpus = load_corpus(CorpusConfig("time-machine"))
     identity = step_key(STAGE, {"quick": quick, "recipe": IDENTIFYING_RECIPE, **corpus_keys(corpus)})
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
-    with earlier_command(STAGE, "reproduction", identity, busy) as earlier:
-        sweep = _Reproduction(config, quick, check, rows, corpus, earlier, say)
-        workers = sweep.workers(config.workers)
-        tags = {"reproduction": identity, "reproduction.quick": str(quick).lower(), **corpus_tags(corpus)}
-        with parent_run(STAGE, sweep.name, tags, earlier) as run:
-            commands = recorded_commands(run.id)
-            run.json(COMMANDS_FILE, {"commands": commands + [sweep.options] * (sweep.options not in commands)})
-            run.json(TEXT_FILE, asdict(text_facts(corpus)))
-            return sweep.run_all(run, workers, make_pool)
+    options = {**asdict(config), "quick": quick, "check": check}
+    name = "reproduce-quick" if quick else "reproduce"
+    sweep = _Reproduction(
+        name, corpus, CorpusConfig("time-machine"), "report", options, say, config, quick, check, rows
+    )
+    tags = {"reproduction": identity, "reproduction.quick": str(quick).lower()}
+    return sweep.resume_or_run(tags, busy, config.workers, make_pool)
 
 
 def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Role, Reported, int]]:
@@ -107,37 +105,38 @@ def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Ro
     return planned
 
 
+@dataclass
 class _Reproduction(Sweep[ReproductionRun]):
-    """The trainings of a reproduction and its report; ``earlier`` is its run if it was started before."""
+    """The trainings of a reproduction and its report."""
 
-    preset, last_phase = "report", "writing the report"
+    config: ReproduceConfig
+    quick: bool
+    check: bool
+    rows: Sequence[Reported]
 
-    def __init__(
-        self,
-        config: ReproduceConfig,
-        quick: bool,
-        check: bool,
-        rows: Sequence[Reported],
-        corpus: Corpus,
-        earlier: RecordedRun | None,
-        say: Callable[[str], None],
-    ) -> None:
-        options = {**asdict(config), "quick": quick, "check": check}
-        name = "reproduce-quick" if quick else "reproduce"
-        super().__init__(name, corpus, CorpusConfig("time-machine"), options, say)
-        self.check = check
+    stage, last_phase = STAGE, "writing the report"
+
+    def take_over(self, trained: Sequence[RecordedTraining]) -> None:
+        """Neither what has finished nor what diverged is trained again."""
         self._failures: list[str] = []
-        found = by_key(recorded.nested_trainings(earlier.id)) if earlier else {}
-        for role, row, seed in _planned(rows, config.seeds, quick):
-            model, train = configs_of_row(row, seed, role, config.precision)
+        found = by_key(trained)
+        for role, row, seed in _planned(self.rows, self.config.seeds, self.quick):
+            model, train = configs_of_row(row, seed, role, self.config.precision)
             before = found.get((role, shape_key(asdict(model)), seed))
             if before is not None and before.has_diverged:  # and would again
                 self._leave_out(row, seed, before.tag("failure").partition(": ")[2])
             elif before is None or before.state != "finished":
-                train = replace(train, epochs=QUICK_EPOCHS) if quick else train
+                train = replace(train, epochs=QUICK_EPOCHS) if self.quick else train
                 if before is not None and epochs_of(before):  # it goes on as it began
                     train = replace(train, precision=before.configuration["train"]["precision"])
                 self.waiting.append(self.task(role, report_rows().index(row), model, train, {"configuration": row.id}))
+
+    def record_command(self) -> None:
+        """Record all commands so far, and the facts about the text, too."""
+        super().record_command()
+        commands, own = recorded_commands(self.run.id), dict(self.options)
+        self.run.json(COMMANDS_FILE, {"commands": commands + [own] * (own not in commands)})
+        self.run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
 
     def train(self) -> None:
         """Train what is missing."""

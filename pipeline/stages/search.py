@@ -5,7 +5,7 @@ The function that makes the pool of workers is a parameter of ``search``, so tha
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from math import inf, log10
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Proposal, SearchStudy
-from pipeline.search.summary import SearchFindings, search_note
+from pipeline.search.summary import SearchRun, search_note
 from pipeline.stages.page import record_page
 from pipeline.stages.sweep import Sweep, models_of
 from pipeline.stages.tasks import Role, TaskKey, TrainingTask, train_in_processes
@@ -48,15 +48,6 @@ from pipeline.training.timing import generation_ms_per_char
 PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
-@dataclass(frozen=True)
-class SearchRun(SearchFindings):
-    """A finished search: what it has found, its run, its options, and its result."""
-
-    run_id: str
-    config: SearchConfig
-    result: dict[str, Any] = field(repr=False)
-
-
 def search(
     config: SearchConfig,
     corpus_config: CorpusConfig,
@@ -76,7 +67,7 @@ def search(
     with study_lock(config), storage_errors(config):
         close_the_dead()
         check_aliases(config.study_name, corpus.corpus_sha256)
-        study = SearchStudy(config, space, corpus, corpus_config)
+        study = SearchStudy(config, space, corpus)
         check_store(study.study, config, store.identity(), recorded.find_run)
         parent = attributes.of_study(study.study).get(attributes.PARENT)
         earlier = recorded.ended_run(parent) if parent else None
@@ -90,29 +81,29 @@ def search(
             attributes.set_of_study(study.study, attributes.PARENT, run.id)
             view = views.search(config.study_name, corpus.label, run.id)
             store.tag_experiment(run.store.experiment_id, dict([view.tag]))
-            options = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS}
-            run.tags({f"latest.{name}": "auto" if value is None else value for name, value in options.items()})
+            latest = {option: getattr(config, option) for option in recorded.LATEST_OPTIONS}
+            run.tags({f"latest.{option}": "auto" if value is None else value for option, value in latest.items()})
             run.yaml("space.yaml", space.as_texts())
             study.study.set_user_attr(attributes.MLFLOW_RUN, recorded_link(run.id))
-            sweep = _SearchSweep(study, say)
+            options = {**corpus_options(corpus_config), **asdict(config), "storage": without_secrets(config.storage)}
+            sweep = _SearchSweep(config.study_name, corpus, corpus_config, config.preset, options, say, study)
             done = sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
         if done.picks:
             record_page(done.run_id)  # which has ended now
         return done
 
 
+@dataclass
 class _SearchSweep(Sweep[SearchRun]):
     """The trials of a search, the confirmations of their picks, and the conclusion."""
 
+    search: SearchStudy
+
     last_phase = "recording the result"
 
-    def __init__(self, study: SearchStudy, say: Callable[[str], None]) -> None:
-        config = study.config
-        options = {**corpus_options(study.corpus_config), **asdict(config), "storage": without_secrets(config.storage)}
-        super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
-        self.search, self.config, self.results = study, config, study.results
-        self.preset = config.preset
-        self.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
+    def __post_init__(self) -> None:
+        self.config, self.results = self.search.config, self.search.results
+        self.study_id = attributes.of_study(self.search.study)[attributes.IDENTITY]
         self.evaluated: FrontEstimate
         self._done = 0  # complete trials
 
@@ -229,7 +220,7 @@ class _SearchSweep(Sweep[SearchRun]):
         registered = register_picks(runs_of, config.study_name, corpus.label)
 
         compared = self._compared(chosen)
-        for name, png in self._pictures(evaluated, chosen, compared).items():
+        for name, png in self._pictures(chosen, compared).items():
             section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
             self.run.picture(f"plots/{name}.png", png, section)
 
@@ -270,10 +261,9 @@ class _SearchSweep(Sweep[SearchRun]):
             run = f"#/experiments/{self.run.store.experiment_id}/runs/{point.candidate.run_id}"
             return f"[{plain(point.candidate.name)}]({run}?workflowType=machine_learning)"
 
-        found = (evaluated, chosen, registered, counts, self._remarks(), compared)
-        done = SearchRun(*found, run_id=self.run.id, config=config, result=result)
-        duration = measured_duration(seconds)
-        self.run.note(f"{search_note(done, linked, sample)}\n\n{duration} Pictures: `plots/` among the artifacts.")
+        done = SearchRun(self.run.id, config, evaluated, chosen, registered, counts, self._remarks(), result)
+        where = f"{measured_duration(seconds)} Pictures: `plots/` among the artifacts."
+        self.run.note(f"{search_note(done, linked, sample)}\n\n{where}")
         return done
 
     def _remarks(self) -> list[str]:
@@ -319,11 +309,10 @@ class _SearchSweep(Sweep[SearchRun]):
         own = {f"{split}_perplexity": 2 ** scores[split].ngram.bits_per_char for split in ("val", "test")}
         return [*rows, {**row, **costs_of(sizes), **dict.fromkeys(COMPARED), **own}]
 
-    def _pictures(
-        self, evaluated: FrontEstimate, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]
-    ) -> dict[str, bytes]:
+    def _pictures(self, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
-        trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
+        evaluated, trials = self.evaluated, self.results.plotted_trials()
+        about = f"{self.config.study_name} on {self.corpus.label}"
         baselines = self.corpus.baselines(self.config.preset)["val"]
         baselines = replace(baselines, pruned=self.corpus.pruned_ngrams(self.config.preset))
         areas = hypervolume_by_trial(trials, evaluated.reference)

@@ -5,14 +5,14 @@ seeds.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from operator import itemgetter
 from typing import Any
 
 from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, CorpusConfig, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.stages.sweep import Sweep, earlier_command
+from pipeline.stages.sweep import Sweep
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
 from pipeline.support.markdown import markdown_table
@@ -20,8 +20,8 @@ from pipeline.support.wording import counted, listed
 from pipeline.support.workers import MakePool, Outcome
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import SEEDS, RecordedRun
-from pipeline.tracking.step import Step, corpus_options, corpus_tags, parent_run, step_key
+from pipeline.tracking.recorded import SEEDS, RecordedTraining
+from pipeline.tracking.step import Step, corpus_options, step_key
 from pipeline.training.metrics import final_metrics
 from pipeline.training.result import FIGURES
 from pipeline.training.seeds import HEADS, over_seeds, seeds_rows
@@ -53,11 +53,10 @@ def train_seeds(
     inputs, _ = training_identity(corpus, corpus_config, model, config, {}, ALONE)
     identity = step_key(SEEDS, inputs)
     refusal = f"the seeds of {model.shape} on {corpus.label} are being trained by another command; wait for it"
-    with earlier_command(SEEDS, SEEDS, identity, refusal) as earlier:
-        sweep = _Seeds(corpus, corpus_config, model, config, seeds, earlier, say)
-        workers = sweep.workers(None)
-        with parent_run(SEEDS, sweep.name, {**corpus_tags(corpus), SEEDS: identity}, earlier) as run:
-            return sweep.run_all(run, workers, make_pool)
+    name = run_name(corpus, model, config).replace(f"-s{config.seed}", f"-{SEEDS}", 1)
+    options = {**corpus_options(corpus_config), **asdict(model), **asdict(config), "seed": None}
+    sweep = _Seeds(name, corpus, corpus_config, config.preset, options, say, model, config, seeds)
+    return sweep.resume_or_run({SEEDS: identity}, refusal, None, make_pool)
 
 
 def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> None:
@@ -69,43 +68,30 @@ def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> No
         raise error
 
 
+@dataclass
 class _Seeds(Sweep[Step]):
-    """The trainings with all seeds; ``earlier`` is their run if it was started before."""
+    """The trainings with all seeds."""
 
-    last_phase = "recording the result"
+    model: ModelConfig
+    config: TrainConfig
+    seeds: int
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        corpus_config: CorpusConfig,
-        model: ModelConfig,
-        config: TrainConfig,
-        seeds: int,
-        earlier: RecordedRun | None,
-        say: Callable[[str], None],
-    ) -> None:
-        name = run_name(corpus, model, config).replace(f"-s{config.seed}", f"-{SEEDS}", 1)
-        options = {**corpus_options(corpus_config), **asdict(model), **asdict(config), "seed": None}
-        super().__init__(name, corpus, corpus_config, options, say)
-        self.preset, self.seeds = config.preset, seeds
-        self._results: dict[int, Mapping[str, Any]] = {}  # by seed
-        self._diverged = set[int]()
-        for training in recorded.nested_trainings(earlier.id) if earlier else []:
-            if training.result:
-                self._results[training.seed] = training.result
-            elif training.has_diverged:
-                self._diverged.add(training.seed)
+    stage, last_phase = SEEDS, "recording the result"
+
+    def take_over(self, trained: Sequence[RecordedTraining]) -> None:
+        """Neither a seed that has a result nor one that diverged is trained again."""
+        self._results: dict[int, Mapping[str, Any]] = {run.seed: run.result for run in trained if run.result}
+        self._diverged = {run.seed for run in trained if run.has_diverged} - self._results.keys()
         self.waiting = [
-            self.task("seed", 0, model, replace(config, seed=seed), {})
-            for seed in range(seeds)
+            self.task("seed", 0, self.model, replace(self.config, seed=seed), {})
+            for seed in range(self.seeds)
             if seed not in self._diverged and seed not in self._results
         ]
         if not self.waiting:
-            say(f"Nothing is left to train: {counted(seeds, 'seed')} of {name} are done")
+            self.say(f"Nothing is left to train: {counted(self.seeds, 'seed')} of {self.name} are done")
 
     def train(self) -> None:
-        done = f" ({len(self._results)} are done)" if self._results else ""
-        self.train_waiting(f"{counted(len(self.waiting), 'seed')}{done}")
+        self.train_waiting(counted(len(self.waiting), "seed"), len(self._results))
 
     def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
         """Keep a result, or note that the training diverged. Raises any other error."""

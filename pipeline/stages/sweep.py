@@ -8,9 +8,8 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from models.complexity import closed_form
@@ -28,9 +27,9 @@ from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.recorded import RecordedRun
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_tags, record_datasets
+from pipeline.tracking.step import corpus_tags, parent_run, record_datasets
 from pipeline.tracking.ui.links import link_to_run
 from pipeline.training.loading import load_model
 from pipeline.training.memory import check_can_train, worker_count
@@ -40,18 +39,6 @@ log = logging.getLogger(__name__)
 OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits tests/benchmarks/data/trainings*
 
 Conclusion = TypeVar("Conclusion")
-
-
-@contextmanager
-def earlier_command(stage: str, tag: str, identity: str, refusal: str) -> Iterator[RecordedRun | None]:
-    """Hold the lock of a command, and find the run of an earlier one, whose ``tag`` is the same ``identity``.
-
-    Raises InputError(refusal) if another process runs the command, and InputError if the earlier run is still running.
-    """
-    with command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal):
-        close_the_dead()
-        run = recorded.latest(recorded.has_tag("stage", stage), recorded.has_tag(tag, identity))
-        yield recorded.ended_run(run.id) if run else None
 
 
 def model_loader(run_id: str) -> Callable[[], LanguageModel]:
@@ -74,29 +61,33 @@ def models_of(run_ids: Iterable[str]) -> dict[str, Callable[[], LanguageModel]]:
     return loads
 
 
+@dataclass
 class Sweep(ABC, Generic[Conclusion]):
-    """The trainings of one command, in one run: what is missing, and what follows from all of them."""
+    """The trainings of one command, in one run: what is missing, and what follows from all of them.
 
-    preset: PresetName  # whose splits the run records as its datasets
+    ``name`` and ``options`` are those of its run, whose datasets are the splits of ``preset``; ``say`` is called with
+    messages for the user.
+    """
+
+    name: str
+    corpus: Corpus
+    corpus_config: CorpusConfig
+    preset: PresetName
+    options: Mapping[str, Any]
+    say: Callable[[str], None]
+
+    stage: ClassVar[str]  # of its run
     last_phase: ClassVar[str]  # the name of the phase after the last training
     study_id = ""  # only trainings of this study are resumed or reused; "": only those nested in the run
 
-    run: TrackedRun
-    bar: Progress
-    pool: Pool
+    run: TrackedRun = field(init=False)
+    bar: Progress = field(init=False)
+    pool: Pool = field(init=False)
+    waiting: list[TrainingTask] = field(init=False, default_factory=list)  # known before the first training is done
+    _losses: Counter[tuple[TaskKey, LossCause]] = field(init=False, default_factory=Counter)
 
-    def __init__(
-        self,
-        name: str,
-        corpus: Corpus,
-        corpus_config: CorpusConfig,
-        options: Mapping[str, Any],
-        say: Callable[[str], None],
-    ) -> None:
-        """``name`` and ``options`` are recorded; ``say`` is called with messages for the user."""
-        self.name, self.corpus, self.corpus_config, self.options, self.say = name, corpus, corpus_config, options, say
-        self.waiting: list[TrainingTask] = []  # the missing trainings that are known before the first one is done
-        self._losses: Counter[tuple[TaskKey, LossCause]] = Counter()
+    def take_over(self, trained: Sequence[RecordedTraining]) -> None:
+        """Plan the trainings in ``waiting``: those that earlier commands, which have ``trained`` these, lack."""
 
     @abstractmethod
     def train(self) -> None:
@@ -110,21 +101,30 @@ class Sweep(ABC, Generic[Conclusion]):
     def conclude(self, seconds: float) -> Conclusion:
         """Draw the conclusions and record them; ``seconds`` is the duration of the command until now."""
 
-    def workers(self, workers: int | None) -> int:
-        """--workers, or as many as cores and memory allow for the trainings in ``waiting``; 0 if there are none.
+    def resume_or_run(
+        self, tags: Mapping[str, str], refusal: str, workers: int | None, make_pool: MakePool
+    ) -> Conclusion:
+        """Run the command, in the run of an earlier one with the same identity, which is the first of ``tags``.
 
-        Raises InputError for a configuration that can't be trained.
+        Raises InputError(refusal) if another process runs the command, InputError if the earlier run is still running,
+        and for a configuration that can't be trained.
         """
-        at_once = min(workers or 1, len(self.waiting))
-        needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in self.waiting]
-        return worker_count(workers, max(needed)) if needed else 0
+        tag, identity = next(iter(tags.items()))
+        with command_lock(store.root() / "mlruns" / f".{self.stage}-{identity}.lock", refusal):
+            close_the_dead()
+            earlier = recorded.latest(recorded.has_tag("stage", self.stage), recorded.has_tag(tag, identity))
+            earlier = recorded.ended_run(earlier.id) if earlier else None
+            self.take_over(recorded.nested_trainings(earlier.id) if earlier else [])
+            at_once = min(workers or 1, len(self.waiting))
+            needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in self.waiting]
+            count = worker_count(workers, max(needed)) if needed else 0
+            with parent_run(self.stage, self.name, {**corpus_tags(self.corpus), **tags}, earlier) as run:
+                return self.run_all(run, count, make_pool)
 
     def run_all(self, run: TrackedRun, workers: int, make_pool: MakePool) -> Conclusion:
         """Record the command, train in ``workers`` processes (0: nothing is missing), and conclude."""
         self.run, self.began = run, time.monotonic()
-        run.params(self.options)
-        run.yaml("environment.yaml", machine.environment())
-        record_datasets(run, self.corpus, self.preset)
+        self.record_command()
         pool = make_pool(workers) if workers else None
         with Progress(run.name) as self.bar:
             if pool is not None:
@@ -133,6 +133,12 @@ class Sweep(ABC, Generic[Conclusion]):
                     self.train()
             self.bar.phase(self.last_phase)
             return self.conclude(time.monotonic() - self.began)
+
+    def record_command(self) -> None:
+        """Record the options, the machine and the text."""
+        self.run.params(self.options)
+        self.run.yaml("environment.yaml", machine.environment())
+        record_datasets(self.run, self.corpus, self.preset)
 
     # --- the trainings -----------------------------------------------------------------------------------------------
 
@@ -151,7 +157,8 @@ class Sweep(ABC, Generic[Conclusion]):
 
     def train_waiting(self, what: str, done: int = 0) -> None:
         """Announce and train the tasks in ``waiting``; ``done`` are those that were trained before."""
-        self.say(f"{what}, with {counted(self.pool.count, 'worker')}\n{link_to_run(self.run.id)}")
+        are_done = f" ({done} are done)" if done else ""
+        self.say(f"{what}{are_done}, with {counted(self.pool.count, 'worker')}\n{link_to_run(self.run.id)}")
         self.train_all(self.waiting, done)
 
     def train_all(self, waiting: list[TrainingTask], done: int = 0, phase: str = "") -> None:

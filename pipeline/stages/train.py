@@ -98,15 +98,11 @@ ALONE = TrainingContext()
 
 @dataclass(frozen=True)
 class Resumed:
-    """A training to continue in its own run, as ``resume`` has checked it.
-
-    ``extra`` is as ``training_identity`` takes it; ``changes`` are the options that have a new value.
-    """
+    """A training to continue in its own run, as ``resume`` has checked it; ``extra`` is as in ``training_identity``."""
 
     run: RecordedTraining
     experiment: Experiment
     extra: Mapping[str, str]
-    changes: Mapping[str, Any]
 
 
 def train(
@@ -136,7 +132,7 @@ def train(
         experiment = resumed.experiment if resumed else Experiment(corpus, model, config, run.checkpoint_dir)
         corpus = experiment.corpus
         if resumed:
-            _keep_outcome(run, resumed)
+            _keep_outcome(run, experiment.training)
         _record_start(run, experiment, corpus_config, context)
 
         options = {**corpus_options(corpus_config), **asdict(model), **asdict(config)}
@@ -155,7 +151,8 @@ def train(
 
         run.send_checkpoints()
         if stopped := result.figures["stopped"]:
-            run.tags({"stopped": stopped, "protocol": _protocol(corpus, model, config, context, stopped)})
+            protocol = protocol_of(corpus.train_chars, model, config, stopped, context.is_of_study)
+            run.tags({"stopped": stopped, "protocol": protocol})
         _record_result(run, corpus, model, config, result)
         run.forget_checkpoints()
         remote = without_secrets(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
@@ -265,12 +262,6 @@ class Recorder(Callback):
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
-def _protocol(
-    corpus: Corpus, model: ModelConfig, config: TrainConfig, context: TrainingContext, stopped: str = ""
-) -> str:
-    return protocol_of(corpus.train_chars, model, config, is_of_study=context.is_of_study, stopped=stopped)
-
-
 def _record_start(
     run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, context: TrainingContext
 ) -> None:
@@ -285,18 +276,16 @@ def _record_start(
     run.yaml("config.yaml", options)
     record_datasets(run, corpus, config.preset)
     # now, so that the UI's views show a training that runs
-    run.tags({"protocol": _protocol(corpus, model, config, context)})
+    run.tags({"protocol": protocol_of(corpus.train_chars, model, config, "", context.is_of_study)})
 
 
-def _keep_outcome(run: TrackedRun, resumed: Resumed) -> None:
-    """Keep a copy of what a finished training has recorded before it trains on, and record what has changed."""
-    training = resumed.experiment.training
+def _keep_outcome(run: TrackedRun, training: Training) -> None:
+    """Keep a copy of what a finished training has recorded before it trains on."""
     log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, len(training.history))
     if not training.done and run.has(recorded.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
         earlier = f"earlier/epoch-{recorded.read_result(run.id, 'train').get('epochs', 0):04d}"
         if not run.has(f"{earlier}/{recorded.RESULT_FILE}"):
             run.keep_copies(OUTCOME, earlier)
-    run.tags({f"resumed.{option}": value for option, value in resumed.changes.items() if option in MAY_CHANGE})
 
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
@@ -366,9 +355,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
         extra["mixed"] = key
     elif run.tag("stopped").startswith(STOPPED_BY_TIME):
         extra["mixed"] = key  # the epoch that the time limit cut short stays short
-    return train(
-        corpus, corpus_config, model, changed, context=context, resumed=Resumed(run, experiment, extra, changes)
-    )
+    return train(corpus, corpus_config, model, changed, context=context, resumed=Resumed(run, experiment, extra))
 
 
 def _may_go_on(config: TrainConfig, stopped: str) -> bool:

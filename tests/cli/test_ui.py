@@ -226,6 +226,8 @@ def test_over_ssh_the_tunnel_to_a_link_on_this_machine_is_told(monkeypatch):
     assert ui.ssh_tunnel("http://127.0.0.1:5001/") == ""
 
 
+@pytest.mark.slow  # seconds of CPU, for MLflow's server
+@pytest.mark.ci
 def test_ctrl_c_stops_the_ui_and_its_server_without_a_traceback(tmp_path):
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}

@@ -185,7 +185,7 @@ def test_spaces(tmp_path: Path, space: Any, data: st.DataObject) -> None:
     given_options: dict[str, Any] = {name: text for name, text in options.items() if name in SPACE}
     for config in (SearchConfig(space=str(tmp_path / "space.yaml")), SearchConfig(**given_options)):
         if found := read(Space.of, config):
-            assert found.as_line()
+            assert found.as_texts()
             assert [*islice(found.grid(), 3)]
 
 

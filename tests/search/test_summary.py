@@ -1,7 +1,8 @@
 """A search in words: each sentence follows the numbers that it is given."""
 
+from pipeline.config import SearchConfig
 from pipeline.search.front import Candidate, evaluate_front, picks
-from pipeline.search.summary import SearchFindings, search_note, search_table
+from pipeline.search.summary import SearchRun, search_note, search_table
 from tests.search.candidates import costs_of_size
 
 
@@ -28,8 +29,8 @@ COUNTS = {"trials complete": 40, "failed": 2, "repeated": 0}
 
 def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0), (6.0,))
-    found = SearchFindings(evaluated, chosen, own(chosen), COUNTS, [], [])
-    note = search_note(found, lambda point: f"[{point.candidate.name}](link)")
+    found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], {"compared": []})
+    note = search_note(found, lambda point: f"[{point.candidate.name}](link)", "it has")
     interval = evaluated.front[0].val.half
     assert "| [gru-1x8](link) | 1,000 | 900 |" in note
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
@@ -42,6 +43,7 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
 
 def test_the_table_ends_with_the_link_and_names_each_pick_by_the_alias_of_its_study():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    text = search_table("search s", SearchFindings(evaluated, chosen, own(chosen), COUNTS, [], []), {}, "link")
+    found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], {"compared": []})
+    text = search_table("search s", found, {}, "link")
     assert text.endswith("\n\n  link")
     assert "@s-small: gru-1x16" in " ".join(text.split())

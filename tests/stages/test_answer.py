@@ -118,21 +118,6 @@ def test_networks_meet_n_grams_of_at_most_their_size(done):
     assert all(least[each.unit] * each.size <= each.ngram.size(each.unit) <= each.size for each in rivals)
 
 
-def test_bytes_that_another_version_recorded_are_measured_anew(done, corpus_config, monkeypatch):
-    nested = recorded.nested_trainings
-
-    def of_another_version(run_id: str) -> list[recorded.RecordedTraining]:
-        trainings = nested(run_id)
-        for each in trainings:
-            vars(each)["result"] = {**each.result, "shipped_bytes": 1}
-            del vars(each)["result"]["weight_bits"]
-        return trainings
-
-    monkeypatch.setattr("pipeline.stages.answer.recorded.nested_trainings", of_another_version)
-    again = answer(BRIEF, corpus_config, make_pool=Inline)
-    assert again.result["trainings"] == done.result["trainings"]
-
-
 def test_the_same_command_again_trains_nothing(done, corpus_config, monkeypatch):
     leave_out_findings(monkeypatch, done)
     given: list[TrainingTask] = []

@@ -20,7 +20,8 @@ from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
 from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_trial
-from pipeline.stages.search import SearchRun, search
+from pipeline.search.summary import SearchRun
+from pipeline.stages.search import search
 from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss

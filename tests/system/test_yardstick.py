@@ -16,10 +16,11 @@ from pipeline.cli import doctor
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, SearchConfig, config_id
 from pipeline.errors import InputError
 from pipeline.export.export import export
+from pipeline.search.summary import SearchRun
 from pipeline.stages import train as train_stage
 from pipeline.stages.answer import answer
 from pipeline.stages.sample import write_texts
-from pipeline.stages.search import SearchRun, search
+from pipeline.stages.search import search
 from pipeline.stages.tasks import TrainingTask
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded

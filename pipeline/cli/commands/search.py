@@ -15,8 +15,8 @@ from pipeline.errors import option_name, without_secrets
 from pipeline.support import signals
 
 if TYPE_CHECKING:
+    from pipeline.search.summary import SearchRun
     from pipeline.stages.report import ReproductionRun
-    from pipeline.stages.search import SearchRun
 
 NOT_IN_FULL = ("study_name", "minutes", "trials", "epochs", "confirm_seeds")  # options that are for a quick search only
 
@@ -109,7 +109,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     resumed_by("answer", chosen)
     done = answer.answer(config, corpus_config, say)
     link = links.link_line("run", links.link_to_run(done.run_id))
-    show(done.result, as_json, answer_table(done.findings, done.sentences, link))
+    show(done.result, as_json, answer_table(done.findings, done.result["sentences"], link))
 
 
 @click.command(cls=LabCommand)

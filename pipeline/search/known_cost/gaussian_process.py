@@ -16,6 +16,7 @@ LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # variances
 LOG_TREND_PRIOR = (math.log(1.0), 1.0)
 LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
 OFFSET_VARIANCE = 1.0
+JITTER = 1e-8  # added to the noise variance
 MANY_VALUES = 100  # with more values, hyperparameters are fitted from one start only
 STARTS = (0.0, -1.0, 1.0)  # starts of the fit: the prior mean, its length scales shifted by so many standard deviations
 
@@ -70,9 +71,7 @@ def _priors(inputs: int) -> tuple[Array, Array]:
     return mean, deviation
 
 
-def negative_log_posterior(
-    theta: Array, distances: Array, cost: Array, y: Array, jitter: float = 1e-8
-) -> tuple[float, Array]:
+def negative_log_posterior(theta: Array, distances: Array, cost: Array, y: Array) -> tuple[float, Array]:
     """Negative log of likelihood times prior of the hyperparameters, up to a constant, and its gradient.
 
     Likelihood and gradient are equations 5.8 and 5.9 of Rasmussen and Williams 2006. ``distances`` (M, M, D) are
@@ -85,7 +84,7 @@ def negative_log_posterior(
     local = signal * matern(s)
     linear = trend * np.outer(cost, cost)
     covariance = OFFSET_VARIANCE + linear + local
-    covariance[np.diag_indices_from(covariance)] += noise + jitter
+    covariance[np.diag_indices_from(covariance)] += noise + JITTER
     lower = cholesky(covariance, lower=True)
     alpha = cho_solve((lower, True), y)
     inverse = cho_solve((lower, True), np.eye(len(y)))
@@ -114,7 +113,7 @@ class GaussianProcess:
         self.y = (y - self.centre) / self.spread
         self.kernel = Kernel(self._fit(categorical) if theta is None else theta, categorical)
         covariance = self.kernel(x, x)
-        covariance[np.diag_indices_from(covariance)] += self.kernel.noise + 1e-8
+        covariance[np.diag_indices_from(covariance)] += self.kernel.noise + JITTER
         self.lower = cholesky(covariance, lower=True)
         self.alpha = cho_solve((self.lower, True), self.y)
 

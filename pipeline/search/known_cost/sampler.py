@@ -40,6 +40,7 @@ POSTERIOR_SAMPLES = 32  # draws of the values at the observed points
 STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # startup trials: see ``_startup``
 MOST_POINTS = 300  # finished configurations that the model is fitted to, in time that grows with their cube
 BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # search within a tight budget: most rounds, candidates that are enough
+LOCK = threading.Lock()  # of the threads that propose; not an attribute of the sampler, which can then be pickled
 
 
 @dataclass(frozen=True)
@@ -167,15 +168,7 @@ class KnownCostSampler(BaseSampler):
         self._n_startup_trials = n_startup_trials
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._has_warned = False
-        self._lock = threading.Lock()
         self._candidates_of: tuple[Any, Candidates, Candidates] | None = None  # of the latest space; in the budget
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The given search space, or the intersection of the finished trials' search spaces."""
@@ -205,7 +198,7 @@ class KnownCostSampler(BaseSampler):
         fixed = {
             name: x for name in space.ranges if (x := internal_value(space.ranges[name], enqueued, name)) is not None
         }
-        with self._lock:
+        with LOCK:
             trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
             others = [
                 other
@@ -307,32 +300,30 @@ class _Proposal:
 
     def _history(self, trials: Sequence[FrozenTrial]) -> History:
         """Group the trials by configuration; a configuration has failed if it has no value and is not running."""
-        rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
-        pending: set[tuple[float, ...]] = set()
+        losses: dict[tuple[float, ...], list[float]] = {}
+        failed, pending = set[tuple[float, ...]](), set[tuple[float, ...]]()
         sampler = self.sampler
         threshold = math.inf if sampler._worst is None else sampler.loss(sampler._worst, self.sign)
         for trial in trials:
             point = point_of(self.space, trial)
             if point is None:
                 continue
-            losses, failed = rows.setdefault(point, ([], False))
+            own = losses.setdefault(point, [])
             if trial.state == TrialState.COMPLETE:
                 value = trial.values[self.unknown]
                 loss = sampler.loss(value, self.sign) if math.isfinite(value) else math.inf
                 if loss < threshold:
-                    losses.append(loss)
+                    own.append(loss)
                 else:
-                    failed = True
+                    failed.add(point)
             elif trial.state in (TrialState.FAIL, TrialState.PRUNED):
-                failed = True
+                failed.add(point)
             else:
                 pending.add(point)
-            rows[point] = (losses, failed)
-        points = np.array(list(rows)).reshape(len(rows), len(self.space.ranges))
-        failed_rows = [failed and not losses and point not in pending for point, (losses, failed) in rows.items()]
-        return History(
-            points, self._prices(points), [row[0] for row in rows.values()], np.array(failed_rows, dtype=bool)
-        )
+        failed -= pending
+        points = np.array(list(losses)).reshape(len(losses), len(self.space.ranges))
+        has_failed = np.array([point in failed and not own for point, own in losses.items()], dtype=bool)
+        return History(points, self._prices(points), [*losses.values()], has_failed)
 
     # --- candidates ---
 

@@ -63,18 +63,13 @@ def _size(range_: Distribution) -> float:
 def _grid(range_: Distribution) -> Array:
     if isinstance(range_, CategoricalDistribution):
         return np.arange(len(range_.choices), dtype=float)
-    if range_.single():
-        return np.array([range_.low], dtype=float)
-    assert range_.step is not None
-    values = np.arange(_size(range_)) * range_.step + range_.low
+    values = np.arange(_size(range_)) * (range_.step or 0.0) + range_.low
     return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna rejects
 
 
 def _from_unit(range_: Distribution, unit: Array) -> Array:
     if isinstance(range_, CategoricalDistribution):
         return np.minimum(np.floor(unit * len(range_.choices)), len(range_.choices) - 1)
-    if range_.single():
-        return np.full(len(unit), float(range_.low))
     half = 0.5 * (range_.step or 0.0)
     low, high = range_.low - half, range_.high + half
     values = np.exp(np.log(low) + unit * (np.log(high) - np.log(low))) if range_.log else low + unit * (high - low)

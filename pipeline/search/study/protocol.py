@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from pipeline.config import COSTS, RECIPE, CorpusConfig, SearchConfig
+from pipeline.config import COSTS, RECIPE, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
@@ -32,8 +32,8 @@ def with_study_name(config: SearchConfig, corpus: Corpus, quick: bool, say: Call
     """Replace the study name "auto" by the text's: search-LABEL, or quick-LABEL for a ``quick`` search.
 
     If a study of another text has this name, as aliases write it, six characters of the text's digest follow. If this
-    text's study was trained by another recipe, -rN follows, with today's recipe N. ``say`` is called with a sentence
-    about an earlier study that is not continued.
+    text's study was trained by another recipe, -rN follows, with today's recipe N, and ``say`` is called with a
+    sentence about the earlier study.
     """
     if config.study_name != "auto":
         return config
@@ -47,22 +47,17 @@ def with_study_name(config: SearchConfig, corpus: Corpus, quick: bool, say: Call
     mine = {name: kept for name, kept in protocols.items() if kept.get("corpus_sha256", sha256) == sha256}
     taken = set(map(alias_of, protocols.keys() - mine.keys()))
 
-    usual = "quick" if quick else "search"
-    plain = f"{usual}-{corpus.label[:LABEL_CHARS]}"
+    plain = f"{'quick' if quick else 'search'}-{corpus.label[:LABEL_CHARS]}"
     marked = f"{plain}-{sha256[:6]}"
     continued = (each for name in (plain, marked) for each in mine if alias_of(each) == alias_of(name))
     name = next(continued, marked if alias_of(plain) in taken else plain)
     if (then := mine.get(name, {}).get("recipe", recipe)) != recipe:
         say(f"The study {name} was trained by recipe {then} and stays as it is; this search is {name}-r{recipe}.")
         name = f"{name}-r{recipe}"
-    if usual in mine:
-        say(f"This search is the study {name}; the study {usual} is there, too (--study-name {usual}).")
     return replace(config, study_name=name)
 
 
-def open_study(
-    storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
-) -> optuna.Study:
+def open_study(storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus) -> optuna.Study:
     """Create or load the study.
 
     Raises InputError if the study has another format, space, text or budget, or was created by another program.
@@ -75,29 +70,21 @@ def open_study(
         "cost": config.cost,
         "recipe": RECIPE[config.preset],
         "corpus": corpus.label,
-        "alphabet": corpus_config.alphabet,
+        "alphabet": corpus.vocabulary.alphabet,
         "corpus_sha256": corpus.corpus_sha256,
     }
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        exists = config.study_name in optuna.get_all_study_names(storage)
-        study = optuna.create_study(
-            storage=storage,
-            study_name=config.study_name,
-            directions=None if exists else DIRECTIONS,
-            load_if_exists=True,
-        )
+        name = config.study_name  # an existing study keeps its own directions
+        study = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
         is_untouched = study.directions == DIRECTIONS and not study.get_trials(deepcopy=False)
         if attributes.PROTOCOL in attributes.of_study(study) or not is_untouched:
             _check_same(study, config, protocol)
             return study
         # new, or its creator was killed: the protocol is therefore set last
         study.set_metric_names(objectives(config))
-        for name, value in {
-            "text": corpus.label,
-            "space": space.as_line(),
-            "training": describe_training(config),
-        }.items():
-            study.set_user_attr(name, value)
+        described = {"text": corpus.label, **space.as_texts(), "training": describe_training(config)}
+        for attribute, text in described.items():  # for optuna-dashboard
+            study.set_user_attr(attribute, text)
         attributes.set_of_study(study, attributes.FORMAT, attributes.STUDY_FORMAT)
         attributes.set_of_study(study, attributes.IDENTITY, uuid4().hex)
         attributes.set_of_study(study, attributes.PROTOCOL, protocol)

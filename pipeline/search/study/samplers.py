@@ -1,4 +1,4 @@
-"""Build the sampler that --sampler names; list and draw the configurations of a search space."""
+"""Build the sampler that --sampler names; list or draw the configurations of a search space."""
 
 from collections.abc import Callable, Iterator, Mapping
 from math import log10
@@ -18,6 +18,7 @@ from pipeline.search.study.space import Space
 NSGA_POPULATION = 10  # with Optuna's default of 50, all of 40 trials would be of the first, random generation
 OVER_BUDGET = "over --budget-macs"  # prefix of the failure of a trial that was not trained
 LARGEST_LISTED_SPACE = 100_000  # configurations; a larger space is sampled instead of listed
+DRAWN = 1000  # configurations of such a space; if none of them is new, it counts as exhausted
 
 
 def build_sampler(
@@ -36,7 +37,7 @@ def build_sampler(
     """
     seed = config.seed + done
     if config.sampler == "known-cost":
-        known_cost: BaseSampler = KnownCostSampler(
+        return KnownCostSampler(
             lambda parameters: log10(cost(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
             worst=float(vocab_size),
@@ -45,7 +46,6 @@ def build_sampler(
             search_space=space.searched,
             seed=config.seed,
         )
-        return known_cost
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "gp": lambda: GPSampler(seed=seed),
         "tpe": lambda: TPESampler(seed=seed),
@@ -61,18 +61,14 @@ def is_over_budget(trial: FrozenTrial) -> bool:
     return str(trial.user_attrs.get(attributes.FAILURE, "")).startswith(OVER_BUDGET)
 
 
-def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
-    """List every configuration of a space; None if there are more than LARGEST_LISTED_SPACE, or infinitely many."""
-    points = CandidateSpace(space.searched)
-    if points.size() > LARGEST_LISTED_SPACE:
-        return None
-    return ({**space.fixed, **points.external(point)} for point in points.enumerate())
+def configurations(space: Space, random: Random) -> Iterator[dict[str, Any]]:
+    """List every configuration of a space; of more than LARGEST_LISTED_SPACE, draw DRAWN in place of them.
 
-
-def draw_configuration(space: Space, random: Random) -> dict[str, Any]:
-    """Draw a configuration from the distribution of RandomSampler: log-uniform in hidden size and learning rate."""
-    if not space.searched:
-        return space.fixed
+    They are drawn from the distribution of RandomSampler: log-uniform in hidden size and learning rate.
+    """
     points = CandidateSpace(space.searched)
-    (point,) = points.from_unit(np.array([[random.random() for _ in points.ranges]]))
-    return {**space.fixed, **points.external(point)}
+    if points.size() <= LARGEST_LISTED_SPACE:
+        chosen = points.enumerate()
+    else:
+        chosen = points.from_unit(np.array([[random.random() for _ in points.ranges] for _ in range(DRAWN)]))
+    return ({**space.fixed, **points.external(point)} for point in chosen)

@@ -108,10 +108,6 @@ class Space:
             for name, values in self.values.items()
         }
 
-    def as_line(self) -> str:
-        """Format as one line, such as "cell gru,lstm; num_layers 1..3; hidden_size 8..256"."""
-        return "; ".join(f"{name} {text}" for name, text in self.as_texts().items())
-
 
 def model_of(parameters: Mapping[str, Any], space: Space) -> ModelConfig:
     """A model of a trial's shape, on which alone its costs depend."""

@@ -63,16 +63,15 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage_url(config)
     try:
-        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        make_url(url)
     except (SQLAlchemyError, ValueError):  # its text may be a password alone
         raise InputError(f"{STORAGE_VARIABLE} is no SQLAlchemy address; give one such as sqlite:///optuna.db") from None
-    if is_sqlite:
-        arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
-    else:  # a server closes idle connections or is restarted: test each connection, and reconnect
-        arguments = {"pool_pre_ping": True}
+    file = store.sqlite_file(url)
+    # a server closes idle connections or is restarted: test each connection, and reconnect
+    arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if file else {"pool_pre_ping": True}
     lock = FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS)
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
-        if (file := store.sqlite_file(url)) is not None:
+        if file is not None:
             files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)), "alembic_version")
         return RDBStorage(url, engine_kwargs=arguments)
 

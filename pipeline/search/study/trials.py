@@ -20,20 +20,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import COSTS, SHAPES, CorpusConfig, SearchConfig, TrainConfig, costs_of, resolve
-from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
+from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
+from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
 from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
-from pipeline.search.study.samplers import (
-    OVER_BUDGET,
-    build_sampler,
-    configurations,
-    draw_configuration,
-    is_over_budget,
-)
+from pipeline.search.study.samplers import OVER_BUDGET, build_sampler, configurations, is_over_budget
 from pipeline.search.study.space import Space, model_of
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.workers import LOSSES_ALLOWED, Loss, LossCause, Outcome
@@ -43,7 +37,6 @@ from pipeline.training.memory import check_can_train
 FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
 UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a random untried configuration is enqueued
 SAMPLE_CHARS = 80  # of a trial's sample text among its attributes, which optuna-dashboard does not wrap
-RANDOM_ATTEMPTS = 1000  # draws without a new configuration after which a continuous space counts as exhausted
 
 # user attributes of a trial, named as in the result of its training
 RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
@@ -60,30 +53,29 @@ class Proposal(NamedTuple):
 class SearchStudy:
     """An open study: proposes trainings and records their outcomes."""
 
-    def __init__(self, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig) -> None:
+    def __init__(self, config: SearchConfig, space: Space, corpus: Corpus) -> None:
         """Create or open the study.
 
         Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
         another space, text or budget.
         """
-        self.config, self.space = config, space
-        self.corpus, self.corpus_config = corpus, corpus_config
+        self.config, self.space, self.corpus = config, space, corpus
         self.vocab_size = len(corpus.vocabulary)
         self.axis = COSTS[config.cost]
         self.is_exhausted = False  # whether no new configuration is left to propose
         self._lost_confirmations: set[tuple[int, int]] = set()  # number and seed; left to the next command
         self._failures_in_a_row = 0  # since this command started
-        corners = list(space.corners())
-        if not any(map(self.can_afford, corners)):
+        affordable = list(filter(self.can_afford, space.corners()))
+        if not affordable:
             raise InputError(
                 f"--budget-macs {config.budget_macs:,} is less than the cheapest model of the space needs: "
-                f"{min(map(self.cost, corners)):,} MACs per character; raise it, or lower --hidden-size"
+                f"{min(map(self.cost, space.corners())):,} MACs per character; raise it, or lower --hidden-size"
             )
-        affordable = [self.configs_of(corner, config.seed) for corner in filter(self.can_afford, corners)]
-        self.largest_bytes = max(check_can_train(corpus, *each, config.workers or 1) for each in affordable)
+        configs = [self.configs_of(corner, config.seed) for corner in affordable]
+        self.largest_bytes = max(check_can_train(corpus, *each, config.workers or 1) for each in configs)
         self.storage = open_storage(config)
         with storage_errors(config):
-            self.study = open_study(self.storage, config, space, corpus, corpus_config)
+            self.study = open_study(self.storage, config, space, corpus)
             self.results = Results(self.study, config, space, self.vocab_size)
             done = len(self.results.trials())
             self.trials = config.trials or inf  # complete ones in total, at the end of this command
@@ -155,13 +147,18 @@ class SearchStudy:
                     return None
                 self.study.enqueue_trial(new)
             with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-                trial = self.study.ask({**self.space.searched})
+                try:
+                    trial = self.study.ask({**self.space.searched})
+                except ValueError as error:
+                    raise InputError(
+                        f"the study {self.config.study_name} has an enqueued trial that its space lacks: {error} "
+                        "End it by Optuna's study.tell(NUMBER, state=TrialState.FAIL), or give another --study-name"
+                    ) from None
             parameters = {**self.space.fixed, **trial.params}
             costs = costs_of(self.sizes(parameters))
-            trial.set_user_attr(attributes.MODEL, model_of(parameters, self.space).shape)
-            trial.set_user_attr(attributes.SEED, self.config.seed)
-            for name, cost in costs.items():
-                trial.set_user_attr(name, cost)
+            shape = model_of(parameters, self.space).shape
+            for name, value in {attributes.MODEL: shape, attributes.SEED: self.config.seed, **costs}.items():
+                trial.set_user_attr(name, value)
             if not self.can_afford(parameters):
                 self._fail(trial.number, f"{OVER_BUDGET}: {costs[self.axis.attribute]:,} {self.axis.name}")
             elif earlier := self._duplicate_of(trial):
@@ -208,18 +205,9 @@ class SearchStudy:
         trials = self.results.trials()
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
-
-        def is_new(parameters: Mapping[str, Any]) -> bool:
-            return key_of(parameters) not in tried and self.can_afford(parameters)
-
-        listed = self.space.grid() if self.config.sampler == "grid" else configurations(self.space)
-        if listed is None:
-            chosen = next(
-                filter(is_new, (draw_configuration(self.space, random) for _ in range(RANDOM_ATTEMPTS))), None
-            )
-        else:
-            untried = [parameters for parameters in listed if is_new(parameters)]
-            chosen = random.choice(untried) if untried else None
+        listed = self.space.grid() if self.config.sampler == "grid" else configurations(self.space, random)
+        untried = [each for each in listed if key_of(each) not in tried and self.can_afford(each)]
+        chosen = random.choice(untried) if untried else None
         return None if chosen is None else {name: chosen[name] for name in self.space.searched}
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
@@ -248,10 +236,7 @@ class SearchStudy:
             return
         elif isinstance(outcome, TrainingDivergedError) or is_out_of_memory(outcome):
             self._fail(number, str(outcome) or "out of memory")
-        else:  # an error of the disk or the store may not recur; any other counts as a kill
-            is_transient = isinstance(outcome, TmlmError | OSError) and not isinstance(outcome, RemoteError)
-            if not is_transient and not self.count_loss(number, "killed"):
-                self._fail(number, str(outcome))
+        else:
             raise outcome
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= FAILURES_IN_A_ROW:  # further trials would likely fail too
@@ -305,20 +290,12 @@ class SearchStudy:
     def requeue_running(self, cause: LossCause = "stopped") -> list[int]:
         """Put the running trials, which no process trains any more, in line again; returns their numbers.
 
-        ``cause`` is why they were lost: "shared" if their command was killed. One that was lost too often, or was put
-        in line with a value that the space does not have, fails.
+        ``cause`` is why they were lost: "shared" if their command was killed. One that was lost too often fails.
         """
         running = self.results.trials(TrialState.RUNNING)
         for trial in running:
-            try:
-                for name, value in trial.system_attrs.get("fixed_params", {}).items():
-                    if name in self.space.searched:
-                        self.space.searched[name].to_internal_repr(value)
-            except ValueError as error:  # it would end each command in turn
-                self._fail(trial.number, str(error))
-                continue
-            if cause != "stopped" and not self.count_loss(trial.number, cause):
-                self._fail(trial.number, "its search was killed too often, so it is not tried again")
-            else:
+            if cause == "stopped" or self.count_loss(trial.number, cause):
                 self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            else:
+                self._fail(trial.number, "its search was killed too often, so it is not tried again")
         return [trial.number for trial in running]

@@ -54,12 +54,12 @@ def begin_on_disk(
 
 
 @pytest.fixture
-def begin_on_nothing(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., SearchStudy]:
+def begin_on_nothing(no_store: Path, corpus: Corpus) -> Callable[..., SearchStudy]:
     """Creates the study, and its database, which does not exist yet."""
 
     def begun(**options: Any) -> SearchStudy:
         config = SearchConfig(**{**SMALL, **options})
-        search = SearchStudy(config, Space.of(config), corpus, CorpusConfig(str(small_text)))
+        search = SearchStudy(config, Space.of(config), corpus)
         attributes.set_of_study(search.study, attributes.PARENT, "parent")
         return search
 

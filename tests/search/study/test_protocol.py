@@ -25,8 +25,7 @@ NOW = RECIPE["stream"]
         ({"search-my-book": ("aa" * 32, NOW)}, "search-my-book", ""),
         ({"search-my book-aaaaaa": ("aa" * 32, NOW)}, "search-my book-aaaaaa", ""),
         ({"search-my book": ("aa" * 32, NOW - 1)}, f"search-my book-r{NOW}", f"recipe {NOW - 1}"),
-        ({"search": ("aa" * 32, NOW - 1)}, "search-my book", "--study-name search"),
-        ({"search": ("bb" * 32, NOW)}, "search-my book", ""),
+        ({"search": ("aa" * 32, NOW - 1)}, "search-my book", ""),
     ],
 )
 def test_a_study_is_named_after_its_text_and_never_continues_that_of_another_text_or_recipe(
