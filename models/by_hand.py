@@ -163,9 +163,9 @@ class ByHand(nn.Module):
     num_layers: int
     dropout: float
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, T, I) or ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step (L, B, H)."""
-        if state is None or not applies(self, self.by_hand):
+        if not applies(self, self.by_hand):
             outputs, last = super().forward(x, state)
             return outputs, last
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else state.dtype

@@ -18,7 +18,7 @@ would fail, and the calls of other threads would be counted too.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from ptflops import get_model_complexity_info
@@ -80,7 +80,7 @@ def evidence_macs_per_char(vocab_size: int, order: int, is_gated: bool) -> int:
 def ngram_macs_per_char(ngrams: NGramModel) -> int:
     """MACs of an n-gram model for the distribution of a character."""
     is_gated = ngrams.gate is not None
-    return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.order, is_gated) + GATE_MACS * is_gated
+    return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.tables.order, is_gated) + GATE_MACS * is_gated
 
 
 def fit_macs(stored_numbers: int) -> int:
@@ -138,12 +138,11 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
         return counted
     input_size = config.embedding_size or vocab_size
     macs, parameters, _ = _probe(_layers(config, input_size), (1, input_size))
-    heads = _heads(config, vocab_size)
-    probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in heads]
-    return Complexity(
+    probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in _heads(config, vocab_size)]
+    return replace(
+        counted,
         parameters=parameters + sum(probe[1] for probe in probes) + vocab_size * config.embedding_size,
         macs_per_char=macs + sum(probe[0] for probe in probes) + _evidence_macs_per_char(config, vocab_size),
-        matmul_macs_per_char=counted.matmul_macs_per_char,
         report_parameters=parameters,
         report_macs=REPORT_CHARS * macs,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from math import inf
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin
@@ -41,22 +42,20 @@ def option(
     above: float | None = None,
     high: float = inf,
     choices: Iterable[str] = (),
+    python_only: bool = False,
 ) -> Any:
     """Declare a configuration field with its help text and, for a number, its range [low, high] or (above, high].
 
     ``choices`` are a string's allowed values where its type is not a Literal of them. ``preset`` marks a field whose
     default the preset decides. ``group`` is the heading under which the command line's help lists the field; "" stands
-    for that of its dataclass.
+    for that of its dataclass. ``python_only`` marks a field that no command has.
     """
     limits = None if low is None and above is None else {"low": low, "above": above, "high": high}
     described = {"help": help, "preset": preset, "group": group, "limits": limits, "choices": choices}
-    return field(default=default, metadata=described)
+    return field(default=default, metadata={**described, "python_only": python_only})
 
 
-def setting(default: Any, **declared: Any) -> Any:
-    """Declare a field as ``option`` does, but for Python and the file of a search's space only: no command has it."""
-    declaration = option(default, **declared)
-    return field(default=default, metadata={**declaration.metadata, "python_only": True})
+setting = partial(option, python_only=True)  # for Python and the file of a search's space only
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ of the next character and the three numbers that the gate sees.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from itertools import chain, islice, pairwise
 from math import cos, log, pi
 from typing import Any, NamedTuple
@@ -65,8 +66,8 @@ class NGramTables(nn.Module):
                                  and from continuation counts
     backoff, lower_backoff (C,)  what the shares leave in each context
 
-    The tables are not parameters and not in ``state_dict``; ``tensors`` returns what a checkpoint needs. Deep copies of
-    a model share them.
+    The tables are not parameters and not in ``state_dict``; ``tensors`` returns what a checkpoint needs. Deep copies
+    share them.
     """
 
     keys: Tensor
@@ -86,25 +87,23 @@ class NGramTables(nn.Module):
         bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
         keys = [grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False)]
         self.missing = int(bases[-1])  # the context that stands for all contexts not in training; it has no n-grams
-        self._register("keys", np.concatenate(keys))
-        self._register("last", self.keys.numpy() % fitted.vocab_size)
+        register = partial(self.register_buffer, persistent=False)
+        register("keys", torch.from_numpy(np.concatenate(keys)))
+        register("last", self.keys % fitted.vocab_size)
         begins = torch.searchsorted(self.keys, fitted.vocab_size * torch.arange(self.missing + 2))
-        self._register("first", begins.numpy())  # n-grams of context i are first[i] to first[i + 1] - 1
+        register("first", begins)  # n-grams of context i are first[i] to first[i + 1] - 1
         for prefix, orders in (("", fitted.longest), ("lower_", fitted.shorter)):
             shares = np.zeros(self.entries, np.float32)
             found = [grams.shares for grams in orders]
             shares[: sum(map(len, found))] = np.concatenate([*found, []])
             backoff = backoffs(self.keys.numpy() // self.vocab_size, shares, self.missing + 1)
-            self._register(prefix + "shares", shares)
-            self._register(prefix + "backoff", backoff.astype(np.float32))
+            register(prefix + "shares", torch.from_numpy(shares))
+            register(prefix + "backoff", torch.from_numpy(backoff).float())
 
     @property
     def stored_numbers(self) -> int:
         """The number of shares: one for each n-gram of the largest order, two for each of the others."""
         return 2 * self.entries - self.sizes[-1]
-
-    def _register(self, name: str, table: NDArray[Any]) -> None:
-        self.register_buffer(name, torch.from_numpy(table), persistent=False)
 
     def tensors(self) -> dict[str, Tensor]:
         """What ``from_tensors`` builds the tables from.
@@ -143,14 +142,11 @@ class NGramTables(nn.Module):
         by_order = np.split(shares, starts), np.split(lower, starts)[:-1]
         return cls(KneserNey.of_shares(vocab_size, own, *by_order))
 
-    def twin(self) -> "NGramTables":
-        """The same tables, which move to another device alone."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NGramTables":
+        """The same tensors, which are immutable, in a module that moves to another device alone."""
         twin = copy(self)
         twin._buffers = dict(self._buffers)
         return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "NGramTables":
-        return self  # immutable
 
     @torch.no_grad()
     def forward(self, contexts: Tensor) -> Tensor:
@@ -233,12 +229,6 @@ class OrderGate(nn.Module):
         weights: Tensor = self.output(torch.tanh(self.hidden((seen - self.mean) / self.deviation)))
         return weights
 
-    @torch.no_grad()
-    def scale(self, factor: float) -> None:
-        """Multiply all weights from now on by a factor, by scaling the output layer."""
-        for parameter in self.output.parameters():
-            parameter.mul_(factor)
-
 
 def combined(weights: Tensor, evidence: Tensor) -> Tensor:
     """Weights (..., K), evidence (..., K, V + 3) -> weighted sums (..., V) of the log-probabilities."""
@@ -253,20 +243,10 @@ class NGramModel(nn.Module):
         self.tables, self.gate = tables, gate
 
     @property
-    def order(self) -> int:
-        """The length of the longest n-grams."""
-        return self.tables.order
-
-    @property
-    def entries(self) -> int:
-        """The number of stored n-grams, of all orders."""
-        return self.tables.entries
-
-    @property
     def stored_numbers(self) -> int:
         """All shares and the gate's parameters; without a gate one share for each n-gram."""
         if self.gate is None:
-            return self.entries
+            return self.tables.entries
         return self.tables.stored_numbers + sum(each.numel() for each in self.gate.parameters())
 
     @torch.no_grad()
@@ -306,7 +286,8 @@ class NGramModel(nn.Module):
             for at, scale in enumerate(GATE_SCALES):
                 totals[at] += F.cross_entropy(scale * sums, targets, reduction="sum")
         best = int(totals.argmin())
-        self.gate.scale(GATE_SCALES[best])
+        for parameter in self.gate.output.parameters():
+            parameter.mul_(GATE_SCALES[best])
         return float(totals[best]) / (len(ids) - 1)
 
     def _predicted(self, ids: NDArray[np.integer]) -> Iterator[tuple[Tensor, Tensor]]:

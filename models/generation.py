@@ -73,23 +73,23 @@ def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Te
     return logits[:, -1].cpu() + penalty, state
 
 
-def _read(model: LanguageModel, prompts: Sequence[Sequence[int]], penalty: Tensor) -> tuple[Tensor, State]:
+def _read(model: LanguageModel, prompts: list[list[int]], penalty: Tensor) -> tuple[Tensor, State]:
     """Read each prompt in one forward call -> logits (P, V) of the next characters, state (L, P, H)."""
-    read = [_forward(model, torch.tensor([list(prompt)]), None, penalty) for prompt in prompts]
+    read = [_forward(model, torch.tensor([prompt]), None, penalty) for prompt in prompts]
     parts = zip(*(parts_of(state) for _, state in read), strict=True)
     return torch.cat([logits for logits, _ in read]), state_of(tuple(torch.cat(part, dim=1) for part in parts))
 
 
 @torch.inference_mode()
 def _step_by_step(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], length: int, decoding: Decoding, penalty: Tensor
+    model: LanguageModel, prompts: list[list[int]], length: int, decoding: Decoding, penalty: Tensor
 ) -> Iterator[list[int]]:
     """Greedy decoding and sampling: one character of every prompt at a time.
 
     Each prompt has its own random generator, seeded by ``decoding.seed`` and the prompt, so that a text does not depend
     on the order or number of the prompts. If all prompts drew the same random numbers, their texts would become alike.
     """
-    keys = [crc32(str(list(prompt)).encode()) for prompt in prompts]
+    keys = [crc32(str(prompt).encode()) for prompt in prompts]
     generators = [torch.Generator().manual_seed((decoding.seed + key) % 2**63) for key in keys]
     logits, state = _read(model, prompts, penalty)
     for step in range(length):
@@ -137,7 +137,7 @@ def draw(logits: Tensor, uniform: Tensor, decoding: Decoding) -> Tensor:
 
 @torch.inference_mode()
 def _beam_search(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], length: int, decoding: Decoding, penalty: Tensor
+    model: LanguageModel, prompts: list[list[int]], length: int, decoding: Decoding, penalty: Tensor
 ) -> Iterator[list[int]]:
     """Beam search: at each step, keep the K best of the K V continuations by one character.
 

@@ -125,14 +125,11 @@ class LanguageModel(nn.Module):
             parameter.mul_(factor)
 
     def use_kernel(self, kernel: Kernel) -> None:
-        """Compute torch.nn's GRU and RNN layers by torch.nn ("torch") or ``models.by_hand`` ("by-hand").
-
-        ``kernel`` stays "torch" for a model without such layers.
-        """
-        layers = [module for module in self.modules() if isinstance(module, by_hand.ByHand)]
-        for layer in layers:
-            layer.by_hand = kernel == "by-hand"
-        self.kernel = kernel if layers else "torch"
+        """Compute torch.nn's GRU and RNN layers by torch.nn ("torch") or ``models.by_hand`` ("by-hand")."""
+        self.kernel = kernel
+        for module in self.modules():
+            if isinstance(module, by_hand.ByHand):
+                module.by_hand = kernel == "by-hand"
 
 
 def with_row_lookup(model: LanguageModel) -> LanguageModel:

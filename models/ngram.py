@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, pairwise
 from math import log2
 from typing import Any
 
@@ -22,6 +23,7 @@ Floats = NDArray[np.float64]
 BASELINE_ORDERS = range(2, 17)  # of single n-gram models; the best on validation is a baseline
 REPORT_ORDERS = range(2, 9)  # the same under the presets on the report's text
 LEAST_BACKOFF = 1e-7  # where shares add up to 1 but for rounding
+LARGEST_ID = np.iinfo(np.int64).max  # larger than that of any n-gram
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
@@ -30,22 +32,13 @@ def as_ids(ids: ArrayLike) -> Ints:
     return np.asarray(ids).astype(np.int64)
 
 
-class Unigram:
-    """Character frequencies with add-one (Laplace) smoothing, so that an unseen symbol has a finite cost.
+def unigram_bits_per_char(train: ArrayLike, ids: ArrayLike, vocab_size: int) -> float:
+    """Mean bits per character of ``ids`` but the first, by the frequencies of the characters in ``train``.
 
-    p(w) = (c(w) + 1) / (N + V)
+    They have add-one (Laplace) smoothing, so that an unseen symbol has a finite cost: p(w) = (c(w) + 1) / (N + V).
     """
-
-    order = 1
-
-    def __init__(self, ids: ArrayLike, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
-        counts = np.bincount(as_ids(ids), minlength=vocab_size) + 1
-        self._log2: Floats = np.log2(counts / counts.sum())
-
-    def log2_probabilities(self, ids: ArrayLike) -> Floats:
-        """ids (N,) -> log2 probability of each character (N,)."""
-        return self._log2[as_ids(ids)]
+    counts = np.bincount(as_ids(train), minlength=vocab_size) + 1
+    return -float(np.log2(counts / counts.sum())[as_ids(ids)][1:].mean())
 
 
 def discounts(counts: Ints) -> Floats:
@@ -149,11 +142,9 @@ class _Order:
 
     def find(self, contexts: Ints, last: Ints) -> Ints:
         """Ids (N,) of the n-grams with these contexts and last characters; -1 for one that is not in training."""
-        if not len(self.keys):
-            return np.full(len(last), -1)
         wanted = contexts * self.vocab_size + last  # negative, so never found, for context -1
-        ids = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where(self.keys[ids] == wanted, ids, -1)
+        ids = np.searchsorted(self.keys, wanted)
+        return np.where(np.append(self.keys, LARGEST_ID)[ids] == wanted, ids, -1)
 
 
 class KneserNey:
@@ -241,17 +232,17 @@ def fitted_orders(ngrams: Iterable[NGrams], vocab_size: int) -> Iterator[tuple[_
     orders, the shortest first.
     """
 
-    def discounted(keys: Ints, counts: Ints) -> _Order:
-        return _Order(vocab_size, keys, discounted_shares(keys, counts, vocab_size), num_contexts)
+    def discounted(grams: NGrams, counts: Ints) -> _Order:
+        return _Order(vocab_size, grams.keys, discounted_shares(grams.keys, counts, vocab_size), num_contexts)
 
-    keys, num_contexts, longest = np.zeros(0, dtype=np.int64), 1, None
-    for grams in ngrams:
-        if longest is not None:
-            yield longest, discounted(keys, np.bincount(grams.suffixes[grams.counts > 0], minlength=len(keys)))
-            num_contexts = len(keys)
-        keys, longest = grams.keys, discounted(grams.keys, grams.counts)
-    if longest is not None:
-        yield longest, None
+    num_contexts = 1
+    for grams, longer in pairwise(chain(ngrams, [None])):
+        assert grams is not None
+        shorter = None
+        if longer is not None:
+            shorter = discounted(grams, np.bincount(longer.suffixes[longer.counts > 0], minlength=len(grams.keys)))
+        yield discounted(grams, grams.counts), shorter
+        num_contexts = len(grams.keys)
 
 
 class _Read:
@@ -315,11 +306,10 @@ class Baselines:
 
     def perplexities(self) -> dict[str, float]:
         """Perplexities of the n-gram models and the unigram model on this text, by their labels in figures."""
-        scores = {ngram_label(self.single.order): self.single}
-        if self.gated:
-            scores = {ngram_label(self.gated.order, is_gated=True): self.gated} | scores
-        models = {label: 2**each.bits_per_char for label, each in scores.items()}
-        return {**models, "letter frequencies": 2**self.unigram_bits_per_char}
+        gated = {ngram_label(self.gated.order, is_gated=True): self.gated} if self.gated else {}
+        models = {**gated, ngram_label(self.single.order): self.single}
+        perplexities = {label: 2**each.bits_per_char for label, each in models.items()}
+        return {**perplexities, "letter frequencies": 2**self.unigram_bits_per_char}
 
 
 def ngram_label(order: int, is_gated: bool = False) -> str:
@@ -332,7 +322,7 @@ def compared_label(order: int) -> str:
     return ngram_label(order, is_gated=order not in REPORT_ORDERS)
 
 
-def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
+def predicted_bits_per_char(model: KneserNey, ids: NDArray[np.integer]) -> float:
     """Mean bits per character over all characters but the first, which is only context, as for a network."""
     return -float(model.log2_probabilities(ids)[1:].mean())
 
@@ -344,8 +334,7 @@ def baselines(
 
     The best of ``orders`` is chosen on the text named "val". One order's tables are in memory at a time.
     """
-    unigram, entries = Unigram(train, vocab_size), 0
-    texts = {name: _Read(ids, vocab_size) for name, ids in held_out.items()}
+    entries, texts = 0, {name: _Read(ids, vocab_size) for name, ids in held_out.items()}
     scores: dict[str, list[NGramScore]] = {name: [] for name in held_out}
     for order, (longest, shorter) in enumerate(fitted_orders(ngrams_of(train, vocab_size, max(orders)), vocab_size), 1):
         entries += len(longest.keys)
@@ -355,6 +344,6 @@ def baselines(
                 scores[name].append(NGramScore(order, entries, entries, bits))
     best = min(scores["val"], key=lambda score: score.bits_per_char).order
     return {
-        name: Baselines(log2(vocab_size), predicted_bits_per_char(unigram, ids), best, tuple(scores[name]))
+        name: Baselines(log2(vocab_size), unigram_bits_per_char(train, ids, vocab_size), best, tuple(scores[name]))
         for name, ids in held_out.items()
     }

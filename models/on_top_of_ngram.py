@@ -28,7 +28,7 @@ class NgramLanguageModel(LanguageModel):
     def __init__(self, config: ModelConfig, vocab_size: int, ngrams: NGramModel) -> None:
         super().__init__(config, vocab_size)
         assert ngrams.gate is not None
-        self.tables = ngrams.tables.twin()
+        self.tables = deepcopy(ngrams.tables)
         self.order_gate: OrderGate = deepcopy(ngrams.gate).requires_grad_()
         self.gates = nn.Linear(config.hidden_size, 1 + self.tables.order)  # c and u, v
         for parameter in (*self.output.parameters(), *self.gates.parameters()):

@@ -60,7 +60,7 @@ def _packed_weights(module: nn.Module, bits: int) -> Arrays:
 
 def whole_numbers(weights: Tensor, bits: int) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
     """The step (R, 1) of each row, and the weights (R, N) in steps: whole numbers of 2 to 16 bits, with their sign."""
-    rows, largest = _rows(weights.cpu()).float().numpy(), 2 ** (bits - 1) - 1
+    rows, largest = torch.atleast_2d(weights.cpu()).float().numpy(), 2 ** (bits - 1) - 1  # a vector is one row
     steps = np.abs(rows).max(1, initial=1e-30, keepdims=True) / np.float32(largest)
     return steps, np.rint(rows / steps).astype(np.int8 if bits <= 8 else np.int16)
 
@@ -73,11 +73,6 @@ def rounded(model: LanguageModel, bits: int) -> LanguageModel:
         steps, rows = whole_numbers(weights, bits)
         weights.copy_(torch.from_numpy(rows * steps).view_as(weights))
     return again
-
-
-def _rows(weights: Tensor) -> Tensor:
-    """The rows of a matrix; a vector is one row."""
-    return weights if weights.dim() > 1 else weights[None]
 
 
 def coded(tables: NGramTables, is_single: bool = False) -> dict[str, NDArray[Any]]:

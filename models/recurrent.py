@@ -49,7 +49,6 @@ class Layer(nn.Module):
     def __init__(self, cell: str, input_size: int, hidden_size: int, equations: str = "torch") -> None:
         super().__init__()
         self.cell = CELLS[cell]
-        self.hidden_size = hidden_size
         self.book = equations == "book"
         rows = self.cell.gates * hidden_size
         self.from_input = nn.Linear(input_size, rows)

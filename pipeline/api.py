@@ -91,7 +91,7 @@ def _options(what: str, given: Mapping[str, Any], *configs: type) -> dict[str, A
 
     NumPy's numbers, paths and lists of choices become what the fields hold. Raises ConfigError for an unknown name.
     """
-    types = {f.name: f.type for config in configs for f in fields(config) if f.metadata}
+    types = {f.name: f.type for config in configs for f in fields(config)}
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in types:
@@ -376,11 +376,7 @@ class Evaluation:
     refits: int | None = None  # of the n-grams, on the training's text and the text so far
 
     def __repr__(self) -> str:
-        beside = (
-            [f"{compared_label(self.ngram_order)} {self.ngram_perplexity:.2f}"]
-            if self.ngram_order and self.ngram_perplexity
-            else []
-        )
+        beside = [f"{compared_label(self.ngram_order)} {self.ngram_perplexity:.2f}"] if self.ngram_order else []
         beside += [f"both {self.mixture_perplexity:.2f}"] if self.mixture_perplexity else []
         compared = f" ({', '.join(beside)})" if beside else ""
         adaptive = f", adaptive perplexity {self.adaptive_perplexity:.2f}" if self.adaptive_perplexity else ""
@@ -464,14 +460,9 @@ class Search:
     @property
     def front(self) -> pd.DataFrame:
         """The Pareto front, cheapest first: shape, MACs per character, mean perplexities with 95 % intervals, picks."""
-        names: dict[str, list[str]] = {}
-        for name, pick in self.result["picks"].items():
-            names.setdefault(pick["run_id"], []).append(name)
-        rows = [
-            {**row, "picks": ", ".join(name for run_id in row["run_ids"] for name in names.get(run_id, []))}
-            for row in self.result["front"]
-        ]
-        return pd.DataFrame(rows)
+        runs = {name: pick["run_id"] for name, pick in self.result["picks"].items()}
+        names = (", ".join(name for name in runs if runs[name] in row["run_ids"]) for row in self.result["front"])
+        return pd.DataFrame(self.result["front"]).assign(picks=list(names))
 
     @property
     def picks(self) -> pd.DataFrame:

@@ -117,10 +117,9 @@ def is_out_of_memory(error: Exception) -> bool:
 def reason_of(error: OSError) -> str:
     """The system's reason, the file and what to do about it, followed by the error's notes."""
     path = error.filename2 or error.filename  # filename2: the target of a copy
-    where = f": {path}" if path else ""
+    reason = f"{error.strerror or error}: {path}" if path else str(error.strerror or error)
     remedy = REMEDIES.get(error.errno or 0)
-    message = "; ".join([f"{error.strerror or error}{where}", *([remedy] if remedy else [])])
-    return message_of(error, message)
+    return message_of(error, f"{reason}; {remedy}" if remedy else reason)
 
 
 def message_of(error: Exception, message: str | None = None) -> str:

@@ -5,7 +5,6 @@ from the class to the search, so the first that fails says what is missing.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ from pipeline.text.batches import data_for
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.loop import Training, fit
-from pipeline.training.timing import generation_ms_per_char
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
 
@@ -289,9 +287,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
         patch.setattr("pipeline.stages.search.register_picks", no_registration)
-        patch.setattr(
-            "pipeline.stages.search.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1)
-        )
+        patch.setattr("pipeline.training.timing.CHARS", 2)
+        patch.setattr("pipeline.training.timing.ROUNDS", 1)
         setup()
         yield search(config, CorpusConfig(str(small_text)), make_pool=Inline)
 

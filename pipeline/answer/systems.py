@@ -180,9 +180,9 @@ def system_models(
 
 def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: float | None = None) -> MeasuredModel:
     """An n-gram model with its costs; it is pruned if the ``fit_seconds`` are not known."""
-    name = ngram_label(ngrams.order, is_gated=ngrams.gate is not None)
+    name = ngram_label(ngrams.tables.order, is_gated=ngrams.gate is not None)
     return MeasuredModel(
-        name=f"{name} pruned to {ngrams.entries:,}" if fit_seconds is None else name,
+        name=f"{name} pruned to {ngrams.tables.entries:,}" if fit_seconds is None else name,
         test=(test,),
         macs_per_char=ngram_macs_per_char(ngrams),
         ms_per_char=ms_per_char,
@@ -253,7 +253,7 @@ def _most(pruned_to: Callable[[int], NGramModel], least: float, limit: int) -> i
         size = len(packed_ngrams(model))
         if size <= limit:
             fits = max(fits, most)
-            if size >= least or model.entries < most:
+            if size >= least or model.tables.entries < most:
                 break
         most = max(1, round(most * (least + limit) / 2 / size))
     return fits

@@ -1,5 +1,6 @@
 """The commands ``cluster keys``, ``cluster serve`` and ``node``, and the option --cluster."""
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.group import say
-from pipeline.cli.options import GroupedOption, LabCommand
+from pipeline.cli.options import LabCommand, option
 from pipeline.config import SCHEDULER_PORT, CorpusConfig
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import signals
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 PORT = click.IntRange(1, 65535)
 
-cluster_option = click.option(
+cluster_option = option(
     "--cluster",
     default="",
     metavar="ADDRESS",
-    cls=GroupedOption,
     group="Cluster",
     help="Train on the nodes of this cluster: the scheduler's address, as `tmlm cluster serve` prints it. The keys are "
     "read from $TMLM_CLUSTER_KEYS, or the user's configuration folder.",
@@ -66,9 +66,7 @@ def _address(text: str) -> "Address":
 
 
 def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("distributed") is None:
+    if importlib.util.find_spec("distributed") is None:
         raise InputError("a cluster needs dask.distributed; install it: pip install 'time-machine-lm[cluster]'")
 
 
@@ -135,8 +133,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # else other users could read the database
     mlflow = f"{'http' if without_tls else 'https'}://{mlflow_host}"
-    proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts")]
-    proxied += ["--allowed-hosts", mlflow_host]
+    proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts"), "--allowed-hosts", mlflow_host]
     uvicorn = processes.mlflow_options(address)
     commands = {
         "scheduler": processes.scheduler_command(address),
@@ -159,7 +156,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str, without_tls: b
 
 @click.command(cls=LabCommand)
 @click.argument("address")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Trainings at once.  [default: usable cores]")
+@click.option("--workers", type=click.IntRange(1), help="Trainings at once.  [default: usable cores]")
 @click.option(
     "--once", is_flag=True, help="Exit when the scheduler does, as a Slurm job should, instead of waiting for it."
 )

@@ -37,11 +37,10 @@ def findings() -> dict[str, Any]:
             with store_errors():
                 running = [f"{run.id} {run.name}: {liveness.describe_process(run)}" for run in liveness.running_runs()]
                 moved = "" if database is None else moved_from(database)
-            remedy = "`tmlm doctor --repair` updates their locations"
             unread = unread_runs()
             runs = {
                 "running": running,
-                "moved": [f"{moved}; {remedy}"] * bool(moved),
+                "moved": [f"{moved}; `tmlm doctor --repair` updates their locations"] * bool(moved),
                 "unread": [unread] * bool(unread),
             }
             state = state if database is None else f"{database.stat().st_size:,} bytes"

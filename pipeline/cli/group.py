@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from models.config import ConfigError
-from pipeline.cli.options import LabCommand
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import (
     InputError,
@@ -35,7 +34,6 @@ class Lab(click.Group):
     ``failure``; after that, ``tracked_run`` records it.
     """
 
-    command_class = LabCommand
     sections: Mapping[str, Sequence[click.Command]] = {}  # the commands by heading, in the order of the help
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -31,6 +32,9 @@ class GroupedOption(click.Option):
     def __init__(self, *args: Any, group: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
         self.group = group
+
+
+option = partial(click.option, cls=GroupedOption)
 
 
 class Auto(click.ParamType):
@@ -76,11 +80,10 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
             name = config.__name__.removesuffix("Config")
             inner = COMPLETED.get(field.name) or click_type(field.type, field.metadata["choices"])
             automatic = with_preset and field.metadata["preset"]
-            command = click.option(
+            command = option(
                 f"--{field.name.replace('_', '-')}",
                 field.name,
                 type=Auto(inner) if automatic else inner,
-                cls=GroupedOption,
                 group=field.metadata["group"] or HEADINGS.get(name, name),
                 default="auto" if automatic else field.default,
                 show_default=field.default != "",
@@ -92,7 +95,7 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
 
 
 def flag(name: str, help: str, group: str = "") -> Callable[[Command], Command]:
-    return click.option(name, is_flag=True, default=False, cls=GroupedOption, group=group, help=help)
+    return option(name, is_flag=True, default=False, group=group, help=help)
 
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -106,16 +109,15 @@ length_option = click.option(
 )
 
 
-def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """The options, all made from these dataclasses, that were given on the command line.
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the current command that were given on the command line.
 
     Under ``mlflow run``, which gives every option that MLproject lists, those that differ from their defaults.
     """
     if UNDER_MLFLOW not in os.environ:
         return {name: value for name, value in options.items() if is_given(name)}
-    declared = [field for config in configs for field in option_fields(config)]
-    defaults = {field.name: None if field.metadata["preset"] else field.default for field in declared}
-    return {name: value for name, value in options.items() if name in defaults and value != defaults[name]}
+    defaults = {each.name: each.default for each in click.get_current_context().command.params}
+    return {name: value for name, value in options.items() if value not in (None, defaults[name])}
 
 
 def is_given(name: str) -> bool:

@@ -106,12 +106,15 @@ def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 2]}.."
 
 
+def _first_two(names: Sequence[str]) -> str:
+    """The first two names, and how many more there are."""
+    return listed([*names[:2], *[f"{len(names) - 2} more"] * (len(names) > 2)])
+
+
 def age(seconds: float) -> str:
     """A duration in the largest unit of which it has at least two: 3 h for 200 minutes, 90 s for 90 seconds."""
-    for unit, name in UNITS:
-        if seconds >= 2 * unit:
-            return f"{seconds // unit:.0f} {name}"
-    return f"{max(0, seconds):.0f} s"
+    unit, name = next((each for each in UNITS if seconds >= 2 * each[0]), (1, "s"))
+    return f"{max(0, seconds) // unit:.0f} {name}"
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
@@ -174,9 +177,8 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str], options: Seq
         dominated = sum(bool(member["dominated_by"]) for member in front)
         rows.append((study, f"{area:,.3f}", str(len(front)), str(dominated), best.shown(lowest)))
     for member in result["members"]:
-        named, more = member["dominated_by"][:2], len(member["dominated_by"]) - 2
         value = Estimate(member["val_perplexity"], member.get("val_perplexity_low"), member.get("val_perplexity_high"))
-        by = listed([*named, *([f"{more} more"] if more > 0 else [])])
+        by = _first_two(member["dominated_by"])
         members.append((study_of[member["search"]], member["name"], f"{axis.of(member):,}", str(value), by))
     within = wrapped(
         f"Hypervolume in perplexity times decades of {axis.name}, within perplexity {perplexity:.2f} and {cost:,} "
@@ -202,8 +204,7 @@ def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
         size = "" if line["shipped_bytes"] is None else f"{line['shipped_bytes'] / 1000:,.0f}"
         rows.append((label, line["name"], *figures, size, seeds, line["command"]))
         if line["level_with"]:
-            named, more = line["level_with"][:2], len(line["level_with"]) - 2
-            others = listed([*named, *([f"{more} more"] if more > 0 else [])])
+            others = _first_two(line["level_with"])
             level.append(wrapped(f"{label}: {line['name']} is level with {others}, by the spread of seeds."))
     heads = ("", "model", "validation", "test", "MACs", "kB", "seeds", "use")
     texts = [f"Other texts: {', '.join(result['other_corpora'])}"] if result["other_corpora"] else []

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Callable
 from getpass import getuser
 from heapq import merge
 from itertools import chain
 from urllib.parse import urlsplit
 
+from pipeline.cli.group import say
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
@@ -25,7 +25,7 @@ from pipeline.tracking.ui import links, views
 POLL_SECONDS = 0.5  # between two requests, until the server answers
 
 
-def serve_ui(port: int, what: str, opens: bool, write_line: Callable[[str], None]) -> int:
+def serve_ui(port: int, what: str, opens: bool) -> int:
     """Run the UI until it is stopped, and return its exit code; one of this store that is running already is used.
 
     When it answers, the link to ``what``, as ``link_to`` takes it, is printed and, if ``opens``, opened in the browser.
@@ -34,9 +34,9 @@ def serve_ui(port: int, what: str, opens: bool, write_line: Callable[[str], None
     store, link = setup(), link_to(what)
 
     def show(link: str) -> None:
-        write_line(link)
+        say(link)
         if tunnel := ssh_tunnel(link):
-            write_line(f"On your own machine, for this link: {tunnel}")
+            say(f"On your own machine, for this link: {tunnel}")
         if opens:
             webbrowser.open(link)
 
@@ -46,7 +46,7 @@ def serve_ui(port: int, what: str, opens: bool, write_line: Callable[[str], None
     port = links.free_port(port)
     if note := links.port_note(store):
         write_atomically(note, str(port).encode())
-    write_line(f"Starting the MLflow UI on {shown(store.uri)} at http://{links.HOST}:{port}; stop it with Ctrl-C.")
+    say(f"Starting the MLflow UI on {shown(store.uri)} at http://{links.HOST}:{port}; stop it with Ctrl-C.")
     artifacts = [] if store.database is None else ["--default-artifact-root", str(store.database.parent)]
     command = server.server_command("ui", links.HOST, port, 1, "--no-serve-artifacts", *artifacts)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

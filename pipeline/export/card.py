@@ -5,11 +5,9 @@ from pathlib import Path
 
 import yaml
 from jinja2 import StrictUndefined, Template
-from torch import nn
 
 from models.cells import CELLS
-from models.language_model import LanguageModel
-from models.recurrent import Layer
+from models.config import ModelConfig
 from pipeline.support.markdown import plain
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.text.vocabulary import Vocabulary
@@ -30,9 +28,9 @@ LICENCE_FIELDS = {  # of a card's metadata, for a model of a known text; of any 
 }
 
 
-def card(training: RecordedTraining, model: LanguageModel, vocabulary: Vocabulary, sentence: str) -> str:
+def card(training: RecordedTraining, config: ModelConfig, vocabulary: Vocabulary, sentence: str) -> str:
     """The card of a training's model; ``sentence`` says why a study has picked it, "" if it has not."""
-    text, config = training.configuration["text"]["name"], model.config
+    text = training.configuration["text"]["name"]
     perplexities = [
         {"type": "perplexity", "name": f"{name} perplexity per character", "value": round(training.result[key], 4)}
         for name, key in (("test", "test_perplexity"), ("validation", "val_perplexity"))
@@ -55,21 +53,19 @@ def card(training: RecordedTraining, model: LanguageModel, vocabulary: Vocabular
         facts=model_facts(training.configuration, training.result),
         commit=training.tag("git.commit") + ", changed since" * (training.tag("git.dirty") == "true"),
         run=training.id,
-        names=tensor_names(model),
+        names=tensor_names(config),
         is_on_top=config.on_top_of != "nothing",
         prompt=json.dumps(prompts_for(vocabulary)[0], ensure_ascii=False),
     )
     return rendered
 
 
-def tensor_names(model: LanguageModel) -> list[str]:
+def tensor_names(config: ModelConfig) -> list[str]:
     """Names of a layer's tensors in torch.nn's order, with {} for its number; [] if torch.nn has no such layer."""
-    config = model.config
     if config.on_top_of != "nothing" or config.equations != "torch" or not CELLS[config.cell].torch_layer:
         return []
-    if isinstance(model.core, nn.RNNBase):
-        return [f"core.{name}_l{{}}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-    ours = ("from_input.weight", "from_state.weight", "from_input.bias", "from_state.bias")
-    theirs = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    is_ours = any(isinstance(module, Layer) for module in model.core.modules())
-    return [f"core.layers.{{}}.{name}" for name in (ours if is_ours else theirs)]
+    if not config.by_torch:
+        ours = ("from_input.weight", "from_state.weight", "from_input.bias", "from_state.bias")
+        return [f"core.layers.{{}}.{name}" for name in ours]
+    place = "core.layers.{{}}.{}_l0" if config.residual else "core.{}_l{{}}"
+    return [place.format(name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]

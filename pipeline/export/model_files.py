@@ -37,7 +37,7 @@ def model_files(training: RecordedTraining, sentence: str) -> dict[str, bytes]:
         "test_perplexity": training.result["test_perplexity"],
     }
     return {
-        CARD: card(training, model, vocabulary, sentence).encode(),
+        CARD: card(training, model.config, vocabulary, sentence).encode(),
         WEIGHTS: _weights(path),
         CONFIG: _json(config),
         VOCABULARY: _json(list(vocabulary.symbols)),

@@ -54,8 +54,8 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     """
     guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
-    picked = subject.picks.get("best", {}).get("run_id")
-    best = next((each for each in subject.finished if each.id == picked), groups[0].best)
+    pick = subject.picks.get("best", {})
+    best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
     text = best.configuration["text"]
     credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
     comparison = Table(
@@ -71,7 +71,6 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
         Points(_environment(subject, best)),
     ]
     beside: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])] if files else []
-    reason = [pick["sentence"] for name, pick in subject.picks.items() if name == "best"]
     charts = [block for group in groups for block in (Heading(group.title), group.explorer)]
     runs = [block for group in groups for block in (Heading(group.title), group.runs)]
     on = f" on {best.corpus}" if len(groups) == 1 else ""
@@ -82,7 +81,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
                 *_live(in_page),
                 *map(Paragraph, _about(subject, best, len(groups))),
                 *credit,
-                Paragraph(" ".join([*reason, verdict(best.result)]), "verdict"),
+                Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict"),
                 comparison,
             ],
             sections=[

@@ -8,7 +8,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from math import log
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, one_thread
 from models.language_model import LanguageModel
-from models.mixture import Mixture, best_mixture
+from models.mixture import best_mixture
 from models.ngram import ngrams_of
 from models.on_top_of_ngram import NgramLanguageModel
 from models.packing import coded, decoded, rounded, whole_numbers
@@ -84,15 +83,16 @@ class _Text:
 
     def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool) -> None:
         self.fitted_on, self.vocab_size = corpus.baseline_text(preset), len(corpus.vocabulary)
-        self.splits = {split: torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test")}
+        self.val, self.test = (torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test"))
         self.entry: Entry | None = None
         if may_count:
             ngrams = list(ngrams_of(self.fitted_on, self.vocab_size, order))
             arrays = coded(NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size))), is_single=True)
             self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
             total = sum(len(each.keys) for each in ngrams)
-            label = f"1- to {order}-grams, {self.counting.entries:,} of {total:,}"
-            self.entry = {"tables": arrays_of(arrays), "label": label}
+            label = f"1- to {order}-grams, {self.counting.tables.entries:,} of {total:,}"
+            on_test = perplexity(float(self.counting.costs(self.test.numpy()).mean()))
+            self.entry = {"tables": arrays_of(arrays), "label": label, "test_perplexity": on_test}
 
     @cached_property
     def tables(self) -> NGramTables:
@@ -100,27 +100,12 @@ class _Text:
         ngrams = ngrams_of(self.fitted_on, self.vocab_size, LONGEST)
         return NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size)))
 
-    def perplexity(self, model: LanguageModel) -> float:
-        """The perplexity of a model alone on validation."""
-        return perplexity(float(text_costs(model, self.splits["val"]).mean()))
-
     def scores(self, model: LanguageModel) -> Entry:
-        """Perplexities of a model alone, and mixed with the counting model as is best on validation."""
-        scores: Entry = {"both": None}
-        nats = {}
-        for split, ids in self.splits.items():
-            if self.entry is None:
-                costs = text_costs(model, ids)
-            else:
-                costs, _, nats[split] = costs_with_ngram(model, self.counting, ids)
-            scores[f"packed_{split}_perplexity"] = perplexity(float(costs.mean()))
+        """The perplexity of a model alone, and its mixture with the counting model that is best on validation."""
+        both = None
         if self.entry is not None:
-            best = best_mixture(nats["val"])
-            scores["both"] = {"kind": best.kind, "weight": best.weight}
-            for split, ids in self.splits.items():
-                for entry, mixture in ((self.entry, Mixture(best.kind, 0.0)), (scores["both"], best)):
-                    entry[f"{split}_perplexity"] = perplexity(float(mixture.of(nats[split])) / (len(ids) - 1))
-        return scores
+            both = asdict(best_mixture(costs_with_ngram(model, self.counting, self.val)[2]))
+        return {"packed_test_perplexity": perplexity(float(text_costs(model, self.test).mean())), "both": both}
 
 
 @one_thread()
@@ -196,10 +181,10 @@ def page_model(
     left = most_bytes - len(json.dumps(tables))
     if size > left:
         raise LeftOutError("it is too large for a page, at 8 bits a weight")
-    bits = weight_bits(model, text.splits["val"], log(text.perplexity(model))) if text else recorded_bits or 16
+    bits = weight_bits(model, text.val, float(text_costs(model, text.val).mean())) if text else recorded_bits or 16
     if size * (1 if bits <= 8 else 2 if bits <= 16 else 4) > left:
         bits = 8
-    unknown: Entry = dict.fromkeys(("packed_val_perplexity", "packed_test_perplexity", "both"))
+    unknown: Entry = dict.fromkeys(("packed_test_perplexity", "both"))
     return tables, {
         "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
         "cell": config.cell,

@@ -56,24 +56,16 @@ class Subject:
 def subject_of(reference: str) -> Subject:
     """Read the training, study or experiment that the reference names.
 
-    Runs and studies are named as everywhere (``references.find``), an experiment by its name or id. Raises InputError
-    if the reference names nothing or several of these, and if what it names has not finished.
+    Runs and studies are named as everywhere (``references.find``), an experiment that no run is called like by its name
+    or id. Raises InputError if the reference names nothing, and if what it names has not finished.
     """
-    run = missing = None
     try:
-        run = find(reference)
+        return _of_run(find(reference))
     except NoSuchRunError as error:
         missing = error
     with store_errors():
-        experiments = {name: each for each in client().search_experiments() for name in (each.name, each.experiment_id)}
-    experiment = experiments.get(reference)
-    if run is not None and experiment is not None:
-        raise InputError(
-            f"{reference} names the run {run.id} ({run.name}) and the experiment {experiment.experiment_id}; give the "
-            "run's whole id, or the experiment's other name"
-        )
-    if run is not None:
-        return _of_run(run)
+        experiments = client().search_experiments()
+    experiment = next((each for each in experiments if reference in (each.name, each.experiment_id)), None)
     if experiment is None:
         raise InputError(f"{missing}, or the name of an experiment")
     found = trainings(FINISHED, order="start_time ASC", experiments=[experiment.experiment_id])

@@ -40,7 +40,7 @@ def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
         options = {**each.configuration["model"], **each.configuration["train"]}
         own = (each.id, each.name, each.state, each.study, each.role, each.corpus)
         text = (each.corpus_sha256, text_option(each), each.configuration["corpus"]["alphabet"])
-        rows.append((*own, *text, *_values(options, OPTIONS), *_values(each.result, FIGURES)))
+        rows.append((*own, *text, *map(options.get, OPTIONS), *map(each.result.get, FIGURES)))
     option_heads = [REQUESTED + name if name in FIGURES else name for name in OPTIONS]
     return _csv((*heads, *option_heads, *FIGURES), rows)
 
@@ -50,12 +50,8 @@ def front_csv(front: Iterable[Mapping[str, Any]], picks: Mapping[str, Mapping[st
     rows = []
     for member in front:
         names = [name for name, pick in picks.items() if pick["run_id"] in member["run_ids"]]
-        rows.append((*_values(member, FRONT), " ".join(names), " ".join(member["run_ids"])))
+        rows.append((*map(member.get, FRONT), " ".join(names), " ".join(member["run_ids"])))
     return _csv((*FRONT, "picks", "runs"), rows)
-
-
-def _values(row: Mapping[str, Any], names: Iterable[str]) -> list[Any]:
-    return [row.get(name) for name in names]
 
 
 def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -12,7 +12,7 @@ from string import Formatter
 from pipeline.report.counting import BASELINE_ORDER, READINGS, against_counting, explained_by_recipe
 from pipeline.report.reproduction import whole
 from pipeline.report.statements.evidence import BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
-from pipeline.report.statements.verdicts import FAILS, HOLDS, words_counted
+from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import read_csv
 from pipeline.support.statistics import estimate
 from pipeline.support.wording import counted, listed
@@ -47,7 +47,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
     reproduction, text, verdicts = evidence.reproduction, evidence.reproduction.text, evidence.verdicts
     transcripts = [each for each in verdicts if each.statement.relation == "transcript"]
     counts = words_counted(transcripts)
-    failed = [each for each in verdicts if each.word == FAILS and each.statement.relation != "units"]
+    failed = [each for each in verdicts if each.word == Word.FAILS and each.statement.relation != "units"]
     captions, sizes, seconds = (
         [each.because for each in failed if each.statement.kind == kind] for kind in ("caption", "size", "seconds")
     )
@@ -61,7 +61,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "prose": " ".join([*sizes, *seconds]),
         "transcripts": f"of {len(transcripts)} transcripts "
         f"{listed([f'{number} are {word}' for word, number in counts.items() if number])}",
-        "an equal transcript": "yes" * (counts[HOLDS] > 0),
+        "an equal transcript": "yes" * (counts[Word.HOLDS] > 0),
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.report.checks import Check
 from pipeline.report.reproduction import Configuration, Curve, JudgedTraining, Reproduction, d2l_trainings
-from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, words_counted
+from pipeline.report.statements.verdicts import Verdict, Word, tally, words_counted
 from pipeline.report.table import REPORT_NAME
 
 CURVES: Mapping[Curve, str] = {  # curve -> column, which names the split and the average
@@ -43,7 +43,7 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "configurations": list(map(_configuration, reproduction.configurations)),
         "ngrams": {"val": text.val_perplexities, "val_windowed": text.windowed, "gated": text.gated},
         "verdicts": {
-            each.statement.id: {"verdict": each.word, **({"part": each.part} if each.word == IN_PART else {})}
+            each.statement.id: {"verdict": each.word, **({"part": each.part} if each.word == Word.IN_PART else {})}
             for each in verdicts
         },
         "tally": {"all": words_counted(verdicts), **{by: tally(verdicts, by) for by in ("kind", "basis")}},

@@ -24,7 +24,7 @@ TrainingKey = tuple[str, ShapeKey, int]  # role, shape, seed
 
 def text_of(kept: Mapping[str, Any]) -> TextFacts | None:
     """The facts of a text; None without each prompt of the report, or without the same orders in both readings."""
-    text = read_as({name: value for name, value in kept.items() if value is not None}, TextFacts)
+    text = read_as(kept, TextFacts)
     is_whole = (
         text is not None
         and {each.prompt for each in text.prompts} >= {*REPORT_PROMPTS}
@@ -41,15 +41,8 @@ def shape_key(model: Mapping[str, Any]) -> ShapeKey:
 
 def by_key(trainings: Iterable[recorded.RecordedTraining]) -> dict[TrainingKey, recorded.RecordedTraining]:
     """Index trainings by role, shape and seed; of duplicates, keep the latest of those with the most epochs."""
-    furthest: dict[TrainingKey, recorded.RecordedTraining] = {}
-    for training in trainings:
-        if not training.configuration:
-            continue
-        key = training.tag("role"), shape_key(training.configuration["model"]), training.seed
-        before = furthest.get(key)
-        if before is None or epochs_of(training) >= epochs_of(before):
-            furthest[key] = training
-    return furthest
+    furthest_last = sorted((each for each in trainings if each.configuration), key=epochs_of)
+    return {(each.tag("role"), shape_key(each.configuration["model"]), each.seed): each for each in furthest_last}
 
 
 def epochs_of(training: recorded.RecordedTraining) -> int:

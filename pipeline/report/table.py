@@ -13,11 +13,11 @@ from models.complexity import Complexity, closed_form
 from models.config import Implementation, ModelConfig
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError
+from pipeline.support.records import read_as
 
 DATA = Path(__file__).with_name("data")
 REPORT_NAME = "the coursework report"
 REPORT_SYMBOLS = 28
-PRESETS = {"report": "report", "same-text": "report-text"}  # role of a training -> its preset
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 LAST_DIGIT = 0.5  # part of the last digit that is given, within which a size agrees
@@ -99,13 +99,11 @@ def report_rows() -> tuple[Reported, ...]:
 
 
 def _row(cells: Mapping[str, str]) -> Reported:
-    samples = {column.removeprefix(SAMPLE).replace("_", " "): cells[column] for column in cells if SAMPLE in column}
-    numbers = ("perplexity_start", "perplexity_end", "train_seconds_transcript", "train_seconds_prose", "mmac")
-    values: dict[str, Any] = {name: cells[name] for name in ("id", "implementation", "cell", "params")}
-    values |= {name: int(cells[name]) for name in ("num_layers", "hidden_size")}
-    values |= {name: float(cells[name]) if cells[name] else None for name in numbers}
-    values["samples"] = tuple((prompt, text) for prompt, text in samples.items() if text)
-    return Reported(figures=tuple(cells["figures"].split(";")), **values)
+    given = {column: text for column, text in cells.items() if text}
+    samples = [(column.removeprefix(SAMPLE).replace("_", " "), given[column]) for column in given if SAMPLE in column]
+    row = read_as({**given, "figures": cells["figures"].split(";"), "samples": samples}, Reported)
+    assert row, cells
+    return row
 
 
 def chosen_rows(only: str) -> tuple[Reported, ...]:
@@ -122,10 +120,10 @@ def configs_of_row(
     row: Reported, seed: int, role: str = "report", precision: str = "fp32"
 ) -> tuple[ModelConfig, TrainConfig]:
     """The configurations that train a row by the report's protocol; as same-text, in torch.nn by our recipe."""
-    options = {"preset": PRESETS[role], **row.model, "seed": seed}
+    options = {**row.model, "seed": seed}
     if role == "report":
-        return resolve({**options, "precision": precision})
-    return resolve({**options, "implementation": "torch"})
+        return resolve({**options, "preset": "report", "precision": precision})
+    return resolve({**options, "preset": "report-text", "implementation": "torch"})
 
 
 @cache

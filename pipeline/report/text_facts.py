@@ -4,6 +4,7 @@ A network of the report's protocol reads windows of 32 characters without earlie
 those of n-grams under the same restriction.
 """
 
+import re
 from collections.abc import Iterator
 from math import exp, log
 
@@ -12,30 +13,29 @@ import torch
 from numpy.typing import NDArray
 
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
-from models.ngram import REPORT_ORDERS, KneserNey, Unigram, predicted_bits_per_char
+from models.ngram import REPORT_ORDERS, KneserNey, unigram_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER
 from pipeline.report.reproduction import PromptInText, PromptSplit, TextFacts
+from pipeline.support.statistics import Floats
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.evaluation import block_means, cross_entropies, perplexity
 from pipeline.training.experiment import WINDOWS_AT_ONCE
 from pipeline.training.samples import CONTINUED_CHARS, prompts_for
 
-Costs = NDArray[np.float64]
-
 
 def text_facts(corpus: Corpus) -> TextFacts:
     """Compute the facts of a text, which must be long enough for the report's protocol."""
     train, val = corpus.split("report", "train"), corpus.split("report", "val")
     symbols = len(corpus.vocabulary)
-    longest, letters = KneserNey(train, symbols, max(REPORT_ORDERS)), Unigram(train, symbols)
+    longest = KneserNey(train, symbols, max(REPORT_ORDERS))
     models = {order: longest.of_order(order) for order in REPORT_ORDERS}
     costs = {
         "val": {order: -log(2) * model.log2_probabilities(val)[1:] for order, model in models.items()},
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
     }
-    unigram = 2 ** predicted_bits_per_char(letters, val)
+    unigram = 2 ** unigram_bits_per_char(train, val, symbols)
     perplexities = {
         text: {1: unigram, **{order: exp(each.mean()) for order, each in by_order.items()}}
         for text, by_order in costs.items()
@@ -47,7 +47,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
         val_perplexities=perplexities["val"],
         windowed=perplexities["windowed"],
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in places_of(corpus, prompt)),
-        train_unigram=2 ** predicted_bits_per_char(letters, train),
+        train_unigram=2 ** unigram_bits_per_char(train, train, symbols),
         block_costs={
             text: {
                 order: block_means(torch.from_numpy(by_order[order])) for order in by_order if order >= BASELINE_ORDER
@@ -71,7 +71,7 @@ def gated_perplexities(train: NDArray[np.integer], val: NDArray[np.integer], sym
     return {"val": perplexity(float(model.costs(val).mean())), "windowed": perplexity(nats / targets.numel())}
 
 
-def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Costs:
+def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Floats:
     """Mean cost in nats per character of each window of ``length`` characters at stride 1 in ids (N,).
 
     Returns N - length values. Target t of a window (t = 1 ... length) is predicted from the t characters of the window
@@ -88,10 +88,8 @@ def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = W
 def places_of(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
     """Yield the occurrences of the prompt as whole words."""
     text = f" {corpus.vocabulary.decode(corpus.ids)} "
-    start = text.find(f" {prompt} ")
-    while start >= 0:
+    for match in re.finditer(f" {re.escape(prompt)}(?= )", text):
+        start, end = match.span()
         in_train, in_val = start < WINDOW_TRAIN, start < WINDOW_TRAIN + WINDOW_VAL
-        end = start + 1 + len(prompt)
         split: PromptSplit = "training" if in_train else "validation" if in_val else "neither"
         yield PromptInText(prompt, start, split, text[end : end + CONTINUED_CHARS])
-        start = text.find(f" {prompt} ", start + 1)

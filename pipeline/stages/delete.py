@@ -62,7 +62,7 @@ def delete(
         for each in found["deleted"]:
             storage.delete_study(each["name"], each["id"]) if each["kind"] == "study" else remove(each)
         if any(each["kind"] == "model version" for each in found["deleted"]):
-            registry.describe_registered_model(store.client())
+            registry.describe_registered_model()
         journal.unlink()
     return result
 

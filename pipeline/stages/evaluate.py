@@ -1,9 +1,9 @@
 """The stage ``evaluate``: perplexity of a trained model on a split of its corpus or on another text."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pipeline.tracking.recorded import finished_trainings
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
 from pipeline.training.checkpoints import stored_digest
-from pipeline.training.evaluation import TextScore, text_costs
+from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import prompts_for
@@ -176,27 +176,29 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
     """Score a text (N,) by a model and, where the text of its training is known, by the n-grams and their mixture."""
     figures: dict[str, Any] = {}
     if corpus is None:
-        scores = {"": TextScore.of(text_costs(trained.network, torch.from_numpy(ids)))}
+        totals = {"": float(text_costs(trained.network, torch.from_numpy(ids)).sum())}  # in nats
     else:
         ngram = corpus.ngram(trained.preset)
         costs, _, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
-        scores = {"": TextScore.of(costs), "ngram_": TextScore(float(Mixture("linear", 0.0).of(nats)), len(costs))}
+        totals = {"": float(costs.sum()), "ngram_": float(Mixture("linear", 0.0).of(nats))}
         training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
         is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
         if "mixture_weight" in training and is_current:
             mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
-            scores["mixture_"] = TextScore(float(mixture.of(nats)), len(costs))
+            totals["mixture_"] = float(mixture.of(nats))
         single_order = corpus.baselines(trained.preset)["val"].best_order
-        figures = {"ngram_order": ngram.order, "single_ngram_order": single_order}
-    for which, score in scores.items():
-        figures |= {f"{which}perplexity": score.perplexity, f"{which}bits_per_char": score.bits_per_char}
-    return {**figures, "characters": scores[""].characters}
+        figures = {"ngram_order": ngram.tables.order, "single_ngram_order": single_order}
+    characters = len(ids) - 1
+    for which, total in totals.items():
+        figures[f"{which}perplexity"] = perplexity(total / characters)
+        figures[f"{which}bits_per_char"] = total / characters / math.log(2)
+    return {**figures, "characters": characters}
 
 
 def _score_of(training: Mapping[str, Any], characters: int) -> dict[str, Any]:
     """The score of the test text that the result of a training has."""
     figures = {name: training[name] for name in ("ngram_order", "single_ngram_order")}
     for which in ("", "ngram_", "mixture_"):
-        perplexity = training[f"{which}test_perplexity"]
-        figures |= {f"{which}perplexity": perplexity, f"{which}bits_per_char": log2(perplexity)}
+        known = training[f"{which}test_perplexity"]
+        figures |= {f"{which}perplexity": known, f"{which}bits_per_char": math.log2(known)}
     return {**figures, "characters": characters}

@@ -43,11 +43,11 @@ IDENTIFYING_RECIPE = RECIPE | {"stream": 5, "best": 5}
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
 
 COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts on what trainings decide
-    "reproduced": "reproduction/statements_reproduced",
-    "in part": "reproduction/statements_in_part",
-    "conclusion right, reason wrong": "reproduction/statements_right_for_a_wrong_reason",
-    "not reproduced": "reproduction/statements_not_reproduced",
-    "open": "reproduction/statements_open",
+    Word.HOLDS: "reproduction/statements_reproduced",
+    Word.IN_PART: "reproduction/statements_in_part",
+    Word.WRONG_REASON: "reproduction/statements_right_for_a_wrong_reason",
+    Word.FAILS: "reproduction/statements_not_reproduced",
+    Word.OPEN: "reproduction/statements_open",
 }
 
 

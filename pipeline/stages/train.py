@@ -44,7 +44,7 @@ from pipeline.tracking.step import (
     step_key,
 )
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
-from pipeline.training.loop import SILENT, Callback, EpochPoint, Training
+from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
@@ -85,7 +85,7 @@ class TrainingContext:
     study: str = ""
     parent: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    progress: Callable[[str], AbstractContextManager[Callback]] = lambda name: nullcontext(SILENT)
+    progress: Callable[[str], AbstractContextManager[Callback]] = lambda name: nullcontext(Callback())
 
     @property
     def is_of_study(self) -> bool:
@@ -293,9 +293,9 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     from pipeline.training import figures  # imported here, as matplotlib is: a step that is reused draws nothing
 
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
-    title = f"{run.name} on {corpus.label}"
+    title, best_epoch = f"{run.name} on {corpus.label}", result.figures["best_epoch"]
     baselines = result.baselines["val"].perplexities()
-    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, result.best.epoch, baselines, title))
+    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, best_epoch, baselines, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))
@@ -303,7 +303,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.json(recorded.COSTS_FILE, result.block_costs)
 
     example, best = prompts_for(corpus.vocabulary, corpus.own_prompt)[0], run.checkpoint_dir / BEST_CHECKPOINT
-    model_id = run.model(model.shape, best, example, result.best.epoch, {"corpus": corpus.label})
+    model_id = run.model(model.shape, best, example, best_epoch, {"corpus": corpus.label})
     metrics = final_metrics(result.figures) | size_metrics(result.complexity)
     datasets = datasets_of(corpus, config.preset)
     run.constants(metrics, model_id, {key: datasets[split] for key in metrics if (split := split_of(key))})

@@ -268,7 +268,7 @@ class Corpus:
             bar.phase("evaluation")
             nats = {"val": model.calibrate(held_out["val"]), "test": float(model.costs(held_out["test"]).mean())}
         for split, cost in nats.items():
-            gated = NGramScore(model.order, model.entries, model.stored_numbers, float(cost / np.log(2)))
+            gated = NGramScore(tables.order, tables.entries, model.stored_numbers, float(cost / np.log(2)))
             scores[split] = replace(scores[split], gated=gated)
         counted = {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": _weights(model)}
         is_whole = len(self.baseline_spans(preset)) == 1

@@ -6,22 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking import store as stores
-from pipeline.tracking.store import NOTE, client, setup, store_errors, tolerating
-
-# isort: split
-
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import text
 
 from pipeline.errors import InputError
 from pipeline.support.files import megabytes
 from pipeline.tracking import recorded
+from pipeline.tracking import store as stores
 from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import ORIGINS, describe_run
 from pipeline.tracking.relocation import local_path
+from pipeline.tracking.store import NOTE, client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views
+
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 ABOUT = ("evaluate", "sample", "resume")  # stages whose runs are about another run, and go with it
 LINKED = "input_uuid IN (SELECT input_uuid FROM inputs WHERE source_id = :id OR destination_id = :id)"

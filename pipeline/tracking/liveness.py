@@ -15,10 +15,8 @@ log = logging.getLogger(__name__)
 
 IDENTITY = ("process.pid", "process.started", "process.ticks")  # tags that change when another process resumes the run
 
-ProcessState = Literal["alive", "dead", "remote", "pending", "unknown"]
 
-
-def process_state(run: RecordedRun) -> ProcessState:
+def process_state(run: RecordedRun) -> Literal["alive", "dead", "remote", "pending", "unknown"]:
     """The state of the process that records a RUNNING run."""
     if "process.pid" not in run.tags:
         return "pending" if run.tag("mlflow.source.type") == "PROJECT" else "unknown"

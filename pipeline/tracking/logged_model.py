@@ -13,18 +13,14 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-# first: it sets the environment that MLflow reads when it is imported
 import pipeline.tracking.store  # noqa: F401
-
-# isort: split
-
-import mlflow
-from mlflow.models import Model, infer_signature
-
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.support.files import ROOT
 from pipeline.support.machine import public_version
 from pipeline.tracking.relocation import location_of
+
+import mlflow
+from mlflow.models import Model, infer_signature
 
 _importing = threading.Lock()
 OURS = ("models", "pipeline")  # the packages of which a logged model has copies

@@ -22,12 +22,11 @@ def command(name: str = "tmlm") -> str:
     store = setup()
     file = sqlite_file(store.uri)
     is_found = store.database is not None and (name == "tmlm" or Path.cwd() == store.database.parent.parent)
-    if is_found or file is None:
-        return program(name)
-    return f"MLFLOW_TRACKING_URI={shlex.quote(sqlite_address(file))} {program(name)}"
+    named = "" if is_found or file is None else f"MLFLOW_TRACKING_URI={shlex.quote(sqlite_address(file))} "
+    return named + program(name)
 
 
-def program(name: str = "tmlm") -> str:
+def program(name: str) -> str:
     """``tmlm`` if the shell finds it, else its path: make adds .venv to the PATH of its own commands only."""
     script = Path(sysconfig.get_path("scripts")) / name
     if not script.is_file():  # the environment of conda.yaml has only our dependencies

@@ -17,8 +17,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-# first: it sets the environment that MLflow reads when it is imported
+from pipeline.errors import InputError, RecordingError
+from pipeline.support.files import command_lock
+from pipeline.support.machine import environment_variables
+from pipeline.support.progress import Progress
+from pipeline.support.wording import counted
 from pipeline.tracking import store as stores
+from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.names import recorded_tag
+from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
+from pipeline.tracking.references import find
+from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import (
     Store,
     identity,
@@ -29,25 +38,12 @@ from pipeline.tracking.store import (
     tag_experiment,
     tolerating,
 )
-
-# isort: split
+from pipeline.tracking.ui import views
 
 import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID, MLFLOW_USER
-
-from pipeline.errors import InputError, RecordingError
-from pipeline.support.files import command_lock
-from pipeline.support.machine import environment_variables
-from pipeline.support.progress import Progress
-from pipeline.support.wording import counted
-from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.names import recorded_tag
-from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
-from pipeline.tracking.references import find
-from pipeline.tracking.relocation import local_path
-from pipeline.tracking.ui import views
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID
 
 ALL = "all"  # the reference to all runs of the experiment
 ORIGIN, BY, DIGEST = map(recorded_tag, ("pushed.from", "pushed.by", "pushed.digest"))
@@ -220,8 +216,6 @@ class _Transfer:
         for run in runs:  # first the ids of all, since runs refer to each other
             if run.id not in self.ids:
                 tags = {ORIGIN: _origin(run), BY: self.by}
-                if user := run.tag(MLFLOW_USER):  # missing where the user has no name
-                    tags[MLFLOW_USER] = user
                 copy = client.create_run(self.target.experiment_id, run.started_ms, tags, run.name)
                 self.ids[run.id] = copy.info.run_id
         self._delete_incomplete(but=self.ids.values())  # a request that was repeated has created two
@@ -241,8 +235,8 @@ class _Transfer:
         searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == "search"]
         of_texts = (views.models(*text) for text in texts)
         tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
-        counts = {"copied": copied, "earlier": len(runs) - copied}
-        return {**counts, "changed": changed, "aliases": aliases, "taken": taken}
+        earlier = len(runs) - copied
+        return {"copied": copied, "earlier": earlier, "changed": changed, "aliases": aliases, "taken": taken}
 
     def _delete_incomplete(self, but: Collection[str]) -> None:
         """Delete the copies of this source that are not complete, with their models, except those with these ids."""

@@ -1,28 +1,21 @@
 """Read what is recorded: runs, trainings, their curves, results and other artifacts."""
 
+import atexit
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import chain
 from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-# first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import setup, shown, store_errors
-
-# isort: split
-
-import mlflow
 import yaml
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError, ModelConfig
 from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
@@ -32,8 +25,13 @@ from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, S
 from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
+from pipeline.tracking.store import client, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES
 from pipeline.training.result import TrainingResult
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
@@ -46,16 +44,16 @@ SEEDS = "seeds"  # stage of the run whose nested trainings are the seeds of one 
 OWN_ROLES = ("", "seed")  # of trainings whose options a person has chosen
 SHORT_ID = 8  # characters of a run id that lists show
 PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
-MOST_RUNS = 50_000  # that MLflow returns at once
 FINISHED = "attributes.status = 'FINISHED'"
 BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
+PERPLEXITIES = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
     *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),
-    *("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity"),
+    *PERPLEXITIES,
     *("macs_per_char", "parameters", "train_seconds"),
     *("state", "study", "config_id", "started_ms", "ended_ms"),
 )
@@ -85,8 +83,7 @@ MEMBER = record(  # of a front
 )
 COMPARED = record(
     **dict.fromkeys(COST_NAMES, maybe(Natural)),
-    **dict.fromkeys(("mixture_val_perplexity", "mixture_test_perplexity"), maybe(Positive)),
-    **dict.fromkeys(("val_perplexity", "test_perplexity"), maybe(Positive)),
+    **dict.fromkeys(PERPLEXITIES, maybe(Positive)),
     label=String,
     name=String,
 )
@@ -119,6 +116,7 @@ class RecordedRun:
     artifact_uri: str = field(repr=False)
     is_deleted: bool = False
     logged: frozenset[str] = field(default=frozenset(), repr=False)  # names of metrics, finite or not
+    curves: dict[str, Mapping[int, float]] = field(default_factory=dict, repr=False)  # that ``curve`` has read
 
     @property
     def state(self) -> RunState:
@@ -166,16 +164,11 @@ class RecordedRun:
         """Its flat result, with its texts; {} unless it has finished."""
         return read_result(self.id, self.stage) if self.status == "FINISHED" else {}
 
-    @cached_property
-    def curves(self) -> dict[str, Mapping[int, float]]:
-        """The curves that ``curve`` has read."""
-        return {}
-
     def curve(self, metric: str) -> Mapping[int, float]:
         """A curve, read when it is first asked for: step (epoch) -> value, {} for a metric that it has not recorded."""
         if metric not in self.curves:
             with store_errors():
-                points = MlflowClient().get_metric_history(self.id, metric) if metric in self.logged else []
+                points = client().get_metric_history(self.id, metric) if metric in self.logged else []
             self.curves[metric] = {point.step: point.value for point in sorted(points, key=lambda point: point.step)}
         return self.curves[metric]
 
@@ -239,13 +232,12 @@ class RecordedTraining(RecordedRun):
                 return kind(float(values[name]))
             return None
 
-        perplexities = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
         values = (
             *(self.id, self.name, self.corpus, self.corpus_sha256),
             *(self.params.get(name, "") for name in ("cell", "on_top_of", "preset")),
             number(self.params, "learning_rate", float),
             *(number(self.params, name) for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size")),
-            *(self.metrics.get(f"result/{name}") for name in perplexities),
+            *(self.metrics.get(f"result/{name}") for name in PERPLEXITIES),
             *(number(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
             self.metrics.get("speed/train_seconds"),
             *(self.state, self.study, self.config_id, self.started_ms, self.ended_ms),
@@ -279,7 +271,7 @@ def find_run(run_id: str) -> RecordedRun | None:
     """Read a run, deleted or not; None if the store has no such run. Raises as ``store_errors`` does."""
     with store_errors():
         try:
-            return _read(MlflowClient().get_run(run_id))
+            return _read(client().get_run(run_id))
         except MlflowException as error:
             if error.error_code not in NO_SUCH_RUN:
                 raise
@@ -350,7 +342,7 @@ def search_runs(
     size = PAGE
     while True:
         with store_errors():
-            page = MlflowClient().search_runs(list(experiments), query, 1, size, [order], token)
+            page = client().search_runs(list(experiments), query, 1, size, [order], token)
         for run in map(_read, page):
             if not run.stage or run.tag("format") == str(FORMAT):
                 yield run
@@ -446,9 +438,9 @@ def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, Re
 def unread_runs() -> str:
     """A sentence about the runs of version 0.1.0, which recorded no format; "" if there are none."""
     with store_errors():
-        experiments = [experiment.experiment_id for experiment in MlflowClient().search_experiments()]
+        experiments = [experiment.experiment_id for experiment in client().search_experiments()]
         query = f"tags.stage != '' and {has_tag('format', None)}"
-        count = len(MlflowClient().search_runs(experiments, query, max_results=MOST_RUNS))
+        count = len(client().search_runs(experiments, query))
     are = "is" if count == 1 else "are"
     return f"{counted(count, 'run')} of version 0.1.0 {are} here, which this version does not read" if count else ""
 
@@ -485,10 +477,9 @@ def read_json(run_id: str, path: str, form: Any = dict) -> dict[str, Any]:
 
 def read_text(run_id: str, path: str) -> str:
     """A text artifact; "" if it is missing or no text."""
-    try:
+    with suppress(MlflowException, OSError, ValueError):
         return artifact_path(run_id, path).read_text(encoding="utf-8")
-    except (MlflowException, OSError, ValueError):
-        return ""
+    return ""
 
 
 def as_dict(parse: Callable[[str], Any], text: str, form: Any) -> dict[str, Any]:
@@ -504,28 +495,22 @@ def as_dict(parse: Callable[[str], Any], text: str, form: Any) -> dict[str, Any]
 def artifact_path(run_id: str, path: str) -> Path:
     """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
     setup()
-    local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
+    local = local_path(client().get_run(run_id).info.artifact_uri)
     return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
-
-
-@cache
-def _downloads() -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder that is removed when this process exits."""
-    return tempfile.TemporaryDirectory(prefix="tmlm-")
 
 
 def download_artifact(uri: str) -> Path:
     """Download an artifact or a logged model to a folder that is removed at exit."""
-    folder = tempfile.mkdtemp(dir=_downloads().name)
+    folder = tempfile.mkdtemp(prefix="tmlm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
 def checkpoints_of(run: RecordedRun) -> list[str]:
     """The names of a run's checkpoints; none if its artifacts are at an address that MLflow can't read."""
-    try:
-        return [PurePath(file.path).name for file in MlflowClient().list_artifacts(run.id, "checkpoints")]
-    except ValueError:
-        return []
+    with suppress(ValueError):
+        return [PurePath(file.path).name for file in client().list_artifacts(run.id, "checkpoints")]
+    return []
 
 
 def fetch_checkpoints(run: RecordedRun) -> Path | None:

@@ -7,16 +7,10 @@ import re
 import time
 from collections.abc import Mapping
 
-# first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import store_errors, tolerating
-
-# isort: split
-
-from mlflow.tracking import MlflowClient
-
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.markdown import markdown_table, plain
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run
+from pipeline.tracking.store import client, store_errors, tolerating
 from pipeline.training.metrics import MACS
 from pipeline.training.result import FIGURES
 
@@ -46,29 +40,28 @@ def pick_alias(study: str, pick: str) -> str:
 def aliases() -> dict[str, str]:
     """The aliases of the registered model, alias -> version, without the bare PICKS that earlier versions set."""
     with store_errors():
-        found = MlflowClient().search_registered_models(f"name = '{REGISTERED_MODEL}'")
+        found = client().search_registered_models(f"name = '{REGISTERED_MODEL}'")
     return {alias: version for model in found for alias, version in model.aliases.items() if alias not in PICKS}
 
 
 def check_aliases(study: str, corpus_sha256: str) -> None:
     """Raise InputError if an alias of the study's picks names a model of another study or text."""
     versions = aliases()
-    for alias in (pick_alias(study, pick) for pick in PICKS):
-        if alias in versions:
-            with store_errors():
-                version = MlflowClient().get_model_version(REGISTERED_MODEL, versions[alias])
-            run = find_run(version.run_id) if version.run_id else None
-            if version.tags.get("study") != study or (run is not None and run.corpus_sha256 != corpus_sha256):
-                raise InputError(
-                    f"--study-name {study}: its alias @{alias} names version {version.version} of {REGISTERED_MODEL}, "
-                    "a model of another study or text; give another name"
-                )
+    for alias in [alias for pick in PICKS if (alias := pick_alias(study, pick)) in versions]:
+        with store_errors():
+            version = client().get_model_version(REGISTERED_MODEL, versions[alias])
+        run = find_run(version.run_id) if version.run_id else None
+        if version.tags.get("study") != study or (run is not None and run.corpus_sha256 != corpus_sha256):
+            raise InputError(
+                f"--study-name {study}: its alias @{alias} names version {version.version} of {REGISTERED_MODEL}, "
+                "a model of another study or text; give another name"
+            )
 
 
 def run_of_version(version: str) -> RecordedRun | None:
     """The run that trained a version; None if it is gone, or if the version was registered without one."""
     with store_errors():
-        run_id = MlflowClient().get_model_version(REGISTERED_MODEL, version).run_id
+        run_id = client().get_model_version(REGISTERED_MODEL, version).run_id
     return find_run(run_id) if run_id else None
 
 
@@ -78,46 +71,43 @@ def register_picks(picks: Mapping[str, tuple[str, str]], study: str, corpus: str
     ``picks`` maps each pick to its run id and a sentence about it. Raises RecordingError for a run without a logged
     model.
     """
-    client = MlflowClient()
+    registered = {pick: pick_alias(study, pick) for pick in picks}
     with store_errors():
         with tolerating("RESOURCE_ALREADY_EXISTS"):
-            client.create_registered_model(REGISTERED_MODEL)
-        registered = {
-            pick: register(client, pick, run_id, sentence, study, corpus) for pick, (run_id, sentence) in picks.items()
-        }
-        describe_registered_model(client)
+            client().create_registered_model(REGISTERED_MODEL)
+        for pick, (run_id, sentence) in picks.items():
+            register(registered[pick], run_id, sentence, study, corpus)
+        describe_registered_model()
     return registered
 
 
-def register(client: MlflowClient, pick: str, run_id: str, sentence: str, study: str, corpus: str) -> str:
-    """Register a run's model, unless that is done already; set its description and tags, and return its alias."""
-    versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
+def register(alias: str, run_id: str, sentence: str, study: str, corpus: str) -> None:
+    """Register a run's model, unless that is done already; set its description, tags and alias."""
+    versions = client().search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
     if versions:
         version = versions[0].version
     else:
-        outputs = client.get_run(run_id).outputs
+        outputs = client().get_run(run_id).outputs
         if outputs is None or not outputs.model_outputs:
             raise RecordingError(f"the run {run_id} has no logged model to register as {REGISTERED_MODEL}")
-        model = client.get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
+        model = client().get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
         source, model_id = model.artifact_location, model.model_id
-        version = client.create_model_version(REGISTERED_MODEL, source, run_id, model_id=model_id).version
+        version = client().create_model_version(REGISTERED_MODEL, source, run_id, model_id=model_id).version
     about = f"{sentence}\n\nStudy: {study}. Registered {time.strftime('%Y-%m-%d')}."
     run = find_run(run_id)
     if isinstance(run, RecordedTraining) and run.result:
         from pipeline.training.summary import model_facts  # here, as it imports torch, which finding a run does without
 
         about += f"\n\n{model_facts(run.configuration, run.result)}"
-    client.update_model_version(REGISTERED_MODEL, version, about[:LONGEST_DESCRIPTION])
+    client().update_model_version(REGISTERED_MODEL, version, about[:LONGEST_DESCRIPTION])
     for key, value in (("corpus", corpus), ("study", study)):
-        client.set_model_version_tag(REGISTERED_MODEL, version, key, value)
-    alias = pick_alias(study, pick)
-    client.set_registered_model_alias(REGISTERED_MODEL, alias, version)
-    return alias
+        client().set_model_version_tag(REGISTERED_MODEL, version, key, value)
+    client().set_registered_model_alias(REGISTERED_MODEL, alias, version)
 
 
-def describe_registered_model(client: MlflowClient) -> None:
+def describe_registered_model() -> None:
     """Describe the model of each alias, newest first, unless a user has written a description."""
-    model = client.get_registered_model(REGISTERED_MODEL)
+    model = client().get_registered_model(REGISTERED_MODEL)
     if model.description and not model.description.startswith(OURS):
         return
     aliases_of: dict[int, list[str]] = {}
@@ -134,4 +124,4 @@ def describe_registered_model(client: MlflowClient) -> None:
             facts = [*map(plain, (run.name, run.corpus, run.study)), *figures, day]
         rows.append((", ".join(aliases), str(number), *facts))
     description = f"{INTRODUCTION}\n\n{markdown_table(heads, rows)}"
-    client.update_registered_model(REGISTERED_MODEL, description[:LONGEST_DESCRIPTION])
+    client().update_registered_model(REGISTERED_MODEL, description[:LONGEST_DESCRIPTION])

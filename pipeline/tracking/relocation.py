@@ -40,14 +40,12 @@ def prepare_database(database: Path) -> None:
     A bare ``mlflow ui`` creates experiment 0 with a location that only its server can write, which the first run that
     ``mlflow run`` starts inherits.
     """
-    home = database.parent / "0"
+    here = location_of(database.parent / "0")
     with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection, connection:
         connection.execute("PRAGMA journal_mode=WAL")  # so that a writer does not block readers
-        connection.execute("UPDATE experiments SET artifact_location=? WHERE experiment_id=0", (location_of(home),))
-        begun = "SELECT run_uuid FROM runs WHERE experiment_id=0 AND artifact_uri LIKE 'mlflow-artifacts:%'"
-        for (run_id,) in connection.execute(begun).fetchall():
-            here = location_of(home / run_id / "artifacts")
-            connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (here, run_id))
+        connection.execute("UPDATE experiments SET artifact_location=? WHERE experiment_id=0", (here,))
+        begun = "experiment_id=0 AND artifact_uri LIKE 'mlflow-artifacts:%'"
+        connection.execute(f"UPDATE runs SET artifact_uri=?||'/'||run_uuid||'/artifacts' WHERE {begun}", (here,))
 
 
 def old_folder(location: str, home: Path) -> Path | None:

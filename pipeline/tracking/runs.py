@@ -11,10 +11,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Concatenate, NamedTuple, TypeVar
-from typing import ParamSpec as Arguments
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-# first: it sets the environment that MLflow reads when it is imported
+import yaml
+from filelock import FileLock
+
+from pipeline.config import UNDER_MLFLOW
+from pipeline.errors import ClusterError, InputError, RecordingError, without_secrets
+from pipeline.support import signals
+from pipeline.support.files import LAST_CHECKPOINT
+from pipeline.support.machine import git_tags
+from pipeline.support.markdown import plain
+from pipeline.support.processes import process_tags
+from pipeline.support.signals import defer_signals
+from pipeline.tracking.liveness import IDENTITY, close_the_dead
+from pipeline.tracking.logged_model import log_model
+from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.program import command
+from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import (
     NOTE,
     REFUSALS,
@@ -32,49 +47,29 @@ from pipeline.tracking.store import (
     tag_experiment,
     warn_if_silent,
 )
-
-# isort: split
+from pipeline.tracking.ui import views
 
 import mlflow
-import yaml
-from filelock import FileLock
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from pipeline.config import UNDER_MLFLOW
-from pipeline.errors import ClusterError, InputError, RecordingError, without_secrets
-from pipeline.support import signals
-from pipeline.support.files import LAST_CHECKPOINT
-from pipeline.support.machine import git_tags
-from pipeline.support.markdown import plain
-from pipeline.support.processes import process_tags
-from pipeline.support.signals import defer_signals
-from pipeline.tracking.liveness import IDENTITY, close_the_dead
-from pipeline.tracking.logged_model import log_model
-from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.program import command
-from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path
-
 log = logging.getLogger(__name__)
 
-P = Arguments("P")
+P = ParamSpec("P")
 T = TypeVar("T")
 FINAL = ("result/", "size/", "speed/")  # beginnings of the names of metrics that are not curves
 SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints
 UNDECIDED = (None, "auto", "")  # values of options that are empty or are resolved later
 
 
-class Dataset(NamedTuple):
+def dataset(name: str, digest: str, source: str, role: str) -> DatasetInput:
     """A dataset that runs read; ``digest`` has at most 36 characters (MLflow's limit), ``role`` names its split."""
-
-    name: str
-    digest: str
-    source: str
-    role: str
+    is_url = source.startswith("https://")
+    where = json.dumps({"url": source} if is_url else {"tags": {"source": source}})  # as MLflow's sources do
+    read = Dataset(name, digest, "http" if is_url else "code", where)
+    return DatasetInput(read, [InputTag(MLFLOW_DATASET_CONTEXT, role)])
 
 
 def round_metric(value: float) -> float:
@@ -106,16 +101,13 @@ class TrackedRun:
         self.id: str = run.info.run_id
         self.name = name
         self.artifact_uri: str = run.info.artifact_uri
+        self.checkpoint_dir = checkpoint_folder(self.id, self.artifact_uri)
+        self.has_remote_artifacts = local_path(self.artifact_uri) is None  # outside of this machine's file system
         self.client = MlflowClient()
         self._params = dict(run.data.params)
         self._is_resumed = is_resumed
         self._sent_at = time.monotonic()
         self._steps: dict[str, set[int]] = {}  # for a resumed run: the recorded steps of each metric
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        """The folder for the run's checkpoints: among its artifacts if these are local files."""
-        return checkpoint_folder(self.id, self.artifact_uri)
 
     def check_is_recorded(self) -> None:
         """Raise RecordingError if the database file was moved or deleted: SQLite would keep writing to it unseen."""
@@ -124,11 +116,6 @@ class TrackedRun:
                 f"the store {file} was moved or deleted while {self.name} was being recorded; put it back, or if the "
                 "checkout was moved, run `tmlm doctor --repair` in its new place"
             )
-
-    @property
-    def has_remote_artifacts(self) -> bool:
-        """Whether its artifacts are stored outside of this machine's file system."""
-        return local_path(self.artifact_uri) is None
 
     @records
     def send_checkpoints(self) -> None:
@@ -210,7 +197,7 @@ class TrackedRun:
         self,
         values: Mapping[str, float],
         model_id: str | None = None,
-        datasets: Mapping[str, Dataset | None] = MappingProxyType({}),
+        datasets: Mapping[str, DatasetInput] = MappingProxyType({}),
     ) -> None:
         """Log metrics that have one value, at step 0; the UI shows them as bars.
 
@@ -222,7 +209,7 @@ class TrackedRun:
         now, metrics = int(1000 * time.time()), []
         for key, value in values.items():
             if before.get(key) != round_metric(value):
-                measured_on = data[:2] if (data := datasets.get(key)) else ()
+                measured_on = (datasets[key].dataset.name, datasets[key].dataset.digest) if key in datasets else ()
                 metrics.append(Metric(key, round_metric(value), now, 0, model_id, *measured_on))
         self.client.log_batch(self.id, metrics=metrics)
 
@@ -264,15 +251,9 @@ class TrackedRun:
         self.tags({NOTE: markdown})
 
     @records
-    def datasets(self, datasets: Iterable[Dataset]) -> None:
+    def datasets(self, datasets: Iterable[DatasetInput]) -> None:
         """Log datasets that the run read."""
-        inputs = []
-        for name, digest, source, role in datasets:
-            is_url = source.startswith("https://")
-            where = json.dumps({"url": source} if is_url else {"tags": {"source": source}})  # as MLflow's sources do
-            dataset = DatasetEntity(name, digest, "http" if is_url else "code", where)
-            inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, role)]))
-        self.client.log_inputs(self.id, inputs)
+        self.client.log_inputs(self.id, list(datasets))
 
     @records
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
@@ -336,25 +317,23 @@ def tracked_run(
     store = setup()
     run: TrackedRun | None = None
     before = mlflow.active_run()
-    status, failure, in_a_hurry = RunStatus.FAILED, "", False
+    status, failure, in_a_hurry = "FAILED", "", False
     try:
         with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
             close_the_dead()
             if digest := tags.get("corpus.sha256"):
-                from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view
-
                 tag_experiment(store.experiment_id, dict([views.models(tags["corpus"], digest).tag]))
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             open_runs.append(run)
         yield run
         run.check_is_recorded()
-        status = RunStatus.FINISHED
+        status = "FINISHED"
     except BaseException as error:
         failure = without_secrets(f"{type(error).__name__}: {error}")
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
-            status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
+            status, failure = "KILLED", f"stopped by {signals.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and isinstance(error, OSError | RecordingError):
             error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
@@ -366,7 +345,7 @@ def tracked_run(
                 finally:
                     open_runs.remove(run)
             elif mlflow.active_run() is not before:  # otherwise MLflow would end it FINISHED at exit
-                mlflow.end_run(RunStatus.to_string(status))
+                mlflow.end_run(status)
 
 
 def is_in_a_hurry(error: BaseException) -> bool:
@@ -381,10 +360,8 @@ open_runs: list[TrackedRun] = []  # of this process, parents first
 
 
 def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | None) -> TrackedRun:
-    adopted = os.environ.get(UNDER_MLFLOW)  # start_run reads and clears the variable
-    if adopted:
+    if adopted := os.environ.get(UNDER_MLFLOW):  # start_run reads and clears the variable
         begun_run(adopted)
-        set_tags(adopted, process_tags())
     active = mlflow.start_run(
         run_name=name,
         nested=mlflow.active_run() is not None,
@@ -413,7 +390,7 @@ def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> Track
     return TrackedRun(store, active, seen.name, is_resumed=True)
 
 
-def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
+def _end(run: TrackedRun, status: str, failure: str, in_a_hurry: bool) -> None:
     """End the active run with its status and the reason. Raises RecordingError if FINISHED can't be recorded."""
     try:
         with impatient() if in_a_hurry else warn_if_silent(run.store.uri):
@@ -424,13 +401,13 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
                     set_tags(run.id, {"failure": failure[:4000]})
             finally:
                 if not is_elsewhere:
-                    mlflow.end_run(RunStatus.to_string(status))
+                    mlflow.end_run(status)
                 else:  # the other process ends it, or has; MLflow has no public call that only forgets the active run
                     fluent._active_run_stack.get().pop()
     except REFUSALS as error:
         reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {store_reason(error)}"
         reason += ". If it stays RUNNING, the next command that records closes it"
-        if status == RunStatus.FINISHED:
+        if status == "FINISHED":
             raise RecordingError(reason) from error
         log.warning("%s", reason)  # the error that ended the run is re-raised
 
@@ -443,12 +420,11 @@ def _is_resumed_elsewhere(run: TrackedRun) -> bool:
 
 def _close_by_force(signal: str) -> None:
     """End all open runs as KILLED, from another thread while the main thread is busy."""
-    killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(open_runs):
         has_ended = run.client.get_run(run.id).info.status != "RUNNING"  # by the main thread in the meantime
         if not has_ended and not _is_resumed_elsewhere(run):
             set_tags(run.id, {"failure": f"stopped by {signal}"})
-            run.client.set_terminated(run.id, killed)
+            run.client.set_terminated(run.id, "KILLED")
 
 
 signals.on_forced_exit(_close_by_force)

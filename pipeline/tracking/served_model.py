@@ -10,15 +10,16 @@ from inspect import currentframe
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
-from mlflow.protos.databricks_pb2 import BAD_REQUEST
-from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.errors import InputError
 from pipeline.training.loading import load_model
 from pipeline.training.samples import continuation_in_pieces, continuations
+
+import mlflow
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 LONGEST = 10_000  # characters of a prompt, and of its continuation
 MANY = 1_000  # prompts per request

@@ -22,9 +22,11 @@ from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.liveness import close_nested, process_state
 from pipeline.tracking.recorded import RecordedRun, artifact_path
-from pipeline.tracking.runs import Dataset, TrackedRun
+from pipeline.tracking.runs import TrackedRun, dataset
 from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
+
+from mlflow.entities import DatasetInput
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +142,11 @@ def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: s
     run.datasets(data for split, data in datasets_of(corpus, preset).items() if only in (None, split))
 
 
-def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, Dataset]:
+def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, DatasetInput]:
     """The datasets as which the splits of a text are recorded."""
     digest = corpus.corpus_sha256[:16]
     return {
-        split: Dataset(f"{corpus.label}/{split}", f"{digest}-{start}-{end}"[:36], corpus.source, split)
+        split: dataset(f"{corpus.label}/{split}", f"{digest}-{start}-{end}"[:36], corpus.source, split)
         for split, (start, end) in corpus.spans(preset).items()
     }
 

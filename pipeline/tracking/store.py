@@ -21,18 +21,17 @@ from filelock import FileLock
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.errors import InputError, RecordingError, without_secrets
+from pipeline.support.files import ROOT, create_database
 from pipeline.support.machine import environment_variables
+from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
     import mlflow
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-
-from pipeline.errors import InputError, RecordingError, without_secrets
-from pipeline.support.files import ROOT, create_database
-from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +91,7 @@ def own_database() -> Path | None:
     """Our database file; None if MLFLOW_TRACKING_URI names another store."""
     ours = root() / "mlruns" / "mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri:
-        return ours
-    return ours if sqlite_file(uri) == ours.resolve() else None
+    return ours if not uri or sqlite_file(uri) == ours.resolve() else None
 
 
 def setup() -> Store:
@@ -205,13 +202,9 @@ def refuse_no_file(uri: str, option: str) -> None:
             f"{file} has {len(os.fsencode(file))} bytes, and SQLite takes paths of {LONGEST_PATH}: set {option} to a "
             "shorter one, or move the checkout"
         )
-    if uri.startswith("sqlite") and (file is None or file.name == ":memory:" or "mode=memory" in uri):
-        kind = "an address without a file"
-    elif file is None or file.is_file() or not file.exists():
-        return
-    else:
-        kind = "a folder" if file.is_dir() else "not a regular file"
-    raise InputError(f"{shown(uri)} is {kind}; set {option} to sqlite:///FILE, or to the address of a server")
+    is_file = file is not None and (file.is_file() or not file.exists())
+    if uri.startswith("sqlite") and (not is_file or ":memory:" in uri or "mode=memory" in uri):
+        raise InputError(f"{shown(uri)} is no regular file; set {option} to sqlite:///FILE, or a server's address")
 
 
 def shown(uri: str) -> str:
@@ -229,9 +222,8 @@ def store_reason(error: Exception) -> str:
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
     message = without_secrets(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
     message = re.sub(r"\S*@|[?#]\S*", "", message)  # of an address that MLflow shows in part
-    advice = next((do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE)), "")
-    advice = advice or f"repair it, or {ELSEWHERE}"
-    return f"{message}; {advice}"
+    advice = (do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE))
+    return f"{message}; {next(advice, f'repair it, or {ELSEWHERE}')}"
 
 
 @contextmanager
@@ -303,29 +295,24 @@ def _chosen_experiment(database: Path | None) -> str:
     The artifacts of a new one are stored beside an SQLite database. Raises InputError for one whose artifacts only an
     MLflow server can access, if the store is opened directly.
     """
-    client = MlflowClient()
-    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
-    if not experiment_id:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = client.get_experiment_by_name(name)
+    client, name = MlflowClient(), os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    given = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    experiment = client.get_experiment(given) if given else client.get_experiment_by_name(name)
+    if experiment is None:
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
-        location = None if database is None else location_of(database.parent / folder)
-        if found is None:
-            with tolerating("RESOURCE_ALREADY_EXISTS"):
-                client.create_experiment(name, location)
-            found = client.get_experiment_by_name(name)
-            assert found is not None
-        experiment_id = found.experiment_id
-    experiment, uri = client.get_experiment(experiment_id), mlflow.get_tracking_uri()
-    location = experiment.artifact_location
+        with tolerating("RESOURCE_ALREADY_EXISTS"):
+            client.create_experiment(name, None if database is None else location_of(database.parent / folder))
+        experiment = client.get_experiment_by_name(name)
+        assert experiment is not None
+    uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
     if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
         raise InputError(
             f"the experiment {experiment.name} of {shown(uri)} keeps its artifacts at {location}, where only its "
             "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
             "MLFLOW_EXPERIMENT_NAME to another experiment"
         )
-    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE})
-    return str(experiment_id)
+    tag_experiment(experiment.experiment_id, {NOTE: EXPERIMENT_NOTE})
+    return str(experiment.experiment_id)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ Shapes: N, n characters, M members, V vocabulary, K orders.
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from math import inf
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from models.on_top_of_ngram import NgramLanguageModel
 from models.recurrent import State
 from pipeline.config import PresetName
 from pipeline.text.corpus import Corpus
-from pipeline.training.evaluation import TextScore
+from pipeline.training.evaluation import perplexity
 from pipeline.training.experiment import cross_fitted
 
 STEP, RATES, DECAY, DAMPING = 16, (0.0, 0.001, 0.002), 0.003, 0.1
@@ -125,9 +125,9 @@ class AdaptiveModel:
         while len(left):
             scored = len(self.text) - 1
             if self.counts and scored and scored % self.every == 0:
-                self.refitted = self._fitted(np.append(self.train, self.text), self.as_trained.order)
+                self.refitted = self._fitted(np.append(self.train, self.text), self.as_trained.tables.order)
                 self.refitted.gate, self.refits = self.as_trained.gate, self.refits + 1
-                latest = torch.from_numpy(self.text[None, -self.refitted.order : -1])  # the last is not yet read
+                latest = torch.from_numpy(self.text[None, -self.refitted.tables.order : -1])  # the last is not yet read
                 for network in self.networks:
                     model, state = network.model, network.state
                     if isinstance(model, NgramLanguageModel) and not model.config.ngrams and state is not None:
@@ -154,7 +154,7 @@ class AdaptiveModel:
             if ngram is None:  # all characters are alike
                 members.append(torch.zeros_like(members[0]).log_softmax(-1))
             else:
-                context = min(start, ngram.order - 1)
+                context = min(start, ngram.tables.order - 1)
                 members.append(ngram.log_probabilities(self.text[start - context :], context))
         return torch.stack(members, dim=1)
 
@@ -232,10 +232,10 @@ def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, i
     for piece in text.split(REFIT_CHARS):
         members = reader.read(piece)
         nats += float(mixed_costs(members, weights, piece[-len(members) :]).sum())
-    score = TextScore(nats, len(text) - 1)
+    characters = len(text) - 1
     return {
-        "adaptive_perplexity": score.perplexity,
-        "adaptive_bits_per_char": score.bits_per_char,
-        "adaptive_ms_per_char": 1e3 * (time.process_time() - started) / score.characters,
+        "adaptive_perplexity": perplexity(nats / characters),
+        "adaptive_bits_per_char": nats / characters / log(2),
+        "adaptive_ms_per_char": 1e3 * (time.process_time() - started) / characters,
         "refits": reader.refits,
     }

@@ -5,9 +5,7 @@ Shapes: N characters or windows, R rows, T time steps, V vocabulary, n character
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import exp, inf, log
-from typing import NamedTuple
+from math import exp, inf
 
 import torch
 from torch import Tensor
@@ -26,27 +24,6 @@ BLOCK_CHARS, MOST_BLOCKS = 50, 200  # mean costs are recorded of at most so many
 
 Cost = Callable[[Tensor, Tensor], Tensor]
 """(logits (n, V), targets (n,)) -> costs (..., n) in nats; called with one piece of a text after the other."""
-
-
-@dataclass(frozen=True)
-class TextScore:
-    """Cross-entropy of a text: the sum in nats, and the number of predicted characters."""
-
-    nats: float
-    characters: int
-
-    @classmethod
-    def of(cls, costs: Tensor) -> "TextScore":
-        """The score of a text from the costs (N,) in nats of its characters."""
-        return cls(float(costs.sum()), len(costs))
-
-    @property
-    def perplexity(self) -> float:
-        return perplexity(self.nats / self.characters)
-
-    @property
-    def bits_per_char(self) -> float:
-        return self.nats / self.characters / log(2)
 
 
 def perplexity(nats_per_char: float) -> float:
@@ -82,25 +59,24 @@ def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets, reduction="none")
 
 
-def text_costs(
-    model: LanguageModel, ids: Tensor, cost: Cost = cross_entropies, row: int = ROW_CHARS, context: int = CONTEXT_CHARS
-) -> Tensor:
+def text_costs(model: LanguageModel, ids: Tensor, cost: Cost = cross_entropies) -> Tensor:
     """Costs in nats (..., N - 1), in float64, of each character of ``ids`` (N,) but the first, given those before it.
 
-    The text is cut into rows of ``row`` characters, which are read in parallel. Each row first reads the ``context``
-    characters before it: with 128, a trained model's perplexity is within 0.1 % of that of the text read in one pass (a
-    test checks it); a context is at most as long as a row. Arithmetic is in fp32, whatever the training's.
+    The text is cut into rows of ROW_CHARS characters, which are read in parallel. Each row first reads the
+    CONTEXT_CHARS characters before it: with 128, a trained model's perplexity is within 0.1 % of that of the text read
+    in one pass (a test checks it); a context is at most as long as a row. Arithmetic is in fp32, whatever the
+    training's.
     """
     predicted, device, costs = len(ids) - 1, model.output.weight.device, []
-    rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (row * model.vocab_size)))
+    rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (ROW_CHARS * model.vocab_size)))
     with evaluation_mode(model):
         if model.vocab_size >= LARGE_VOCABULARY:
             model = with_row_lookup(model)
-        for starts in torch.arange(0, predicted, row).split(rows):
-            state = _state_at(model, ids, starts, min(context, row))
-            at = (starts[:, None] + torch.arange(row)).clamp(max=predicted - 1)
+        for starts in torch.arange(0, predicted, ROW_CHARS).split(rows):
+            state = _state_at(model, ids, starts)
+            at = (starts[:, None] + torch.arange(ROW_CHARS)).clamp(max=predicted - 1)
             logits, _ = model(ids[at].to(device), state)
-            first, last = int(starts[0]), min(int(starts[-1]) + row, predicted)
+            first, last = int(starts[0]), min(int(starts[-1]) + ROW_CHARS, predicted)
             targets = ids[first + 1 : last + 1].long().to(device)
             costs.append(cost(logits.flatten(0, 1)[: last - first], targets).cpu())
     return torch.cat(costs, dim=-1).double()
@@ -120,34 +96,27 @@ def calibrate_logits(model: LanguageModel, ids: Tensor) -> tuple[float, Tensor]:
     )
 
 
-def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -> State | None:
+def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor) -> State | None:
     """The initial state of the rows that begin at ``starts`` (R,).
 
     That is the state after a row's context, and zeros for the row at the start of the text; None if all are zeros.
     """
     later = starts[starts > 0]
-    if not len(later) or not context:
+    if not len(later):
         return None
-    at = later[:, None] - context + torch.arange(context)
+    at = later[:, None] - CONTEXT_CHARS + torch.arange(CONTEXT_CHARS)
     _, state = model(ids[at].to(model.output.weight.device))
     missing = len(starts) - len(later)
     return state_of(tuple(F.pad(part, (0, 0, missing, 0)) for part in parts_of(state)))
 
 
-class WindowScore(NamedTuple):
-    """The book's perplexity of windows, the mean over batches of exp(mean cost); the pooled one; and all costs (N,)."""
-
-    perplexity: float
-    pooled: float
-    costs: Tensor
-
-
 def score_windows(
     model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int, precision: str = "fp32"
-) -> WindowScore:
+) -> tuple[float, float, Tensor]:
     """Score windows (N, T), each from a zero state, as the book (d2l.ai) validates.
 
-    The costs are means in nats per character of each window, in float64.
+    Returns the book's perplexity, the mean over batches of exp(mean cost); the pooled one; and the costs (N,), means in
+    nats per character of each window, in float64.
     """
     device = model.output.weight.device
     losses, costs = [], []
@@ -158,7 +127,7 @@ def score_windows(
             costs.append(F.cross_entropy(logits.transpose(1, 2), y, reduction="none").mean(1).cpu().double())
     nats = sum(loss * each.numel() for loss, each in zip(losses, targets.split(batch_size), strict=True))
     book = sum(map(perplexity, losses)) / len(losses)
-    return WindowScore(book, perplexity(nats / targets.numel()), torch.cat(costs))
+    return book, perplexity(nats / targets.numel()), torch.cat(costs)
 
 
 def block_means(costs: Tensor) -> list[float]:

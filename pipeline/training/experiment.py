@@ -15,7 +15,7 @@ from models.complexity import Complexity, measure
 from models.config import ModelConfig
 from models.gated_ngrams import CrossFitted, contiguous_parts
 from models.language_model import LanguageModel
-from models.mixture import Mixture, best_mixture
+from models.mixture import best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
 from models.packing import coded, decoded, packed, rounded
@@ -35,7 +35,7 @@ from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.differences import compared, percent
-from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows, text_costs
+from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.result import TrainingResult
@@ -43,17 +43,15 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
-WEIGHT_BITS, SMALL_CHANGE = (
-    range(4, 17),
-    log(1.001),
-)  # of rounded weights; of the nats per character: 0.1 % of perplexity
+WEIGHT_BITS = range(4, 17)  # of rounded weights
+SMALL_CHANGE = log(1.001)  # of the nats per character: 0.1 % of perplexity
 RESUMABLE = record(corpus=dict, train=dict, state=STATE)  # the facts of a last checkpoint
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """The result of an experiment: ``model`` and perplexities are of the best epoch (lowest on validation).
+    """The result of an experiment: its perplexities are of the best epoch (lowest on validation).
 
     ``figures`` is the flat summary that ``--json`` prints. Of a model on top of n-grams, it has their largest order;
     under the presets on the report's text, the perplexity of the report's validation windows, each read from a zero
@@ -64,14 +62,10 @@ class Result:
 
     figures: TrainingResult
     history: list[EpochPoint]
-    best: EpochPoint
-    test: TextScore
-    mixture: Mixture
     baselines: dict[str, Baselines]
     block_costs: dict[str, list[float]]
     complexity: Complexity
     samples: list[SampleText]
-    model: LanguageModel
 
 
 def steps_kept(folder: Path) -> int:
@@ -199,7 +193,7 @@ class Experiment(Callback):
         """
         self.callbacks = callbacks
         try:
-            fit(self.training, self)
+            fit(self.training, self, *callbacks)
         except (KeyboardInterrupt, SystemExit):
             if self.training.is_whole:
                 self.save_checkpoints(self.training)
@@ -213,27 +207,20 @@ class Experiment(Callback):
                     part.unlink(missing_ok=True)
             if training.best is not None:
                 self._write_best(training)  # the process may have died between writing the two files
-        for callback in self.callbacks:
-            callback.on_start(training)
 
     def on_step(self, training: Training) -> None:
         """Write the last checkpoint if the one before is SAVE_SECONDS old."""
-        for callback in self.callbacks:
-            callback.on_step(training)
         if self.checkpoint_dir is not None and time.monotonic() - self.saved_at >= SAVE_SECONDS:
-            training.checked_losses(1)  # a diverged training must not replace the checkpoint
-            self.before_checkpoint(training)
-            self.save_checkpoints(training)
+            training.checked_losses()  # a diverged training must not replace the checkpoint
+            self._save_if_allowed(training)
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
-        self.before_checkpoint(training)
-        self.save_checkpoints(training)
-        for callback in self.callbacks:
-            callback.on_epoch(training, point)
+        self._save_if_allowed(training)
 
-    def before_checkpoint(self, training: Training) -> None:
+    def _save_if_allowed(self, training: Training) -> None:
         for callback in self.callbacks:
             callback.before_checkpoint(training)
+        self.save_checkpoints(training)
 
     def save_checkpoints(self, training: Training) -> None:
         """Copy the weights if the last epoch is the best, and write the checkpoints. Idempotent."""
@@ -273,8 +260,8 @@ class Experiment(Callback):
         ids = {split: torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test")}
         for split in ids:
             costs[split], by_ngrams[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids[split])
-        mixture, test = best_mixture(nats["val"]), TextScore.of(costs["test"])
-        mixed = {split: TextScore(float(mixture.of(nats[split])), len(costs[split])).perplexity for split in ids}
+        mixture, test = best_mixture(nats["val"]), float(costs["test"].sum()) / len(costs["test"])
+        mixed = {split: perplexity(float(mixture.of(nats[split])) / len(costs[split])) for split in ids}
         baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed, corpus.own_prompt)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
@@ -283,8 +270,8 @@ class Experiment(Callback):
         figures: TrainingResult = {
             "val_perplexity": training.best.val_perplexity,
             "val_perplexity_pooled": training.best.val_perplexity_pooled,
-            "test_perplexity": test.perplexity,
-            "test_bits_per_char": test.bits_per_char,
+            "test_perplexity": perplexity(test),
+            "test_bits_per_char": test / log(2),
             "ngram_val_perplexity": 2 ** baselines["val"].ngram.bits_per_char,
             "ngram_test_perplexity": 2 ** baselines["test"].ngram.bits_per_char,
             "ngram_order": baselines["val"].ngram.order,
@@ -303,7 +290,7 @@ class Experiment(Callback):
             "epochs": len(training.history),
             "stopped": training.stopped,
             "train_seconds": training.train_seconds,
-            "chars_per_second": training.train_chars / training.train_seconds,
+            "chars_per_second": training.history[-1].train_chars / training.train_seconds,
             "parameters": complexity.parameters,
             "macs_per_char": complexity.macs_per_char,
             "stored_numbers": complexity.parameters + (tables.stored_numbers if tables else 0),
@@ -318,10 +305,9 @@ class Experiment(Callback):
             "device": str(training.device),
         }
         if preset in ON_REPORTS_TEXT:
-            costs["windowed"] = score_windows(model, *windows(ids["val"], WINDOW_LENGTH), WINDOWS_AT_ONCE).costs
+            _, _, costs["windowed"] = score_windows(model, *windows(ids["val"], WINDOW_LENGTH), WINDOWS_AT_ONCE)
             figures["val_perplexity_windowed"] = perplexity(float(costs["windowed"].mean()))
         if tables is not None:
             figures["on_top_of_order"] = tables.order
         block_costs = {name: block_means(each) for name, each in costs.items()}
-        history, best = training.history, training.best
-        return Result(figures, history, best, test, mixture, baselines, block_costs, complexity, samples, model)
+        return Result(figures, training.history, baselines, block_costs, complexity, samples)

@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import sys
 
 import torch
 
@@ -72,11 +71,9 @@ def choose_kernel(device: torch.device, precision: str, model: ModelConfig, pres
 
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory: returning it to the kernel takes up to half of each step's time."""
-    if not sys.platform.startswith("linux"):
-        return
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library: nothing to tune
+    except (OSError, AttributeError):  # another system or C library: nothing to tune
         return
     m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
     mallopt(m_mmap_max, 0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor
 
@@ -11,11 +11,18 @@ from models.config import ModelConfig
 from models.gated_ngrams import NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
 from models.on_top_of_ngram import language_model
-from pipeline.config import PresetName
+from pipeline.config import Alphabet, PresetName
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.records import String, has_form, record
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
 from pipeline.training.checkpoints import group, in_a_line, load_checkpoint
+
+FACTS = record(
+    corpus=record(name=String, source=String, corpus_sha256=String),
+    vocabulary=record(alphabet=Alphabet, symbols=list[String]),
+    train=record(seed=int, preset=PresetName),
+)
 
 
 def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
@@ -26,11 +33,8 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     """
     tensors, facts = load_checkpoint(path)
     try:
-        corpus, train = facts["corpus"], facts["train"]
-        if not all(isinstance(corpus[name], str) for name in ("name", "source", "corpus_sha256")):
-            raise ValueError("its corpus has no name, source and digest")
-        if not isinstance(train["seed"], int) or train["preset"] not in get_args(PresetName):
-            raise ValueError(f"its seed is {train['seed']!r}, its preset {train['preset']!r}")
+        if not has_form(facts, FACTS):
+            raise ValueError("its facts have another form")
         vocabulary = _vocabulary(**facts["vocabulary"])
         weights = group("best", tensors) or group("model", tensors)
         model = _model(ModelConfig(**facts["model"]), len(vocabulary), weights, group("ngram", tensors))
@@ -41,18 +45,12 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     return model.eval(), vocabulary, facts
 
 
-def _vocabulary(alphabet: Any, symbols: Any) -> Vocabulary:
-    """The vocabulary of a checkpoint's facts; ValueError if it is not one."""
-    if alphabet not in ("letters", "raw") or not isinstance(symbols, list):
-        raise ValueError(f"its alphabet is {alphabet!r}, its symbols a {type(symbols).__name__}")
-    for symbol in symbols:
-        if symbol != UNKNOWN and (not isinstance(symbol, str) or len(symbol) != 1 or "\ud800" <= symbol <= "\udfff"):
-            raise ValueError(f"its vocabulary has {symbol!r}, which is not one character")
-    if len(set(symbols)) < len(symbols) or UNKNOWN not in symbols or len(symbols) < 2:
-        raise ValueError(f"its vocabulary has {len(symbols)} symbols; they must differ, and one must be {UNKNOWN}")
-    if alphabet == "letters" and tuple(symbols) != LETTERS:
-        raise ValueError(f"its vocabulary is not the {len(LETTERS)} symbols of the alphabet letters")
-    return Vocabulary(alphabet, tuple(symbols))
+def _vocabulary(alphabet: Alphabet, symbols: list[str]) -> Vocabulary:
+    """The vocabulary of a checkpoint's facts; ValueError if it is that of no text."""
+    known = LETTERS if alphabet == "letters" else tuple(sorted({UNKNOWN, *symbols}))
+    if tuple(symbols) != known or len(known) < 2 or any(len(each) != 1 for each in known if each != UNKNOWN):
+        raise ValueError(f"its {len(symbols)} symbols are not those of a text in the alphabet {alphabet}")
+    return Vocabulary(alphabet, known)
 
 
 def _model(

@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import cos, isfinite, pi
+from operator import attrgetter
 from typing import Any, get_type_hints
 
 import torch
@@ -36,7 +37,6 @@ WARM_UP_STEPS = 50
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
 FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule without ``counting_loss``
 FINAL_COUNTING_SHARE = 1 / 6  # of ``counting_loss``, after the last step
-STEPS_BETWEEN_CHECKS = 20  # of the loss: to read it waits for a GPU
 DIVERGED_TIMES = 100  # a validation perplexity of so many times the uniform distribution's counts as divergence
 
 
@@ -70,9 +70,7 @@ STATE = record(  # of the facts of ``Training.state_dict``
     epochs=Count,
     precision=String,
     train_seconds=Number,
-    train_chars=Natural,
     history=ListOf[record(**get_type_hints(EpochPoint) | {"train_perplexity_first_half": maybe(float)})],
-    best_epoch=maybe(Count),
     stopped=String,
     under_way=maybe(record(sizes=list[Count])),
 )
@@ -110,9 +108,6 @@ class Callback:
         """After each epoch, when its checkpoint is written."""
 
 
-SILENT = Callback()
-
-
 class Training:
     """The state of a training: ``run_epoch`` advances it, ``state_dict`` and ``load_state_dict`` save and restore it.
 
@@ -133,11 +128,9 @@ class Training:
         self.optimizer = build(self.model.parameters(), config.learning_rate, config.weight_decay)
         self.step = 0
         self.train_seconds = 0.0
-        self.train_chars = 0
         self.partial_epoch: PartialEpoch | None = None  # None between two epochs
         self.is_whole = True  # False in the middle of a step
         self.history: list[EpochPoint] = []
-        self.best: EpochPoint | None = None
         self.stopped = ""  # why it stopped before its last epoch
         self._started: float | None = None  # time.perf_counter() from which on seconds are not yet in train_seconds
 
@@ -145,6 +138,11 @@ class Training:
     def eval_model(self) -> LanguageModel:
         """The model that is validated: the EMA of the weights if there is one."""
         return self.average or self.model
+
+    @property
+    def best(self) -> EpochPoint | None:
+        """The epoch of the lowest validation perplexity, the first of several."""
+        return min(self.history, key=attrgetter("val_perplexity"), default=None)
 
     @property
     def done(self) -> bool:
@@ -176,7 +174,7 @@ class Training:
         fallen = min(1.0, step / (self.epochs * self.data.steps_per_epoch))
         return self.config.counting_loss * (1 - (1 - FINAL_COUNTING_SHARE) * fallen)
 
-    def run_epoch(self, callback: Callback = SILENT) -> EpochPoint:
+    def run_epoch(self, *callbacks: Callback) -> EpochPoint:
         """Train for an epoch (or the rest of it, or until the time limit), validate, and append a point to the history.
 
         Raises TrainingDivergedError if the loss is not finite or the validation perplexity exceeds DIVERGED_TIMES V;
@@ -203,9 +201,8 @@ class Training:
                     self.is_whole = False
                     self.train_step(part, *batch)
                     self.is_whole = True
-                if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
-                    self.checked_losses(1)
-                callback.on_step(self)
+                for callback in callbacks:
+                    callback.on_step(self)
             losses = self.checked_losses()
             val_perplexity, val_pooled, logit_scale = self.validate()
         finally:
@@ -217,7 +214,6 @@ class Training:
         book = [perplexity(loss) for loss in losses] if self.config.preset == "report" else []
         first_half = book[: max(1, self.data.steps_per_epoch // 2)]
         with defer_signals():
-            self.train_chars += sum(part.sizes)
             if cut_short or (self._time_is_up() and epoch < self.epochs):
                 self.stopped = f"{STOPPED_BY_TIME} {self.config.max_seconds:g}"
             point = EpochPoint(
@@ -229,15 +225,14 @@ class Training:
                 learning_rate=self.learning_rate_at(self.step - 1),  # of the last step done
                 gradient_norm=float(part.gradient_norm),
                 train_seconds=self.train_seconds,
-                train_chars=self.train_chars,
+                train_chars=sum(part.sizes) + (self.history[-1].train_chars if self.history else 0),
                 logit_scale=logit_scale,
                 train_perplexity_first_half=sum(first_half) / len(first_half) if book else None,
             )
             self.partial_epoch = None
             self.history.append(point)
-            if self.best is None or point.val_perplexity < self.best.val_perplexity:
-                self.best = point
-            elif self.config.patience and epoch - self.best.epoch >= self.config.patience:
+            assert self.best is not None
+            if self.config.patience and epoch - self.best.epoch >= self.config.patience:
                 self.stopped = self.stopped or f"patience {self.config.patience}"
         return point
 
@@ -290,16 +285,13 @@ class Training:
                 scale, costs = 1.0, text_costs(self.eval_model, self.data.val)
             value = perplexity(float(costs.sum()) / len(costs))
             return value, value, scale
-        score = score_windows(self.eval_model, *self.data.val, self.config.batch_size, self.precision)
-        return score.perplexity, score.pooled, 1.0
+        book, pooled, _ = score_windows(self.eval_model, *self.data.val, self.config.batch_size, self.precision)
+        return book, pooled, 1.0
 
-    def checked_losses(self, latest: int = 0) -> list[float]:
-        """The losses of this epoch so far, or the ``latest`` ones. Raises TrainingDivergedError unless all are finite.
-
-        Waits until the device has done all steps.
-        """
+    def checked_losses(self) -> list[float]:
+        """The losses of this epoch so far; waits for a GPU. Raises TrainingDivergedError unless all are finite."""
         assert self.partial_epoch is not None
-        losses: list[float] = torch.stack(self.partial_epoch.losses[-latest:]).tolist()
+        losses: list[float] = torch.stack(self.partial_epoch.losses).tolist()
         for loss in losses:
             self._check(isfinite(loss), f"the loss is {loss} in epoch {len(self.history) + 1}")
         return losses
@@ -332,9 +324,7 @@ class Training:
             "epochs": self.epochs,
             "precision": self.precision,
             "train_seconds": self.seconds,
-            "train_chars": self.train_chars,
             "history": [asdict(point) for point in self.history],
-            "best_epoch": self.best.epoch if self.best else None,
             "stopped": self.stopped,
             "under_way": None,
         }
@@ -365,15 +355,12 @@ class Training:
         self.step = facts["step"]
         self.precision = facts["precision"]
         self.train_seconds = facts["train_seconds"]
-        self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]
-        self.best = next((point for point in self.history if point.epoch == facts["best_epoch"]), None)
         self.stopped = facts["stopped"]
         if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
             self.stopped = ""  # the limit was raised
         if self.done and not (self.best and self.train_seconds):
             raise ValueError("it has ended without a best epoch or in no time")
-        self.partial_epoch = None
         if facts["under_way"] is not None:
             parts = group("under_way", tensors)
             states = [tensor.to(self.device) for _, tensor in sorted(group("state", parts).items())]
@@ -386,17 +373,18 @@ class Training:
             )
 
 
-def fit(training: Training, callback: Callback = SILENT) -> list[EpochPoint]:
-    """Train all remaining epochs, with calls of ``callback``, and return the history.
+def fit(training: Training, *callbacks: Callback) -> None:
+    """Train all remaining epochs, with calls of ``callbacks``, one after the other.
 
     Changes torch's threads and the allocator for the whole process. Raises TrainingDivergedError as
     ``Training.run_epoch`` does.
     """
     keep_freed_memory()
     torch.set_num_threads(training.threads)
-    callback.on_start(training)
+    for callback in callbacks:
+        callback.on_start(training)
     with torch.enable_grad(), autocast(training.device, "fp32"):  # whatever the caller has set
         while not training.done:
-            point = training.run_epoch(callback)
-            callback.on_epoch(training, point)
-    return training.history
+            point = training.run_epoch(*callbacks)
+            for callback in callbacks:
+                callback.on_epoch(training, point)

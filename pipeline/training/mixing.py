@@ -31,7 +31,7 @@ def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tu
         nonlocal start
         at_once = max(1, MIXED_AT_ONCE // logits.shape[1])
         for part, wanted in zip(logits.split(at_once), targets.cpu().split(at_once), strict=True):
-            context = min(start, ngram.order - 1)
+            context = min(start, ngram.tables.order - 1)
             by_ngram = ngram.log_probabilities(ids[start - context : start + len(wanted)].numpy(), context)
             mixed = mixture_costs(part.log_softmax(1).cpu(), by_ngram, wanted)
             nats.add_(mixed.sum(1))

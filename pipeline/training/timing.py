@@ -13,29 +13,27 @@ CHARS, ROUNDS = 100, 5  # generated characters of a timing, and timings of each 
 
 
 @one_thread()
-def generation_ms_per_char(
-    models: Sequence[NGramModel | Callable[[], LanguageModel]], chars: int = CHARS, rounds: int = ROUNDS
-) -> list[float]:
-    """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ``rounds``.
+def generation_ms_per_char(models: Sequence[NGramModel | Callable[[], LanguageModel]]) -> list[float]:
+    """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ROUNDS.
 
     The models take turns (A B C A B C), so that other load on the machine affects all of them. One network is in memory
     at a time: its function loads it again in each round. A first round is not timed.
     """
     times: list[list[float]] = [[] for _ in models]
-    for _ in range(rounds + 1):
+    for _ in range(ROUNDS + 1):
         for each, spent in zip(models, times, strict=True):
-            spent.append(1e3 * _writing_seconds(each if isinstance(each, NGramModel) else each(), chars) / chars)
+            spent.append(1e3 * _writing_seconds(each if isinstance(each, NGramModel) else each()) / CHARS)
     return [median(spent[1:]) for spent in times]
 
 
-def _writing_seconds(model: NGramModel | LanguageModel, chars: int) -> float:
+def _writing_seconds(model: NGramModel | LanguageModel) -> float:
     began = time.perf_counter()
     if isinstance(model, NGramModel):
         text = [0]
-        for _ in range(chars):
-            context = text[-(model.order - 1) :] if model.order > 1 else []
+        for _ in range(CHARS):
+            context = text[-(model.tables.order - 1) :] if model.tables.order > 1 else []
             text.append(int(model.log_probabilities([*context, 0], len(context)).argmax()))
     else:
-        for _ in generate(model, [[0]], chars, Decoding(method="greedy")):
+        for _ in generate(model, [[0]], CHARS, Decoding(method="greedy")):
             pass
     return time.perf_counter() - began

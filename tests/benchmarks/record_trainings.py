@@ -129,7 +129,7 @@ def record(task: tuple[Recording, dict[str, Any]]) -> dict[str, Any]:
         return {**row, "cpu_seconds": round(time.process_time() - began, 2)}
     curve = {f"val_perplexity_{point.epoch}": round(point.val_perplexity, 5) for point in result.history}
     seconds = round(time.process_time() - began, 2)
-    return {**row, **curve, "test_perplexity": round(result.test.perplexity, 5), "cpu_seconds": seconds}
+    return {**row, **curve, "test_perplexity": round(result.figures["test_perplexity"], 5), "cpu_seconds": seconds}
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def test_its_code_gives_the_logits_of_the_model(tmp_path, monkeypatch, variant):
     save_checkpoint(tmp_path / WEIGHTS, flatten("model", model.state_dict()), {})
     (tmp_path / CONFIG).write_text(json.dumps({"model": asdict(model.config)}))
     (tmp_path / VOCABULARY).write_text(json.dumps(LETTERS))
-    (tmp_path / CARD).write_text(card(training(), model, LETTERS_ONLY, ""))
+    (tmp_path / CARD).write_text(card(training(), model.config, LETTERS_ONLY, ""))
     names = loaded(tmp_path, monkeypatch)
     ids = torch.randint(len(LETTERS), (50,))
     torch.testing.assert_close(names["predict"](ids)[0], model(ids[None])[0][0])
@@ -62,9 +62,7 @@ def test_its_code_gives_the_logits_of_the_model(tmp_path, monkeypatch, variant):
 def test_a_model_that_torch_has_no_layers_for_is_loaded_by_this_project_only():
     by_the_book = ModelConfig(equations="book", implementation="scratch")
     for config in (by_the_book, replace(by_the_book, equations="torch", on_top_of="ngram")):
-        model = build()
-        model.config = config
-        text = card(training(), model, LETTERS_ONLY, "")
+        text = card(training(), config, LETTERS_ONLY, "")
         (code,) = code_in(text)
         assert "import tmlm" in code
         assert ("it is on top of n-grams" in text) == (config is not by_the_book)
@@ -74,7 +72,7 @@ def test_its_metadata_have_the_licence_of_a_known_text_and_the_perplexities():
     known, other = training(), training(corpus="mine\n- [x]: y")
     other.configuration["text"]["name"] = other.corpus
     front, of_other = (
-        yaml.safe_load(card(each, build(), LETTERS_ONLY, "").split("---\n")[1]) for each in (known, other)
+        yaml.safe_load(card(each, build().config, LETTERS_ONLY, "").split("---\n")[1]) for each in (known, other)
     )
     (entry,) = front["model-index"]
     assert entry["results"][0]["metrics"][0]["value"] == pytest.approx(known.result["test_perplexity"])

@@ -99,12 +99,10 @@ def test_a_pipelines_run_stands_for_its_training_and_an_experiment_for_the_finis
     assert subject_of(setup().experiment_id).name == experiment_name()
 
 
-def test_a_reference_that_names_two_things_or_nothing_is_refused_and_so_is_what_has_no_result(trained):
+def test_a_reference_that_names_nothing_is_refused_and_so_is_what_has_no_result(trained):
     begun({"stage": "search", "study": "first"})
-    begun({"stage": "search", "study": experiment_name()})
     other = begun({"stage": "prepare"})
     for reference, words in (
-        (experiment_name(), "names the run .* and the experiment"),
         ("nothing", "is not a run of .*, or the name of an experiment"),
         ("first", "tmlm search --study-name first"),
         (other, "is a run of `tmlm prepare`"),

@@ -162,7 +162,7 @@ def test_the_cache_of_texts(
     assert np.array_equal(again.ids, corpus.ids)
     assert again.vocabulary == corpus.vocabulary
     assert again.baselines("stream") == corpus.baselines("stream")
-    assert again.ngram("stream", 100).entries == 100
+    assert again.ngram("stream", 100).tables.entries == 100
     assert torch.equal(again.soft_targets("stream").table, corpus.soft_targets("stream").table)
 
 

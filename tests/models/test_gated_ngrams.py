@@ -171,7 +171,8 @@ def test_a_gate_is_calibrated_by_the_factor_that_predicts_a_text_best():
     at_each = []
     for scale in gated_ngrams.GATE_SCALES:
         gate = random_gate(4)
-        gate.scale(scale)
+        for parameter in gate.output.parameters():
+            parameter.data.mul_(scale)
         at_each.append(float(NGramModel(model.tables, gate).costs(HELD_OUT).mean()))
     assert min(at_each) < at_each[5]  # of 1.0
     assert model.calibrate(HELD_OUT) == pytest.approx(min(at_each))

@@ -8,7 +8,7 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.report.corrections import corrections
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.verdicts import FAILS
+from pipeline.report.statements.verdicts import Word
 from pipeline.report.table import DATA, REPORT_SYMBOLS, report_rows
 from tests.report.alterations import Alter, ends, runs, same_text
 from tests.report.reproductions import reproduction, weighed
@@ -93,4 +93,4 @@ def test_what_is_written_out_follows_from_the_formulas_and_the_table():
     evidence = weighed(FOUND)
     called = [one for one in evidence.verdicts if one.statement.relation == "slightly-shorter"]
     called = [one for one in called if "torch" in one.statement.id]
-    assert f"{sum(one.word == FAILS for one in called)} of {len(called)} such comparisons" in texts
+    assert f"{sum(one.word == Word.FAILS for one in called)} of {len(called)} such comparisons" in texts

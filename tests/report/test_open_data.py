@@ -11,7 +11,7 @@ from pipeline.report.checks import checks
 from pipeline.report.open_data import result
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.kinds import report_statements, weigh
-from pipeline.report.statements.verdicts import HOLDS
+from pipeline.report.statements.verdicts import Word
 from pipeline.text.corpus import load_corpus
 from tests.checkout import ROOT
 from tests.report.committed import committed
@@ -68,11 +68,12 @@ def test_the_counts_of_the_documents_are_those_of_the_data():
     by_basis = kept()["tally"]["basis"]
     trained, itself, captions = (by_basis[basis] for basis in ("training", "report", "caption"))
     held, part, reason, fails, open = trained.values()
+    right = captions[Word.HOLDS]
     counts = (
         f"Of the {sum(trained.values())} statements that trainings decide, {held} are reproduced and {part} in part, "
         f"{reason} right for a wrong reason, {fails} not reproduced and {open} open",
         f"The other {sum(itself.values()) + sum(captions.values())} are about what the report itself shows",
-        f"{itself[HOLDS] + captions[HOLDS]} are right, of which {captions[HOLDS]} are captions and references to",
+        f"{itself[Word.HOLDS] + right} are right, of which {right} are captions and references to",
     )
     text = " ".join((ROOT / "docs" / "reproduction.md").read_text().replace("**", "").split())
     assert [words for words in counts if words not in text] == []

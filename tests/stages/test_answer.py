@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from math import log2
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.workers import Event, Loss
 from pipeline.text import corpus
 from pipeline.tracking import recorded
-from pipeline.training.timing import generation_ms_per_char
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, pool_with
 
@@ -38,7 +36,8 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.answer.systems.PRUNED_ORDERS", (4,))
     patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
     patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
-    patch.setattr("pipeline.stages.answer.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1))
+    patch.setattr("pipeline.training.timing.CHARS", 2)
+    patch.setattr("pipeline.training.timing.ROUNDS", 1)
     for name in ("sample_of", "fit_gate"):
         patch.setattr(f"pipeline.stages.answer.{name}", vars(corpus)[name])  # whose results are kept
 

@@ -20,7 +20,7 @@ from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded
 from pipeline.tracking.registry import aliases, register_picks
-from pipeline.tracking.runs import Dataset, tracked_run
+from pipeline.tracking.runs import dataset, tracked_run
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
 from tests.cli.commands import examples
@@ -75,7 +75,7 @@ def training(name: str, **tags: str) -> str:
     """The id of a finished training with an artifact, a metric, a dataset and a logged model."""
     with tracked_run("train", name, {"corpus": "novel", **tags}) as run:
         run.text("samples/final.md", "it has")
-        run.datasets([Dataset("novel/train", "ab", "novel.txt", "train")])
+        run.datasets([dataset("novel/train", "ab", "novel.txt", "train")])
         model = run.client.create_logged_model(setup().experiment_id, name, run.id)
         run.client.log_model_artifact(model.model_id, __file__)
         run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +32,6 @@ from pipeline.tracking.store import _setup
 from pipeline.tracking.ui import links
 from pipeline.training import memory
 from pipeline.training.summary import YOURS
-from pipeline.training.timing import generation_ms_per_char
 from tests.export.made_up import training
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, not_trained, pool_with
@@ -47,8 +45,8 @@ TINY: dict[str, Any] = {
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
     """Time two characters of each model of the front, and rank no parameters."""
-    brief = partial(generation_ms_per_char, chars=2, rounds=1)
-    patch.setattr("pipeline.stages.search.generation_ms_per_char", brief)
+    patch.setattr("pipeline.training.timing.CHARS", 2)
+    patch.setattr("pipeline.training.timing.ROUNDS", 1)
     patch.setattr("pipeline.search.study.results.FEWEST_TO_RANK", 1000)
 
 

@@ -14,8 +14,8 @@ def test_the_default_model_reaches_its_perplexity_on_the_time_machine(book, monk
     corpus = load_corpus(CorpusConfig("time-machine"))
     result = Experiment(corpus, *resolve({"budget_chars": BUDGET_CHARS["stream"] // 4}, corpus.train_chars)).run()
     assert result.complexity.parameters == 175_900
-    assert result.best.val_perplexity <= 3.95
-    assert result.test.perplexity <= 4.05
+    assert result.figures["val_perplexity"] <= 3.95
+    assert result.figures["test_perplexity"] <= 4.05
 
 
 @pytest.mark.slow

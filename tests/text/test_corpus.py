@@ -180,7 +180,7 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
     assert last.limited(0) == corpus
     whole, part = corpus.baselines("stream"), last.baselines("stream")
     assert part["val"].ngram.bits_per_char > whole["val"].ngram.bits_per_char
-    assert last.ngram("stream").entries == part["val"].ngram.entries
+    assert last.ngram("stream").tables.entries == part["val"].ngram.entries
     with pytest.raises(InputError, match=f"^train_chars 99,999 is more than the {corpus.train_chars:,} training"):
         corpus.limited(99_999)
 
@@ -194,7 +194,7 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
     assert bars["val"].ngram.bits_per_char < bars["val"].single.bits_per_char
     assert float(corpus.ngram("stream").costs(val).mean()) / log(2) == pytest.approx(bars["val"].ngram.bits_per_char)
     few = corpus.ngram("stream", 100)
-    assert few.entries == 100 < corpus.ngram("stream").entries
+    assert few.tables.entries == 100 < corpus.ngram("stream").tables.entries
     for name in ("Corpus._count", "pruned", "fit_gate"):
         monkeypatch.setattr(f"pipeline.text.corpus.{name}", lambda *a: pytest.fail("fitted a second time"))
     again = load_corpus(CorpusConfig(str(text_file)))

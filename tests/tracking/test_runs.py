@@ -17,7 +17,7 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import runs
 from pipeline.tracking.logged_model import SIGNATURE
 from pipeline.tracking.names import bare_tags, recorded_tag
-from pipeline.tracking.runs import Dataset
+from pipeline.tracking.runs import dataset
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
 from tests.labs import PNG, rows
@@ -85,7 +85,7 @@ def test_a_run_that_another_machine_has_resumed_is_not_ended_by_this_process(sto
 def test_a_run_says_what_made_it_and_one_inside_another_is_its_child_with_its_own_datasets(store):
     of_text = {"corpus": "topics"}
     with runs.tracked_run("pipeline", "p", {}) as parent, runs.tracked_run("train", "lstm-1x8-s0", of_text) as run:
-        parent.datasets([Dataset("a text", "digest", "https://host/text", "train")])
+        parent.datasets([dataset("a text", "digest", "https://host/text", "train")])
     recorded = MlflowClient().get_run(run.id)
     tags = bare_tags(recorded.data.tags)
     assert (recorded.info.run_name, tags["stage"], tags["corpus"]) == ("lstm-1x8-s0", "train", "topics")

@@ -16,15 +16,7 @@ from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import data_for, windows
 from pipeline.text.corpus import load_corpus
 from pipeline.training import evaluation, mixing
-from pipeline.training.evaluation import (
-    CONTEXT_CHARS,
-    ROW_CHARS,
-    TextScore,
-    block_means,
-    calibrate_logits,
-    score_windows,
-    text_costs,
-)
+from pipeline.training.evaluation import block_means, calibrate_logits, score_windows, text_costs
 from pipeline.training.loop import Training, fit
 from pipeline.training.mixing import costs_of_best_mixture, costs_with_ngram, reading
 
@@ -39,10 +31,6 @@ def small_model() -> LanguageModel:
         for parameter in model.parameters():
             parameter.mul_(3)
     return model
-
-
-def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context: int = CONTEXT_CHARS) -> TextScore:
-    return TextScore.of(text_costs(model, ids, row=row, context=context))
 
 
 def some_ids(length: int) -> Tensor:
@@ -79,7 +67,7 @@ def test_a_trained_model_is_scored_within_a_thousandth_of_one_reading(trained):
     model, ids = trained
     in_one_go = exp(nats_in_one_go(model, ids) / (len(ids) - 1))
     assert in_one_go < 11  # it has learnt something: letters alone cost about 17
-    assert score_text(model, ids).perplexity == pytest.approx(in_one_go, rel=1e-3)
+    assert exp(float(text_costs(model, ids).mean())) == pytest.approx(in_one_go, rel=1e-3)
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(1.25, 0.8), (1.0, 1.0)])
@@ -92,25 +80,32 @@ def test_logits_that_are_too_large_are_scaled_back(factor, expected):
         assert calibrate_logits(model, some_ids(2000))[0] == expected
 
 
-@pytest.mark.parametrize(("row", "context"), [(10, 0), (10, 4), (10, 25)])
-def test_each_row_is_read_after_the_characters_before_it_and_no_others(row, context):
+def cut_into(monkeypatch: pytest.MonkeyPatch, row: int, context: int) -> None:
+    monkeypatch.setattr(evaluation, "ROW_CHARS", row)
+    monkeypatch.setattr(evaluation, "CONTEXT_CHARS", context)
+
+
+@pytest.mark.parametrize(("row", "context"), [(10, 1), (10, 4), (10, 10)])
+def test_each_row_is_read_after_the_characters_before_it_and_no_others(monkeypatch, row, context):
+    cut_into(monkeypatch, row, context)
     model, ids = small_model(), some_ids(95)
     nats = 0.0
     for start in range(0, len(ids) - 1, row):
-        before = max(0, start - min(context, row))
+        before = max(0, start - context)
         with_context = nats_in_one_go(model, ids[before : min(start + row, len(ids) - 1) + 1])
         nats += with_context - (nats_in_one_go(model, ids[before : start + 1]) if start > before else 0)
-    assert score_text(model, ids, row, context).nats == pytest.approx(nats, rel=1e-5)
+    assert float(text_costs(model, ids).sum()) == pytest.approx(nats, rel=1e-5)
 
 
 def test_a_large_vocabulary_is_read_in_fewer_rows_at_once(monkeypatch):
     model, ids, calls = small_model(), some_ids(905), list[int]()
-    whole = score_text(model, ids, row=16, context=8)
+    cut_into(monkeypatch, 16, 8)
+    whole = text_costs(model, ids)
     model.register_forward_pre_hook(lambda _, arguments: calls.append(len(arguments[0])))
     monkeypatch.setattr(evaluation, "LOGITS_AT_ONCE", 16 * VOCAB * 5)
-    in_parts = score_text(model, ids, row=16, context=8)
-    assert in_parts.nats == pytest.approx(whole.nats)
-    assert in_parts.characters == whole.characters == 904
+    in_parts = text_costs(model, ids)
+    torch.testing.assert_close(in_parts, whole, rtol=1e-5, atol=1e-5)
+    assert len(whole) == 904
     assert max(calls) == 5
 
 
@@ -162,19 +157,18 @@ def test_a_model_in_training_is_scored_without_dropout_and_left_in_training():
     torch.manual_seed(0)
     config = ModelConfig(hidden_size=8, num_layers=2, dropout=0.9, output_dropout=0.9, recurrent_dropout=0.9)
     model, ids = LanguageModel(config, VOCAB), some_ids(300)
-    assert score_text(model.train(), ids) == score_text(model.eval(), ids)
+    assert torch.equal(text_costs(model.train(), ids), text_costs(model.eval(), ids))
     with_dropout, without = (score_windows(model.train(mode), *windows(ids, 12), 25) for mode in (True, False))
     assert with_dropout[:2] == without[:2]
-    score_text(model.train(), ids)
+    text_costs(model.train(), ids)
     assert all(module.training for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_a_large_vocabulary_is_scored_alike_however_its_characters_are_read(monkeypatch):
     model, ids = small_model(), torch.randint(0, VOCAB, (400,), generator=torch.Generator().manual_seed(1))
-    as_it_is = score_text(model, ids)
+    as_it_is = text_costs(model, ids)
     monkeypatch.setattr(evaluation, "LARGE_VOCABULARY", VOCAB)
-    looked_up = score_text(model, ids)
-    assert looked_up.nats == pytest.approx(as_it_is.nats, rel=1e-6)
-    assert looked_up.characters == as_it_is.characters
+    looked_up = text_costs(model, ids)
+    assert float(looked_up.sum()) == pytest.approx(float(as_it_is.sum()), rel=1e-6)
     assert model.training, "the mode of the model itself is left alone"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.language_model import LanguageModel
+from models.mixture import Mixture
 from models.packing import packed, rounded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
@@ -22,7 +23,7 @@ from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from pipeline.training.evaluation import TextScore, score_windows, text_costs
+from pipeline.training.evaluation import score_windows, text_costs
 from pipeline.training.experiment import SMALL_CHANGE, Experiment, Result, cross_fitted, weight_bits
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
@@ -82,8 +83,9 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
-def score_text(model: LanguageModel, ids: Tensor) -> TextScore:
-    return TextScore.of(text_costs(model, ids))
+def perplexity_of(model: LanguageModel, ids: Tensor) -> float:
+    costs = text_costs(model, ids)
+    return exp(float(costs.sum()) / len(costs))
 
 
 def experiment(corpus: Corpus, heard: Heard | None = None, folder: Path | None = None, **options: Any) -> Result:
@@ -124,25 +126,27 @@ def test_the_figures_are_the_flat_summary(done):
 
 
 def test_the_mixture_is_at_least_as_good_as_both_on_validation_and_scored_alike_on_test(corpus, done):
-    result, _, _ = done
+    result, _, folder = done
     figures = result.figures
     best = min(figures["ngram_val_perplexity"], figures["val_perplexity"])
     assert figures["mixture_val_perplexity"] <= best * (1 + 1e-6)
-    costs, by_ngram, nats = costs_with_ngram(result.model, corpus.ngram("stream"), ids_of(corpus, "test"))
+    model = load_model(folder / BEST_CHECKPOINT)[0]
+    costs, by_ngram, nats = costs_with_ngram(model, corpus.ngram("stream"), ids_of(corpus, "test"))
     higher = 100 * (exp(float((costs - by_ngram).mean())) - 1)
     assert figures["test_difference"] == pytest.approx(higher)
     assert figures["test_difference_low"] < higher < figures["test_difference_high"]
-    assert figures["mixture_test_perplexity"] == exp(float(result.mixture.of(nats)) / len(costs))
+    mixture = Mixture(figures["mixture_kind"], figures["mixture_weight"])
+    assert figures["mixture_test_perplexity"] == exp(float(mixture.of(nats)) / len(costs))
 
 
 def test_the_best_checkpoint_gives_exactly_the_perplexities_that_are_reported(corpus, done):
-    result, _, folder = done
+    figures, folder = done[0].figures, done[2]
     model, vocabulary, facts = load_model(folder / BEST_CHECKPOINT)
     assert not model.training
-    assert score_text(model, ids_of(corpus, "val")).perplexity == pytest.approx(result.best.val_perplexity, rel=1e-6)
-    assert score_text(model, ids_of(corpus, "test")) == result.test
+    assert perplexity_of(model, ids_of(corpus, "val")) == pytest.approx(figures["val_perplexity"], rel=1e-6)
+    assert perplexity_of(model, ids_of(corpus, "test")) == figures["test_perplexity"]
     assert vocabulary == corpus.vocabulary
-    assert (facts["epoch"], facts["val_perplexity"]) == (result.best.epoch, result.best.val_perplexity)
+    assert (facts["epoch"], facts["val_perplexity"]) == (figures["best_epoch"], figures["val_perplexity"])
 
 
 def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation(tmp_path):
@@ -152,9 +156,10 @@ def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation
     val = ids_of(long, "val", "report")
     assert len(val) == 5032
     book, pooled, _ = score_windows(model, *windows(val, 32), 1024)
-    assert book == result.best.val_perplexity
-    assert pooled == result.best.val_perplexity_pooled
-    assert score_text(model, ids_of(long, "test")) == result.test  # the same last 5 % as under the other preset
+    assert book == result.figures["val_perplexity"]
+    assert pooled == result.figures["val_perplexity_pooled"]
+    # the same last 5 % as under the other preset
+    assert perplexity_of(model, ids_of(long, "test")) == result.figures["test_perplexity"]
     assert [point.train_chars for point in result.history] == [320_000]
     assert result.figures["val_perplexity_windowed"] == pytest.approx(pooled)
     blocks = {text: len(means) for text, means in result.block_costs.items()}
@@ -193,18 +198,19 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
     model_config, train_config = resolve(OPTIONS | {"average": average})
     values = [5.0, 5.0, 5.0]
     values[best_epoch - 1] = 4.0
-    after: list[TextScore] = []
+    after: list[float] = []
 
     class Scores(Heard):
         def on_epoch(self, training: Training, point: EpochPoint) -> None:
-            after.append(score_text(training.eval_model, ids_of(corpus, "test")))
+            after.append(perplexity_of(training.eval_model, ids_of(corpus, "test")))
 
-    result = Experiment(corpus, model_config, train_config, tmp_path).run(Scores(None, says(values)))
-    assert result.best.epoch == best_epoch
-    assert result.test == after[best_epoch - 1]
-    assert all(result.test != score for epoch, score in enumerate(after, 1) if epoch != best_epoch)
+    figures = Experiment(corpus, model_config, train_config, tmp_path).run(Scores(None, says(values))).figures
+    test = figures["test_perplexity"]
+    assert figures["best_epoch"] == best_epoch
+    assert test == after[best_epoch - 1]
+    assert all(test != score for epoch, score in enumerate(after, 1) if epoch != best_epoch)
     for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
-        assert score_text(load_model(tmp_path / name)[0], ids_of(corpus, "test")) == result.test
+        assert perplexity_of(load_model(tmp_path / name)[0], ids_of(corpus, "test")) == test
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
@@ -219,7 +225,7 @@ def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_p
     again = Experiment(corpus, model_config, train_config, tmp_path).run(heard)
     assert [point.epoch for point in heard.points] == [3]
     assert [point.epoch for point in again.history] == [1, 2, 3]
-    assert again.test == result.test
+    assert again.figures["test_perplexity"] == result.figures["test_perplexity"]
     once_more = Heard()  # what is done is not trained again
     assert experiment(corpus, once_more, tmp_path).history == again.history
     assert once_more.points == []
@@ -245,7 +251,7 @@ def test_a_long_epoch_is_saved_now_and_then(corpus, tmp_path, monkeypatch, done)
     monkeypatch.setattr(experiment_module, "save_checkpoint", save)
     result = experiment(corpus, folder=tmp_path)
     assert len(saved) > 20
-    assert result.test == done[0].test
+    assert result.figures["test_perplexity"] == done[0].figures["test_perplexity"]
 
 
 def test_a_loss_that_is_no_number_reaches_no_checkpoint(corpus, tmp_path, monkeypatch):
@@ -268,7 +274,7 @@ def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch
     again = experiment(corpus, heard, tmp_path, **options)
     assert heard.started[0].step > 10  # at the end; it was interrupted after 10
     assert [point.train_perplexity for point in again.history] == [point.train_perplexity for point in on_top.history]
-    assert again.test == on_top.test
+    assert again.figures["test_perplexity"] == on_top.figures["test_perplexity"]
 
 
 def test_soft_targets_are_what_cross_fitted_ngrams_predict_and_their_share_falls_over_the_planned_epochs(
@@ -297,7 +303,7 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top, corpus):
 
 
 def test_weights_are_shipped_in_the_fewest_bits_that_change_little(done, corpus):
-    model, val, figures = done[0].model, ids_of(corpus, "val"), done[0].figures
+    model, val, figures = load_model(done[2] / BEST_CHECKPOINT)[0], ids_of(corpus, "val"), done[0].figures
     cost = float(text_costs(model, val).mean())
     bits = weight_bits(model, val, cost)
     by_bits = [abs(float(text_costs(rounded(model, each), val).mean()) - cost) for each in range(4, bits + 1)]
@@ -313,4 +319,5 @@ def test_a_part_of_the_text_and_of_its_ngrams_is_all_that_a_network_on_top_of_th
     assert heard.started[0].data.chars_per_epoch < 2000
     assert result.baselines == last.baselines("stream")
     assert figures["stored_numbers"] - figures["parameters"] == last.ngram("stream", 300).tables.stored_numbers
-    assert score_text(load_model(Path(str(figures["checkpoint"])))[0], ids_of(corpus, "test")) == result.test
+    model = load_model(Path(str(figures["checkpoint"])))[0]
+    assert perplexity_of(model, ids_of(corpus, "test")) == figures["test_perplexity"]

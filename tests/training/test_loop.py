@@ -26,7 +26,7 @@ from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.text.batches import Prior, SoftTargets, StreamData, data_for
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from pipeline.training.evaluation import TextScore, text_costs
+from pipeline.training.evaluation import text_costs
 from pipeline.training.hardware import choose_device, choose_kernel, choose_precision
 from pipeline.training.loop import WARM_UP_STEPS, Callback, EpochPoint, PartialEpoch, Training, fit
 
@@ -79,7 +79,8 @@ class Calls(Callback):
 
 
 def perplexity_of(model: LanguageModel, ids: Tensor) -> float:
-    return TextScore.of(text_costs(model, ids)).perplexity
+    costs = text_costs(model, ids)
+    return exp(float(costs.sum()) / len(costs))
 
 
 def weights(training: Training) -> list[Tensor]:

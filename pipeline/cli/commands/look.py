@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,8 +37,6 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
     search, an answer or a reproduction are one row, with the figures of the best and the seconds of all; several seeds
     are one row with their means.
     """
-    from itertools import islice
-
     from pipeline.cli import runs
     from pipeline.tracking import recorded
 
@@ -77,17 +77,15 @@ def compare(references: tuple[str, ...], plot: str, as_json: bool) -> None:
 
 @click.command(cls=LabCommand)
 @click.argument("text", default="auto", metavar="[TEXT]", type=completion.TEXT)
-@click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest number of MACs per character.")
+@click.option("--max-macs", type=click.IntRange(1), help="Largest number of MACs per character.")
 @click.option(
     "--max-kb",
     type=click.FloatRange(0, min_open=True),
-    default=None,
     help="Largest size in kilobytes (1,000 bytes), with weights of as few bits as keep the perplexity.",
 )
 @click.option(
     "--max-perplexity",
     type=click.FloatRange(1),
-    default=None,
     help="Largest validation perplexity: show the cheapest, by MACs, in one line.",
 )
 @json_flag
@@ -129,8 +127,6 @@ def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> Non
     (by name) to a folder that can be read without MLflow: a page (index.html) that runs the model, with curves, Pareto
     front, tables and the commands to repeat it, the figures as CSV, and the models as safetensors.
     """
-    from pathlib import Path
-
     from pipeline.export.export import export
 
     if not output or "://" in output:
@@ -172,7 +168,7 @@ def ui(what: str, port: int, no_open: bool) -> None:
     from pipeline.cli import ui as server
 
     signals.disable_deadline()  # the server has its own
-    sys.exit(server.serve_ui(port, what, not no_open and server.has_browser(), lambda line: click.echo(line, err=True)))
+    sys.exit(server.serve_ui(port, what, not no_open and server.has_browser()))
 
 
 @click.command(cls=LabCommand)
@@ -208,7 +204,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
     is_flag=True,
     help="Close runs whose process died, and fix the artifact paths of a checkout that was moved.",
 )
-@click.option("--close", default=None, help="Close this run, whose machine or container no longer exists.")
+@click.option("--close", help="Close this run, whose machine or container no longer exists.")
 @json_flag
 def doctor(repair: bool, close: str | None, as_json: bool) -> None:
     """Show what commands would use here, and repair the store.

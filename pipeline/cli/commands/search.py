@@ -38,7 +38,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character, or
     another --cost. Write a range as LOW..HIGH and choices as A,B,C. The same command again searches on.
     """
-    chosen = given(options, SearchConfig, CorpusConfig)
+    chosen = given(options)
     if quick:
         options |= quick_search(chosen)
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
@@ -100,7 +100,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     together, small, adaptive) and two figures compare them with n-grams. The same command again trains only what is
     missing.
     """
-    chosen = given({"corpus": corpus, "alphabet": alphabet, **options}, CorpusConfig, AnswerConfig)
+    chosen = given({"corpus": corpus, "alphabet": alphabet, **options})
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
     from pipeline.stages import answer
@@ -129,7 +129,7 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     Trains the configurations of the coursework report under its own protocol, and writes a page that compares the
     reported, the reproduced and the corrected figures. The same command again trains only what is missing.
     """
-    chosen = given(options, ReproduceConfig)
+    chosen = given(options)
     config = ReproduceConfig(**options)
     make_pool = pool_on(cluster, CorpusConfig("time-machine"), config.workers)
     from pipeline.stages import reproduce

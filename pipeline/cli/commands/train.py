@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -14,7 +15,6 @@ from pipeline.cli.commands.search import resumed_by
 from pipeline.cli.group import say, show
 from pipeline.cli.options import (
     Auto,
-    GroupedOption,
     LabCommand,
     checked,
     flag,
@@ -22,6 +22,7 @@ from pipeline.cli.options import (
     is_given,
     json_flag,
     length_option,
+    option,
     options_of,
 )
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
@@ -92,29 +93,26 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
 
 @click.command(cls=LabCommand)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@click.option(
+@option(
     "--resume",
     type=completion.TRAINING,
     default=None,
-    cls=GroupedOption,
     group="Record",
     help="Continue this interrupted training in its own run.",
 )
-@click.option(
+@option(
     "--like",
     type=completion.TRAINING,
     default=None,
-    cls=GroupedOption,
     group="Model",
     help="Take shape and recipe from this run, study or @PICK, but not its text, alphabet, seed or machine; and the "
     "length only of a training that was started by itself. Options that are given win.",
 )
-@click.option(
+@option(
     "--seeds",
     type=Auto(click.IntRange(2, MOST_SEEDS)),
     default="auto",
     show_default=True,
-    cls=GroupedOption,
     group="Training",
     help="Train with the seeds 0 to N - 1, in worker processes and one parent run, and show the means; auto: --seed "
     "alone. The same command again resumes, a larger number adds seeds.",
@@ -139,7 +137,7 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
     from pipeline.tracking.ui import links
 
     context = train.TrainingContext(progress=training_bar)
-    changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
+    changes = given(options)
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
@@ -156,15 +154,14 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
         else:
             resumed_by("train", {**changes, "like": like, "seeds": seeds})
             result = train_seeds(corpus, corpus_config, *configs, seeds, say).result
-    run_id, text = result["run_id"], ""
-    if not as_json:  # the link asks whether a UI is running
-        summary = printed.training_text(result) if seeds is None else printed.seeds_text(result)
-        link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)
-        text = (
-            f"{summary}\n\n"
-            f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
-            f"{links.link_line('curves' if seeds is None else 'run', link)}"
-        )
+    run_id = result["run_id"]
+    summary = printed.training_text(result) if seeds is None else printed.seeds_text(result)
+    link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)
+    text = (
+        f"{summary}\n\n"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
+        f"{links.link_line('curves' if seeds is None else 'run', link)}"
+    )
     show(result, as_json, text)
     if seeds is not None:
         refuse_diverged(result)
@@ -267,8 +264,6 @@ def complexity(as_json: bool, **options: Any) -> None:
     in the report's convention, and ptflops' own output.
     """
     config = ModelConfig(**options)
-    from dataclasses import asdict
-
     from models.complexity import measure
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text

@@ -239,16 +239,19 @@ function sampled(logProbabilities, temperature, random, forbidden = -1) {
 // --- the page ---
 // A text is read letter by letter; each is coloured by its surprise, and the model writes on from the last one.
 if (document.getElementById("models")) {
+  const live = document.getElementById("live"), find = name => live.querySelector(name);
+  const element = (name, properties, ...children) => {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...children);
+    return made;
+  };
   addEventListener("error", () => {
-    const said = Object.assign(document.createElement("p"), { textContent: "This page is damaged, so that its model can't run: export or copy it again." });
-    said.setAttribute("role", "alert");
-    document.getElementById("live").replaceChildren(said);
-    document.getElementById("live").hidden = false;
+    live.replaceChildren(element("p", { role: "alert" }, "This page is damaged, so that its model can't run: export or copy it again."));
+    live.hidden = false;
   });
   const page = JSON.parse(document.getElementById("models").textContent);
   const V = page.symbols.length, UNKNOWN = page.symbols.indexOf("<unk>"), AT_ONCE = 250; // characters to write
   const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 40; // milliseconds for each
-  const live = document.getElementById("live"), find = name => live.querySelector(name);
   const [own, shade, write, seed, temperature, pick] = ["textarea", ".shade", ".first", ".seed", ".temperature", "#live-pick"].map(find);
   const NAMES = { " ": ["␣", "space"], "\n": ["↵", "line break"], "\t": ["⇥", "tab"] };
   const shown = symbol => NAMES[symbol]?.[0] ?? symbol, spoken = symbol => NAMES[symbol]?.[1] ?? symbol;
@@ -267,9 +270,10 @@ if (document.getElementById("models")) {
     return { steps, keep, next: () => steps.push(model.step(steps.at(-1)?.state ?? model.start(), ids[steps.length])) };
   }
 
-  let chosen = page.models.length - 1, readers, kinds, kind;
+  let chosen = page.models.length - 1, readers, kind = "network";
   const networks = []; // unpacked once they are chosen
   const counting = page.counting && reader(countingModel(page.counting, V));
+  const kinds = counting ? ["network", "counting", "both"] : ["network"];
   let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
   const SIDES = ["network", "counting"], DIFFERENCE = "difference"; // bits of counting - bits of the network, also a choice
   let painted = 0, draft = null, due = 0, frame = 0;
@@ -278,17 +282,8 @@ if (document.getElementById("models")) {
     const model = page.models[chosen = index];
     networks[index] ??= networkModel(model, V, page.tables);
     readers = { network: reader(networks[index]), ...(counting && { counting }) };
-    kinds = [...Object.keys(readers), ...(counting && model.both ? ["both"] : [])];
-    const choices = [...kinds, ...(counting ? [DIFFERENCE] : [])];
-    if (!choices.includes(kind)) kind = "network";
-    for (const label of live.querySelectorAll(".kinds label")) label.hidden = !choices.includes(label.firstChild.value);
-    const perplexity = model.test_perplexity.toFixed(3);
-    const facts = [["", model.label], ["MACs per character", number(model.macs_per_char)], ["parameters", number(model.parameters)], ["test perplexity", perplexity]];
-    find(".facts").replaceChildren(...facts.map(([name, value]) => {
-      const fact = document.createElement("span");
-      fact.append(Object.assign(document.createElement("b"), { textContent: value }), ` ${name}`);
-      return fact;
-    }));
+    const facts = [["", model.label], ["MACs per character", number(model.macs_per_char)], ["parameters", number(model.parameters)], ["test perplexity", model.test_perplexity.toFixed(3)]];
+    find(".facts").replaceChildren(...facts.map(([name, value]) => element("span", {}, element("b", {}, value), ` ${name}`)));
     pick.setAttribute("aria-valuetext", [...model.picks.map(name => `@${name}`), ...facts.map(([name, value]) => `${value} ${name}`)].join(", "));
     [...find(".stops").children].forEach((stop, place) => stop.classList.toggle("chosen", place === index));
     const packed = model.packed_test_perplexity; // null if the text can't be read any more
@@ -296,7 +291,7 @@ if (document.getElementById("models")) {
     const pruned = model.tables === null ? "" : ", and its n-grams are pruned";
     const remarks = [`In this page the network's weights have ${model.bits} bits each${pruned}${changed}.`, ...page.remarks];
     if (counting) remarks.splice(1, 0, `Counting is ${page.counting.label}: test perplexity ${page.counting.test_perplexity.toFixed(3)}.`);
-    find(".remarks").replaceChildren(...remarks.map(text => Object.assign(document.createElement("li"), { textContent: text })));
+    find(".remarks").replaceChildren(...remarks.map(text => element("li", {}, text)));
   }
 
   const distribution = (place, of = kind) => of === "both"
@@ -320,7 +315,7 @@ if (document.getElementById("models")) {
     while (same < shorter && parsed[same].text === letters[same].text) same++;
     while (after < shorter - same && parsed.at(-1 - after).text === letters.at(-1 - after).text) after++;
     for (let gone = letters.length - after; gone > same; gone--) shade.children[same].remove();
-    const added = parsed.slice(same, parsed.length - after).map(letter => Object.assign(document.createElement("span"), { textContent: letter.text }));
+    const added = parsed.slice(same, parsed.length - after).map(letter => element("span", {}, letter.text));
     if (added.length) shade.children[same - 1] ? shade.children[same - 1].after(...added) : shade.prepend(...added);
     painted = Math.min(painted, same);
     [letters, ids] = [parsed, heard];
@@ -407,11 +402,7 @@ if (document.getElementById("models")) {
     return likely.sort((one, other) => other.probability - one.probability);
   }
   const percent = ({ id, probability }, name) => `${name(page.symbols[id])} ${(100 * probability).toFixed(0)} %`;
-  const bars = Array.from({ length: page.alphabet === "letters" ? V - 1 : Math.min(15, V - 1) }, () => document.createElement("div"));
-  for (const bar of bars) {
-    bar.append(document.createElement("b"), document.createElement("span"));
-    bar.firstChild.append(document.createElement("i"));
-  }
+  const bars = Array.from({ length: page.alphabet === "letters" ? V - 1 : Math.min(15, V - 1) }, () => element("div", {}, element("b", {}, element("i")), element("span")));
 
   function read(hovered) {
     const place = cursor(), likely = expected(place);
@@ -497,17 +488,17 @@ if (document.getElementById("models")) {
     go();
   });
 
-  for (const each of ["network", ...(counting ? ["counting"] : []), ...(page.models.some(model => model.both) && counting ? ["both"] : [])]) {
-    const label = document.createElement("label"), figure = Object.assign(document.createElement("data"), { textContent: "–" });
+  for (const each of kinds) {
+    const choice = element("input", { type: "radio", name: "kind", value: each, checked: each === "network" }), figure = element("data", {}, "–");
     figure.dataset.kind = each;
-    label.append(Object.assign(document.createElement("input"), { type: "radio", name: "kind", value: each, checked: each === "network" }), each, figure);
-    find(".kinds > :last-child").before(label);
+    find(".kinds > :last-child").before(element("label", {}, choice, each, figure));
   }
+  find(".kinds .difference").hidden = !counting;
   find(".scale b").textContent = page.counting?.label;
   pick.max = pick.value = chosen;
   find(".front").hidden = !chosen;
   if (chosen) find(".front").append(find(".facts"));
-  find(".stops").replaceChildren(...page.models.map(model => Object.assign(document.createElement("span"), { textContent: model.picks.map(name => `@${name}`).join(" ") || model.label })));
+  find(".stops").replaceChildren(...page.models.map(model => element("span", {}, model.picks.map(name => `@${name}`).join(" ") || model.label)));
   find(".bars").replaceChildren(...bars);
   warmth();
   choose(chosen);

@@ -12,7 +12,7 @@ from pipeline.report.reproduction import Reproduction, d2l_trainings
 from pipeline.report.statements.bounds import IN_WORDS
 from pipeline.report.statements.evidence import ON_THE_BOUND
 from pipeline.report.statements.kinds import KINDS
-from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, Word, words_counted
+from pipeline.report.statements.verdicts import Verdict, Word, words_counted
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import svg_file
 from pipeline.support.page.document import Block, Bullets, Commands, Heading, Paragraph, Points, Section, Span
@@ -73,15 +73,15 @@ def pages(
 def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[Block]:
     """The statements that do not hold; what the report's own numbers contradict is among the corrections."""
     titles: dict[Word, str] = {
-        FAILS: "Not reproduced by a training",
-        WRONG_REASON: "The conclusion is right, the reason is not",
-        OPEN: "Open",
+        Word.FAILS: "Not reproduced by a training",
+        Word.WRONG_REASON: "The conclusion is right, the reason is not",
+        Word.OPEN: "Open",
     }
     for word, title in titles.items():
         links = [
             Span(each.statement.statement, href=f"#statement-{each.statement.id}")
             for each in verdicts
-            if each.word == word and (word != FAILS or each.statement.basis == "training")
+            if each.word == word and (word != Word.FAILS or each.statement.basis == "training")
         ]
         yield Section(f"{title} ({len(links)})", [Bullets(links)] if links else [], is_open=False)
 

@@ -1,6 +1,6 @@
 """Compose the sentences of the report's page, the text that commands print, and the description of the run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import log
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
@@ -95,17 +95,13 @@ def limitations(reproduction: Reproduction) -> list[str]:
 # --- what commands print, and the run's description ------------------------------------------------------------------
 
 
-def _rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
+def _rows(reproduction: Reproduction) -> Iterator[tuple[str, ...]]:
     for each in reproduction.configurations:
-        reported = f"{each.reported.perplexity_end:g}"
-        if not each.whole:
-            rows.append((each.id, reported, "", "", "", each.progress))
-            continue
-        means = (each.last("train"), each.last("val"), each.mean_best_val)
-        trained = f"{counted(len(each.whole), 'seed')}, {span([run.epochs for run in each.whole])} epochs"
-        rows.append((each.id, reported, *(f"{mean:.2f}" for mean in means), trained))
-    return rows
+        means, trained = ["", "", ""], each.progress
+        if each.whole:
+            means = [f"{mean:.2f}" for mean in (each.last("train"), each.last("val"), each.mean_best_val)]
+            trained = f"{counted(len(each.whole), 'seed')}, {span([run.epochs for run in each.whole])} epochs"
+        yield each.id, f"{each.reported.perplexity_end:g}", *means, trained
 
 
 def _counts(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> list[str]:

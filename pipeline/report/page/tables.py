@@ -11,15 +11,15 @@ from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
-from pipeline.report.statements.verdicts import WORDS, Verdict, Word
+from pipeline.report.statements.verdicts import Verdict, Word
 from pipeline.support.page import document as doc
 from pipeline.support.page.document import Span, Table, TableCell
 from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 
 SPACE_SIGN = "\N{OPEN BOX}"  # replaces a space that would not be visible
-SIGNS = dict(zip(WORDS, "✓◐△✗?", strict=True))
-STYLES = dict(zip(WORDS, ("holds", "part", "reason", "fails", "open"), strict=True))  # CSS classes
+SIGNS = dict(zip(Word, "✓◐△✗?", strict=True))
+STYLES = dict(zip(Word, ("holds", "part", "reason", "fails", "open"), strict=True))  # CSS classes
 
 
 def chip(word: Word, shown: str = "", href: str = "") -> Span:
@@ -93,14 +93,8 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         if statement.reasons:
             links = [part for each in statement.reasons for part in (", ", Span(each, href=f"#statement-{each}"))]
             why.append(["Reasons given: ", *links[1:]])
-        because = TableCell(verdict.because, why)
-        rows.append(
-            (
-                TableCell(statement.statement, [[figures, id]]),
-                TableCell(chip(verdict.word), [*filter(None, how)]),
-                because,
-            )
-        )
+        word, because = TableCell(chip(verdict.word), [*filter(None, how)]), TableCell(verdict.because, why)
+        rows.append((TableCell(statement.statement, [[figures, id]]), word, because))
     anchors = [f"statement-{verdict.statement.id}" for verdict in verdicts]
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
 
@@ -128,7 +122,7 @@ def perplexity_table(reproduction: Reproduction) -> Table:
             mean = estimate(group, spread=spread)
             interval = [f"{rounded(mean.ends[0])} to {rounded(mean.ends[1])}"] if mean.ends else []
             row.append(TableCell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
-    freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
+    freedom = span([*degrees - {0}] or [0])
     return Table(
         "Perplexity per character: mean over seeds and its 95 % interval, from the spread over seeds pooled over a "
         f"column's configurations ({freedom} degrees of freedom). The two groups on the right are of another average, "

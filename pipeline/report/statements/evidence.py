@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from pipeline.report.reproduction import JudgedTraining, Reproduction, d2l_trainings, whole
-from pipeline.report.statements.verdicts import OPEN, Part, Statement, Verdict, Word, all_of
+from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, all_of
 from pipeline.report.table import Reported, protocol_epochs
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 from pipeline.support.wording import counted, listed
@@ -214,7 +214,7 @@ class Evidence:
         """The open verdict on a statement about configurations that lack a complete training, or its texts."""
         needs = [id for id in ids if not self.trainings(id)] or ids
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
-        return Verdict(statement, OPEN, self.missing(*ids) or "Our trainings have recorded no texts.", part)
+        return Verdict(statement, Word.OPEN, self.missing(*ids) or "Our trainings have recorded no texts.", part)
 
     # --- values, means and differences --------------------------------------------------------------------------------
 
@@ -277,8 +277,8 @@ class Evidence:
         first, *others = ids or statement.configurations
         if lacking := [id for id in (first, *others) if not self.values(id, measure)]:
             verdict = self.without_training(statement, *lacking)
-            return Part(name, OPEN, verdict.because, (verdict.part,))
+            return Part(name, Word.OPEN, verdict.because, (verdict.part,))
         known = [self.compare(first, id, measure) for id in others]
         because = f"{measure.name[0].upper()}{measure.name[1:]} {'; '.join(map(str, known))}."
-        needs = tuple(comparison.seeds_needed for comparison in known if judge(comparison) == OPEN)
+        needs = tuple(comparison.seeds_needed for comparison in known if judge(comparison) == Word.OPEN)
         return Part(name, combine(list(map(judge, known))), because, needs)

@@ -4,26 +4,11 @@ Sizes are in the report's convention: the recurrent layers alone, and MACs of 1,
 takes precedence over prose; seconds of different machines can't be compared, but their ratios can.
 """
 
-from collections.abc import Mapping
-
 from models.complexity import Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.verdicts import (
-    FAILS,
-    HOLDS,
-    IN_PART,
-    OPEN,
-    WRONG_REASON,
-    Part,
-    Statement,
-    Verdict,
-    Word,
-    all_of,
-    each_of,
-    holds_if,
-)
+from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, all_of, each_of, holds_if
 from pipeline.report.table import REPORT_SYMBOLS, size_agrees
 from pipeline.support.wording import listed
 
@@ -37,24 +22,18 @@ def parsed_shape(shape: str) -> ModelConfig:
     return ModelConfig(cell=cell, num_layers=int(layers), hidden_size=int(units))
 
 
-def printed_shape(id: str, evidence: Evidence) -> str:
-    """The shape that the print-out of a configuration names; without a print-out, that of the configuration."""
+def printed_model(id: str, evidence: Evidence) -> ModelConfig:
+    """The model that the print-out of a configuration names; without a print-out, that of the configuration."""
     for statement in evidence.statements.values():
         if statement.kind == "print-out" and statement.configurations[:1] == (id,):
-            return statement.relation
-    return evidence.row(id).shape
+            return parsed_shape(statement.relation)
+    return parsed_shape(evidence.row(id).shape)
 
 
-def as_printed(shape: str) -> str:
-    """Format a shape as torch.nn prints it, such as GRU(28, 32, num_layers=2)."""
-    model = parsed_shape(shape)
+def as_printed(model: ModelConfig) -> str:
+    """Format a model as torch.nn prints it, such as GRU(28, 32, num_layers=2)."""
     layers = f", num_layers={model.num_layers}" if model.num_layers > 1 else ""
     return f"{model.cell.upper()}({REPORT_SYMBOLS}, {model.hidden_size}{layers})"
-
-
-def size_of(shape: str) -> Complexity:
-    """The complexity of a shape with the report's vocabulary, by the closed form."""
-    return closed_form(parsed_shape(shape), REPORT_SYMBOLS)
 
 
 def exact(size: Complexity) -> str:
@@ -62,11 +41,11 @@ def exact(size: Complexity) -> str:
 
 
 def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether ptflops prints these sizes for the shape that the print-out names."""
-    id, shape, stated = statement.configurations[0], statement.relation, statement.value.split("; ")
-    size, own = size_of(shape), evidence.row(id).shape
-    because = f"{as_printed(shape)} has {exact(size)}."
-    if own != shape:
+    """Whether ptflops prints these sizes for the model that the print-out names."""
+    id, model, stated = statement.configurations[0], parsed_shape(statement.relation), statement.value.split("; ")
+    size, own = closed_form(model, REPORT_SYMBOLS), parsed_shape(evidence.row(id).shape)
+    because = f"{as_printed(model)} has {exact(size)}."
+    if own != model:
         because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.reproduction[id].complexity)}."
     parts = [Part(each, holds_if(size_agrees(each, size))) for each in stated]
     return each_of(statement, parts, because)
@@ -74,18 +53,18 @@ def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
 
 def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a size in prose is that of the configuration, or at least of its print-out if that is of another."""
-    shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
+    models = {id: printed_model(id, evidence) for id in statement.configurations}
     if statement.relation == "units":
-        units = {id: str(parsed_shape(shape).hidden_size) for id, shape in shapes.items()}
+        units = {id: str(model.hidden_size) for id, model in models.items()}
         because = f"The print-outs name {listed([f'{number} units for {id}' for id, number in units.items()])}."
         return Verdict(statement, holds_if({*units.values()} == {statement.value}), because)
-    (id, shape), stated = next(iter(shapes.items())), statement.value
-    own, printed = evidence.reproduction[id].complexity, size_of(shape)
+    (id, model), stated = next(iter(models.items())), statement.value
+    own, printed = evidence.reproduction[id].complexity, closed_form(model, REPORT_SYMBOLS)
     because = f"{id} has {exact(own)}; {stated} is stated."
     is_own, is_printed = (size_agrees(stated, size) for size in (own, printed))
     if is_printed and not is_own:
-        because += f" The print-out is of {as_printed(shape)}, which has {exact(printed)}."
-        return Verdict(statement, IN_PART, because, part=f"as the size of {as_printed(shape)}, which was printed")
+        because += f" The print-out is of {as_printed(model)}, which has {exact(printed)}."
+        return Verdict(statement, Word.IN_PART, because, part=f"as the size of {as_printed(model)}, which was printed")
     return Verdict(statement, holds_if(is_own), because)
 
 
@@ -101,11 +80,11 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
         shown.append(f"{ratios[0]:.2f} times the parameters and {ratios[1]:.2f} times the MACs of {other}")
         words += [ratio_word(relation, ratio) for ratio in ratios]
     word, because = all_of(words), f"{first} has {listed(shown)}."
-    part = f"{relation.partition('-')[2]}, but not considerably" if word == IN_PART else ""
-    shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
-    if strange := [as_printed(shape) for id, shape in shapes.items() if shape != evidence.row(id).shape]:
+    part = f"{relation.partition('-')[2]}, but not considerably" if word == Word.IN_PART else ""
+    models = {id: printed_model(id, evidence) for id in statement.configurations}
+    if strange := [as_printed(model) for id, model in models.items() if model.shape != evidence.row(id).shape]:
         because += f" The report's own numbers are those of {listed(strange)}, which was printed."
-        word = WRONG_REASON if word == HOLDS else word
+        word = Word.WRONG_REASON if word == Word.HOLDS else word
     return Verdict(statement, word, because, part)
 
 
@@ -118,10 +97,10 @@ def ratio_word(relation: str, ratio: float) -> Word:
     if relation.startswith("not-considerably"):
         return holds_if(factor < 1 + bounds.CONSIDERABLY)
     if factor <= 1:
-        return FAILS
+        return Word.FAILS
     if relation.startswith("slightly"):
-        return HOLDS if factor <= 1 + bounds.SLIGHTLY else IN_PART
-    return HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.CONSIDERABLY else IN_PART
+        return Word.HOLDS if factor <= 1 + bounds.SLIGHTLY else Word.IN_PART
+    return Word.HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.CONSIDERABLY else Word.IN_PART
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
@@ -133,7 +112,7 @@ def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     transcript = evidence.row(id).train_seconds_transcript
     if transcript is None:
         because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
-        return Verdict(statement, OPEN, because, part="not checkable")
+        return Verdict(statement, Word.OPEN, because, part="not checkable")
     because = f"{stated:g} s is stated, and the transcript has {transcript:g} s."
     agreeing = [
         row.id
@@ -159,7 +138,7 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     parts = []
     for id in others:
         word = ratio_word(relation, times[first] / times[id])
-        degree = f", but not {relation.partition('-')[0]}" if word == IN_PART else ""
+        degree = f", but not {relation.partition('-')[0]}" if word == Word.IN_PART else ""
         parts.append(Part(f"against {id}{degree}", word))
     return each_of(statement, parts, because)
 
@@ -184,7 +163,7 @@ def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
     if relation == "book":  # the prompts that the lines hold stand in the text
         places = {place.prompt: place.position for place in evidence.reproduction.text.prompts}
         found = [f"“{prompt}” at character {places[prompt]:,}" for prompt in ("proceeded the", "staring hard")]
-        return Verdict(statement, HOLDS, f"The text has {listed(found)}.")
+        return Verdict(statement, Word.HOLDS, f"The text has {listed(found)}.")
     if relation.startswith("figure="):  # a figure that the text names is of the first configuration
         of = evidence.id_of_figure(figure := relation.removeprefix("figure="))
         because = f"Figure {figure} is of {of}; the figures of {ids[0]} are {listed(evidence.row(ids[0]).figures)}."
@@ -198,12 +177,8 @@ def _properties_named(statement: Statement, evidence: Evidence) -> Verdict:
     row = evidence.row(evidence.id_of_figure(figure))
     print_outs = (each for each in evidence.statements.values() if each.kind == "print-out")
     is_print_out = any(figure in each.figures for each in print_outs)
-    model = parsed_shape(printed_shape(row.id, evidence) if is_print_out else row.shape)
-    properties: Mapping[str, str] = {
-        "cell": model.cell,
-        "layers": str(model.num_layers),
-        "units": str(model.hidden_size),
-    }
+    model = printed_model(row.id, evidence) if is_print_out else parsed_shape(row.shape)
+    properties = {"cell": model.cell, "layers": str(model.num_layers), "units": str(model.hidden_size)}
     said = dict(each.split("=") for each in statement.relation.split())
     wrong = [f"{value.upper()} {name}" for name, value in said.items() if properties[name] != value]
     source = "its own print-out" if is_print_out else "the text about it"

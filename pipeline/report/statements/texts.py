@@ -11,18 +11,7 @@ from statistics import fmean
 from pipeline.report.reproduction import Configuration, JudgedTraining, TextFacts
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.verdicts import (
-    FAILS,
-    HOLDS,
-    IN_PART,
-    Part,
-    Statement,
-    Verdict,
-    Word,
-    concluded,
-    each_of,
-    holds_if,
-)
+from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, concluded, each_of, holds_if
 from pipeline.support.wording import counted, listed
 
 Texts = Sequence[tuple[str, str]]  # prompt, text including the prompt
@@ -118,7 +107,7 @@ def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
     seeds = counted(sum(bool(run.texts) for run in evidence.trainings(id)), "seed")
     because = f'Our texts: {shown} ({seeds}), such as "{ours[0][1].rstrip()}". {beside}'
     if holds and of_theirs is False:  # the report contradicts itself
-        return Verdict(statement, IN_PART, because, part="by our texts, not by the report's own")
+        return Verdict(statement, Word.IN_PART, because, part="by our texts, not by the report's own")
     return Verdict(statement, holds_if(holds), because)
 
 
@@ -149,7 +138,7 @@ def _same_prompts(statement: Statement, evidence: Evidence) -> Verdict:
         f"{len(shown)} of {len(samples)} configurations have a transcript, {alike} of texts that begin with {prompts}."
     )
     if alike and alike == len(shown) < len(samples):
-        return Verdict(statement, IN_PART, because, part=f"the {alike} of which it shows texts")
+        return Verdict(statement, Word.IN_PART, because, part=f"the {alike} of which it shows texts")
     return Verdict(statement, holds_if(bool(alike) and alike == len(shown)), because)
 
 
@@ -164,7 +153,9 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     because = f"Equal, letter for letter, are {listed(counts)}."
     _, best = best_match(evidence.reproduction[id])
     if 0 < len(best) < len(theirs):
-        return Verdict(statement, IN_PART, because, part=f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}")
+        return Verdict(
+            statement, Word.IN_PART, because, part=f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}"
+        )
     return Verdict(statement, holds_if(bool(best)), because)
 
 
@@ -192,9 +183,9 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
         alike = Part("that they are alike", holds_if(len({*makes.values()}) == 1), because)
         return concluded(statement, alike, [Part("that they make no sense", holds_if(not makes[first]))])
     if makes[first]:
-        return Verdict(statement, FAILS, because)
+        return Verdict(statement, Word.FAILS, because)
     makes_some = [Part(f"that {id} makes some", holds_if(makes[id])) for id in others]
-    return each_of(statement, [Part(f"that {first} makes no sense", HOLDS), *makes_some], because)
+    return each_of(statement, [Part(f"that {first} makes no sense", Word.HOLDS), *makes_some], because)
 
 
 def _same(statement: Statement, evidence: Evidence) -> Verdict:
@@ -204,7 +195,7 @@ def _same(statement: Statement, evidence: Evidence) -> Verdict:
     parts = []
     for id in others:
         equal = len(equal_prompts(theirs, evidence.row(id).samples))
-        word: Word = HOLDS if theirs and equal == len(theirs) else IN_PART if equal else FAILS
+        word = Word.HOLDS if theirs and equal == len(theirs) else Word.IN_PART if equal else Word.FAILS
         parts.append(Part(f"{equal} of {len(theirs)} texts of {id}", word))
     because = f"By the report's own transcripts equal are {listed([each.name for each in parts])}."
     return each_of(statement, parts, because)

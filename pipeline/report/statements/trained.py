@@ -9,7 +9,7 @@ stop; the last epoch's is shown beside it. Levels and gaps are judged by their m
 bound is marked as on the bound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
@@ -30,21 +30,7 @@ from pipeline.report.statements.evidence import (
     Measure,
     with_interval,
 )
-from pipeline.report.statements.verdicts import (
-    FAILS,
-    HOLDS,
-    IN_PART,
-    OPEN,
-    WRONG_REASON,
-    Part,
-    Statement,
-    Verdict,
-    Word,
-    all_of,
-    concluded,
-    each_of,
-    holds_if,
-)
+from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, all_of, concluded, each_of, holds_if
 from pipeline.support.statistics import Estimate
 from pipeline.support.wording import listed
 
@@ -226,9 +212,9 @@ def in_order(sign: int, share: float = 0.0) -> Judge:
 
     def judge(comparison: Comparison) -> Word:
         if comparison.sign != sign:
-            return FAILS if comparison.sign else OPEN
+            return Word.FAILS if comparison.sign else Word.OPEN
         mean, other = comparison.means
-        return IN_PART if share and mean < (1 + share) * other else HOLDS
+        return Word.IN_PART if share and mean < (1 + share) * other else Word.HOLDS
 
     return judge
 
@@ -238,20 +224,20 @@ def alike_within(most: float) -> Judge:
 
     def judge(comparison: Comparison) -> Word:
         if abs(comparison.difference.mean) <= most:
-            return HOLDS
-        return FAILS if comparison.sign else OPEN
+            return Word.HOLDS
+        return Word.FAILS if comparison.sign else Word.OPEN
 
     return judge
 
 
 def with_some(words: Sequence[Word]) -> Word:
     """The comparison with one of the others has to hold."""
-    return next((word for word in (HOLDS, OPEN) if word in words), FAILS)
+    return next((word for word in (Word.HOLDS, Word.OPEN) if word in words), Word.FAILS)
 
 
 def with_all_but_one(words: Sequence[Word]) -> Word:
     """At most one of the others is on the wrong side; what is too close to call is not."""
-    return FAILS if words.count(FAILS) > 1 else HOLDS
+    return Word.FAILS if words.count(Word.FAILS) > 1 else Word.HOLDS
 
 
 def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
@@ -271,7 +257,7 @@ def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
         return each_of(statement, [gap])
     curves = curves_of(statement, ENDS)
     parts = [evidence.compared(name, curve, statement, judge, combine) for name, curve in curves.items()]
-    parts = [replace(one, name=f"{one.name}, but not by far") if one.word == IN_PART else one for one in parts]
+    parts = [replace(one, name=f"{one.name}, but not by far") if one.word == Word.IN_PART else one for one in parts]
     verdict = each_of(statement, parts)
     said = listed([f"{evidence.row(id).perplexity_end:g} ({id})" for id in statement.configurations])
     return replace(verdict, because=f"{verdict.because} The report itself has {said}.")
@@ -285,7 +271,7 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
     configuration of each cell among those of the cell.
     """
     relation = statement.relation
-    given = _reasons(statement, evidence)
+    given = [*_reasons(statement, evidence)]
     if relation == "most-accurate":
         cells: dict[str, list[str]] = {}
         for id in statement.configurations:
@@ -295,8 +281,8 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
         return each_of(statement, parts)
     if relation in ("by-each-reason", "by-all-reasons"):
         verdict = each_of(statement, given)
-        fails = relation == "by-all-reasons" and any(reason.word == FAILS for reason in given)
-        return replace(verdict, word=FAILS, part="") if fails else verdict
+        fails = relation == "by-all-reasons" and any(reason.word == Word.FAILS for reason in given)
+        return replace(verdict, word=Word.FAILS, part="") if fails else verdict
     judge, of_gap = in_order(1 if relation in ("not-better", "worse-unseen") else -1), in_order(-1)
     if relation == "alike":
         judge, of_gap = alike_within(bounds.SLIGHTLY), alike_within(bounds.VISIBLE_GAP)
@@ -310,12 +296,10 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
     return replace(verdict, because=f"{verdict.because} At the last epoch it is {last}.")
 
 
-def _reasons(statement: Statement, evidence: Evidence) -> list[Part]:
-    """The reasons that are statements themselves; such a reason holds if its conclusion does."""
-    parts = []
+def _reasons(statement: Statement, evidence: Evidence) -> Iterator[Part]:
+    """Yield the reasons that are statements themselves; such a reason holds if its conclusion does."""
     for id in statement.reasons:
         verdict = evidence.verdict(id)
-        word = HOLDS if verdict.word == WRONG_REASON else verdict.word
+        word = Word.HOLDS if verdict.word == Word.WRONG_REASON else verdict.word
         shown = f"{verdict.word} ({verdict.part})" if verdict.part else verdict.word
-        parts.append(Part(id, word, f"The reason {id} is {shown}.", (verdict.part,)))
-    return parts
+        yield Part(id, word, f"The reason {id} is {shown}.", (verdict.part,))

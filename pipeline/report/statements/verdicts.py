@@ -3,14 +3,19 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from enum import StrEnum
 
 from pipeline.support.wording import listed
 
-Word = Literal["reproduced", "in part", "conclusion right, reason wrong", "not reproduced", "open"]
-WORDS: tuple[Word, ...] = get_args(Word)
 
-HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = WORDS
+class Word(StrEnum):
+    """What a verdict says of a statement."""
+
+    HOLDS = "reproduced"
+    IN_PART = "in part"
+    WRONG_REASON = "conclusion right, reason wrong"
+    FAILS = "not reproduced"
+    OPEN = "open"
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement and its verdict, one of WORDS, with the sentences that justify it.
+    """A statement and the word on it, with the sentences that justify it.
 
     ``part`` says which part is reproduced if the word is "in part", and what would decide the statement if the word is
     "open".
@@ -67,13 +72,13 @@ class Part:
 
 
 def holds_if(is_so: bool) -> Word:
-    return HOLDS if is_so else FAILS
+    return Word.HOLDS if is_so else Word.FAILS
 
 
 def all_of(words: Iterable[Word]) -> Word:
     """The word for a statement whose parts must all hold: the worst of theirs."""
     found = set(words)
-    return next((word for word in (FAILS, OPEN, IN_PART) if word in found), HOLDS)
+    return next((word for word in (Word.FAILS, Word.OPEN, Word.IN_PART) if word in found), Word.HOLDS)
 
 
 def each_of(statement: Statement, parts: Sequence[Part], because: str | None = None) -> Verdict:
@@ -83,8 +88,8 @@ def each_of(statement: Statement, parts: Sequence[Part], because: str | None = N
     """
     words = {part.word for part in parts}
     holding, needs = _named(parts), _needed(parts)
-    word = IN_PART if holding and words != {HOLDS} else all_of(words)
-    part = {IN_PART: f"{holding}; open: {needs}" if needs else holding, OPEN: needs}.get(word, "")
+    word = Word.IN_PART if holding and words != {Word.HOLDS} else all_of(words)
+    part = {Word.IN_PART: f"{holding}; open: {needs}" if needs else holding, Word.OPEN: needs}.get(word, "")
     return Verdict(statement, word, _sentences(parts) if because is None else because, part)
 
 
@@ -92,13 +97,13 @@ def concluded(statement: Statement, conclusion: Part, reasons: Sequence[Part]) -
     """The verdict on a conclusion and its reasons, if there are any, of which all must hold."""
     reason = all_of(each.word for each in reasons)
     word, part = conclusion.word, ""
-    if reasons and conclusion.word == HOLDS:
-        word = WRONG_REASON if reason == FAILS else reason
-        part = f"the conclusion; of its reasons only {_named(reasons)}" if word == IN_PART else ""
-    elif reasons and conclusion.word == FAILS and reason in (HOLDS, IN_PART):
-        word, part = IN_PART, f"the reason ({_named(reasons)}), not the conclusion"
+    if reasons and conclusion.word == Word.HOLDS:
+        word = Word.WRONG_REASON if reason == Word.FAILS else reason
+        part = f"the conclusion; of its reasons only {_named(reasons)}" if word == Word.IN_PART else ""
+    elif reasons and conclusion.word == Word.FAILS and reason in (Word.HOLDS, Word.IN_PART):
+        word, part = Word.IN_PART, f"the reason ({_named(reasons)}), not the conclusion"
     parts = (conclusion, *reasons)
-    return Verdict(statement, word, _sentences(parts), _needed(parts) if word == OPEN else part)
+    return Verdict(statement, word, _sentences(parts), _needed(parts) if word == Word.OPEN else part)
 
 
 def _sentences(parts: Sequence[Part]) -> str:
@@ -107,18 +112,18 @@ def _sentences(parts: Sequence[Part]) -> str:
 
 def _named(parts: Sequence[Part]) -> str:
     """The names of the parts that hold, as a list in a sentence."""
-    return listed([part.name for part in parts if part.word in (HOLDS, IN_PART)])
+    return listed([part.name for part in parts if part.word in (Word.HOLDS, Word.IN_PART)])
 
 
 def _needed(parts: Sequence[Part]) -> str:
     """What would decide the open parts, as a list in a sentence."""
-    return listed(list(dict.fromkeys(needs for part in parts if part.word == OPEN for needs in part.needs)))
+    return listed(list(dict.fromkeys(needs for part in parts if part.word == Word.OPEN for needs in part.needs)))
 
 
 def words_counted(verdicts: Iterable[Verdict]) -> Mapping[Word, int]:
     """The number of each word, over all verdicts."""
     counts = Counter(verdict.word for verdict in verdicts)
-    return {word: counts[word] for word in WORDS}
+    return {word: counts[word] for word in Word}
 
 
 def tally(verdicts: Sequence[Verdict], by: str) -> Mapping[str, Mapping[Word, int]]:

@@ -6,7 +6,7 @@ Links name the UI's workflow type, "Model training", since its first page may sh
 import http.client
 import json
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pipeline.errors import InputError, without_secrets
@@ -26,9 +26,7 @@ def link_to_run(run_id: str) -> str:
 
 def recorded_link(run_id: str) -> str:
     """The address of a run's page for a record: on the store's server, or on the default port of ``tmlm ui``."""
-    store = setup()
-    base = server_address(store.uri) or f"http://{HOST}:{PORT}"
-    return f"{base}/#/experiments/{store.experiment_id}/runs/{run_id}?{TRAINING_SIDE}"
+    return f"{_runs(server_address(setup().uri) or f'http://{HOST}:{PORT}')}/{run_id}?{TRAINING_SIDE}"
 
 
 def link_to_curves(run_id: str) -> str:
@@ -51,14 +49,11 @@ def link_to_search(parent: str) -> str:
     return link_to_view(views.key("search", parent))
 
 
-def _runs() -> str:
-    """The address of the experiment's runs."""
-    return f"{ui_address()}/#/experiments/{setup().experiment_id}/runs"
-
-
-def ui_address() -> str:
-    """The address of the UI: of a running one, or the one that ``tmlm ui`` would use."""
-    return running_address(setup()) or f"http://{HOST}:{free_port(PORT)}"
+def _runs(ui: str = "") -> str:
+    """The address of the experiment's runs in this UI; "": a running one, or the one that ``tmlm ui`` would start."""
+    store = setup()
+    ui = ui or running_address(store) or f"http://{HOST}:{free_port(PORT)}"
+    return f"{ui}/#/experiments/{store.experiment_id}/runs"
 
 
 def running_address(store: Store) -> str:
@@ -108,9 +103,7 @@ def free_port(port: int) -> int:
     for candidate in range(port, min(port + 50, 65536)):
         with closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+            with suppress(OSError):
                 probe.bind((HOST, candidate))
-            except OSError:
-                continue
-            return candidate
+                return candidate
     raise InputError(f"--port {port} and the 49 after it are taken; give another one")

@@ -12,8 +12,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.recorded import NOT_FAILED
@@ -42,6 +41,7 @@ METRICS = (  # all that a training records
 )
 
 PERPLEXITY = "result/val_perplexity"
+TRAINING_CURVES = ("training/learning_rate", "training/gradient_norm")
 
 COLUMNS = {  # of the table, with their widths in pixels
     "attributes.`Run Name`": 190,
@@ -116,8 +116,7 @@ def parallel_chart() -> Chart:
     return {"type": "PARALLEL", "runsCountToCompare": RUNS_OF_POINTS, **axes, "showAllRuns": True}
 
 
-@dataclass(frozen=True)
-class ChartSection:
+class ChartSection(NamedTuple):
     """A titled section of charts; ``card_height`` is in pixels."""
 
     title: str
@@ -131,15 +130,14 @@ def key(kind: Literal["models", "search"], identity: str) -> str:
     return f"{kind}-{identity[:8]}"
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """A saved view, opened by ``key`` and listed as ``name``; ``query`` selects its runs, in MLflow's search syntax."""
 
     key: str
     name: str
     query: str
     sections: Sequence[ChartSection]
-    columns: Mapping[str, int] = field(default_factory=lambda: COLUMNS)
+    columns: Mapping[str, int] = COLUMNS
 
     @property
     def state(self) -> dict[str, Any]:
@@ -201,11 +199,7 @@ def models(text: str, corpus_sha256: str) -> View:
     sections = (
         ChartSection("Quality and cost", (line_chart((TRAIN_CURVE, VAL_CURVE)), scatter_chart(LOG10_MACS, PERPLEXITY))),
         ChartSection("Shapes", (parallel_chart(),), columns=1, card_height=360),
-        ChartSection(
-            "Training",
-            (line_chart(("training/learning_rate",)), line_chart(("training/gradient_norm",))),
-            card_height=300,
-        ),
+        ChartSection("Training", [line_chart([curve]) for curve in TRAINING_CURVES], card_height=300),
     )
     return View(key("models", corpus_sha256), f"Models of {text}", query, sections)
 

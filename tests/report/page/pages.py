@@ -8,12 +8,12 @@ from pipeline.report.checks import Check
 from pipeline.report.page.page import pages
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.kinds import report_statements
-from pipeline.report.statements.verdicts import WORDS, Verdict
+from pipeline.report.statements.verdicts import Verdict, Word
 from tests.report.reproductions import reproduction
 from tests.support.page.parsed import Page
 
 VERDICTS = [
-    Verdict(statement, WORDS[number % 5], f"because of number {number}", part="one of two")
+    Verdict(statement, list(Word)[number % 5], f"because of number {number}", part="one of two")
     for number, statement in enumerate(report_statements())
 ]
 

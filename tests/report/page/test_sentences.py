@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.report.checks import checks
 from pipeline.report.page.sentences import answer_sentences, reproduction_note, reproduction_table
-from pipeline.report.statements.verdicts import HOLDS, tally
+from pipeline.report.statements.verdicts import Word, tally
 from tests.report.alterations import ends, same_text, with_runs
 from tests.report.page.pages import VERDICTS, of_few
 from tests.report.reproductions import cut, reproduction
@@ -15,7 +15,7 @@ FOUND = reproduction()
 def test_the_answer_counts_the_verdicts_and_names_the_level_that_is_furthest_and_the_n_grams():
     counts = tally(VERDICTS, "basis")["training"]
     trained, _, _, furthest, networks = answer_sentences(FOUND, VERDICTS)
-    assert trained.startswith(f"{sum(counts.values())} statements, by trainings: {counts[HOLDS]} reproduced; ")
+    assert trained.startswith(f"{sum(counts.values())} statements, by trainings: {counts[Word.HOLDS]} reproduced; ")
     assert furthest == (
         "Furthest from what is reported is the perplexity of lstm-torch-1x128: about 1, where it ends at 2.07 in "
         "training and 10.03 in validation (at best 7.27, epoch 66)."

@@ -15,7 +15,7 @@ from pipeline.report.statements.evidence import (
     with_interval,
 )
 from pipeline.report.statements.kinds import report_statements
-from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
+from pipeline.report.statements.verdicts import Verdict, Word
 from pipeline.support.statistics import Estimate, holm
 from tests.report.alterations import runs
 from tests.report.reproductions import ENDS, reproduction
@@ -24,7 +24,7 @@ WITH, WITHOUT = "gru-torch-2x32", "gru-torch-2x128"  # d2l's seeds reach the las
 
 
 def unjudged(statement, made):
-    return Verdict(statement, OPEN, "Nobody asks.")
+    return Verdict(statement, Word.OPEN, "Nobody asks.")
 
 
 def evidence(found=None, statements=(), evaluate=unjudged):
@@ -60,7 +60,7 @@ def test_p_values_are_corrected_over_all_comparisons_and_a_pair_has_one_whatever
         others = ids if statement.kind == "best" else ids[:1]
         seen[statement.kind] = [made.compare(WITH, other, LAST_GAP) for other in others]
         made.compare(others[0], WITH, LAST_GAP)  # the other way round is the same comparison
-        return Verdict(statement, HOLDS, "It is.")
+        return Verdict(statement, Word.HOLDS, "It is.")
 
     made = evidence(statements=(best, order), evaluate=evaluate).corrected()
     assert len(made.verdicts) == 2

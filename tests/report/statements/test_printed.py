@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
+from pipeline.report.statements.verdicts import Word
 from tests.report.alterations import judged, row, statement
 from tests.report.reproductions import reproduction
+
+HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = Word
 
 FOUND = reproduction(seeds=1)
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.report.statements.texts import edit_distance, sense
-from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
+from pipeline.report.statements.verdicts import Word
 from tests.report.alterations import judged, row, runs, statement, untrained
 from tests.report.reproductions import TEXT, reproduction
+
+HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = Word
 
 PROMPTS = ("it has", "proceeded the", "staring hard")
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.kinds import report_statements, weigh
-from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
+from pipeline.report.statements.verdicts import Word
 from tests.report.alterations import ends, judged, runs, statement, untrained
 from tests.report.reproductions import reproduction
+
+HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = Word
 
 GRU = "gru-torch-1x128"  # d2l has no whole training of it, so ours alone count at its end
 

@@ -3,17 +3,10 @@
 import pytest
 
 from pipeline.report.statements.kinds import report_statements, weigh
-from pipeline.report.statements.verdicts import (
-    FAILS,
-    HOLDS,
-    IN_PART,
-    OPEN,
-    WRONG_REASON,
-    Part,
-    concluded,
-    each_of,
-)
+from pipeline.report.statements.verdicts import Part, Word, concluded, each_of
 from tests.report.reproductions import reproduction
+
+HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = Word
 
 SAID = report_statements()[0]
 
