@@ -211,6 +211,7 @@ class DaskPool(Pool):
         self._list_nodes()
         while not self._free():
             if time.monotonic() > until:
+                self._client.close(timeout=2)
                 refused = "".join(f"; {host} was refused: {reason}" for host, reason in self._refused.items())
                 raise ClusterError(
                     f"the cluster {self._address} has had no node for {NODES_SECONDS:.0f} seconds{refused}. Recorded "
