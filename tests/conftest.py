@@ -160,14 +160,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Whichever process of pytest-xdist needs it first creates it for all.
     """
-    from pipeline.support.files import file_lock
+    from filelock import FileLock
+
     from pipeline.tracking.store import setup
     from tests import labs
 
     own = tmp_path_factory.getbasetemp()
     home = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "empty"
     home.mkdir(exist_ok=True)
-    with file_lock(home / "lock"), labs.store_at(home):
+    with FileLock(home / "lock"), labs.store_at(home):
         setup()
     return home
 

@@ -32,7 +32,7 @@ class Inline:
     def submit(self, task: Any) -> None:
         self._task = task
 
-    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+    def events(self, timeout_seconds: float) -> list[Event]:
         if self._task is None:
             return []
         task, self._task = self._task, None

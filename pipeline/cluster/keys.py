@@ -160,11 +160,9 @@ class Address:
             raise InputError(f"--host {host} is not an IP address; give that of the interface to listen on")
         if is_ip(host) and ipaddress.ip_address(host).is_unspecified:
             raise InputError(f"--host {host} means every interface; give the address of one of them")
-        if keys is None:
-            if not is_loopback(host):
-                raise InputError(f"--without-tls is allowed on the loopback interface only, and --host is {host}")
-            return cls(host, port, None)
-        if has_keys(keys):
+        if keys is None and not is_loopback(host):
+            raise InputError(f"--without-tls is allowed on the loopback interface only, and --host is {host}")
+        if keys is not None and has_keys(keys):
             _check_is_private(keys)
         return cls(host, port, keys)
 

@@ -8,10 +8,10 @@ import logging
 import os
 import pickle
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -23,7 +23,7 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.node import on_node
 from pipeline.cluster.processes import MLFLOW
 from pipeline.errors import ClusterError, UnfitNodeError
-from pipeline.support.workers import Event, EventKind, Loss, LossCause, Pool, Work
+from pipeline.support.workers import Event, Loss, LossCause, Pool, Work
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,7 @@ class DaskPool(Pool):
         self._running: dict[str, _Running] = {}
         self._refused: dict[str, str] = {}  # reasons, by host
         self._messages: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # (key, message); None: the task has ended
-        self._client: Client | None = None
-        self._nodes: dict[str, Node] = {}  # nodes that may get tasks, by address, as last listed
-        self._listed_at = -inf
+        self._nodes: dict[str, Node] = {}  # by address, as last listed
         self._wait_for_a_node()
         self.count = sum(node.slots for node in self._nodes.values())
 
@@ -91,7 +89,7 @@ class DaskPool(Pool):
         if self._running:
             self._cancel(self._running)
             time.sleep(STOPPING_SECONDS)
-        self._close()
+        self._client.close(timeout=2)
 
     @property
     def running(self) -> int:
@@ -102,32 +100,30 @@ class DaskPool(Pool):
         """How many tasks may be submitted now. Waits for a node if there is none and nothing runs."""
         if not self._running:
             self._list_nodes()
-            if not self._nodes:
+            if not self._free():
+                self._client.close(timeout=2)
                 self._wait_for_a_node()
         return sum(self._free().values())
 
     def submit(self, task: Any) -> None:
         """Give a task to the node with the most free slots."""
         free = self._free()
-        if not any(free.values()):
-            raise RuntimeError("all slots of the cluster are busy")
         address = max(free, key=free.__getitem__)
         key = f"task-{uuid4().hex}"
         job = pickle.dumps((self._prepare, self._work, task))
-        assert self._client is not None
         future = self._client.submit(
             on_node, job, self._topic, key, key=key, pure=False, workers=[address], allow_other_workers=False, retries=0
         )
         self._running[key] = _Running(task, address, self._nodes[address].host, future)
         future.add_done_callback(lambda future: self._messages.put((key, None)))
 
-    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+    def events(self, timeout_seconds: float) -> list[Event]:
         """Events since the last call; waits as ``Workers.events`` does.
 
         Raises ClusterError instead of the loss of a task if the scheduler can't be reached for NODES_SECONDS.
         """
         found: list[Event] = []
-        until = inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        until = time.monotonic() + timeout_seconds
         while self._running and not found and (left := until - time.monotonic()) > 0:
             with suppress(Empty):
                 key, message = self._messages.get(timeout=min(left, POLL_SECONDS))
@@ -136,7 +132,11 @@ class DaskPool(Pool):
                         found.append(self._event(key, message))
                     key, message = self._messages.get_nowait()
             if time.monotonic() - self._listed_at >= POLL_SECONDS:
-                found += self._lose_tasks_of_gone_nodes()
+                usable = self._free().keys()
+                gone = [key for key, running in self._running.items() if running.address not in usable]
+                self._cancel(gone)
+                lost = [self._running.pop(key) for key in gone]
+                found += [_lost(running, f"the node {running.host} is gone", "shared") for running in lost]
                 self._list_nodes()
         if any(event.kind == "lost" for event in found):
             connect(self._address, NODES_SECONDS).close()  # first, since the store is gone with the scheduler's machine
@@ -160,74 +160,58 @@ class DaskPool(Pool):
         if not answer:
             return _lost(running, f"the node {host} has stopped it")
         try:
-            return self._answered(running, *pickle.loads(answer))
+            kind, value, cause = pickle.loads(answer)
+            if kind == "lost":
+                return _lost(running, f"{value.reason}, on {host}", value.cause)
+            if isinstance(value, UnfitNodeError):
+                return self._refuse(running, str(value))
+            if kind == "failed":
+                value.__cause__ = cause
+            else:
+                value = pickle.loads(value)
+            return Event(kind, running.task, value, host)
         except Exception as error:  # a damaged answer may raise anything
             return self._refuse(running, f"its answer can't be read ({type(error).__name__})")
-
-    def _answered(self, running: _Running, kind: EventKind, value: Any, cause: BaseException | None) -> Event:
-        """The event for a node's answer. Raises any exception for a damaged one."""
-        if kind == "failed" and isinstance(value, UnfitNodeError):
-            return self._refuse(running, str(value))
-        if kind == "failed" and isinstance(value, Exception):
-            value.__cause__ = cause
-            return Event(kind, running.task, value, running.host)
-        if kind == "lost" and isinstance(value, Loss):
-            return _lost(running, f"{value.reason}, on {running.host}", value.cause)
-        if kind == "done":
-            return Event(kind, running.task, pickle.loads(value), running.host)
-        raise ValueError(f"{kind} is no end of a task")
 
     def _refuse(self, running: _Running, reason: str) -> Event:
         """Give a node no more tasks."""
         if running.host not in self._refused:
             log.warning("The node %s gets no tasks: %s", running.host, reason)
         self._refused[running.host] = reason
-        self._nodes = {address: node for address, node in self._nodes.items() if node.host != running.host}
         return _lost(running, f"the node {running.host} can't do it: {reason}")
-
-    def _lose_tasks_of_gone_nodes(self) -> list[Event]:
-        """Cancel the running tasks of nodes that are no longer listed, and report them as lost."""
-        gone = [key for key, running in self._running.items() if running.address not in self._nodes]
-        self._cancel(gone)
-        lost = [self._running.pop(key) for key in gone]
-        return [_lost(running, f"the node {running.host} is gone", "shared") for running in lost]
 
     def _cancel(self, keys: Iterable[str]) -> None:
         """Cancel tasks, unless the connection to the scheduler is lost: dask would raise."""
-        if self._client is not None and self._client.status == "running":
+        if self._client.status == "running":
             for key in keys:
                 self._running[key].future.cancel()
 
     def _free(self) -> dict[str, int]:
-        """Free slots by the address of a node."""
-        free = {address: node.slots for address, node in self._nodes.items()}
-        for running in self._running.values():
-            if running.address in free:
-                free[running.address] = max(0, free[running.address] - 1)
-        return free
+        """Free slots by the address of a node; without nodes that are gone or refused."""
+        busy = Counter(running.address for running in self._running.values())
+        nodes = {address: node for address, node in self._nodes.items() if node.host not in self._refused}
+        return {address: max(0, node.slots - busy[address]) for address, node in nodes.items()}
 
     def _list_nodes(self) -> None:
         """Get the list of nodes from the scheduler; it is empty while the scheduler is gone."""
         workers: dict[str, Any] = {}
-        if self._client is not None and self._client.status == "running" and self._client.scheduler is not None:
+        if self._client.status == "running" and self._client.scheduler is not None:
             ask = self._client.scheduler.identity  # Client.scheduler_info would return an old list if this fails
             with suppress(OSError, TimeoutError, CancelledError):
                 workers = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)["workers"]
-        nodes = {address: Node(str(w["name"]).partition(":")[0], w["nthreads"]) for address, w in workers.items()}
-        self._nodes = {address: node for address, node in nodes.items() if node.host not in self._refused}
+        self._nodes = {address: Node(str(w["name"]).partition(":")[0], w["nthreads"]) for address, w in workers.items()}
         self._listed_at = time.monotonic()
 
     def _wait_for_a_node(self) -> None:
-        """Reconnect, and wait until a node may get tasks. Raises ClusterError after NODES_SECONDS."""
+        """Connect, and wait until a node may get tasks. Raises ClusterError after NODES_SECONDS."""
         until = time.monotonic() + NODES_SECONDS
-        self._close()
         self._client = connect(self._address, NODES_SECONDS)
         self._topic = f"tmlm-{uuid4().hex}"
         self._client.subscribe_topic(self._topic, lambda event: self._messages.put(event[1]))
         self._list_nodes()
-        while not self._nodes:
+        while not self._free():
             if time.monotonic() > until:
-                self._close()
+                self._client.close(timeout=2)
                 refused = "".join(f"; {host} was refused: {reason}" for host, reason in self._refused.items())
                 raise ClusterError(
                     f"the cluster {self._address} has had no node for {NODES_SECONDS:.0f} seconds{refused}. Recorded "
@@ -235,11 +219,6 @@ class DaskPool(Pool):
                 )
             time.sleep(POLL_SECONDS / 2)
             self._list_nodes()
-
-    def _close(self) -> None:
-        if self._client is not None:
-            self._client.close(timeout=2)
-            self._client, self._nodes = None, {}
 
 
 def _lost(running: _Running, reason: str, cause: LossCause = "stopped") -> Event:

@@ -8,13 +8,13 @@ import json
 import logging
 import os
 import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName
 from pipeline.errors import TmlmError, UnfitNodeError
 from pipeline.support.machine import public_version
-from pipeline.text.corpus import FACTS_FILE, IDS_FILE, PINNED, Corpus, cache_corpus, kept_corpus, load_corpus
+from pipeline.text.corpus import FACTS_FILE, IDS_FILE, cache_corpus, kept_corpus, load_corpus
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,6 @@ class Needs:
 
     store: str
     run_id: str
-    config: CorpusConfig
-    source: str
-    is_fallback: bool
     facts: str
     recipe: dict[PresetName, int] = field(hash=False)
     versions: dict[str, str] = field(hash=False)
@@ -49,18 +46,18 @@ def send(config: CorpusConfig, store: str) -> Needs:
             run.file(corpus.folder / name, FOLDER)
     facts = (corpus.folder / FACTS_FILE).read_text()
     versions = {package: public_version(package) for package in (*COMPUTING, "mlflow")}
-    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, dict(RECIPE), versions)
+    return Needs(store, run.id, facts, dict(RECIPE), versions)
 
 
 def fetch_needs(needs: Needs) -> None:
     """Get everything for the task that follows in this process. Raises UnfitNodeError if that is not possible."""
-    os.environ["MLFLOW_TRACKING_URI"] = needs.store
-    PINNED[needs.config] = _text(needs)  # each time: the process may have done a task of another command before
+    os.environ["MLFLOW_TRACKING_URI"] = needs.store  # each time: the last task may have been of another command
+    _fetch_text(needs)
 
 
 @cache
-def _text(needs: Needs) -> Corpus:
-    """The text of a command, from the cache or from its run."""
+def _fetch_text(needs: Needs) -> None:
+    """Put the text of a command into the cache, from its run, unless it is there; refuse another RECIPE or version."""
     if needs.recipe != RECIPE:
         raise UnfitNodeError(f"its RECIPE {RECIPE} differs from the command's {needs.recipe}; install the same version")
     for package, wanted in needs.versions.items():
@@ -72,12 +69,9 @@ def _text(needs: Needs) -> Corpus:
     from pipeline.tracking import recorded, store
 
     facts = json.loads(needs.facts)
-    corpus = kept_corpus(facts["name"], needs.source, facts["alphabet"], facts["corpus_sha256"])
-    if corpus is None:
+    if kept_corpus(facts["name"], "", facts["alphabet"], facts["corpus_sha256"]) is None:
         try:
             store.setup()
-            folder = recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")
-            corpus = cache_corpus(facts, (folder / IDS_FILE).read_bytes(), needs.source)
+            cache_corpus(facts, recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}"))
         except (TmlmError, *store.REFUSALS, ValueError) as error:
             raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from error
-    return replace(corpus, is_fallback=needs.is_fallback)

@@ -126,11 +126,10 @@ def evaluate(
         raise InputError(f"--split {split} is a split of the model's own text: leave it out, or --text")
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
-    try:
-        file = find_file(text, "--text") if text else None
-    except FileNotFoundError:
-        place = Path(text or "").expanduser().absolute()
-        raise InputError(f"--text {text}: there is no file {place}; give the path of a UTF-8 text file") from None
+    file = find_file(text, "--text") if text else None
+    if text and file is None:
+        place = Path(text).expanduser().absolute()
+        raise InputError(f"--text {text}: there is no file {place}; give the path of a UTF-8 text file")
     digest = file.sha256() if file else ""
 
     def work(run: TrackedRun) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any, Literal
 
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, TrainConfig, model_identity, train_identity
-from pipeline.errors import InputError, RecordingError
+from pipeline.config import Alphabet, CorpusConfig, TrainConfig, model_identity, train_identity
+from pipeline.errors import RecordingError
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support.workers import Event, Workers
-from pipeline.text.corpus import PINNED, load_corpus
 from pipeline.tracking import liveness, store
+from pipeline.tracking.step import same_text
 
 Role = Literal["trial", "confirmation", "report", "same-text", "answer", "seed"]
 TaskKey = tuple[str, int, int]
@@ -25,12 +25,13 @@ class TrainingTask:
     """One training of a sweep: of a search, a trial, or a confirmation with another seed.
 
     ``number`` is that of the trial (for a confirmation, of the trial that it repeats), or of the row in the table or
-    plan. Only trainings of the same ``study`` are resumed or reused.
+    plan. ``same_text`` finds the text by ``text``. Only trainings of the same ``study`` are resumed or reused.
     """
 
     role: Role
     number: int
     corpus: CorpusConfig
+    text: tuple[str, str, Alphabet, str]
     model: ModelConfig
     train: TrainConfig
     study: str = ""
@@ -47,7 +48,7 @@ class TrainingTask:
         return own == (configuration.get("model"), train_identity(configuration.get("train", {})))
 
 
-_loaded = cache(load_corpus)
+_text = cache(same_text)
 
 
 def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
@@ -56,15 +57,8 @@ def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result
     of a finished one reused.
     """
-    corpus = PINNED.get(task.corpus) or _loaded(task.corpus)
-    expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)
-    if corpus.corpus_sha256 != expected_sha256:  # the file was changed, or a download that failed now succeeds
-        raise InputError(
-            f"the text {task.corpus.corpus} has changed since the training was started "
-            f"(sha256 {corpus.corpus_sha256[:8]}..., then {expected_sha256[:8]}...); restore the earlier one"
-        )
     context = TrainingContext(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
-    return train(corpus, task.corpus, task.model, task.train, reuse=True, context=context).result
+    return train(_text(*task.text), task.corpus, task.model, task.train, reuse=True, context=context).result
 
 
 def close_lost(event: Event) -> None:

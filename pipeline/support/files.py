@@ -69,14 +69,6 @@ def leftovers(path: Path) -> list[Path]:
     return list(path.parent.glob(f".{path.name}.*"))
 
 
-@contextmanager
-def file_lock(path: Path, seconds: float = -1) -> Iterator[None]:
-    """Hold a lock file for moments; waits ``seconds`` for another holder (-1: no limit), then raises TimeoutError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path, timeout=seconds):
-        yield
-
-
 def create_database(file: Path, create: Callable[[Path], object], table: str) -> None:
     """Let ``create`` make an SQLite database, whose file it is given, unless ``file`` is one already.
 
@@ -87,7 +79,7 @@ def create_database(file: Path, create: Callable[[Path], object], table: str) ->
     """
     file = file.resolve()  # a symbolic link may point to a file that does not exist yet
     folder = file.with_name(f".{file.name}.unfinished")
-    with file_lock(file.with_name(f".{file.name}.lock")):
+    with FileLock(file.with_name(f".{file.name}.lock")):
         shutil.rmtree(folder, ignore_errors=True)
         _wait_for_creator(file, table)
         if file.exists() and file.stat().st_size:
@@ -139,7 +131,6 @@ def _copy_tables(source: Path, target: Path) -> None:
 @contextmanager
 def command_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold a lock file while a command runs; raises InputError(refusal) if another process of this machine holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         held = FileLock(path).acquire(timeout=0)
     except Timeout:

@@ -64,16 +64,14 @@ def environment() -> dict[str, Any]:
 @contextmanager
 def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables within the block."""
-    before = {name: os.environ.get(name) for name in values}
+    before = {name: os.environ[name] for name in values if name in os.environ}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in values:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 # --- memory and cores ------------------------------------------------------------------------------------------------

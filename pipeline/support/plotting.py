@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -100,15 +99,13 @@ def scatter(axes: Axes, points: Sequence[tuple[float, float]], marker: str, **st
         axes.plot(*zip(*points, strict=True), marker, **style)
 
 
-def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], label: str = "{}", **options: Any) -> None:
+def scatter_by_cell(axes: Axes, points: Sequence[tuple[str, float, float]], label: str = "{}", **options: Any) -> None:
     """Draw each (cell, x, y) as a small dot in the style of its cell; ``label`` is formatted with the cell."""
-    of_cell: dict[str, list[tuple[float, float]]] = {}
-    for cell, x, y in points:
-        of_cell.setdefault(cell, []).append((x, y))
-    for cell in sorted(of_cell, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
+    for cell in sorted({cell for cell, *_ in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
         style = cell_style(cell)
         look = {"color": style.colour, "markersize": 5, "alpha": 0.55, "mew": 0, **options}
-        scatter(axes, of_cell[cell], style.marker, label=label.format(cell), **look)
+        of_cell = [(x, y) for each, x, y in points if each == cell]
+        scatter(axes, of_cell, style.marker, label=label.format(cell), **look)
 
 
 def mean_with_interval(axes: Axes, style: tuple[str, str], x: float, value: "Estimate", **options: Any) -> None:
@@ -158,15 +155,6 @@ def write_message(axes: Axes, words: str) -> None:
 
 
 @missing_glyphs_allowed()
-def laid_out(figure: Figure) -> RendererBase:
-    """Lay out a figure without drawing it, so that artists have pixel positions; returns its renderer."""
-    canvas = FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
-    renderer: RendererBase = canvas.get_renderer()
-    return renderer
-
-
-@missing_glyphs_allowed()
 def write_labels(
     axes: Axes, labels: Sequence[tuple[str, float, float]], keep: int, colours: Sequence[str] = ()
 ) -> None:
@@ -178,9 +166,10 @@ def write_labels(
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    renderer = laid_out(figure)
+    FigureCanvasAgg(figure)  # whose renderer measures texts
+    figure.draw_without_rendering()  # so that artists have pixel positions
     unit = figure.dpi / 72  # pixels of a point
-    places = LabelPlaces(axes.get_window_extent(renderer).extents, unit)
+    places = LabelPlaces(axes.get_window_extent().extents, unit)
 
     for line in axes.get_lines():
         points = line.get_transform().transform(line.get_xydata()).tolist()
@@ -196,7 +185,7 @@ def write_labels(
         note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
         note.set_color(colours[number] if colours else "black")
         note.set_in_layout(False)
-        size, dot = note.get_window_extent(renderer), axes.transData.transform((x, y)).tolist()
+        size, dot = note.get_window_extent(), axes.transData.transform((x, y)).tolist()
         placed = places.place(dot, size.width, size.height, is_needed=number < keep)
         if placed is None:
             note.remove()

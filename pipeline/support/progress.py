@@ -4,7 +4,6 @@ import multiprocessing
 import sys
 import time
 from datetime import datetime
-from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
@@ -71,10 +70,8 @@ class Progress(tqdm):
         self._left = self.format_interval((1 - share) * seconds / done) if done > 0 else "?"
         self.update(max(0.0, min(share, LARGEST_SHARE) - self.n))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: Any) -> None:
         if kind is None:
             self.n, self._left = 1.0, self.format_interval(0)
             self.set_description_str(self._name, refresh=False)
-        super().__exit__(kind, error, trace)
+        super().__exit__(kind, *details)

@@ -28,7 +28,6 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 _depth = 0  # nesting of defer_signals blocks
 _deferred: BaseException | None = None  # raised on leaving the outermost block
-_deferred_at = 0.0  # of a process without ``install``
 _closer: Callable[[str], None] | None = None
 _deadline_seconds: float | None = DEADLINE_SECONDS  # None: no forced exit
 _stopping = False  # a signal has arrived
@@ -125,12 +124,10 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
 
 def _note_interrupt(signum: int, frame: FrameType | None) -> None:
     """Defer a Ctrl-C in a process without ``install``; a second one is not, as a block may wait for a server."""
-    global _deferred, _deferred_at
-    now = time.monotonic()
-    if _deferred is None:
-        _deferred, _deferred_at = KeyboardInterrupt(), now
-    elif now - _deferred_at > SAME_SECONDS:
+    global _deferred
+    if _deferred is not None:
         raise KeyboardInterrupt
+    _deferred = KeyboardInterrupt()
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:

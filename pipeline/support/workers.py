@@ -22,7 +22,7 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import ModuleType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 from pipeline.errors import RemoteError
 from pipeline.support import signals
@@ -81,9 +81,6 @@ class Pool(AbstractContextManager[Any], Protocol):
 
     count: int
 
-    def __enter__(self) -> Self:
-        return self
-
     @property
     def running(self) -> int:
         """The number of tasks that are running."""
@@ -93,13 +90,13 @@ class Pool(AbstractContextManager[Any], Protocol):
         """The number of tasks that may be submitted now."""
 
     def submit(self, task: Any) -> None:
-        """Start a task. Raises RuntimeError if none may be submitted."""
+        """Start a task; no more than ``idle`` says may be started now."""
 
-    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+    def events(self, timeout_seconds: float) -> list[Event]:
         """Events since the last call, in order for each task.
 
-        Waits for the first event for at most ``timeout_seconds`` (None: no limit), and not at all if no task is
-        running. May return [] before the timeout.
+        Waits for the first event for at most ``timeout_seconds``, and not at all if no task is running. May return []
+        before the timeout.
         """
 
 
@@ -108,27 +105,18 @@ MakePool = Callable[[int], Pool]
 
 @dataclass
 class _Worker:
-    """A process, the parent's end of its connection, and its current task, in a tuple, if any."""
+    """A process, the parent's end of its connection, and its current task, if any."""
 
     process: SpawnProcess
     connection: Connection
-    task: tuple[Any] | None = None
-
-    def send(self, job: bytes) -> bool:
-        """Send a job; False if the worker is dead."""
-        try:
-            self.connection.send_bytes(job)
-        except OSError:
-            return False
-        return True
+    task: Any = None
 
 
 class Workers(Pool):
     """Up to ``count`` processes that do ``work``.
 
-    Leaving the block waits for running tasks. Leaving it by an exception (including Ctrl-C and SIGTERM) sends the
-    workers SIGTERM and kills those that are alive KILL_SECONDS later. Afterwards no process is left, and ``events``
-    returns the remaining events.
+    Leaving the block stops them, also in the middle of a task: SIGTERM, and SIGKILL for those that are alive
+    KILL_SECONDS later. Afterwards no process is left, and ``events`` returns the remaining events.
     """
 
     def __init__(self, work: Work, count: int) -> None:
@@ -137,15 +125,8 @@ class Workers(Pool):
         self._workers: list[_Worker] = []
         self._events: list[Event] = []
 
-    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        try:
-            if kind is None:
-                for worker in self._workers:
-                    worker.send(b"")  # ends the worker after its task
-                while self._workers:
-                    self._listen(None)
-        finally:
-            self.stop()
+    def __exit__(self, *details: object) -> None:
+        self.stop()
 
     @property
     def running(self) -> int:
@@ -156,22 +137,20 @@ class Workers(Pool):
         return self.count - self.running
 
     def submit(self, task: Any) -> None:
-        """Give a task to an idle worker, starting a process if needed. Raises RuntimeError if all are busy."""
-        if not self.idle:
-            raise RuntimeError(f"all {self.count} workers are busy")
+        """Give a task to an idle worker, starting a process if needed."""
         job = pickle.dumps((self._work, task))
         with defer_signals():
-            for worker in [idle for idle in self._workers if idle.task is None]:
-                if worker.send(job):
-                    worker.task = (task,)
-                    return
+            for worker in [each for each in self._workers if each.task is None and not each.process.is_alive()]:
                 self._remove(worker)
-            worker = _start_worker()
-            self._workers.append(worker)
-            worker.task = (task,)  # even if the worker has died already: the task is then lost
-            worker.send(job)
+            idle = [each for each in self._workers if each.task is None]
+            if not idle:
+                idle = [_start_worker()]
+                self._workers += idle
+            idle[0].task = task
+            with suppress(OSError):  # the worker has just died: the task is then lost
+                idle[0].connection.send_bytes(job)
 
-    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+    def events(self, timeout_seconds: float) -> list[Event]:
         if not self._events and self.running:
             self._listen(timeout_seconds)
         events, self._events = self._events, []
@@ -191,21 +170,17 @@ class Workers(Pool):
 
     def _listen(self, timeout_seconds: float | None) -> None:
         """Wait until a worker sends a message or ends, then receive the messages of all; remove those that ended."""
-        ends = [end for each in self._workers for end in (each.connection, each.process.sentinel)]
-        ready = wait(ends, timeout_seconds)
+        wait([end for each in self._workers for end in (each.connection, each.process.sentinel)], timeout_seconds)
         with defer_signals():
             for worker in self._workers.copy():
-                if worker.connection not in ready and worker.process.sentinel not in ready:
-                    continue
                 gone = not worker.process.is_alive()
                 try:
                     while worker.connection.poll():
                         kind, value = pickle.loads(worker.connection.recv_bytes())
-                        assert worker.task is not None
                         if kind == "failed":
                             value, trace = value
                             value.__cause__ = RemoteError(f"\n{trace}")
-                        self._events.append(Event(kind, worker.task[0], value))
+                        self._events.append(Event(kind, worker.task, value))
                         if kind != "message":
                             worker.task = None
                 except (EOFError, OSError):  # a killed worker's last message may be truncated
@@ -221,7 +196,7 @@ class Workers(Pool):
             worker.process.join()
         if worker.task is not None:
             reason = f"its process (pid {worker.process.pid}) is gone, exit code {worker.process.exitcode}"
-            self._events.append(Event("lost", worker.task[0], Loss(reason)))
+            self._events.append(Event("lost", worker.task, Loss(reason)))
         worker.connection.close()
         worker.process.close()
         self._workers.remove(worker)
@@ -251,7 +226,7 @@ def _start_worker() -> _Worker:
 
 
 def _serve(connection: Connection) -> None:
-    """The worker's main function: do jobs until an empty one, or the end of the connection."""
+    """The worker's main function: do jobs until the end of the connection."""
     parent = parent_process()
     assert parent is not None
     os.dup2(2, 1)  # standard output is reserved for the parent's result
@@ -271,7 +246,8 @@ def _serve(connection: Connection) -> None:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # pending signals are raised here
         with suppress(EOFError, OSError):  # the end of the connection
-            while job := connection.recv_bytes():
+            while True:
+                job = connection.recv_bytes()
                 try:
                     work, task = pickle.loads(job)
                     send("done", work(task, partial(send, "message")))

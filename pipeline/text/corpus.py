@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from models.gated_ngrams import LONGEST, SEEN, NGramModel, NGramTables, OrderGate, fit_gate, sample_of, sampled_spans
@@ -40,7 +41,7 @@ from pipeline.config import (
     PresetName,
 )
 from pipeline.errors import InputError, reason_of
-from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
+from pipeline.support.files import atomic_write, leftovers, write_atomically
 from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
@@ -130,7 +131,8 @@ class Corpus:
         train_end = int(TRAIN_SHARE * len(self))
         val_end = train_end + int(VAL_SHARE * len(self))
         held_out = HELD_OUT_CHARS if train_end > PASS_CHARS else len(self)
-        test = (val_end, min(len(self), val_end + held_out))
+        start = train_end - self.last_chars if self.last_chars else 0
+        train, val = (start, train_end), (train_end, min(val_end, train_end + held_out))
         if preset in ON_REPORTS_TEXT:
             needed = WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH
             if val_end < needed:
@@ -138,13 +140,8 @@ class Corpus:
                     f"{self.name} has {len(self):,} characters; --preset {preset} needs {needed:,} before the last "
                     "5 %: use a longer --corpus or --preset stream"
                 )
-            return {
-                "train": (0, WINDOW_TRAIN + WINDOW_LENGTH),
-                "val": (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH),
-                "test": test,
-            }
-        start = train_end - self.last_chars if self.last_chars else 0
-        return {"train": (start, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
+            train, val = (0, WINDOW_TRAIN + WINDOW_LENGTH), (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH)
+        return {"train": train, "val": val, "test": (val_end, min(len(self), val_end + held_out))}
 
     def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
         """The ids of a split ("train", "val" or "test"), as a view of the memory-mapped file."""
@@ -165,8 +162,7 @@ class Corpus:
     def baseline_text(self, preset: PresetName) -> NDArray[np.integer]:
         """The ids of ``baseline_spans``, on which the baselines are fitted."""
         train = self.split(preset, "train")
-        spans = [train[start:end] for start, end in self.baseline_spans(preset)]
-        return spans[0] if len(spans) == 1 else np.concatenate(spans)
+        return np.concatenate([train[start:end] for start, end in self.baseline_spans(preset)])
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
         """Scores of the uniform, unigram and n-gram models fitted on ``baseline_text``, by split: "val" and "test"."""
@@ -290,8 +286,6 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     ``refresh`` downloads the text of an address again. Raises InputError for an unusable text and DataUnavailableError
     for one that can't be downloaded.
     """
-    if config in PINNED:
-        return PINNED[config]
     text = find_text(config.corpus, refresh=refresh)
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
@@ -299,7 +293,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     inputs = [text.name, config.alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
-    with _writing_cache(), file_lock(folder / "lock"):
+    with _writing_cache(), FileLock(folder / "lock"):
         facts = _json_in(folder / FACTS_FILE)
         wanted = {"name": text.name, "alphabet": config.alphabet, "source_sha256": source_sha256}
         if not _is_intact(folder, facts, wanted):
@@ -314,19 +308,14 @@ def label_of(name: str, alphabet: Alphabet) -> str:
     return name if alphabet == "letters" else f"{name}-{alphabet}"
 
 
-PINNED: dict[CorpusConfig, Corpus] = {}  # the texts that a cluster's node has for these configurations
-
-
-def cache_corpus(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
-    """Put a text that another machine has prepared into the cache. ValueError if the ids are not those of its facts."""
-    vocabulary = _vocabulary(facts)
-    if text_sha256(np.frombuffer(ids, vocabulary.dtype), vocabulary) != facts["corpus_sha256"]:
+def cache_corpus(facts: dict[str, Any], sent: Path) -> None:
+    """Put a text that another machine has sent into the cache. ValueError if its ids are not those of its facts."""
+    if not _is_intact(sent, facts, {}):
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
     folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['corpus_sha256'][:16]}"
-    with _writing_cache(), file_lock(folder / "lock"):
-        write_atomically(folder / IDS_FILE, ids)
+    with _writing_cache(), FileLock(folder / "lock"):
+        write_atomically(folder / IDS_FILE, (sent / IDS_FILE).read_bytes())
         write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
-    return _mapped(folder, facts, source)
 
 
 def prepared_dir() -> Path:
@@ -367,10 +356,7 @@ def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) 
     source.
     """
     wanted = {"name": name, "alphabet": alphabet, "corpus_sha256": corpus_sha256}
-    for folder, facts in kept_facts().items():
-        if _is_intact(folder, facts, wanted):
-            return _mapped(folder, facts, source)
-    return None
+    return next((_mapped(*kept, source) for kept in kept_facts().items() if _is_intact(*kept, wanted)), None)
 
 
 def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
@@ -391,10 +377,8 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
 
 def encoded(text: FoundText, vocabulary: Vocabulary) -> NDArray[np.integer]:
     """Encode a text with a given vocabulary, such as a model's."""
-    ids = bytearray()
-    for piece in normalised(text.pieces(), vocabulary.alphabet):
-        ids += vocabulary.ids_of(piece).tobytes()
-    return np.frombuffer(ids, vocabulary.dtype)
+    pieces = map(vocabulary.ids_of, normalised(text.pieces(), vocabulary.alphabet))
+    return np.concatenate([np.empty(0, vocabulary.dtype), *pieces])
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import platformdirs
+from filelock import FileLock
 
 from pipeline.errors import DataUnavailableError, InputError, without_secrets
-from pipeline.support.files import atomic_write, file_lock, leftovers
+from pipeline.support.files import atomic_write, leftovers
 
 if TYPE_CHECKING:
     import requests
@@ -64,7 +65,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str = "", ref
     if not online or os.environ.get("TMLM_OFFLINE"):
         raise DataUnavailableError(f"{url}: not downloaded ({'TMLM_OFFLINE is set' if online else 'offline'})")
     try:
-        with file_lock(kept.with_suffix(".lock")):  # only one of several processes downloads it
+        with FileLock(kept.with_suffix(".lock")):  # only one of several processes downloads it
             if is_kept():
                 return kept
             for part in leftovers(kept):

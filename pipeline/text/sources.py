@@ -11,7 +11,7 @@ import io
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +26,7 @@ FALLBACK = "python-docs"
 
 @dataclass(frozen=True)
 class PublishedText:
-    """A text that is downloaded when it is first used, and recognised by its digest.
+    """A text that is downloaded when it is first used, and recognised by its digest, with line breaks LF.
 
     ``file`` is its name in $TMLM_DATA_DIR and in the cache.
     """
@@ -35,12 +35,6 @@ class PublishedText:
     file: str
     sha256: str
     addresses: tuple[str, ...]
-
-    def is_in(self, file: Path, sha256: str) -> bool:
-        """Whether a file, whose bytes have the digest ``sha256``, is this text, maybe with line breaks of Windows."""
-        if sha256 == self.sha256:
-            return True
-        return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest() == self.sha256
 
 
 PUBLISHED_TEXTS = {
@@ -151,11 +145,10 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
         return FoundText(_name_of(Path(urlsplit(corpus).path)), without_secrets(corpus), file)
-    folders = "", os.environ.get("TMLM_DATA_DIR", "")
-    places = [os.path.join(folder, corpus) for folder in folders]
+    places = [os.path.join(folder, corpus) for folder in ("", os.environ.get("TMLM_DATA_DIR", ""))]
     for place in places:
-        with suppress(FileNotFoundError):
-            return find_file(place)
+        if found := find_file(place):
+            return found
     looked = " or ".join(dict.fromkeys(os.path.abspath(os.path.expanduser(place)) for place in places))
     raise InputError(
         f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, {', '.join(KNOWN_TEXTS)}, "
@@ -163,8 +156,8 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
     )
 
 
-def find_file(path: str, option: str = "--corpus") -> FoundText:
-    """Find a text by its path. Raises FileNotFoundError, or InputError for anything but a readable file."""
+def find_file(path: str, option: str = "--corpus") -> FoundText | None:
+    """Find a text by its path; None if there is no file. Raises InputError for anything but a readable file."""
     if is_address(path):
         raise InputError(f"{option} {path} is an address; give the path of a UTF-8 text file")
     try:
@@ -175,7 +168,7 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
             raise InputError(f"{option} {path} can't be read: it is {kind}; give a UTF-8 text file")
         place.open("rb").close()
     except FileNotFoundError:
-        raise
+        return None
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{option} {path} can't be read: {error}; give a UTF-8 text file") from None
     return FoundText(_name_of(place), str(place), place, option=option)
@@ -183,10 +176,8 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
 
 def small_text(path: str, option: str, most_bytes: int) -> str:
     """Read a small text file. Raises InputError for anything but a readable file of at most ``most_bytes``."""
-    try:
-        found = find_file(path, option)
-    except FileNotFoundError as error:
-        raise InputError(f"{option} {path} can't be read ({error.strerror}); give a UTF-8 text file") from None
+    if (found := find_file(path, option)) is None:
+        raise InputError(f"{option} {path} can't be read (No such file or directory); give a UTF-8 text file")
     if found.size > most_bytes:
         raise InputError(f"{option} {path} has more than {most_bytes:,} bytes; give a smaller file")
     return "".join(found.pieces())
@@ -202,17 +193,16 @@ def _published_text(name: str, online: bool) -> FoundText:
     """Find one of PUBLISHED_TEXTS. Raises DataUnavailableError that lists everything that was tried."""
     published = PUBLISHED_TEXTS[name]
     tried = []
-    data_dir = os.environ.get("TMLM_DATA_DIR")
-    local = [Path(data_dir) / published.file] if data_dir else []
-    for path in [*local, cache_dir() / "downloads" / published.file]:
+    for folder in filter(None, [os.environ.get("TMLM_DATA_DIR"), str(cache_dir() / "downloads")]):
+        path = Path(folder, published.file)
         try:
-            text = replace(find_file(str(path)), name=name)
-            sha256 = text.sha256()
-        except (FileNotFoundError, InputError) as error:
+            found = find_file(str(path))
+            sha256 = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+        except (OSError, InputError) as error:
             tried.append(str(error))
         else:
-            if published.is_in(path, sha256):
-                return text
+            if found and sha256 == published.sha256:
+                return replace(found, name=name)
             tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {published.sha256[:8]}...)")
     for url in published.addresses:
         try:

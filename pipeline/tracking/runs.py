@@ -14,11 +14,12 @@ from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import yaml
+from filelock import FileLock
 
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import ClusterError, InputError, RecordingError, without_secrets
 from pipeline.support import signals
-from pipeline.support.files import LAST_CHECKPOINT, file_lock
+from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
@@ -376,7 +377,7 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
 
 def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> TrackedRun:
     """Reopen an ended run for this process. The reason why it ended moves to the tag "resumed"."""
-    with file_lock(root() / "mlruns" / ".resume.lock", LOCK_SECONDS):  # a second command that resumes it is refused
+    with FileLock(root() / "mlruns" / ".resume.lock", timeout=LOCK_SECONDS):  # a second command is refused
         before = find_run(seen.id)
         if before is None or before.ended_ms != seen.ended_ms or before.status == "RUNNING":
             raise InputError(f"{seen.id} ({seen.name}) has just been resumed by another command; try again")

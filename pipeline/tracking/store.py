@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from filelock import FileLock
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError, without_secrets
-from pipeline.support.files import ROOT, create_database, file_lock
+from pipeline.support.files import ROOT, create_database
 from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
@@ -109,7 +110,7 @@ def _setup(uri: str, *experiment: str | None) -> Store:
         if database is None:
             _probe(uri)
             return Store(uri, _chosen_experiment(sqlite_file(uri)), None)
-        with file_lock(database.parent / ".setup.lock", LOCK_SECONDS):
+        with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
             _probe(uri)
             if MlflowClient().get_experiment("0").name == "Default":  # MLflow has just created it
                 prepare_database(database)

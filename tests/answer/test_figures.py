@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from pipeline.answer import figures
-from pipeline.support import plotting
 from tests.figures import findings
 from tests.pictures import figures_drawn
 
@@ -30,10 +29,10 @@ def labels(figure: Figure, panel: int) -> list[Annotation]:
 @pytest.mark.parametrize("picture", PICTURES)
 def test_no_label_covers_another_or_leaves_the_axes(drawn, picture):
     figure = drawn[picture]
-    renderer = plotting.laid_out(figure)
+    figure.draw_without_rendering()
     for panel, axes in enumerate(figure.axes):
-        frame = axes.get_window_extent(renderer)
-        boxes = [each.get_window_extent(renderer) for each in labels(figure, panel)]
+        frame = axes.get_window_extent()
+        boxes = [each.get_window_extent() for each in labels(figure, panel)]
         assert all(frame.x0 <= each.x0 <= each.x1 <= frame.x1 for each in boxes)
         assert all(frame.y0 <= each.y0 <= each.y1 <= frame.y1 for each in boxes)
         assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]

@@ -29,10 +29,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, resolve
-from pipeline.support.files import ROOT, file_lock, write_atomically
+from pipeline.support.files import ROOT, write_atomically
 from pipeline.text.corpus import load_corpus
 
 DATA = Path(__file__).parents[2] / "pipeline" / "report" / "data"
@@ -52,7 +53,7 @@ def rows() -> dict[tuple[str, int], dict[str, str]]:
 def keep(row: dict[str, str]) -> None:
     """Add a training in its place, unless there is one of the same seed that is as long."""
     key = row["id"], int(row["seed"])
-    with file_lock(LOCK):
+    with FileLock(LOCK):
         kept = rows()
         if key in kept and int(kept[key]["epochs"]) >= int(row["epochs"]):
             return

@@ -9,8 +9,8 @@ from pipeline.cluster import texts
 from pipeline.config import CorpusConfig
 from pipeline.errors import UnfitNodeError
 from pipeline.text import corpus as corpus_module
-from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
+from pipeline.tracking.step import same_text
 
 
 @pytest.fixture
@@ -28,19 +28,17 @@ def facts_of(needs):
 def elsewhere(monkeypatch, tmp_path, small_text):
     """From now on, this is a node: with another cache, and another text under the same path."""
     monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path / "cache of the node"))
-    corpus_module.PINNED.clear()
-    texts._text.cache_clear()
+    texts._fetch_text.cache_clear()
     yield
-    corpus_module.PINNED.clear()
-    texts._text.cache_clear()
+    texts._fetch_text.cache_clear()
 
 
 def test_a_node_trains_on_the_text_of_the_search_whatever_it_has_itself(needs, elsewhere, small_text, monkeypatch):
     monkeypatch.setattr(corpus_module, "find_text", lambda name: pytest.fail("its own text is not looked for"))
     texts.fetch_needs(needs)
-    corpus = load_corpus(CorpusConfig(str(small_text)))
+    corpus = same_text("topics", str(small_text), "letters", facts_of(needs)["corpus_sha256"])
     assert (corpus.corpus_sha256, corpus.source) == (facts_of(needs)["corpus_sha256"], str(small_text))
-    texts._text.cache_clear()
+    texts._fetch_text.cache_clear()
     monkeypatch.setattr("pipeline.tracking.recorded.download_artifact", lambda uri: pytest.fail("it is kept"))
     texts.fetch_needs(needs)
 

@@ -49,7 +49,7 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     Few windows, one epoch, light artifacts, and made-up facts of the text.
     """
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
-    patch.setattr("pipeline.stages.tasks._loaded", lambda config: corpus)
+    patch.setattr("pipeline.stages.tasks._text", lambda *found_by: corpus)
     patch.setattr("pipeline.text.corpus.WINDOW_TRAIN", 3_000)
     patch.setattr("pipeline.text.corpus.WINDOW_VAL", 1_500)
     patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
@@ -194,7 +194,8 @@ def test_a_lost_training_whose_end_can_not_be_recorded_is_no_wrong_input(store, 
     def refuse() -> None:
         raise OSError(ENOSPC, "No space left on device")
 
-    task = TrainingTask("report", 0, CorpusConfig("time-machine"), ModelConfig(), TrainConfig())
+    text = CorpusConfig("time-machine")
+    task = TrainingTask("report", 0, text, ("time-machine", "", "letters", ""), ModelConfig(), TrainConfig())
     monkeypatch.setattr("pipeline.tracking.liveness.client", refuse)
     with pytest.raises(RecordingError, match=r"a training was lost \(it died\), .*No space left on device") as refused:
         close_lost(Event("lost", task, Loss("it died")))

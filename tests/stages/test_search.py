@@ -201,9 +201,9 @@ def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small
 
 def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store, small_text):
     model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
-    tags = {"corpus.sha256": "0" * 64}
-    task = TrainingTask("trial", 0, CorpusConfig(str(small_text)), model, train, "study", "parent", tags)
-    with pytest.raises(InputError, match="has changed since the training was started"):
+    config, text = CorpusConfig(str(small_text)), str(small_text)
+    task = TrainingTask("trial", 0, config, ("topics", text, "letters", "0" * 64), model, train, "study", "parent")
+    with pytest.raises(InputError, match="is not the one that was trained on"):
         do(task, lambda share: None)
 
 

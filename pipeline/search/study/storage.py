@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.storages import RDBStorage
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -68,7 +69,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     file = store.sqlite_file(url)
     # a server closes idle connections or is restarted: test each connection, and reconnect
     arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if file else {"pool_pre_ping": True}
-    lock = files.file_lock(default_storage().parent / ".optuna.lock", LOCK_SECONDS)
+    lock = FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS)
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
         if file is not None:
             files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)), "alembic_version")

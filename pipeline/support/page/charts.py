@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from itertools import pairwise
+from itertools import compress, pairwise
 from math import floor, log
 from statistics import fmean
 
@@ -190,7 +190,7 @@ class Series:
     name: in the list of choices. shape: the short name inside a chart. cost: in what cost_name says. best: best
     validation perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. reported: (epoch,
     value) pairs that are marked with a cross. remarks: further lines of the readout. picks: the names under which a
-    search recommends it. on_front: set by ``explorer``.
+    search recommends it.
     """
 
     name: str
@@ -207,7 +207,6 @@ class Series:
     picks: Sequence[str] = ()
     reported: Sequence[tuple[int, float]] = ()
     remarks: Sequence[str] = ()
-    on_front: bool = False
 
     @property
     def mean(self) -> float:
@@ -234,16 +233,14 @@ def explorer(series: Sequence[Series], levels: Mapping[str, float], caption: str
     ``levels`` maps labels to perplexities that are drawn as horizontal lines; ``caption`` says what they are. The first
     SHOWN are coloured at first, those on the front before others. ``anchor`` is the id of the element.
     """
-    front = front_mask([each.cost for each in series], [each.mean for each in series])
-    series = [  # a perplexity of training may overflow
-        replace(each, on_front=bool(is_member), train=[drawable(curve) for curve in each.train])
-        for each, is_member in zip(series, front, strict=True)
-    ]
-    series.sort(key=lambda each: not each.on_front)  # the page has six colours, in this order
+    series = [replace(each, train=[drawable(curve) for curve in each.train]) for each in series]  # it may overflow
+    is_member = front_mask([each.cost for each in series], [each.mean for each in series])
+    front, others = [*compress(series, is_member)], [*compress(series, ~is_member)]
+    series = front + others  # the page has six colours, in this order
     costs = COSTS_CAPTION.format(cost=series[0].cost_name) if len(series) > 1 else ""
     return Explorer(
         anchor=anchor,
-        front=_front(series, levels, f"{anchor}-front") if costs else "",
+        front=_front(series, front, levels, f"{anchor}-front") if costs else "",
         curves=_curves(series, levels, f"{anchor}-curves"),
         choices={each.name: number < SHOWN for number, each in enumerate(series)},
         caption=f"{caption} {costs}{CURVES_CAPTION}",
@@ -258,7 +255,7 @@ def _axes(x: Callable[[float], Scale], perplexities: Iterable[float], labels: It
     return Axes(x(right), Scale(min(values) / 1.08, max(values) * 1.08, BOTTOM, TOP))
 
 
-def _front(series: Sequence[Series], levels: Mapping[str, float], label: str) -> str:
+def _front(series: Sequence[Series], front: Sequence[Series], levels: Mapping[str, float], label: str) -> str:
     """Best validation perplexity against cost: seeds, means, the front with names, picks, levels."""
     costs = [each.cost for each in series]
     values = [*levels.values(), *(value for each in series for value in each.best)]
@@ -272,8 +269,7 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], label: str) ->
         places.block((LEFT, axes.y(value)), (axes.x.end, axes.y(value)), 1.5)
         places.block((axes.x.end, height), (WIDTH, height), LINE_HEIGHT / 2)
 
-    front = sorted((each for each in series if each.on_front), key=lambda each: each.cost)
-    line = axes.at((each.cost, each.mean) for each in front)
+    line = axes.at(sorted((each.cost, each.mean) for each in front))
     parts.append(path(line, "front-line", "The front: no configuration costs less and has a lower perplexity"))
     for start, end in pairwise(line):
         places.block(start, end, 1.5)
