@@ -89,7 +89,6 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
     from pipeline.support import statistics
-    from pipeline.support.page import rendering
     from pipeline.text.corpus import Corpus
 
     samples: dict[tuple[bytes, int, int], Sample] = {}
@@ -119,9 +118,8 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
         patch.setattr("pipeline.tracking.store.root", lambda: folder)
-        # what is compiled anew for each store and each page; "env.py" migrates when it is loaded
+        # migrations, which are compiled anew for each store; "env.py" migrates when it is loaded
         patch.setattr("alembic.util.load_python_file", lambda *at: (load if "env.py" in at else loaded)(*at))
-        patch.setattr(rendering, "_environment", cache(rendering._environment))
         share_statements(patch)
         # tests have caches of their own, but few texts
         patch.setattr("pipeline.text.corpus.sample_of", sampled)
