@@ -84,16 +84,17 @@ def share_statements(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
-    from mlflow.store.db import utils
+    from alembic.util import load_python_file as load
 
     from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
+    from pipeline.support import statistics
     from pipeline.text.corpus import Corpus
 
     samples: dict[tuple[bytes, int, int], Sample] = {}
     gates: dict[int, OrderGate] = {}
     counted: dict[tuple[Any, ...], tuple[dict[str, Any], bytes]] = {}
-    count = Corpus._count
+    count, loaded = Corpus._count, cache(load)
 
     def sampled(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> Sample:
         key = ids.tobytes(), tables.vocab_size, most
@@ -117,14 +118,15 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
         patch.setattr("pipeline.tracking.store.root", lambda: folder)
-        # constant, and read anew from seventy migrations for each store
-        patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
+        # migrations, which are compiled anew for each store; "env.py" migrates when it is loaded
+        patch.setattr("alembic.util.load_python_file", lambda *at: (load if "env.py" in at else loaded)(*at))
         share_statements(patch)
         # tests have caches of their own, but few texts
         patch.setattr("pipeline.text.corpus.sample_of", sampled)
         patch.setattr("pipeline.text.corpus.fit_gate", gate_of)
         patch.setattr(Corpus, "_count", counts_of)
         patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
+        patch.setattr(statistics.block_bootstrap, "__defaults__", (statistics.COVERAGE, 100))  # resamples
         yield folder
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError
 from models.decoding import Decoding
@@ -90,13 +91,14 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
     assert type(seen[0].trials) is int
 
 
-@pytest.mark.usefixtures("plain_artifacts")
+@pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
     """With shorter trainings, in this process."""
     monkeypatch.setitem(BUDGET_CHARS, "stream", 1000)
     for option, value in {"trials": 1, "epochs": 1, "cell": "gru", "hidden_size": "4"}.items():
         monkeypatch.setitem(QUICK_SEARCH, option, value)
     monkeypatch.setattr("pipeline.stages.search.search", partial(search, make_pool=Inline))
+    monkeypatch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
     monkeypatch.setattr("pipeline.stages.search.generation_ms_per_char", lambda loads: [1.0] * len(loads))
     monkeypatch.chdir(tmp_path)
     Path("my-book.txt").write_text(small_text.read_text()[::-1])
@@ -108,13 +110,16 @@ def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
 # --- a model ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_loaded_by_run_prefix_and_checkpoint_and_prints_as_one_line(model, trained):
+def test_a_model_is_loaded_by_run_prefix_checkpoint_and_model_address_and_prints_as_one_line(model, trained):
     perplexity, macs = trained.result["test_perplexity"], trained.result["macs_per_char"]
     run = trained.run_id[:8]
     shown = f"Model lstm-1x8 on topics: test perplexity {perplexity:.2f}, {macs:,} MACs per character (run {run})"
     assert repr(model) == shown
     checkpoint = api.load(trained.result["checkpoint"])
-    for other in (api.load(trained.run_id), api.load(trained.run_id[:6]), checkpoint):
+    outputs = MlflowClient().get_run(trained.run_id).outputs
+    assert outputs is not None
+    addresses = f"models:/{outputs.model_outputs[0].model_id}", f"runs:/{trained.run_id}/lstm-1x8"
+    for other in (*map(api.load, (trained.run_id, trained.run_id[:6], *addresses)), checkpoint):
         assert other.sample("it has", 20) == model.sample("it has", 20)
     assert checkpoint.test_perplexity is None
     assert checkpoint.val_perplexity == trained.result["val_perplexity"]

@@ -26,15 +26,11 @@ from models.language_model import LanguageModel
 from models.recurrent import CellState, Layer, Recurrent, State, parts_of, state_of
 from pipeline import api
 from pipeline.cli.options import options_of
-from pipeline.config import CorpusConfig, SearchConfig, resolve
+from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.export.export import export
 from pipeline.search.summary import SearchRun
-from pipeline.stages.complexity import complexity
 from pipeline.stages.search import search
-from pipeline.text.batches import data_for
 from pipeline.tracking.store import setup
-from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from pipeline.training.loop import Training, fit
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
 
@@ -254,29 +250,6 @@ def test_options_list_it(cell):
     assert cell in CliRunner().invoke(command, ["--help"]).output
 
 
-def test_a_training_that_was_stopped_and_saved_is_resumed_bit_for_bit(cell, tmp_path):
-    shape = {"cell": cell, "hidden_size": 6, "num_layers": 2}
-    model_config, config = resolve({**shape, "epochs": 2, "batch_size": 4, "sequence_length": 16, "precision": "fp32"})
-
-    def start(seed: int) -> Training:
-        torch.manual_seed(seed)
-        return Training(LanguageModel(model_config, VOCAB), data_for(text(0), text(1), config), config)
-
-    whole, first, second = start(0), start(0), start(7)
-    fit(whole)
-    first.run_epoch()
-    save_checkpoint(tmp_path / "last", *first.state_dict())
-    second.load_state_dict(*load_checkpoint(tmp_path / "last"))
-    fit(second)
-    assert second.step == whole.step > 1
-    for name, tensor in whole.state_dict()[0].items():
-        assert torch.equal(second.state_dict()[0][name], tensor), name
-
-
-def no_registration(picks: dict[str, Any], *arguments: Any) -> dict[str, str]:
-    return {name: f"study-{name}" for name in picks}
-
-
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, small_text: Path) -> Iterator[SearchRun]:
     """A search of one trial, of the new cell, in a store of its own."""
@@ -286,7 +259,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
-        patch.setattr("pipeline.stages.search.register_picks", no_registration)
+        patch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
         patch.setattr("pipeline.training.timing.CHARS", 2)
         patch.setattr("pipeline.training.timing.ROUNDS", 1)
         setup()
@@ -303,8 +276,3 @@ def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_expor
     assert NEW.upper() in (tmp_path / "page" / "index.html").read_text()
     weights = next(name for name in files if name.endswith(".safetensors"))
     assert api.load(weights).sample("it has", length=20, seed=1) == model.sample("it has", length=20, seed=1)
-
-
-def test_complexity_records_its_size(cell, searched):
-    result = complexity(ModelConfig(cell=cell, hidden_size=8), 28).result
-    assert result["parameters"] == closed_form(ModelConfig(cell=cell, hidden_size=8), 28).parameters

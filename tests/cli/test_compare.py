@@ -86,11 +86,13 @@ def test_the_examples_of_the_documentation_work(store, tmp_path, monkeypatch):
 
 def test_what_is_not_compared_is_refused_and_nothing_is_drawn(store, tmp_path):
     searched("tiny", (10, 6.0))
+    searched("of another text", (10, 5.0), sha256="b")
     first, other = recorded(), recorded("essay", sha256="b")
     for words, says in {
         (first,): "1 to compare; give 2 to 20",
         (first,) * 21: "21 to compare",
         (first, "tiny"): f"study tiny can't be compared with gru-1x4-s0 on novel, run {first[:8]}",
+        ("tiny", "of another text"): "their fronts can't be compared: they are on",
         (first, other, "--plot", "curves.png"): "The texts differ (novel and essay)",
         (first, first, "--plot", "curves.txt"): "and end with .png, .svg or .pdf",
         (first, seeds("none")): "has no finished training",
@@ -146,9 +148,3 @@ def test_of_two_fronts_of_one_member_the_better_one_has_the_larger_hypervolume(s
     searched("rnn", worse)
     first, second = json.loads(run("compare", "gru", "rnn", "--json")[1])["hypervolumes"]
     assert first > second > 0
-
-
-def test_searches_of_two_texts_are_not_compared(store):
-    searched("gru", (10, 6.0))
-    searched("rnn", (10, 5.0), sha256="b")
-    assert run("compare", "gru", "rnn")[0] == 2

@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from models.decoding import Decoding
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError
 from pipeline.stages.evaluate import evaluate
-from pipeline.stages.sample import write_texts
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
 from pipeline.training import adaptive
@@ -89,17 +87,6 @@ def test_what_is_no_text_is_not_evaluated(trained, tmp_path):
         text.write_bytes(5000 * content)
         with pytest.raises(InputError, match=f"bad.* {reason}"):
             evaluate(trained.run_id, text=str(text))
-
-
-def test_a_model_is_found_by_run_checkpoint_and_model_address(trained):
-    outputs = MlflowClient().get_run(trained.run_id).outputs
-    assert outputs is not None
-    (model,) = outputs.model_outputs
-    logged = [f"models:/{model.model_id}", f"runs:/{trained.run_id}/lstm-1x8"]
-    names = [trained.run_id, trained.result["checkpoint"], *logged]
-    texts = [write_texts(name, ["it has"], 20, Decoding(method="greedy")) for name in names]
-    assert texts[1:] == texts[:-1]
-    assert texts[0][0].startswith("it has")
 
 
 def test_a_checkpoint_of_our_own_run_is_evaluated_on_the_runs_text_by_its_path_too(trained):

@@ -119,6 +119,10 @@ def test_each_training_is_a_finished_run_nested_in_the_reproductions(done):
     for each in found.values():
         assert (each.state, len(each.curve("perplexity/val"))) == ("finished", 1)
         assert each.configuration["train"]["preset"] == "report"
+        assert each.name == f"{each.configuration['model']['cell']}-1x8-s0-scratch-report-topics"
+        assert (each.params["precision"], each.params["kernel"]) == ("fp32", "torch")
+        pooled = each.result["val_perplexity_pooled"]
+        assert each.metrics["perplexity_pooled/val"] == pytest.approx(pooled, rel=1e-5) != each.result["val_perplexity"]
     parent = MlflowClient().get_run(done.reproduction.run_id)
     assert (parent.info.status, parent.data.tags["stage"]) == ("FINISHED", "reproduce")
     assert bare_tags(parent.data.tags).get("reproduction.quick", "") == "true"

@@ -190,9 +190,6 @@ def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyP
     return str(run.info.run_id)
 
 
-FAST_MOMENT = "before its result is"
-
-
 RUNS: dict[str, Callable[[Path], str]] = {
     "finished": lambda text: train(text, TINY).run_id,
     "stopped": lambda text: killed(text, TINY, stop_in_an_epoch),
@@ -204,7 +201,7 @@ finished, stopped, cut, timed_out, two_epochs = map(copy_of, RUNS)
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(each, marks=() if each == FAST_MOMENT else pytest.mark.slow) for each in MOMENTS]
+    "moment", [pytest.param(each, marks=() if "result" in each else pytest.mark.slow) for each in MOMENTS]
 )
 def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, expected, moment):
     run_id = killed(small_text, TINY, MOMENTS[moment])
@@ -277,6 +274,7 @@ def test_what_can_not_go_on_keeps_its_best_checkpoint_only_and_has_nothing_left_
     for changes in ({}, {"epochs": 9}, {"max_seconds": 9.0}):
         with pytest.raises(InputError, match=r"nothing left to do: epoch 4 was the last one; start a new training"):
             train_stage.resume(finished, changes)
+    assert MlflowClient().get_run(finished).info.status == "FINISHED"
     assert reuse(small_text, TINY, monkeypatch).run_id == finished
 
 
@@ -371,13 +369,6 @@ def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_wh
     assert [m.step for m in MlflowClient().get_metric_history(timed_out, "perplexity/val")] == [1, 2, 3, 4]
     with pytest.raises(TrainedAnewError):
         reuse(small_text, {**TINY, "max_seconds": 1000.0}, monkeypatch)
-
-
-def test_a_finished_training_has_nothing_left_to_do_and_is_reused(finished, small_text, monkeypatch):
-    with pytest.raises(InputError, match="nothing left to do"):
-        train_stage.resume(finished, {})
-    assert MlflowClient().get_run(finished).info.status == "FINISHED"
-    assert reuse(small_text, TINY, monkeypatch).run_id == finished
 
 
 def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):

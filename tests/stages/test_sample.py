@@ -3,18 +3,9 @@
 from mlflow.tracking import MlflowClient
 
 from models.decoding import Decoding
-from pipeline.stages.evaluate import TrainedModel
-from pipeline.stages.sample import sample, stream, write_texts
+from pipeline.stages.sample import sample
 from pipeline.tracking.names import bare_tags
 from tests.cli.commands import run
-
-
-def test_streaming_writes_what_sampling_returns(trained):
-    decoding = Decoding(temperature=0.5, seed=3)
-    pieces = list(stream(TrainedModel.find(trained.run_id), "It has", 30, decoding))
-    assert pieces[0] == "it has"
-    assert len(pieces) == 31
-    assert ["".join(pieces)] == write_texts(trained.run_id, ["It has"], 30, decoding)
 
 
 def test_the_command_names_what_a_prompt_loses(trained):

@@ -113,17 +113,6 @@ def test_the_result_has_the_flat_keys_that_json_promises(trained):
     assert json.loads(recorded.read_text(result["run_id"], "result.json")) == result
 
 
-def test_the_reports_preset_records_the_pooled_perplexity_beside_the_books(store):
-    config = CorpusConfig("python-docs")
-    options = {"preset": "report", "hidden_size": 4, "cell": "rnn", "epochs": 1}
-    step = train(load_corpus(config), config, *resolve(options))
-    run = mlflow_run(step.run_id)
-    assert run.info.run_name == "rnn-1x4-s0-epochs-1-report-python-docs"
-    assert run.data.metrics["perplexity_pooled/val"] <= run.data.metrics["perplexity/val"]
-    assert run.data.params["precision"] == "fp32"
-    assert run.data.params["kernel"] == "torch"
-
-
 def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, small_text, monkeypatch):
     monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 20 else 1e6)
     config = CorpusConfig(str(small_text))

@@ -216,21 +216,6 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
 # --- going on --------------------------------------------------------------------------------------------------------
 
 
-def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_path, done):
-    result, heard_before, _ = done
-    model_config, train_config = resolve(OPTIONS)
-    with pytest.raises(KeyboardInterrupt):
-        Experiment(corpus, model_config, train_config, tmp_path).run(Interrupt(heard_before.steps - 1))
-    heard = Heard(tmp_path)
-    again = Experiment(corpus, model_config, train_config, tmp_path).run(heard)
-    assert [point.epoch for point in heard.points] == [3]
-    assert [point.epoch for point in again.history] == [1, 2, 3]
-    assert again.figures["test_perplexity"] == result.figures["test_perplexity"]
-    once_more = Heard()  # what is done is not trained again
-    assert experiment(corpus, once_more, tmp_path).history == again.history
-    assert once_more.points == []
-
-
 def test_a_checkpoint_of_another_training_is_refused(corpus, tmp_path, done):
     shutil.copy(done[2] / LAST_CHECKPOINT, tmp_path)
     other = write_text(tmp_path, 4900)

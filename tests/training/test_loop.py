@@ -338,7 +338,7 @@ class StopHereError(Exception):
     pass
 
 
-@pytest.mark.parametrize(("preset", "cell"), [("stream", "lstm"), ("report", "gru")])
+@pytest.mark.parametrize(("preset", "cell"), [("stream", "gru"), ("report", "lstm")])
 def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(tmp_path, preset, cell):
     """With all that is drawn at random or averaged, which is more to keep than without."""
     recipe = FEW_STEPS[preset] | {"cell": cell, "epochs": 2, "num_layers": 2}
