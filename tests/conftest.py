@@ -88,7 +88,6 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
     from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
-    from pipeline.support import statistics
     from pipeline.text.corpus import Corpus
 
     samples: dict[tuple[bytes, int, int], Sample] = {}
@@ -126,7 +125,6 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         patch.setattr("pipeline.text.corpus.fit_gate", gate_of)
         patch.setattr(Corpus, "_count", counts_of)
         patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
-        patch.setattr(statistics.block_bootstrap, "__defaults__", (statistics.COVERAGE, 100))  # resamples
         yield folder
 
 

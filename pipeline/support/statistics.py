@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 
 Side = Literal["ahead", "behind", "open"]
 
+RESAMPLES = 2000  # of a bootstrap
 COVERAGE = 0.95
 
 
@@ -140,7 +141,7 @@ def jackknife(mean: float, leaving_out: Sequence[float], coverage: float = COVER
     return Estimate(mean, mean - half, mean + half)
 
 
-def block_bootstrap(values: Floats, block: int, coverage: float = COVERAGE, resamples: int = 2000) -> Estimate:
+def block_bootstrap(values: Floats, block: int, coverage: float = COVERAGE) -> Estimate:
     """The mean of a series of dependent values, with its percentile interval by the block bootstrap.
 
     The series is cut into non-overlapping blocks of ``block`` values (Carlstein 1986); each resample is as many blocks,
@@ -151,9 +152,8 @@ def block_bootstrap(values: Floats, block: int, coverage: float = COVERAGE, resa
     if len(starts) < 2:
         return Estimate(float(values.mean()))
     sums, sizes = np.add.reduceat(values, starts), np.diff(np.append(starts, len(values)))
-    random = np.random.default_rng(0)
-    drawn = (random.integers(len(starts), size=len(starts)) for _ in range(resamples))
-    means = [sums[blocks].sum() / sizes[blocks].sum() for blocks in drawn]
+    drawn = np.random.default_rng(0).integers(len(starts), size=(RESAMPLES, len(starts)))
+    means = sums[drawn].sum(1) / sizes[drawn].sum(1)
     low, high = np.quantile(means, [(1 - coverage) / 2, (1 + coverage) / 2])
     return Estimate(float(values.mean()), float(low), float(high))
 

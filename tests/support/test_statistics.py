@@ -75,7 +75,7 @@ def test_a_spread_is_pooled_over_groups_and_leaves_out_single_runs_and_what_dive
 
 def test_the_bootstrap_of_independent_values_has_the_usual_interval():
     values = np.random.default_rng(1).normal(2.0, 1.0, 5000)
-    found = block_bootstrap(values, block=10, resamples=2000)
+    found = block_bootstrap(values, block=10)
     assert found.mean == pytest.approx(values.mean())
     assert found.half == pytest.approx(1.96 / 5000**0.5, rel=0.15)
 
