@@ -56,8 +56,8 @@ class Subject:
 def subject_of(reference: str) -> Subject:
     """Read the training, study or experiment that the reference names.
 
-    Runs and studies are named as everywhere (``references.find``), an experiment that no run is called like by its name
-    or id. Raises InputError if the reference names nothing, and if what it names has not finished.
+    Runs and studies are named as everywhere (``references.find``), and come before an experiment of the same name or
+    id. Raises InputError if the reference names nothing, and if what it names has not finished.
     """
     try:
         return _of_run(find(reference))

@@ -83,7 +83,7 @@ def answer(
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     options = {**corpus_options(corpus_config), **asdict(config)}
     sweep = _Answer(f"answer-{corpus.label}", corpus, corpus_config, "stream", options, say, config, plan)
-    return sweep.resume_or_run({STAGE: identity}, refusal, config.workers, make_pool)
+    return sweep.resume_or_run((STAGE, identity), refusal, config.workers, make_pool)
 
 
 @dataclass

@@ -89,8 +89,8 @@ def reproduce(
     sweep = _Reproduction(
         name, corpus, CorpusConfig("time-machine"), "report", options, say, config, quick, check, rows
     )
-    tags = {"reproduction": identity, "reproduction.quick": str(quick).lower()}
-    return sweep.resume_or_run(tags, busy, config.workers, make_pool)
+    tags = {"reproduction.quick": str(quick).lower()}
+    return sweep.resume_or_run(("reproduction", identity), busy, config.workers, make_pool, **tags)
 
 
 def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Role, Reported, int]]:

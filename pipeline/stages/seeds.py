@@ -56,7 +56,7 @@ def train_seeds(
     name = run_name(corpus, model, config).replace(f"-s{config.seed}", f"-{SEEDS}", 1)
     options = {**corpus_options(corpus_config), **asdict(model), **asdict(config), "seed": None}
     sweep = _Seeds(name, corpus, corpus_config, config.preset, options, say, model, config, seeds)
-    return sweep.resume_or_run({SEEDS: identity}, refusal, None, make_pool)
+    return sweep.resume_or_run((SEEDS, identity), refusal, None, make_pool)
 
 
 def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> None:

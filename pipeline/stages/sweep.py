@@ -102,23 +102,25 @@ class Sweep(ABC, Generic[Conclusion]):
         """Draw the conclusions and record them; ``seconds`` is the duration of the command until now."""
 
     def resume_or_run(
-        self, tags: Mapping[str, str], refusal: str, workers: int | None, make_pool: MakePool
+        self, identity: tuple[str, str], refusal: str, workers: int | None, make_pool: MakePool, **tags: str
     ) -> Conclusion:
-        """Run the command, in the run of an earlier one with the same identity, which is the first of ``tags``.
+        """Run the command, in the run of an earlier one if there is one with the same ``identity``.
+
+        That is a tag and its value; ``tags`` are further ones of the run.
 
         Raises InputError(refusal) if another process runs the command, InputError if the earlier run is still running,
         and for a configuration that can't be trained.
         """
-        tag, identity = next(iter(tags.items()))
-        with command_lock(store.root() / "mlruns" / f".{self.stage}-{identity}.lock", refusal):
+        tag, value = identity
+        with command_lock(store.root() / "mlruns" / f".{self.stage}-{value}.lock", refusal):
             close_the_dead()
-            earlier = recorded.latest(recorded.has_tag("stage", self.stage), recorded.has_tag(tag, identity))
+            earlier = recorded.latest(recorded.has_tag("stage", self.stage), recorded.has_tag(tag, value))
             earlier = recorded.ended_run(earlier.id) if earlier else None
             self.take_over(recorded.nested_trainings(earlier.id) if earlier else [])
             at_once = min(workers or 1, len(self.waiting))
             needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in self.waiting]
             count = worker_count(workers, max(needed)) if needed else 0
-            with parent_run(self.stage, self.name, {**corpus_tags(self.corpus), **tags}, earlier) as run:
+            with parent_run(self.stage, self.name, {**corpus_tags(self.corpus), tag: value, **tags}, earlier) as run:
                 return self.run_all(run, count, make_pool)
 
     def run_all(self, run: TrackedRun, workers: int, make_pool: MakePool) -> Conclusion:
