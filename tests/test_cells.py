@@ -26,11 +26,14 @@ from models.language_model import LanguageModel
 from models.recurrent import CellState, Layer, Recurrent, State, parts_of, state_of
 from pipeline import api
 from pipeline.cli.options import options_of
-from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.export.export import export
 from pipeline.search.summary import SearchRun
 from pipeline.stages.search import search
+from pipeline.text.batches import data_for
 from pipeline.tracking.store import setup
+from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.training.loop import Training, fit
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
 
@@ -248,6 +251,25 @@ def test_options_list_it(cell):
 
     assert CliRunner().invoke(command, ["--cell", cell]).output.strip() == cell
     assert cell in CliRunner().invoke(command, ["--help"]).output
+
+
+def test_a_training_that_was_stopped_and_saved_is_resumed_bit_for_bit(cell, tmp_path):
+    shape = {"cell": cell, "hidden_size": 6, "num_layers": 2}
+    model_config, config = resolve({**shape, "epochs": 2, "batch_size": 4, "sequence_length": 16, "precision": "fp32"})
+
+    def start(seed: int) -> Training:
+        torch.manual_seed(seed)
+        return Training(LanguageModel(model_config, VOCAB), data_for(text(0), text(1), config), config)
+
+    whole, first, second = start(0), start(0), start(7)
+    fit(whole)
+    first.run_epoch()
+    save_checkpoint(tmp_path / "last", *first.state_dict())
+    second.load_state_dict(*load_checkpoint(tmp_path / "last"))
+    fit(second)
+    assert second.step == whole.step > 1
+    for name, tensor in whole.state_dict()[0].items():
+        assert torch.equal(second.state_dict()[0][name], tensor), name
 
 
 @pytest.fixture(scope="module")
