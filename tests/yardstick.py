@@ -1,16 +1,18 @@
-"""A small store that an earlier commit recorded: what comes later has to read it, and to continue it bit for bit.
+"""Two small stores that earlier commits recorded: what comes later has to read them, and to continue them bit for bit.
 
-    python -m tests.yardstick compare [--commit 4aa78f6]    # exit code 1 if the working tree continues it differently
+    python -m tests.yardstick compare --store d5cc29df    # exit code 1 if the working tree continues it differently
 
-The store has three finished trainings of 8 units (one on top of n-grams, one with ``budget_seconds``), a training, a
-study and an answer that were killed half-way, and the text of all, which was made up; FIGURES is what the same code
-made of a copy, which CI's test compares to 1e-4. Both are the work of 4aa78f6 by the command ``make`` that this file
-had at ef0d8513. This program lets the commit and the working tree continue a copy each on this machine. Figures that
-only one of them records are named, and are no difference unless NEEDED.
+The store of 4aa78f6 has three finished trainings of 8 units (one on top of n-grams, one with ``budget_seconds``), and a
+training, a search and an answer that were killed half-way. That of d5cc29df has a search, an answer, a training with
+several seeds and a main job that reused the text of an earlier one, each once finished and once killed half-way. The
+text of each was made up. Beside the archives are figures of what the same code made of a copy and, by d5cc29df, of one
+configuration of the report, which tests compare to 1e-4. All are the work of the commits by the command ``make`` that
+this file had at ef0d8513 and at cb7f259e. This program lets the commit and the working tree continue a copy each on
+this machine. Figures that only one of them records are named, and are no difference unless NEEDED.
 
-Left out of the archive: the pages that run a model, the copies of models for serving, and ``last.safetensors`` of the
-finished trainings of the study and the answer. Every picture is one pixel. The machine in the records is made up, as is
-the user, so that each run that was killed is one of another machine: ``tmlm doctor --close`` ends it.
+Left out of the archives: the pages that run a model, the copies of models for serving, and ``last.safetensors`` of the
+finished trainings that have a parent. Every picture is one pixel. The machine in the records is made up, as is the
+user, so that each run that was killed is one of another machine: ``tmlm doctor --close`` ends it.
 """
 
 import argparse
@@ -35,21 +37,37 @@ from safetensors.numpy import load_file
 from pipeline.tracking.names import bare_tags
 from tests.checkout import ROOT, Checkout
 
-ARCHIVE = ROOT / "tests" / "data" / "yardstick.tar.xz"
-FIGURES = ROOT / "tests" / "data" / "yardstick.json"
+DATA = ROOT / "tests" / "data"
 PATIENCE_SECONDS = 300  # for a command
 TEXT = "yardstick.txt"  # beside mlruns/
-STUDY = "yardstick"
 
-FINISHED = ("lstm-1x8-s0-yardstick", "gru-1x8-on-ngram-s0-yardstick")  # beside the one with budget_seconds
-BY_SECONDS = "rnn-1x8-s0-yardstick"
-CUT_OFF, CUT_OFF_EPOCHS = "lstm-1x8-s1-yardstick", 10
-TRIALS_BEFORE = 3  # of SEARCH, before it was killed
 SEARCH: dict[str, Any] = {
-    "study_name": STUDY, "corpus": TEXT, "cell": "rnn,gru", "num_layers": "1", "hidden_size": "4..12",
-    "epochs": 4, "trials": 6, "confirm_seeds": 2, "workers": 1,
+    "corpus": TEXT, "alphabet": "letters", "cell": "rnn,gru", "num_layers": "1", "hidden_size": "4..8", "epochs": 4,
+    "trials": 5, "confirm_seeds": 2, "workers": 1,
 }  # fmt: skip
-ANSWER: dict[str, Any] = {"corpus": TEXT, "minutes": 0.1, "seeds": 1, "workers": 1}
+ANSWER: dict[str, Any] = {"corpus": TEXT, "alphabet": "letters", "minutes": 0.1, "seeds": 1, "workers": 1}
+TRAIN: dict[str, Any] = {
+    "corpus": TEXT, "alphabet": "letters", "cell": "lstm", "hidden_size": 8, "epochs": 10, "precision": "fp32",
+}  # fmt: skip
+CUT_OFF: dict[str, dict[str, dict[str, Any]]] = {  # by store: the commands that were killed, with their options
+    "4aa78f6": {
+        "search": {**SEARCH, "study_name": "yardstick", "hidden_size": "4..12", "trials": 6},
+        "answer": ANSWER,
+        "train": {"resume": "d1c2803aa2704888b4454cb85000a5ab"},  # last, as the others put the text into the cache
+    },
+    "d5cc29df": {
+        "search": {**SEARCH, "study_name": "cut-off"},
+        "answer": ANSWER,
+        "train": {**TRAIN, "seeds": 3},
+        "pipeline": {**TRAIN, "seed": 2},
+    },
+}
+FINISHED: dict[str, dict[str, Any]] = {  # of d5cc29df
+    "search": {**SEARCH, "study_name": "finished", "epochs": 3, "trials": 3},
+    "answer": {**ANSWER, "minutes": 0.05},
+    "train": {**TRAIN, "cell": "gru", "epochs": 3, "seeds": 2},
+    "pipeline": {**TRAIN, "epochs": 4, "seed": 1},
+}
 PLAN: dict[str, Any] = {  # of the answer, in pipeline/answer/plan.py: its own networks would take megabytes
     "SHAPES": {"stream": {"cell": "gru", "num_layers": 1, "hidden_size": 8}},
     "HIDDEN_SIZES": (4,),
@@ -69,13 +87,14 @@ OF_TIME_OR_PLACE = (  # parts of the names of figures that are not compared; sen
     *("run_id", "storage", "checkpoint", "mlflow_run", "sentence"),
     *("aliases", "label"),  # of a search's picks, which had bare names, too
     "texts",  # of which the first began with "it has"
+    "name",  # of a run, as later versions give others
 )
 NEEDED = ("weights best", "perplexity/", "result/", "trial ")  # beginnings of the names of figures that both must have
 
 
-def unpack(home: Path) -> None:
+def unpack(store: str, home: Path) -> None:
     """Put the store and its text into a folder, with the tables that the installed MLflow and Optuna have."""
-    with tarfile.open(ARCHIVE) as tar:
+    with tarfile.open(DATA / f"yardstick-{store}.tar.xz") as tar:
         tar.extractall(home, filter="data")
     with closing(sqlite3.connect(home / "mlruns" / "mlflow.db")) as database:
         ((revision,),) = database.execute("SELECT version_num FROM alembic_version")
@@ -92,15 +111,29 @@ def unpack(home: Path) -> None:
 
 
 def runs_of(home: Path) -> list[dict[str, Any]]:
-    """The runs of a store, oldest first: id, name, status, tags by their bare names, and the name of the parent."""
+    """The runs of a store, oldest first: id, name, status, tags by their bare names, and what they are paired by."""
     with closing(sqlite3.connect(home / "mlruns" / "mlflow.db")) as database:
         rows = database.execute("SELECT run_uuid, name, status FROM runs ORDER BY start_time").fetchall()
         runs = [dict(zip(("id", "name", "status"), row, strict=True)) for row in rows]
         for run in runs:
             tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid=?", (run["id"],)).fetchall())
             run["tags"] = bare_tags(tags)
-        names = {run["id"]: run["name"] for run in runs}
-        return [{**run, "parent": names.get(run["tags"].get("mlflow.parentRunId"), "")} for run in runs]
+    tags_of = {run["id"]: run["tags"] for run in runs}
+    return [{**run, "pair": pair_of(run["tags"], tags_of)} for run in runs]
+
+
+def pair_of(tags: Mapping[str, str], tags_of: Mapping[str, Mapping[str, str]]) -> str:
+    """The stages of a run's parent and of the run, with config_id and seed of the training that it is or refers to.
+
+    Without a training, with its study or the digest of its answer. Never with its name, as later versions give others.
+    """
+    parent = tags_of.get(tags.get("mlflow.parentRunId", ""), {}).get("stage", "")
+    training = tags_of[tags["trained_run"]] if "trained_run" in tags else tags
+    if "config" in training:
+        what = f"{training['config_id']}-s{json.loads(training['config'])['train']['seed']}"
+    else:
+        what = tags.get("study", tags.get("answer", ""))
+    return "/".join(filter(None, (parent, tags["stage"], what)))
 
 
 def history_of(home: Path, run_id: str) -> dict[str, float]:
@@ -131,7 +164,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def contents(home: Path) -> dict[str, dict[str, Any]]:
-    """All that is compared, in one part for each finished run, by its parent and name, and for the study's trials."""
+    """All that is compared, in one part for each finished run, and for the trials of each study."""
     parts: dict[str, dict[str, Any]] = {}
     for run in runs_of(home):
         if run["status"] != "FINISHED":
@@ -143,29 +176,26 @@ def contents(home: Path) -> dict[str, dict[str, Any]]:
             for name, array in sorted(load_file(path).items())
         }
         result = dict(leaves(json.loads((artifacts / "result.json").read_text()), "result.json"))
-        part = f"{run['parent']}/{run['name']}" if run["parent"] else run["name"]
-        assert part not in parts, f"two runs {part}"
-        parts[part] = history_of(home, run["id"]) | weights | result
-    parts[f"study {STUDY}"] = {
-        f"trial {trial.number}": [trial.state.name, trial.params, trial.values] for trial in trials_of(home)
-    }
+        assert run["pair"] not in parts, f"two runs {run['pair']}"
+        parts[run["pair"]] = history_of(home, run["id"]) | weights | result
+    for study, trials in trials_of(home).items():
+        parts[f"trials/{study}"] = {
+            f"trial {trial.number}": [trial.state.name, trial.params, trial.values] for trial in trials
+        }
     return parts
 
 
-def trials_of(home: Path) -> list[optuna.trial.FrozenTrial]:
+def trials_of(home: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
+    """The trials of each study."""
     storage = optuna.storages.RDBStorage(f"sqlite:///{home}/mlruns/optuna.db")
     try:
-        return optuna.load_study(study_name=STUDY, storage=storage).trials
+        names = optuna.get_all_study_names(storage)
+        return {name: optuna.load_study(study_name=name, storage=storage).trials for name in names}
     finally:
         storage.engine.dispose()
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
-
-
-def words(options: Mapping[str, Any]) -> list[str]:
-    """Options as words of a command."""
-    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 class Lab:
@@ -193,34 +223,27 @@ class Lab:
             "LOGNAME": "yardstick",  # MLflow records it
         }
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, *command],
-            cwd=self.home,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.home.parent / "errors.txt").open("wb"),
-            start_new_session=True,
-        )
-
-    def run(self, *command: str) -> None:
+    def run(self, *words: str, **options: Any) -> None:
         """Run a command; end with its errors if it fails."""
-        if self.start(*command).wait(PATIENCE_SECONDS):
-            sys.exit(f"{' '.join(command)}\n{(self.home.parent / 'errors.txt').read_text()}")
+        command = [*words, *(f"--{name.replace('_', '-')}={value}" for name, value in options.items())]
+        how = ["-c", COMMAND_WITH_PLAN] if "answer" in words else ["-m", "pipeline"]
+        done = subprocess.run(
+            [sys.executable, *how, *command],
+            cwd=self.home, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}\n{done.stderr}")
 
 
-def continue_all(lab: Lab) -> dict[str, dict[str, Any]]:
+def continue_all(lab: Lab, store: str) -> dict[str, dict[str, Any]]:
     """Continue a copy of the store, as its user would on another machine; returns the contents afterwards."""
-    unpack(lab.home)
-    lab.run("-m", "pipeline", "doctor", "--repair")
-    running = {run["id"]: run for run in runs_of(lab.home) if run["status"] == "RUNNING"}
-    for run_id, run in running.items():
-        if not run["parent"]:  # the others are closed by the search and the answer
-            lab.run("-m", "pipeline", "doctor", "--close", run_id)
-    lab.run("-m", "pipeline", "search", *words(SEARCH))  # first, as it puts the text where the training looks for it
-    lab.run("-c", COMMAND_WITH_PLAN, "answer", *words(ANSWER))
-    (cut_off,) = (run_id for run_id, run in running.items() if run["name"] == CUT_OFF)
-    lab.run("-m", "pipeline", "train", "--resume", cut_off)
+    unpack(store, lab.home)
+    lab.run("doctor", "--repair")
+    for run in runs_of(lab.home):
+        if run["status"] == "RUNNING" and "role" not in run["tags"]:  # the others are closed by what they are parts of
+            lab.run("doctor", "--close", run["id"])
+    for command, options in CUT_OFF[store].items():
+        lab.run(command, **options)
     return contents(lab.home)
 
 
@@ -232,12 +255,12 @@ def shortened(names: Collection[str]) -> str:
     return f"{', '.join(sorted(names)[:3])}{f' ... ({len(names)})' if len(names) > 3 else ''}"
 
 
-def compare(commit: str) -> bool:
+def compare(store: str, commit: str) -> bool:
     """Continue a copy by the commit and one by the working tree; print a line for each part. Whether all are equal."""
     with tempfile.TemporaryDirectory() as old, tempfile.TemporaryDirectory() as new:
         labs = Lab(Path(old), commit), Lab(Path(new), None)
         with ThreadPoolExecutor() as both_at_once:
-            then, now = both_at_once.map(continue_all, labs)
+            then, now = both_at_once.map(continue_all, labs, (store, store))
     is_equal = True
     for part in sorted(then.keys() | now.keys()):
         before, after = then.get(part, {}), now.get(part, {})
@@ -255,5 +278,9 @@ def compare(commit: str) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("compare",))
-    parser.add_argument("--commit", default="4aa78f6", help="commit to compare with")
-    sys.exit(not compare(parser.parse_args().commit))
+    parser.add_argument(
+        "--store", choices=CUT_OFF, default="d5cc29df", help="the store, by the commit that recorded it"
+    )
+    parser.add_argument("--commit", help="commit to compare with, if not the one that recorded the store")
+    given = parser.parse_args()
+    sys.exit(not compare(given.store, given.commit or given.store))

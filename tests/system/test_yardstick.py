@@ -1,241 +1,239 @@
-"""What 4aa78f6 has recorded is read by every later version, and continued unless its recipe is another one.
+"""What earlier commits have recorded is read by every later version, and continued unless its recipe is another one.
 
-``tests.yardstick`` made the store and the figures that the same code got from a copy of it. On another processor they
-differ in the last digits; ``python -m tests.yardstick compare`` shows on one machine that nothing has changed.
+``tests.yardstick`` has the stores, and the figures that the same code got from a copy of each. On another processor
+they differ in the last digits; ``python -m tests.yardstick compare`` shows on one machine that nothing has changed.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from models.decoding import Decoding
 from pipeline.cli import doctor
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, SearchConfig, config_id
+from pipeline.config import (
+    RECIPE,
+    AnswerConfig,
+    CorpusConfig,
+    ReproduceConfig,
+    SearchConfig,
+    config_id,
+    resolve,
+)
 from pipeline.errors import InputError
 from pipeline.export.export import export
-from pipeline.search.summary import SearchRun
 from pipeline.stages import train as train_stage
 from pipeline.stages.answer import answer
+from pipeline.stages.main import pipeline
+from pipeline.stages.reproduce import reproduce
 from pipeline.stages.sample import write_texts
 from pipeline.stages.search import search
+from pipeline.stages.seeds import train_seeds
 from pipeline.stages.tasks import TrainingTask
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from tests import yardstick
 from tests.cli.commands import run
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, store_at
-from tests.pools import pool_with
-from tests.yardstick import (
-    ANSWER,
-    BY_SECONDS,
-    CUT_OFF,
-    CUT_OFF_EPOCHS,
-    FINISHED,
-    PLAN,
-    SEARCH,
-    STUDY,
-    TEXT,
-    runs_of,
-    trials_of,
-)
+from tests.pools import Inline, pool_with
+from tests.yardstick import ANSWER, CUT_OFF, DATA, FINISHED, PLAN, TEXT, history_of, runs_of, trials_of
 
-EXPECTED: dict[str, Any] = json.loads(yardstick.FIGURES.read_text())
+EXPECTED: dict[str, Any] = {store: json.loads((DATA / f"yardstick-{store}.json").read_text()) for store in CUT_OFF}
 AS_RECORDED = 1e-4  # relative difference to figures of another processor
+CONTINUED = "d5cc29df"
+SWEEPS = ("search", "answer", "train")
+BY_SECONDS = "ce4f438efe234a4f8c346180c83f77d0"  # in the store of 4aa78f6
 
-T = TypeVar("T")
 
-
-def unpacked(home: Path) -> None:
+def unpacked(store: str, home: Path) -> None:
     """The store in a folder of its own, as if its checkout was moved there."""
-    yardstick.unpack(home)
+    yardstick.unpack(store, home)
     doctor.repair()
 
 
-def id_of(home: Path, name: str) -> str:
-    """The id of a training that a person started."""
-    (found,) = (run["id"] for run in runs_of(home) if run["name"] == name and not run["parent"])
-    return str(found)
+def trainings(home: Path) -> dict[str, dict[str, Any]]:
+    """All trainings by id, with their metrics."""
+    found = [each for each in runs_of(home) if each["tags"]["stage"] == "train"]
+    return {each["id"]: {**each, "history": history_of(home, each["id"])} for each in found}
 
 
-def recipe_of(home: Path) -> int:
-    """The recipe by which all of the store was trained."""
-    (config,) = (run["tags"]["config"] for run in runs_of(home) if run["name"] == CUT_OFF)
-    return int(json.loads(config)["recipe"])
+def finished(home: Path) -> list[dict[str, Any]]:
+    """The finished trainings whose options a person chose."""
+    own = [each for each in trainings(home).values() if each["tags"].get("role", "seed") == "seed"]
+    return [each for each in own if each["status"] == "FINISHED"]
 
 
-def continued(home: Path, go_on: Callable[[], T]) -> T | None:
-    """What ``go_on`` returns; None if it refuses to, as it has to where the recipe of the trainings is another one."""
-    if (recipe := recipe_of(home)) == RECIPE["stream"]:
-        return go_on()
-    with pytest.raises(InputError, match=rf"by recipe {recipe}\b.* by recipe {RECIPE['stream']}\b"):
-        go_on()
-    return None
+def go_on(home: Path, command: str, options: dict[str, Any], given: list[TrainingTask]) -> Any:
+    """What a command returns; ``given`` lists what it trains in workers."""
+    text, pool = CorpusConfig(str(home / TEXT), options["alphabet"]), pool_with(given)
+    own = {name: value for name, value in options.items() if name not in ("corpus", "alphabet", "seeds")}
+    if command == "search":
+        return search(SearchConfig(**own), text, make_pool=pool)
+    if command == "answer":
+        return answer(AnswerConfig(**own, seeds=options["seeds"]), text, make_pool=pool)
+    corpus = load_corpus(text)
+    model, config = resolve(own, corpus.train_chars)
+    if command == "train":
+        return train_seeds(corpus, text, model, config, options["seeds"], make_pool=pool)
+    return pipeline(corpus, text, model, config)
 
 
 # --- read -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a copy that the tests of this part share, and only read."""
+@pytest.fixture(scope="module", params=CUT_OFF)
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A store, and the folder of a copy that the tests of this part share, and only read."""
     home = tmp_path_factory.mktemp("yardstick") / "lab"
     with store_at(home):
-        unpacked(home)
-        yield home
+        unpacked(request.param, home)
+        yield request.param, home
 
 
 def test_every_training_is_listed_as_it_was_left(kept):
-    code, out, _ = run("runs", "--all", "--json")
-    listed = {(row["name"], row["study"]): row for row in json.loads(out)["runs"]}
+    store, home = kept
+    code, out, _ = run("runs", "--all", "--json", "--limit", "100")
+    listed = {row["run_id"]: row for row in json.loads(out)["runs"]}
     assert code == 0
     assert {key: row["state"] for key, row in listed.items()} == {
-        (each["name"], each["tags"].get("study", "")): each["status"].lower()
-        for each in runs_of(kept)
-        if each["tags"]["stage"] == "train"
+        key: each["status"].lower() for key, each in trainings(home).items()
     }
-    assert len(listed) == 10
-    folded = {row["name"] for row in json.loads(run("runs", "--json")[1])["runs"]}
-    assert folded == {each["name"] for each in runs_of(kept) if not each["parent"]}
-    for name in (*FINISHED, BY_SECONDS):
-        assert listed[name, ""]["test_perplexity"] == EXPECTED["runs"][name]["result/test_perplexity 0"]
+    for each in finished(home):
+        assert (
+            listed[each["id"]]["test_perplexity"] == EXPECTED[store]["runs"][each["pair"]]["result/test_perplexity 0"]
+        )
+    folded = {row["run_id"] for row in json.loads(run("runs", "--json")[1])["runs"]}
+    shown = [each for each in runs_of(home) if each["tags"]["stage"] in ("train", "search", "answer", "seeds")]
+    assert folded == {each["id"] for each in shown if "role" not in each["tags"]}
 
 
-@pytest.mark.parametrize("name", [*FINISHED, BY_SECONDS])
-def test_a_finished_training_writes_what_it_wrote(kept, name):
-    run_id = id_of(kept, name)
-    greedy = {each["prompt"]: each["text"] for each in recorded.read_samples(run_id) if each["method"] == "greedy"}
-    code, out, err = run("sample", run_id, "--prompt", "it has", "--length", "20", "--method", "greedy")
-    assert (code, out) == (0, f"{greedy['it has']}\n"), err
+def test_a_finished_training_writes_what_it_wrote(kept):
+    for each in finished(kept[1]):
+        greedy = [sample for sample in recorded.read_samples(each["id"]) if sample["method"] == "greedy"]
+        code, out, err = run(
+            "sample", each["id"], "--prompt", greedy[0]["prompt"], "--length", "20", "--method", "greedy"
+        )
+        assert (code, out) == (0, f"{greedy[0]['text']}\n"), err
 
 
-@pytest.mark.parametrize("name", [*FINISHED, BY_SECONDS])
-def test_a_finished_training_is_exported(kept, name, monkeypatch, tmp_path):
-    done = export(id_of(kept, name), tmp_path / "page")
-    assert (done["kind"], done["name"]) == ("training", name)
-    assert name in (tmp_path / "page" / "index.html").read_text()
-    weights = tmp_path / "page" / "model" / "weights.safetensors"
-    assert write_texts(str(weights), ["it has"], 5, Decoding(method="greedy"))[0].startswith("it has")
+def test_a_finished_training_is_exported(kept, tmp_path):
+    for each in finished(kept[1]):
+        done = export(each["id"], tmp_path / each["id"])
+        assert (done["kind"], done["name"]) == ("training", each["name"])
+        assert each["name"] in (tmp_path / each["id"] / "index.html").read_text()
+        weights = tmp_path / each["id"] / "model" / "weights.safetensors"
+        assert write_texts(str(weights), ["it has"], 5, Decoding(method="greedy"))[0].startswith("it has")
 
 
 def test_every_configuration_has_the_id_that_it_had(kept):
-    if recipe_of(kept) == RECIPE["stream"]:
-        for run in recorded.trainings():
-            assert config_id(*run.configs, run.corpus_sha256) == run.config_id, run.name
+    for each in recorded.trainings():
+        is_of_now = each.configuration["recipe"] == RECIPE["stream"]
+        assert (config_id(*each.configs, each.corpus_sha256) == each.config_id) is is_of_now, each.name
 
 
 def test_a_study_that_is_not_finished_says_so_when_it_is_exported(kept, tmp_path):
     with pytest.raises(InputError, match="has no result yet; the same command again finishes it"):
-        export(STUDY, tmp_path / "page")
+        export(CUT_OFF[kept[0]]["search"]["study_name"], tmp_path / "page")
 
 
 # --- continued --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def left(no_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(params=[CONTINUED])
+def left(no_store: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """The folder of a copy whose killed runs are closed, and whose text is where a training looks for it."""
-    monkeypatch.setattr("torch.__version__", EXPECTED["torch"])  # an answer of another version is another answer
-    unpacked(no_store)
+    torch_then = EXPECTED[request.param]["torch"]
+    monkeypatch.setattr("torch.__version__", torch_then)  # with another one, it is another answer
+    for name, value in PLAN.items():
+        monkeypatch.setattr(f"pipeline.answer.plan.{name}", value)
+    make_artifacts_plain(monkeypatch)
+    unpacked(request.param, no_store)
     for each in runs_of(no_store):
-        if each["status"] == "RUNNING" and not each["parent"]:
+        if each["status"] == "RUNNING" and "role" not in each["tags"]:
             doctor.close(each["id"])  # as of another machine: no command can tell that its process is gone
-    load_corpus(CorpusConfig(str(no_store / TEXT)))  # into the cache, as the file is not where it was
+    load_corpus(CorpusConfig(str(no_store / TEXT), "letters"))  # into the cache, as the file is not where it was
     return no_store
 
 
-def assert_as_expected(home: Path, *names: str) -> None:
-    """Each of these trainings, PARENT/NAME, is recorded as 4aa78f6 recorded it, epoch by epoch."""
-    ids = {f"{each['parent']}/{each['name']}": each["id"] for each in runs_of(home) if each["status"] == "FINISHED"}
-    for name in names:
-        expected = EXPECTED["runs"][name.removeprefix("/")]
-        found = yardstick.history_of(home, ids[name])
-        assert {key: found[key] for key in expected} == pytest.approx(expected, rel=AS_RECORDED), name
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["search", "answer", pytest.param("train", marks=pytest.mark.ci), "pipeline"])
+def test_what_was_cut_off_is_continued_and_what_had_finished_is_not_trained_again(left, command, monkeypatch):
+    if command != "search":  # whose picks are registered
+        leave_out_the_served_model(monkeypatch)
+    before, trials, given = trainings(left), trials_of(left)["cut-off"], list[TrainingTask]()
+    done = go_on(left, command, CUT_OFF[CONTINUED][command], given)
+    after, expected = trainings(left), EXPECTED[CONTINUED]
+    for run_id, each in before.items():
+        assert each["history"].items() <= after[run_id]["history"].items()
+        assert each["status"] != "FINISHED" or each == after[run_id]
+    (resumed,) = (key for key in before if before[key]["status"] != after[key]["status"] == "FINISHED")
+    trained = [after[resumed], *(each for run_id, each in after.items() if run_id not in before)]
+    if command == "pipeline":
+        assert (done.result["trained_run"], done.result["reused"]) == (resumed, ["prepare"])
+    else:
+        assert len(given) == len(trained)
+    known = [each for each in trained if each["pair"] in expected["runs"]]
+    assert known == trained or command == "search"  # rounding may lead to other proposals
+    for each in known:
+        figures = expected["runs"][each["pair"]]
+        assert {key: each["history"][key] for key in figures} == pytest.approx(figures, rel=AS_RECORDED), each["name"]
+    complete = [(each.values, each.user_attrs) for each in trials if each.state.name == "COMPLETE"]
+    now, then = trials_of(left)["cut-off"], {str(params): values for _, params, values in expected["trials"]["cut-off"]}
+    assert [(each.values, each.user_attrs) for each in now[: len(complete)]] == complete
+    for trial in now if command == "search" else ():
+        assert trial.values == pytest.approx(then.get(str(trial.params), trial.values), rel=AS_RECORDED), trial.params
+
+
+@pytest.mark.parametrize("command", ["pipeline", *(pytest.param(name, marks=pytest.mark.slow) for name in SWEEPS)])
+def test_a_finished_command_trains_nothing_again(left, command):
+    before, given = trainings(left), list[TrainingTask]()
+    done = go_on(left, command, FINISHED[command], given)
+    assert (given, trainings(left)) == ([], before)
+    if command == "pipeline":
+        assert done.result["reused"] == ["prepare", "train", "evaluate", "sample"]
+    else:
+        assert done.run_id in {each["id"] for each in runs_of(left) if each["status"] == "FINISHED"}
+
+
+@pytest.mark.parametrize("left", ["4aa78f6"], indirect=True)
+def test_a_training_of_some_seconds_is_read_as_one_of_as_many_characters(left):
+    assert '"budget_seconds": 1' in recorded.run_of(BY_SECONDS).tag("config")
+    assert train_stage.options_like(BY_SECONDS)["budget_chars"] > 0
+    with pytest.raises(InputError, match=r"by recipe 5; this one trains by recipe"):
+        train_stage.resume(BY_SECONDS, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", ["4aa78f6"], indirect=True)
+def test_with_another_recipe_it_is_another_answer(left, monkeypatch):
+    leave_out_the_served_model(monkeypatch)
+    before = trainings(left)
+    done = go_on(left, "answer", ANSWER, [])
+    assert not {each["run_id"] for each in done.result["trainings"]} & before.keys()
+    assert before.items() <= trainings(left).items()
+
+
+@pytest.mark.parametrize(("left", "recipe"), [("4aa78f6", 5), ("d5cc29df", 6)], indirect=["left"])
+def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, recipe, monkeypatch):
+    monkeypatch.setitem(RECIPE, "stream", 7)
+    before, study = runs_of(left), next(iter(trials_of(left)))
+    own = [each["id"] for each in before if each["tags"]["stage"] == "train" and "role" not in each["tags"]]
+    refusal = rf"by recipe {recipe}\b.* by recipe 7\b"
+    with pytest.raises(InputError, match=refusal):
+        train_stage.resume(own[-1], {})
+    with pytest.raises(InputError, match=refusal):
+        search(SearchConfig(study_name=study), CorpusConfig(str(left / TEXT), "letters"))
+    assert runs_of(left) == before
+    assert run("sample", own[0], "--length", "5")[0] == 0
 
 
 @pytest.mark.ci
 @pytest.mark.slow
-def test_the_training_that_was_cut_off_is_resumed(left):
-    run_id = id_of(left, CUT_OFF)
-    before = yardstick.history_of(left, run_id)
-    step = continued(left, lambda: train_stage.resume(run_id, {}))
-    after = yardstick.history_of(left, run_id)
-    assert before.items() <= after.items()
-    if step is not None:
-        assert step.run_id == run_id
-        assert step.result["epochs"] == CUT_OFF_EPOCHS
-        assert_as_expected(left, f"/{CUT_OFF}")
-
-
-def test_a_training_of_some_seconds_is_read_as_one_of_as_many_characters(left):
-    run_id = id_of(left, BY_SECONDS)
-    assert '"budget_seconds": 1' in recorded.run_of(run_id).tag("config")
-    assert train_stage.options_like(run_id)["budget_chars"] > 0
-    with pytest.raises(InputError, match=r"has nothing left to do|by recipe 5; this one trains by recipe"):
-        train_stage.resume(run_id, {})
-
-
-@pytest.mark.slow
-def test_the_study_is_continued_and_no_trial_is_trained_again(left, monkeypatch):
-    make_artifacts_plain(monkeypatch)
-    given: list[TrainingTask] = []
-    before = trials_of(left)
-    done = continued(left, lambda: search_on(left, given))
-    trials = trials_of(left)
-    complete = [trial for trial in before if trial.state.name == "COMPLETE"]
-    assert len(complete) == yardstick.TRIALS_BEFORE
-    assert [(trials[trial.number].values, trials[trial.number].user_attrs) for trial in complete] == [
-        (trial.values, trial.user_attrs) for trial in complete
-    ]
-    if done is None:
-        return
-    assert done.counts["trials"] == SEARCH["trials"]
-    assert not {each.number for each in complete} & {task.number for task in given if task.role == "trial"}
-    (lost,) = (each for each in before if each.state.name == "RUNNING")
-    (begun,) = (each for each in runs_of(left) if each["tags"].get("trial") == str(lost.number))
-    assert trials[lost.number].user_attrs["run_id"] == begun["id"]
-    expected = {json.dumps(params): values for _, params, values in EXPECTED["trials"]}
-    known = [trial for trial in trials if json.dumps(trial.params) in expected]  # rounding may lead to another proposal
-    assert len(known) > len(complete)
-    for trial in known:
-        assert trial.values == pytest.approx(expected[json.dumps(trial.params)], rel=AS_RECORDED), trial.params
-
-
-def search_on(home: Path, given: list[TrainingTask]) -> SearchRun:
-    options = {name: value for name, value in SEARCH.items() if name != "corpus"}
-    return search(SearchConfig(**options), CorpusConfig(str(home / TEXT)), make_pool=pool_with(given))
-
-
-@pytest.mark.slow
-def test_the_answer_is_continued_and_what_was_trained_is_used(left, monkeypatch):
-    """With another recipe it is another answer, and what was trained stays as it was."""
-    make_artifacts_plain(monkeypatch)
-    leave_out_the_served_model(monkeypatch)
-    for name, value in PLAN.items():
-        monkeypatch.setattr(f"pipeline.answer.plan.{name}", value)
-    runs = [each for each in runs_of(left) if each["tags"]["stage"] == "answer" or each["tags"].get("role") == "answer"]
-    (earlier,) = (each["id"] for each in runs if not each["parent"])
-    trained = {each["id"] for each in runs if each["parent"]}
-    given: list[TrainingTask] = []
-    options = {name: value for name, value in ANSWER.items() if name != "corpus"}
-    done = answer(AnswerConfig(**options), CorpusConfig(str(left / TEXT)), make_pool=pool_with(given))
-    ids = {each["run_id"] for each in done.result["trainings"]}
-    assert {recorded.run_of(run_id).status for run_id in trained} == {"FINISHED"}
-    if recipe_of(left) != RECIPE["stream"]:
-        assert (done.run_id != earlier, ids & trained) == (True, set())
-        return
-    assert done.run_id == earlier
-    assert trained < ids
-    assert len(given) == len(ids) - len(trained)
-    assert_as_expected(left, *(name for name in EXPECTED["runs"] if name.startswith("answer-yardstick")))
-
-
-def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, monkeypatch):
-    monkeypatch.setitem(RECIPE, "stream", RECIPE["stream"] + 1)
-    before = {each["id"]: each["status"] for each in runs_of(left)}
-    assert continued(left, lambda: train_stage.resume(id_of(left, CUT_OFF), {})) is None
-    assert continued(left, lambda: search_on(left, [])) is None
-    assert {each["id"]: each["status"] for each in runs_of(left)} == before
-    assert run("sample", id_of(left, BY_SECONDS), "--length", "5")[0] == 0
+def test_a_configuration_of_the_report_is_trained_as_it_was(book, no_store):
+    for name, figures in EXPECTED[CONTINUED]["reproduced"].items():
+        done = reproduce(ReproduceConfig(only=name), quick=True, make_pool=Inline)
+        (trained,) = done.reproduction[name].runs
+        found = history_of(no_store, trained.run_id)
+        assert {key: found[key] for key in figures} == pytest.approx(figures, rel=AS_RECORDED)
