@@ -5,7 +5,9 @@ PYTHON ?= python3
 EXTRAS ?=
 MINUTES ?= 5
 FUZZ_CASES ?= 750
-CPU_LIMIT := 150# of `make test`: printed, never asserted, as it depends on the machine
+CPU_LIMIT := 120# of `make test`: printed, never asserted, as it depends on the machine
+ARITHMETIC := tests/test_recipe.py tests/test_cells.py tests/models tests/text tests/training tests/export tests/search/known_cost
+OLDEST_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41# of PyTorch's own kernels, of oneDNN's
 ENV := .venv
 READY := $(ENV)/.ready# what running needs
 READY_DEV := $(ENV)/.ready-dev# and the development tools
@@ -19,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults fuzz twin bench figures demo screens lint types mlflow-range check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow isa cluster browser faults fuzz twin bench figures demo screens lint types mlflow-range check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -35,10 +37,16 @@ test: $(READY_DEV)  ## the fast tests, and the CPU seconds that they took
 
 ci-tests: $(READY_DEV)  ## one representative of each kind of test that CI leaves to `make nightly`, and two faults
 	$(WITH_BROWSER) pytest --dist load -rs -m ci
+	$(OLDEST_CPU) pytest tests/test_recipe.py tests/test_cells.py
 	python -m tests.faults --repeat 0:57 --repeat 0:7
 
 slow: $(READY_DEV)  ## the tests that take minutes
 	pytest -m 'slow and not network' --loadscope-reorder
+
+isa: $(READY_DEV)  ## the tests of arithmetic as an x86-64 processor without AVX, one with AVX2 and 4 threads, and any in MKL computes
+	$(OLDEST_CPU) pytest $(ARITHMETIC)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 TEST_THREADS=4 pytest $(ARITHMETIC)
+	MKL_CBWR=COMPATIBLE pytest $(ARITHMETIC)
 
 cluster: $(READY_DEV)  ## searches on a head and nodes in network namespaces, with faults (as root on Linux; skipped elsewhere)
 	pytest -n 3 --dist load -rs -m network tests/cluster
@@ -89,7 +97,7 @@ mlflow-range: $(READY_DEV)  ## the tests of tracking and of the main job with th
 
 check: lint types reproduce-quick ci-tests twin test  ## what CI checks
 
-nightly: mlflow-range slow cluster browser faults fuzz  ## every test that CI leaves out, before a release
+nightly: mlflow-range slow isa cluster browser faults fuzz  ## every test that CI leaves out, before a release
 
 setup: $(READY_DEV)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.servers import MlflowServer
 
 TEST_NUMBERS = count()
+THREADS = int(os.environ.get("TEST_THREADS", "1"))  # of PyTorch; `make isa` has more
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     import torch
     from hypothesis import HealthCheck, settings
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     # no deadline, as the machine may be busy
     settings.register_profile("fast", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("fast")
@@ -89,11 +90,12 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
     from pipeline.text.corpus import Corpus
+    from pipeline.training.loop import Training
 
     samples: dict[tuple[bytes, int, int], Sample] = {}
     gates: dict[int, OrderGate] = {}
     counted: dict[tuple[Any, ...], tuple[dict[str, Any], bytes]] = {}
-    count, loaded = Corpus._count, cache(load)
+    count, loaded, create = Corpus._count, cache(load), Training.__init__
 
     def sampled(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> Sample:
         key = ids.tobytes(), tables.vocab_size, most
@@ -113,6 +115,10 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             counted[key] = count(corpus, preset)
         return counted[key]
 
+    def with_threads(training: Training, *given: Any) -> None:
+        create(training, *given)
+        training.threads = training.config.threads or THREADS
+
     folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
@@ -124,6 +130,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         patch.setattr("pipeline.text.corpus.sample_of", sampled)
         patch.setattr("pipeline.text.corpus.fit_gate", gate_of)
         patch.setattr(Corpus, "_count", counts_of)
+        patch.setattr(Training, "__init__", with_threads)
         patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
         yield folder
 

@@ -12,8 +12,6 @@ from models.decoding import Decoding
 from models.generation import complete, draw, generate, truncated_softmax
 from models.language_model import LanguageModel
 
-torch.set_num_threads(1)
-
 PROMPTS = [[1, 2, 3], [4], [0, 5, 2, 2, 1, 3, 4]]
 GREEDY = Decoding(method="greedy")
 WAYS = [
