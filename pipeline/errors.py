@@ -76,15 +76,18 @@ NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError
 )
 
 
-ADDRESS = re.compile(r"""(\w[\w+.-]*://|(?<=url: ))(\S+?)(?=['"`),.;:\]>]*(?:\s|$))""")  # "url: " and a path: requests
+USER = r"""[^\s:/@]*:(?!\d+[/\s])(?:(?!://).)*[^\s('"`]@(?=[\w[])"""  # name, password with spaces and @; no port
+ADDRESS = re.compile(  # "url: " and a path: requests
+    rf"""(\w[\w+.-]*://|(?<=url: ))((?:{USER})?\S+?)(?=['"`),.;:\]>]*(?:\s|$))"""
+)
 HOST_AND_PATH = re.compile(r"(\[[\w:.%]*\]|[^:/@[\]]*)(:\d*)?(/.*)?")
 
 
 def without_secrets(text: str) -> str:
     """A text with its addresses reduced to scheme, host and path, to show and record.
 
-    User name, password, query and fragment may each hold a secret. A password may contain a slash or an at sign, but
-    not in a web address, whose path may.
+    User name, password, query and fragment may each hold a secret. A password may contain spaces, a slash or an at
+    sign, but not the last two in a web address, whose path may.
     """
     return ADDRESS.sub(_without_secrets, text)
 

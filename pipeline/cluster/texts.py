@@ -74,4 +74,4 @@ def _fetch_text(needs: Needs) -> None:
             store.setup()
             cache_corpus(facts, recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}"))
         except (TmlmError, *store.REFUSALS, ValueError) as error:
-            raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from error
+            raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from None

@@ -79,7 +79,8 @@ class _Seeds(Sweep[Step]):
     stage, last_phase = SEEDS, "recording the result"
 
     def take_over(self, trained: Sequence[RecordedTraining]) -> None:
-        """Neither a seed that has a result nor one that diverged is trained again."""
+        """Neither a seed that has a result nor one that diverged is trained again, if its options can be read."""
+        trained = [run for run in trained if run.configuration]
         self._results: dict[int, Mapping[str, Any]] = {run.seed: run.result for run in trained if run.result}
         self._diverged = {run.seed for run in trained if run.has_diverged} - self._results.keys()
         self.waiting = [

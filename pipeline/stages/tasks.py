@@ -70,7 +70,7 @@ def close_lost(event: Event) -> None:
             liveness.close_nested(task.parent, lambda run: task.is_of(run.configuration), loss.reason)
     except store.REFUSALS as error:
         reason = store.store_reason(error)
-        raise RecordingError(f"a training was lost ({loss.reason}), and its end can't be recorded: {reason}") from error
+        raise RecordingError(f"a training was lost ({loss.reason}), and its end can't be recorded: {reason}") from None
 
 
 def train_in_processes(count: int) -> Workers:

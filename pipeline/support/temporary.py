@@ -23,14 +23,15 @@ def use_own_folder() -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for other in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # it is of another user, or of a command that lives
-            lock = _lock(other)
-            shutil.rmtree(other)
-            os.close(lock)
+        with suppress(OSError):  # it is no folder, or of a command that lives
+            if other.lstat().st_uid == os.geteuid():
+                lock = _lock(other)
+                shutil.rmtree(other)
+                os.close(lock)
 
 
 def _lock(folder: Path) -> int:
     """Lock a folder while this process lives or until the descriptor is closed; systemd does not clean it up then."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO would block
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return descriptor

@@ -29,6 +29,7 @@ from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import (
+    REFUSALS,
     Store,
     identity,
     setup,
@@ -77,7 +78,7 @@ class Place:
             except ValueError as error:
                 raise InputError(
                     f"artifacts are at {location}, which MLflow can't read ({error}): delete their run, or push others"
-                ) from error
+                ) from None
             return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def read(self, run_id: str) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _current(uri: str, experiment: str) -> Iterator[Store]:
             yield store
     except (InputError, RecordingError) as error:
         kind = RecordingError if begun else type(error)
-        raise kind(str(error).replace("MLFLOW_TRACKING_URI", "URI")) from error
+        raise kind(str(error).replace("MLFLOW_TRACKING_URI", "URI")) from None
     finally:
         stores._setup.cache_clear()  # of the source, which is not current even if the target could not be
         setup()
@@ -221,11 +222,13 @@ class _Transfer:
         self._delete_incomplete(but=self.ids.values())  # a request that was repeated has created two
         for number, run in enumerate(runs):
             progress.show(number / len(runs))
-            record, there = self.source.read(run.id), self.there.get(_origin(run))
-            if there is None:
-                self._copy_run(run.id, record)
-                copied += 1
-            elif there.tag("pushed.digest") not in ("", digest(record)):
+            there = self.there.get(_origin(run))
+            with self._missed(run):
+                record = self.source.read(run.id)
+                if there is None:
+                    self._copy_run(run.id, record)
+                    copied += 1
+            if there and there.tag("pushed.digest") not in ("", digest(record)):
                 changed.append(f"{run.name} ({run.id})")
             parent = self.ids.get(run.tag(MLFLOW_PARENT_RUN_ID), "")
             if parent and there and there.tag(MLFLOW_PARENT_RUN_ID) != parent:  # the parent was copied later
@@ -237,6 +240,20 @@ class _Transfer:
         tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
         earlier = len(runs) - copied
         return {"copied": copied, "earlier": earlier, "changed": changed, "aliases": aliases, "taken": taken}
+
+    @contextmanager
+    def _missed(self, run: RecordedRun) -> Iterator[None]:
+        """Turn an error within the block into RecordingError if the run has been deleted from the source."""
+        try:
+            yield
+        except REFUSALS:
+            is_there = False
+            with tolerating("RESOURCE_DOES_NOT_EXIST"):
+                is_there = bool(self.source.client.get_run(run.id))
+            if is_there:
+                raise
+            place = shown(self.source.uri)
+            raise RecordingError(f"{run.name} ({run.id}) was deleted from {place} meanwhile: push again") from None
 
     def _delete_incomplete(self, but: Collection[str]) -> None:
         """Delete the copies of this source that are not complete, with their models, except those with these ids."""

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -43,6 +42,7 @@ LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "
 SEEDS = "seeds"  # stage of the run whose nested trainings are the seeds of one configuration
 OWN_ROLES = ("", "seed")  # of trainings whose options a person has chosen
 SHORT_ID = 8  # characters of a run id that lists show
+LARGEST = 1e100  # of a metric: MLflow reads an infinite one as 1.8e308, and with the square of that nothing is computed
 PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
 FINISHED = "attributes.status = 'FINISHED'"
 BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
@@ -110,7 +110,7 @@ class RecordedRun:
     status: str = field(repr=False)  # MLflow's
     tags: Mapping[str, str] = field(repr=False)
     params: Mapping[str, str] = field(repr=False)
-    metrics: Mapping[str, float] = field(repr=False)  # the last value of each, if it is finite
+    metrics: Mapping[str, float] = field(repr=False)  # the last value of each, if it is below LARGEST
     started_ms: int
     ended_ms: int | None
     artifact_uri: str = field(repr=False)
@@ -255,7 +255,7 @@ def _read(run: Run) -> RecordedRun:
         status=info.status,
         tags=tags,
         params=run.data.params,
-        metrics={name: value for name, value in run.data.metrics.items() if isfinite(value)},
+        metrics={name: value for name, value in run.data.metrics.items() if abs(value) < LARGEST},
         started_ms=info.start_time,
         ended_ms=info.end_time,
         artifact_uri=info.artifact_uri,
@@ -409,7 +409,8 @@ def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTra
 def finished_trainings(corpus_sha256: str = "") -> list[RecordedTraining]:
     """The finished trainings with a result, of one text or of all, the latest first."""
     of_text = [has_tag("corpus.sha256", corpus_sha256)] if corpus_sha256 else []
-    return list(trainings(FINISHED, "metrics.`result/val_perplexity` > 0", *of_text))
+    found = trainings(FINISHED, "metrics.`result/val_perplexity` > 0", *of_text)
+    return [run for run in found if "result/val_perplexity" in run.metrics]
 
 
 def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:

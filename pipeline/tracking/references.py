@@ -102,19 +102,21 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
 
     Raises InputError if there is none.
     """
-    if isinstance(run, RecordedTraining):
-        return run
-    origin = next((found for name in ORIGINS if (found := run.tag(name))), "")
-    if run.stage == "search":
-        picks = recorded.read_result(run.id, run.stage).get("picks", {})
-        origin = picks.get(STUDYS_PICK, {}).get("run_id", "")
-    behind = recorded.find_run(origin) if origin else None
-    if behind is None:
-        is_a_sweep = run.stage in ("search", recorded.SEEDS)
-        lacks = "a result yet; the same command again finishes it" if is_a_sweep else "a model; see `tmlm runs`"
-        command = "train --seeds" if run.stage == recorded.SEEDS else run.stage
-        raise InputError(f"{describe_run(run)}, is a run of `tmlm {command}` without {lacks}")
-    return training_behind(behind)
+    seen = set[str]()
+    while not isinstance(run, RecordedTraining):
+        seen.add(run.id)
+        origin = next((found for name in ORIGINS if (found := run.tag(name))), "")
+        if run.stage == "search":
+            picks = recorded.read_result(run.id, run.stage).get("picks", {})
+            origin = picks.get(STUDYS_PICK, {}).get("run_id", "")
+        behind = recorded.find_run(origin) if origin and origin not in seen else None
+        if behind is None:
+            is_a_sweep = run.stage in ("search", recorded.SEEDS)
+            lacks = "a result yet; the same command again finishes it" if is_a_sweep else "a model; see `tmlm runs`"
+            command = "train --seeds" if run.stage == recorded.SEEDS else run.stage
+            raise InputError(f"{describe_run(run)}, is a run of `tmlm {command}` without {lacks}")
+        run = behind
+    return run
 
 
 def names(beginning: str) -> Iterator[tuple[str, str]]:

@@ -88,7 +88,7 @@ def records(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Conca
         except REFUSALS as error:
             raise RecordingError(
                 f"{self.name} can't be recorded in {shown(self.store.uri)}: {store_reason(error)}"
-            ) from error
+            ) from None
 
     return wrapper
 
@@ -408,7 +408,7 @@ def _end(run: TrackedRun, status: str, failure: str, in_a_hurry: bool) -> None:
         reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {store_reason(error)}"
         reason += ". If it stays RUNNING, the next command that records closes it"
         if status == "FINISHED":
-            raise RecordingError(reason) from error
+            raise RecordingError(reason) from None
         log.warning("%s", reason)  # the error that ended the run is re-raised
 
 

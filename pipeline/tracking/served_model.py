@@ -37,11 +37,14 @@ def _refusals() -> Iterator[None]:
 
 
 def _requested_params() -> Mapping[str, Any]:
-    """The params of a request before MLflow drops unknown ones: those of ``PyFuncModel.predict``, which calls ours."""
+    """The params of a request before MLflow drops unknown ones: those of the PyFuncModel's method that calls ours."""
     frame = currentframe()
     while frame is not None:
-        if isinstance(frame.f_locals.get("self"), mlflow.pyfunc.PyFuncModel) and frame.f_code.co_name == "predict":
-            return frame.f_locals["params"] or {}
+        if isinstance(frame.f_locals.get("self"), mlflow.pyfunc.PyFuncModel):
+            if frame.f_code.co_name == "predict":
+                return frame.f_locals["params"] or {}
+            if frame.f_code.co_name == "_gen_with_context":  # in predict_stream: args are its data and params
+                return frame.f_locals["args"][1] or {}
         frame = frame.f_back
     return {}
 
@@ -61,10 +64,8 @@ class TextGenerator(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[str]:
         """One column of prompts -> the prompts, continued. Raises MlflowException (400) for invalid input."""
-        prompts, known = model_input.iloc[:, 0].tolist(), ["length", *(field.name for field in fields(Decoding))]
+        prompts = model_input.iloc[:, 0].tolist()
         with _refusals():
-            if unknown := _requested_params().keys() - known:
-                raise ValueError(f"{', '.join(sorted(unknown))} is no parameter; there are {', '.join(known)}")
             length, decoding = self._checked(prompts, params or {})
             return continuations(self.language_model, self.vocabulary, prompts, length, decoding)
 
@@ -79,8 +80,12 @@ class TextGenerator(PythonModel):
     def _checked(self, prompts: list[Any], params: Mapping[str, Any]) -> tuple[int, Decoding]:
         """The requested length and decoding.
 
-        Raises ValueError for prompts that are not strings, invalid values, and more work than a request may ask for.
+        Raises ValueError for prompts that are not strings, unknown parameters, invalid values, and more work than a
+        request may ask for.
         """
+        known = ["length", *(field.name for field in fields(Decoding))]
+        if unknown := {**_requested_params(), **params}.keys() - known:
+            raise ValueError(f"{', '.join(sorted(unknown))} is no parameter; there are {', '.join(known)}")
         options = {"length": DEFAULT_LENGTH, **params}
         for name, value in options.items():
             if value is None:

@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -217,7 +218,12 @@ def shown(uri: str) -> str:
 
 
 def store_reason(error: Exception) -> str:
-    """A store's error in one line: its main message, without secrets, and what to do."""
+    """A store's error in one line: its main message, without secrets, and what to do.
+
+    The rest is logged at DEBUG. An error that is raised in its place is not chained to it: a notebook keeps a traceback
+    with all its causes, in which there may be an address.
+    """
+    log.debug("%s", without_secrets("".join(traceback.format_exception(error))))
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
     message = without_secrets(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
@@ -242,7 +248,7 @@ def store_refusals() -> Iterator[None]:
     except REFUSALS as error:
         reason = store_reason(error)
         failed = RecordingError if "try again" in reason else InputError
-        raise failed(f"{store} can't be used: {reason}") from error
+        raise failed(f"{store} can't be used: {reason}") from None
 
 
 # --- requests to a server ---------------------------------------------------------------------------------------------

@@ -1,15 +1,23 @@
 """What an address may hold besides scheme, host and path is neither printed nor recorded, wherever it is given."""
 
+import traceback
+from functools import partial
+
 import mlflow.store.db.utils
 import pytest
 from click.testing import CliRunner
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
+import tmlm
 from pipeline.cli.main import cli
-from pipeline.errors import InputError, without_secrets
+from pipeline.errors import InputError, RecordingError, without_secrets
+from pipeline.tracking.runs import tracked_run
 
 FORMS = {  # of an address, with its scheme and host, and how it is shown
     "{}://u:S3CRET@{}/x": "{}://{}/x",
     "{}://u:S3%43RET@{}/x": "{}://{}/x",
+    "{}://u:a S3CRET@{}/x": "{}://{}/x",
     "{}://{}/x?token=S3CRET&a=b": "{}://{}/x",
     "{}://{}/x#S3CRET": "{}://{}/x",
     "{}://u:S3CRET@[::1]:1/x": "{}://[::1]:1/x",
@@ -68,7 +76,37 @@ def test_an_address_is_shown_by_scheme_host_and_path(scheme, form):
         ("API request to http://u:secret@host:80/api failed", "API request to http://host:80/api failed"),
         ("with url: /api?token=secret (Caused by", "with url: /api (Caused by"),
         ("'http://u:secret@[::1'; see https://host/@me/x.txt.", "'http://***'; see https://host/@me/x.txt."),
+        ("no http://u:a, sec/r@t@host:80/db: tls://host:1/x is", "no http://host:80/db: tls://host:1/x is"),
+        ("http://host:80 has no such run; give @PICK or me@x", "http://host:80 has no such run; give @PICK or me@x"),
     ],
 )
 def test_every_address_of_an_error_is_without_secrets(text, shown):
     assert without_secrets(text) == shown == str(InputError(text))
+
+
+# --- the Python API, whose tracebacks a notebook keeps ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["http://u:S3CRET@127.0.0.1:1", "http://127.0.0.1:1/?t=S3CRET", "foo://u:S3CRET@x"])
+def test_no_traceback_of_a_refused_store_has_a_secret_and_the_cause_is_logged(
+    no_store, small_text, monkeypatch, caplog, address
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    caplog.set_level("DEBUG", "pipeline")
+    for call in (tmlm.runs, tmlm.load, partial(tmlm.train, small_text, epochs=1), partial(tmlm.delete, "latest")):
+        caplog.clear()
+        with pytest.raises(InputError) as refusal:
+            call()
+        assert "MlflowException" in caplog.text or "Unsupported" in caplog.text
+        assert "S3CRET" not in caplog.text + "".join(traceback.format_exception(refusal.value))
+
+
+@pytest.mark.parametrize("fails", ["log_batch", "set_terminated"])
+def test_no_traceback_of_a_run_that_can_not_be_recorded_has_a_secret(store, monkeypatch, fails):
+    def fail(client: MlflowClient, *args: object, **options: object) -> None:
+        raise MlflowException("API request to http://u:S3CRET@host/api failed")
+
+    monkeypatch.setattr(MlflowClient, fails, fail)
+    with pytest.raises(RecordingError) as failure, tracked_run("train", "a run", {}) as run:
+        run.params({"epochs": 1})
+    assert "S3CRET" not in "".join(traceback.format_exception(failure.value))

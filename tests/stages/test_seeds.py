@@ -113,6 +113,15 @@ def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(do
     assert recorded.read_json(done.run_id, recorded.RESULT_FILE)["seeds"] == 4
 
 
+def test_a_seed_whose_configuration_can_not_be_read_is_trained_again(done, small_text):
+    (first, *_) = recorded.nested_trainings(done.run_id)
+    MlflowClient().set_tag(first.id, "mlflow.tmlm.config", "{")
+    given: list[TrainingTask] = []
+    assert trained(small_text, 2, given).run_id == done.run_id
+    assert [task.train.seed for task in given] == [0]
+    MlflowClient().set_tag(first.id, "mlflow.tmlm.config", first.tag("config"))
+
+
 def test_the_documented_commands_work(done, small_text, monkeypatch):
     """Seed 1 diverges here, so the first one ends with exit code 1 after it has shown the others."""
     monkeypatch.setattr("pipeline.stages.seeds.train_seeds", partial(train_seeds, make_pool=Inline))

@@ -28,3 +28,14 @@ def test_what_a_command_leaves_in_its_temporary_folder_is_removed_by_itself_or_b
     assert len(os.listdir(tmp_path)) == killed
     assert command(False).stdout.count("tmlm-command-") == 1  # its own
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_no_folder_or_of_another_user_neither_blocks_a_command_nor_goes(tmp_path):
+    os.mkfifo(tmp_path / "tmlm-command-fifo")
+    (tmp_path / "tmlm-command-theirs").mkdir()
+    if os.geteuid() == 0:  # else no folder of another user can be made
+        os.chown(tmp_path / "tmlm-command-theirs", 65534, -1)
+    words = [sys.executable, "-c", COMMAND.format(killed=False)]
+    subprocess.run(words, env={**os.environ, "TMPDIR": str(tmp_path)}, check=True, timeout=60)
+    left = ["tmlm-command-fifo"] + ["tmlm-command-theirs"] * (os.geteuid() == 0)
+    assert sorted(os.listdir(tmp_path)) == left

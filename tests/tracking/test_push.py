@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.entities import RunTag
@@ -66,6 +67,19 @@ def test_a_store_that_fails_in_the_middle_is_no_mistake_of_the_user(store, other
     searched()
     monkeypatch.setattr(MlflowClient, "set_terminated", fail)
     with pytest.raises(RecordingError, match="Connection broken"):
+        push(str(other / "mlruns"), "all")
+
+
+def test_a_run_that_is_deleted_while_it_is_pushed_is_missed_at_its_source(store, other, monkeypatch):
+    def log_and_delete(target: MlflowClient, *args: Any) -> None:
+        log(target, *args)
+        monkeypatch.setattr(MlflowClient, "log_artifacts", log)
+        source._hard_delete_run(trial_id)
+
+    *_, trial_id = searched()
+    log, source = MlflowClient.log_artifacts, MlflowClient()._tracking_client.store
+    monkeypatch.setattr(MlflowClient, "log_artifacts", log_and_delete)
+    with pytest.raises(RecordingError, match=rf"gru-1x8-s0 \({trial_id}\) was deleted from .*lab.* meanwhile: push"):
         push(str(other / "mlruns"), "all")
 
 

@@ -48,15 +48,17 @@ def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monk
     assert len(training.curve("perplexity/val")) == 2
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1/x", "foo://["])
-def test_a_metric_that_is_not_finite_and_artifacts_at_an_unreadable_address_count_as_missing(trained, address):
+@pytest.mark.parametrize(("address", "value", "is_nan"), [("http://127.0.0.1:1/x", -1, 1), ("foo://[", 1e308, 0)])
+def test_an_impossible_metric_and_artifacts_at_an_unreadable_address_count_as_missing(trained, address, value, is_nan):
     with closing(sqlite3.connect(setup().uri.removeprefix("sqlite:///"))) as connection, connection:
-        connection.execute("UPDATE latest_metrics SET value = -1, is_nan = 1")
+        connection.execute("UPDATE latest_metrics SET value = ?, is_nan = ?", (value, is_nan))
         connection.execute("UPDATE runs SET artifact_uri = ?", (address,))
     code, out, _ = run("compare", trained.run_id, "latest", "--json")
     assert (code, json.loads(out)["figures"]["result/val_perplexity"]) == (0, [None, None])
     code, _, err = run("sample", trained.run_id)
     assert (code, "has no checkpoint" in err) == (2, True)
+    code, _, err = run("best", "--max-perplexity", "2")
+    assert (code, "there is no finished training" in err) == (2, True)
 
 
 @pytest.mark.parametrize("content", ["[1]", "null", "{", "[" * 10**5, "\udcff"])

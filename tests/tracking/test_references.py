@@ -131,6 +131,8 @@ def test_a_run_that_is_about_a_training_stands_for_it_and_a_search_for_its_knee(
     sample = record("sample", stage="sample", trained_run=trained.run_id)
     for reference in (trained.run_id[:8], sample, "tiny"):
         assert checkpoint_of(reference)[1] == training_of(reference).id == trained.run_id
-    for without in (record("prepare", stage="prepare"), record("search-x", stage="search", study="x")):
+    of_itself = record("of itself", stage="sample")
+    MlflowClient().set_tag(of_itself, "mlflow.tmlm.trained_run", of_itself)
+    for without in (record("prepare", stage="prepare"), record("search-x", stage="search", study="x"), of_itself):
         with pytest.raises(InputError, match="without a "):
             checkpoint_of(without)

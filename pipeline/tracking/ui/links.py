@@ -5,6 +5,7 @@ Links name the UI's workflow type, "Model training", since its first page may sh
 
 import http.client
 import json
+import re
 import socket
 from contextlib import closing, suppress
 from pathlib import Path
@@ -64,8 +65,9 @@ def running_address(store: Store) -> str:
     if server := server_address(store.uri):
         return server
     note = port_note(store)
-    noted = note.read_text().split() if note is not None and note.is_file() else []
-    return next((f"http://{HOST}:{port}" for port in [*map(int, noted), PORT] if shows(port, store)), "")
+    noted = note.read_bytes().strip() if note is not None and note.is_file() else b""
+    ports = [int(noted)] if re.fullmatch(rb"\d{1,5}", noted) and int(noted) < 65536 else []
+    return next((f"http://{HOST}:{port}" for port in [*ports, PORT] if shows(port, store)), "")
 
 
 def link_line(label: str, link: str) -> str:

@@ -129,3 +129,9 @@ def test_a_port_of_something_else_is_not_ours_and_links_lead_to_the_one_that_wou
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(links_module, "UI_SECONDS", 0.1)
         assert not links_module.shows(silent.getsockname()[1], setup())
+
+
+def test_a_damaged_note_of_the_port_is_as_good_as_none(store):
+    for note in (b"abc", b"5000 5001 x", b"5" * 5000, b"99999", b"-1", b"", b"\xff\n"):
+        (store / "mlruns" / ".ui-port").write_bytes(note)
+        assert links_module.link_to_run("abc").startswith("http://127.0.0.1:50"), note
