@@ -19,7 +19,7 @@ from pipeline.support.records import ListOf, String, record
 from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import cache_dir, is_address
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking import liveness, recorded, references, registry, store
+from pipeline.tracking import liveness, recorded, references, store
 from pipeline.tracking.delete import going_with, has_own_id, items_of, listed, remove, whole_of
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import RecordedRun, has_tag
@@ -27,8 +27,6 @@ from pipeline.tracking.recorded import RecordedRun, has_tag
 THING = record(kind=String, name=String, id=String)
 STAYED = record(name=String, id=String, job=String, reason=String)
 JOURNAL = record(deleted=ListOf[THING], stayed=ListOf[STAYED])
-TABLE = {"kind": "table", "name": registry.REGISTERED_MODEL, "id": "of its aliases"}
-MOST_FAILURES = 3  # that a message says
 
 
 def delete(
@@ -52,27 +50,28 @@ def delete(
         if is_cut_off:
             store.look()  # so that MLflow uses the store
             found = recorded.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
-            if not found or not all(map(has_own_id, found["deleted"])):
-                raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
-            found["notes"] = []
         else:
             found = _found(named, text, config)
+        strange = [f"{each['kind']} {each['id']!r}" for each in found.get("deleted", ()) if not has_own_id(each)]
+        if is_cut_off and (strange or not found):
+            raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
+        if strange:
+            raise InputError(f"{store.shown(store.address())} has the {strange[0]}, which is no id: nothing is deleted")
         _refuse_running(found)
-        shown = listed(found["deleted"])
-        result = {**found, **shown, "notes": found["notes"] + shown["notes"]}
-        result |= {"dry_run": dry_run, "completed": is_cut_off}
+        result = {"stayed": found["stayed"], **listed(found["deleted"]), "dry_run": dry_run, "completed": is_cut_off}
+        if not is_cut_off:
+            result["notes"] = found["notes"] + result["notes"]
         if dry_run:
             return result
         confirm(result)
         _refuse_running(found)
         if not is_cut_off:
-            write_atomically(journal, json.dumps({name: found[name] for name in ("deleted", "stayed")}).encode())
-        if failures := _carry_out(found):
-            first, more = "; ".join(failures[:MOST_FAILURES]), f", and {len(failures) - MOST_FAILURES} more"
-            raise RecordingError(
-                f"not deleted: {first}{more * (len(failures) > MOST_FAILURES)}. The next `tmlm delete` tries it again; "
-                f"to give it up, remove {journal}"
-            )
+            kept = [{name: each[name] for name in ("kind", "name", "id")} for each in found["deleted"]]
+            write_atomically(journal, json.dumps({"deleted": kept, "stayed": found["stayed"]}).encode())
+        if failures := _carry_out(result):
+            more = f" (and {len(failures) - 1} more)" * (len(failures) > 1)
+            way = f"the next `tmlm delete` tries it again; to give it up, remove {journal}"
+            raise RecordingError(f"not deleted: {failures[0]}{more}; {way}")
         journal.unlink()
     return result
 
@@ -80,38 +79,23 @@ def delete(
 def _carry_out(found: Mapping[str, Any]) -> list[str]:
     """Delete what was found, even if some of it can't be; returns what can't, with the reasons."""
     failures = []
-    has_picks = any((each["kind"], each["name"]) == ("model version", TABLE["name"]) for each in found["deleted"])
-    for each in (*found["stayed"], *found["deleted"], *[TABLE] * has_picks):
+    for each in (*found["stayed"], *found["deleted"]):
         kind = each.get("kind", "run")
         try:
-            _do(each)
+            if kind == "study":
+                storage.delete_study(each["name"], each["id"])
+            elif "job" not in each:
+                remove(each)
+            elif (step := recorded.find_run(each["id"])) and not step.is_deleted:
+                with store.store_errors():
+                    store.set_tags(step.id, {"mlflow.parentRunId": each["job"]})
         except (TmlmError, OSError) as error:
             store.look()  # raises if the store can't be used at all
             if kind == "study" and isinstance(error, InputError):  # it is being searched
                 raise
             reason = reason_of(error) if isinstance(error, OSError) else str(error)
-            failures.append(f"{kind} {each['name']} ({each['id']}): {reason}")
+            failures.append(f"{kind} {each['name']} ({each.get('path') or each['id']}): {reason}")
     return failures
-
-
-def _do(each: Mapping[str, Any]) -> None:
-    """Delete a thing, nest a step that stays in the main job that has reused it, or describe the picks that are left.
-
-    What is gone counts as done.
-    """
-    match each.get("kind"):
-        case None:
-            run = recorded.find_run(each["id"])
-            if run and not run.is_deleted:
-                with store.store_errors():
-                    store.set_tags(run.id, {"mlflow.parentRunId": each["job"]})
-        case "table":
-            with store.store_errors(), store.tolerating("RESOURCE_DOES_NOT_EXIST"):
-                registry.describe_registered_model()
-        case "study":
-            storage.delete_study(each["name"], each["id"])
-        case _:
-            remove(each)
 
 
 def _refuse_running(found: dict[str, Any]) -> None:
@@ -161,11 +145,6 @@ def _found(named: Sequence[str], text: str, config: SearchConfig) -> dict[str, A
     if not items:
         reasons = "; ".join(f"{each['name']} is {each['reason']}: name that, too" for each in stayed)
         raise InputError(reasons or "give a run or a study to delete, or --text NAME")
-    if strange := [each for each in items if not has_own_id(each)]:
-        raise InputError(
-            f"{strange[0]['kind']} {strange[0]['name']} of {store.shown(store.address())} has the id "
-            f"{strange[0]['id']!r}, which is none of MLflow's: nothing is deleted; remove it from the store first"
-        )
     return {"deleted": items, "stayed": stayed, "notes": notes}
 
 

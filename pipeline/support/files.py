@@ -64,18 +64,6 @@ def megabytes(path: Path) -> float:
     return size / 1e6
 
 
-def erase(path: Path) -> None:
-    """Delete a file, a folder or a link, but not what a link refers to; an error names the path."""
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        error.filename = str(path)  # of which rmtree names only the last part
-        raise
-
-
 def leftovers(path: Path) -> list[Path]:
     """Temporary files that killed writers of ``path`` left behind; call it only when no process is writing ``path``."""
     return list(path.parent.glob(f".{path.name}.*"))

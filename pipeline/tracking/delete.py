@@ -1,23 +1,24 @@
 """Delete runs with all that belongs to them, and nothing else: ``mlflow gc`` purges what others have deleted, too.
 
-Rows, servers and journals may say anything: ``files_of`` decides which files go.
+Rows and servers may say anything: ``files_of`` decides which files go.
 """
 
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import text
 
 from pipeline.errors import InputError, without_secrets
-from pipeline.support.files import erase, megabytes
+from pipeline.support.files import megabytes
 from pipeline.text.corpus import prepared_dir
 from pipeline.text.downloads import cache_dir
-from pipeline.tracking import recorded
+from pipeline.tracking import recorded, registry
 from pipeline.tracking import store as stores
 from pipeline.tracking.names import STEP
 from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
@@ -29,29 +30,14 @@ from pipeline.tracking.ui import views
 ABOUT = ("evaluate", "sample", "resume")  # stages whose runs are about another run, and go with it
 LINKED = "input_uuid IN (SELECT input_uuid FROM inputs WHERE source_id = :id OR destination_id = :id)"
 RUN, MODEL = "run", "logged model"
-IDS = {  # the ids that things of each kind have; of a text, the name of a file or a folder
-    "model version": r"\d+",
-    MODEL: "m-[0-9a-f]{32}",
-    RUN: "[0-9a-f]{32}",
-    "view": re.escape(views.TAG_PREFIX) + ".+",
-    "study": ".+",
-    "text": r"(?!\.{1,2}\Z)[^/\0]+",
-}
+IDS = {RUN: "[0-9a-f]{32}", MODEL: "m-[0-9a-f]{32}", "text": r"(?!\.{1,2}\Z)[^/\0]+"}  # that things with files have
 ROWS = {  # queries of where the artifacts of a run or a model are, and of its run
-    MODEL: "SELECT artifact_location, source_run_id FROM logged_models WHERE model_id = ?",
     RUN: "SELECT artifact_uri, run_uuid FROM runs WHERE run_uuid = ?",
+    MODEL: "SELECT artifact_location, source_run_id FROM logged_models WHERE model_id = ?",
 }
-SQLITE, WAL = b"SQLite format 3\0", b"\2"  # the first bytes of such a file, and the 19th of one with a log
-COPY_BY_DOCTOR = re.compile(r"\.before-(repair|upgrade)-")  # in the name of a database
+NO_STORE, WAL = re.compile("no such (table|column)|file is not a database"), b"\2"  # error of SQLite; 19th byte
+BY_DOCTOR = re.compile(r"\.before-(repair|upgrade)-")  # in the name of a copy
 MARKED = "runs are only marked as deleted, and their files stay"
-
-
-class Files(NamedTuple):
-    """The files of a thing to delete: the paths that go, where others stay, and why they do."""
-
-    paths: Sequence[Path] = ()
-    left: str = ""
-    reason: str = ""
 
 
 def whole_of(run: RecordedRun) -> RecordedRun:
@@ -82,8 +68,10 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
             found[run.id] = run
             if not run.tag("role"):  # a training of a search, an answer or a reproduction has none
                 queue += search_runs(has_tag("mlflow.parentRunId", run.id))
-    jobs = {job.id: _steps(job) for job in search_runs(has_tag("stage", "pipeline")) if job.id not in found}
-    users = {run_id: [job for job, steps in jobs.items() if run_id in steps] for run_id in found}
+    jobs = [job for job in search_runs(has_tag("stage", "pipeline")) if job.id not in found]
+    steps: dict[str, Sequence[str]] = {job.id: [job.tag(tag) for tag in job.tags if STEP in tag] for job in jobs}
+    described = {job.id: job.tag("trained_run") + job.tag(NOTE) for job in jobs if not steps[job.id]}  # by 0.2.0
+    users = {run_id: [id for id, its in (steps | described).items() if run_id in its] for run_id in found}
     stayed = [
         {"name": found.pop(id).name, "id": id, "job": ids[0], "reason": f"reused by the main job {' and '.join(ids)}"}
         for id, ids in users.items()
@@ -95,29 +83,23 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
     return [*found.values()], stayed
 
 
-def _steps(job: RecordedRun) -> set[str]:
-    """The ids of the steps of a main job; of one that an earlier version recorded, those in its description."""
-    steps = {run_id for tag, run_id in job.tags.items() if tag.startswith(STEP)}
-    return steps or {*re.findall("[0-9a-f]{32}", f"{job.tag('trained_run')} {job.tag(NOTE)}")}
-
-
 def items_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
     """Registered versions, logged models, runs and views of searches, in the order in which to delete them."""
     with store_errors():
         versions = [each for each in client().search_model_versions() if each.run_id in {run.id for run in runs}]
-        things = [("model version", each.name, str(each.version)) for each in versions]
+        things = [("model version", each.name, str(each.version), "") for each in versions]
         for run in reversed(runs):
-            models = client().search_logged_models([setup().experiment_id], equals("source_run_id", run.id))
-            things += [(MODEL, model.name, model.model_id) for model in models]
-            things.append((RUN, run.name, run.id))
+            for model in client().search_logged_models([setup().experiment_id], equals("source_run_id", run.id)):
+                things.append((MODEL, model.name, model.model_id, model.artifact_location))
+            things.append((RUN, run.name, run.id, run.artifact_uri))
             if run.stage == "search":
-                things.append(("view", run.study, views.TAG_PREFIX + views.key("search", run.id)))
-    return [dict(zip(("kind", "name", "id"), thing, strict=True)) for thing in things]
+                things.append(("view", run.study, views.TAG_PREFIX + views.key("search", run.id), ""))
+    return [dict(zip(("kind", "name", "id", "location"), thing, strict=True)) for thing in things]
 
 
 def has_own_id(thing: Mapping[str, Any]) -> bool:
-    """Whether a thing is of a kind that can be deleted, and has an id as such things have."""
-    return bool(re.fullmatch(IDS.get(thing["kind"], r"\b\B"), thing["id"], re.DOTALL))
+    """Whether the id of a thing is such as a store or the cache gives it."""
+    return bool(re.fullmatch(IDS.get(thing["kind"], "(?s).*"), thing["id"]))
 
 
 def listed(things: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -125,89 +107,69 @@ def listed(things: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     deleted, left, notes = [], [], dict[str, None]()
     for thing in things:
         about = {name: thing[name] for name in ("kind", "name", "id")}
-        files = files_of(thing)
-        there = [path for path in files.paths if os.path.lexists(path)]
-        links = {path: os.path.realpath(path) for path in there if path.is_symlink()}
-        size = sum(megabytes(path) for path in there if path not in links)
+        paths, location, reason = files_of(thing)
+        there = [path for path in paths if os.path.lexists(path)]
+        links = {os.path.realpath(path): path for path in there if path.is_symlink()}
+        size = sum(megabytes(path) for path in there if path not in links.values())
         deleted.append({**about, "path": str(there[0]) if there else "", "megabytes": size})
-        stay = {files.left: files.reason} if files.reason else {}
-        stay |= {target: f"{path} is a link: {target} stays" for path, target in links.items()}
+        stay = {target: f"{path} is a link: {target} stays" for target, path in links.items()}
+        stay |= {without_secrets(location): reason} if reason else {}
         left += [{**about, "path": path} for path in stay]
         notes |= dict.fromkeys(stay.values())
-    return {"deleted": deleted, "left": left, "notes": [*notes], "megabytes": sum(e["megabytes"] for e in deleted)}
+    size = sum(each["megabytes"] for each in deleted)
+    return {"deleted": deleted, "left": left, "notes": [*notes], "megabytes": size}
 
 
 @store_errors()
-def files_of(thing: Mapping[str, Any]) -> Files:
-    """The files of a thing: those of a run or a model go only from the folder of a local SQLite file that alone has it.
+def files_of(thing: Mapping[str, Any]) -> tuple[list[Path], str, str]:
+    """The paths that go with a thing, where its artifacts are, and why these stay, if they do.
 
-    Their last part may be a link, which goes then; what it refers to stays.
+    Those of a run or a model go from the folder of a local SQLite file, if no other one there has the same run.
     """
-    kind, id = thing["kind"], thing["id"]
+    kind, id, location, run = thing["kind"], thing["id"], thing.get("location", ""), None
     if kind == "text":
-        return Files([folder / id for folder in (prepared_dir(), cache_dir() / "downloads")])
+        return [folder / id for folder in (prepared_dir(), cache_dir() / "downloads")], "", ""
     if kind not in ROWS:
-        return Files()
+        return [], "", ""
     records = stores.root() / "mlruns"
     unsent = [records / "unsent" / id] if records.resolve() in (records / "unsent").resolve().parents else []
     database = stores.sqlite_file(stores.address())
     if database is None:
-        why = f"{stores.shown(stores.address())} is no SQLite file of this machine"
-        return Files(unsent, _shown(_location(kind, id)), f"{why}: {MARKED} until whoever runs it calls `mlflow gc`")
-
-    home, row = database.parent, _row(database, kind, id)
-    if row is None:  # it was deleted, and its files may have been left
+        reason = f"{stores.shown(stores.address())} is no SQLite file of this machine"
+        return unsent, location, f"{reason}: {MARKED} until whoever runs it calls `mlflow gc`"
+    if row := _row(database, kind, id):
+        location, run = str(row[0]), row[1]
+    else:  # it was deleted, and its files may have been left
         experiment = client().get_experiment(setup().experiment_id).artifact_location
-        row = f"{experiment}/{'models/' * (kind == MODEL)}{id}/artifacts", id
-    path = local_path(str(row[0]))
+        location = f"{experiment}/{'models/' * (kind == MODEL)}{id}/artifacts"
+
+    home, path = database.parent, local_path(location)
     if path is None or "\0" in str(path) or path.parts[-2:] != (id, "artifacts"):
-        return Files(unsent, _shown(str(row[0])), f"{_shown(str(row[0]))} is not below {home}: {MARKED}")
+        return unsent, location, f"{without_secrets(location)} is not of {database}: {MARKED}"
     folder = Path(os.path.realpath(path.parents[1]), id)
     experiment_folder = folder.parents[1 if kind == MODEL else 0]
-    if home not in experiment_folder.parents:
-        return Files(unsent, str(folder), f"{folder.parent} is not below {home}: {MARKED}")
-    if COPY_BY_DOCTOR.search(database.name):
-        return Files(unsent, str(folder), f"{database} is a copy that `tmlm doctor` has made: {MARKED}")
+    if home not in experiment_folder.parents or BY_DOCTOR.search(database.name):
+        return unsent, location, f"{folder.parent} is not of {database}: {MARKED}"
     for place in experiment_folder.parents[: len(experiment_folder.parts) - len(home.parts)]:
         for file in sorted(place.iterdir()):
-            is_other = file.is_file() and not file.samefile(database) and not COPY_BY_DOCTOR.search(file.name)
-            if is_other and (_row(file, RUN, row[1]) or _row(file, kind, id)):
-                return Files(unsent, str(folder), f"{file} has the same runs: {MARKED} as long as it is there")
-    return Files([folder, *unsent])
+            is_other = file.is_file() and not file.samefile(database) and not BY_DOCTOR.search(file.name)
+            if is_other and (_row(file, RUN, run) or _row(file, kind, id)):
+                return unsent, location, f"{file} has the same runs: {MARKED} as long as it is there"
+    return [folder, *unsent], location, ""
 
 
-def _row(file: Path, kind: str, id: str | None) -> tuple[str, str | None] | None:
+def _row(file: Path, kind: str, id: str | None) -> tuple[Any, Any] | None:
     """The row of a run or a model in an SQLite file, which is only read; None if it has none, or is another file."""
-    header = b""
-    with suppress(OSError), file.open("rb") as opened:
-        header = opened.read(len(SQLITE) + 3)
-    if not header.startswith(SQLITE):
-        return None
-    is_whole = header.endswith(WAL) and not Path(f"{file}-wal").exists()  # else a reader would leave such a log
-    address = f"{file.as_uri()}?{'immutable=1' if is_whole else 'mode=ro'}"
-    with closing(sqlite3.connect(address, LOCK_SECONDS, uri=True)) as connection:
-        try:
-            row: tuple[str, str | None] | None = connection.execute(ROWS[kind], (id,)).fetchone()
-        except sqlite3.Error as error:
-            if re.match("no such (table|column)", str(error)):
-                return None
-            raise InputError(f"{file} may have the same runs, and can't be read: {error}; move it away") from error
-    return row
-
-
-def _location(kind: str, id: str) -> str:
-    """Where a store that is no SQLite file has the artifacts of a run or a model; "" if it was deleted."""
-    with tolerating("RESOURCE_DOES_NOT_EXIST"):
-        if kind == MODEL:
-            return str(client().get_logged_model(id).artifact_location)
-    run = recorded.find_run(id) if kind == RUN else None
-    return run.artifact_uri if run else ""
-
-
-def _shown(location: str) -> str:
-    """The folder of artifacts at a location, or its address, for display."""
-    path = local_path(location)
-    return without_secrets(location) if path is None else str(path.parent if path.name == "artifacts" else path)
+    try:
+        with file.open("rb") as opened:  # of a whole file in WAL mode, a reader would leave a log
+            is_whole = opened.read(19)[18:] == WAL and not Path(f"{file}-wal").exists()
+        address = f"{file.as_uri()}?{'immutable=1' if is_whole else 'mode=ro'}"
+        with closing(sqlite3.connect(address, LOCK_SECONDS, uri=True)) as connection:
+            return connection.execute(ROWS[kind], (id,)).fetchone() or None
+    except (sqlite3.Error, PermissionError) as error:
+        if isinstance(error, PermissionError) or NO_STORE.match(str(error)):
+            return None
+        raise InputError(f"{file} may have the same runs, and can't be read: {error}; move it away") from error
 
 
 def remove(thing: Mapping[str, Any]) -> None:
@@ -215,13 +177,16 @@ def remove(thing: Mapping[str, Any]) -> None:
 
     The row of a run or a model whose files stay is only marked as deleted.
     """
-    id, files = thing["id"], files_of(thing)
-    for path in files.paths:
-        erase(path)
+    id, (paths, _, reason) = thing["id"], files_of(thing)
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     with store_errors(), tolerating("RESOURCE_DOES_NOT_EXIST"):
-        match thing["kind"], bool(files.reason):
+        match thing["kind"], bool(reason):
             case "model version", _:
-                client().delete_model_version(thing["name"], id)
+                with tolerating("RESOURCE_DOES_NOT_EXIST"):
+                    client().delete_model_version(thing["name"], id)
+                if thing["name"] == registry.REGISTERED_MODEL:
+                    registry.describe_registered_model()
             case "view", _:
                 client().delete_experiment_tag(setup().experiment_id, id)
             case "logged model", False:

@@ -249,7 +249,7 @@ class RecordedTraining(RecordedRun):
 
 def _read(run: Run) -> RecordedRun:
     info, tags = run.info, bare_tags(run.data.tags)
-    if info.status == "FAILED" and REFUSED <= tags.keys() and "format" not in tags:
+    if info.status == "FAILED" and tags.keys() >= REFUSED and "format" not in tags:
         tags.pop("stage", None)  # which 0.2.0 set, though no command had taken the run over
     kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
     run.data.params.pop("budget_seconds", None)
@@ -455,7 +455,7 @@ def refused_runs() -> list[RecordedRun]:
         experiment = own_experiment()
         conditions = "attributes.status = 'FAILED'", "tags.failure != ''", has_tag("format", None)
         runs = search_runs(*conditions, experiments=[experiment.experiment_id]) if experiment else ()
-        return [run for run in runs if REFUSED <= run.tags.keys() and not run.logged and not artifacts_of(run)]
+        return [run for run in runs if run.tags.keys() >= REFUSED and not run.logged and not artifacts_of(run)]
 
 
 def latest(*conditions: str) -> RecordedRun | None:
