@@ -37,12 +37,12 @@ def findings() -> dict[str, Any]:
             with store_errors():
                 running = [f"{run.id} {run.name}: {liveness.describe_process(run)}" for run in liveness.running_runs()]
                 moved = "" if database is None else moved_from(database)
-            unread, refused = unread_runs(), " ".join(run.id for run in refused_runs())
+            unread, failed = unread_runs(), " ".join(run.id for run in refused_runs())
             runs = {
                 "running": running,
                 "moved": [f"{moved}; `tmlm doctor --repair` updates their locations"] * bool(moved),
                 "unread": [unread] * bool(unread),
-                "not_begun": [f"runs whose command refused its options: tmlm delete {refused}"] * bool(refused),
+                "failed": [f"before their command recorded anything: tmlm delete {failed}"] * bool(failed),
             }
             state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:

@@ -399,7 +399,7 @@ def test_a_run_that_failed_before_a_command_took_it_over_is_listed_by_doctor_and
     client.set_tag(begun, "failure", "No such option")
     client.set_terminated(begun, "FAILED")
     for _ in range(2):
-        assert doctor.findings()["not_begun"][0].endswith(f"tmlm delete {begun}")
+        assert doctor.findings()["failed"][0].endswith(f"tmlm delete {begun}")
         assert not doctor.findings()["unread"]
         client.set_tag(begun, "stage", "train")  # as version 0.2.0 did
     doctor.repair()
