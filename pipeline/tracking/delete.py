@@ -35,7 +35,8 @@ ROWS = {  # queries of where the artifacts of a run or a model are, and of its r
     RUN: "SELECT artifact_uri, run_uuid FROM runs WHERE run_uuid = ?",
     MODEL: "SELECT artifact_location, source_run_id FROM logged_models WHERE model_id = ?",
 }
-NO_STORE, WAL = re.compile("no such (table|column)|file is not a database"), b"\2"  # error of SQLite; 19th byte
+NO_STORE = re.compile("no such (table|column)|file is not a database")  # errors of SQLite
+WAL = b"\2"  # the 19th byte of a database with a write-ahead log
 BY_DOCTOR = re.compile(r"\.before-(repair|upgrade)-")  # in the name of a copy
 MARKED = "runs are only marked as deleted, and their files stay"
 
@@ -69,9 +70,7 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
             if not run.tag("role"):  # a training of a search, an answer or a reproduction has none
                 queue += search_runs(has_tag("mlflow.parentRunId", run.id))
     jobs = [job for job in search_runs(has_tag("stage", "pipeline")) if job.id not in found]
-    steps: dict[str, Sequence[str]] = {job.id: [job.tag(tag) for tag in job.tags if STEP in tag] for job in jobs}
-    described = {job.id: job.tag("trained_run") + job.tag(NOTE) for job in jobs if not steps[job.id]}  # by 0.2.0
-    users = {run_id: [id for id, its in (steps | described).items() if run_id in its] for run_id in found}
+    users = {run_id: [job.id for job in jobs if run_id in _steps(job)] for run_id in found}
     stayed = [
         {"name": found.pop(id).name, "id": id, "job": ids[0], "reason": f"reused by the main job {' and '.join(ids)}"}
         for id, ids in users.items()
@@ -81,6 +80,11 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
         about = search_runs(has_tag("stage", stage), has_tag("mlflow.parentRunId", None))
         found |= {run.id: run for run in about if any(run.tag(origin) in found for origin in ORIGINS)}
     return [*found.values()], stayed
+
+
+def _steps(job: RecordedRun) -> Sequence[str]:
+    """The ids of the steps of a main job, or the description that has them, of one that an earlier version recorded."""
+    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or job.tag("trained_run") + job.tag(NOTE)
 
 
 def items_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
@@ -131,8 +135,8 @@ def files_of(thing: Mapping[str, Any]) -> tuple[list[Path], str, str]:
         return [folder / id for folder in (prepared_dir(), cache_dir() / "downloads")], "", ""
     if kind not in ROWS:
         return [], "", ""
-    records = stores.root() / "mlruns"
-    unsent = [records / "unsent" / id] if records.resolve() in (records / "unsent").resolve().parents else []
+    mlruns, waiting = (Path(os.path.realpath(stores.root() / "mlruns" / name)) for name in ("", "unsent"))
+    unsent = [waiting / id] if mlruns in waiting.parents else []
     database = stores.sqlite_file(stores.address())
     if database is None:
         reason = f"{stores.shown(stores.address())} is no SQLite file of this machine"
@@ -152,7 +156,7 @@ def files_of(thing: Mapping[str, Any]) -> tuple[list[Path], str, str]:
         return unsent, location, f"{folder.parent} is not of {database}: {MARKED}"
     for place in experiment_folder.parents[: len(experiment_folder.parts) - len(home.parts)]:
         for file in sorted(place.iterdir()):
-            is_other = file.is_file() and not file.samefile(database) and not BY_DOCTOR.search(file.name)
+            is_other = os.path.realpath(file) != str(database) and not BY_DOCTOR.search(file.name) and file.is_file()
             if is_other and (_row(file, RUN, run) or _row(file, kind, id)):
                 return unsent, location, f"{file} has the same runs: {MARKED} as long as it is there"
     return [folder, *unsent], location, ""
@@ -166,8 +170,8 @@ def _row(file: Path, kind: str, id: str | None) -> tuple[Any, Any] | None:
         address = f"{file.as_uri()}?{'immutable=1' if is_whole else 'mode=ro'}"
         with closing(sqlite3.connect(address, LOCK_SECONDS, uri=True)) as connection:
             return connection.execute(ROWS[kind], (id,)).fetchone() or None
-    except (sqlite3.Error, PermissionError) as error:
-        if isinstance(error, PermissionError) or NO_STORE.match(str(error)):
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, OSError) or NO_STORE.match(str(error)):
             return None
         raise InputError(f"{file} may have the same runs, and can't be read: {error}; move it away") from error
 
