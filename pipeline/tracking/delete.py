@@ -149,11 +149,11 @@ def files_of(thing: Mapping[str, Any]) -> tuple[list[Path], str, str]:
 
     home, path = database.parent, local_path(location)
     if path is None or "\0" in str(path) or path.parts[-2:] != (id, "artifacts"):
-        return unsent, location, f"{without_secrets(location)} is not of {database}: {MARKED}"
+        return unsent, location, f"{without_secrets(location)} is not {database}'s own: {MARKED}"
     folder = Path(os.path.realpath(path.parents[1]), id)
     experiment_folder = folder.parents[1 if kind == MODEL else 0]
     if home not in experiment_folder.parents or BY_DOCTOR.search(database.name):
-        return unsent, location, f"{folder.parent} is not of {database}: {MARKED}"
+        return unsent, location, f"What is in {folder.parent} is not {database}'s own: {MARKED}"
     for place in experiment_folder.parents[: len(experiment_folder.parts) - len(home.parts)]:
         for file in sorted(place.iterdir()):
             is_other = os.path.realpath(file) != str(database) and not BY_DOCTOR.search(file.name) and file.is_file()
