@@ -1,6 +1,7 @@
-"""Limits of control groups, read from files as Linux has them."""
+"""Limits of control groups, read from files as Linux has them; the state of a checkout."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,3 +48,18 @@ def test_cores_are_those_of_the_affinity_or_fewer_under_a_quota(groups, monkeypa
     for quota, cores in (("max", 4), ("250000", 3), ("900000", 4), ("1000", 1)):
         groups("0::/a\n", {"a/cpu.max": f"{quota} 100000", "cpu.max": "max 100000"})
         assert machine.usable_cores() == cores
+
+
+def test_code_is_changed_if_a_tracked_file_is_and_not_by_what_lies_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
+
+    (tmp_path / "MLproject").write_text("name: a\n")
+    git("init", "-q")
+    git("add", "MLproject")
+    git("commit", "-q", "-m", "a")
+    for file, is_dirty in {"my-book.txt": "false", "MLproject": "true"}.items():
+        (tmp_path / file).write_text("changed\n")
+        assert machine.git_tags.__wrapped__()["git.dirty"] == is_dirty, file
