@@ -28,6 +28,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.training.adaptive import (
     CACHE_ORDER,
     RATES,
+    REFIT_CHARS,
     STEP,
     DynamicNetwork,
     adaptive_model,
@@ -84,18 +85,22 @@ class Adaptive(NamedTuple):
     refit_macs_per_char: int
 
 
-def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> Adaptive:
+def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callable[[float], None]) -> Adaptive:
     """Costs of the network by seed, the n-grams, and both, all adaptive.
 
-    Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds.
+    Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds. ``did`` is
+    called with each part of a reading, 2 + 2 S in all.
     """
     vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream")
     test = as_ids(corpus.split("stream", "test")[: min(ADAPTED_CHARS, ADAPTED_NUMBERS // vocab_size)])
     val_targets, targets = (torch.from_numpy(ids[1:]) for ids in (val, test))
 
     def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float, int]:
-        model, began = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time()
-        return model.read(ids), 1e3 * (time.process_time() - began) / (len(ids) - 1), model.fitted_numbers
+        model, began, parts = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time(), []
+        for piece in np.split(ids, range(1 + REFIT_CHARS, len(ids), REFIT_CHARS)):  # the first character is not scored
+            parts.append(model.read(piece))
+            did(len(piece) / len(ids))
+        return torch.cat(parts), 1e3 * (time.process_time() - began) / (len(ids) - 1), model.fitted_numbers
 
     counts_val, *_ = read([], val, counts=True)
     counts, ms, fitted_numbers = read([], test, counts=True)
