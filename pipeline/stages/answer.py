@@ -100,8 +100,8 @@ class _Answer(Sweep[AnswerRun]):
     def take_over(self, trained: Sequence[RecordedTraining]) -> None:
         """A training is not repeated if its result and its model are there."""
         alone = 1 + sum(each.family == "size" for each in self.plan)  # the smallest and the n-grams are timed, too
-        timed, read = 2 + len(BASELINE_ORDERS) + len(self.plan), 2 + 2 * self.config.seeds
-        self._models = timed + read + len(UNITS) * alone
+        timed = 2 + len(BASELINE_ORDERS) + len({each.model.shape for each in self.plan})
+        self._models = timed + 2 + 2 * self.config.seeds + len(UNITS) * alone
         self.work_after = self._models * (MODEL_MACS + OTHER_MACS * len(self.corpus.baseline_text("stream")))
         models = models_of(run.id for run in trained if run.result)
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
