@@ -89,7 +89,7 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callab
     """Costs of the network by seed, the n-grams, and both, all adaptive.
 
     Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds. ``did`` is
-    called with each part of a reading, 2 + 2 S in all.
+    called with each part of a reading that is done; there are 2 + 2 S readings.
     """
     vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream")
     test = as_ids(corpus.split("stream", "test")[: min(ADAPTED_CHARS, ADAPTED_NUMBERS // vocab_size)])

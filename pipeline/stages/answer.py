@@ -46,7 +46,7 @@ from pipeline.training.timing import ROUNDS, generation_ms_per_char
 
 STAGE = "answer"
 TABLES_FILE = "answer.txt"  # artifact with all that the command prints
-MODEL_MACS = 1_200_000_000  # in whose time a model is measured after the trainings, with OTHER_MACS for each character
+MODEL_MACS = 2_400_000_000  # MACs in whose time a model is measured; pruning takes OTHER_MACS for each character, too
 METRICS = {  # test perplexity among the metrics -> system
     "test_perplexity": "network",
     "mixture_test_perplexity": "mixed",
@@ -99,10 +99,11 @@ class _Answer(Sweep[AnswerRun]):
 
     def take_over(self, trained: Sequence[RecordedTraining]) -> None:
         """A training is not repeated if its result and its model are there."""
-        alone = 1 + sum(each.family == "size" for each in self.plan)  # the smallest and the n-grams are timed, too
         timed = 2 + len(BASELINE_ORDERS) + len({each.model.shape for each in self.plan})
-        self._models = timed + 2 + 2 * self.config.seeds + len(UNITS) * alone
-        self.work_after = self._models * (MODEL_MACS + OTHER_MACS * len(self.corpus.baseline_text("stream")))
+        pruned = len(UNITS) * (1 + sum(each.family == "size" for each in self.plan))
+        self._models = timed + pruned + 2 + 2 * self.config.seeds  # the last are the readings that adapt
+        text = len(self.corpus.baseline_text("stream"))
+        self.work_after = self._models * MODEL_MACS + pruned * text * OTHER_MACS
         models = models_of(run.id for run in trained if run.result)
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         for seed in range(self.config.seeds):
@@ -163,7 +164,7 @@ class _Answer(Sweep[AnswerRun]):
         return AnswerRun(self.run.id, findings, result)
 
     def _measured(self, models: float = 1) -> None:
-        """Show that so many of the models that are timed, read with or pruned are done."""
+        """Show that so many more of the models are timed, have read adaptively or are pruned."""
         self.bar.show(self.bar.n + models * self._share)
 
     def _findings(self, results: ResultsBySeed) -> Findings:

@@ -84,7 +84,7 @@ def done(lab: Path, corpus_config: CorpusConfig, said: list[str], shown: list[tu
     def show(bar: Progress, share: float) -> None:
         real(bar, share)
         if bar.postfix:
-            shown.append((bar.n, bar.postfix))
+            shown.append((bar.n, str(bar.postfix)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Progress, "show", show)

@@ -52,14 +52,9 @@ def test_cores_are_those_of_the_affinity_or_fewer_under_a_quota(groups, monkeypa
 
 def test_code_is_changed_if_a_tracked_file_is_and_not_by_what_lies_beside(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "ROOT", tmp_path)
-
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
-
     (tmp_path / "MLproject").write_text("name: a\n")
-    git("init", "-q")
-    git("add", "MLproject")
-    git("commit", "-q", "-m", "a")
+    for words in ("init -q", "add MLproject", "-c user.name=a -c user.email=a@b commit -q -m a"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
     for file, is_dirty in {"my-book.txt": "false", "MLproject": "true"}.items():
         (tmp_path / file).write_text("changed\n")
         assert machine.git_tags.__wrapped__()["git.dirty"] == is_dirty, file
