@@ -28,7 +28,6 @@ from pipeline.text.corpus import Corpus
 from pipeline.training.adaptive import (
     CACHE_ORDER,
     RATES,
-    REFIT_CHARS,
     STEP,
     DynamicNetwork,
     adaptive_model,
@@ -86,10 +85,9 @@ class Adaptive(NamedTuple):
 
 
 def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callable[[float], None]) -> Adaptive:
-    """Costs of the network by seed, the n-grams, and both, all adaptive.
+    """Costs of the network by seed, the n-grams, and both, all adaptive; ``did`` gets parts of the 2 + 2 S readings.
 
-    Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds. ``did`` is
-    called with each part of a reading that is done; there are 2 + 2 S readings.
+    Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds.
     """
     vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream")
     test = as_ids(corpus.split("stream", "test")[: min(ADAPTED_CHARS, ADAPTED_NUMBERS // vocab_size)])
@@ -97,7 +95,7 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callab
 
     def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float, int]:
         model, began, parts = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time(), []
-        for piece in np.split(ids, range(1 + REFIT_CHARS, len(ids), REFIT_CHARS)):  # the first character is not scored
+        for piece in np.split(ids, range(1, len(ids), 32 * STEP)):  # the first character is only context
             parts.append(model.read(piece))
             did(len(piece) / len(ids))
         return torch.cat(parts), 1e3 * (time.process_time() - began) / (len(ids) - 1), model.fitted_numbers

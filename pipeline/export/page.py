@@ -125,8 +125,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: int) -> list[str]:
         return [about]
     other = len(subject.trainings) - finished
     unfinished = f" ({other} more without a result)" if other else ""
-    between = f", in {groups} groups, between which only test perplexities on the same text can be compared"
-    apart = between if groups > 1 else ""
+    apart = f", in {groups} groups, which can be compared on test only, for the same text" if groups > 1 else ""
     count = counted(len(configurations_of(subject.finished)), "configuration")
     return [
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
