@@ -84,8 +84,8 @@ class Adaptive(NamedTuple):
     refit_macs_per_char: int
 
 
-def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> Adaptive:
-    """Costs of the network by seed, the n-grams, and both, all adaptive.
+def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callable[[float], None]) -> Adaptive:
+    """Costs of the network by seed, the n-grams, and both, all adaptive; ``did`` gets parts of the 2 + 2 S readings.
 
     Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds.
     """
@@ -94,8 +94,11 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel]) -> Adaptive
     val_targets, targets = (torch.from_numpy(ids[1:]) for ids in (val, test))
 
     def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float, int]:
-        model, began = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time()
-        return model.read(ids), 1e3 * (time.process_time() - began) / (len(ids) - 1), model.fitted_numbers
+        model, began, parts = adaptive_model(learners, corpus, "stream", len(ids), counts), time.process_time(), []
+        for piece in np.split(ids, range(1, len(ids), 32 * STEP)):  # the first character is only context
+            parts.append(model.read(piece))
+            did(len(piece) / len(ids))
+        return torch.cat(parts), 1e3 * (time.process_time() - began) / (len(ids) - 1), model.fitted_numbers
 
     counts_val, *_ = read([], val, counts=True)
     counts, ms, fitted_numbers = read([], test, counts=True)

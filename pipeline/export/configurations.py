@@ -1,4 +1,4 @@
-"""Group trainings by text and configuration, and make the charts' series of a configuration."""
+"""Group trainings by validation text and configuration, and make the charts' series of a configuration."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,15 +53,12 @@ class TrainedConfiguration:
         )
 
 
-def by_text(trainings: Iterable[RecordedTraining]) -> dict[tuple[str, str], list[RecordedTraining]]:
-    """Group trainings by digest of the text and preset, the largest group first.
-
-    A group validates on the same characters; figures of different groups can't be compared.
-    """
-    groups: dict[tuple[str, str], list[RecordedTraining]] = {}
+def by_characters(trainings: Iterable[RecordedTraining]) -> list[list[RecordedTraining]]:
+    """Group trainings by the characters of their validation, the largest group first."""
+    groups: dict[tuple[str, bool], list[RecordedTraining]] = {}
     for training in trainings:
-        groups.setdefault((training.corpus_sha256, training.preset), []).append(training)
-    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+        groups.setdefault(training.measured_on("val_perplexity"), []).append(training)
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def configurations_of(trainings: Sequence[RecordedTraining]) -> list[TrainedConfiguration]:

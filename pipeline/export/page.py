@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.export.commands import changed_options, search_command, text_option, train_command
-from pipeline.export.configurations import TrainedConfiguration, by_text, configurations_of
+from pipeline.export.configurations import TrainedConfiguration, by_characters, configurations_of
 from pipeline.export.page_models import SCRIPT, PageModels, page_models
 from pipeline.export.subject import Subject, subject_of
 from pipeline.support.page import document as doc
@@ -125,7 +125,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: int) -> list[str]:
         return [about]
     other = len(subject.trainings) - finished
     unfinished = f" ({other} more without a result)" if other else ""
-    apart = f", in {groups} groups by text and preset, whose figures can't be compared" if groups > 1 else ""
+    apart = f", in {groups} groups, which can be compared on test only, for the same text" if groups > 1 else ""
     count = counted(len(configurations_of(subject.finished)), "configuration")
     return [
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
@@ -158,7 +158,7 @@ def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
 
 def _groups(subject: Subject, perplexity: str) -> list[Group]:
     groups = []
-    for number, ((_, preset), trainings) in enumerate(by_text(subject.finished).items(), 1):
+    for number, trainings in enumerate(by_characters(subject.finished), 1):
         configurations = configurations_of(trainings)
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
@@ -172,7 +172,8 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
                 levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
         series = [each.series(subject.axis, subject.picks) for each in configurations]
         charts = explorer(series, levels, caption, f"explorer-{number}")
-        groups.append(Group(f"{best.corpus}, preset {preset}", charts, _runs(subject, configurations), best))
+        presets = listed([*dict.fromkeys(each.preset for each in trainings)])
+        groups.append(Group(f"{best.corpus}, preset {presets}", charts, _runs(subject, configurations), best))
     return groups
 
 

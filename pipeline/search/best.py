@@ -146,7 +146,7 @@ def _refusal(found: Sequence[Configuration], limits: Mapping[str, float]) -> str
 
 def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
     """The configurations of a text, and its name with the names of the other texts that have trainings."""
-    runs = _comparable(recorded.finished_trainings())
+    runs = _own_split(recorded.finished_trainings())
     if not runs:
         raise InputError("there is no finished training; run `tmlm search` or `tmlm train` first")
     if text == "auto":
@@ -160,8 +160,8 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
     if text == "auto":
         log.info("On %s, the text of %s", latest.corpus, describe_run(latest))
     others = sorted({run.corpus for run in runs if run.corpus_sha256 != latest.corpus_sha256})
-    diverged = _comparable(recorded.diverged_trainings(latest.corpus_sha256))
-    own = [run for run in runs if run.corpus_sha256 == latest.corpus_sha256]
+    diverged = _own_split(recorded.diverged_trainings(latest.corpus_sha256))
+    own = [run for run in runs if run.measured_on(VAL) == latest.measured_on(VAL)]
     found = []
     for by_seed in recorded.by_configuration([*reversed(diverged), *reversed(own)]):
         finished = [run for run in by_seed.values() if f"result/{VAL}" in run.metrics]
@@ -171,7 +171,7 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
     return found, {"corpus": latest.corpus, "other_corpora": others, "configurations": len(found)}
 
 
-def _comparable(runs: Sequence[RecordedTraining]) -> list[RecordedTraining]:
+def _own_split(runs: Sequence[RecordedTraining]) -> list[RecordedTraining]:
     """The runs that were validated on the text's own split, and whose options can be read."""
     return [run for run in runs if run.configuration and not run.on_reports_text]
 

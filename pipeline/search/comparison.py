@@ -101,14 +101,13 @@ def _finished_seeds(run: RecordedRun) -> list[RecordedTraining]:
 
 def _comparable(runs: Sequence[RecordedTraining]) -> tuple[Sequence[str], str]:
     """The perplexities of RANKED that can be compared, and a warning about those on other texts or characters."""
-    texts = {run.corpus_sha256: run.corpus for run in runs}
-    if len(texts) > 1:
-        return (), f"The texts differ ({listed([*texts.values()])}), so their perplexities can't be compared."
-    if len({run.on_reports_text for run in runs}) == 1:
-        return RANKED, ""
+    ranked = [metric for metric in RANKED if len({run.measured_on(metric) for run in runs}) == 1]
+    texts = listed([*{run.corpus_sha256: run.corpus for run in runs}.values()])
     presets = listed([*dict.fromkeys(run.params.get("preset", "") for run in runs)])
+    if not ranked:
+        return (), f"The texts differ ({texts}), so their perplexities can't be compared."
     warning = f"The presets {presets} validate on different characters: only the test perplexities can be compared."
-    return RANKED[1:], warning
+    return ranked, warning * (len(ranked) < len(RANKED))
 
 
 def _mean(name: str, values: Sequence[float]) -> float | None:
@@ -143,11 +142,14 @@ def _above_best(perplexities: Sequence[Sequence[float]]) -> list[dict[str, float
 def _compare_searches(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:
     """Compare fronts by their members' means over seeds; their hypervolumes share one reference point."""
     results = [recorded.read_result(run.id, run.stage) for run in runs]
+    kinds = dict[Any, str]()
     for run, result in zip(runs, results, strict=True):
         if not result.get("front"):
             raise InputError(f"{describe_run(run)}, has no front yet; the same `tmlm search` again finishes it")
-    if len({(result["corpus_sha256"], result["cost"]) for result in results}) > 1:
-        said = listed([f"{result['corpus']} by {result['cost']}" for result in results])
+        kind = run.measured_on(RANKED[0]), result["cost"]
+        kinds[kind] = f"{run.corpus} (preset {run.params.get('preset')}) by {result['cost']}"
+    if len(kinds) > 1:
+        said = listed([*kinds.values()])
         raise InputError(f"their fronts can't be compared: they are on {said}; give searches of one text and cost")
     axis = COSTS[results[0]["cost"]]
     members = [

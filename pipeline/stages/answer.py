@@ -14,7 +14,7 @@ import torch
 from models.config import ModelConfig
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
 from models.language_model import LanguageModel
-from models.ngram import KneserNey, ngrams_of
+from models.ngram import BASELINE_ORDERS, KneserNey, ngrams_of
 from pipeline.answer import figures
 from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Rivals, segments
 from pipeline.answer.plan import Planned, planned
@@ -41,10 +41,11 @@ from pipeline.tracking.step import corpus_keys, corpus_options, step_key
 from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
 from pipeline.training.result import FIGURES
-from pipeline.training.timing import generation_ms_per_char
+from pipeline.training.timing import ROUNDS, generation_ms_per_char
 
 STAGE = "answer"
 TABLES_FILE = "answer.txt"  # artifact with all that the command prints
+STEP_MACS, CHAR_MACS = 1_200_000_000, 30_000  # of a step after the trainings: at least, and for a character of the text
 METRICS = {  # test perplexity among the metrics -> system
     "test_perplexity": "network",
     "mixture_test_perplexity": "mixed",
@@ -97,6 +98,11 @@ class _Answer(Sweep[AnswerRun]):
 
     def take_over(self, trained: Sequence[RecordedTraining]) -> None:
         """A training is not repeated if its result and its model are there."""
+        timed = 1 + len({each.model.shape for each in self.plan})
+        pruned = len(UNITS) * (1 + sum(each.family == "size" for each in self.plan))
+        ngrams = 3 * (1 + len(BASELINE_ORDERS))  # each is fitted, timed and packed
+        self._steps = ngrams + timed + pruned + 2 + 2 * self.config.seeds
+        self.work_after = self._steps * (STEP_MACS + CHAR_MACS * len(self.corpus.baseline_text("stream")))
         models = models_of(run.id for run in trained if run.result)
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         for seed in range(self.config.seeds):
@@ -156,7 +162,12 @@ class _Answer(Sweep[AnswerRun]):
         self.run.note(f"{answer_note(sentences)}\n\n{where} {measured_duration(seconds)}")
         return AnswerRun(self.run.id, findings, result)
 
+    def _did(self, steps: float = 1) -> None:
+        """Show that so many more of the steps after the trainings are done."""
+        self.bar.show(self.bar.n + steps * self._share)
+
     def _findings(self, results: ResultsBySeed) -> Findings:
+        self._share = (1 - self.bar.n) / self._steps
         python_ms, by_counting, trained = self._timed(results)
         (network,) = (each for each in trained if each.family == "text" and each.text_chars == self.corpus.train_chars)
         on_top = [each for each in trained if each.family == "on top"][-1]
@@ -164,7 +175,7 @@ class _Answer(Sweep[AnswerRun]):
         networks, largest = (
             [model_loader(result["run_id"])() for result in results[trained.index(each)]] for each in (network, on_top)
         )
-        adaptive = adaptive_bits(self.corpus, networks)
+        adaptive = adaptive_bits(self.corpus, networks, self._did)
         bits = adaptive.bits | bits_of_systems(self.corpus, networks, largest)
         known = {"network": network, "n-grams": by_counting[-1], "on top": on_top}
         systems = system_models(known, bits, adaptive, vocab_size)
@@ -183,6 +194,7 @@ class _Answer(Sweep[AnswerRun]):
                 row = ngram_row(pruned[0], float(2 ** by_ngram[0].mean()), ms_per_char)
                 comparison = compared("network against n-grams", by_network, by_ngram, COVERAGE)
                 found.append(Rivals(unit, each, row, comparison))
+                self._did()
         return replace(findings, rivals=tuple(found))
 
     def _timed(self, results: ResultsBySeed) -> tuple[float, tuple[MeasuredModel, ...], tuple[MeasuredModel, ...]]:
@@ -200,14 +212,20 @@ class _Answer(Sweep[AnswerRun]):
             tables = NGramTables(KneserNey(text, vocab_size, score.order))
             ngrams.append(NGramModel(tables, fit_gate(sample_of(text, tables)) if score is baselines.gated else None))
             seconds.append(time.perf_counter() - began)
+            self._did()
         shapes = [each.model.shape for each in self.plan]
         loads = {shape: model_loader(by_seed[0]["run_id"]) for shape, by_seed in zip(shapes, results, strict=True)}
         smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
-        python_ms, *times = generation_ms_per_char([lambda: smallest, *ngrams, *loads.values()])
-        by_counting = tuple(map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds))
+        python_ms, *times = generation_ms_per_char(
+            [lambda: smallest, *ngrams, *loads.values()], lambda: self._did(1 / (ROUNDS + 1))
+        )
+        by_counting = []
+        for row in map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds):
+            by_counting.append(row)
+            self._did()
         ms_per_char = dict(zip(loads, times[len(ngrams) :], strict=True))
         trained = (
             network_row(each, of_model, ms_per_char[each.model.shape])
             for each, of_model in zip(self.plan, results, strict=True)
         )
-        return python_ms, by_counting, tuple(trained)
+        return python_ms, tuple(by_counting), tuple(trained)

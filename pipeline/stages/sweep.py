@@ -84,6 +84,7 @@ class Sweep(ABC, Generic[Conclusion]):
     bar: Progress = field(init=False)
     pool: Pool = field(init=False)
     waiting: list[TrainingTask] = field(init=False, default_factory=list)  # known before the first training is done
+    work_after: float = field(init=False, default=0.0)  # of what follows the trainings, as ``work`` measures it
     _losses: Counter[tuple[TaskKey, LossCause]] = field(init=False, default_factory=Counter)
 
     def take_over(self, trained: Sequence[RecordedTraining]) -> None:
@@ -166,6 +167,7 @@ class Sweep(ABC, Generic[Conclusion]):
     def train_all(self, waiting: list[TrainingTask], done: int = 0, phase: str = "") -> None:
         """Train a list of tasks, in order; ``done`` are those that were trained before."""
         work, total = {task.key: self.work(task) for task in waiting}, done + len(waiting)
+        of_all = sum(work.values()) + self.pool.count * self.work_after  # which one process does
 
         def next_task() -> TrainingTask | None:
             ended = total - len(waiting) - self.pool.running
@@ -173,7 +175,7 @@ class Sweep(ABC, Generic[Conclusion]):
             return waiting.pop(0) if waiting else None
 
         def show(shares: Mapping[TaskKey, float]) -> None:
-            self.bar.show(sum(work[key] * share for key, share in shares.items()) / sum(work.values()))
+            self.bar.show(sum(work[key] * share for key, share in shares.items()) / of_all)
 
         self.bar.phase(phase)
         self.run_tasks(next_task, show)

@@ -36,13 +36,13 @@ def public_version(package: str) -> str:
 
 @cache
 def git_tags() -> dict[str, str]:
-    """Tags with the commit of this code and whether the working tree is dirty; {} outside of a git repository."""
+    """Tags with the commit of this code, and whether tracked files have changed; {} outside of a git repository."""
     if not (ROOT / "MLproject").is_file():  # installed: a repository around the environment has other code
         return {}
     try:
         commit, changes = (
             subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=20, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
     except (OSError, subprocess.SubprocessError):
         return {}

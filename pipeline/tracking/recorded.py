@@ -25,7 +25,7 @@ from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
-from pipeline.training.metrics import POOLED_CURVES
+from pipeline.training.metrics import POOLED_CURVES, split_of
 from pipeline.training.result import TrainingResult
 
 import mlflow
@@ -151,6 +151,18 @@ class RecordedRun:
         return self.tag("study")
 
     @property
+    def on_reports_text(self) -> bool:
+        """Whether it trained and validated on the report's windows."""
+        return (self.tag("protocol") or self.params.get("preset")) in ON_REPORTS_TEXT
+
+    def measured_on(self, perplexity: str) -> tuple[str, bool]:
+        """Identify the characters that this perplexity was measured on: on the same ones, trainings can be compared.
+
+        All presets have the same test split of a text; some validate on the report's windows.
+        """
+        return self.corpus_sha256, split_of(perplexity) == "val" and self.on_reports_text
+
+    @property
     def options(self) -> dict[str, str]:
         """The options of its latest command: MLflow's parameters keep those of the first one."""
         latest = {name: value for name in LATEST_OPTIONS if (value := self.tag(f"latest.{name}"))}
@@ -211,11 +223,6 @@ class RecordedTraining(RecordedRun):
     def config_id(self) -> str:
         """Digest of the configuration without the seed."""
         return self.tag("config_id")
-
-    @property
-    def on_reports_text(self) -> bool:
-        """Whether it validated on the report's windows, so that its perplexity compares only with those on them."""
-        return self.tag("protocol") in ON_REPORTS_TEXT
 
     @property
     def role(self) -> str:

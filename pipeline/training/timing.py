@@ -10,10 +10,11 @@ from models.generation import generate
 from models.language_model import LanguageModel
 
 CHARS, ROUNDS = 100, 5  # generated characters of a timing, and timings of each model
+Timed = NGramModel | Callable[[], LanguageModel]
 
 
 @one_thread()
-def generation_ms_per_char(models: Sequence[NGramModel | Callable[[], LanguageModel]]) -> list[float]:
+def generation_ms_per_char(models: Sequence[Timed], after_each: Callable[[], None] = lambda: None) -> list[float]:
     """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ROUNDS.
 
     The models take turns (A B C A B C), so that other load on the machine affects all of them. One network is in memory
@@ -23,6 +24,7 @@ def generation_ms_per_char(models: Sequence[NGramModel | Callable[[], LanguageMo
     for _ in range(ROUNDS + 1):
         for each, spent in zip(models, times, strict=True):
             spent.append(1e3 * _writing_seconds(each if isinstance(each, NGramModel) else each()) / CHARS)
+            after_each()
     return [median(spent[1:]) for spent in times]
 
 

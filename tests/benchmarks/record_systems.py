@@ -109,7 +109,7 @@ def record(corpus: Corpus, names: list[str], seeds: int, folder: Path) -> dict[s
     bits["n-grams"] = in_bits([corpus.ngram("stream").costs(test.numpy())])
     if networks.keys() >= {"network", "on top"}:
         bits |= bits_of_systems(corpus, networks["network"], networks["on top"])
-        bits |= adaptive_bits(corpus, networks["network"]).bits
+        bits |= adaptive_bits(corpus, networks["network"], lambda part: None).bits
     return bits
 
 

@@ -87,12 +87,14 @@ def test_the_examples_of_the_documentation_work(store, tmp_path, monkeypatch):
 def test_what_is_not_compared_is_refused_and_nothing_is_drawn(store, tmp_path):
     searched("tiny", (10, 6.0))
     searched("of another text", (10, 5.0), sha256="b")
+    searched("of windows", (10, 5.0), preset="report")
     first, other = recorded(), recorded("essay", sha256="b")
     for words, says in {
         (first,): "1 to compare; give 2 to 20",
         (first,) * 21: "21 to compare",
         (first, "tiny"): f"study tiny can't be compared with gru-1x4-s0 on novel, run {first[:8]}",
         ("tiny", "of another text"): "their fronts can't be compared: they are on",
+        ("tiny", "of windows"): "they are on novel (preset stream) by macs and novel (preset report) by macs",
         (first, other, "--plot", "curves.png"): "The texts differ (novel and essay)",
         (first, first, "--plot", "curves.txt"): "and end with .png, .svg or .pdf",
         (first, seeds("none")): "has no finished training",
@@ -101,7 +103,7 @@ def test_what_is_not_compared_is_refused_and_nothing_is_drawn(store, tmp_path):
         assert (code, says in said) == (2, True), said
 
 
-def searched(study: str, *front: tuple[int, float], sha256: str = "a") -> None:
+def searched(study: str, *front: tuple[int, float], sha256: str = "a", preset: str = "stream") -> None:
     """Record a finished search, with members of these MACs and perplexities on its front."""
     ends = {"stored_numbers": 1, "parameters": 1, "val_perplexity_low": None, "test_perplexity": 9.0}
     members: list[dict[str, Any]] = [
@@ -109,8 +111,9 @@ def searched(study: str, *front: tuple[int, float], sha256: str = "a") -> None:
         for macs, value in front
     ]
     result = {**SEARCH, "study_name": study, "corpus_sha256": sha256, "front": members}
-    with tracked_run("search", f"search-{study}", {"study": study}) as search:
-        search.params({"cell": study})
+    tags = {"study": study, "corpus": "novel", "corpus.sha256": sha256}
+    with tracked_run("search", f"search-{study}", tags) as search:
+        search.params({"cell": study, "preset": preset})
         search.json("result.json", result)
 
 

@@ -10,6 +10,7 @@ from pipeline.export.page import ELEMENTS, page
 from pipeline.export.page_models import SCRIPT, PageModels
 from pipeline.export.subject import Subject
 from pipeline.support.page.charts import WIDTH
+from pipeline.tracking.recorded import RecordedTraining
 from tests.demo import DEMO
 from tests.export.made_up import study, training
 from tests.support.page.parsed import Page
@@ -68,14 +69,20 @@ def test_the_demo_is_made_of_the_templates_and_small():
     assert len(demo.encode()) < 1_500_000
 
 
-def test_trainings_on_different_characters_share_no_chart():
+def test_trainings_share_a_chart_if_they_validate_on_the_same_characters_whatever_their_preset():
+    def by(preset: str) -> RecordedTraining:
+        configuration = training().configuration
+        train = {**configuration["train"], "preset": preset}
+        return training(0, configuration={**configuration, "train": train}, params={"preset": preset})
+
     other = training(1, corpus="novel")
-    report = training(0)
-    train = {**report.configuration["train"], "preset": "report"}
-    report = training(0, configuration={**report.configuration, "train": train})
-    html = of(Subject("experiment", "lab", (training(0), training(1), other, report)))
+    html = of(Subject("experiment", "lab", (training(0), by("best"), by("report"), by("report-text"), other)))
     titles = re.findall(r"<h3>(.*?)</h3>\s*<figure", html)
-    assert titles == ["time-machine, preset stream", "novel, preset stream", "time-machine, preset report"]
+    assert titles == [
+        "time-machine, preset stream and best",
+        "time-machine, preset report and report-text",
+        "novel, preset stream",
+    ]
     assert html.count('<figure class="explorer') == 3
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from math import log2
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline.errors import TmlmError
 from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.tasks import TrainingTask
 from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.progress import Progress
 from pipeline.support.workers import Event, Loss
 from pipeline.text import corpus
 from pipeline.tracking import recorded
@@ -37,7 +39,8 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
     patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
     patch.setattr("pipeline.training.timing.CHARS", 2)
-    patch.setattr("pipeline.training.timing.ROUNDS", 1)
+    for module in ("pipeline.training.timing", "pipeline.stages.answer"):
+        patch.setattr(f"{module}.ROUNDS", 1)
     for name in ("sample_of", "fit_gate"):
         patch.setattr(f"pipeline.stages.answer.{name}", vars(corpus)[name])  # whose results are kept
 
@@ -69,8 +72,23 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def done(lab: Path, corpus_config: CorpusConfig, said: list[str]) -> AnswerRun:
-    return answer(BRIEF, corpus_config, said.append, Inline)
+def shown() -> list[tuple[float, str]]:
+    """The share of the bar and its figures, each time that the answer shows them."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def done(lab: Path, corpus_config: CorpusConfig, said: list[str], shown: list[tuple[float, str]]) -> AnswerRun:
+    real = Progress.show
+
+    def show(bar: Progress, share: float) -> None:
+        real(bar, share)
+        if bar.postfix:
+            shown.append((bar.n, str(bar.postfix)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Progress, "show", show)
+        return answer(BRIEF, corpus_config, said.append, Inline)
 
 
 def test_every_training_is_a_finished_run_nested_in_the_answers(done):
@@ -79,6 +97,15 @@ def test_every_training_is_a_finished_run_nested_in_the_answers(done):
     assert sorted(each.tags["family"] for each in nested) == ["on top", "size", "text", "text"]
     ids = {each.id for each in nested}
     assert {run["run_id"] for run in done.result["trainings"]} == ids
+
+
+def test_the_bar_goes_on_in_small_steps_when_all_is_trained_and_never_back(done, shown):
+    shares = [share for share, _ in shown]
+    assert shares == sorted(shares)
+    afterwards = [share for share, figures in shown if figures == "trainings=4/4"]
+    assert max(after - before for before, after in pairwise(afterwards)) < 0.1
+    assert afterwards[0] < 0.9
+    assert afterwards[-1] == pytest.approx(0.99, abs=0.01)
 
 
 def test_the_run_has_the_sentences_the_pictures_and_the_figures(done, said):

@@ -1,6 +1,7 @@
-"""Limits of control groups, read from files as Linux has them."""
+"""Limits of control groups, read from files as Linux has them; the state of a checkout."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,3 +48,13 @@ def test_cores_are_those_of_the_affinity_or_fewer_under_a_quota(groups, monkeypa
     for quota, cores in (("max", 4), ("250000", 3), ("900000", 4), ("1000", 1)):
         groups("0::/a\n", {"a/cpu.max": f"{quota} 100000", "cpu.max": "max 100000"})
         assert machine.usable_cores() == cores
+
+
+def test_code_is_changed_if_a_tracked_file_is_and_not_by_what_lies_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    (tmp_path / "MLproject").write_text("name: a\n")
+    for words in ("init -q", "add MLproject", "-c user.name=a -c user.email=a@b commit -q -m a"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    for file, is_dirty in {"my-book.txt": "false", "MLproject": "true"}.items():
+        (tmp_path / file).write_text("changed\n")
+        assert machine.git_tags.__wrapped__()["git.dirty"] == is_dirty, file
