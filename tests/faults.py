@@ -803,11 +803,13 @@ class Case:
             for words in (self.words(lab), [*TMLM, "runs"], honest, honest, honest):
                 if words is honest and len(hostile.owned) > 1:
                     hostile.owned += hostile.of_training
-                before = hostile.contents() | {"tags": ""} if words is honest else hostile.contents()
+                before = hostile.contents()
                 self.code, output, self.seconds = lab.wait(lab.start(words))
                 self.check_end(lab, fault, output)
                 now = hostile.contents()
-                changed = [what for what, digest in before.items() if now.get(what) != digest]
+                changed = [
+                    what for what in before if now.get(what) != before[what] and (words, what) != (honest, "tags")
+                ]
                 demand(not changed, f"no longer as they were: {changed}:\n{output[-1000:]}")
                 demand(self.code == 0 or words[-1] != "runs", f"not to be read:\n{output[-3000:]}")
                 for journal in lab.records.glob(".delete-*.json"):
