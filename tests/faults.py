@@ -580,12 +580,12 @@ ROWS = {  # columns of a table: id, location, and the run of a row
     "runs": ("run_uuid", "artifact_uri", "run_uuid"),
     "experiments": ("experiment_id", "artifact_location", ""),
 }
-NO_IDS = ("", ".", "..", "../victim", "../../../aside/victim", "x/..")
+NO_IDS = ("", "", ".", "..", "..", "../victim", "../../../aside/victim")
 COPIES = ("backup.db", "mlflow.db.bak", "mlflow.db.before-repair-1", "mlflow.db.before-upgrade-1")
 
 
 class Hostile:
-    """Asks for more than a deletion of a search and a text may delete, which is ``owned``: ids and a folder.
+    """Asks for more than a deletion of a search and a text may delete: what is ``owned``, as ids or paths.
 
     All that it names lies in the lab, so that a deletion that obeys does no harm elsewhere.
     """
@@ -603,9 +603,9 @@ class Hostile:
             folder.mkdir(parents=True)
             (folder / "corpus.json").write_text('{"name": "text", "alphabet": "raw"}')
 
-    def contents(self) -> dict[str, Any]:
-        """Digests of all files and folders that are not owned, and the tags of the training."""
-        lab, found = self.lab, dict[str, Any](tags=self.lab.query("SELECT * FROM tags WHERE run_uuid=?", self.training))
+    def contents(self) -> dict[str, str]:
+        """Digests of all files and folders that are not owned."""
+        lab, found = self.lab, dict[str, str]()
         owned = {lab.records.resolve() / folder / id for folder in ("0", "0/models", "unsent") for id in self.owned}
         owned |= {lab.database.resolve(), lab.records.resolve() / "optuna.db"}
         for path in (path for part in ("checkout", "aside", "cache") for path in (lab.folder / part).rglob("*")):
@@ -658,7 +658,7 @@ class Hostile:
         path = self.pick(self.victim, self.victim / self.trial, self.lab.place, Path(), kept)
         kind = self.pick(*["text", "run", "logged model", "study"][: 1 if path == kept else None])
         id = self.pick(path.name, path.name, str(path), *NO_IDS)
-        item = {"kind": kind, "name": "x", "id": id, "path": str(path), "megabytes": 0}
+        item = {"kind": kind, "name": "x", "id": id, **self.pick({}, {"path": str(path), "megabytes": 0})}
         journal = json.dumps({"deleted": [item], "stayed": [], "megabytes": 0}).encode()
         content = self.pick(*6 * [journal], b"", b"{}", b"[" * 9999, b"\xff{}", journal[:-9])
         place = digest_of(f"{self.lab.database}\n{self.lab.records}/optuna.db".encode())
@@ -807,9 +807,7 @@ class Case:
                 self.code, output, self.seconds = lab.wait(lab.start(words))
                 self.check_end(lab, fault, output)
                 now = hostile.contents()
-                changed = [
-                    what for what in before if now.get(what) != before[what] and (words, what) != (honest, "tags")
-                ]
+                changed = [path for path, digest in before.items() if now.get(path) != digest]
                 demand(not changed, f"no longer as they were: {changed}:\n{output[-1000:]}")
                 demand(self.code == 0 or words[-1] != "runs", f"not to be read:\n{output[-3000:]}")
                 for journal in lab.records.glob(".delete-*.json"):

@@ -49,10 +49,8 @@ class MlflowServer:
                 return [body]
         return self._app(environ, start_response)
 
-    def refuse(
-        self, text: str, method: str = "GET POST PUT", status: int = 403, body: bytes = b"refused by the test"
-    ) -> None:
-        """From now on, answer requests of these methods whose path contains the text with this status."""
+    def refuse(self, text: str, method: str = "GET POST PUT", status: int = 403, body: bytes = b"refused") -> None:
+        """From now on, answer requests of these methods whose path contains the text with this status and body."""
         self._refused[text] = (method, status, body)
 
     def url(self, credentials: str = "") -> str:
