@@ -649,9 +649,11 @@ class Hostile:
             self.lab.database, self.lab.extra["MLFLOW_TRACKING_URI"] = database, f"sqlite:///{database}"
 
     def copy_elsewhere(self) -> None:
-        folder, is_whole = self.lab.aside / "elsewhere", self.pick(True, False)
-        shutil.copytree(self.lab.records, folder) if is_whole else folder.mkdir()
-        self.copy(folder / "mlflow.db")
+        """Use a copy of all records, or one of the database alone, above the original's folder or beside the checkout."""
+        copies = self.lab.aside / "records" / "mlflow.db", self.lab.checkout / "pushed.db", self.lab.aside / "mlflow.db"
+        if (copy := self.pick(*copies)) == copies[0]:
+            shutil.copytree(self.lab.records, copy.parent)
+        self.copy(copy)
 
     def forge_journal(self) -> None:
         kept = self.lab.records / "0" / self.training
