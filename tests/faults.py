@@ -649,7 +649,7 @@ class Hostile:
             self.lab.database, self.lab.extra["MLFLOW_TRACKING_URI"] = database, f"sqlite:///{database}"
 
     def copy_elsewhere(self) -> None:
-        """Use a copy of all records, or one of the database alone, above the original's folder or beside the checkout."""
+        """Use a copy of all records, or one of the database, in the folder above it or elsewhere."""
         copies = self.lab.aside / "records" / "mlflow.db", self.lab.checkout / "pushed.db", self.lab.aside / "mlflow.db"
         if (copy := self.pick(*copies)) == copies[0]:
             shutil.copytree(self.lab.records, copy.parent)
