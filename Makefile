@@ -35,10 +35,10 @@ reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2
 test: $(READY_DEV)  ## the fast tests, and the CPU seconds that they took
 	@bash -c 'TIMEFORMAT="CPU seconds: %U and %S of the system (limit: $(CPU_LIMIT))"; time pytest'
 
-ci-tests: $(READY_DEV)  ## one representative of each kind of test that CI leaves to `make nightly`, and two faults
+ci-tests: $(READY_DEV)  ## one representative of each kind of test that CI leaves to `make nightly`, two faults and a hostile store
 	$(WITH_BROWSER) pytest --dist load -rs -m ci
 	$(OLDEST_CPU) pytest tests/test_recipe.py tests/test_cells.py
-	python -m tests.faults --repeat 0:57 --repeat 0:7
+	python -m tests.faults --repeat 0:57 --repeat 0:7 --repeat 0:634
 
 slow: $(READY_DEV)  ## the tests that take minutes
 	pytest -m 'slow and not network' --loadscope-reorder

@@ -8,7 +8,8 @@ store of its own. The command that meets the fault has to end with a documented 
 nothing with a traceback. Then the fault is undone, and the same command runs again (of a training, --resume). It has to
 end with 0, with no run RUNNING, and no training lost, recorded twice, or different from one without a fault in any
 weight, metric or sample; and no process and no temporary folder may be left. A deletion has to leave what it leaves
-without a fault; again, it may end with 2, as there is nothing left to delete.
+without a fault; again, it may end with 2, as there is nothing left to delete. In a hostile store all files that are not
+the search's are compared; then the store is read, and the training in it is deleted.
 
 cases.jsonl in the folder has a line for each case; the next command goes on after the last. A fault that came too late
 is missed, one that needs root or dask is skipped; neither counts among --cases. The records of a broken case are kept.
@@ -32,7 +33,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from importlib.util import find_spec
@@ -43,9 +44,11 @@ from urllib.parse import urlsplit
 
 import optuna
 import psutil
+import pytest
 from safetensors.numpy import load_file
 
 from tests.checkout import ROOT, free_port
+from tests.servers import MlflowServer
 
 MARK = "TMLM_FAULT_LAB"  # variable by which the processes of a lab are known
 COMMAND_SECONDS = 400  # after which a command counts as hanging
@@ -240,7 +243,7 @@ class Lab:
         self.temporary.mkdir(parents=True)
         self.set_clock(0)
         self.servers, self.more = {}, list[str]()
-        self.extra, self.limits = dict[str, str](), dict[int, int]()
+        self.extra, self.limits, self.place = dict[str, str](), dict[int, int](), self.checkout
         self.database = self.records / "mlflow.db"
         if prepared:
             shutil.copytree(self.folder / prepared, self.records)
@@ -259,7 +262,7 @@ class Lab:
         self.started_at = time.monotonic()
         with self.output.open("w") as out:
             environment = self.environment | self.extra
-            return subprocess.Popen(words, cwd=self.checkout, env=environment, stdout=out, stderr=out,
+            return subprocess.Popen(words, cwd=self.place, env=environment, stdout=out, stderr=out,
                                     start_new_session=True, preexec_fn=limit)  # fmt: skip
 
     def wait(self, process: subprocess.Popen) -> tuple[int, str, float]:
@@ -526,7 +529,7 @@ class Fault:
     An ``early`` fault is there before the command starts; one that ends with 0 has not met it.
     """
 
-    inject: Callable[[Faults], Undo]
+    inject: Callable[[Any], Undo]
     codes: tuple[int, ...]
     commands: tuple[str, ...]
     weight: int = 1
@@ -567,6 +570,131 @@ FAULTS = {
     "scheduler killed": Fault(lambda f: f.kill_part("serve", "scheduler"), (0,), CLUSTER, 2),
     "MLflow's server killed": Fault(lambda f: f.kill_part("serve", "mlflow server"), (0,), CLUSTER, 2),
 }
+
+
+# --- hostile stores ---------------------------------------------------------------------------------------------------
+
+ROWS = {  # columns of a table: id, location, and the run of a row
+    "logged_models": ("model_id", "artifact_location", "source_run_id"),
+    "model_versions": ("version", "source", "run_id"),
+    "runs": ("run_uuid", "artifact_uri", "run_uuid"),
+    "experiments": ("experiment_id", "artifact_location", ""),
+}
+NO_IDS = ("", "", ".", "..", "..", "../victim", "../../../aside/victim")
+COPIES = ("backup.db", "mlflow.db.bak", "mlflow.db.before-repair-1", "mlflow.db.before-upgrade-1")
+
+
+class Hostile:
+    """Asks for more than a deletion of a search and a text may delete: what is ``owned``, as ids or paths.
+
+    All that it names lies in the lab, so that a deletion that obeys does no harm elsewhere.
+    """
+
+    def __init__(self, lab: Lab, draw: random.Random, stack: ExitStack) -> None:
+        self.lab, self.draw, self.stack, self.drawn = lab, draw, stack, list[Any]()
+        self.text, self.victim, lab.place = lab.folder / "cache/prepared/text", lab.aside / "victim", lab.aside / "work"
+        self.training, self.trial = lab.runs()[-1]["id"], lab.query("SELECT run_id FROM model_versions")[0][0]
+        rows = lab.query("SELECT run_uuid, run_uuid FROM runs UNION SELECT model_id, source_run_id FROM logged_models")
+        self.of_training = [id for id, run in rows if run == self.training]
+        self.owned: list[Any] = [self.text, *(id for id, run in rows if run != self.training)]
+        lab.more, lab.extra = ["--text", "text"], {"HOME": str(lab.aside / "home")}
+        victims = lab.place, lab.aside / "home", lab.records / "unsent/another", *(self.victim / id for id, _ in rows)
+        for folder in (self.text, *victims):
+            folder.mkdir(parents=True)
+            (folder / "corpus.json").write_text('{"name": "text", "alphabet": "raw"}')
+
+    def contents(self) -> dict[str, str]:
+        """Digests of all files and folders that are not owned."""
+        lab, found = self.lab, dict[str, str]()
+        owned = {lab.records.resolve() / folder / id for folder in ("0", "0/models", "unsent") for id in self.owned}
+        owned |= {lab.database.resolve(), lab.records.resolve() / "optuna.db"}
+        for path in (path for part in ("checkout", "aside", "cache") for path in (lab.folder / part).rglob("*")):
+            is_passing = path.name.startswith(".") or path.name.endswith(("-wal", "-shm", ".pyc"))
+            if not is_passing and owned.isdisjoint((path, *path.parents, path.resolve())):
+                found[str(path)] = digest_of(content_of(path)) if path.is_file() else ""
+        return found
+
+    def pick(self, *choices: Any) -> Any:
+        self.drawn.append(self.draw.choice(choices))
+        return self.drawn[-1]
+
+    def change(self, sql: str, *values: Any) -> None:
+        with closing(sqlite3.connect(self.lab.database)) as connection, connection:
+            connection.execute(sql, values)
+
+    def location(self, id: str) -> str:
+        folders = self.victim, self.lab.records / "0" / id / "../../../../aside/victim", Path("../victim")
+        path = self.pick(*(folder / id / "artifacts" for folder in folders), *folders, self.lab.place, Path())
+        return f"{self.pick('', '', 'file://', 'file://host')}{path}"
+
+    def alter_row(self) -> None:
+        table, name = self.pick(*[*ROWS][:3]), self.pick(*NO_IDS)
+        id, location, run = ROWS[table]
+        self.change(f"UPDATE {table} SET {id}=?, {location}=? WHERE {run}=?", name, self.location(name), self.trial)
+        if table == "runs":
+            self.change("UPDATE tags SET run_uuid=? WHERE run_uuid=?", name, self.trial)
+
+    def alter_locations(self) -> None:
+        table = self.pick(*ROWS)
+        id, location, _ = ROWS[table]
+        for (row,) in self.lab.query(f"SELECT {id} FROM {table}"):
+            self.change(f"UPDATE {table} SET {location}=? WHERE {id}=?", self.location(str(row)), row)
+
+    def copy(self, database: Path, is_used: bool = True) -> None:
+        with closing(sqlite3.connect(self.lab.database)) as source, closing(sqlite3.connect(database)) as target:
+            source.backup(target)
+        if is_used or ".before-" not in database.name:
+            self.owned = [self.text]
+        if is_used:
+            self.lab.database, self.lab.extra["MLFLOW_TRACKING_URI"] = database, f"sqlite:///{database}"
+
+    def copy_elsewhere(self) -> None:
+        """Use a copy of all records, or one of the database, in the folder above it or elsewhere."""
+        copies = self.lab.aside / "records" / "mlflow.db", self.lab.checkout / "pushed.db", self.lab.aside / "mlflow.db"
+        if (copy := self.pick(*copies)) == copies[0]:
+            shutil.copytree(self.lab.records, copy.parent)
+        self.copy(copy)
+
+    def forge_journal(self) -> None:
+        kept = self.lab.records / "0" / self.training
+        path = self.pick(self.victim, self.victim / self.trial, self.lab.place, Path(), kept)
+        kind = self.pick(*["text", "run", "logged model", "study"][: 1 if path == kept else None])
+        id = self.pick(path.name, path.name, str(path), *NO_IDS)
+        item = {"kind": kind, "name": "x", "id": id, **self.pick({}, {"path": str(path), "megabytes": 0})}
+        journal = json.dumps({"deleted": [item], "stayed": [], "megabytes": 0}).encode()
+        content = self.pick(*6 * [journal], b"", b"{}", b"[" * 9999, b"\xff{}", journal[:-9])
+        place = digest_of(f"{self.lab.database}\n{self.lab.records}/optuna.db".encode())
+        (self.lab.records / f".delete-{place}.json").write_bytes(content)
+
+    def put_link(self) -> None:
+        """Put a link in the place of a folder, which is moved elsewhere."""
+        run, records = self.lab.records / "0" / self.trial, self.lab.records
+        folder = self.pick(run, run / "artifacts", records / "0", records / "0/models", records, self.text)
+        folder.symlink_to(folder.rename(self.lab.aside / "disk"))
+
+    def serve(self) -> None:
+        """Record on a server that says that it has what it has not, and that it has deleted it."""
+        self.copy(self.lab.aside / f"{self.draw.random()}.db")  # MLflow keeps connections by path
+        patch = self.stack.enter_context(pytest.MonkeyPatch.context())
+        server = MlflowServer(self.lab.database, self.lab.aside / "artifacts", patch)
+        name = self.pick(*NO_IDS)
+        model = {"model_id": name, "source_run_id": self.trial, "artifact_uri": self.location(name)}
+        path, lie = self.pick(
+            ("model-versions/search", {"model_versions": [{"name": "x", "version": name, "run_id": self.trial}]}),
+            ("logged-models/search", {"models": [{"info": model}]}),
+        )
+        server.refuse(path, "GET POST", 200, json.dumps(lie).encode())
+        server.refuse("/", "DELETE", 200, b"{}")
+        self.stack.callback(server.stop)
+        self.lab.extra["MLFLOW_TRACKING_URI"] = server.url()
+
+
+HOSTILE: dict[str, Callable[[Hostile], None]] = {
+    "hostile row": Hostile.alter_row, "hostile server": Hostile.serve, "copy elsewhere": Hostile.copy_elsewhere,
+    "copy beside": lambda h: h.copy(h.lab.records / h.pick(*COPIES), h.pick(True, False)), "link": Hostile.put_link,
+    "forged journal": Hostile.forge_journal, "altered location": Hostile.alter_locations,
+}  # fmt: skip
+FAULTS |= {name: Fault(inject, REFUSED, ("delete",)) for name, inject in HOSTILE.items()}
 
 
 # --- a case -----------------------------------------------------------------------------------------------------------
@@ -628,6 +756,9 @@ class Case:
     def run(self, lab: Lab, known: "Known") -> None:
         """Inject the fault, run the command again, and check."""
         fault = FAULTS[self.fault]
+        if self.fault in HOSTILE:
+            self.run_hostile(lab, fault)
+            return
         known.learn(lab, self.command)
         self.set_up(lab, fault.on_server)
         faults = Faults(lab, self.draw)
@@ -664,6 +795,31 @@ class Case:
         now = lab.finished()
         lost = [key for key, digest in before.items() if now.get(key) != digest]
         demand(not lost or self.command in ("push", "delete"), f"no longer as they were: {lost}")
+
+    def run_hostile(self, lab: Lab, fault: Fault) -> None:
+        """Delete a search, read the store, and delete the training until it is gone: nothing else may go."""
+        lab.reset("trained")
+        with ExitStack() as stack:
+            fault.inject(hostile := Hostile(lab, self.draw, stack))
+            self.why, honest = str(hostile.drawn), [*TMLM, "delete", "--yes", hostile.training]
+            for words in (self.words(lab), [*TMLM, "runs"], honest, honest, honest):
+                if words is honest and len(hostile.owned) > 1:
+                    hostile.owned += hostile.of_training
+                before = hostile.contents()
+                self.code, output, self.seconds = lab.wait(lab.start(words))
+                self.check_end(lab, fault, output)
+                now = hostile.contents()
+                changed = [path for path, digest in before.items() if now.get(path) != digest]
+                demand(not changed, f"no longer as they were: {changed}:\n{output[-1000:]}")
+                demand(self.code == 0 or words[-1] != "runs", f"not to be read:\n{output[-3000:]}")
+                for journal in lab.records.glob(".delete-*.json"):
+                    if self.code and journal.name in output:
+                        journal.unlink()  # as the sentence advises
+                if words is honest and hostile.training not in [run["id"] for run in lab.runs()]:
+                    return
+            may_refuse = self.fault in ("hostile server", "altered location") or "can't be used" in output
+            demand(self.code == 2 and may_refuse, f"the training can't be deleted:\n{output[-3000:]}")
+            self.why += f" {output}"
 
     def check_end(self, lab: Lab, fault: Fault, output: str) -> None:
         """Check the exit code, the time after a signal, the output, and that no process is left."""
@@ -768,7 +924,7 @@ def do(case: Case, lab: Lab, known: Known, folder: Path) -> bool:
     try:
         case.run(lab, known)
     except (Verdict, OSError, KeyError, sqlite3.Error, psutil.Error, subprocess.SubprocessError) as error:
-        case.state, case.why = getattr(error, "state", "broken"), f"{type(error).__name__}: {error}"
+        case.state, case.why = getattr(error, "state", "broken"), f"{case.why} {type(error).__name__}: {error}"
     if case.state == "broken":
         remove(kept := folder / "kept" / f"{case.seed}-{case.number}")
         shutil.copytree(lab.records, kept)

@@ -33,7 +33,7 @@ class MlflowServer:
         patch.setattr(handlers, "_model_registry_store", RegistryStore(f"sqlite:///{database}"))
         patch.setattr(handlers, "_artifact_repo", None)
         self._app = app
-        self._refused: dict[str, tuple[str, int]] = {}
+        self._refused: dict[str, tuple[str, int, bytes]] = {}
         self.requests: list[str] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
         self.port = self._server.port
@@ -43,15 +43,15 @@ class MlflowServer:
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]
         self.requests.append(f"{environ['REQUEST_METHOD']} {path}")
-        for text, (method, status) in self._refused.items():
+        for text, (method, status, body) in self._refused.items():
             if text in path and environ["REQUEST_METHOD"] in method:
                 start_response(f"{status} refused", [("Content-Type", "text/plain")])
-                return [b"refused by the test"]
+                return [body]
         return self._app(environ, start_response)
 
-    def refuse(self, text: str, method: str = "GET POST PUT", status: int = 403) -> None:
-        """From now on, answer requests of these methods whose path contains the text with this status."""
-        self._refused[text] = (method, status)
+    def refuse(self, text: str, method: str = "GET POST PUT", status: int = 403, body: bytes = b"refused") -> None:
+        """From now on, answer requests of these methods whose path contains the text with this status and body."""
+        self._refused[text] = (method, status, body)
 
     def url(self, credentials: str = "") -> str:
         return f"http://{credentials}127.0.0.1:{self.port}"
