@@ -43,16 +43,18 @@ def option(
     high: float = inf,
     choices: Iterable[str] = (),
     python_only: bool = False,
+    word: str = "",
 ) -> Any:
     """Declare a configuration field with its help text and, for a number, its range [low, high] or (above, high].
 
     ``choices`` are a string's allowed values where its type is not a Literal of them. ``preset`` marks a field whose
     default the preset decides. ``group`` is the heading under which the command line's help lists the field; "" stands
-    for that of its dataclass. ``python_only`` marks a field that no command has.
+    for that of its dataclass. ``python_only`` marks a field that no command has. ``word`` stands for it in the names of
+    runs; by default, the first word of its own name does.
     """
     limits = None if low is None and above is None else {"low": low, "above": above, "high": high}
     described = {"help": help, "preset": preset, "group": group, "limits": limits, "choices": choices}
-    return field(default=default, metadata={**described, "python_only": python_only})
+    return field(default=default, metadata={**described, "python_only": python_only, "word": word})
 
 
 setting = partial(option, python_only=True)  # for Python and the file of a search's space only
@@ -163,6 +165,7 @@ class ModelConfig(Checked):
             "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): standard deviation 0.01, "
             "biases zero."
         ),
+        word="init",
         preset=True,
     )
 

@@ -6,7 +6,7 @@ on the command line. Every other field has a fixed default.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from math import inf, log2
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
@@ -73,7 +73,9 @@ class TrainConfig(Checked):
     budget_chars: int = option(
         8_500_000, help="Characters to train on if --epochs is auto (not used by --preset report).", **preset_from(1)
     )
-    train_chars: int = setting(0, help="Train on the last N characters of the training split only (0: all).", low=0)
+    train_chars: int = setting(
+        0, help="Train on the last N characters of the training split only (0: all).", low=0, word="last"
+    )
     max_seconds: float = option(
         0.0,
         help="Stop training after this many seconds (0: no limit; auto: 0, or the resumed run's value).",
@@ -84,13 +86,13 @@ class TrainConfig(Checked):
         32, help="Characters per step of truncated backpropagation.", **preset_from(1, LARGEST_SIZE)
     )
     optimizer: str = setting("adamw", help="Optimizer.", preset=True, choices=OPTIMIZERS)
-    learning_rate: float = option(0.03, help="Peak learning rate.", preset=True, above=0, high=1000)
+    learning_rate: float = option(0.03, help="Peak learning rate.", preset=True, above=0, high=1000, word="rate")
     schedule: Literal["cosine", "constant"] = setting(
         "cosine",
         help="cosine: warm-up, then decay to 5 % of the learning rate, with counting_loss to zero.",
         preset=True,
     )
-    weight_decay: float = setting(0.01, help="Decoupled weight decay (AdamW).", **preset_from(0, 1000))
+    weight_decay: float = setting(0.01, help="Decoupled weight decay (AdamW).", **preset_from(0, 1000), word="decay")
     own_loss: float = setting(
         0.0, help="On top of n-grams: weight of the network's own loss in the training loss.", **preset_from(0, 1)
     )
@@ -177,6 +179,13 @@ REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
 BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
 TEXT_CHARS = 156_000  # training characters of The Time Machine
 TAUGHT_CHARS = 500_000  # training characters at most for a counting_loss by default
+SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
+DECLARED = {field.name: field for config in (ModelConfig, TrainConfig) for field in fields(config)}
+WORDS = {  # of the other options, if they change what is computed, in names of runs
+    name: field.metadata["word"] or name.partition("_")[0]
+    for name, field in DECLARED.items()
+    if name not in (*SHAPE, *NOT_COMPUTED)
+}
 
 
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,6 +280,16 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
     return {**shape, "budget_chars": budget_chars, **values, **own}
 
 
+def _values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
+    """The values of all options: the given ones, which have to be valid, else the preset's, else the defaults."""
+    read_chars = min(train_chars, given.get("train_chars") or train_chars)
+    defaults = {name: field.default for name, field in DECLARED.items()}
+    values = {**defaults, **preset_values(given, read_chars), **given}
+    if values["preset"] in ON_REPORTS_TEXT and values["precision"] == "auto":
+        values["precision"] = "fp32"
+    return values
+
+
 def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[ModelConfig, TrainConfig]:
     """Build both configurations from options by field name; None, or a missing name, is the preset's value.
 
@@ -280,9 +299,7 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     given = {name: value for name, value in options.items() if value is not None}
     for config in (ModelConfig, TrainConfig):
         config(**{f.name: given[f.name] for f in fields(config) if f.name in given})  # only to check the values
-    own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
-    read_chars = min(train_chars, given.get("train_chars") or train_chars)
-    values = {**own, **preset_values(given, read_chars), **given}
+    values = _values(given, train_chars)
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset in ON_REPORTS_TEXT and model.on_top_of != "nothing":
@@ -295,7 +312,7 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
         raise ConfigError("counting_loss", f"is {train.counting_loss:g}", needs=("preset", "stream"))
     if train.counting_loss and model.on_top_of == "ngram":
         raise ConfigError("counting_loss", f"is {train.counting_loss:g}", needs=("on_top_of", "nothing"))
-    if train.counting_loss and read_chars > PASS_CHARS:
+    if train.counting_loss and min(train_chars, train.train_chars or train_chars) > PASS_CHARS:
         raise ConfigError(
             "counting_loss", f"is {train.counting_loss:g}, for a text of at most {PASS_CHARS:,} training characters"
         )
@@ -303,9 +320,18 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
         raise ConfigError("calibrate", "is on, which the report's protocol does not have", ("preset", "stream"))
     if train.preset in ON_REPORTS_TEXT and train.train_chars:
         raise ConfigError("train_chars", f"is {train.train_chars}, but the text is fixed", ("preset", "stream"))
-    if train.preset in ON_REPORTS_TEXT and train.precision == "auto":
-        train = replace(train, precision="fp32")
     return model, train
+
+
+def chosen_options(model: ModelConfig, train: TrainConfig, train_chars: int) -> dict[str, Any]:
+    """The options of WORDS whose values neither SHAPE, the length of the text nor another option decides."""
+    given = {name: value for name, value in {**asdict(model), **asdict(train)}.items() if value is not None}
+
+    def is_chosen(name: str) -> bool:
+        others = {other: value for other, value in given.items() if other != name}
+        return str(_values(others, train_chars)[name]) != str(given[name])  # 1 is not 1.0 in ``config_id``
+
+    return {name: given[name] for name in WORDS if name in given and is_chosen(name)}
 
 
 def model_identity(model: ModelConfig) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pipeline.tracking.store import _setup, setup
 TINY: dict[str, Any] = {
     "hidden_size": 8, "epochs": 2, "batch_size": 32, "sequence_length": 16, "precision": "fp32", "sample_every": 1,
 }  # fmt: skip
+TINY_NAME = "lstm-1x8-s0-epochs-2-batch-32-sequence-16-precision-fp32-topics"  # of its run, on the topics
 
 
 @contextmanager

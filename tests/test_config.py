@@ -2,8 +2,11 @@
 
 import pickle
 import re
-from dataclasses import Field, fields, replace
+from contextlib import suppress
+from dataclasses import Field, asdict, fields, replace
+from itertools import combinations
 from math import inf, nan
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -12,14 +15,17 @@ from models.config import ConfigError, ModelConfig, check_range
 from pipeline.config import (
     QUICK_SEARCH,
     TEXT_CHARS,
+    WORDS,
     CorpusConfig,
     PresetName,
     SearchConfig,
     TrainConfig,
+    config_id,
     quick_search,
     resolve,
 )
 from pipeline.errors import option_name
+from pipeline.stages.train import run_name
 from pipeline.support.files import ROOT
 
 CONFIGS = (ModelConfig, TrainConfig, CorpusConfig, SearchConfig)
@@ -259,3 +265,38 @@ def test_a_quick_search_sets_what_is_not_given_but_neither_the_space_of_a_file_n
 def test_a_shape_is_not_named_after_an_option_that_it_does_not_use():
     assert ModelConfig(ngrams=9000).shape == "lstm-1x192"
     assert ModelConfig(ngrams=9000, on_top_of="ngram").shape == "lstm-1x192-on-9000-ngrams"
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+UNUSUAL = OVERRIDES | {
+    "equations": "book", "initialisation": "normal", "optimizer": "sgd", "schedule": "constant", "embedding_size": 6,
+    "train_chars": 9_000, "precision": "bf16",
+}  # fmt: skip
+MANY = {"preset": "best", "on_top_of": "ngram", "train_chars": 5000, "clip": 0.123456789, "average": 0.123456789}
+
+
+def name_and_id(options: dict[str, Any]) -> tuple[str, str]:
+    corpus: Any = SimpleNamespace(label="novel", train_chars=TEXT_CHARS)
+    return run_name(corpus, *resolve(options)), config_id(*resolve(options), "")
+
+
+@pytest.mark.parametrize("base", [{"implementation": "scratch"}, {"preset": "report"}, MANY])
+def test_trainings_of_different_configurations_have_different_names(base):
+    """Options have the preset's value or another one, alone and beside both values of each other option."""
+    usual = {name: value for config in resolve(base) for name, value in asdict(config).items()}
+    given = [(name, value) for name in WORDS for value in {usual[name], UNUSUAL[name]}]
+    names: dict[str, str] = {}
+    for options in combinations([("seed", 0), *given], 2):
+        with suppress(ConfigError):
+            name, id = name_and_id(base | dict(options))
+            assert names.setdefault(id, name) == name
+    assert len({*names.values()}) == len(names) > 100
+    assert len({*WORDS.values()}) == len(WORDS)
+
+
+def test_a_name_says_what_was_chosen_and_not_what_follows_from_it():
+    course = {"hidden_size": 128, "budget_chars": 3_000_000, "learning_rate": 0.01, "threads": 2, "max_seconds": 9.0}
+    assert name_and_id(course)[0] == "lstm-1x128-s0-budget-3000000-rate-0.01-novel"
+    cut = "lstm-1x384-on-ngram-s0-last-5000-clip-0.123456789-average-0.123456789-6a2197-best-novel"
+    assert name_and_id(MANY | {"patience": 33333})[0] == cut

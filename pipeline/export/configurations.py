@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import NOT_COMPUTED, CostAxis
+from pipeline.config import CostAxis
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
-from pipeline.tracking.recorded import RecordedTraining, by_configuration
+from pipeline.tracking.recorded import RecordedTraining, by_configuration, told_apart
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
-SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # fields that the name of a shape contains
 
 
 @dataclass(frozen=True)
@@ -64,22 +63,7 @@ def by_characters(trainings: Iterable[RecordedTraining]) -> list[list[RecordedTr
 def configurations_of(trainings: Sequence[RecordedTraining]) -> list[TrainedConfiguration]:
     """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
     members = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in by_configuration(trainings)]
-    names = _names([group[0] for group in members])
+    firsts = [group[0] for group in members]
+    names = told_apart([each.configs[0].shape for each in firsts], firsts)
     found = [TrainedConfiguration(name, group) for name, group in zip(names, members, strict=True)]
     return sorted(found, key=lambda each: geometric_mean(each.perplexities))
-
-
-def _names(firsts: Sequence[RecordedTraining]) -> list[str]:
-    """Name each configuration by its shape and up to three options that differ among configurations of that shape."""
-    options = [{**each.configuration["model"], **each.configuration["train"]} for each in firsts]
-    shapes = [each.configs[0].shape for each in firsts]
-    names = []
-    for own, shape in zip(options, shapes, strict=True):
-        same = [other for other, theirs in zip(options, shapes, strict=True) if theirs == shape]
-        differing = [
-            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in own.items()
-            if name not in (*SHAPE, *NOT_COMPUTED) and any(other.get(name) != value for other in same)
-        ]
-        names.append(", ".join([shape, *differing[:3]]))
-    return names

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, inf, log2
 from typing import Any
 
@@ -34,22 +34,18 @@ class Configuration:
     """Trainings that differ in their seed alone.
 
     ``finished`` are those with a result, at least one. Of ``diverged`` others, each counts with the perplexity of
-    ``guessing``.
+    ``guessing``. ``name`` is that of ``run`` without its text, and what tells it from those of the same name.
     """
 
     finished: Sequence[RecordedTraining] = field(repr=False)
     diverged: int = 0
     guessing: float = inf
+    name: str = ""
 
     @property
     def run(self) -> RecordedTraining:
         """The run to use: the one with the lowest validation perplexity."""
         return min(self.finished, key=lambda run: run.metrics[f"result/{VAL}"])
-
-    @property
-    def name(self) -> str:
-        """The name of that run, without its text."""
-        return self.run.name.removesuffix(f"-{self.run.corpus}")
 
     def value(self, name: str) -> float:
         """A size, or the geometric mean of a perplexity over the seeds; infinite if it was not recorded."""
@@ -168,6 +164,9 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
         lost = len(by_seed) - len(finished)
         if finished:
             found.append(Configuration(finished, lost, _uniform_perplexity(finished[0]) if lost else inf))
+    chosen = [each.run for each in found]
+    names = recorded.told_apart([run.name.removesuffix(f"-{run.corpus}") for run in chosen], chosen)
+    found = [replace(each, name=name) for each, name in zip(found, names, strict=True)]
     return found, {"corpus": latest.corpus, "other_corpora": others, "configurations": len(found)}
 
 

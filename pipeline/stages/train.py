@@ -8,18 +8,20 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 from models.config import ModelConfig
 from pipeline.config import (
-    NOT_COMPUTED,
     RECIPE,
+    SHAPE,
     STOPPED_BY_TIME,
+    WORDS,
     CorpusConfig,
     TrainConfig,
+    chosen_options,
     config_id,
     model_identity,
-    resolve,
     train_identity,
 )
 from pipeline.errors import InputError, option_name, without_secrets
@@ -51,8 +53,8 @@ from pipeline.training.summary import complexity_text, samples_table, training_n
 
 log = logging.getLogger(__name__)
 
-SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
 LENGTH = ("epochs", "budget_chars")
+NAMED_CHARS = 60  # at most, of a run's name for its options
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
 OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs
@@ -62,16 +64,24 @@ OUTCOME = (  # artifacts to copy before a finished training is resumed with more
 
 
 def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study: bool = False) -> str:
-    """The name of a run: lstm-1x128-s0, followed by what is not the default: epochs-2, last-10000, scratch, a text.
+    """The name of a run: lstm-1x128-s0, the options that were chosen, the preset and the text, without the usual ones.
 
-    The epochs are left out in a study, whose trainings have the same.
+    For example gru-2x16-s0-scratch-epochs-2-rate-0.01-best-my-book. Options of more than NAMED_CHARS end in a digest of
+    all. In a study, which has one length and its own space, only the implementation and ``train_chars`` are named.
     """
-    usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
+    named: list[str] = [model.implementation] if model.implementation != "torch" else []
+    if is_of_study:
+        named = [f"last-{train.train_chars}", *named] if train.train_chars else named
+    else:
+        for name, value in chosen_options(model, train, corpus.train_chars).items():
+            named.append(f"{WORDS[name]}-{('off', 'on')[value] if isinstance(value, bool) else value}")
+    if len(whole := "-".join(named)) > NAMED_CHARS:
+        while len("-".join(named)) > NAMED_CHARS:
+            named.pop()
+        named.append(sha256(whole.encode()).hexdigest()[:6])
+    usual = {train.preset: "stream", corpus.label: "time-machine"}
     unusual = [name for name, default in usual.items() if name != default]
-    by_preset = resolve({**asdict(model), "preset": train.preset}, corpus.train_chars)[1]
-    epochs = [f"epochs-{train.epochs}"] if not is_of_study and train.epochs != by_preset.epochs else []
-    last = [f"last-{train.train_chars}"] if train.train_chars else []
-    return "-".join([model.shape, f"s{train.seed}", *epochs, *last, *unusual])
+    return "-".join([model.shape, f"s{train.seed}", *named, *unusual])
 
 
 @dataclass(frozen=True)
@@ -209,19 +219,12 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     run = references.training_of(reference, "--like ", named.corpus_sha256 if named else "")
     if not run.configuration:
         raise InputError(f"--like {reference}: {run.name} has not recorded its options; give another training")
-    own = {"counting_loss": 0.0, **run.configuration["model"], **run.configuration["train"]}  # earlier ones had none
-
-    def by_preset(*given: str) -> dict[str, Any]:
-        known = {name: own[name] for name in given if name in own}
-        model, train = resolve(known, run.configuration["text"]["train_chars"])
-        return {**asdict(model), **asdict(train)}
-
-    of_length = *SHAPE, *LENGTH, "train_chars"
-    usual = {**by_preset(*of_length, "counting_loss"), **dict.fromkeys(SHAPE)}
-    usual["counting_loss"] = by_preset(*of_length)["counting_loss"]
-    usual |= {name: value for name, value in by_preset(*SHAPE).items() if name in LENGTH}
-    left_out = (*NOT_COMPUTED, "train_chars", *(() if run.role in recorded.OWN_ROLES else LENGTH))
-    return {name: value for name, value in own.items() if value != usual.get(name) and name not in left_out}
+    model, train = run.configs
+    own = {**model_identity(model), **asdict(train)}
+    shape = {name: own[name] for name in SHAPE if name in own}
+    chosen = chosen_options(model, train, run.configuration["text"]["train_chars"])
+    left_out = ("train_chars", *(() if run.role in recorded.OWN_ROLES else LENGTH))
+    return {**shape, **{name: value for name, value in chosen.items() if name not in left_out}}
 
 
 class Recorder(Callback):

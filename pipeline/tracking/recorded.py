@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ConfigError, ModelConfig
-from pipeline.config import COST_NAMES, COSTS, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
+from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError, without_secrets
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
@@ -445,6 +446,22 @@ def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, Re
         key = training.config_id, training.tag("stopped").startswith(STOPPED_BY_TIME)
         groups.setdefault(key, {})[training.seed] = training
     return list(groups.values())
+
+
+def told_apart(names: Sequence[str], trainings: Sequence[RecordedTraining]) -> list[str]:
+    """Add to equal names up to three options that differ among their trainings; the run's id if these are equal too."""
+    options = [{**each.configuration["model"], **each.configuration["train"]} for each in trainings]
+    values = defaultdict[tuple[str, str], set[str]](set)
+    for name, own in zip(names, options, strict=True):
+        for option in own.keys() - NOT_COMPUTED:
+            values[name, option].add(str(own[option]))
+    told = []
+    for name, own in zip(names, options, strict=True):
+        differing = [option for option in own if len(values[name, option]) > 1][:3]
+        shown = [f"{key} {own[key]:.3g}" if isinstance(own[key], float) else f"{key} {own[key]}" for key in differing]
+        told.append(f"{name} ({', '.join(shown)})" if shown else name)
+    often, given = Counter(told), zip(names, trainings, told, strict=True)
+    return [f"{name} (run {run.id[:SHORT_ID]})" if often[full] > 1 else full for name, run, full in given]
 
 
 def unread_runs() -> str:

@@ -75,7 +75,7 @@ def cut_short(store: Path, small_text: Path, plain_artifacts: None, no_served_mo
 def test_what_may_be_said_beside_resume(cut_short, monkeypatch):
     for reference, options, refusal in (
         ("0" * 32, [], "is not a run of"),
-        (cut_short, ["--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-epochs-2-topics was started"),
+        (cut_short, ["--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-epochs-2-batch-64-topics"),
         (cut_short, ["--epochs", "9"], "--epochs 9 is not possible"),
         (cut_short, [], "has nothing left to do: it was stopped by --max-seconds 1e-06"),
     ):

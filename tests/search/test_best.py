@@ -118,6 +118,16 @@ def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_na
     assert (found["alone"]["hidden_size"], found["configurations"]) == (hidden_size, 1)
 
 
+def test_configurations_of_one_name_are_told_apart_by_what_differs_or_else_by_the_run(trained):
+    runs = {clip: run_of_seed(0, str(clip), 4.0) for clip in (0.01, 0.03, 0.03001)}
+    for clip, run in runs.items():
+        vars(run).update(name="gru-1x8-s0", configuration={**run.configuration, "train": {"seed": 0, "clip": clip}})
+    trained(*runs.values())
+    found = best()["alone"]
+    names = ["gru-1x8-s0 (clip 0.01)", "gru-1x8-s0 (run 0.03-0)", "gru-1x8-s0 (run 0.03001-)"]
+    assert sorted([found["name"], *found["level_with"]]) == names
+
+
 def test_the_text_is_that_of_the_last_training_that_a_person_started_and_the_others_are_told(trained):
     own = run_of_seed(0, "a", 4.0)
     trained(own, run_of_seed(1, "b", 4.0, ("novel", "/novel.txt", "b"), role="trial"))

@@ -3,7 +3,7 @@
 from pipeline.stages.page import record_page
 from pipeline.tracking import recorded
 from pipeline.tracking.store import set_tags
-from tests.labs import record
+from tests.labs import TINY_NAME, record
 
 
 def test_a_page_is_recorded_once_and_linked_before_the_note(trained):
@@ -16,7 +16,7 @@ def test_a_page_is_recorded_once_and_linked_before_the_note(trained):
     assert rest == before
     assert f"/runs/{trained.run_id}/artifacts/page.html?" in link
     page = recorded.artifact_path(trained.run_id, "page.html")
-    assert "lstm-1x8-s0-epochs-2-topics" in page.read_text()
+    assert TINY_NAME in page.read_text()
     page.unlink()
     record_page(trained.run_id)  # which is linked
     assert not page.exists()

@@ -240,7 +240,7 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, 
     last = recorded.artifact_path(cut, "checkpoints/last.safetensors")
     earlier = last.read_bytes()
     be_killed(MOMENTS["between training and its pictures"], lambda: train_stage.resume(cut, {}))
-    assert "Closed 1 run whose process is gone: lstm-1x8-s0-epochs-4-topics" in caplog.text
+    assert "Closed 1 run whose process is gone: lstm-1x8-s0-epochs-4-" in caplog.text
     last.write_bytes(earlier)
     train_stage.resume(cut, {})
     assert_same(cut, expected)
@@ -330,9 +330,9 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
 def test_what_can_not_be_resumed_is_refused_and_the_run_stays_as_it_was(stopped):
     changes: dict[str, dict[str, Any]] = {
         r"--epochs 9 .* planned for 4 epochs": {"epochs": 9},
-        "--hidden-size 9 is not what lstm-1x8-s0-epochs-4-topics was": {"hidden_size": 9},
-        "--seed 1 is not what lstm-1x8-s0-epochs-4-topics was": {"seed": 1},
-        "--corpus python-docs is not what lstm-1x8-s0-epochs-4-topics was": {"corpus": "python-docs"},
+        "--hidden-size 9 is not what lstm-1x8-s0-epochs-4-.*-topics was": {"hidden_size": 9},
+        "--seed 1 is not what lstm-1x8-s0-epochs-4-.*-topics was": {"seed": 1},
+        "--corpus python-docs is not what lstm-1x8-s0-epochs-4-.*-topics was": {"corpus": "python-docs"},
     }
     for says, change in changes.items():
         with pytest.raises(InputError, match=says):

@@ -29,7 +29,7 @@ from pipeline.tracking.ui import views
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
 from pipeline.training.summary import ngram_name
-from tests.labs import TINY
+from tests.labs import TINY, TINY_NAME
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 
@@ -62,7 +62,7 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     step = trained
     run = mlflow_run(step.run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "lstm-1x8-s0-epochs-2-topics"
+    assert run.info.run_name == TINY_NAME
     for metric in ("perplexity/train", "perplexity/val", "training/learning_rate", "training/gradient_norm"):
         assert [epoch for epoch, _ in history(step.run_id, metric)] == [1, 2]
     assert {

@@ -9,7 +9,7 @@ from pipeline.tracking.recorded import RESULT_FILE
 from pipeline.tracking.references import checkpoint_of, find, training_of
 from pipeline.tracking.registry import REGISTERED_MODEL
 from pipeline.tracking.runs import tracked_run
-from tests.labs import record
+from tests.labs import TINY_NAME, record
 from tests.made_up import SEARCH
 
 
@@ -119,9 +119,9 @@ def test_what_a_reference_names_is_said_unless_it_is_a_full_id(trained, caplog):
     TrainedModel.find(trained.run_id)
     assert caplog.messages == []
     file = trained.result["checkpoint"]
-    for reference in ("latest", "lstm-1x8-s0-epochs-2-topics", file):
+    for reference in ("latest", TINY_NAME, file):
         TrainedModel.find(reference)
-    said = f"lstm-1x8-s0-epochs-2-topics on topics, run {trained.run_id[:8]}"
+    said = f"{TINY_NAME} on topics, run {trained.run_id[:8]}"
     assert caplog.messages == [said, said, f"lstm-1x8-s0 on topics, {file}"]
 
 
