@@ -41,14 +41,21 @@ def preset_from(low: float, high: float = inf) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CorpusConfig(Checked):
-    """A text and its alphabet. Raises ConfigError for a value that is not allowed."""
+    """A text and its alphabet. Raises ConfigError for a value that is not allowed.
+
+    ``load_corpus`` decides what ``auto`` is: nothing recorded has it.
+    """
 
     corpus: str = option(
         "auto",
         help="time-machine, tiny-shakespeare, python-docs, a file or an https address; auto: time-machine, or "
         "python-docs if that can't be downloaded.",
     )
-    alphabet: Alphabet = option("letters", help="letters: the report's 28 symbols; raw: every character of the text.")
+    alphabet: Literal["auto", Alphabet] = option(
+        "auto",
+        help="letters: the report's 28 symbols; raw: every character of the text; auto: letters for time-machine and "
+        "python-docs, raw for any other text.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

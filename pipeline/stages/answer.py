@@ -78,10 +78,10 @@ def answer(
     corpus = load_corpus(corpus_config)
     plan = planned(corpus.train_chars, config.minutes)
     trained = [[each.family, model_identity(each.model), train_identity(asdict(each.train))] for each in plan]
-    inputs = {"plan": trained, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
+    inputs = {"plan": trained, "alphabet": corpus.vocabulary.alphabet, **corpus_keys(corpus)}
     identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
-    options = {**corpus_options(corpus_config), **asdict(config)}
+    options = {**corpus_options(corpus_config, corpus), **asdict(config)}
     sweep = _Answer(f"answer-{corpus.label}", corpus, corpus_config, "stream", options, say, config, plan)
     return sweep.resume_or_run((STAGE, identity), refusal, config.workers, make_pool)
 

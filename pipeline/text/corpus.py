@@ -46,7 +46,7 @@ from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text
+from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text, usual_alphabet
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
@@ -289,17 +289,18 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     text = find_text(config.corpus, refresh=refresh)
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
+    alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
     source_sha256 = text.sha256()
-    inputs = [text.name, config.alphabet, source_sha256, str(PREPARED_FORMAT)]
+    inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
-    folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
+    folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
     with _writing_cache(), FileLock(folder / "lock"):
         facts = _json_in(folder / FACTS_FILE)
-        wanted = {"name": text.name, "alphabet": config.alphabet, "source_sha256": source_sha256}
+        wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": source_sha256}
         if not _is_intact(folder, facts, wanted):
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
-            facts = _prepare(folder, text, config.alphabet, source_sha256)
+            facts = _prepare(folder, text, alphabet, source_sha256)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
 
 

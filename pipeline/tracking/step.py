@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -127,9 +127,9 @@ def corpus_tags(corpus: Corpus) -> dict[str, str]:
     return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
 
 
-def corpus_options(config: CorpusConfig) -> dict[str, Any]:
-    """The text's options as recorded: addresses without credentials."""
-    return {**asdict(config), "corpus": without_secrets(config.corpus)}
+def corpus_options(config: CorpusConfig, corpus: Corpus) -> dict[str, Any]:
+    """The text's options as recorded: an address without credentials, and the alphabet that it has."""
+    return {"corpus": without_secrets(config.corpus), "alphabet": corpus.vocabulary.alphabet}
 
 
 def corpus_keys(corpus: Corpus) -> dict[str, Any]:
