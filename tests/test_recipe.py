@@ -63,7 +63,7 @@ def made_up_text(folder: Path) -> Corpus:
     words = ["".join(draw.choices("abcdefghij", k=draw.randint(1, 7))) for _ in range(60)]
     text = folder / "words.txt"
     text.write_text(" ".join(draw.choices(words, k=4200))[:20_000])
-    return load_corpus(CorpusConfig(str(text)))
+    return load_corpus(CorpusConfig(str(text), "letters"))
 
 
 def computed(corpus: Corpus, options: dict[str, Any]) -> tuple[float, ...]:

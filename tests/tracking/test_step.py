@@ -110,7 +110,7 @@ def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(be
 def of_a_file(tmp_path: Path, small_text: Path) -> Corpus:
     """A text of a file that a test may change."""
     shutil.copy(small_text, tmp_path / "text.txt")
-    return load_corpus(CorpusConfig(str(tmp_path / "text.txt")))
+    return load_corpus(CorpusConfig(str(tmp_path / "text.txt"), "letters"))
 
 
 def test_a_changed_text_is_refused_where_the_cache_has_no_copy_of_the_earlier_one(of_a_file):
