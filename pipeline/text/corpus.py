@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text, usual_alphabet
-from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
+from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, dropped_letters, normalised
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,9 @@ PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in 
 COMPUTED_FORMAT = 2  # of what is cached beside them; raise it when that has another form
 BASELINE_CHARS, BASELINE_BLOCK = 1_000_000, 50_000  # of a long text: the baselines' sample, and its blocks
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
-PROMPT_PIECE, PROMPT_WORD = 200, 12  # characters of a text in which its first words are, and of a word at most
+PROMPT_PIECE, PROMPT_WORD = 2_000, 12  # characters of a text in which its first words are, and of a word at most
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
+DROPPED_WARNED, DROPPED_REFUSED, DROPPED_NAMED = 0.05, 0.5, 5  # shares of a text's letters; letters in a message
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 COMPUTED_ENDINGS = f"-v{COMPUTED_FORMAT}.json", f"-v{COMPUTED_FORMAT}.f16"
@@ -110,9 +112,9 @@ class Corpus:
 
     @property
     def own_prompt(self) -> str:
-        """The first two words of the text; "" for The Time Machine, whose prompts are the report's."""
-        beginning = self.vocabulary.decode(self.ids[:PROMPT_PIECE]).strip()
-        words = re.match(rf"\S{{1,{PROMPT_WORD}}}( \S{{1,{PROMPT_WORD}}})?", beginning)
+        """The first two words with a letter or digit; "" for The Time Machine, whose prompts are the report's."""
+        word = rf"(?=\S{{0,{PROMPT_WORD - 1}}}[^\W_])\S{{1,{PROMPT_WORD}}}"
+        words = re.search(rf"(?<!\S){word}( {word})?", self.vocabulary.decode(self.ids[:PROMPT_PIECE]))
         return words[0] if words and self.name != "time-machine" else ""
 
     @property
@@ -280,10 +282,11 @@ def _weights(model: NGramModel) -> dict[str, Any]:
     return {name: values.tolist() for name, values in model.gate.state_dict().items()}
 
 
-def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
+def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = False) -> Corpus:
     """Find a text, normalise it and map its ids into memory; prepared texts are cached (``kept_corpus``).
 
-    ``refresh`` downloads the text of an address again. Raises InputError for an unusable text and DataUnavailableError
+    ``refresh`` downloads the text of an address again. Of one that ``is_new``, ``letters`` must keep half of its
+    letters; a warning says if it drops more than a few. Raises InputError for an unusable text and DataUnavailableError
     for one that can't be downloaded.
     """
     text = find_text(config.corpus, refresh=refresh)
@@ -291,6 +294,8 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
     alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
     source_sha256 = text.sha256()
+    if is_new and config.alphabet == "letters":
+        _check_letters(text)
     inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
@@ -302,6 +307,20 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
                 part.unlink()
             facts = _prepare(folder, text, alphabet, source_sha256)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
+
+
+def _check_letters(text: FoundText) -> None:
+    """Warn of the letters of a text that the alphabet ``letters`` drops; raise InputError if it drops most of them."""
+    dropped, letters = dropped_letters(text.pieces())
+    share = sum(dropped.values()) / max(letters, 1)
+    message = (
+        f"--alphabet letters drops {100 * share:.0f} % of the {letters:,} letters of {text.name}, most often "
+        f"{', '.join(islice(dropped, DROPPED_NAMED))}; --alphabet raw keeps all of them"
+    )
+    if share > DROPPED_REFUSED:
+        raise InputError(message)
+    if share > DROPPED_WARNED:
+        log.warning("%s", message)
 
 
 def label_of(name: str, alphabet: Alphabet) -> str:

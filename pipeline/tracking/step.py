@@ -17,6 +17,7 @@ import torch
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
 from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.wording import counted
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import recorded, runs
@@ -149,6 +150,24 @@ def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, DatasetInput]:
         split: dataset(f"{corpus.label}/{split}", f"{digest}-{start}-{end}"[:36], corpus.source, split)
         for split, (start, end) in corpus.spans(preset).items()
     }
+
+
+def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
+    """The text that a command names to train on; a warning says if ``auto`` leaves its trainings as ``letters`` alone.
+
+    A command whose ``stage`` has been run on the text goes on, however many letters ``letters`` drops.
+    """
+    corpus = load_corpus(config, is_new=not stage)
+    if config.alphabet == "auto" and corpus.vocabulary.alphabet == "raw":
+        is_on = recorded.on_text(corpus.name if corpus.name in KNOWN_TEXTS else corpus.source)
+        trained = [run.corpus for run in recorded.finished_trainings() if is_on(run)]
+        if trained and {*trained} == {corpus.name}:
+            done = f"{corpus.name} has {counted(len(trained), 'training')} as letters"
+            log.warning("%s: --alphabet letters goes on with %s", done, "them" if trained[1:] else "it")
+    elif stage and config.alphabet == "letters":
+        on_it = recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
+        return load_corpus(config, is_new=recorded.latest(recorded.has_tag("stage", stage), on_it) is None)
+    return corpus
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str, train_chars: int = 0) -> Corpus:

@@ -208,7 +208,12 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
 
 @pytest.mark.parametrize(
     ("alphabet", "begins", "prompt"),
-    [("letters", "\n  Call me Ishmael. ", "call me"), ("raw", "Ж!\n\nя ", "Ж!"), ("raw", "天" * 50, "天" * 12)],
+    [
+        ("letters", "\n  Call me Ishmael. ", "call me"),
+        ("raw", "Ж!\n\nя ", "Ж!"),
+        ("raw", "天" * 50, "天" * 12),
+        ("raw", "=" * 300 + "\n* * *\n  «Call me __ ", "«Call me"),
+    ],
 )
 def test_the_own_prompt_of_a_text_is_its_first_words_but_of_the_time_machine(
     corpus, tmp_path, alphabet, begins, prompt
