@@ -16,8 +16,8 @@ import torch
 
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
+from pipeline.support import wording
 from pipeline.support.files import BEST_CHECKPOINT
-from pipeline.support.wording import counted
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import recorded, runs
@@ -162,7 +162,7 @@ def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
         is_on = recorded.on_text(corpus.name if corpus.name in KNOWN_TEXTS else corpus.source)
         trained = [run.corpus for run in recorded.finished_trainings() if is_on(run)]
         if trained and {*trained} == {corpus.name}:
-            done = f"{corpus.name} has {counted(len(trained), 'training')} as letters"
+            done = f"{corpus.name} has {wording.counted(len(trained), 'training')} as letters"
             log.warning("%s: --alphabet letters goes on with %s", done, "them" if trained[1:] else "it")
     elif stage and config.alphabet == "letters":
         on_it = recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
