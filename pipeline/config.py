@@ -41,10 +41,7 @@ def preset_from(low: float, high: float = inf) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CorpusConfig(Checked):
-    """A text and its alphabet. Raises ConfigError for a value that is not allowed.
-
-    ``load_corpus`` decides what ``auto`` is: nothing recorded has it.
-    """
+    """A text and its alphabet. Raises ConfigError for a value that is not allowed."""
 
     corpus: str = option(
         "auto",
@@ -53,8 +50,7 @@ class CorpusConfig(Checked):
     )
     alphabet: Literal["auto", Alphabet] = option(
         "auto",
-        help="letters: the report's 28 symbols; raw: every character of the text; auto: letters for time-machine and "
-        "python-docs, raw for any other text.",
+        help="letters: the report's 28 symbols; raw: all; auto: letters for time-machine and python-docs, else raw.",
     )
 
     def __post_init__(self) -> None:

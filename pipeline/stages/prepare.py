@@ -57,7 +57,6 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         )
         return result
 
-    inputs = {"alphabet": corpus.vocabulary.alphabet, "preset": preset, "recipe": RECIPE[preset]}
-    return run_step(
-        "prepare", f"prepare-{corpus.label}", {**inputs, **corpus_keys(corpus)}, corpus_tags(corpus), work, reuse
-    )
+    alphabet = corpus.vocabulary.alphabet
+    inputs = {"alphabet": alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
+    return run_step("prepare", f"prepare-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)

@@ -84,11 +84,8 @@ def search(
             run.tags({f"latest.{option}": "auto" if value is None else value for option, value in latest.items()})
             run.yaml("space.yaml", space.as_texts())
             study.study.set_user_attr(attributes.MLFLOW_RUN, recorded_link(run.id))
-            options = {
-                **corpus_options(corpus_config, corpus),
-                **asdict(config),
-                "storage": without_secrets(config.storage),
-            }
+            shown = replace(config, storage=without_secrets(config.storage))
+            options = {**corpus_options(corpus_config, corpus), **asdict(shown)}
             sweep = _SearchSweep(config.study_name, corpus, corpus_config, config.preset, options, say, study)
             done = sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
         if done.picks:

@@ -4,11 +4,11 @@ import hashlib
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,13 @@ from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text, usual_alphabet
-from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, dropped_letters, normalised
+from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
 
 TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test split
 MIN_CHARS = 1000
+MOST_SYMBOLS = 19_500  # of which the gate of n-grams can learn from a batch of positions, in 2.4 GB
 PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in another way
 COMPUTED_FORMAT = 2  # of what is cached beside them; raise it when that has another form
 BASELINE_CHARS, BASELINE_BLOCK = 1_000_000, 50_000  # of a long text: the baselines' sample, and its blocks
@@ -285,9 +286,8 @@ def _weights(model: NGramModel) -> dict[str, Any]:
 def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = False) -> Corpus:
     """Find a text, normalise it and map its ids into memory; prepared texts are cached (``kept_corpus``).
 
-    ``refresh`` downloads the text of an address again. Of one that ``is_new``, ``letters`` must keep half of its
-    letters; a warning says if it drops more than a few. Raises InputError for an unusable text and DataUnavailableError
-    for one that can't be downloaded.
+    ``refresh`` downloads the text of an address again. ``is_new`` has its letters counted that ``letters`` drops.
+    Raises InputError for an unusable text and DataUnavailableError for one that can't be downloaded.
     """
     text = find_text(config.corpus, refresh=refresh)
     if text.missing:
@@ -311,11 +311,15 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
 
 def _check_letters(text: FoundText) -> None:
     """Warn of the letters of a text that the alphabet ``letters`` drops; raise InputError if it drops most of them."""
-    dropped, letters = dropped_letters(text.pieces())
-    share = sum(dropped.values()) / max(letters, 1)
+    counts = Counter[str]()
+    for piece in normalised(text.pieces(), "raw"):  # in which a letter with its accent is one character
+        counts.update(piece)
+    letters = Counter({character: count for character, count in counts.items() if character.isalpha()})
+    dropped = Counter({letter: count for letter, count in letters.items() if not letter.isascii()})
+    share, most = dropped.total() / max(letters.total(), 1), dropped.most_common(DROPPED_NAMED)
     message = (
-        f"--alphabet letters drops {100 * share:.0f} % of the {letters:,} letters of {text.name}, most often "
-        f"{', '.join(islice(dropped, DROPPED_NAMED))}; --alphabet raw keeps all of them"
+        f"--alphabet letters drops {100 * share:.0f} % of the {letters.total():,} letters of {text.name} "
+        f"({', '.join(letter for letter, _ in most)} most often); --alphabet raw keeps them"
     )
     if share > DROPPED_REFUSED:
         raise InputError(message)
@@ -462,21 +466,24 @@ def _digest(values: Any) -> str:
 def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:
     """Write the ids, piece by piece, and the facts; returns the facts.
 
-    Raises InputError for a text that is empty, too short or not UTF-8.
+    Raises InputError for a text that is too short or not UTF-8, and for one with too many symbols.
     """
     characters, digest = 0, hashlib.sha256()
     with Progress(f"reading {text.name}") as bar, atomic_write(folder / IDS_FILE) as file:
         vocabulary = Vocabulary.of(normalised(text.pieces(), alphabet), alphabet)
+        if len(vocabulary) > MOST_SYMBOLS:
+            raise InputError(
+                f"--corpus {text.source} has {len(vocabulary):,} symbols; at most {MOST_SYMBOLS:,} can be trained on"
+            )
         for piece in normalised(text.pieces(), alphabet):
             characters += len(piece)
             digest.update(piece.encode())
             file.write(vocabulary.ids_of(piece).tobytes())
             bar.show(characters / text.size)
         if characters < MIN_CHARS:
-            script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
                 f"--corpus {text.source} has {characters:,} characters of the alphabet {alphabet!r} "
-                f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed{script}"
+                f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed"
             )
     facts = {
         "name": text.name,

@@ -43,21 +43,6 @@ def normalised(pieces: Iterable[str], alphabet: Alphabet) -> Iterator[str]:
         yield text
 
 
-def code_points(text: str) -> NDArray[np.uint32]:
-    """The code point of each character of a text."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def dropped_letters(pieces: Iterable[str]) -> tuple[dict[str, int], int]:
-    """How often each letter that ``letters`` drops occurs in a text, most often first, and how many letters it has."""
-    counts = np.zeros(sys.maxunicode + 1, np.int64)
-    for piece in normalised(pieces, "raw"):  # an accent and its letter are one character
-        counts += np.bincount(code_points(piece), minlength=len(counts))
-    letters = {chr(point): int(counts[point]) for point in np.flatnonzero(counts) if chr(point).isalpha()}
-    dropped = sorted((letter for letter in letters if not letter.isascii()), key=letters.__getitem__, reverse=True)
-    return {letter: letters[letter] for letter in dropped}, sum(letters.values())
-
-
 def _names(characters: Iterable[str]) -> str:
     """The first NAMED_CHARACTERS characters and their code points."""
     names = [f"{character!r} (U+{ord(character):04X})" for character in characters]
@@ -78,7 +63,7 @@ class Vocabulary:
             return cls(alphabet, LETTERS)
         occurs = np.zeros(sys.maxunicode + 1, dtype=np.bool_)
         for piece in pieces:
-            occurs[code_points(piece)] = True
+            occurs[np.frombuffer(piece.encode("utf-32-le"), "<u4")] = True
         return cls(alphabet, tuple(sorted({UNKNOWN, *map(chr, np.flatnonzero(occurs))})))
 
     def __len__(self) -> int:
@@ -108,7 +93,8 @@ class Vocabulary:
 
     def ids_of(self, text: str) -> NDArray[np.integer]:
         """Encode a text, or a piece of one, that is normalised already."""
-        return self._id_of.take(code_points(text), mode="clip")
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        return self._id_of.take(points, mode="clip")
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Encode a prompt; logs a warning that names characters which ``letters`` replaces by a space.

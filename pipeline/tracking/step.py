@@ -155,18 +155,18 @@ def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, DatasetInput]:
 def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
     """The text that a command names to train on; a warning says if ``auto`` leaves its trainings as ``letters`` alone.
 
-    A command whose ``stage`` has been run on the text goes on, however many letters ``letters`` drops.
+    A command goes on, whatever ``letters`` drops, if its ``stage`` has a run on this text.
     """
     corpus = load_corpus(config, is_new=not stage)
     if config.alphabet == "auto" and corpus.vocabulary.alphabet == "raw":
         is_on = recorded.on_text(corpus.name if corpus.name in KNOWN_TEXTS else corpus.source)
         trained = [run.corpus for run in recorded.finished_trainings() if is_on(run)]
         if trained and {*trained} == {corpus.name}:
-            done = f"{corpus.name} has {wording.counted(len(trained), 'training')} as letters"
-            log.warning("%s: --alphabet letters goes on with %s", done, "them" if trained[1:] else "it")
+            done, them = wording.counted(len(trained), "training"), "them" if trained[1:] else "it"
+            log.warning("%s has %s as letters: --alphabet letters goes on with %s", corpus.name, done, them)
     elif stage and config.alphabet == "letters":
-        on_it = recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
-        return load_corpus(config, is_new=recorded.latest(recorded.has_tag("stage", stage), on_it) is None)
+        conditions = recorded.has_tag("stage", stage), recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
+        load_corpus(config, is_new=recorded.latest(*conditions) is None)
     return corpus
 
 
