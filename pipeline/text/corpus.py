@@ -302,7 +302,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     with _writing_cache(), FileLock(folder / "lock"):
         facts = _json_in(folder / FACTS_FILE)
         wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": source_sha256}
-        if not _is_intact(folder, facts, wanted):
+        if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
             facts = _prepare(folder, text, alphabet, source_sha256)

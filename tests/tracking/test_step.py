@@ -205,11 +205,13 @@ def test_letters_says_what_it_drops_of_a_new_text_and_refuses_to_drop_most_of_it
     assert text_to_train(russian, "seeds") == load_corpus(russian)
 
 
-def test_auto_says_that_a_text_has_trainings_as_letters_alone(store, tmp_path, caplog):
+def test_auto_says_that_a_text_has_trainings_as_letters_alone_if_they_have_kept_most_of_it(store, tmp_path, caplog):
     letters, raw = of_letters(tmp_path / "story.txt", 4000, ""), CorpusConfig(str(tmp_path / "story.txt"), "raw")
-    for config, said in ((letters, "1 training "), (letters, "2 trainings "), (raw, "")):
-        with tracked_run("train", "lstm", corpus_tags(load_corpus(config))) as run:
+    few = of_letters(tmp_path / "few.txt", 2000, "ж" * 3000)
+    for config, said in ((letters, "1 training "), (letters, "2 trainings "), (raw, ""), (few, "")):
+        of_training = training_identity(load_corpus(config), config, ModelConfig(), TrainConfig(), {}, ALONE)[1]
+        with tracked_run("train", "lstm", of_training) as run:
             run.constants({"result/val_perplexity": 2.0})
         caplog.clear()
-        text_to_train(CorpusConfig(str(tmp_path / "story.txt")))
+        text_to_train(CorpusConfig(config.corpus))
         assert (f"story has {said}as letters: --alphabet letters goes on" in caplog.text) == bool(said)
