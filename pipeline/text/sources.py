@@ -59,7 +59,6 @@ PUBLISHED_TEXTS = {
     ),
 }
 KNOWN_TEXTS = (*PUBLISHED_TEXTS, FALLBACK)
-TEXTS_IN_LETTERS = ("time-machine", FALLBACK)  # whose alphabet is ``letters`` if nothing else is asked for
 
 LICENCES = {  # of the known texts
     "time-machine": "It is in the public domain: H. G. Wells died in 1946.",
@@ -178,7 +177,7 @@ def find_file(path: str, option: str = "--corpus") -> FoundText | None:
 
 def usual_alphabet(name: str) -> Alphabet:
     """The alphabet that ``--alphabet auto`` stands for, of a text with this name."""
-    return "letters" if name in TEXTS_IN_LETTERS else "raw"
+    return "letters" if name in ("time-machine", FALLBACK) else "raw"
 
 
 def small_text(path: str, option: str, most_bytes: int) -> str:

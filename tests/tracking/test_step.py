@@ -179,7 +179,7 @@ def test_steps_sweeps_and_studies_are_those_of_before_whether_the_alphabet_is_gi
     path.write_text("It has a Zebra, and so it goes.\n" * 60, encoding="utf-8")
     assert keys(CorpusConfig(str(path), alphabet)) == KEYS[alphabet]
     if alphabet == "letters":
-        monkeypatch.setattr("pipeline.text.sources.TEXTS_IN_LETTERS", ("story",))
+        monkeypatch.setattr("pipeline.text.corpus.usual_alphabet", {"story": "letters"}.get)
     assert keys(CorpusConfig(str(path))) == KEYS[alphabet]
 
 
