@@ -47,9 +47,9 @@ from pipeline.stages.bar import training_bar
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
-from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.step import CURVES_PLOT
+from pipeline.tracking.recorded import SEEDS
+from pipeline.tracking.step import CURVES_PLOT, text_to_train
 from pipeline.tracking.store import settings_kept
 from pipeline.training.memory import configurations_for
 from pipeline.training.metrics import CURVES
@@ -152,7 +152,7 @@ def train(
     given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
-    text = load_corpus(corpus_config)
+    text = text_to_train(corpus_config, SEEDS if seeds else "train" if like else "")
     if like:
         given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
     configs = configurations_for(text, given)

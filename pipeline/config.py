@@ -48,7 +48,10 @@ class CorpusConfig(Checked):
         help="time-machine, tiny-shakespeare, python-docs, a file or an https address; auto: time-machine, or "
         "python-docs if that can't be downloaded.",
     )
-    alphabet: Alphabet = option("letters", help="letters: the report's 28 symbols; raw: every character of the text.")
+    alphabet: Literal["auto", Alphabet] = option(
+        "auto",
+        help="letters: the report's 28 symbols; raw: all; auto: letters for time-machine and python-docs, else raw.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -110,7 +110,7 @@ class TrainedStore:
 
 def trained_store(home: Path, text: Path) -> TrainedStore:
     """Train TINY in an empty store."""
-    config = CorpusConfig(str(text))
+    config = CorpusConfig(str(text), "letters")
     with store_at(home):
         return TrainedStore(home, train(load_corpus(config), config, *resolve(TINY)))
 

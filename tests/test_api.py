@@ -50,7 +50,7 @@ def test_training_records_what_the_stage_does_and_leaves_torch_as_it_was(trained
     expected = torch.rand(1)
     torch.manual_seed(0)
     try:
-        model = api.train(small_text, **TINY)
+        model = api.train(small_text, alphabet="letters", **TINY)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -104,7 +104,7 @@ def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
     Path("my-book.txt").write_text(small_text.read_text()[::-1])
     (block,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
     exec(block, {})
-    assert sorted(run.study for run in listed_trainings()) == ["", "quick-my-book"]
+    assert sorted(run.study for run in listed_trainings()) == ["", "quick-my-book-raw"]
 
 
 # --- a model ---------------------------------------------------------------------------------------------------------

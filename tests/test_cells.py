@@ -285,7 +285,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
         patch.setattr("pipeline.training.timing.CHARS", 2)
         patch.setattr("pipeline.training.timing.ROUNDS", 1)
         setup()
-        yield search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+        yield search(config, CorpusConfig(str(small_text), "letters"), make_pool=Inline)
 
 
 def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_exported(searched, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from models.config import ModelConfig
 from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, resolve
 from pipeline.errors import option_name, without_secrets
 from pipeline.text.downloads import is_address
-from pipeline.text.sources import KNOWN_TEXTS
+from pipeline.text.sources import KNOWN_TEXTS, usual_alphabet
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 
 
@@ -64,7 +64,8 @@ def changed_options(search: RecordedRun, python_only: bool = False) -> dict[str,
 
 def _text_options(training: RecordedTraining) -> dict[str, Any]:
     alphabet = training.configuration["corpus"]["alphabet"]
-    return {"corpus": text_option(training), **({"alphabet": alphabet} if alphabet != "letters" else {})}
+    is_usual = alphabet == usual_alphabet(training.configuration["text"]["name"])
+    return {"corpus": text_option(training), **({} if is_usual else {"alphabet": alphabet})}
 
 
 def _command(name: str, options: Mapping[str, Any]) -> str:

@@ -34,10 +34,9 @@ from pipeline.stages.sweep import Sweep, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool, Outcome
-from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedTraining
-from pipeline.tracking.step import corpus_keys, corpus_options, step_key
+from pipeline.tracking.step import corpus_keys, corpus_options, step_key, text_to_train
 from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
 from pipeline.training.result import FIGURES
@@ -76,13 +75,13 @@ def answer(
     ``say`` is called with messages for the user. Raises InputError for a text that can't be trained on, and what a
     training raises.
     """
-    corpus = load_corpus(corpus_config)
+    corpus = text_to_train(corpus_config, STAGE)
     plan = planned(corpus.train_chars, config.minutes)
     trained = [[each.family, model_identity(each.model), train_identity(asdict(each.train))] for each in plan]
-    inputs = {"plan": trained, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
+    inputs = {"plan": trained, "alphabet": corpus.vocabulary.alphabet, **corpus_keys(corpus)}
     identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
-    options = {**corpus_options(corpus_config), **asdict(config)}
+    options = {**corpus_options(corpus_config, corpus), **asdict(config)}
     sweep = _Answer(f"answer-{corpus.label}", corpus, corpus_config, "stream", options, say, config, plan)
     return sweep.resume_or_run((STAGE, identity), refusal, config.workers, make_pool)
 

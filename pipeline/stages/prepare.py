@@ -19,7 +19,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
     baselines = corpus.baselines(preset)  # before the store is opened, so that the two don't need memory at once
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.params({**corpus_options(corpus_config), "preset": preset})
+        run.params({**corpus_options(corpus_config, corpus), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             **corpus_keys(corpus),
@@ -57,5 +57,6 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         )
         return result
 
-    inputs = {"alphabet": corpus_config.alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
+    alphabet = corpus.vocabulary.alphabet
+    inputs = {"alphabet": alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
     return run_step("prepare", f"prepare-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)

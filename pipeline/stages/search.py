@@ -33,11 +33,10 @@ from pipeline.support.signals import defer_signals
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import LossCause, MakePool, Outcome
-from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded, references, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.registry import check_aliases, register_picks
-from pipeline.tracking.step import corpus_options, corpus_tags, leave_out_repeats, parent_run
+from pipeline.tracking.step import corpus_options, corpus_tags, leave_out_repeats, parent_run, text_to_train
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, recorded_link
 from pipeline.training.memory import worker_count
@@ -62,7 +61,7 @@ def search(
     """
     config = with_storage(config)
     space = Space.of(config)
-    corpus = load_corpus(corpus_config)
+    corpus = text_to_train(corpus_config, "search")
     config = with_study_name(config, corpus, quick, say)
     with study_lock(config), storage_errors(config):
         close_the_dead()
@@ -90,7 +89,8 @@ def search(
             run.tags({f"latest.{option}": "auto" if value is None else value for option, value in latest.items()})
             run.yaml("space.yaml", space.as_texts())
             study.study.set_user_attr(attributes.MLFLOW_RUN, recorded_link(run.id))
-            options = {**corpus_options(corpus_config), **asdict(config), "storage": without_secrets(config.storage)}
+            shown = replace(config, storage=without_secrets(config.storage))
+            options = {**corpus_options(corpus_config, corpus), **asdict(shown)}
             sweep = _SearchSweep(config.study_name, corpus, corpus_config, config.preset, options, say, study)
             done = sweep.run_all(run, worker_count(config.workers, study.largest_bytes), make_pool)
         if done.picks:

@@ -150,8 +150,9 @@ class Sweep(ABC, Generic[Conclusion]):
     ) -> TrainingTask:
         """A training of this command."""
         tags = {**corpus_tags(self.corpus), "study": self.name, "role": role, **tags}
-        text = self.corpus.name, self.corpus.source, self.corpus_config.alphabet, self.corpus.corpus_sha256
-        return TrainingTask(role, number, self.corpus_config, text, model, train, tags=tags)
+        corpus, alphabet = self.corpus, self.corpus.vocabulary.alphabet
+        text, config = (corpus.name, corpus.source, alphabet, corpus.corpus_sha256), self.corpus_config
+        return TrainingTask(role, number, replace(config, alphabet=alphabet), text, model, train, tags=tags)
 
     def work(self, task: TrainingTask) -> float:
         """The work of a training, to weight it by: characters to read x (MACs of each + OTHER_MACS)."""

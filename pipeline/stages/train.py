@@ -145,7 +145,7 @@ def train(
             _keep_outcome(run, experiment.training)
         _record_start(run, experiment, corpus_config, context)
 
-        options = {**corpus_options(corpus_config), **asdict(model), **asdict(config)}
+        options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config)}
         recorder = Recorder(run, corpus, config, options)
         with context.progress(run.name) as progress:
             try:
@@ -199,12 +199,12 @@ def training_identity(
     """
     options = {"model": model_identity(model), "train": asdict(config), "recipe": RECIPE[config.preset], **extra}
     text = {name: getattr(corpus, name) for name in ("name", "source", "corpus_sha256", "train_chars")}
-    inputs = {**options, **corpus_keys(corpus), "alphabet": corpus_config.alphabet}
+    inputs = {**options, **corpus_keys(corpus), "alphabet": corpus.vocabulary.alphabet}
     inputs["train"] = {name: value for name, value in train_identity(asdict(config)).items() if name not in NO_INPUTS}
     return inputs, {
         **corpus_tags(corpus),
         **context.tags,
-        "config": json.dumps({"corpus": corpus_options(corpus_config), **options, "text": text}),
+        "config": json.dumps({"corpus": corpus_options(corpus_config, corpus), **options, "text": text}),
         "config_id": config_id(model, config, corpus.corpus_sha256),
     }
 
@@ -275,7 +275,7 @@ def _record_start(
         run.yaml("environment.yaml", environment)
     elif recorded.read_environment(run.id) != environment:  # it is resumed in another one
         run.yaml(f"environment-from-epoch-{done:04d}.yaml", environment)
-    options = {"corpus": corpus_options(corpus_config), "model": asdict(model), "train": asdict(config)}
+    options = {"corpus": corpus_options(corpus_config, corpus), "model": asdict(model), "train": asdict(config)}
     run.yaml("config.yaml", options)
     record_datasets(run, corpus, config.preset)
     # now, so that the UI's views show a training that runs
@@ -331,11 +331,11 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{what} was started by another version ({error}); start a new training") from error
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
-    changed = _changed(run.name, corpus_config, model, config, changes)
+    changed = _changed(run.name, started["corpus"], model, config, changes)
     result = run.result
     if result and not _may_go_on(config, result["stopped"]):
         raise InputError(f"{what} has nothing left to do: {_why_done(config, result['epochs'], result['stopped'])}")
-    corpus = same_text(text["name"], text["source"], corpus_config.alphabet, text["corpus_sha256"])
+    corpus = same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
     fetched = recorded.fetch_checkpoints(run)  # from a remote artifact store: another machine may have trained on
@@ -382,10 +382,10 @@ def _why_done(config: TrainConfig, epochs: int, stopped: str) -> str:
 
 
 def _changed(
-    name: str, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, changes: Mapping[str, Any]
+    name: str, text: Mapping[str, Any], model: ModelConfig, config: TrainConfig, changes: Mapping[str, Any]
 ) -> TrainConfig:
     """The configuration to resume with. Raises InputError if an option that is not in MAY_CHANGE has a new value."""
-    options = {**corpus_options(corpus_config), **asdict(model), **asdict(config)}
+    options = {**text, **asdict(model), **asdict(config)}
     for option, given in changes.items():
         value = without_secrets(given) if option == "corpus" else given
         if option not in MAY_CHANGE and value != options[option]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -46,19 +47,21 @@ from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text
+from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text, usual_alphabet
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
 
 TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test split
 MIN_CHARS = 1000
+MOST_SYMBOLS = 19_500  # of which the gate of n-grams can learn from a batch of positions, in 2.4 GB
 PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in another way
 COMPUTED_FORMAT = 2  # of what is cached beside them; raise it when that has another form
 BASELINE_CHARS, BASELINE_BLOCK = 1_000_000, 50_000  # of a long text: the baselines' sample, and its blocks
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
-PROMPT_PIECE, PROMPT_WORD = 200, 12  # characters of a text in which its first words are, and of a word at most
+PROMPT_PIECE, PROMPT_WORD = 2_000, 12  # characters of a text in which its first words are, and of a word at most
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
+DROPPED_WARNED, DROPPED_REFUSED, DROPPED_NAMED = 0.05, 0.5, 5  # shares of a text's letters; letters in a message
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 COMPUTED_ENDINGS = f"-v{COMPUTED_FORMAT}.json", f"-v{COMPUTED_FORMAT}.f16"
@@ -110,9 +113,9 @@ class Corpus:
 
     @property
     def own_prompt(self) -> str:
-        """The first two words of the text; "" for The Time Machine, whose prompts are the report's."""
-        beginning = self.vocabulary.decode(self.ids[:PROMPT_PIECE]).strip()
-        words = re.match(rf"\S{{1,{PROMPT_WORD}}}( \S{{1,{PROMPT_WORD}}})?", beginning)
+        """The first two words with a letter or digit; "" for The Time Machine, whose prompts are the report's."""
+        word = rf"(?=\S{{0,{PROMPT_WORD - 1}}}[^\W_])\S{{1,{PROMPT_WORD}}}"
+        words = re.search(rf"(?<!\S){word}( {word})?", self.vocabulary.decode(self.ids[:PROMPT_PIECE]))
         return words[0] if words and self.name != "time-machine" else ""
 
     @property
@@ -280,27 +283,48 @@ def _weights(model: NGramModel) -> dict[str, Any]:
     return {name: values.tolist() for name, values in model.gate.state_dict().items()}
 
 
-def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
+def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = False) -> Corpus:
     """Find a text, normalise it and map its ids into memory; prepared texts are cached (``kept_corpus``).
 
-    ``refresh`` downloads the text of an address again. Raises InputError for an unusable text and DataUnavailableError
-    for one that can't be downloaded.
+    ``refresh`` downloads the text of an address again. ``is_new`` has its letters counted that ``letters`` drops.
+    Raises InputError for an unusable text and DataUnavailableError for one that can't be downloaded.
     """
     text = find_text(config.corpus, refresh=refresh)
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
+    alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
     source_sha256 = text.sha256()
-    inputs = [text.name, config.alphabet, source_sha256, str(PREPARED_FORMAT)]
+    if is_new and config.alphabet == "letters":
+        _check_letters(text)
+    inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
-    folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
+    folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
     with _writing_cache(), FileLock(folder / "lock"):
         facts = _json_in(folder / FACTS_FILE)
-        wanted = {"name": text.name, "alphabet": config.alphabet, "source_sha256": source_sha256}
-        if not _is_intact(folder, facts, wanted):
+        wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": source_sha256}
+        if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
-            facts = _prepare(folder, text, config.alphabet, source_sha256)
+            facts = _prepare(folder, text, alphabet, source_sha256)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
+
+
+def _check_letters(text: FoundText) -> None:
+    """Warn of the letters of a text that the alphabet ``letters`` drops; raise InputError if it drops most of them."""
+    counts = Counter[str]()
+    for piece in normalised(text.pieces(), "raw"):  # in which a letter with its accent is one character
+        counts.update(piece)
+    letters = Counter({character: count for character, count in counts.items() if character.isalpha()})
+    dropped = Counter({letter: count for letter, count in letters.items() if not letter.isascii()})
+    share, most = dropped.total() / max(letters.total(), 1), dropped.most_common(DROPPED_NAMED)
+    message = (
+        f"--alphabet letters drops {100 * share:.0f} % of the {letters.total():,} letters of {text.name} "
+        f"({', '.join(letter for letter, _ in most)} most often); --alphabet raw keeps them"
+    )
+    if share > DROPPED_REFUSED:
+        raise InputError(message)
+    if share > DROPPED_WARNED:
+        log.warning("%s", message)
 
 
 def label_of(name: str, alphabet: Alphabet) -> str:
@@ -442,21 +466,24 @@ def _digest(values: Any) -> str:
 def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:
     """Write the ids, piece by piece, and the facts; returns the facts.
 
-    Raises InputError for a text that is empty, too short or not UTF-8.
+    Raises InputError for a text that is too short or not UTF-8, and for one with too many symbols.
     """
     characters, digest = 0, hashlib.sha256()
     with Progress(f"reading {text.name}") as bar, atomic_write(folder / IDS_FILE) as file:
         vocabulary = Vocabulary.of(normalised(text.pieces(), alphabet), alphabet)
+        if len(vocabulary) > MOST_SYMBOLS:
+            raise InputError(
+                f"--corpus {text.source} has {len(vocabulary):,} symbols; at most {MOST_SYMBOLS:,} can be trained on"
+            )
         for piece in normalised(text.pieces(), alphabet):
             characters += len(piece)
             digest.update(piece.encode())
             file.write(vocabulary.ids_of(piece).tobytes())
             bar.show(characters / text.size)
         if characters < MIN_CHARS:
-            script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
                 f"--corpus {text.source} has {characters:,} characters of the alphabet {alphabet!r} "
-                f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed{script}"
+                f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed"
             )
     facts = {
         "name": text.name,

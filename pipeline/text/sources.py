@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from pipeline.config import Alphabet
 from pipeline.errors import DataUnavailableError, InputError, without_secrets
 from pipeline.text.downloads import cache_dir, download, is_address
 
@@ -172,6 +173,11 @@ def find_file(path: str, option: str = "--corpus") -> FoundText | None:
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{option} {path} can't be read: {error}; give a UTF-8 text file") from None
     return FoundText(_name_of(place), str(place), place, option=option)
+
+
+def usual_alphabet(name: str) -> Alphabet:
+    """The alphabet that ``--alphabet auto`` stands for, of a text with this name."""
+    return "letters" if name in ("time-machine", FALLBACK) else "raw"
 
 
 def small_text(path: str, option: str, most_bytes: int) -> str:

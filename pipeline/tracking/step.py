@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
+from pipeline.support import wording
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.sources import KNOWN_TEXTS
@@ -127,9 +128,9 @@ def corpus_tags(corpus: Corpus) -> dict[str, str]:
     return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
 
 
-def corpus_options(config: CorpusConfig) -> dict[str, Any]:
-    """The text's options as recorded: addresses without credentials."""
-    return {**asdict(config), "corpus": without_secrets(config.corpus)}
+def corpus_options(config: CorpusConfig, corpus: Corpus) -> dict[str, Any]:
+    """The text's options as recorded: an address without credentials, and the alphabet that it has."""
+    return {"corpus": without_secrets(config.corpus), "alphabet": corpus.vocabulary.alphabet}
 
 
 def corpus_keys(corpus: Corpus) -> dict[str, Any]:
@@ -149,6 +150,25 @@ def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, DatasetInput]:
         split: dataset(f"{corpus.label}/{split}", f"{digest}-{start}-{end}"[:36], corpus.source, split)
         for split, (start, end) in corpus.spans(preset).items()
     }
+
+
+def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
+    """The text that a command names to train on; whatever ``letters`` drops where its ``stage`` has a run on the text.
+
+    A warning says if ``auto`` leaves trainings as ``letters`` alone, which have read more than half of the text.
+    """
+    corpus = load_corpus(config, is_new=not stage)
+    if config.alphabet == "auto" and corpus.vocabulary.alphabet == "raw":
+        is_on = recorded.on_text(corpus.name if corpus.name in KNOWN_TEXTS else corpus.source)
+        done = [run for run in recorded.finished_trainings() if is_on(run)]
+        read = max((run.configuration.get("text", {}).get("train_chars", 0) for run in done), default=0)
+        if {run.corpus for run in done} == {corpus.name} and 2 * read > corpus.train_chars:
+            trained, them = wording.counted(len(done), "training"), "them" if done[1:] else "it"
+            log.warning("%s has %s as letters: --alphabet letters goes on with %s", corpus.name, trained, them)
+    elif stage and config.alphabet == "letters":
+        conditions = recorded.has_tag("stage", stage), recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
+        load_corpus(config, is_new=recorded.latest(*conditions) is None)
+    return corpus
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str, train_chars: int = 0) -> Corpus:

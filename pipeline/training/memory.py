@@ -5,7 +5,7 @@ from typing import Any
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from models.gated_ngrams import FITTED_NUMBERS, LONGEST, SEEN
+from models.gated_ngrams import BATCH, FITTED_NUMBERS, LONGEST, SEEN
 from pipeline.config import PASS_CHARS, TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
@@ -20,6 +20,7 @@ UNIT_BYTES = 4 * 22  # per character, unit and layer of a step: what an LSTM in 
 READ_BYTES = 4 * 4  # per character and unit of a text that is scored
 SYMBOL_BYTES = 36  # per character and symbol: one-hot and logits, in both precisions, and their gradients
 NGRAM_BYTES = 700  # per character that n-grams are fitted on: their tables, and counts without a part
+GATE_BYTES = 10  # per number of the evidence in a batch from which the n-grams' gate learns
 WORKER_BYTES = 310_000_000  # a worker process before it trains, without memory that it shares with others
 
 
@@ -40,7 +41,7 @@ def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, tra
     ngrams = NGRAM_BYTES * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
     numbers = LONGEST * (vocab_size + SEEN)  # of the evidence at a position, for a network on top or the gate
     most = PRIOR_NUMBERS if model.on_top_of == "ngram" else FITTED_NUMBERS
-    return weights + activations + ngrams + 2 * min(train_chars * numbers, most)
+    return max(weights + activations, GATE_BYTES * BATCH * numbers) + ngrams + 2 * min(train_chars * numbers, most)
 
 
 def most_workers(largest_training: int) -> int:

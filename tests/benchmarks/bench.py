@@ -229,7 +229,7 @@ def tracking_seconds(folder: str) -> tuple[float, float]:
 
     short = Path(folder) / "short.txt"
     short.write_text(text().vocabulary.decode(text().ids[:SHORT_CHARS]))
-    corpus_config = CorpusConfig(str(short))
+    corpus_config = CorpusConfig(str(short), "letters")
     corpus, (model, config) = load_corpus(corpus_config), resolve({"device": "cpu"})
     epochs = round(config.budget_chars / len(split_of(text(), "train", "stream")))
     config = replace(config, epochs=epochs, patience=0)

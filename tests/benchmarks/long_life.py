@@ -121,7 +121,7 @@ def search(count: int, text: Path) -> None:
         trials=count + 1, epochs=1, confirm_seeds=1, workers=2, storage=f"sqlite:///{text.parent}/optuna.db",
         num_layers="1..2", hidden_size="4..16", learning_rate="0.001..0.05",
     )  # fmt: skip
-    run_search(config, CorpusConfig(str(text)), make_pool=lambda workers: Metered(do, workers))
+    run_search(config, CorpusConfig(str(text), "letters"), make_pool=lambda workers: Metered(do, workers))
     meter.conclude()
 
 

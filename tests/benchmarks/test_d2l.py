@@ -19,7 +19,7 @@ STEPS = 30
 
 @pytest.fixture(scope="module")
 def text(book) -> Corpus:
-    return load_corpus(CorpusConfig(str(book)))
+    return load_corpus(CorpusConfig(str(book), "letters"))
 
 
 @pytest.fixture(scope="module")

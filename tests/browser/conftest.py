@@ -107,7 +107,7 @@ def lab(
         return out
 
     folder = tmp_path_factory.mktemp("browser")
-    text = ("--corpus", str(small_text))
+    text = ("--corpus", str(small_text), "--alphabet", "letters")
     commands = {
         "pipeline": ("pipeline", *text, *TINY),
         "train": ("train", *text, *TINY, "--seed", "1"),

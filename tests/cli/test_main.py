@@ -67,7 +67,7 @@ def test_the_defaults_of_a_training_follow_from_the_length_of_its_text(command, 
 def cut_short(store: Path, small_text: Path, plain_artifacts: None, no_served_model: None) -> str:
     """The id of the only training of a store, which its time ended."""
     tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
-    code, out, err = run("train", "--corpus", str(small_text), *tiny, "--json")
+    code, out, err = run("train", "--corpus", str(small_text), "--alphabet", "letters", *tiny, "--json")
     assert code == 0, err
     return str(json.loads(out)["run_id"])
 

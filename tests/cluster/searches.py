@@ -15,7 +15,7 @@ ADDRESS, STORE = f"tls://{HEAD}:8786", f"https://{HEAD}:5000"
 TRIALS = 6
 
 SEARCH = ["search", "--cluster", ADDRESS, "--trials", str(TRIALS), "--epochs", "30", "--confirm-seeds", "1"]
-SPACE = ["--cell", "lstm", "--num-layers", "1", "--hidden-size", "32..48"]
+SPACE = ["--cell", "lstm", "--num-layers", "1", "--hidden-size", "32..48", "--alphabet", "letters"]
 
 
 class Cluster:

@@ -17,7 +17,7 @@ from pipeline.tracking.step import same_text
 def needs(mlflow_server, small_text):
     """What the nodes of a search are told, whose text is in its run."""
     with runs.tracked_run("search", "a search", {}):
-        yield texts.send(CorpusConfig(str(small_text)), mlflow_server.url())
+        yield texts.send(CorpusConfig(str(small_text), "letters"), mlflow_server.url())
 
 
 def facts_of(needs):

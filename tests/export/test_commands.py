@@ -49,11 +49,20 @@ def test_a_training_with_options_of_python_only_is_repeated_in_python():
     assert resolve(seen, 50_000) == (model, train)
 
 
-def recorded(model: ModelConfig, train: TrainConfig) -> RecordedTraining:
+def recorded(
+    model: ModelConfig, train: TrainConfig, name: str = "time-machine", alphabet: str = "letters"
+) -> RecordedTraining:
     """A training with these configurations on a text of 50,000 training characters."""
-    text = {**training().configuration["text"], "train_chars": 50_000}
-    own = {"model": asdict(model), "train": asdict(train), "text": text}
+    text = {**training().configuration["text"], "name": name, "train_chars": 50_000}
+    own = {"corpus": {"alphabet": alphabet}, "model": asdict(model), "train": asdict(train), "text": text}
     return training(configuration={**training().configuration, **own})
+
+
+@pytest.mark.parametrize(("name", "usual", "other"), [("time-machine", "letters", "raw"), ("novel", "raw", "letters")])
+def test_a_command_names_the_alphabet_where_auto_stands_for_another(name, usual, other):
+    of_usual, of_other = (train_command(recorded(*resolve({}, 50_000), name, each)) for each in (usual, other))
+    assert "--alphabet" not in of_usual
+    assert parsed(of_other)["alphabet"] == other
 
 
 def test_a_study_is_repeated_with_every_option_that_is_not_its_default():

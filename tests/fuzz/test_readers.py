@@ -139,7 +139,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """A prepared text whose n-grams are counted."""
     file = tmp_path_factory.mktemp("text") / "it.txt"
     file.write_bytes(TEXT)
-    corpus = load_corpus(CorpusConfig(str(file)))
+    corpus = load_corpus(CorpusConfig(str(file), "letters"))
     corpus.ngram("stream", 100)
     return corpus
 

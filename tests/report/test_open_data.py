@@ -32,7 +32,7 @@ def test_an_infinite_perplexity_is_null():
 
 @pytest.fixture(scope="module")
 def found(book) -> Reproduction:
-    return committed(load_corpus(CorpusConfig(str(book))))
+    return committed(load_corpus(CorpusConfig(str(book), "letters")))
 
 
 def test_of_the_book_more_context_is_better_and_the_prompts_are_found(found):

@@ -63,7 +63,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Itera
 def corpus_config(small_text: Path, tmp_path_factory: pytest.TempPathFactory) -> CorpusConfig:
     path = tmp_path_factory.mktemp("text") / "smaller.txt"
     path.write_text(small_text.read_text(encoding="utf-8")[:5_000], encoding="utf-8")
-    return CorpusConfig(str(path))
+    return CorpusConfig(str(path), "letters")
 
 
 @pytest.fixture(scope="module")

@@ -231,7 +231,7 @@ def test_a_part_of_a_search_and_what_is_running_are_refused_and_nothing_goes_una
 
 def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, small_text, tmp_path):
     (tmp_path / "my-book.txt").write_text(small_text.read_text())
-    text = load_corpus(CorpusConfig(str(tmp_path / "my-book.txt"))).folder
+    text = load_corpus(CorpusConfig(str(tmp_path / "my-book.txt"), "letters")).folder
     searched("search-my-book")
     other, there = training("gru"), list[tuple[int, bool]]()
     training("latest")
@@ -270,7 +270,7 @@ def test_copies_and_downloads_of_a_text_go_and_no_other(store, small_text, tmp_p
 
 
 def test_to_delete_a_text_alone_creates_no_store(no_store, small_text, monkeypatch):
-    load_corpus(CorpusConfig(str(small_text)))
+    load_corpus(CorpusConfig(str(small_text), "letters"))
     monkeypatch.chdir(no_store)
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # as in a new process: to a file in the working folder
     delete([], "topics")

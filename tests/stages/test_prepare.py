@@ -22,7 +22,7 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     monkeypatch.setattr(corpus_module, "BASELINE_CHARS", 2000)
     monkeypatch.setattr(corpus_module, "BASELINE_BLOCK", 200)
     corpus_module.Corpus.ngram.cache_clear()  # that of the whole text may be there already
-    config = CorpusConfig(str(small_text))
+    config = CorpusConfig(str(small_text), "letters")
     corpus = load_corpus(config)
     step = prepare(corpus, config, "stream")
     prepared = MlflowClient().get_run(step.run_id)

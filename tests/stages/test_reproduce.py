@@ -61,7 +61,7 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
 
 @pytest.fixture(scope="module")
 def corpus(small_text: Path) -> Corpus:
-    return load_corpus(CorpusConfig(str(small_text)))
+    return load_corpus(CorpusConfig(str(small_text), "letters"))
 
 
 @pytest.fixture

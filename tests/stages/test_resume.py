@@ -46,7 +46,7 @@ class KilledError(BaseException):
 
 
 def train(text: Path, options: dict[str, Any]) -> step_module.Step:
-    config = CorpusConfig(str(text))
+    config = CorpusConfig(str(text), "letters")
     return train_stage.train(load_corpus(config), config, *resolve(options))
 
 
@@ -61,7 +61,7 @@ def reuse(text: Path, options: dict[str, Any], patch: pytest.MonkeyPatch) -> ste
         raise TrainedAnewError
 
     patch.setattr(experiment.Experiment, "run", begin)
-    config = CorpusConfig(str(text))
+    config = CorpusConfig(str(text), "letters")
     return train_stage.train(load_corpus(config), config, *resolve(options), reuse=True)
 
 
@@ -212,7 +212,7 @@ def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, exp
 
 @pytest.fixture(scope="module")
 def corpus(small_text) -> Corpus:
-    return load_corpus(CorpusConfig(str(small_text)))
+    return load_corpus(CorpusConfig(str(small_text), "letters"))
 
 
 def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
@@ -279,7 +279,7 @@ def test_what_can_not_go_on_keeps_its_best_checkpoint_only_and_has_nothing_left_
 
 
 def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small_text, expected):
-    config = CorpusConfig(str(small_text))
+    config = CorpusConfig(str(small_text), "letters")
     step = train_stage.train(load_corpus(config), config, *resolve(TINY), reuse=True)
     assert step.run_id == stopped
     assert_same(stopped, expected)
@@ -392,7 +392,7 @@ def test_a_training_whose_file_has_changed_goes_on_with_the_text_of_the_cache(st
     text = tmp_path / "changing.txt"
     text.write_bytes(small_text.read_bytes())
     run_id = killed(text, TINY, stop_in_an_epoch)
-    trained_on = load_corpus(CorpusConfig(str(text)))
+    trained_on = load_corpus(CorpusConfig(str(text), "letters"))
     text.write_text("Another text. " * 2000)
     assert train_stage.resume(run_id, {}).result["corpus_sha256"] == trained_on.corpus_sha256
     assert "may not be bit-identical" not in caplog.text

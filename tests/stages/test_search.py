@@ -73,7 +73,7 @@ def said() -> list[str]:
 @pytest.fixture(scope="module")
 def searched(lab: Path, small_text: Path, said: list[str]) -> SearchRun:
     config = SearchConfig(**TINY, confirm_seeds=2)
-    return search(config, CorpusConfig(str(small_text)), say=said.append, make_pool=Inline)
+    return search(config, CorpusConfig(str(small_text), "letters"), say=said.append, make_pool=Inline)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
 
     monkeypatch.setattr(recorded, "trainings", read)
     config = SearchConfig(**TINY, confirm_seeds=2)
-    again = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given))
+    again = search(config, CorpusConfig(str(small_text), "letters"), make_pool=pool_with(given))
     assert again.run_id == searched.run_id
     assert given == []
     assert len(recorded.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
@@ -185,7 +185,7 @@ def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, mo
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 12 * 10**8)
     config = SearchConfig(**{**TINY, "workers": None})
     with pytest.raises(KeyboardInterrupt):
-        search(config, CorpusConfig(str(small_text)), make_pool=no_pool)
+        search(config, CorpusConfig(str(small_text), "letters"), make_pool=no_pool)
     assert counts == [3]
 
 
@@ -196,12 +196,12 @@ def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small
     monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_user_attr", full)
     config = SearchConfig(**{**TINY, "study_name": "full"})
     with pytest.raises(RecordingError, match=r"the study can't be kept in .*optuna.db: database or disk is full"):
-        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+        search(config, CorpusConfig(str(small_text), "letters"), make_pool=Inline)
 
 
 def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store, small_text):
     model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
-    config, text = CorpusConfig(str(small_text)), str(small_text)
+    config, text = CorpusConfig(str(small_text), "letters"), str(small_text)
     task = TrainingTask("trial", 0, config, ("topics", text, "letters", "0" * 64), model, train, "study", "parent")
     with pytest.raises(InputError, match="is not the one that was trained on"):
         do(task, lambda share: None)
@@ -218,7 +218,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
         return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))] if is_first else None
 
     config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
-    done = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given, dies_once))
+    done = search(config, CorpusConfig(str(small_text), "letters"), make_pool=pool_with(given, dies_once))
     assert [task.role for task in given] == ["trial", "trial", "confirmation", "confirmation"]
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
     study = optuna.load_study(study_name="search-topics", storage=f"sqlite:///{store}/mlruns/optuna.db")
@@ -239,7 +239,7 @@ def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_o
 
     config = SearchConfig(**TINY | {"cell": "gru", "trials": None, "minutes": 0.5}, confirm_seeds=2)
     for trials in (1, 2):
-        done = search(config, CorpusConfig(str(small_text)), make_pool=pool_with(given, takes_a_minute))
+        done = search(config, CorpusConfig(str(small_text), "letters"), make_pool=pool_with(given, takes_a_minute))
         roles = [task.role for task in given]
         assert (roles[0], roles.count("trial"), done.result["trials"]) == ("trial", 1, trials)
         assert all(pick.point.seeds == 2 for pick in done.picks.values())
@@ -258,7 +258,7 @@ def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anyt
     _setup.cache_clear()
     try:
         with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*give another --study-name"):
-            search(SearchConfig(**TINY, storage=storage), CorpusConfig(str(small_text)), make_pool=Inline)
+            search(SearchConfig(**TINY, storage=storage), CorpusConfig(str(small_text), "letters"), make_pool=Inline)
     finally:
         monkeypatch.undo()
         _setup.cache_clear()

@@ -96,7 +96,7 @@ def test_the_configuration_artifact_makes_the_same_configuration_again(trained, 
     kept = yaml.safe_load(recorded.read_text(step.run_id, "config.yaml"))
     model, config = resolve(TINY)
     assert resolve({**kept["model"], **kept["train"]}) == (model, config)
-    assert CorpusConfig(**kept["corpus"]) == CorpusConfig(str(small_text))
+    assert CorpusConfig(**kept["corpus"]) == CorpusConfig(str(small_text), "letters")
 
 
 def test_the_result_has_the_flat_keys_that_json_promises(trained):
@@ -115,7 +115,7 @@ def test_the_result_has_the_flat_keys_that_json_promises(trained):
 
 def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, small_text, monkeypatch):
     monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 20 else 1e6)
-    config = CorpusConfig(str(small_text))
+    config = CorpusConfig(str(small_text), "letters")
     with pytest.raises(TrainingDivergedError, match=r"lower --learning-rate.*the checkpoint of epoch 1 is kept"):
         train(load_corpus(config), config, *resolve(TINY))
     (run,) = MlflowClient().search_runs(["0"])
@@ -132,7 +132,7 @@ def test_nothing_holds_network_and_optimizer_once_the_model_is_logged(store, sma
     monkeypatch.setattr(Recorder, "before_checkpoint", lambda recorder, training: trainings.add(training))
     # as MLflow 3.17 does: an error of SQLAlchemy that it catches is in a cycle with its frames
     monkeypatch.setattr(TrackedRun, "model", lambda *arguments: frames.append(sys._getframe()))
-    corpus_config = CorpusConfig(str(small_text))
+    corpus_config = CorpusConfig(str(small_text), "letters")
     gc.disable()
     try:
         train(load_corpus(corpus_config), corpus_config, *resolve({**TINY, "epochs": 1}))
@@ -176,7 +176,7 @@ def test_a_stopped_training_says_that_epochs_are_kept_only_if_some_are(
         if len(training.history) == epochs:
             raise KeyboardInterrupt
 
-    corpus_config = CorpusConfig(str(small_text))
+    corpus_config = CorpusConfig(str(small_text), "letters")
     monkeypatch.setattr(Recorder, "on_step", stop)
     with pytest.raises(KeyboardInterrupt):
         train(load_corpus(corpus_config), corpus_config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
@@ -192,7 +192,7 @@ def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_
         shown.extend(run.id for run in recorded.search_runs(view.query))
         raise KeyboardInterrupt
 
-    config = CorpusConfig(str(small_text))
+    config = CorpusConfig(str(small_text), "letters")
     corpus = load_corpus(config)
     view = views.models(corpus.label, corpus.corpus_sha256)
     monkeypatch.setattr(Recorder, "before_checkpoint", look_and_stop)

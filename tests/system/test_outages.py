@@ -31,7 +31,7 @@ def unsent(home: Path) -> list[Path]:
 
 
 def train_tiny(text: Path, reason_to_stop: Callable[[Any], str] = lambda training: "", reuse: bool = False) -> Step:
-    config = CorpusConfig(str(text))
+    config = CorpusConfig(str(text), "letters")
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=2, batch_size=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "before_checkpoint", lambda recorder, training: reason_to_stop(training))
@@ -144,7 +144,7 @@ def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_w
         def on_epoch(self, training: Training, point: EpochPoint) -> None:
             (store / "mlruns").rename(store / "moved")
 
-    config = CorpusConfig(str(small_text))
+    config = CorpusConfig(str(small_text), "letters")
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
     moving = TrainingContext(progress=lambda name: nullcontext(Mover()))
     with pytest.raises(RecordingError, match="`tmlm doctor --repair` in its new place") as caught:

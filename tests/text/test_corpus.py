@@ -31,7 +31,7 @@ def text_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def corpus(text_file: Path) -> Corpus:
-    return load_corpus(CorpusConfig(str(text_file)))
+    return load_corpus(CorpusConfig(str(text_file), "letters"))
 
 
 def kept(corpus: Corpus) -> Corpus | None:
@@ -69,7 +69,7 @@ def test_prepared_ids_are_used_again_and_writing_to_them_does_not_change_the_fil
     before = corpus.ids.copy()
     corpus.ids[0] = 27 - corpus.ids[0]
     monkeypatch.setattr(corpus_module, "_prepare", lambda *a: pytest.fail("prepared a second time"))
-    assert np.array_equal(load_corpus(CorpusConfig(str(text_file))).ids, before)
+    assert np.array_equal(load_corpus(CorpusConfig(str(text_file), "letters")).ids, before)
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"{}", b"[1]", b'{"symbols": ', b"\xff"])
@@ -79,7 +79,7 @@ def test_damaged_copy_is_not_used_and_prepared_again(text_file, corpus, file, da
     path = corpus.folder / file
     path.unlink() if damage is None else path.write_bytes(damage)
     assert kept(corpus) is None
-    assert np.array_equal(load_corpus(CorpusConfig(str(text_file))).ids, good)
+    assert np.array_equal(load_corpus(CorpusConfig(str(text_file), "letters")).ids, good)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_damaged_copy_is_not_used_and_prepared_again(text_file, corpus, file, da
 def test_facts_that_are_not_those_of_the_ids_are_not_believed(text_file, corpus, lie):
     file = corpus.folder / "corpus.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | lie))
-    again = load_corpus(CorpusConfig(str(text_file)))
+    again = load_corpus(CorpusConfig(str(text_file), "letters"))
     assert again == corpus
     assert np.array_equal(again.ids, corpus.ids)
 
 
 def test_prepared_text_outlives_its_file(text_file, corpus):
     text_file.write_text(TEXT + "and one more", encoding="utf-8")
-    assert len(load_corpus(CorpusConfig(str(text_file)))) == len(corpus) + len("and one more")
+    assert len(load_corpus(CorpusConfig(str(text_file), "letters"))) == len(corpus) + len("and one more")
     text_file.unlink()
     again = kept(corpus)
     assert again is not None
@@ -118,9 +118,9 @@ def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limi
         file_size_limit(5000),
         pytest.raises(InputError, match=r"can't be written: File too large.*; TMLM_CACHE_DIR sets another folder"),
     ):
-        load_corpus(CorpusConfig(str(text_file)))
+        load_corpus(CorpusConfig(str(text_file), "letters"))
     assert not list((cache_dir() / "prepared").glob("*/.*"))
-    corpus = load_corpus(CorpusConfig(str(text_file)))
+    corpus = load_corpus(CorpusConfig(str(text_file), "letters"))
     with file_size_limit(10), pytest.raises(InputError, match="can't be written: "):
         corpus.baselines("stream")
     assert corpus.baselines("stream")
@@ -192,7 +192,7 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
     assert few.tables.entries == 100 < corpus.ngram("stream").tables.entries
     for name in ("Corpus._count", "pruned", "fit_gate"):
         monkeypatch.setattr(f"pipeline.text.corpus.{name}", lambda *a: pytest.fail("fitted a second time"))
-    again = load_corpus(CorpusConfig(str(text_file)))
+    again = load_corpus(CorpusConfig(str(text_file), "letters"))
     assert again.baselines("stream") == bars
     assert again.ngram("stream") is corpus.ngram("stream")
     assert again.ngram("stream", 100) is few
@@ -208,7 +208,12 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
 
 @pytest.mark.parametrize(
     ("alphabet", "begins", "prompt"),
-    [("letters", "\n  Call me Ishmael. ", "call me"), ("raw", "Ж!\n\nя ", "Ж!"), ("raw", "天" * 50, "天" * 12)],
+    [
+        ("letters", "\n  Call me Ishmael. ", "call me"),
+        ("raw", "Ж!\n\nя ", "Ж!"),
+        ("raw", "天" * 50, "天" * 12),
+        ("raw", "=" * 300 + "\n* * *\n  «Call me __ ", "«Call me"),
+    ],
 )
 def test_the_own_prompt_of_a_text_is_its_first_words_but_of_the_time_machine(
     corpus, tmp_path, alphabet, begins, prompt

@@ -77,9 +77,10 @@ def test_a_file_never_passes_for_a_text_that_is_known_by_name(tmp_path, name):
     [
         (b"", "letters", "has 0 characters"),
         (b"short", "raw", "has 5 characters of the alphabet 'raw' in 5 bytes; at least 1,000 are needed"),
-        ("съешь ещё этих булок".encode() * 200, "letters", "--alphabet raw keeps other letters"),
+        ("съешь ещё этих булок".encode() * 200, "letters", "drops 100 % .* --alphabet raw keeps them"),
         ("latin é".encode("latin-1") * 500, "raw", "is not UTF-8 text"),
         (("utf-16" * 500).encode("utf-16-le"), "letters", "has NUL bytes"),
+        ("".join(map(chr, range(0x20000, 0x20000 + 20_000))).encode(), "raw", "has 20,001 symbols; at most 19,500"),
     ],
 )
 def test_bad_text_is_refused_in_one_sentence(tmp_path, content, alphabet, reason):
@@ -169,7 +170,7 @@ def test_text_of_an_address_is_kept_and_found_again_without_its_secrets(monkeypa
     load_corpus(CorpusConfig(SECRET_ADDRESS))
     assert web.asked == [SECRET_ADDRESS, other]
     for corpus in (first, second):
-        again = same_text(corpus.name, corpus.source, "letters", corpus.corpus_sha256)
+        again = same_text(corpus.name, corpus.source, "raw", corpus.corpus_sha256)
         assert (again.corpus_sha256, again.name, again.source) == (corpus.corpus_sha256, corpus.name, corpus.source)
     with pytest.raises(DataUnavailableError):  # what the record does not have is not taken from another address
         load_corpus(CorpusConfig(first.source))

@@ -1,22 +1,48 @@
-"""Steps: what is reused, and the text of an earlier training."""
+"""Steps: what is reused, the text that a command names, and that of an earlier training."""
 
+import json
 import shutil
 import socket
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import CorpusConfig
+from models.config import ModelConfig
+from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError
+from pipeline.search.study import attributes
+from pipeline.search.study.protocol import open_study
+from pipeline.search.study.space import Space
+from pipeline.stages.answer import answer
+from pipeline.stages.prepare import prepare
+from pipeline.stages.seeds import train_seeds
+from pipeline.stages.sweep import Sweep
+from pipeline.stages.train import ALONE, training_identity
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
-from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import Step, leave_out_repeats, parent_run, run_step, same_text, step_key
+from pipeline.tracking.runs import TrackedRun, tracked_run
+from pipeline.tracking.step import (
+    Step,
+    corpus_tags,
+    leave_out_repeats,
+    parent_run,
+    run_step,
+    same_text,
+    step_key,
+    text_to_train,
+)
 from tests.tracking.test_liveness import open_run
+
+KEYS = {  # by d5cc29df, whose default was ``letters``
+    "letters": ("a255b07b8579761c", "8a52ff729aba0b3e", "17ccf13fb449e19a", "74b6824354700610", "6ec2d4fd1fed44be"),
+    "raw": ("15b2753c3071a35e", "6546eafa530924d7", "50a58576adc40c70", "6718a1f62fae4458", "f0cf55831d266d0c"),
+}
 
 
 def step(inputs: dict[str, Any], reuse: bool = True) -> Step:
@@ -110,7 +136,7 @@ def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(be
 def of_a_file(tmp_path: Path, small_text: Path) -> Corpus:
     """A text of a file that a test may change."""
     shutil.copy(small_text, tmp_path / "text.txt")
-    return load_corpus(CorpusConfig(str(tmp_path / "text.txt")))
+    return load_corpus(CorpusConfig(str(tmp_path / "text.txt"), "letters"))
 
 
 def test_a_changed_text_is_refused_where_the_cache_has_no_copy_of_the_earlier_one(of_a_file):
@@ -121,3 +147,71 @@ def test_a_changed_text_is_refused_where_the_cache_has_no_copy_of_the_earlier_on
     file.write_text(file.read_text()[1000:])
     with pytest.raises(InputError, match="is not the one that was trained on"):
         same_text(corpus.name, str(file), "letters", corpus.corpus_sha256)
+
+
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+def test_steps_sweeps_and_studies_are_those_of_before_whether_the_alphabet_is_given_or_auto(
+    store, tmp_path, monkeypatch, alphabet: Any
+):
+    """None of them is run."""
+
+    def begun(sweep: Sweep[Any], identity: tuple[str, str], *rest: Any) -> str:
+        task = sweep.task("answer", 0, ModelConfig(), TrainConfig(), {})
+        assert [task.corpus.alphabet, task.text[2], sweep.options["alphabet"]] == [alphabet] * 3
+        return identity[1]
+
+    def keys(config: CorpusConfig) -> tuple[Any, ...]:
+        corpus, training, search = load_corpus(config), (ModelConfig(), TrainConfig()), SearchConfig(study_name="any")
+        inputs, tags = training_identity(corpus, config, *training, {}, ALONE)
+        assert json.loads(tags["config"])["corpus"]["alphabet"] == alphabet
+        study = open_study(optuna.storages.InMemoryStorage(), search, Space.of(search), corpus)
+        protocol = json.dumps(attributes.of_study(study)[attributes.PROTOCOL], sort_keys=True).encode()
+        steps = prepare(corpus, config, "stream"), step_key("train", inputs)
+        sweeps = answer(AnswerConfig(), config), train_seeds(corpus, config, *training, 2)
+        return *steps, *sweeps, sha256(protocol).hexdigest()[:16]
+
+    monkeypatch.setattr("pipeline.tracking.step.torch.__version__", "2.13.0")
+    monkeypatch.setattr("pipeline.stages.prepare.run_step", lambda stage, name, inputs, *rest: step_key(stage, inputs))
+    monkeypatch.setattr(Corpus, "baselines", lambda corpus, preset: {})
+    monkeypatch.setattr(Sweep, "resume_or_run", begun)
+    monkeypatch.setitem(RECIPE, "stream", 6)
+    path = tmp_path / "story.txt"
+    path.write_text("It has a Zebra, and so it goes.\n" * 60, encoding="utf-8")
+    assert keys(CorpusConfig(str(path), alphabet)) == KEYS[alphabet]
+    if alphabet == "letters":
+        monkeypatch.setattr("pipeline.text.corpus.usual_alphabet", {"story": "letters"}.get)
+    assert keys(CorpusConfig(str(path))) == KEYS[alphabet]
+
+
+def of_letters(path: Path, kept: int, dropped: str) -> CorpusConfig:
+    """A text of so many letters that ``letters`` keeps, and those that it drops."""
+    path.write_text("abcd 12 " * (kept // 4) + dropped, encoding="utf-8")
+    return CorpusConfig(str(path), "letters")
+
+
+def test_letters_says_what_it_drops_of_a_new_text_and_refuses_to_drop_most_of_it(store, tmp_path, caplog):
+    text_to_train(of_letters(tmp_path / "latin.txt", 2000, "éü" * 40))  # 4 %
+    assert not caplog.text
+    text_to_train(of_letters(tmp_path / "mixed.txt", 2000, "ж" * 20 + "ёяю" * 30 + "e\u0301" * 90 + "ш"))
+    assert r"drops 9 % of the 2,201 letters of mixed (é, ё, я, ю, ж most often)" in caplog.text
+    russian = of_letters(tmp_path / "russian.txt", 1999, "ж" * 2000)
+    for stage in ("", "seeds"):
+        with pytest.raises(
+            InputError, match=r"drops 50 % of the 3,996 letters of russian \(ж most often\); --alphabet"
+        ):
+            text_to_train(russian, stage)
+    with tracked_run("seeds", "seeds of before", corpus_tags(load_corpus(russian))):
+        pass
+    assert text_to_train(russian, "seeds") == load_corpus(russian)
+
+
+def test_auto_says_that_a_text_has_trainings_as_letters_alone_if_they_have_kept_most_of_it(store, tmp_path, caplog):
+    letters, raw = of_letters(tmp_path / "story.txt", 4000, ""), CorpusConfig(str(tmp_path / "story.txt"), "raw")
+    few = of_letters(tmp_path / "few.txt", 2000, "ж" * 3000)
+    for config, said in ((letters, "1 training "), (letters, "2 trainings "), (raw, ""), (few, "")):
+        of_training = training_identity(load_corpus(config), config, ModelConfig(), TrainConfig(), {}, ALONE)[1]
+        with tracked_run("train", "lstm", of_training) as run:
+            run.constants({"result/val_perplexity": 2.0})
+        caplog.clear()
+        text_to_train(CorpusConfig(config.corpus))
+        assert (f"story has {said}as letters: --alphabet letters goes on" in caplog.text) == bool(said)

@@ -41,7 +41,7 @@ def write_text(folder: Path, characters: int) -> Corpus:
     while len(text) < characters:
         text += " ".join(draw.choices(words, k=draw.randint(3, 9))) + ". "
     (folder / "story.txt").write_text(text[:characters])
-    return load_corpus(CorpusConfig(str(folder / "story.txt")))
+    return load_corpus(CorpusConfig(str(folder / "story.txt"), "letters"))
 
 
 @pytest.fixture(scope="module")

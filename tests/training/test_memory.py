@@ -25,7 +25,7 @@ WORST = 2.0  # times, too many or too few
 )
 def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text, options):
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 15_000_000)
-    corpus = load_corpus(CorpusConfig(str(small_text)))
+    corpus = load_corpus(CorpusConfig(str(small_text), "letters"))
     with pytest.raises(InputError, match=r"GB of memory; this machine has 0 GB: lower --hidden-size"):
         check_can_train(corpus, *resolve({**options, "device": "cpu"}))
 
@@ -38,7 +38,7 @@ def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
 def test_as_many_trainings_as_workers_have_to_fit(monkeypatch, small_text):
     """LSTM 3x2048 takes 9.7 GB: two of them do not fit into 10 GB, though each alone does."""
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10 * GB)
-    corpus = load_corpus(CorpusConfig(str(small_text)))
+    corpus = load_corpus(CorpusConfig(str(small_text), "letters"))
     training = resolve({"cell": "lstm", "num_layers": 3, "hidden_size": 2048, "device": "cpu"})
     assert 9 * GB < check_can_train(corpus, *training) < 10 * GB
     with pytest.raises(InputError, match=r"in 2 workers at once needs about \d+ GB .* lower --workers to 1$"):
@@ -67,7 +67,7 @@ def peak():
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
 text, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-corpus = load_corpus(CorpusConfig(str(text)))
+corpus = load_corpus(CorpusConfig(str(text), "letters"))
 before = peak()
 Experiment(corpus, *resolve(options), text.parent / "checkpoints").run()
 print(peak() - before)

@@ -45,11 +45,11 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages import main
     from pipeline.stages.bar import training_bar
     from pipeline.stages.train import TrainingContext
-    from pipeline.text.corpus import load_corpus
+    from pipeline.tracking.step import text_to_train
     from pipeline.tracking.ui import links
     from pipeline.training.memory import configurations_for
 
-    corpus = load_corpus(corpus_config)
+    corpus = text_to_train(corpus_config)
     model_config, train_config = configurations_for(corpus, others)
     context = TrainingContext(progress=training_bar)
     done = main.pipeline(corpus, corpus_config, model_config, train_config, force, context)
@@ -75,7 +75,7 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages import prepare
     from pipeline.text.corpus import load_corpus
 
-    corpus = load_corpus(corpus_config, refresh=force)
+    corpus = load_corpus(corpus_config, refresh=force, is_new=True)
     result = prepare.prepare(corpus, corpus_config, others["preset"]).result
     text = (
         f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
@@ -141,10 +141,11 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
-        from pipeline.text.corpus import load_corpus
+        from pipeline.tracking.recorded import SEEDS
+        from pipeline.tracking.step import text_to_train
         from pipeline.training.memory import configurations_for
 
-        corpus = load_corpus(corpus_config)
+        corpus = text_to_train(corpus_config, SEEDS if seeds else "train" if like else "")
         if like is not None:
             own = train.options_like(like, corpus if "corpus" in changes else None)
             _, others = checked({**options, **own, **changes})

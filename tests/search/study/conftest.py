@@ -19,7 +19,7 @@ from tests.search.study.studies import SMALL
 
 @pytest.fixture(scope="module")
 def corpus(small_text: Path) -> Corpus:
-    return load_corpus(CorpusConfig(str(small_text)))
+    return load_corpus(CorpusConfig(str(small_text), "letters"))
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,7 @@ def test_a_budget_below_the_cheapest_model_is_refused(begin):
 
 def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin_on_nothing, no_store, tmp_path):
     (tmp_path / "short.txt").write_text("it has " * 1000)
-    config, corpus = SearchConfig(preset="report"), load_corpus(CorpusConfig(str(tmp_path / "short.txt")))
+    config, corpus = SearchConfig(preset="report"), load_corpus(CorpusConfig(str(tmp_path / "short.txt"), "letters"))
     with pytest.raises(InputError, match="--preset report needs"):
         SearchStudy(config, Space.of(config), corpus)
     assert not (no_store / "mlruns" / "optuna.db").exists()
