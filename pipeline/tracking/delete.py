@@ -182,8 +182,8 @@ def remove(thing: Mapping[str, Any]) -> None:
     The row of a run or a model whose files stay is only marked as deleted.
     """
     id, (paths, _, reason) = thing["id"], files_of(thing)
-    for path in paths:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    for path in filter(os.path.lexists, paths):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     with store_errors(), tolerating("RESOURCE_DOES_NOT_EXIST"):
         match thing["kind"], bool(reason):
             case "model version", _:
