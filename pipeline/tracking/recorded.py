@@ -458,8 +458,8 @@ def told_apart(names: Sequence[str], trainings: Sequence[RecordedTraining]) -> l
     told = []
     for name, own in zip(names, options, strict=True):
         differing = [option for option in own if len(values[name, option]) > 1][:3]
-        shown = [f"{key} {own[key]:.3g}" if isinstance(own[key], float) else f"{key} {own[key]}" for key in differing]
-        told.append(f"{name} ({', '.join(shown)})" if shown else name)
+        said = [f"{key} {own[key]:.3g}" if isinstance(own[key], float) else f"{key} {own[key]}" for key in differing]
+        told.append(f"{name} ({', '.join(said)})" if said else name)
     often, given = Counter(told), zip(names, trainings, told, strict=True)
     return [f"{name} (run {run.id[:SHORT_ID]})" if often[full] > 1 else full for name, run, full in given]
 

@@ -39,7 +39,7 @@ def test_the_wheel_works_in_an_empty_environment_from_another_folder(tmp_path):
     run("pip", "install", "--quiet", wheel)
 
     assert run("python", "-c", SCRIPT).startswith("True (6, 28) Picture of ")
-    assert "lstm-1x4-s0-epochs-1-python-docs" in run("tmlm", "runs", "--json")
+    assert "lstm-1x4-s0-epochs-1-budget-20000-python-docs" in run("tmlm", "runs", "--json")
     run("tmlm", "export", "latest", "--output", "page")
     assert "1x4" in (user / "page" / "index.html").read_text()
     assert "git checkout" not in (user / "page" / "index.html").read_text()
