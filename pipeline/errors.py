@@ -76,7 +76,7 @@ NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError
 )
 
 
-USER = r"""[^\s:/@]*:(?!\d+[/\s])(?:(?!://).)*[^\s('"`]@(?=[\w[])"""  # name, password with spaces and @; no port
+USER = r"""[^\s:/@]*:(?!\d{1,5}[/\s])(?:(?!://).)*[^\s('"`]@(?=[\w[])"""  # name, password with spaces and @; no port
 ADDRESS = re.compile(  # "url: " and a path: requests
     rf"""(\w[\w+.-]*://|(?<=url: ))((?:{USER})?\S+?)(?=['"`),.;:\]>]*(?:\s|$))"""
 )

@@ -101,7 +101,8 @@ def record_failure(reason: str) -> None:
 
             runs.tag_failure(run_id, reason)
         except Exception as error:  # the reason itself must still be printed
-            click.echo(f"The reason could not be recorded in the run {run_id}: {printable(str(error))}", err=True)
+            said = without_secrets(f"The reason could not be recorded in the run {run_id}: {error}")
+            click.echo(printable(said), err=True)
 
 
 def say(line: str) -> None:

@@ -16,7 +16,7 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
-from pipeline.errors import InputError, TmlmError
+from pipeline.errors import InputError, TmlmError, without_secrets
 from pipeline.stages.tasks import Role, TaskKey, TrainingTask, close_lost
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, command_lock
@@ -55,7 +55,7 @@ def models_of(run_ids: Iterable[str]) -> dict[str, Callable[[], LanguageModel]]:
             load = model_loader(run_id)
             load()
         except (InputError, *store.REFUSALS) as error:
-            log.warning("The model of run %s can't be loaded: %s", run_id, error)
+            log.warning("The model of run %s can't be loaded: %s", run_id, without_secrets(str(error)))
         else:
             loads[run_id] = load
     return loads

@@ -29,7 +29,6 @@ from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import (
-    REFUSALS,
     Store,
     identity,
     setup,
@@ -42,7 +41,7 @@ from pipeline.tracking.store import (
 from pipeline.tracking.ui import views
 
 import mlflow
-from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID
 
@@ -62,6 +61,12 @@ class Place:
         experiment = self.client.get_experiment(store.experiment_id)
         self.name, location = experiment.name, experiment.artifact_location
         self.folder = f"{local_path(location) or location}/"
+
+    def run(self, run_id: str) -> Run:
+        """A run. Raises RecordingError if it is gone."""
+        with tolerating("RESOURCE_DOES_NOT_EXIST"):
+            return self.client.get_run(run_id)
+        raise RecordingError(f"the run {run_id} was deleted from {shown(self.uri)} meanwhile: push again")
 
     def models(self, run_id: str) -> list[LoggedModel]:
         """The models that were logged in a run."""
@@ -83,7 +88,7 @@ class Place:
 
     def read(self, run_id: str) -> dict[str, Any]:
         """All of a run that its copy has too."""
-        run = self.client.get_run(run_id)
+        run = self.run(run_id)
         info, data, datasets = run.info, run.data, run.inputs.dataset_inputs if run.inputs else ()
         steps = {model.model_id: model.step for model in run.outputs.model_outputs} if run.outputs else {}
         points = (point for key in data.metrics for point in self.client.get_metric_history(run_id, key))
@@ -222,13 +227,11 @@ class _Transfer:
         self._delete_incomplete(but=self.ids.values())  # a request that was repeated has created two
         for number, run in enumerate(runs):
             progress.show(number / len(runs))
-            there = self.there.get(_origin(run))
-            with self._missed(run):
-                record = self.source.read(run.id)
-                if there is None:
-                    self._copy_run(run.id, record)
-                    copied += 1
-            if there and there.tag("pushed.digest") not in ("", digest(record)):
+            record, there = self.source.read(run.id), self.there.get(_origin(run))
+            if there is None:
+                self._copy_run(run.id, record)
+                copied += 1
+            elif there.tag("pushed.digest") not in ("", digest(record)):
                 changed.append(f"{run.name} ({run.id})")
             parent = self.ids.get(run.tag(MLFLOW_PARENT_RUN_ID), "")
             if parent and there and there.tag(MLFLOW_PARENT_RUN_ID) != parent:  # the parent was copied later
@@ -240,20 +243,6 @@ class _Transfer:
         tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
         earlier = len(runs) - copied
         return {"copied": copied, "earlier": earlier, "changed": changed, "aliases": aliases, "taken": taken}
-
-    @contextmanager
-    def _missed(self, run: RecordedRun) -> Iterator[None]:
-        """Turn an error within the block into RecordingError if the run has been deleted from the source."""
-        try:
-            yield
-        except REFUSALS:
-            is_there = False
-            with tolerating("RESOURCE_DOES_NOT_EXIST"):
-                is_there = bool(self.source.client.get_run(run.id))
-            if is_there:
-                raise
-            place = shown(self.source.uri)
-            raise RecordingError(f"{run.name} ({run.id}) was deleted from {place} meanwhile: push again") from None
 
     def _delete_incomplete(self, but: Collection[str]) -> None:
         """Delete the copies of this source that are not complete, with their models, except those with these ids."""
@@ -287,7 +276,7 @@ class _Transfer:
                 client.finalize_logged_model(model_id, status)
             if step is not None:
                 client.log_outputs(copy, [LoggedModelOutput(model_id, step)])
-        if inputs := self.source.client.get_run(run_id).inputs:
+        if inputs := self.source.run(run_id).inputs:
             client.log_inputs(copy, inputs.dataset_inputs)
         _upload(wanted["files"], partial(client.log_artifacts, copy))
         _, status, _, ended_ms = wanted["run"]

@@ -22,7 +22,7 @@ from filelock import FileLock
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import InputError, RecordingError, without_secrets
+from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
 from pipeline.support.files import ROOT, create_database
 from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
@@ -158,6 +158,8 @@ def settings_kept() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in LOG_LEVELS}
     try:
         yield
+    except MlflowException as error:  # of artifacts, whose address it may contain
+        raise TmlmError(f"the store failed: {store_reason(error)}") from None
     finally:
         _setup.cache_clear()  # the next call sets them again
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # then the environment decides, which has it too
@@ -211,7 +213,7 @@ def refuse_no_file(uri: str, option: str) -> None:
 def shown(uri: str) -> str:
     """An address for display: the path of an SQLite file, or the address without secrets."""
     file = sqlite_file(uri)
-    return without_secrets(uri) if file is None else str(file)
+    return without_secrets(uri.replace(" ", "%20")) if file is None else str(file)
 
 
 # --- errors of the store ----------------------------------------------------------------------------------------------
@@ -220,8 +222,7 @@ def shown(uri: str) -> str:
 def store_reason(error: Exception) -> str:
     """A store's error in one line: its main message, without secrets, and what to do.
 
-    The rest is logged at DEBUG. An error that is raised in its place is not chained to it: a notebook keeps a traceback
-    with all its causes, in which there may be an address.
+    All of it is logged at DEBUG, not chained as a cause: a traceback, which a notebook keeps, would have its addresses.
     """
     log.debug("%s", without_secrets("".join(traceback.format_exception(error))))
     lines = str(error).splitlines() or [type(error).__name__]

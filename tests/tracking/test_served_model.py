@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import pandas as pd
 import pytest
 
 from tests.labs import TrainedStore
@@ -61,12 +61,6 @@ def test_what_can_not_be_answered_is_a_400_that_says_why(model, prompts, params,
     with pytest.raises(mlflow.MlflowException, match=says) as refused:
         answer(model, prompts, **params)
     assert refused.value.get_http_status_code() == 400
-
-
-def test_an_unknown_parameter_of_a_direct_call_is_refused_too(model):
-    served = model.unwrap_python_model()
-    with pytest.raises(mlflow.MlflowException, match="lenght is no parameter; there are length, method, temperature"):
-        served.predict(None, pd.DataFrame({"prompt": ["the"]}), {"lenght": 60})
 
 
 def test_what_would_not_fit_into_memory_is_refused(model, monkeypatch):
@@ -127,6 +121,7 @@ def test_a_text_is_streamed_in_pieces_the_prompt_first(model):
     ("prompt", "params", "says"), [("", {}, "prompt is empty"), ("the", {"lenght": 5}, "lenght is no parameter")]
 )
 def test_what_can_not_be_streamed_is_a_400_before_the_first_piece(model, prompt, params, says):
-    with pytest.raises(mlflow.MlflowException, match=says) as refused:
-        next(model.predict_stream(prompt, params={**GREEDY, **params}))
-    assert refused.value.get_http_status_code() == 400
+    for stream in (model.predict_stream, partial(model.unwrap_python_model().predict_stream, None)):
+        with pytest.raises(mlflow.MlflowException, match=says) as refused:
+            next(stream(prompt, params={**GREEDY, **params}))
+        assert refused.value.get_http_status_code() == 400
