@@ -811,7 +811,8 @@ class Case:
                 now = hostile.contents()
                 changed = [path for path, digest in before.items() if now.get(path) != digest]
                 demand(not changed, f"no longer as they were: {changed}:\n{output[-1000:]}")
-                demand(self.code == 0 or words[-1] != "runs", f"not to be read:\n{output[-3000:]}")
+                is_refused = self.code == 2 and "doctor --repair" in output  # as after a move
+                demand(self.code == 0 or words[-1] != "runs" or is_refused, f"not to be read:\n{output[-3000:]}")
                 for journal in lab.records.glob(".delete-*.json"):
                     if self.code and journal.name in output:
                         journal.unlink()  # as the sentence advises
