@@ -578,10 +578,9 @@ ROWS = {  # columns of a table: id, location, and the run of a row
     "logged_models": ("model_id", "artifact_location", "source_run_id"),
     "model_versions": ("version", "source", "run_id"),
     "runs": ("run_uuid", "artifact_uri", "run_uuid"),
-    "experiments": ("experiment_id", "artifact_location", ""),
 }
 NO_IDS = ("", "", ".", "..", "..", "../victim", "../../../aside/victim")
-COPIES = ("backup.db", "mlflow.db.bak", "mlflow.db.before-repair-1", "mlflow.db.before-upgrade-1")
+COPIES = ("backup.db", "mlflow.db.bak", "mlflow.db.before-repair-1", "mlflow.db.before-upgrade-1")  # beside it
 
 
 class Hostile:
@@ -628,15 +627,14 @@ class Hostile:
         return f"{self.pick('', '', 'file://', 'file://host')}{path}"
 
     def alter_row(self) -> None:
-        table, name = self.pick(*[*ROWS][:3]), self.pick(*NO_IDS)
+        table, name = self.pick(*ROWS), self.pick(*NO_IDS)
         id, location, run = ROWS[table]
         self.change(f"UPDATE {table} SET {id}=?, {location}=? WHERE {run}=?", name, self.location(name), self.trial)
         if table == "runs":
             self.change("UPDATE tags SET run_uuid=? WHERE run_uuid=?", name, self.trial)
 
     def alter_locations(self) -> None:
-        table = self.pick(*ROWS)
-        id, location, _ = ROWS[table]
+        id, location, _ = ROWS[table := self.pick("runs", "logged_models")]
         for (row,) in self.lab.query(f"SELECT {id} FROM {table}"):
             self.change(f"UPDATE {table} SET {location}=? WHERE {id}=?", self.location(str(row)), row)
 
@@ -808,8 +806,7 @@ class Case:
                 before = hostile.contents()
                 self.code, output, self.seconds = lab.wait(lab.start(words))
                 self.check_end(lab, fault, output)
-                now = hostile.contents()
-                changed = [path for path, digest in before.items() if now.get(path) != digest]
+                changed = [path for path, _ in before.items() - hostile.contents().items()]
                 demand(not changed, f"no longer as they were: {changed}:\n{output[-1000:]}")
                 demand(self.code == 0 or words[-1] != "runs", f"not to be read:\n{output[-3000:]}")
                 for journal in lab.records.glob(".delete-*.json"):
@@ -817,9 +814,8 @@ class Case:
                         journal.unlink()  # as the sentence advises
                 if words is honest and hostile.training not in [run["id"] for run in lab.runs()]:
                     return
-            may_refuse = self.fault in ("hostile server", "altered location") or "can't be used" in output
-            demand(self.code == 2 and may_refuse, f"the training can't be deleted:\n{output[-3000:]}")
-            self.why += f" {output}"
+            may_refuse = self.code == 2 and self.fault == "hostile server"  # which says that all runs are hostile
+            demand(may_refuse, f"the training can't be deleted:\n{output[-3000:]}")
 
     def check_end(self, lab: Lab, fault: Fault, output: str) -> None:
         """Check the exit code, the time after a signal, the output, and that no process is left."""
