@@ -40,7 +40,7 @@ from pipeline.tracking.step import corpus_keys, corpus_options, step_key, text_t
 from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
 from pipeline.training.result import FIGURES
-from pipeline.training.timing import ROUNDS, generation_ms_per_char
+from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
 TABLES_FILE = "answer.txt"  # artifact with all that the command prints
@@ -215,9 +215,7 @@ class _Answer(Sweep[AnswerRun]):
         shapes = [each.model.shape for each in self.plan]
         loads = {shape: model_loader(by_seed[0]["run_id"]) for shape, by_seed in zip(shapes, results, strict=True)}
         smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
-        python_ms, *times = generation_ms_per_char(
-            [lambda: smallest, *ngrams, *loads.values()], lambda: self._did(1 / (ROUNDS + 1))
-        )
+        python_ms, *times = generation_ms_per_char([lambda: smallest, *ngrams, *loads.values()], self._did)
         by_counting = []
         for row in map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds):
             by_counting.append(row)

@@ -14,17 +14,17 @@ Timed = NGramModel | Callable[[], LanguageModel]
 
 
 @one_thread()
-def generation_ms_per_char(models: Sequence[Timed], after_each: Callable[[], None] = lambda: None) -> list[float]:
+def generation_ms_per_char(models: Sequence[Timed], did: Callable[[float], None] = lambda part: None) -> list[float]:
     """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ROUNDS.
 
     The models take turns (A B C A B C), so that other load on the machine affects all of them. One network is in memory
-    at a time: its function loads it again in each round. A first round is not timed.
+    at a time: its function loads it again in each round. A first round is not timed. ``did`` gets parts of each.
     """
     times: list[list[float]] = [[] for _ in models]
     for _ in range(ROUNDS + 1):
         for each, spent in zip(models, times, strict=True):
             spent.append(1e3 * _writing_seconds(each if isinstance(each, NGramModel) else each()) / CHARS)
-            after_each()
+            did(1 / (ROUNDS + 1))
     return [median(spent[1:]) for spent in times]
 
 

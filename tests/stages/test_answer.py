@@ -39,8 +39,7 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
     patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
     patch.setattr("pipeline.training.timing.CHARS", 2)
-    for module in ("pipeline.training.timing", "pipeline.stages.answer"):
-        patch.setattr(f"{module}.ROUNDS", 1)
+    patch.setattr("pipeline.training.timing.ROUNDS", 1)
     for name in ("sample_of", "fit_gate"):
         patch.setattr(f"pipeline.stages.answer.{name}", vars(corpus)[name])  # whose results are kept
 
