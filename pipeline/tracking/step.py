@@ -155,14 +155,13 @@ def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, DatasetInput]:
 def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
     """The text that a command names to train on; whatever ``letters`` drops where its ``stage`` has a run on the text.
 
-    A warning says if ``auto`` leaves trainings as ``letters`` alone, which have read more than half of the text.
+    A warning says if ``auto`` takes ``raw`` and all trainings on the text are as ``letters``.
     """
     corpus = load_corpus(config, is_new=not stage)
     if config.alphabet == "auto" and corpus.vocabulary.alphabet == "raw":
         is_on = recorded.on_text(corpus.name if corpus.name in KNOWN_TEXTS else corpus.source)
         done = [run for run in recorded.finished_trainings() if is_on(run)]
-        read = max((run.configuration.get("text", {}).get("train_chars", 0) for run in done), default=0)
-        if {run.corpus for run in done} == {corpus.name} and 2 * read > corpus.train_chars:
+        if {run.corpus for run in done} == {corpus.name}:
             trained, them = wording.counted(len(done), "training"), "them" if done[1:] else "it"
             log.warning("%s has %s as letters: --alphabet letters goes on with %s", corpus.name, trained, them)
     elif stage and config.alphabet == "letters":
