@@ -503,8 +503,9 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
 def delete(*references: str, text: str = "", dry_run: bool = False) -> dict[str, Any]:
     """Delete runs and studies, and the kept copies of the text ``text``, as ``tmlm delete --yes`` does.
 
-    Returns what went ("deleted"), what stayed ("stayed") and the MB ("megabytes"); with ``dry_run``, nothing goes.
-    Raises InputError for what can't be deleted, such as a run that is RUNNING or a part of a search.
+    Returns what went ("deleted"), what stayed ("stayed"), the files that are left ("left") and the MB ("megabytes");
+    with ``dry_run``, nothing goes. Raises InputError for what can't be deleted, such as a run that is RUNNING or a part
+    of a search.
 
     Example:
         >>> model = tmlm.train("python-docs", hidden_size=8, epochs=1)

@@ -15,7 +15,7 @@ from pipeline.text.corpus import kept_facts, prepared_dir, remove_outdated
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation
-from pipeline.tracking.recorded import unread_runs
+from pipeline.tracking.recorded import refused_runs, unread_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
 from pipeline.training.hardware import choose_device, choose_precision
@@ -37,11 +37,12 @@ def findings() -> dict[str, Any]:
             with store_errors():
                 running = [f"{run.id} {run.name}: {liveness.describe_process(run)}" for run in liveness.running_runs()]
                 moved = "" if database is None else moved_from(database)
-            unread = unread_runs()
+            unread, failed = unread_runs(), " ".join(run.id for run in refused_runs())
             runs = {
                 "running": running,
                 "moved": [f"{moved}; `tmlm doctor --repair` updates their locations"] * bool(moved),
                 "unread": [unread] * bool(unread),
+                "failed": [f"before their command recorded anything: tmlm delete {failed}"] * bool(failed),
             }
             state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:

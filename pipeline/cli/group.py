@@ -51,7 +51,7 @@ class Lab(click.Group):
             raise
         except click.ClickException as error:
             error.message = without_secrets(error.message)  # type: ignore[misc]  # click declares it final
-            record_failure(ctx, error.format_message())
+            record_failure(error.format_message())
             raise
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := signals.signal_of(stop):
@@ -63,7 +63,7 @@ class Lab(click.Group):
                 raise
             message, code = explained(error)
             message = without_secrets(message)
-            record_failure(ctx, message)
+            record_failure(message)
             if code is None:
                 raise
             failure = click.ClickException(printable(message))
@@ -93,13 +93,13 @@ def explained(error: Exception) -> tuple[str, int | None]:
     return f"{type(error).__name__}: {message_of(error)}", None
 
 
-def record_failure(ctx: click.Context, reason: str) -> None:
+def record_failure(reason: str) -> None:
     """Under ``mlflow run``, record why a command failed that has not taken over its run yet."""
     if run_id := os.environ.get(UNDER_MLFLOW):
         try:
             from pipeline.tracking import runs
 
-            runs.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
+            runs.tag_failure(run_id, reason)
         except Exception as error:  # the reason itself must still be printed
             click.echo(f"The reason could not be recorded in the run {run_id}: {printable(str(error))}", err=True)
 

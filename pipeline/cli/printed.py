@@ -54,12 +54,11 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
 
 def deletion_text(result: Mapping[str, Any]) -> str:
     """What is deleted, with its size, and what stays."""
+    lines = [wrapped(f"{note}.") for note in result["notes"]]
     if result["completed"]:
         by = "the next `tmlm delete`" if result["dry_run"] else "this"
         said = f"An earlier deletion was cut off: {by} completes it, and deletes nothing else. Give the command again."
-        lines = [wrapped(said)]
-    else:
-        lines = [wrapped(f"{note}.") for note in result["notes"]]
+        lines.insert(0, wrapped(said))
     rows = [
         (each["kind"], each["name"], each["id"], f"{each['megabytes']:.1f} MB" if each["path"] else "")
         for each in result["deleted"]

@@ -20,6 +20,7 @@ from pipeline.stages.sample import sample
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, runs
+from pipeline.tracking.names import STEP
 from pipeline.tracking.step import Step, corpus_tags, record_datasets
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
@@ -82,7 +83,7 @@ def pipeline(
         for name in (TRAIN_CURVE, VAL_CURVE):
             run.curve(name, training.curve(name))
         run.constants(final_metrics(result))
-        run.tags({"trained_run": trained.run_id})
+        run.tags({"trained_run": trained.run_id, **{f"{STEP}{step.stage}": step.run_id for step in steps}})
         run.json(recorded.RESULT_FILE, result)
         links = {step.stage: (step.run_id, step.reused) for step in steps}
         run.note(pipeline_note(run.store.experiment_id, links, result))

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from models.complexity import ngram_macs_per_char
 from models.ngram import compared_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
-from pipeline.errors import without_secrets
+from pipeline.errors import InputError, without_secrets
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
@@ -71,6 +71,11 @@ def search(
         check_store(study.study, config, store.identity(), recorded.find_run)
         parent = attributes.of_study(study.study).get(attributes.PARENT)
         earlier = recorded.ended_run(parent) if parent else None
+        if parent and not earlier:
+            raise InputError(
+                f"the run of study {config.study_name} was deleted: delete its trials, too, with `tmlm delete "
+                f"{config.study_name}`, or give another --study-name"
+            )
         if not parent and (unread := recorded.unread_runs()):
             say(f"{unread}.")
         if left := study.requeue_running("shared"):  # no other command is running, or its run would be

@@ -25,7 +25,7 @@ from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, S
 from pipeline.support.wording import counted
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
-from pipeline.tracking.store import client, setup, shown, store_errors
+from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES
 from pipeline.training.result import TrainingResult
 
@@ -57,6 +57,8 @@ ROW = (  # of ``RecordedTraining.row``
     *("macs_per_char", "parameters", "train_seconds"),
     *("state", "study", "config_id", "started_ms", "ended_ms"),
 )
+
+REFUSED = {"failure", "mlflow.project.entryPoint"}  # tags of a run of `mlflow run` that failed before a command took it
 
 RunState = Literal["running", "finished", "stopped", "failed"]
 
@@ -247,6 +249,8 @@ class RecordedTraining(RecordedRun):
 
 def _read(run: Run) -> RecordedRun:
     info, tags = run.info, bare_tags(run.data.tags)
+    if info.status == "FAILED" and tags.keys() >= REFUSED and "format" not in tags:
+        tags.pop("stage", None)  # which 0.2.0 set, though no command had taken the run over
     kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
     run.data.params.pop("budget_seconds", None)
     return kind(
@@ -439,10 +443,19 @@ def unread_runs() -> str:
     """A sentence about the runs of version 0.1.0, which recorded no format; "" if there are none."""
     with store_errors():
         experiments = [experiment.experiment_id for experiment in client().search_experiments()]
-        query = f"tags.stage != '' and {has_tag('format', None)}"
-        count = len(client().search_runs(experiments, query))
+        found = client().search_runs(experiments, f"tags.stage != '' and {has_tag('format', None)}")
+    count = sum(bool(_read(run).stage) for run in found)
     are = "is" if count == 1 else "are"
     return f"{counted(count, 'run')} of version 0.1.0 {are} here, which this version does not read" if count else ""
+
+
+def refused_runs() -> list[RecordedRun]:
+    """The runs in this experiment that `mlflow run` began, and that ended before a command recorded anything."""
+    with store_errors():
+        experiment = own_experiment()
+        conditions = "attributes.status = 'FAILED'", "tags.failure != ''", has_tag("format", None)
+        runs = search_runs(*conditions, experiments=[experiment.experiment_id]) if experiment else ()
+        return [run for run in runs if run.tags.keys() >= REFUSED and not run.logged and not artifacts_of(run)]
 
 
 def latest(*conditions: str) -> RecordedRun | None:
@@ -482,7 +495,7 @@ def read_text(run_id: str, path: str) -> str:
     return ""
 
 
-def as_dict(parse: Callable[[str], Any], text: str, form: Any) -> dict[str, Any]:
+def as_dict(parse: Callable[[Any], Any], text: str | bytes, form: Any) -> dict[str, Any]:
     """What a recorded text says; {} if it does not parse or is no dict of this form."""
     try:
         value = parse(text)
@@ -506,10 +519,10 @@ def download_artifact(uri: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
-def checkpoints_of(run: RecordedRun) -> list[str]:
-    """The names of a run's checkpoints; none if its artifacts are at an address that MLflow can't read."""
+def artifacts_of(run: RecordedRun, folder: str = "") -> list[str]:
+    """The names of the artifacts in a folder of a run; none if they are at an address that MLflow can't read."""
     with suppress(ValueError):
-        return [PurePath(file.path).name for file in client().list_artifacts(run.id, "checkpoints")]
+        return [PurePath(file.path).name for file in client().list_artifacts(run.id, folder or None)]
     return []
 
 
@@ -517,4 +530,4 @@ def fetch_checkpoints(run: RecordedRun) -> Path | None:
     """Download a run's checkpoints to a folder that is removed at exit; None if they are local, or there are none."""
     if local_path(run.artifact_uri) is not None:
         return None
-    return download_artifact(f"runs:/{run.id}/checkpoints") if checkpoints_of(run) else None
+    return download_artifact(f"runs:/{run.id}/checkpoints") if artifacts_of(run, "checkpoints") else None

@@ -91,7 +91,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     except NoSuchRunError:
         neither = f"MODEL {model} is neither a run of {shown(store.uri)} nor a file{_near(model)}"
         raise InputError(f"{neither}; give {FORMS}, the path of a checkpoint, or a models:/ address") from None
-    if BEST_CHECKPOINT not in recorded.checkpoints_of(training):
+    if BEST_CHECKPOINT not in recorded.artifacts_of(training, "checkpoints"):
         raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
     _tell(training, model, run)
     return recorded.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id

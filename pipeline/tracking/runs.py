@@ -274,12 +274,12 @@ class TrackedRun:
             return log_model(self.id, name, checkpoint, example, epoch, tags)
 
 
-def tag_failure(run_id: str, stage: str, reason: str) -> None:
+def tag_failure(run_id: str, reason: str) -> None:
     """Tag a run that ``mlflow run`` started with the reason why its command failed before recording."""
     look()
     begun_run(run_id)
     with store_errors():
-        set_tags(run_id, {"failure": reason[:4000], "stage": stage})
+        set_tags(run_id, {"failure": reason[:4000]})
 
 
 def begun_run(run_id: str) -> RecordedRun:

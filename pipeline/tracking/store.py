@@ -29,7 +29,7 @@ from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, 
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
     import mlflow
-from mlflow.entities import RunTag
+from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -289,6 +289,12 @@ def _probe(uri: str) -> None:
 # --- our own store ----------------------------------------------------------------------------------------------------
 
 
+def own_experiment() -> Experiment | None:
+    """The experiment that MLflow's environment variables name, by default ours; None if there is none yet."""
+    name, given = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    return MlflowClient().get_experiment(given) if given else MlflowClient().get_experiment_by_name(name)
+
+
 def _chosen_experiment(database: Path | None) -> str:
     """Get or create the experiment that MLflow's environment variables name, by default ours; returns its id.
 
@@ -296,13 +302,12 @@ def _chosen_experiment(database: Path | None) -> str:
     MLflow server can access, if the store is opened directly.
     """
     client, name = MlflowClient(), os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    given = os.environ.get("MLFLOW_EXPERIMENT_ID")
-    experiment = client.get_experiment(given) if given else client.get_experiment_by_name(name)
+    experiment = own_experiment()
     if experiment is None:
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
         with tolerating("RESOURCE_ALREADY_EXISTS"):
             client.create_experiment(name, None if database is None else location_of(database.parent / folder))
-        experiment = client.get_experiment_by_name(name)
+        experiment = own_experiment()
         assert experiment is not None
     uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
     if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):

@@ -1,7 +1,10 @@
 """Deleting: all of what is named goes, nothing else does, and a deletion that was killed is completed."""
 
+import json
+import shutil
+import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -12,19 +15,25 @@ import pytest
 from mlflow.entities import LoggedModelOutput
 from mlflow.tracking import MlflowClient
 
+from pipeline.cli import doctor
 from pipeline.config import CorpusConfig, SearchConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RecordingError
 from pipeline.search.study import attributes, storage
+from pipeline.search.study.space import Space
+from pipeline.search.study.trials import SearchStudy
 from pipeline.stages.delete import delete
+from pipeline.stages.search import search
 from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded
 from pipeline.tracking.registry import aliases, register_picks
+from pipeline.tracking.relocation import local_path
 from pipeline.tracking.runs import dataset, tracked_run
-from pipeline.tracking.store import setup
+from pipeline.tracking.store import root, setup
 from pipeline.tracking.ui import views
 from tests.cli.commands import examples
 from tests.cli.commands import run as command
+from tests.databases import standing_in
 from tests.labs import record, rows
 
 JOURNAL = "mlruns/.delete-*.json"
@@ -35,6 +44,9 @@ WRITES = (
     "mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._hard_delete_run", "shutil.rmtree",
     "mlflow.tracking.MlflowClient.delete_experiment_tag", "mlflow.tracking.MlflowClient.update_registered_model",
 )  # fmt: skip
+
+DELETING = "checkout", "working folder", "mlruns", "by us", "moved"  # stores that delete files
+MARKING = "mlruns/0", "by mlflow run", "PostgreSQL"
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +112,50 @@ def job(name: str, trained: str = "") -> tuple[str, str]:
     """The ids of a main job and of its training, which is new unless it reuses one."""
     with tracked_run("pipeline", name, {"corpus": "novel"}) as run:
         trained = trained or training("lstm-1x8-s0")
-        run.tags({"trained_run": trained})
+        run.tags({"step.train": trained})
     return run.id, trained
+
+
+def execute(database: Path, statement: str, *values: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement, values)
+
+
+def outcome() -> str:
+    """What becomes of the files of a training and its logged model, and of its row: "deleted" or "marked"."""
+    run = training("lstm")
+    (model,) = MlflowClient().search_logged_models([setup().experiment_id], f"source_run_id = '{run}'")
+    places = {run: MlflowClient().get_run(run).info.artifact_uri, model.model_id: model.artifact_location}
+    left = {each["id"]: each["path"] for each in delete([run])["left"]}
+    assert left in ({}, places)
+    assert all(folder.exists() == bool(left) for place in places.values() if (folder := local_path(place)))
+    assert bool(recorded.find_run(run)) == bool(left)
+    return "marked" if left else "deleted"
+
+
+def arrange(place: str, home: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make the store of a checkout one of this place."""
+    if place in ("by us", "by mlflow run", "PostgreSQL"):
+        shutil.copy(home / "mlruns/mlflow.db", home.parent / "other.db")
+        where = "UPDATE experiments SET name='Default', artifact_location=?"
+        execute(home.parent / "other.db", where, f"{home.parents[1]}/mlruns/0")
+        is_local = place != "PostgreSQL"
+        uri = f"sqlite:///{home.parent}/other.db" if is_local else "postgresql+standin://host/db"
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "Default" if place == "by mlflow run" else "time-machine-lm")
+    elif place == "working folder":
+        patch.setattr("pipeline.tracking.store.ROOT", home / "installed")
+        patch.setattr("pipeline.tracking.store.root", root)
+    elif place == "moved":
+        new = home.rename(home.with_name("moved"))
+        patch.setattr("pipeline.tracking.store.root", lambda: new)
+        with pytest.raises(InputError, match="was moved or copied"):
+            delete(["latest"])
+        doctor.repair()
+    elif place != "checkout":  # is a link
+        (home / place).mkdir(exist_ok=True)
+        (home / place).symlink_to(shutil.move(home / place, home.parent / "other"))
+    patch.chdir(home if home.exists() else home.parent)
 
 
 def runs() -> set[str]:
@@ -223,8 +277,130 @@ def test_to_delete_a_text_alone_creates_no_store(no_store, small_text, monkeypat
     assert not [*no_store.rglob("*.db")]
 
 
-def test_on_a_server_runs_are_marked_and_their_files_stay(mlflow_server, tmp_path):
-    lstm = training("lstm")
-    assert "mlflow gc" in delete([lstm])["notes"][0]
-    assert MlflowClient().get_run(lstm).info.lifecycle_stage == "deleted"
-    assert [*tmp_path.rglob("final.md")]
+@pytest.mark.parametrize("place", [*DELETING, *MARKING])
+def test_files_go_from_below_the_folder_of_a_local_database_and_others_stay(store, monkeypatch, place):
+    arrange(place, store, monkeypatch)
+    with standing_in(store.parent / "other.db"):
+        assert outcome() == ("deleted" if place in DELETING else "marked")
+
+
+def test_on_a_server_runs_are_marked_and_their_files_stay(mlflow_server, tmp_path, monkeypatch):
+    assert outcome() == "marked"
+    MlflowClient().create_experiment("local", str(tmp_path / "local"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "local")
+    assert outcome() == "marked"
+    assert len([*tmp_path.rglob("final.md")]) == 2
+
+
+def test_a_copy_of_a_database_deletes_no_files_nor_does_its_original_beside_it(store, monkeypatch):
+    ids, database = [training(name) for name in "abcde"], store / "mlruns" / "mlflow.db"
+    copies = [store.parent / "above.db", store / "mlruns/beside.db", store / "mlruns/mlflow.db.before-repair-1"]
+    with closing(sqlite3.connect(database)) as connection:
+        for copy in copies:
+            connection.execute("VACUUM INTO ?", (str(copy),))
+    for used, id, named in zip([*copies, database], ids, [copies[1], database, copies[2], copies[1]], strict=False):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{used}")
+        assert str(named) in delete([id])["notes"][0]
+        assert MlflowClient().get_run(id).info.lifecycle_stage == "deleted"
+    copies[1].unlink()
+    assert not delete([ids[4]])["left"]
+    assert {id for id in ids if [*store.glob(f"mlruns/0/{id}/artifacts/samples/final.md")]} == {*ids} - {ids[4]}
+
+
+def test_hostile_rows_delete_nothing_elsewhere(store, tmp_path):
+    database, outside = store / "mlruns" / "mlflow.db", tmp_path / "outside"
+    for place in (f"{outside}", f"{outside}/x/..", f"file://host{outside}", f"{store}/mlruns/../..{outside}"):
+        id = training("lstm")
+        (outside / id / "artifacts").mkdir(parents=True)
+        execute(database, "UPDATE runs SET artifact_uri=? WHERE run_uuid=?", f"{place}/{id}/artifacts", id)
+        assert [each["path"] for each in delete([id])["left"]] == [f"{place}/{id}/artifacts"]
+        assert (outside / id / "artifacts").exists()
+    id = training("its own parent")
+    execute(database, "INSERT INTO tags (key, value, run_uuid) VALUES ('mlflow.parentRunId', ?, ?)", id, id)
+    execute(database, "UPDATE logged_models SET model_id='..'")
+    with pytest.raises(InputError, match=r"has the logged model '\.\.', which is no id: nothing is deleted"):
+        delete([id])
+    execute(database, "DELETE FROM logged_models")
+    delete([id])
+    assert id not in runs()
+
+
+def test_what_can_not_be_deleted_is_named_with_the_journal_and_stops_nothing_else(store, tmp_path):
+    stuck, linked, last = (training(name) for name in ("stuck", "linked", "last"))
+    MlflowClient().create_registered_model("a person's")
+    MlflowClient().create_model_version("a person's", "file:///x", last)
+    database, folder = store / "mlruns/mlflow.db", store / "mlruns/0" / linked
+    refuse = "CREATE TRIGGER no BEFORE DELETE ON runs WHEN old.name='stuck' BEGIN SELECT RAISE(FAIL, 'no'); END"
+    execute(database, refuse)
+    folder.symlink_to(shutil.move(folder, tmp_path / "disk"))
+    for _ in range(2):
+        with pytest.raises(RecordingError, match=rf"not deleted: run stuck .*{stuck}.* no.*remove .*\.delete-.*json"):
+            delete([stuck, linked, last])
+    assert runs() == {stuck}
+    assert (folder.is_symlink(), (tmp_path / "disk/artifacts").exists()) == (False, True)
+
+
+def test_a_journal_deletes_what_the_store_owns_and_only_if_that_is_confirmed(store, monkeypatch, tmp_path):
+    (victim := tmp_path / "victim").mkdir()
+    gone, other = training("gone"), training("other")
+    with monkeypatch.context() as patch, suppress(KilledError):
+        patch.setattr(WRITES[0], killed_after(WRITES[0], set()))
+        delete([other])
+    (file,) = store.glob(JOURNAL)
+    execute(store / "mlruns/mlflow.db", "DELETE FROM runs WHERE run_uuid=?", gone)  # d5cc29df has deleted rows first
+    for text, is_completed in (("victim", True), ("../victim", False), ("\xff", False)):
+        things = [("text", text), ("run", gone), ("run", "0" * 32)]
+        deleted = [{"kind": kind, "name": "x", "id": id, "path": str(victim), "megabytes": 0.0} for kind, id in things]
+        file.write_text(json.dumps({"deleted": deleted, "stayed": []}, ensure_ascii=False), encoding="latin-1")
+        assert command("delete", other)[0] == 2
+        code, _, err = command("delete", other, "--yes")
+        assert (code, "is damaged: move it away" in err) == ((0, False) if is_completed else (2, True))
+    assert victim.exists()
+    assert not [*store.glob(f"mlruns/0/{gone}")]
+    assert other in runs()
+
+
+def test_what_a_job_has_reused_is_read_from_tags_and_of_earlier_records_from_the_description(store):
+    first, reused = job("first")
+    for earlier, note in ((False, "edited"), (True, f"by `{reused}`")):
+        second, _ = job("second", reused)
+        MlflowClient().set_tag(second, "mlflow.note.content", note)
+        if earlier:
+            MlflowClient().delete_tag(second, "mlflow.tmlm.step.train")
+        assert [each["id"] for each in delete([first], dry_run=True)["stayed"]] == [reused]
+        MlflowClient().delete_run(second)
+
+
+def test_a_study_in_another_storage_is_refused_with_the_command_that_deletes_it(store, monkeypatch):
+    search = record("search-novel", "search", study="search-novel")
+    MlflowClient().log_param(search, "storage", "sqlite:////x/own.db")
+    code, _, err = command("delete", "search-novel", "--yes")
+    assert (code, search in runs()) == (2, True)
+    assert "TMLM_STORAGE=sqlite:////x/own.db tmlm delete search-novel" in err
+    monkeypatch.setenv("TMLM_STORAGE", "sqlite:////x/own.db")  # which has no trials any more
+    delete(["search-novel"])
+    assert not runs()
+
+
+def test_a_search_whose_run_was_deleted_says_how_to_delete_its_trials(store, small_text):
+    config, corpus = storage.with_storage(SearchConfig(study_name="own")), CorpusConfig(str(small_text))
+    study = SearchStudy(config, Space.of(config), load_corpus(corpus))
+    attributes.set_of_study(study.study, attributes.PARENT, "0" * 32)
+    with pytest.raises(InputError, match=r"the run of study own was deleted.*`tmlm delete own`"):
+        search(config, corpus)
+    delete(["own"])
+    assert storage.kept_study("own") is None
+
+
+def test_a_run_that_failed_before_a_command_took_it_over_is_listed_by_doctor_and_deleted(begun, monkeypatch):
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    client = MlflowClient()
+    client.set_tag(begun, "mlflow.project.entryPoint", "train")
+    client.set_tag(begun, "failure", "No such option")
+    client.set_terminated(begun, "FAILED")
+    for _ in range(2):
+        assert doctor.findings()["failed"][0].endswith(f"tmlm delete {begun}")
+        assert not doctor.findings()["unread"]
+        client.set_tag(begun, "stage", "train")  # as version 0.2.0 did
+    doctor.repair()
+    assert [each["id"] for each in delete([begun[:8]])["deleted"]] == [begun]

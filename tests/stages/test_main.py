@@ -50,6 +50,7 @@ def test_the_pipeline_is_one_parent_with_a_run_for_each_step(first):
     assert {run.data.tags["stage"] for run in children} == {"prepare", "train", "evaluate", "sample"}
     assert {run.info.status for run in children} == {"FINISHED"}
     parent = MlflowClient().get_run(first.result["run_id"])
+    assert all(parent.data.tags[f"mlflow.tmlm.step.{run.data.tags['stage']}"] == run.info.run_id for run in children)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["result/val_perplexity"] == pytest.approx(first.result["val_perplexity"], rel=1e-5)
     assert first.result["perplexity"] == pytest.approx(first.result["test_perplexity"], rel=1e-9)
