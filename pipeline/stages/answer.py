@@ -97,10 +97,9 @@ class _Answer(Sweep[AnswerRun]):
 
     def take_over(self, trained: Sequence[RecordedTraining]) -> None:
         """A training is not repeated if its result and its model are there."""
-        timed = 1 + len({each.model.shape for each in self.plan})
+        timed = 1 + len({each.model.shape for each in self.plan})  # and n-grams, which are fitted and packed, too
         pruned = len(UNITS) * (1 + sum(each.family == "size" for each in self.plan))
-        ngrams = 3 * (1 + len(BASELINE_ORDERS))  # each is fitted, timed and packed
-        self._steps = ngrams + timed + pruned + 2 + 2 * self.config.seeds
+        self._steps = 3 * (1 + len(BASELINE_ORDERS)) + timed + pruned + 2 + 2 * self.config.seeds + 2  # pictures
         self.work_after = self._steps * (STEP_MACS + CHAR_MACS * len(self.corpus.baseline_text("stream")))
         models = models_of(run.id for run in trained if run.result)
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
@@ -126,7 +125,7 @@ class _Answer(Sweep[AnswerRun]):
 
     def conclude(self, seconds: float) -> AnswerRun:
         """Measure what the trainings have not measured, and record the answer."""
-        began = time.monotonic()
+        began, self._share = time.monotonic(), (1 - self.bar.n) / self._steps
         torch.set_num_threads(1)
         seeds = range(self.config.seeds)
         results = [[self._results[number, seed] for seed in seeds] for number in range(len(self.plan))]
@@ -152,8 +151,9 @@ class _Answer(Sweep[AnswerRun]):
         }
         metrics = {f"result/{name}": mean[findings.systems[system].name].mean for name, system in METRICS.items()}
         metrics |= {f"answer/{key}": each.over_both.mean for key, each in findings.compared.items()}
-        self.run.picture("plots/answer.png", figures.answer_picture(findings), "summary")
-        self.run.picture("plots/costs.png", figures.costs_picture(findings), "summary")
+        for name, draw in {"answer": figures.answer_picture, "costs": figures.costs_picture}.items():
+            self.run.picture(f"plots/{name}.png", draw(findings), "summary")
+            self._did()
         self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
         self.run.text(TABLES_FILE, answer_table(findings, sentences))
@@ -166,7 +166,6 @@ class _Answer(Sweep[AnswerRun]):
         self.bar.show(self.bar.n + steps * self._share)
 
     def _findings(self, results: ResultsBySeed) -> Findings:
-        self._share = (1 - self.bar.n) / self._steps
         python_ms, by_counting, trained = self._timed(results)
         (network,) = (each for each in trained if each.family == "text" and each.text_chars == self.corpus.train_chars)
         on_top = [each for each in trained if each.family == "on top"][-1]

@@ -57,6 +57,7 @@ def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result
     of a finished one reused.
     """
+    report(0.03)  # its process has started, which takes long for a short training; its steps follow from 0 on
     context = TrainingContext(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
     return train(_text(*task.text), task.corpus, task.model, task.train, reuse=True, context=context).result
 
