@@ -158,7 +158,7 @@ def test_the_cache_of_texts(
     (folder / file).write_bytes(data.draw(damaged(whole)))
     monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path))
     Corpus.ngram.cache_clear()
-    again = load_corpus(CorpusConfig(corpus.source))
+    again = load_corpus(CorpusConfig(corpus.source, "letters"))
     assert np.array_equal(again.ids, corpus.ids)
     assert again.vocabulary == corpus.vocabulary
     assert again.baselines("stream") == corpus.baselines("stream")

@@ -232,7 +232,7 @@ def test_a_part_of_a_search_and_what_is_running_are_refused_and_nothing_goes_una
 def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, small_text, tmp_path):
     (tmp_path / "my-book.txt").write_text(small_text.read_text())
     text = load_corpus(CorpusConfig(str(tmp_path / "my-book.txt"), "letters")).folder
-    searched("search-my-book")
+    searched("search-my-book-raw")
     other, there = training("gru"), list[tuple[int, bool]]()
     training("latest")
     for words in examples("delete"):
