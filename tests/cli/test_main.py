@@ -1,7 +1,6 @@
 """Each command: its options, and what it prints."""
 
 import json
-import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,11 +36,6 @@ def test_options_may_be_written_as_mlflow_names_them():
     assert run("complexity", "--hidden_size", "32", "--json", "true") == run("complexity", "--hidden-size=32", "--json")
 
 
-def test_the_help_lists_commands_and_the_options_of_a_training_by_what_they_decide():
-    headings = re.findall(r"^([A-Z][\w ]+):$", run("--help")[1] + run("train", "--help")[1], flags=re.M)
-    assert headings == ["Options", *cli.sections, "Text", "Model", "Training", "Machine", "Record", "Other options"]
-
-
 @pytest.mark.parametrize("command", ["train", "pipeline"])
 def test_options_are_checked_before_the_text_is_looked_for(command):
     code, out, err = run(command, "--corpus", "no-such-file.txt", "--hidden-size", "0")
@@ -73,14 +67,8 @@ def cut_short(store: Path, small_text: Path, plain_artifacts: None, no_served_mo
 
 
 def test_what_may_be_said_beside_resume(cut_short, monkeypatch):
-    for reference, options, refusal in (
-        ("0" * 32, [], "is not a run of"),
-        (cut_short, ["--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-epochs-2-batch-64-topics"),
-        (cut_short, ["--epochs", "9"], "--epochs 9 is not possible"),
-        (cut_short, [], "has nothing left to do: it was stopped by --max-seconds 1e-06"),
-    ):
-        code, _, err = run("train", "--resume", reference, *options)
-        assert (code, refusal in err, err.count("\n")) == (2, True, 1)
+    code, _, err = run("train", "--resume", cut_short, "--hidden-size", "128")
+    assert (code, "--hidden-size 128 is not what lstm-1x8-s0" in err, err.count("\n")) == (2, True, 1)
     # under mlflow run, options as MLproject has them are not taken as given
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
     as_mlproject_has_it = ["--corpus", "auto", "--on-top-of", "nothing", "--seed", "0"]
@@ -123,7 +111,6 @@ def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_the
     monkeypatch.setattr("pipeline.stages.search.Space.of", space_of)
     with pytest.raises(EnoughError):
         cli.main(["search", "--quick", "--trials", "5", "--confirm-seeds", "2"], standalone_mode=False)
-    assert "become --trials 12" in " ".join(run("search", "--help")[1].split())
 
 
 @pytest.mark.parametrize(

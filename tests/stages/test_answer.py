@@ -143,14 +143,6 @@ def test_networks_meet_n_grams_of_at_most_their_size(done):
     assert all(least[each.unit] * each.size <= each.ngram.size(each.unit) <= each.size for each in rivals)
 
 
-def test_the_same_command_again_trains_nothing(done, corpus_config, monkeypatch):
-    leave_out_findings(monkeypatch, done)
-    given: list[TrainingTask] = []
-    again = answer(BRIEF, corpus_config, make_pool=pool_with(given))
-    assert (again.run_id, given) == (done.run_id, [])
-    assert again.result["trainings"] == done.result["trainings"]
-
-
 def test_with_more_seeds_only_these_are_trained_and_two_networks_are_a_control(done, corpus_config):
     given: list[TrainingTask] = []
     more = answer(replace(BRIEF, seeds=2), corpus_config, make_pool=pool_with(given))

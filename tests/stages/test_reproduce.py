@@ -141,13 +141,6 @@ def test_what_the_runs_came_to_is_put_together_from_the_record(done):
     assert not done.reproduction["rnn-torch-1x128"].runs
 
 
-def test_the_same_command_again_trains_nothing_and_takes_the_same_run(done, given, pool):
-    again = reproduce(TWO, quick=True, make_pool=pool)
-    assert given == []
-    assert again.reproduction.run_id == done.reproduction.run_id
-    assert again.reproduction.configurations == done.reproduction.configurations
-
-
 def test_a_reproduction_that_an_earlier_recipe_of_our_own_began_is_completed(own, corpus, given, pool):
     """It was recorded before trainings had ``counting_loss``."""
     recipe = {"stream": 5, "best": 5, "report": 3, "report-text": 4}

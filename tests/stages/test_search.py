@@ -108,6 +108,8 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
 def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(searched, said, lab, study):
     assert said[0].startswith("3 trials, then the confirmations of their picks\n")
     assert f"Study search-topics in {lab}/mlruns/optuna.db" in said[0]
+    address = f"http://127.0.0.1:{links.PORT}/#/experiments/0/runs/{searched.run_id}"
+    assert study.user_attrs["mlflow_run"].startswith(address)
     client = MlflowClient()
     run = client.get_run(searched.run_id)
     pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
@@ -135,11 +137,6 @@ def test_the_picks_are_registered_under_their_aliases(searched):
 
 def test_every_column_of_an_exported_front_is_a_figure_of_its_members(searched):
     assert all(set(FRONT) <= set(member) for member in searched.result["front"])
-
-
-def test_the_study_has_the_address_of_the_run_of_the_search(searched, study):
-    link = study.user_attrs["mlflow_run"]
-    assert link.startswith(f"http://127.0.0.1:{links.PORT}/#/experiments/0/runs/{searched.run_id}")
 
 
 def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(

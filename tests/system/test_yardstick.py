@@ -43,7 +43,6 @@ from tests.yardstick import ANSWER, CUT_OFF, DATA, FINISHED, PLAN, TEXT, history
 EXPECTED: dict[str, Any] = {store: json.loads((DATA / f"yardstick-{store}.json").read_text()) for store in CUT_OFF}
 AS_RECORDED = 1e-4  # relative difference to figures of another processor
 CONTINUED = "d5cc29df"
-SWEEPS = ("search", "answer", "train")
 BY_SECONDS = "ce4f438efe234a4f8c346180c83f77d0"  # in the store of 4aa78f6
 
 
@@ -186,10 +185,13 @@ def test_what_was_cut_off_is_continued_and_what_had_finished_is_not_trained_agai
         assert trial.values == pytest.approx(then.get(str(trial.params), trial.values), rel=AS_RECORDED), trial.params
 
 
-@pytest.mark.parametrize("command", ["pipeline", *(pytest.param(name, marks=pytest.mark.slow) for name in SWEEPS)])
-def test_a_finished_command_trains_nothing_again(left, command):
+@pytest.mark.parametrize(
+    "command", ["pipeline", "train", *(pytest.param(name, marks=pytest.mark.slow) for name in ("search", "answer"))]
+)
+def test_a_finished_command_trains_nothing_again_whether_the_alphabet_is_given_or_auto(left, command, monkeypatch):
+    monkeypatch.setattr("pipeline.text.corpus.usual_alphabet", {"yardstick": "letters"}.get)
     before, given = trainings(left), list[TrainingTask]()
-    done = go_on(left, command, FINISHED[command], given)
+    done = go_on(left, command, FINISHED[command] | {"alphabet": "auto"}, given)
     assert (given, trainings(left)) == ([], before)
     if command == "pipeline":
         assert done.result["reused"] == ["prepare", "train", "evaluate", "sample"]

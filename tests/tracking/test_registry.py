@@ -50,20 +50,22 @@ def run_named(alias: str) -> str:
     return str(MlflowClient().get_model_version_by_alias(REGISTERED_MODEL, alias).run_id)
 
 
-def test_a_study_moves_its_own_aliases_and_no_bare_one(store):
+def test_a_study_moves_its_own_aliases_and_no_bare_one_and_keeps_what_a_user_has_written(store):
     before, alias = registered(HERE)
     MlflowClient().set_registered_model_alias(REGISTERED_MODEL, "best", "1")  # as earlier versions did
+    MlflowClient().update_registered_model(REGISTERED_MODEL, "Mine.")
     after, same = registered(HERE)
+    assert MlflowClient().get_registered_model(REGISTERED_MODEL).description == "Mine."
     assert (alias, same) == ("search-best", "search-best")
     assert (run_named("search-best"), run_named("best")) == (after, before)
     check_aliases(HERE.study, HERE.corpus_sha256)
 
 
-@pytest.mark.parametrize(("study", "corpus_sha256"), [("my study", HERE.corpus_sha256), ("my-study", "cd" * 32)])
-def test_a_name_whose_aliases_are_those_of_another_study_or_text_is_refused(store, study, corpus_sha256):
+def test_a_name_whose_aliases_are_those_of_another_study_or_text_is_refused(store):
     registered(HERE._replace(study="my-study"))
-    with pytest.raises(InputError, match="its alias @my-study-best names version 1 of time-machine-lm"):
-        check_aliases(study, corpus_sha256)
+    for study, corpus_sha256 in (("my study", HERE.corpus_sha256), ("my-study", "cd" * 32)):
+        with pytest.raises(InputError, match="its alias @my-study-best names version 1 of time-machine-lm"):
+            check_aliases(study, corpus_sha256)
 
 
 def test_a_study_whose_runs_are_gone_keeps_its_aliases(store):
@@ -72,31 +74,18 @@ def test_a_study_whose_runs_are_gone_keeps_its_aliases(store):
     check_aliases(HERE.study, HERE.corpus_sha256)
 
 
-def test_a_version_and_the_registered_model_say_what_they_are(store):
+def test_a_version_and_the_registered_model_say_what_they_are(store, monkeypatch):
     registered(HERE)
+    run, client = made_up.training(), MlflowClient()
+    monkeypatch.setattr("pipeline.tracking.registry.find_run", lambda run_id: run)
     registered(OTHER_STUDY)
-    client = MlflowClient()
     version = client.get_model_version(REGISTERED_MODEL, "2")
     assert str(version.description).startswith("It is the best.\n\nStudy: tiny. Registered 20")
+    assert str(version.description).endswith(model_facts(run.configuration, run.result))
     assert version.tags == {"corpus": "novel", "study": "tiny"}
     lines = str(client.get_registered_model(REGISTERED_MODEL).description).splitlines()
     assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 5.250 | 1,548 | 20")
     assert lines[-1].startswith("| `@search-best` | 1 | lstm-1x8-s0 | novel | search | 5.250 | 1,548 | 20")
-
-
-def test_a_version_has_the_facts_of_its_models_card(store, monkeypatch):
-    run = made_up.training()
-    monkeypatch.setattr("pipeline.tracking.registry.find_run", lambda run_id: run)
-    registered(HERE)
-    description = str(MlflowClient().get_model_version(REGISTERED_MODEL, "1").description)
-    assert description.endswith(model_facts(run.configuration, run.result))
-
-
-def test_a_description_that_a_user_has_written_is_left_alone(store):
-    registered(HERE)
-    MlflowClient().update_registered_model(REGISTERED_MODEL, "Mine.")
-    registered(HERE)
-    assert MlflowClient().get_registered_model(REGISTERED_MODEL).description == "Mine."
 
 
 def test_a_run_without_a_model_can_not_be_registered(store):

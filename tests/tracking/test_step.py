@@ -3,24 +3,15 @@
 import json
 import shutil
 import socket
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import RECIPE, CorpusConfig, TrainConfig
 from pipeline.errors import InputError
-from pipeline.search.study import attributes
-from pipeline.search.study.protocol import open_study
-from pipeline.search.study.space import Space
-from pipeline.stages.answer import answer
-from pipeline.stages.prepare import prepare
-from pipeline.stages.seeds import train_seeds
-from pipeline.stages.sweep import Sweep
 from pipeline.stages.train import ALONE, training_identity
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import cache_dir
@@ -39,10 +30,7 @@ from pipeline.tracking.step import (
 )
 from tests.tracking.test_liveness import open_run
 
-KEYS = {  # by d5cc29df, whose default was ``letters``
-    "letters": ("a255b07b8579761c", "8a52ff729aba0b3e", "17ccf13fb449e19a", "74b6824354700610", "6ec2d4fd1fed44be"),
-    "raw": ("15b2753c3071a35e", "6546eafa530924d7", "50a58576adc40c70", "6718a1f62fae4458", "f0cf55831d266d0c"),
-}
+KEYS = {"letters": "8a52ff729aba0b3e", "raw": "6546eafa530924d7"}  # of trainings by d5cc29df
 
 
 def step(inputs: dict[str, Any], reuse: bool = True) -> Step:
@@ -139,48 +127,29 @@ def of_a_file(tmp_path: Path, small_text: Path) -> Corpus:
     return load_corpus(CorpusConfig(str(tmp_path / "text.txt"), "letters"))
 
 
-def test_a_changed_text_is_refused_where_the_cache_has_no_copy_of_the_earlier_one(of_a_file):
+def test_a_changed_text_is_that_of_the_cache_and_refused_where_that_has_no_copy_of_the_earlier_one(of_a_file):
     file, corpus = Path(of_a_file.source), of_a_file
     shutil.rmtree(cache_dir())
     assert same_text(corpus.name, str(file), "letters", corpus.corpus_sha256).corpus_sha256 == corpus.corpus_sha256
-    shutil.rmtree(cache_dir())
     file.write_text(file.read_text()[1000:])
+    assert same_text(corpus.name, str(file), "letters", corpus.corpus_sha256).corpus_sha256 == corpus.corpus_sha256
+    shutil.rmtree(cache_dir())
     with pytest.raises(InputError, match="is not the one that was trained on"):
         same_text(corpus.name, str(file), "letters", corpus.corpus_sha256)
 
 
-@pytest.mark.parametrize("alphabet", ["letters", "raw"])
-def test_steps_sweeps_and_studies_are_those_of_before_whether_the_alphabet_is_given_or_auto(
-    store, tmp_path, monkeypatch, alphabet: Any
-):
-    """None of them is run."""
-
-    def begun(sweep: Sweep[Any], identity: tuple[str, str], *rest: Any) -> str:
-        task = sweep.task("answer", 0, ModelConfig(), TrainConfig(), {})
-        assert [task.corpus.alphabet, task.text[2], sweep.options["alphabet"]] == [alphabet] * 3
-        return identity[1]
-
-    def keys(config: CorpusConfig) -> tuple[Any, ...]:
-        corpus, training, search = load_corpus(config), (ModelConfig(), TrainConfig()), SearchConfig(study_name="any")
-        inputs, tags = training_identity(corpus, config, *training, {}, ALONE)
-        assert json.loads(tags["config"])["corpus"]["alphabet"] == alphabet
-        study = open_study(optuna.storages.InMemoryStorage(), search, Space.of(search), corpus)
-        protocol = json.dumps(attributes.of_study(study)[attributes.PROTOCOL], sort_keys=True).encode()
-        steps = prepare(corpus, config, "stream"), step_key("train", inputs)
-        sweeps = answer(AnswerConfig(), config), train_seeds(corpus, config, *training, 2)
-        return *steps, *sweeps, sha256(protocol).hexdigest()[:16]
-
+@pytest.mark.parametrize("alphabet", KEYS)
+def test_a_training_is_that_of_before_whether_the_alphabet_is_given_or_auto(tmp_path, monkeypatch, alphabet: Any):
+    """So are the steps of a main job, several seeds, searches and answers: tests/system/test_yardstick.py."""
     monkeypatch.setattr("pipeline.tracking.step.torch.__version__", "2.13.0")
-    monkeypatch.setattr("pipeline.stages.prepare.run_step", lambda stage, name, inputs, *rest: step_key(stage, inputs))
-    monkeypatch.setattr(Corpus, "baselines", lambda corpus, preset: {})
-    monkeypatch.setattr(Sweep, "resume_or_run", begun)
+    monkeypatch.setattr("pipeline.text.corpus.usual_alphabet", lambda name: alphabet)
     monkeypatch.setitem(RECIPE, "stream", 6)
     path = tmp_path / "story.txt"
     path.write_text("It has a Zebra, and so it goes.\n" * 60, encoding="utf-8")
-    assert keys(CorpusConfig(str(path), alphabet)) == KEYS[alphabet]
-    if alphabet == "letters":
-        monkeypatch.setattr("pipeline.text.corpus.usual_alphabet", {"story": "letters"}.get)
-    assert keys(CorpusConfig(str(path))) == KEYS[alphabet]
+    for config in (CorpusConfig(str(path), alphabet), CorpusConfig(str(path))):
+        inputs, tags = training_identity(load_corpus(config), config, ModelConfig(), TrainConfig(), {}, ALONE)
+        assert step_key("train", inputs) == KEYS[alphabet]
+        assert json.loads(tags["config"])["corpus"]["alphabet"] == alphabet
 
 
 def of_letters(path: Path, kept: int, dropped: str) -> CorpusConfig:

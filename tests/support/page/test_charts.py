@@ -54,10 +54,3 @@ def test_the_labels_of_curves_are_spread_before_any_script_runs():
     drawn = explorer([series(0), series(1), series(2)], {"4-gram": 8.0}, CAPTION)
     heights = sorted(float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="name">', drawn.curves)[:3])
     assert min(after - before for before, after in pairwise(heights)) >= 11.9
-
-
-def test_other_peoples_words_stay_words():
-    hostile = "</script><b onclick='x()'>&"
-    drawn = explorer([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, CAPTION)
-    assert "<b" not in drawn.front + drawn.curves + drawn.data
-    assert (json.loads(drawn.data)[0]["name"], json.loads(drawn.data)[0]["remarks"]) == (hostile, [hostile])
