@@ -80,7 +80,7 @@ def test_no_command_prints_or_records_the_password_of_its_database(secret_databa
     printed = said("pipeline", "--corpus", str(small_text), *TINY)
     assert re.search(r"start the UI with: \S*tmlm ui\)", printed), "the shell has the address already"
     printed += said("sample", "nonsense", code=2)
-    begun = MlflowClient().create_run(setup().experiment_id).info.run_id
+    begun = MlflowClient().create_run(setup().experiment_id, run_name="begun").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
     printed += said("sample", "nonsense", code=2)
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
