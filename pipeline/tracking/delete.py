@@ -36,7 +36,6 @@ ROWS = {  # queries of where the artifacts of a run or a model are, and of its r
     MODEL: "SELECT artifact_location, source_run_id FROM logged_models WHERE model_id = ?",
 }
 NO_STORE = re.compile("no such (table|column)|file is not a database")  # errors of SQLite
-WAL = b"\2"  # the 19th byte of a database with a write-ahead log
 BY_DOCTOR = re.compile(r"\.before-(repair|upgrade)-")  # in the name of a copy
 MARKED = "runs are only marked as deleted, and their files stay"
 
@@ -163,15 +162,17 @@ def files_of(thing: Mapping[str, Any]) -> tuple[list[Path], str, str]:
 
 
 def _row(file: Path, kind: str, id: str | None) -> tuple[Any, Any] | None:
-    """The row of a run or a model in an SQLite file, which is only read; None if it has none, or is another file."""
+    """The row of a run or a model in an SQLite file, which is only read; None if it has none, or is another file.
+
+    The store's own is never opened but by SQLite, whose locks a process loses once it closes the file itself.
+    """
     try:
-        with file.open("rb") as opened:  # of a whole file in WAL mode, a reader would leave a log
-            is_whole = opened.read(19)[18:] == WAL and not Path(f"{file}-wal").exists()
-        address = f"{file.as_uri()}?{'immutable=1' if is_whole else 'mode=ro'}"
+        is_used = file == stores.sqlite_file(stores.address()) or Path(f"{file}-wal").exists()
+        address = f"{file.as_uri()}?{'mode=ro' if is_used else 'immutable=1'}"  # else a reader may leave a log
         with closing(sqlite3.connect(address, LOCK_SECONDS, uri=True)) as connection:
             return connection.execute(ROWS[kind], (id,)).fetchone() or None
     except (sqlite3.Error, OSError) as error:
-        if isinstance(error, OSError) or NO_STORE.match(str(error)):
+        if isinstance(error, OSError) or NO_STORE.match(str(error)) or not os.access(file, os.R_OK):
             return None
         raise InputError(f"{file} may have the same runs, and can't be read: {error}; move it away") from error
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -404,3 +406,11 @@ def test_a_run_that_failed_before_a_command_took_it_over_is_listed_by_doctor_and
         client.set_tag(begun, "stage", "train")  # as version 0.2.0 did
     doctor.repair()
     assert [each["id"] for each in delete([begun[:8]])["deleted"]] == [begun]
+
+
+def test_a_deletion_keeps_the_locks_of_its_database(store):
+    """SQLite's locks are those of the process, which loses them if it opens and closes the file itself."""
+    read = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM runs').fetchall()"
+    delete([training("lstm")], dry_run=True)
+    subprocess.run([sys.executable, "-c", read, store / "mlruns/mlflow.db"], check=True)
+    assert (store / "mlruns/mlflow.db-wal").exists()  # the last to close the database deletes it
