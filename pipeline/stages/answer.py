@@ -44,7 +44,7 @@ from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"
 TABLES_FILE = "answer.txt"  # artifact with all that the command prints
-STEP_MACS, CHAR_MACS = 1_200_000_000, 30_000  # of a step after the trainings: at least, and for a character of the text
+STEP_MACS, CHAR_MACS, SLOW = 900_000_000, 20_000, 3  # of a step: work, and for each character; steps in a slow one
 METRICS = {  # test perplexity among the metrics -> system
     "test_perplexity": "network",
     "mixture_test_perplexity": "mixed",
@@ -98,8 +98,8 @@ class _Answer(Sweep[AnswerRun]):
     def take_over(self, trained: Sequence[RecordedTraining]) -> None:
         """A training is not repeated if its result and its model are there."""
         timed = 1 + len({each.model.shape for each in self.plan})  # and n-grams, which are fitted and packed, too
-        pruned = len(UNITS) * (1 + sum(each.family == "size" for each in self.plan))
-        self._steps = 3 * (1 + len(BASELINE_ORDERS)) + timed + pruned + 2 + 2 * self.config.seeds + 2  # pictures
+        slow = 2 + len(UNITS) * (1 + sum(each.family == "size" for each in self.plan))  # pictures, prunings to a size
+        self._steps = 3 * (1 + len(BASELINE_ORDERS)) + timed + 2 + 2 * self.config.seeds + SLOW * slow
         self.work_after = self._steps * (STEP_MACS + CHAR_MACS * len(self.corpus.baseline_text("stream")))
         models = models_of(run.id for run in trained if run.result)
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
@@ -153,7 +153,7 @@ class _Answer(Sweep[AnswerRun]):
         metrics |= {f"answer/{key}": each.over_both.mean for key, each in findings.compared.items()}
         for name, draw in {"answer": figures.answer_picture, "costs": figures.costs_picture}.items():
             self.run.picture(f"plots/{name}.png", draw(findings), "summary")
-            self._did()
+            self._did(SLOW)
         self.run.constants(metrics)
         self.run.json(recorded.RESULT_FILE, result)
         self.run.text(TABLES_FILE, answer_table(findings, sentences))
@@ -192,7 +192,7 @@ class _Answer(Sweep[AnswerRun]):
                 row = ngram_row(pruned[0], float(2 ** by_ngram[0].mean()), ms_per_char)
                 comparison = compared("network against n-grams", by_network, by_ngram, COVERAGE)
                 found.append(Rivals(unit, each, row, comparison))
-                self._did()
+                self._did(SLOW)
         return replace(findings, rivals=tuple(found))
 
     def _timed(self, results: ResultsBySeed) -> tuple[float, tuple[MeasuredModel, ...], tuple[MeasuredModel, ...]]:
