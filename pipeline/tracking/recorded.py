@@ -27,7 +27,7 @@ from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
-from pipeline.training.result import TrainingResult
+from pipeline.training.result import PERPLEXITIES, TrainingResult
 
 import mlflow
 from mlflow.entities import Run
@@ -50,7 +50,6 @@ BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
-PERPLEXITIES = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
     *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),

@@ -27,8 +27,6 @@ from pipeline.cli.options import (
 )
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
 
-REPORT_SYMBOLS = 28  # of the alphabet ``letters``
-
 
 @click.command(cls=LabCommand)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
@@ -266,6 +264,7 @@ def complexity(as_json: bool, **options: Any) -> None:
     """
     config = ModelConfig(**options)
     from models.complexity import measure
+    from pipeline.report.table import REPORT_SYMBOLS
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text
 
