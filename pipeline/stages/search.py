@@ -193,8 +193,7 @@ class _SearchSweep(Sweep[SearchRun]):
     def _confirm(self) -> None:
         """Train the picks with more seeds until every pick, by its mean, has enough; time the front's models.
 
-        One round is not enough: a configuration that was lucky with one seed is no pick any more, and another takes its
-        place.
+        One round is not enough: a configuration that was lucky with one seed is no pick any more, and another is.
         """
         while True:
             evaluated = self._evaluate({})

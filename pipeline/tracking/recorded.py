@@ -344,10 +344,9 @@ def resumable(run: RecordedRun) -> RecordedTraining:
 def search_runs(
     *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
 ) -> Iterator[RecordedRun]:
-    """The runs that meet all conditions (MLflow's syntax), page by page as they are needed.
+    """The runs that meet all conditions, page by page as they are needed; these and ``order`` are in MLflow's syntax.
 
-    Searches the store's experiment unless others are given, and leaves out runs in another format. ``order`` is in
-    MLflow's syntax, too.
+    Searches the store's experiment unless others are given, and leaves out runs in another format.
     """
     experiments, token, query = experiments or [setup().experiment_id], None, " and ".join(conditions)
     size = PAGE
@@ -404,8 +403,7 @@ def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
 def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:
     """The trainings: the running ones, then the others by the time at which they ended, latest first.
 
-    ``search`` selects those that have each of its words in their name, id, text or study, ignoring case; ``corpus``
-    those ``on_text``.
+    ``search`` keeps those with all its words in name, id, text or study, ignoring case; ``corpus`` those ``on_text``.
     """
     words, is_on_text = search.lower().split(), on_text(corpus) if corpus else lambda run: True
 
