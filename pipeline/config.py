@@ -407,8 +407,7 @@ class SearchConfig(Checked):
     """Options of a search. Raises ConfigError for a value that is not allowed."""
 
     study_name: str = option(
-        "auto",
-        help="Name of the study; an existing one is resumed. auto: search-TEXT, or with --quick quick-TEXT.",
+        "auto", help="Name of the study; an existing one is resumed. auto: search-TEXT, or with --quick quick-TEXT."
     )
     minutes: float | None = option(
         None,

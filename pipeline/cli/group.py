@@ -14,15 +14,7 @@ import click
 
 from models.config import ConfigError
 from pipeline.config import UNDER_MLFLOW
-from pipeline.errors import (
-    InputError,
-    TmlmError,
-    is_out_of_memory,
-    message_of,
-    option_name,
-    reason_of,
-    without_secrets,
-)
+from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of, without_secrets
 from pipeline.support import signals
 from pipeline.support.wording import printable
 

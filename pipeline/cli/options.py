@@ -114,15 +114,12 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
     Under ``mlflow run``, which gives every option that MLproject lists, those that differ from their defaults.
     """
+    context = click.get_current_context()
     if UNDER_MLFLOW not in os.environ:
-        return {name: value for name, value in options.items() if is_given(name)}
-    defaults = {each.name: each.default for each in click.get_current_context().command.params}
+        typed = click.core.ParameterSource.COMMANDLINE
+        return {name: value for name, value in options.items() if context.get_parameter_source(name) is typed}
+    defaults = {each.name: each.default for each in context.command.params}
     return {name: value for name, value in options.items() if value not in (None, defaults[name])}
-
-
-def is_given(name: str) -> bool:
-    """Whether this option of the current command was given on the command line."""
-    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def checked(options: Mapping[str, Any]) -> tuple[CorpusConfig, dict[str, Any]]:

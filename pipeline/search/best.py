@@ -17,11 +17,11 @@ from pipeline.tracking.program import command
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
+from pipeline.training.result import PERPLEXITIES
 
 log = logging.getLogger(__name__)
 
 VAL, MIXED = "val_perplexity", "mixture_val_perplexity"
-PERPLEXITIES = (VAL, "test_perplexity", MIXED, "mixture_test_perplexity")
 LIMITS = {  # what may be limited -> its option, and its unit in messages
     "macs_per_char": ("--max-macs", "MACs per character"),
     "kilobytes": ("--max-kb", "kB"),

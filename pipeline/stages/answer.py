@@ -72,8 +72,7 @@ def answer(
 ) -> AnswerRun:
     """Train what is missing of the plan, and answer the question from the recorded trainings.
 
-    ``say`` is called with messages for the user. Raises InputError for a text that can't be trained on, and what a
-    training raises.
+    ``say`` gets messages for the user. Raises InputError for a text that can't be trained on, and what trainings raise.
     """
     corpus = text_to_train(corpus_config, STAGE)
     plan = planned(corpus.train_chars, config.minutes)

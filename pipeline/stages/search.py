@@ -41,7 +41,8 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.summary import COMPARED, YOURS
+from pipeline.training.result import PERPLEXITIES
+from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
 
 PATIENCE = 10  # trials without a better one, after which the summary says so
@@ -192,8 +193,7 @@ class _SearchSweep(Sweep[SearchRun]):
     def _confirm(self) -> None:
         """Train the picks with more seeds until every pick, by its mean, has enough; time the front's models.
 
-        One round is not enough: a configuration that was lucky with one seed is no pick any more, and another takes its
-        place.
+        One round is not enough: a configuration that was lucky with one seed is no pick any more, and another is.
         """
         while True:
             evaluated = self._evaluate({})
@@ -312,7 +312,7 @@ class _SearchSweep(Sweep[SearchRun]):
             "stored_numbers": score.stored_numbers,
         }
         own = {f"{split}_perplexity": 2 ** scores[split].ngram.bits_per_char for split in ("val", "test")}
-        return [*rows, {**row, **costs_of(sizes), **dict.fromkeys(COMPARED), **own}]
+        return [*rows, {**row, **costs_of(sizes), **dict.fromkeys(PERPLEXITIES), **own}]
 
     def _pictures(self, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
         """The pictures of the search as PNGs, by name."""
@@ -334,7 +334,7 @@ class _SearchSweep(Sweep[SearchRun]):
 def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """The mean perplexities of the trainings of one configuration; None if a result is gone, as after ``mlflow gc``."""
     are_there = all(results)
-    return {name: geometric_mean([each[name] for each in results]) if are_there else None for name in COMPARED}
+    return {name: geometric_mean([each[name] for each in results]) if are_there else None for name in PERPLEXITIES}
 
 
 def _row(point: FrontPoint) -> dict[str, Any]:

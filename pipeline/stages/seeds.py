@@ -1,7 +1,6 @@
 """Train one configuration with several seeds, each in a nested run of one parent run: ``tmlm train --seeds N``.
 
-The parent is identified by all but the number of seeds: the same command again resumes it, and a larger number adds
-seeds.
+The parent is identified by all but the number of seeds: the same command again resumes it, a larger number adds seeds.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

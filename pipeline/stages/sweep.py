@@ -65,8 +65,7 @@ def models_of(run_ids: Iterable[str]) -> dict[str, Callable[[], LanguageModel]]:
 class Sweep(ABC, Generic[Conclusion]):
     """The trainings of one command, in one run: what is missing, and what follows from all of them.
 
-    ``name`` and ``options`` are those of its run, whose datasets are the splits of ``preset``; ``say`` is called with
-    messages for the user.
+    ``name`` and ``options`` are those of its run, whose datasets are the splits of ``preset``; ``say`` gets messages.
     """
 
     name: str
@@ -107,10 +106,8 @@ class Sweep(ABC, Generic[Conclusion]):
     ) -> Conclusion:
         """Run the command, in the run of an earlier one if there is one with the same ``identity``.
 
-        That is a tag and its value; ``tags`` are further ones of the run.
-
-        Raises InputError(refusal) if another process runs the command, InputError if the earlier run is still running,
-        and for a configuration that can't be trained.
+        That is a tag and its value; ``tags`` are further ones of the run. Raises InputError(refusal) if another process
+        runs the command, InputError if the earlier run is still running, and for a configuration that can't be trained.
         """
         tag, value = identity
         with command_lock(store.root() / "mlruns" / f".{self.stage}-{value}.lock", refusal):

@@ -376,8 +376,7 @@ def kept_copies(name: str) -> tuple[list[Path], set[str]]:
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
     """The prepared text with this name, alphabet and digest; None if the cache has no intact copy.
 
-    It finds a text that was trained on even after its file was moved, changed or deleted. ``source`` is the recorded
-    source.
+    It finds a text that was trained on even if its file was moved, changed or deleted; ``source`` is the recorded one.
     """
     wanted = {"name": name, "alphabet": alphabet, "corpus_sha256": corpus_sha256}
     return next((_mapped(*kept, source) for kept in kept_facts().items() if _is_intact(*kept, wanted)), None)

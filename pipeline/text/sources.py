@@ -72,8 +72,7 @@ UNKNOWN_LICENCE = "Its licence is not recorded: a model can repeat its text, so 
 class FoundText:
     """A text that was found: its name, a description of its source, and its file (or bytes, for Python's topics).
 
-    ``missing`` says why it replaces the requested text; "" if it is that text. ``option`` is the command-line option
-    that named it, for messages.
+    ``missing`` says why it replaces the requested text; "" if it is that text. ``option`` named it, for messages.
     """
 
     name: str
@@ -124,8 +123,7 @@ class FoundText:
 def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundText:
     """Find the text that ``--corpus`` names; downloads only if ``online``, and an address again if ``refresh``.
 
-    Raises InputError for an unknown text or unusable file, and DataUnavailableError for a text that can't be
-    downloaded.
+    Raises InputError for an unknown text or an unusable file, and DataUnavailableError if the download fails.
     """
     if corpus == "auto":
         try:

@@ -28,16 +28,7 @@ from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.relocation import local_path
-from pipeline.tracking.store import (
-    Store,
-    identity,
-    setup,
-    shown,
-    sqlite_address,
-    store_refusals,
-    tag_experiment,
-    tolerating,
-)
+from pipeline.tracking.store import Store, setup, shown, store_refusals, tag_experiment, tolerating
 from pipeline.tracking.ui import views
 
 import mlflow
@@ -131,7 +122,7 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     store = setup()
     close_the_dead()
     known = {run.id: run for run in search_runs(order="start_time ASC")}
-    runs, source, by = _runs_to_copy(reference, known), Place(store), identity()
+    runs, source, by = _runs_to_copy(reference, known), Place(store), stores.identity()
     running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]
     ended = [run for run in runs if run.status != "RUNNING"]
     lock = command_lock(
@@ -184,7 +175,7 @@ def _current(uri: str, experiment: str) -> Iterator[Store]:
         path = path.expanduser().absolute()
         if not uri or not (path.is_file() or path.is_dir()):  # a forgotten URI would be a new folder of the run's name
             raise InputError(f"URI {uri!r} is no folder; give one that exists, http://..., or sqlite:///FILE")
-        uri = sqlite_address(path if path.is_file() else path / "mlflow.db")
+        uri = stores.sqlite_address(path if path.is_file() else path / "mlflow.db")
     variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_EXPERIMENT_ID": ""}
     begun = False
     try:

@@ -27,7 +27,7 @@ from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
-from pipeline.training.result import TrainingResult
+from pipeline.training.result import PERPLEXITIES, TrainingResult
 
 import mlflow
 from mlflow.entities import Run
@@ -50,7 +50,6 @@ BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
-PERPLEXITIES = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 ROW = (  # of ``RecordedTraining.row``
     *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
     *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),
@@ -345,10 +344,9 @@ def resumable(run: RecordedRun) -> RecordedTraining:
 def search_runs(
     *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
 ) -> Iterator[RecordedRun]:
-    """The runs that meet all conditions (MLflow's syntax), page by page as they are needed.
+    """The runs that meet all conditions, page by page as they are needed; these and ``order`` are in MLflow's syntax.
 
-    Searches the store's experiment unless others are given, and leaves out runs in another format. ``order`` is in
-    MLflow's syntax, too.
+    Searches the store's experiment unless others are given, and leaves out runs in another format.
     """
     experiments, token, query = experiments or [setup().experiment_id], None, " and ".join(conditions)
     size = PAGE
@@ -405,8 +403,7 @@ def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
 def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:
     """The trainings: the running ones, then the others by the time at which they ended, latest first.
 
-    ``search`` selects those that have each of its words in their name, id, text or study, ignoring case; ``corpus``
-    those ``on_text``.
+    ``search`` keeps those with all its words in name, id, text or study, ignoring case; ``corpus`` those ``on_text``.
     """
     words, is_on_text = search.lower().split(), on_text(corpus) if corpus else lambda run: True
 

@@ -68,8 +68,7 @@ def run_of_version(version: str) -> RecordedRun | None:
 def register_picks(picks: Mapping[str, tuple[str, str]], study: str, corpus: str) -> dict[str, str]:
     """Register the models that a study has picked, and return the alias of each pick.
 
-    ``picks`` maps each pick to its run id and a sentence about it. Raises RecordingError for a run without a logged
-    model.
+    ``picks`` maps each pick to its run id and a sentence. Raises RecordingError for a run without a logged model.
     """
     registered = {pick: pick_alias(study, pick) for pick in picks}
     with store_errors():

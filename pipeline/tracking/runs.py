@@ -24,29 +24,14 @@ from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
+from pipeline.tracking import store as stores
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
-from pipeline.tracking.store import (
-    NOTE,
-    REFUSALS,
-    Store,
-    checkpoint_folder,
-    impatient,
-    look,
-    root,
-    set_tags,
-    setup,
-    shown,
-    sqlite_file,
-    store_errors,
-    store_reason,
-    tag_experiment,
-    warn_if_silent,
-)
+from pipeline.tracking.store import REFUSALS, Store, set_tags, shown, store_errors, store_reason, warn_if_silent
 from pipeline.tracking.ui import views
 
 import mlflow
@@ -101,7 +86,7 @@ class TrackedRun:
         self.id: str = run.info.run_id
         self.name = name
         self.artifact_uri: str = run.info.artifact_uri
-        self.checkpoint_dir = checkpoint_folder(self.id, self.artifact_uri)
+        self.checkpoint_dir = stores.checkpoint_folder(self.id, self.artifact_uri)
         self.has_remote_artifacts = local_path(self.artifact_uri) is None  # outside of this machine's file system
         self.client = MlflowClient()
         self._params = dict(run.data.params)
@@ -111,7 +96,7 @@ class TrackedRun:
 
     def check_is_recorded(self) -> None:
         """Raise RecordingError if the database file was moved or deleted: SQLite would keep writing to it unseen."""
-        if (file := sqlite_file(self.store.uri)) is not None and not file.exists():
+        if (file := stores.sqlite_file(self.store.uri)) is not None and not file.exists():
             raise RecordingError(
                 f"the store {file} was moved or deleted while {self.name} was being recorded; put it back, or if the "
                 "checkout was moved, run `tmlm doctor --repair` in its new place"
@@ -132,7 +117,7 @@ class TrackedRun:
     def send_what_is_kept(self, error: BaseException) -> None:
         """Upload the checkpoints of a training that ``error`` ended; a failure is logged, not raised."""
         try:
-            with impatient() if is_in_a_hurry(error) else nullcontext():
+            with stores.impatient() if is_in_a_hurry(error) else nullcontext():
                 self.send_checkpoints()
         except RecordingError as failure:
             log.warning("The checkpoints of %s stay in %s: %s", self.name, self.checkpoint_dir, failure)
@@ -248,7 +233,7 @@ class TrackedRun:
 
     def note(self, markdown: str) -> None:
         """Set the description on the run's page in the UI."""
-        self.tags({NOTE: markdown})
+        self.tags({stores.NOTE: markdown})
 
     @records
     def datasets(self, datasets: Iterable[DatasetInput]) -> None:
@@ -276,7 +261,7 @@ class TrackedRun:
 
 def tag_failure(run_id: str, reason: str) -> None:
     """Tag a run that ``mlflow run`` started with the reason why its command failed before recording."""
-    look()
+    stores.look()
     begun_run(run_id)
     with store_errors():
         set_tags(run_id, {"failure": reason[:4000]})
@@ -314,7 +299,7 @@ def tracked_run(
             begun.constants({key: value for key, value in metrics.items() if key.startswith(FINAL)})
             begun.note(f"Resumed {plain(name)} ({resumed.id}).")
         return
-    store = setup()
+    store = stores.setup()
     run: TrackedRun | None = None
     before = mlflow.active_run()
     status, failure, in_a_hurry = "FAILED", "", False
@@ -322,7 +307,7 @@ def tracked_run(
         with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
             close_the_dead()
             if digest := tags.get("corpus.sha256"):
-                tag_experiment(store.experiment_id, dict([views.models(tags["corpus"], digest).tag]))
+                stores.tag_experiment(store.experiment_id, dict([views.models(tags["corpus"], digest).tag]))
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             open_runs.append(run)
@@ -377,7 +362,7 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
 
 def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> TrackedRun:
     """Reopen an ended run for this process. The reason why it ended moves to the tag "resumed"."""
-    with FileLock(root() / "mlruns" / ".resume.lock", timeout=LOCK_SECONDS):  # a second command is refused
+    with FileLock(stores.root() / "mlruns" / ".resume.lock", timeout=LOCK_SECONDS):  # a second command is refused
         before = find_run(seen.id)
         if before is None or before.ended_ms != seen.ended_ms or before.status == "RUNNING":
             raise InputError(f"{seen.id} ({seen.name}) has just been resumed by another command; try again")
@@ -393,7 +378,7 @@ def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> Track
 def _end(run: TrackedRun, status: str, failure: str, in_a_hurry: bool) -> None:
     """End the active run with its status and the reason. Raises RecordingError if FINISHED can't be recorded."""
     try:
-        with impatient() if in_a_hurry else warn_if_silent(run.store.uri):
+        with stores.impatient() if in_a_hurry else warn_if_silent(run.store.uri):
             is_elsewhere = False
             try:
                 is_elsewhere = _is_resumed_elsewhere(run)

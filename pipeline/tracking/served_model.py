@@ -80,8 +80,7 @@ class TextGenerator(PythonModel):
     def _checked(self, prompts: list[Any], params: Mapping[str, Any]) -> tuple[int, Decoding]:
         """The requested length and decoding.
 
-        Raises ValueError for prompts that are not strings, unknown parameters, invalid values, and more work than a
-        request may ask for.
+        Raises ValueError for prompts that are not strings, unknown parameters, invalid values, and too much work.
         """
         known = ["length", *(field.name for field in fields(Decoding))]
         if unknown := {**_requested_params(), **params}.keys() - known:

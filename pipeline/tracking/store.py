@@ -309,8 +309,7 @@ def _chosen_experiment(database: Path | None) -> str:
     MLflow server can access, if the store is opened directly.
     """
     client, name = MlflowClient(), os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    experiment = own_experiment()
-    if experiment is None:
+    if (experiment := own_experiment()) is None:
         folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
         with tolerating("RESOURCE_ALREADY_EXISTS"):
             client.create_experiment(name, None if database is None else location_of(database.parent / folder))

@@ -6,6 +6,8 @@ from typing_extensions import TypedDict
 
 from pipeline.support.records import Count, Number, Positive, Signed, String
 
+PERPLEXITIES = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
+
 
 class Figure(NamedTuple):
     """A figure of a result: a column of runs.csv; with a section, a metric; with a label, a row of `tmlm compare`.

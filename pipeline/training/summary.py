@@ -12,13 +12,12 @@ from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import LICENCES, UNKNOWN_LICENCE
 from pipeline.training.experiment import Result
-from pipeline.training.result import FIGURES
+from pipeline.training.result import FIGURES, PERPLEXITIES
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
-COMPARED = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
 RIVAL_HEADS = (
     *("pick or rival", "model", *(axis.name for axis in COSTS.values())),
     *("validation", "test", "with n-grams: validation", "test"),
@@ -81,7 +80,7 @@ def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]
         (
             *(each["label"], each["name"]),
             *("" if each.get(name) is None else f"{each[name]:,}" for name in COST_NAMES),
-            *(FIGURES[name].shown(each.get(name)) for name in COMPARED),
+            *(FIGURES[name].shown(each.get(name)) for name in PERPLEXITIES),
         )
         for each in rows
     ]

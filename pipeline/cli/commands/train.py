@@ -13,21 +13,8 @@ from models.decoding import Decoding
 from pipeline.cli import completion
 from pipeline.cli.commands.search import resumed_by
 from pipeline.cli.group import say, show
-from pipeline.cli.options import (
-    Auto,
-    LabCommand,
-    checked,
-    flag,
-    given,
-    is_given,
-    json_flag,
-    length_option,
-    option,
-    options_of,
-)
+from pipeline.cli.options import Auto, LabCommand, checked, flag, given, json_flag, length_option, option, options_of
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
-
-REPORT_SYMBOLS = 28  # of the alphabet ``letters``
 
 
 @click.command(cls=LabCommand)
@@ -224,7 +211,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
     from pipeline.stages import sample
     from pipeline.stages.evaluate import TrainedModel
 
-    chosen = list(prompts) if is_given("prompts") else None  # not every alphabet has the letters of the default
+    chosen = given({"prompts": list(prompts)}).get("prompts")  # not every alphabet has the letters of the default
     if UNDER_MLFLOW in os.environ:
         result = sample.sample(model, list(prompts), length, decoding).result
     elif sys.stdout.isatty() and len(prompts) == 1 and not as_json:
@@ -266,6 +253,7 @@ def complexity(as_json: bool, **options: Any) -> None:
     """
     config = ModelConfig(**options)
     from models.complexity import measure
+    from pipeline.report.table import REPORT_SYMBOLS
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text
 
