@@ -32,10 +32,6 @@ def test_complexity_prints_one_flat_object_with_both_conventions():
     }
 
 
-def test_options_may_be_written_as_mlflow_names_them():
-    assert run("complexity", "--hidden_size", "32", "--json", "true") == run("complexity", "--hidden-size=32", "--json")
-
-
 @pytest.mark.parametrize("command", ["train", "pipeline"])
 def test_options_are_checked_before_the_text_is_looked_for(command):
     code, out, err = run(command, "--corpus", "no-such-file.txt", "--hidden-size", "0")

@@ -22,19 +22,6 @@ def test_an_age_is_in_its_largest_unit_of_which_there_are_two(seconds, shown):
     assert age(seconds) == shown
 
 
-def test_runs_lists_a_training_with_its_perplexities_and_cost(trained, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "112")  # room for the name, however old the training is by now
-    code, out, _ = run("runs")
-    heads, row = (line.split() for line in out.splitlines())
-    result = trained.result
-    assert code == 0
-    assert heads == ["run", "name", "text", "val", "test", "MACs", "seconds", "state", "age"]
-    assert (row[0], row[1][:21], row[2]) == (trained.run_id[:8], "lstm-1x8-s0-epochs-2-", "topics")
-    assert row[3:5] == [f"{result[f'{split}_perplexity']:.3f}" for split in ("val", "test")]
-    assert row[5] == f"{result['macs_per_char']:,}"
-    assert row[7] == "ok"
-
-
 def test_runs_says_that_there_are_none(store):
     assert run("runs") == (0, "no training is recorded\n", "")
     assert run("runs", "--search", "gru")[1] == "no training is recorded with these words\n"
@@ -101,12 +88,15 @@ def test_sorting_by_what_is_no_column_is_refused_with_the_columns(no_store):
     assert "give one of run, name, text, val" in said
 
 
-def test_the_table_fits_into_the_terminal(trained, monkeypatch):
+def test_the_table_has_perplexities_and_cost_and_fits_into_the_terminal(trained, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    now = int(1000 * time.time())
+    now, result = int(1000 * time.time()), trained.result
     row = next(listed_trainings()).row()
     row |= {"name": "lstm-1x192-on-ngram-s0-a-long-title", "corpus": "a-long-title-raw", "ended_ms": now}
     lines = runs_table([row]).splitlines()
     assert max(map(len, lines)) <= 80
-    assert "lstm-1x192" in lines[1]
-    assert "a-long.." in lines[1]
+    assert lines[0].split() == ["run", "name", "text", "val", "test", "MACs", "seconds", "state", "age"]
+    run_id, name, text, val, test, macs, _, state, *_ = lines[1].split()
+    assert (run_id, name[:10], text, state) == (trained.run_id[:8], "lstm-1x192", "a-long..", "ok")
+    assert (val, test) == tuple(f"{result[f'{split}_perplexity']:.3f}" for split in ("val", "test"))
+    assert macs == f"{result['macs_per_char']:,}"

@@ -1,13 +1,11 @@
 """The pool of a cluster, on a scheduler and nodes of this machine."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
 from http.client import HTTPException
-from types import SimpleNamespace
 from urllib.request import urlopen
 
 import psutil
@@ -141,16 +139,6 @@ def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes,
             _ = pool.idle
 
 
-@pytest.mark.parametrize("answer", [b"no pickle", *map(pickle.dumps, (7, ("lost", None, None), ("begun", 1, None)))])
-def test_a_node_that_answers_nonsense_gets_no_more_tasks(answer):
-    pool = DaskPool.__new__(DaskPool)
-    future = SimpleNamespace(result=lambda timeout: answer)
-    pool._running, pool._refused, pool._nodes = {"key": pool_module._Running("task", "tls://n1", "n1", future)}, {}, {}
-    event = pool._event("key", None)
-    assert (event.kind, event.task, event.value.cause) == ("lost", "task", "stopped")
-    assert "its answer can't be read" in pool._refused["n1"]
-
-
 def test_a_scheduler_that_is_gone_is_waited_for_and_then_ends_the_pool(processes, monkeypatch):
     """Before the loss of its tasks is told, which would be recorded: the store is gone with the head."""
     monkeypatch.setattr(pool_module, "NODES_SECONDS", 5.0)
@@ -166,19 +154,3 @@ def test_a_scheduler_that_is_gone_is_waited_for_and_then_ends_the_pool(processes
     time.sleep(1)  # dask's client is closed by now
     pool.__exit__(ClusterError, caught.value, None)
     assert time.monotonic() - began < 15 * SLACK
-
-
-def test_a_scheduler_that_comes_back_is_used_again(processes):
-    processes.node()
-    with DaskPool(processes.address, work, nothing) as pool:
-        pool.submit(("wait", 30))
-        pool.events(10)
-        processes.scheduler.kill()
-        processes.scheduler.wait()
-        processes.start(scheduler_command(processes.address))
-        event = until_the_end(pool, seconds=40)[-1]
-        assert (event.kind, event.value.cause) == ("lost", "stopped")
-        processes.node()  # as its supervisor does
-        assert pool.idle == 1
-        pool.submit(("wait", 0))
-        assert until_the_end(pool)[-1].kind == "done"

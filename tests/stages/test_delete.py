@@ -244,14 +244,6 @@ def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, 
     assert other in runs()
 
 
-def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name(store):
-    search, trial = searched("search-novel")
-    MlflowClient().delete_run(search)
-    delete(["search-novel"])
-    assert traces(store, search, trial) == {}
-    assert storage.kept_study("search-novel") is None
-
-
 def test_copies_and_downloads_of_a_text_go_and_no_other(store, small_text, tmp_path):
     (other := tmp_path / "other.txt").write_text(small_text.read_text()[::-1])
     corpora = [
@@ -384,13 +376,17 @@ def test_a_study_in_another_storage_is_refused_with_the_command_that_deletes_it(
     assert not runs()
 
 
-def test_a_search_whose_run_was_deleted_says_how_to_delete_its_trials(store, small_text):
+def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name_as_the_search_says(store, small_text):
     config, corpus = storage.with_storage(SearchConfig(study_name="own")), CorpusConfig(str(small_text))
     study = SearchStudy(config, Space.of(config), load_corpus(corpus))
-    attributes.set_of_study(study.study, attributes.PARENT, "0" * 32)
+    with tracked_run("search", "a search", {"study": "own"}) as run:
+        trial = training("gru-1x8-s0", study="own", role="trial")
+    attributes.set_of_study(study.study, attributes.PARENT, run.id)
+    MlflowClient().delete_run(run.id)
     with pytest.raises(InputError, match=r"the run of study own was deleted.*`tmlm delete own`"):
         search(config, corpus)
     delete(["own"])
+    assert traces(store, run.id, trial) == {}
     assert storage.kept_study("own") is None
 
 

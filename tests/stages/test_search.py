@@ -222,6 +222,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
     assert [of_trial(trial)["losses"] for trial in study.trials] == [{"killed": 1}]
 
 
+@pytest.mark.slow
 def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_on(store, small_text, monkeypatch):
     leave_out_the_served_model(monkeypatch)
     registered = {name: f"study-{name}" for name in PICKS}

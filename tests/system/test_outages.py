@@ -85,6 +85,7 @@ def test_an_artifact_store_that_refuses_does_not_make_a_stopped_training_a_faile
     assert f"The checkpoints of {run.info.run_name} stay in" in caplog.text
 
 
+@pytest.mark.slow
 def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, small_text, plain_artifacts, monkeypatch):
     def stop(training: Any) -> str:
         stop.calls += 1  # type: ignore[attr-defined]

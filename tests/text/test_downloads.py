@@ -116,27 +116,22 @@ def test_an_address_that_is_no_https_address_is_wrong_input(url):
     assert re.fullmatch(r"Error: --corpus \S+ is not an https address; .*\n", done.stderr), done.stderr
 
 
-def test_redirect_to_https_is_followed_and_the_text_is_kept(web, store):
+def test_redirect_to_https_is_followed_and_the_text_is_kept_unless_force_downloads_another_whole_one(web, store):
+    def digest() -> str:
+        return load_corpus(CorpusConfig(f"{HOST}/to-good")).source_sha256
+
     first = prepare(f"{HOST}/to-good")
     assert first.exit_code == 0, first.stderr
     assert f"source        {HOST}/to-good" in first.stdout
-    assert load_corpus(CorpusConfig(f"{HOST}/to-good")).source_sha256 == hashlib.sha256(TEXT).hexdigest()
-    assert web.asked == ["/to-good", "/good.txt"]
-    assert len(kept()) == 1
-
-
-def test_force_downloads_a_changed_text_again_and_keeps_the_old_one_if_that_fails(web, store):
-    def digest() -> str:
-        return load_corpus(CorpusConfig(f"{HOST}/good.txt")).source_sha256
-
-    assert prepare(f"{HOST}/good.txt").exit_code == 0
     changed = TEXT.replace(b"number", b"figure")
     web.pages["/good.txt"] = (200, WHOLE, changed)
-    assert digest() != hashlib.sha256(changed).hexdigest()
-    assert prepare(f"{HOST}/good.txt", "--force").exit_code == 0
+    assert digest() == hashlib.sha256(TEXT).hexdigest()
+    assert web.asked == ["/to-good", "/good.txt"]
+    assert len(kept()) == 1
+    assert prepare(f"{HOST}/to-good", "--force").exit_code == 0
     assert digest() == hashlib.sha256(changed).hexdigest()
     web.pages["/good.txt"] = web.pages["/short"]
-    assert prepare(f"{HOST}/good.txt", "--force").exit_code == 3
+    assert prepare(f"{HOST}/to-good", "--force").exit_code == 3
     assert digest() == hashlib.sha256(changed).hexdigest()
 
 

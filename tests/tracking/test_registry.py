@@ -75,13 +75,16 @@ def test_a_study_whose_runs_are_gone_keeps_its_aliases(store):
 
 
 def test_a_version_and_the_registered_model_say_what_they_are(store, monkeypatch):
-    registered(HERE)
-    run, client = made_up.training(), MlflowClient()
-    monkeypatch.setattr("pipeline.tracking.registry.find_run", lambda run_id: run)
+    run = made_up.training()
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.tracking.registry.find_run", lambda run_id: run)
+        registered(HERE)
+    client = MlflowClient()
+    said = str(client.get_model_version(REGISTERED_MODEL, "1").description)
+    assert said.endswith(model_facts(run.configuration, run.result))
     registered(OTHER_STUDY)
     version = client.get_model_version(REGISTERED_MODEL, "2")
     assert str(version.description).startswith("It is the best.\n\nStudy: tiny. Registered 20")
-    assert str(version.description).endswith(model_facts(run.configuration, run.result))
     assert version.tags == {"corpus": "novel", "study": "tiny"}
     lines = str(client.get_registered_model(REGISTERED_MODEL).description).splitlines()
     assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 5.250 | 1,548 | 20")

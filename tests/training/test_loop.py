@@ -508,14 +508,9 @@ def test_a_device_that_is_not_there_is_refused_and_mps_is_taken_only_by_name(mon
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_training_does_without_torchs_compiler_which_takes_a_second_to_import(optimizer):
     code = (
-        "import sys, torch\n"
-        "from models.language_model import LanguageModel\n"
-        "from pipeline.config import resolve\n"
-        "from pipeline.text.batches import data_for\n"
-        "from pipeline.training.loop import Training, fit\n"
-        f"model, config = resolve(dict(hidden_size=8, epochs=1, device='cpu', optimizer='{optimizer}'))\n"
-        "ids = torch.randint(12, (2000,))\n"
-        "training = Training(LanguageModel(model, 12), data_for(ids, ids[:300], config), config)\n"
+        "import sys\n"
+        "from tests.training.test_loop import STREAM, fit, start\n"
+        f"training = start(STREAM | {{'optimizer': '{optimizer}'}})\n"
         "fit(training)\n"
         "training.load_state_dict(*training.state_dict())\n"
         "sys.exit('torch._dynamo' in sys.modules)\n"

@@ -66,13 +66,8 @@ def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
     assert len(train_all(begin(trials=4, sampler="tpe", seed=3, workers=1, confirm_seeds=1))) == 2
 
 
-def test_a_study_of_another_recipe_or_format_is_not_continued(begin):
-    study = begin().study
-    protocol = of_study(study)[PROTOCOL]
-    set_of_study(study, PROTOCOL, {**protocol, "recipe": 99})
-    with pytest.raises(InputError, match=f"by recipe 99, and this .* by recipe {RECIPE['stream']}: .*, not extended"):
-        begin()
-    set_of_study(study, FORMAT, 99)
+def test_a_study_of_another_format_is_not_continued(begin):
+    set_of_study(begin().study, FORMAT, 99)
     with pytest.raises(InputError, match=f"has format 99, and this version reads format {STUDY_FORMAT};"):
         begin()
 
