@@ -138,12 +138,13 @@ def test_a_model_samples_what_the_command_samples(model, trained):
 
 
 def test_streaming_refuses_a_wrong_option_before_the_first_piece(model):
-    for message, options in {
+    refused: dict[str, dict[str, Any]] = {
         "^temprature is not an option of sample; did you mean temperature?": {"temprature": 1},
         "^temperature is 0.0; it must be above 0": {"temperature": 0},
         "^length is -1; it must be at least 0": {"length": -1},
         "^prompt is empty": {"prompt": ""},
-    }.items():
+    }
+    for message, options in refused.items():
         with pytest.raises(ConfigError, match=message):
             model.stream(**options)
 
