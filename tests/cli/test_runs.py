@@ -22,12 +22,6 @@ def test_an_age_is_in_its_largest_unit_of_which_there_are_two(seconds, shown):
     assert age(seconds) == shown
 
 
-def test_runs_says_that_there_are_none(store):
-    assert run("runs") == (0, "no training is recorded\n", "")
-    assert run("runs", "--search", "gru")[1] == "no training is recorded with these words\n"
-    assert json.loads(run("runs", "--json")[1]) == {"runs": []}
-
-
 def test_a_store_of_version_0_1_is_not_called_empty(store):
     for run_id in [record("older"), record("old")]:
         MlflowClient().delete_tag(run_id, "mlflow.tmlm.format")

@@ -99,15 +99,6 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     assert counted == [[each.stored_numbers for each in (*NGRAMS[:2], NGRAMS[-1])], [300_000]]
 
 
-def test_a_default_above_the_largest_perplexity_that_counts_is_not_named(drawn):
-    trials, evaluated, chosen = study(6)
-    reference = chosen["best"].point.val.mean, REFERENCE[1]
-    limited = evaluate_front([point.candidate for point in evaluated.points], reference)
-    worst = evaluated.front[0].candidate.label
-    figures.pareto_front(trials, limited, picks(limited), BASELINES, "a search", default=worst)
-    assert not any("default" in text.get_text() for text in drawn[0].axes[0].texts)
-
-
 def test_no_label_covers_another_or_leaves_the_axes(drawn):
     trials, evaluated, chosen = study(12)
     figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search")

@@ -54,14 +54,6 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
         assert words in both["figures/answer.svg"]
 
 
-def test_a_quick_check_is_said_first():
-    found = replace(of_few("gru-torch-2x32", seeds=1), quick=True)
-    run = replace(cut(found.configurations[0].runs[0], 3), epochs_planned=3)
-    both = rendered(with_runs(found, "gru-torch-2x32", (run,)))
-    assert "quick check of 3 epochs: no reproduction" in Page(both["report.html"]).texts[""]
-    assert both["report.md"].startswith("# A quick check")
-
-
 def test_trainings_that_configurations_of_one_shape_share_are_counted_once():
     found = of_few("gru-scratch-1x128", "gru-torch-1x128")
     shared = found.configurations[0].runs[:1]
