@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.training.summary import RIVAL_HEADS, comparison_table, evaluation_text, picks_and_rivals, verdict
+from pipeline.training.summary import RIVAL_HEADS, comparison_table, picks_and_rivals, verdict
 
 RESULT = {
     "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,
@@ -36,18 +36,6 @@ def test_the_tables_have_the_numbers_of_the_n_gram_the_network_and_both():
         "| network | 3.790 | 3.900 | 1.963 |",
         "| both (geometric, 55% network) | 3.412 | 3.487 | 1.802 |",
     ]
-
-
-def test_an_evaluation_has_the_numbers_of_the_n_gram_and_the_mixture_if_there_are_any():
-    result = {"perplexity": 4.0, "bits_per_char": 2.0, "characters": 1000, "unknown_characters": 3}
-    assert "perplexity 4.000, 2.000 bits per character over 1,000 characters; 3 " in evaluation_text(
-        "other.txt", result
-    )
-    result |= {
-        "ngram_perplexity": 8.0, "ngram_bits_per_char": 3.0, "ngram_order": 10, "single_ngram_order": 7,
-        "mixture_perplexity": 2.0, "mixture_bits_per_char": 1.0,
-    }  # fmt: skip
-    assert "orders 1 to 10 8.000 (3.000); both together 2.000 (1.000)" in evaluation_text("test", result)
 
 
 def test_a_row_of_an_earlier_version_is_shown_without_a_cost_that_it_does_not_have():

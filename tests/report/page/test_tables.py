@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.report.reproduction import Reproduction
 from pipeline.report.table import report_rows
 from pipeline.support.page.document import NOTHING
 from pipeline.support.statistics import estimate, pooled_spread
@@ -48,3 +49,18 @@ def test_the_print_out_of_another_shape_is_corrected_and_the_others_agree():
     ]
     agreeing = [cells[0] for where, cells in page().rows if where == "configurations" and "as printed" in cells[-3]]
     assert len(agreeing) == sum(bool(row.params) for row in report_rows()) - 1
+
+
+def with_texts(found: Reproduction, *texts: tuple[str, str]) -> Reproduction:
+    """The only configuration's only training, having written these."""
+    (each,) = found.configurations
+    return replace(found, configurations=(replace(each, runs=(replace(each.runs[0], texts=texts),)),))
+
+
+def test_spaces_that_would_not_be_seen_are_shown():
+    found = with_texts(of_few("rnn-torch-1x128", seeds=1), ("it has", "it has" + 20 * " "), ("staring hard", "a  b c"))
+    both = rendered(found)
+    for text in (Page(both["report.html"]).texts["texts"], both["report.md"]):
+        assert "it has" + 20 * "␣" in text
+        assert "a␣␣b c" in text
+        assert "␣ is a space that would not be seen." in text
