@@ -41,7 +41,7 @@ from tests.pools import Inline, pool_with
 from tests.yardstick import ANSWER, CUT_OFF, DATA, FINISHED, PLAN, TEXT, history_of, runs_of, trials_of
 
 EXPECTED: dict[str, Any] = {store: json.loads((DATA / f"yardstick-{store}.json").read_text()) for store in CUT_OFF}
-AS_RECORDED = 1e-4  # relative difference to figures of another processor
+AS_RECORDED = 2.5e-4  # relative: on a processor without AVX, a training on top of n-grams differs by half of it
 CONTINUED = "d5cc29df"
 BY_SECONDS = "ce4f438efe234a4f8c346180c83f77d0"  # in the store of 4aa78f6
 
