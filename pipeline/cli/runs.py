@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config import COSTS
 from pipeline.errors import InputError
+from pipeline.results import FIGURES, METRICS
 from pipeline.search.comparison import RANKED
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
@@ -14,7 +15,6 @@ from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import ROW, SEEDS, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
 from pipeline.training.metrics import COMPARED_METRICS, MACS
-from pipeline.training.result import FIGURES, METRICS
 from pipeline.training.seeds import estimate_of, over_seeds
 
 HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")

@@ -9,9 +9,9 @@ from typing import Any
 from models.config import ModelConfig
 from pipeline.config import COST_NAMES, SIZES, TrainConfig
 from pipeline.export.commands import text_option
+from pipeline.results import FIGURES
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
-from pipeline.training.result import FIGURES
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say

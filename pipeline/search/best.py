@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config import SIZES
 from pipeline.errors import InputError
+from pipeline.results import PERPLEXITIES
 from pipeline.search.front import WITHIN
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import Spread, estimate, geometric_mean
@@ -17,7 +18,6 @@ from pipeline.tracking.program import command
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
-from pipeline.training.result import PERPLEXITIES
 
 log = logging.getLogger(__name__)
 

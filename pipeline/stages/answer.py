@@ -30,6 +30,7 @@ from pipeline.answer.systems import (
     system_models,
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
+from pipeline.results import FIGURES
 from pipeline.stages.sweep import Sweep, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.wording import counted, measured_duration
@@ -39,7 +40,6 @@ from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.step import corpus_keys, corpus_options, step_key, text_to_train
 from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
-from pipeline.training.result import FIGURES
 from pipeline.training.timing import generation_ms_per_char
 
 STAGE = "answer"

@@ -15,6 +15,7 @@ from models.complexity import ngram_macs_per_char
 from models.ngram import compared_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
+from pipeline.results import PERPLEXITIES
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
@@ -41,7 +42,6 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.result import PERPLEXITIES
 from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
 

@@ -11,6 +11,7 @@ from typing import Any
 from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, CorpusConfig, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.results import FIGURES
 from pipeline.stages.sweep import Sweep
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
@@ -22,7 +23,6 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import SEEDS, RecordedTraining
 from pipeline.tracking.step import Step, corpus_options, step_key
 from pipeline.training.metrics import final_metrics
-from pipeline.training.result import FIGURES
 from pipeline.training.seeds import HEADS, over_seeds, seeds_rows
 
 # figures that all seeds of a configuration share

@@ -20,6 +20,7 @@ import yaml
 from models.config import ConfigError, ModelConfig
 from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError, without_secrets
+from pipeline.results import PERPLEXITIES, TrainingResult
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
@@ -27,7 +28,6 @@ from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
-from pipeline.training.result import PERPLEXITIES, TrainingResult
 
 import mlflow
 from mlflow.entities import Run

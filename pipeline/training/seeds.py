@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.results import FIGURES
 from pipeline.support.statistics import Estimate, estimate
-from pipeline.training.result import FIGURES
 
 OVER_SEEDS = {  # figure of a training -> head of its column
     "val_perplexity": "validation",

@@ -8,11 +8,11 @@ from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import REPORT_ORDERS, compared_label
 from pipeline.config import COST_NAMES, COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import LICENCES, UNKNOWN_LICENCE
 from pipeline.training.experiment import Result
-from pipeline.training.result import FIGURES, PERPLEXITIES
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"

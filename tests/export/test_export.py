@@ -14,12 +14,12 @@ from pipeline.export import tables
 from pipeline.export.configurations import configurations_of
 from pipeline.export.export import _check_is_free, export
 from pipeline.export.subject import subject_of
+from pipeline.results import FIGURES
 from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
-from pipeline.training.result import FIGURES
 from tests.cli.commands import run
 
 
