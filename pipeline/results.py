@@ -1,84 +1,415 @@
-"""The result of a training: what is recorded of it, and the check on reading, follow from the types declared here."""
+"""What comes out, declared once: the result of each stage, and what tables, CSV files, pages and `tmlm compare` show.
 
-from typing import Annotated, NamedTuple, NotRequired, get_type_hints
+A result is a flat dict, which ``--json`` prints and result.json keeps. A recorded one is read if it has the form of its
+stage: what is Required must be there, and the rest, such as a figure that a new version adds, may be missing.
+"""
+
+from typing import Annotated, Any, Literal, NamedTuple, Required, get_type_hints
 
 from typing_extensions import TypedDict
 
-from pipeline.support.records import Count, Number, Positive, Signed, String
-
-PERPLEXITIES = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
+from pipeline.config import COST_NAMES
+from pipeline.support.records import Count, ListOf, Natural, Number, Positive, Signed, String, maybe, record
 
 
 class Figure(NamedTuple):
-    """A figure of a result: a column of runs.csv; with a section, a metric; with a label, a row of `tmlm compare`.
+    """A figure of a result, or another column of a table.
 
-    ``form`` is how tables show it, as a format specification; its unit is in its name.
+    A training's is a column of runs.csv; with a section, a metric; with a label, a row of `tmlm compare`; with a
+    ``short`` name, a column there; with a ``head``, a column of the table of several seeds. In other results, ``head``
+    is the head of its column, and ``short`` that in a terminal. ``form`` is how tables show it, as a format
+    specification; its unit is in its name.
     """
 
     section: str = ""
     label: str = ""
     form: str = ",.3f"
+    head: str = ""
+    short: str | None = None
 
-    def shown(self, value: float | None) -> str:
+    def shown(self, value: Any) -> str:
         """A value as in tables; "" for one that is missing."""
         return "" if value is None else format(value, self.form)
 
+    @property
+    def narrow(self) -> str:
+        """The head of its column in a terminal."""
+        return self.head if self.short is None else self.short
 
-class TrainingResult(TypedDict):
-    """The flat result of a training, which ``--json`` prints; runs.csv has its figures in this order.
+
+def columns_of(result: Any) -> dict[str, Figure]:
+    """The figures and other columns that a type of result declares, in order."""
+    hints = get_type_hints(result, include_extras=True).items()
+    return {
+        name: each for name, hint in hints for each in getattr(hint, "__metadata__", ()) if isinstance(each, Figure)
+    }
+
+
+class OfRun(TypedDict, total=False):
+    """The run that has a result, and its text."""
+
+    run_id: String
+    corpus: String
+    corpus_sha256: String
+    source_sha256: String
+
+
+# --- one training -----------------------------------------------------------------------------------------------------
+
+
+class TrainingResult(OfRun, total=False):
+    """The flat result of a training; runs.csv has its figures in this order.
 
     ``test_difference`` is how far the test perplexity is above that of the n-grams, in percent, with the ends of its
     95 % interval. ``shipped_bytes`` are those with weights of ``weight_bits``; earlier versions had other bits, and did
     not record them.
     """
 
-    val_perplexity: Annotated[Positive, Figure("result", "validation perplexity, best")]
-    val_perplexity_pooled: Annotated[Positive, Figure()]
-    test_perplexity: Annotated[Positive, Figure("result", "test perplexity")]
-    test_bits_per_char: Annotated[Number, Figure("result")]
-    ngram_order: Annotated[Count, Figure(form=",.0f")]
-    ngram_entries: Count
-    ngram_val_perplexity: Annotated[Positive, Figure("result")]
-    ngram_test_perplexity: Annotated[Positive, Figure("result")]
-    single_ngram_order: Annotated[Count, Figure(form=",.0f")]
-    single_ngram_val_perplexity: Annotated[Positive, Figure("result")]
-    single_ngram_test_perplexity: Annotated[Positive, Figure("result")]
-    test_difference: Annotated[NotRequired[Signed], Figure("result")]
-    test_difference_low: Annotated[NotRequired[Signed | None], Figure("result")]
-    test_difference_high: Annotated[NotRequired[Signed | None], Figure("result")]
-    mixture_val_perplexity: Annotated[Positive, Figure("result")]
-    mixture_test_perplexity: Annotated[Positive, Figure("result", "test perplexity with n-gram")]
-    mixture_kind: Annotated[String, Figure()]
-    mixture_weight: Annotated[Number, Figure()]
-    best_epoch: Annotated[Count, Figure("result", "best epoch", ",.0f")]
-    epochs: Annotated[Count, Figure(form=",.0f")]
-    stopped: Annotated[String, Figure()]
-    train_seconds: Annotated[Number, Figure("speed", "seconds of training", ",.1f")]
-    chars_per_second: Annotated[Number, Figure("speed", "characters per second", ",.0f")]
-    parameters: Annotated[Count, Figure("size", "parameters", ",.0f")]
-    stored_numbers: Annotated[Count, Figure("size", "stored numbers", ",.0f")]
-    weight_bits: Annotated[NotRequired[Count], Figure("size", form=",.0f")]
-    shipped_bytes: Annotated[NotRequired[Count], Figure("size", "bytes to ship", ",.0f")]
-    macs_per_char: Annotated[Count, Figure("size", "MACs per character", ",.0f")]
-    trained_parameters: Annotated[NotRequired[Count | None], Figure("size", form=",.0f")]
-    precision: Annotated[NotRequired[String | None], Figure()]
-    device: Annotated[String, Figure()]
-    checkpoint: String | None
-    val_perplexities: list[Positive]
-    texts: list[String]
-    last_texts: NotRequired[dict[str, String] | None]
-    val_perplexity_windowed: NotRequired[Positive | None]
-    on_top_of_order: NotRequired[Count]
+    val_perplexity: Annotated[
+        Required[Positive], Figure("result", "validation perplexity, best", head="validation", short="val")
+    ]
+    val_perplexity_pooled: Annotated[Required[Positive], Figure()]
+    test_perplexity: Annotated[Required[Positive], Figure("result", "test perplexity", head="test", short="test")]
+    test_bits_per_char: Annotated[Required[Number], Figure("result")]
+    ngram_order: Annotated[Required[Count], Figure(form=",.0f")]
+    ngram_entries: Required[Count]
+    ngram_val_perplexity: Annotated[Required[Positive], Figure("result")]
+    ngram_test_perplexity: Annotated[Required[Positive], Figure("result")]
+    single_ngram_order: Annotated[Required[Count], Figure(form=",.0f")]
+    single_ngram_val_perplexity: Annotated[Required[Positive], Figure("result")]
+    single_ngram_test_perplexity: Annotated[Required[Positive], Figure("result")]
+    test_difference: Annotated[Signed, Figure("result")]
+    test_difference_low: Annotated[Signed | None, Figure("result")]
+    test_difference_high: Annotated[Signed | None, Figure("result")]
+    mixture_val_perplexity: Annotated[Required[Positive], Figure("result", head="with n-grams")]
+    mixture_test_perplexity: Annotated[
+        Required[Positive], Figure("result", "test perplexity with n-gram", head="test", short="both")
+    ]
+    mixture_kind: Annotated[Required[String], Figure()]
+    mixture_weight: Annotated[Required[Number], Figure()]
+    best_epoch: Annotated[Required[Count], Figure("result", "best epoch", ",.0f")]
+    epochs: Annotated[Required[Count], Figure(form=",.0f")]
+    stopped: Annotated[Required[String], Figure()]
+    train_seconds: Annotated[Required[Number], Figure("speed", "seconds of training", ",.1f", head="seconds")]
+    chars_per_second: Annotated[Required[Number], Figure("speed", "characters per second", ",.0f")]
+    parameters: Annotated[Required[Count], Figure("size", "parameters", ",.0f")]
+    stored_numbers: Annotated[Required[Count], Figure("size", "stored numbers", ",.0f")]
+    weight_bits: Annotated[Count, Figure("size", form=",.0f")]
+    shipped_bytes: Annotated[Count, Figure("size", "bytes to ship", ",.0f")]
+    macs_per_char: Annotated[Required[Count], Figure("size", "MACs per character", ",.0f", short="MACs")]
+    trained_parameters: Annotated[Count | None, Figure("size", form=",.0f")]
+    precision: Annotated[String | None, Figure()]
+    device: Annotated[Required[String], Figure()]
+    checkpoint: Required[String | None]
+    val_perplexities: Required[list[Positive]]
+    texts: Required[list[String]]
+    last_texts: dict[str, String] | None
+    val_perplexity_windowed: Positive | None
+    on_top_of_order: Count
 
 
-FIGURES = {
-    name: figure
-    for name, hint in get_type_hints(TrainingResult, include_extras=True).items()
-    for figure in getattr(hint, "__metadata__", ())
-    if isinstance(figure, Figure)
-}
+FIGURES = columns_of(TrainingResult)
 METRICS = {  # metric -> name in the result; by section, as in MLflow's UI
     f"{figure.section}/{name}": name
     for name, figure in sorted(FIGURES.items(), key=lambda each: each[1].section)
     if figure.section
+}
+OVER_SEEDS = {name: figure for name, figure in FIGURES.items() if figure.head}
+
+
+def measured_in(result: Any) -> list[str]:
+    """The figures of a training, its metrics, that a type of result has too, in its order."""
+    return [name for name in get_type_hints(result) if FIGURES.get(name, Figure()).section]
+
+
+ROW = {  # column of `tmlm runs --json` -> its head in the table; "" if that lacks it
+    "run_id": "run",
+    "name": "name",
+    "corpus": "text",
+    **dict.fromkeys(("corpus_sha256", "cell", "on_top_of", "preset", "learning_rate", "num_layers", "hidden_size"), ""),
+    "seed": "",
+    "epochs": "",
+    "batch_size": "",
+    "val_perplexity": "val",
+    "test_perplexity": "test",
+    "mixture_val_perplexity": "",
+    "mixture_test_perplexity": "",
+    "macs_per_char": "MACs",
+    "parameters": "",
+    "train_seconds": "seconds",
+    "state": "state",
+    "study": "",
+    "config_id": "",
+    "started_ms": "",
+    "ended_ms": "",
+}
+
+# What a training records beside its result, which is read if it has this form
+
+CONFIGURATION = record(  # a tag
+    corpus=record(corpus=String, alphabet=String),
+    model=record(cell=String, implementation=String, num_layers=Count, hidden_size=Count, on_top_of=String),
+    train=record(preset=String, seed=Natural, epochs=maybe(Count), precision=String, train_chars=Natural),
+    recipe=Natural,
+    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count),
+)
+ENVIRONMENT = record(packages=maybe(dict[str, String]))
+SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])
+
+
+# --- the main job -----------------------------------------------------------------------------------------------------
+
+
+class NgramScore(TypedDict):
+    """A Kneser-Ney model of one order."""
+
+    order: int
+    entries: int
+    val_perplexity: float
+    test_perplexity: float
+
+
+class Preparation(OfRun, total=False):
+    """A text, its splits and its baselines."""
+
+    source: String
+    alphabet: String
+    preset: String
+    characters: int
+    vocabulary_size: int
+    train_characters: int
+    val_characters: int
+    test_characters: int
+    baseline_characters: int
+    uniform_val_perplexity: float
+    uniform_test_perplexity: float
+    unigram_val_perplexity: float
+    unigram_test_perplexity: float
+    ngram_val_perplexity: float
+    ngram_test_perplexity: float
+    single_ngram_val_perplexity: float
+    single_ngram_test_perplexity: float
+    ngram_order: int
+    ngram_entries: int
+    single_ngram_order: int
+    ngrams: list[NgramScore]
+
+
+class Evaluation(OfRun, total=False):
+    """A score of a text by a network, by n-grams, by both together, and by both while they learn from it."""
+
+    trained_run: String | None
+    split: String | None
+    text: String | None
+    unknown_characters: int
+    is_training_text: bool
+    ngram_order: int
+    single_ngram_order: int
+    perplexity: float
+    bits_per_char: float
+    ngram_perplexity: float
+    ngram_bits_per_char: float
+    mixture_perplexity: float
+    mixture_bits_per_char: float
+    characters: int
+    adaptive_perplexity: float
+    adaptive_bits_per_char: float
+    adaptive_ms_per_char: float
+    refits: int
+
+
+class Sample(OfRun, total=False):
+    """The texts that a model has written."""
+
+    trained_run: String | None
+    texts: list[String]
+
+
+class MainResult(TrainingResult, total=False):
+    """The result of the main job's training, with those of its other steps."""
+
+    trained_run: String
+    perplexity: float
+    bits_per_char: float
+    reused: list[String]
+    fallback: bool
+
+
+class SeedsResult(OfRun, total=False):
+    """One configuration over its seeds: the figures that all seeds share, and ``over_seeds`` of the others."""
+
+    name: String
+    seeds: int
+    diverged: list[int]
+    trained_run: String
+    ngram_val_perplexity: float
+    ngram_test_perplexity: float
+    macs_per_char: int
+    parameters: int
+    stored_numbers: int
+    trainings: list[dict[str, Any]]
+
+
+# --- a search ---------------------------------------------------------------------------------------------------------
+
+
+class Member(TypedDict, total=False):
+    """A member of a front, by its means over seeds; front.csv has the columns in this order.
+
+    A figure of a training in it is also an attribute of the study's trials, from which the front is made.
+    """
+
+    name: Annotated[Required[String], Figure(form="", head="configuration", short="")]
+    cell: String
+    num_layers: Count
+    hidden_size: Count
+    macs_per_char: Annotated[Required[Count], Figure(form=",", head="MACs per character", short="MACs/char")]
+    parameters: Annotated[Required[Count], Figure(form=",", head="parameters")]
+    stored_numbers: Required[Count]
+    val_perplexity: Annotated[Required[Positive], Figure(head="validation perplexity", short="validation")]
+    val_perplexity_low: Positive | None
+    val_perplexity_high: Positive | None
+    run_ids: Annotated[Required[list[String]], Figure(form="", head="seeds")]
+    test_perplexity: Annotated[Positive | None, Figure(head="test perplexity", short="test")]
+
+
+class Rival(TypedDict, total=False):
+    """A pick of a search, your own best training, or the n-gram model, each also mixed with that model."""
+
+    label: Annotated[Required[String], Figure(form="", head="pick or rival", short="")]
+    name: Annotated[Required[String], Figure(form="", head="model", short="")]
+    run_id: String
+    macs_per_char: Annotated[Natural | None, Figure(form=",", head="MACs per character", short="MACs/char")]
+    stored_numbers: Annotated[Natural | None, Figure(form=",", head="stored numbers", short="stored")]
+    val_perplexity: Annotated[Positive | None, Figure(head="validation")]
+    test_perplexity: Annotated[Positive | None, Figure(head="test")]
+    mixture_val_perplexity: Annotated[Positive | None, Figure(head="with n-grams: validation", short="with n-grams")]
+    mixture_test_perplexity: Annotated[Positive | None, Figure(head="test")]
+
+
+class Pick(TypedDict, total=False):
+    """A member of the front that a search recommends, and why."""
+
+    run_id: Required[String]
+    sentence: Required[String]
+    aliases: list[String]
+
+
+class SearchResult(TypedDict, total=False):
+    """The front of a search, its picks with their rivals, and counts of trials."""
+
+    run_id: String
+    study_name: Required[String]
+    storage: String
+    sampler: String
+    cost: Required[Literal["macs", "stored-numbers"]]
+    corpus: Required[String]
+    corpus_sha256: Required[String]
+    trials: Natural
+    cut_short: Natural
+    failed: Natural
+    repeated: Natural
+    confirmations: Natural
+    minutes: float
+    hypervolume: float
+    max_perplexity: float
+    front: Required[list[Member]]
+    picks: Required[dict[str, Pick]]
+    compared: list[Rival] | None
+
+
+MEMBER_COLUMNS, RIVAL_COLUMNS = columns_of(Member), columns_of(Rival)
+PERPLEXITIES = tuple(name for name in measured_in(Rival) if name not in COST_NAMES)
+OF_TRIALS = (*(name for name in measured_in(Member) if name not in COST_NAMES), "train_seconds")
+
+
+def member_cells(member: Member) -> dict[str, str]:
+    """The cells of a front's table, by the names of MEMBER_COLUMNS."""
+    shown = {**member, "run_ids": str(len(member["run_ids"]))}
+    cells = {name: column.shown(shown.get(name)) for name, column in MEMBER_COLUMNS.items()}
+    if ngrams := member["stored_numbers"] - member["parameters"]:
+        cells["parameters"] += f" + {ngrams:,} of n-grams"
+    return cells
+
+
+# --- other sweeps -----------------------------------------------------------------------------------------------------
+
+
+class AnswerResult(OfRun, total=False):
+    """All measurements of an answer, as ``Findings`` has them, and what follows from them."""
+
+    train_characters: int
+    seeds: int
+    minutes: float
+    sentences: list[String]
+    counted: list[dict[str, Any]]
+    trained: list[dict[str, Any]]
+    rivals: list[dict[str, Any]]
+    systems: dict[str, Any]
+    compared: dict[str, Any]
+    python_ms: float
+    test_perplexity: dict[str, Any]
+    segments: dict[str, Any]
+    trainings: list[dict[str, Any]]
+
+
+class ReproductionResult(TypedDict, total=False):
+    """The open data of a reproduction, and of the command that trained it."""
+
+    run_id: String
+    table: String
+    quick: bool
+    corpus: String
+    environment: dict[str, Any]
+    commands: list[String]
+    configurations: list[dict[str, Any]]
+    ngrams: dict[str, Any]
+    verdicts: dict[str, Any]
+    tally: dict[str, Any]
+    checks: list[dict[str, Any]]
+    report: String
+    trainings: int
+    whole: int
+    failed: list[String]
+    minutes: float
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+PIPELINE, PREPARE, TRAIN, EVALUATE, SAMPLE, COMPLEXITY = (
+    "pipeline",
+    "prepare",
+    "train",
+    "evaluate",
+    "sample",
+    "complexity",
+)
+SEEDS, SEARCH, ANSWER, REPRODUCE, REPORT, RESUME = "seeds", "search", "answer", "reproduce", "report", "resume"
+
+
+class Stage(NamedTuple):
+    """What a run of a stage has: the form of its result, and what others may take from it.
+
+    ``is_chosen_from`` are those whose name stands for one of their trainings. ``is_about_a_run`` are those that go with
+    the run that they read.
+    """
+
+    result: Any = dict
+    command: str = ""
+    has_picks: bool = False
+    is_chosen_from: bool = False
+    is_about_a_run: bool = False
+
+
+STAGES = {
+    PIPELINE: Stage(MainResult),
+    PREPARE: Stage(Preparation),
+    TRAIN: Stage(TrainingResult),
+    EVALUATE: Stage(Evaluation, is_about_a_run=True),
+    SAMPLE: Stage(Sample, is_about_a_run=True),
+    SEEDS: Stage(SeedsResult, command="train --seeds", is_chosen_from=True),
+    SEARCH: Stage(SearchResult, has_picks=True, is_chosen_from=True),
+    ANSWER: Stage(AnswerResult),
+    REPRODUCE: Stage(ReproductionResult),
+    RESUME: Stage(is_about_a_run=True),
 }

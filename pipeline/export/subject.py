@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
+from pipeline.results import SEARCH
 from pipeline.support.wording import listed
 from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
@@ -76,7 +77,7 @@ def subject_of(reference: str) -> Subject:
 
 def _of_run(run: RecordedRun) -> Subject:
     """The subject of a run: its study if it is a search, else the training that it is about, or all of its seeds."""
-    if run.stage == "search":
+    if run.stage == SEARCH:
         return _study(run)
     training = training_behind(run)
     others = [each for each in nested_trainings(run.id) if each.result and each.id != training.id]  # of several seeds

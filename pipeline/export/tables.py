@@ -4,22 +4,19 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from models.config import ModelConfig
-from pipeline.config import COST_NAMES, SIZES, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.export.commands import text_option
-from pipeline.results import FIGURES
+from pipeline.results import FIGURES, Member
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
 
-FRONT = (
-    "name", "cell", "num_layers", "hidden_size", *dict.fromkeys((*SIZES, *COST_NAMES)),
-    "val_perplexity", "val_perplexity_low", "val_perplexity_high", "test_perplexity",
-)  # fmt: skip
+FRONT = [name for name in get_type_hints(Member) if name != "run_ids"]
 
 
 def curves_csv(trainings: Iterable[RecordedTraining]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config import SIZES
 from pipeline.errors import InputError
-from pipeline.results import PERPLEXITIES
+from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.search.front import WITHIN
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import Spread, estimate, geometric_mean
@@ -51,7 +51,7 @@ class Configuration:
         """A size, or the geometric mean of a perplexity over the seeds; infinite if it was not recorded."""
         if name == "kilobytes":
             return self.value("shipped_bytes") / 1000
-        if name not in PERPLEXITIES:
+        if FIGURES[name].section == "size":
             return self.run.metrics.get(f"size/{name}", inf)
         values = [min(run.metrics.get(f"result/{name}", inf), self.guessing) for run in self.finished]
         return geometric_mean(values + [self.guessing] * self.diverged)

@@ -11,7 +11,7 @@ from typing import Any
 from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, CorpusConfig, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.results import FIGURES
+from pipeline.results import FIGURES, SEEDS
 from pipeline.stages.sweep import Sweep
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
@@ -20,7 +20,7 @@ from pipeline.support.wording import counted, listed
 from pipeline.support.workers import MakePool, Outcome
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import SEEDS, RecordedTraining
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.step import Step, corpus_options, step_key
 from pipeline.training.metrics import final_metrics
 from pipeline.training.seeds import HEADS, over_seeds, seeds_rows

@@ -11,7 +11,7 @@ from pipeline.support import plotting
 from pipeline.support.drawing import CELL_STYLES
 from pipeline.training.summary import YOURS
 from tests.pictures import figures_drawn
-from tests.search.candidates import costs_of_size
+from tests.search.candidates import sizes_of
 
 NGRAMS = tuple(
     NGramScore(order, 500 * 6 ** (order - 2), 500 * 6 ** (order - 2), 3.3 - 0.5 * (order - 2)) for order in (2, 3, 4, 5)
@@ -31,9 +31,9 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
         level = 28.0 if diverged else 3.4 * (1 + 3 * (macs / 1_500) ** -0.4) * (1 + 0.05 * rng.random())
         val = tuple(float(level * np.exp(rng.normal(0, 0.01))) for _ in range(seeds))
         trials.append(Trial(cell, macs, val[0], on_ngrams=i == 5))
-        runs, costs = tuple(f"{i}-{seed}" for seed in range(seeds)), costs_of_size(macs, macs)
+        runs, sizes = tuple(f"{i}-{seed}" for seed in range(seeds)), sizes_of(macs, macs)
         ms = (macs / 1e6, macs / 9e5) if i % 7 else ()
-        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, costs, runs, val, val, ms))
+        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, sizes, runs, val, val, ms))
     evaluated = evaluate_front(candidates, REFERENCE)
     return trials, evaluated, picks(evaluated)
 

@@ -3,14 +3,14 @@
 from pipeline.config import SearchConfig
 from pipeline.search.front import Candidate, evaluate_front, picks
 from pipeline.search.summary import SearchRun, search_note, search_table
-from tests.search.candidates import costs_of_size
+from tests.search.candidates import sizes_of
 
 
 def searched(*perplexities: tuple[float, ...]):
     """FrontEstimate configurations gru-1x8, gru-1x16, ... of 1,000, 10,000, ... MACs with these perplexities."""
     candidates = [
         Candidate(
-            *(f"gru-1x{8 << i}", "gru", 1, 8 << i, 900, costs_of_size(10 ** (i + 3), 900)),
+            *(f"gru-1x{8 << i}", "gru", 1, 8 << i, sizes_of(10 ** (i + 3), 900)),
             *(tuple(f"r{i}{n}" for n in range(len(v))), v, v),
         )
         for i, v in enumerate(perplexities)

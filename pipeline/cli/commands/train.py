@@ -128,11 +128,11 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
-        from pipeline.tracking.recorded import SEEDS
+        from pipeline.results import SEEDS, TRAIN
         from pipeline.tracking.step import text_to_train
         from pipeline.training.memory import configurations_for
 
-        corpus = text_to_train(corpus_config, SEEDS if seeds else "train" if like else "")
+        corpus = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
         if like is not None:
             own = train.options_like(like, corpus if "corpus" in changes else None)
             _, others = checked({**options, **own, **changes})
