@@ -36,7 +36,7 @@ from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
 from models.ngram import compared_label
 from models.recurrent import parts_of
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
+from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.results import ROW, SEEDS, TRAIN
 from pipeline.stages import delete as delete_stage
@@ -495,7 +495,7 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
     rows = pd.DataFrame(found, columns=list(ROW)).set_index("run_id")
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
-    counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", "macs_per_char", "parameters")
+    counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", *(name for name in ROW if name in SIZES))
     return rows.astype(dict.fromkeys(counts, "Int64"))
 
 

@@ -23,9 +23,9 @@ class Figure(NamedTuple):
 
     section: str = ""
     label: str = ""
-    form: str = ",.3f"
     head: str = ""
     short: str | None = None
+    form: str = ",.3f"
 
     def shown(self, value: Any) -> str:
         """A value as in tables; "" for one that is missing."""
@@ -65,11 +65,9 @@ class TrainingResult(OfRun, total=False):
     not record them.
     """
 
-    val_perplexity: Annotated[
-        Required[Positive], Figure("result", "validation perplexity, best", head="validation", short="val")
-    ]
+    val_perplexity: Annotated[Required[Positive], Figure("result", "validation perplexity, best", "validation", "val")]
     val_perplexity_pooled: Annotated[Required[Positive], Figure()]
-    test_perplexity: Annotated[Required[Positive], Figure("result", "test perplexity", head="test", short="test")]
+    test_perplexity: Annotated[Required[Positive], Figure("result", "test perplexity", "test", "test")]
     test_bits_per_char: Annotated[Required[Number], Figure("result")]
     ngram_order: Annotated[Required[Count], Figure(form=",.0f")]
     ngram_entries: Required[Count]
@@ -83,20 +81,20 @@ class TrainingResult(OfRun, total=False):
     test_difference_high: Annotated[Signed | None, Figure("result")]
     mixture_val_perplexity: Annotated[Required[Positive], Figure("result", head="with n-grams")]
     mixture_test_perplexity: Annotated[
-        Required[Positive], Figure("result", "test perplexity with n-gram", head="test", short="both")
+        Required[Positive], Figure("result", "test perplexity with n-gram", "test", "both")
     ]
     mixture_kind: Annotated[Required[String], Figure()]
     mixture_weight: Annotated[Required[Number], Figure()]
-    best_epoch: Annotated[Required[Count], Figure("result", "best epoch", ",.0f")]
+    best_epoch: Annotated[Required[Count], Figure("result", "best epoch", form=",.0f")]
     epochs: Annotated[Required[Count], Figure(form=",.0f")]
     stopped: Annotated[Required[String], Figure()]
-    train_seconds: Annotated[Required[Number], Figure("speed", "seconds of training", ",.1f", head="seconds")]
-    chars_per_second: Annotated[Required[Number], Figure("speed", "characters per second", ",.0f")]
-    parameters: Annotated[Required[Count], Figure("size", "parameters", ",.0f")]
-    stored_numbers: Annotated[Required[Count], Figure("size", "stored numbers", ",.0f")]
+    train_seconds: Annotated[Required[Number], Figure("speed", "seconds of training", "seconds", form=",.1f")]
+    chars_per_second: Annotated[Required[Number], Figure("speed", "characters per second", form=",.0f")]
+    parameters: Annotated[Required[Count], Figure("size", "parameters", form=",.0f")]
+    stored_numbers: Annotated[Required[Count], Figure("size", "stored numbers", form=",.0f")]
     weight_bits: Annotated[Count, Figure("size", form=",.0f")]
-    shipped_bytes: Annotated[Count, Figure("size", "bytes to ship", ",.0f")]
-    macs_per_char: Annotated[Required[Count], Figure("size", "MACs per character", ",.0f", short="MACs")]
+    shipped_bytes: Annotated[Count, Figure("size", "bytes to ship", form=",.0f")]
+    macs_per_char: Annotated[Required[Count], Figure("size", "MACs per character", form=",.0f", short="MACs")]
     trained_parameters: Annotated[Count | None, Figure("size", form=",.0f")]
     precision: Annotated[String | None, Figure()]
     device: Annotated[Required[String], Figure()]
@@ -123,26 +121,12 @@ def measured_in(result: Any) -> list[str]:
 
 
 ROW = {  # column of `tmlm runs --json` -> its head in the table; "" if that lacks it
-    "run_id": "run",
-    "name": "name",
-    "corpus": "text",
-    **dict.fromkeys(("corpus_sha256", "cell", "on_top_of", "preset", "learning_rate", "num_layers", "hidden_size"), ""),
-    "seed": "",
-    "epochs": "",
-    "batch_size": "",
-    "val_perplexity": "val",
-    "test_perplexity": "test",
-    "mixture_val_perplexity": "",
-    "mixture_test_perplexity": "",
-    "macs_per_char": "MACs",
-    "parameters": "",
-    "train_seconds": "seconds",
-    "state": "state",
-    "study": "",
-    "config_id": "",
-    "started_ms": "",
-    "ended_ms": "",
-}
+    "run_id": "run", "name": "name", "corpus": "text", "corpus_sha256": "", "cell": "", "on_top_of": "", "preset": "",
+    "learning_rate": "", "num_layers": "", "hidden_size": "", "seed": "", "epochs": "", "batch_size": "",
+    "val_perplexity": "val", "test_perplexity": "test", "mixture_val_perplexity": "", "mixture_test_perplexity": "",
+    "macs_per_char": "MACs", "parameters": "", "train_seconds": "seconds", "state": "state", "study": "",
+    "config_id": "", "started_ms": "", "ended_ms": "",
+}  # fmt: skip
 
 # What a training records beside its result, which is read if it has this form
 
@@ -157,99 +141,6 @@ ENVIRONMENT = record(packages=maybe(dict[str, String]))
 SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])
 
 
-# --- the main job -----------------------------------------------------------------------------------------------------
-
-
-class NgramScore(TypedDict):
-    """A Kneser-Ney model of one order."""
-
-    order: int
-    entries: int
-    val_perplexity: float
-    test_perplexity: float
-
-
-class Preparation(OfRun, total=False):
-    """A text, its splits and its baselines."""
-
-    source: String
-    alphabet: String
-    preset: String
-    characters: int
-    vocabulary_size: int
-    train_characters: int
-    val_characters: int
-    test_characters: int
-    baseline_characters: int
-    uniform_val_perplexity: float
-    uniform_test_perplexity: float
-    unigram_val_perplexity: float
-    unigram_test_perplexity: float
-    ngram_val_perplexity: float
-    ngram_test_perplexity: float
-    single_ngram_val_perplexity: float
-    single_ngram_test_perplexity: float
-    ngram_order: int
-    ngram_entries: int
-    single_ngram_order: int
-    ngrams: list[NgramScore]
-
-
-class Evaluation(OfRun, total=False):
-    """A score of a text by a network, by n-grams, by both together, and by both while they learn from it."""
-
-    trained_run: String | None
-    split: String | None
-    text: String | None
-    unknown_characters: int
-    is_training_text: bool
-    ngram_order: int
-    single_ngram_order: int
-    perplexity: float
-    bits_per_char: float
-    ngram_perplexity: float
-    ngram_bits_per_char: float
-    mixture_perplexity: float
-    mixture_bits_per_char: float
-    characters: int
-    adaptive_perplexity: float
-    adaptive_bits_per_char: float
-    adaptive_ms_per_char: float
-    refits: int
-
-
-class Sample(OfRun, total=False):
-    """The texts that a model has written."""
-
-    trained_run: String | None
-    texts: list[String]
-
-
-class MainResult(TrainingResult, total=False):
-    """The result of the main job's training, with those of its other steps."""
-
-    trained_run: String
-    perplexity: float
-    bits_per_char: float
-    reused: list[String]
-    fallback: bool
-
-
-class SeedsResult(OfRun, total=False):
-    """One configuration over its seeds: the figures that all seeds share, and ``over_seeds`` of the others."""
-
-    name: String
-    seeds: int
-    diverged: list[int]
-    trained_run: String
-    ngram_val_perplexity: float
-    ngram_test_perplexity: float
-    macs_per_char: int
-    parameters: int
-    stored_numbers: int
-    trainings: list[dict[str, Any]]
-
-
 # --- a search ---------------------------------------------------------------------------------------------------------
 
 
@@ -259,64 +150,44 @@ class Member(TypedDict, total=False):
     A figure of a training in it is also an attribute of the study's trials, from which the front is made.
     """
 
-    name: Annotated[Required[String], Figure(form="", head="configuration", short="")]
+    name: Annotated[Required[String], Figure(head="configuration", short="", form="")]
     cell: String
     num_layers: Count
     hidden_size: Count
-    macs_per_char: Annotated[Required[Count], Figure(form=",", head="MACs per character", short="MACs/char")]
-    parameters: Annotated[Required[Count], Figure(form=",", head="parameters")]
+    macs_per_char: Annotated[Required[Count], Figure(head="MACs per character", short="MACs/char", form=",")]
+    parameters: Annotated[Required[Count], Figure(head="parameters", form=",")]
     stored_numbers: Required[Count]
     val_perplexity: Annotated[Required[Positive], Figure(head="validation perplexity", short="validation")]
     val_perplexity_low: Positive | None
     val_perplexity_high: Positive | None
-    run_ids: Annotated[Required[list[String]], Figure(form="", head="seeds")]
+    run_ids: Annotated[Required[list[String]], Figure(head="seeds", form="")]
     test_perplexity: Annotated[Positive | None, Figure(head="test perplexity", short="test")]
 
 
 class Rival(TypedDict, total=False):
     """A pick of a search, your own best training, or the n-gram model, each also mixed with that model."""
 
-    label: Annotated[Required[String], Figure(form="", head="pick or rival", short="")]
-    name: Annotated[Required[String], Figure(form="", head="model", short="")]
+    label: Annotated[Required[String], Figure(head="pick or rival", short="", form="")]
+    name: Annotated[Required[String], Figure(head="model", short="", form="")]
     run_id: String
-    macs_per_char: Annotated[Natural | None, Figure(form=",", head="MACs per character", short="MACs/char")]
-    stored_numbers: Annotated[Natural | None, Figure(form=",", head="stored numbers", short="stored")]
+    macs_per_char: Annotated[Natural | None, Figure(head="MACs per character", short="MACs/char", form=",")]
+    stored_numbers: Annotated[Natural | None, Figure(head="stored numbers", short="stored", form=",")]
     val_perplexity: Annotated[Positive | None, Figure(head="validation")]
     test_perplexity: Annotated[Positive | None, Figure(head="test")]
     mixture_val_perplexity: Annotated[Positive | None, Figure(head="with n-grams: validation", short="with n-grams")]
     mixture_test_perplexity: Annotated[Positive | None, Figure(head="test")]
 
 
-class Pick(TypedDict, total=False):
-    """A member of the front that a search recommends, and why."""
-
-    run_id: Required[String]
-    sentence: Required[String]
-    aliases: list[String]
-
-
-class SearchResult(TypedDict, total=False):
-    """The front of a search, its picks with their rivals, and counts of trials."""
-
-    run_id: String
-    study_name: Required[String]
-    storage: String
-    sampler: String
-    cost: Required[Literal["macs", "stored-numbers"]]
-    corpus: Required[String]
-    corpus_sha256: Required[String]
-    trials: Natural
-    cut_short: Natural
-    failed: Natural
-    repeated: Natural
-    confirmations: Natural
-    minutes: float
-    hypervolume: float
-    max_perplexity: float
-    front: Required[list[Member]]
-    picks: Required[dict[str, Pick]]
-    compared: list[Rival] | None
-
+Pick = TypedDict(
+    "Pick", {"run_id": Required[String], "sentence": Required[String], "aliases": list[String]}, total=False
+)
+SearchResult = TypedDict("SearchResult", {  # of which ``compared`` are the picks and their rivals
+    "run_id": String, "study_name": Required[String], "storage": String, "sampler": String,
+    "cost": Required[Literal["macs", "stored-numbers"]], "corpus": Required[String], "corpus_sha256": Required[String],
+    "trials": Natural, "cut_short": Natural, "failed": Natural, "repeated": Natural, "confirmations": Natural,
+    "minutes": float, "hypervolume": float, "max_perplexity": float, "front": Required[list[Member]],
+    "picks": Required[dict[str, Pick]], "compared": list[Rival] | None,
+}, total=False)  # fmt: skip
 
 MEMBER_COLUMNS, RIVAL_COLUMNS = columns_of(Member), columns_of(Rival)
 PERPLEXITIES = tuple(name for name in measured_in(Rival) if name not in COST_NAMES)
@@ -332,59 +203,62 @@ def member_cells(member: Member) -> dict[str, str]:
     return cells
 
 
-# --- other sweeps -----------------------------------------------------------------------------------------------------
+# --- other results ----------------------------------------------------------------------------------------------------
+
+Preparation = TypedDict("Preparation", {  # a text, its splits and its baselines
+    "run_id": String, "corpus": String, "corpus_sha256": String, "source_sha256": String, "source": String,
+    "alphabet": String, "preset": String, "characters": int, "vocabulary_size": int, "train_characters": int,
+    "val_characters": int, "test_characters": int, "baseline_characters": int,
+    "uniform_val_perplexity": float, "uniform_test_perplexity": float,
+    "unigram_val_perplexity": float, "unigram_test_perplexity": float,
+    "ngram_val_perplexity": float, "ngram_test_perplexity": float, "ngram_order": int, "ngram_entries": int,
+    "single_ngram_val_perplexity": float, "single_ngram_test_perplexity": float, "single_ngram_order": int,
+    "ngrams": list[dict[str, Any]],
+}, total=False)  # fmt: skip
+Complexity = TypedDict("Complexity", {  # the size of a shape
+    "run_id": String, "parameters": int, "macs_per_char": int, "matmul_macs_per_char": int,
+    "report_parameters": int, "report_macs": int,
+}, total=False)  # fmt: skip
+Evaluation = TypedDict("Evaluation", {  # scores of a text: a network's, those of n-grams and of both, and adaptive ones
+    "run_id": String, "corpus": String, "corpus_sha256": String, "source_sha256": String,
+    "trained_run": String | None, "split": String | None, "text": String | None,
+    "characters": int, "unknown_characters": int, "is_training_text": bool, "ngram_order": int,
+    "single_ngram_order": int, "perplexity": float, "bits_per_char": float, "ngram_perplexity": float,
+    "ngram_bits_per_char": float, "mixture_perplexity": float, "mixture_bits_per_char": float, "refits": int,
+    "adaptive_perplexity": float, "adaptive_bits_per_char": float, "adaptive_ms_per_char": float,
+}, total=False)  # fmt: skip
+Sample = TypedDict("Sample", {"run_id": String, "trained_run": String | None, "texts": list[String]}, total=False)
 
 
-class AnswerResult(OfRun, total=False):
-    """All measurements of an answer, as ``Findings`` has them, and what follows from them."""
+class MainResult(TrainingResult, total=False):
+    """The result of a main job: that of its training, and what its other steps add."""
 
-    train_characters: int
-    seeds: int
-    minutes: float
-    sentences: list[String]
-    counted: list[dict[str, Any]]
-    trained: list[dict[str, Any]]
-    rivals: list[dict[str, Any]]
-    systems: dict[str, Any]
-    compared: dict[str, Any]
-    python_ms: float
-    test_perplexity: dict[str, Any]
-    segments: dict[str, Any]
-    trainings: list[dict[str, Any]]
+    trained_run: String
+    perplexity: float
+    bits_per_char: float
+    reused: list[String]
+    fallback: bool
 
 
-class ReproductionResult(TypedDict, total=False):
-    """The open data of a reproduction, and of the command that trained it."""
-
-    run_id: String
-    table: String
-    quick: bool
-    corpus: String
-    environment: dict[str, Any]
-    commands: list[String]
-    configurations: list[dict[str, Any]]
-    ngrams: dict[str, Any]
-    verdicts: dict[str, Any]
-    tally: dict[str, Any]
-    checks: list[dict[str, Any]]
-    report: String
-    trainings: int
-    whole: int
-    failed: list[String]
-    minutes: float
-
+SeedsResult = TypedDict("SeedsResult", {  # the figures that all seeds of a configuration share; beside ``over_seeds``
+    "run_id": String, "name": String, "corpus": String, "corpus_sha256": String, "seeds": int, "diverged": list[int],
+    "trained_run": String, "ngram_val_perplexity": float, "ngram_test_perplexity": float, "macs_per_char": int,
+    "parameters": int, "stored_numbers": int, "trainings": list[dict[str, Any]],
+}, total=False)  # fmt: skip
+AnswerResult = TypedDict("AnswerResult", {  # what follows from the ``Findings`` of an answer, which it has, too
+    "run_id": String, "corpus": String, "corpus_sha256": String, "train_characters": int, "seeds": int,
+    "minutes": float, "sentences": list[String], "test_perplexity": dict[str, Any], "segments": dict[str, Any],
+    "trainings": list[dict[str, Any]],
+}, total=False)  # fmt: skip
+ReproductionResult = TypedDict("ReproductionResult", {  # what a command has trained of a reproduction; beside open data
+    "run_id": String, "report": String, "trainings": int, "whole": int, "failed": list[String], "minutes": float,
+}, total=False)  # fmt: skip
 
 # --- stages -----------------------------------------------------------------------------------------------------------
 
-PIPELINE, PREPARE, TRAIN, EVALUATE, SAMPLE, COMPLEXITY = (
-    "pipeline",
-    "prepare",
-    "train",
-    "evaluate",
-    "sample",
-    "complexity",
-)
-SEEDS, SEARCH, ANSWER, REPRODUCE, REPORT, RESUME = "seeds", "search", "answer", "reproduce", "report", "resume"
+PIPELINE, PREPARE, TRAIN, EVALUATE, SAMPLE = "pipeline", "prepare", "train", "evaluate", "sample"
+COMPLEXITY, SEEDS, SEARCH, ANSWER, REPRODUCE = "complexity", "seeds", "search", "answer", "reproduce"
+REPORT, RESUME = "report", "resume"
 
 
 class Stage(NamedTuple):
@@ -407,6 +281,7 @@ STAGES = {
     TRAIN: Stage(TrainingResult),
     EVALUATE: Stage(Evaluation, is_about_a_run=True),
     SAMPLE: Stage(Sample, is_about_a_run=True),
+    COMPLEXITY: Stage(Complexity),
     SEEDS: Stage(SeedsResult, command="train --seeds", is_chosen_from=True),
     SEARCH: Stage(SearchResult, has_picks=True, is_chosen_from=True),
     ANSWER: Stage(AnswerResult),
