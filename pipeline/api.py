@@ -349,7 +349,7 @@ class Model:
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
-        result = evaluate_stage.evaluate(self._reference, split, path, adapt).result
+        result: Mapping[str, Any] = evaluate_stage.evaluate(self._reference, split, path, adapt).result
         own = {f.name: result[f.name] for f in fields(Evaluation) if f.name in result}
         on = f"the {split} split of {self.corpus}" if path is None else Path(path).name
         return Evaluation(model=self._trained.name, on=on, **own)

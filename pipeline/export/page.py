@@ -55,7 +55,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     """
     guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
-    pick = subject.picks.get("best", {})
+    pick: Mapping[str, Any] = subject.picks.get("best") or {}
     best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
     text = best.configuration["text"]
     credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
@@ -168,9 +168,9 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         if subject.picks:
             caption += " Ringed is what the search recommends."
         for row in subject.compared:
-            if row["label"] == YOURS and row.get("val_perplexity"):
+            if row["label"] == YOURS and (yours := row.get("val_perplexity")):
                 caption += " The level “yours” is your own best training at that time."
-                levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
+                levels[f"yours {rounded(yours)}"] = yours
         series = [each.series(subject.axis, subject.picks) for each in configurations]
         charts = explorer(series, levels, caption, f"explorer-{number}")
         presets = listed([*dict.fromkeys(each.preset for each in trainings)])

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
-from pipeline.results import SEARCH
+from pipeline.results import SEARCH, Pick, Rival
 from pipeline.support.wording import listed
 from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
@@ -34,10 +34,9 @@ class Subject:
         return COSTS[self.search.result["cost"] if self.search else "macs"]
 
     @property
-    def picks(self) -> Mapping[str, Mapping[str, Any]]:
-        """What a study recommends: name -> run id and sentence."""
-        picks: Mapping[str, Mapping[str, Any]] = self.search.result.get("picks", {}) if self.search else {}
-        return picks
+    def picks(self) -> Mapping[str, Pick]:
+        """What a study recommends, by name."""
+        return self.search.result.get("picks", {}) if self.search else {}
 
     @property
     def chosen(self) -> Mapping[str, list[str]]:
@@ -48,10 +47,9 @@ class Subject:
         return runs
 
     @property
-    def compared(self) -> Sequence[Mapping[str, Any]]:
+    def compared(self) -> Sequence[Rival]:
         """A study's picks and their rivals, as the search recorded them."""
-        rows: Sequence[Mapping[str, Any]] = self.search.result.get("compared", ()) if self.search else ()
-        return rows
+        return (self.search and self.search.result.get("compared")) or ()
 
 
 def subject_of(reference: str) -> Subject:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture
 from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.results import EVALUATE, TRAIN, Evaluation
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
 from pipeline.text.sources import KNOWN_TEXTS, find_file
@@ -114,7 +115,7 @@ def evaluate(
     adapt: bool = False,
     reuse: bool = False,
     scored: Mapping[str, Any] | None = None,
-) -> Step:
+) -> Step[Evaluation]:
     """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
 
     Also evaluates the n-gram model, fitted on the model's training text, if that text can be read, and the mixture
@@ -132,7 +133,7 @@ def evaluate(
         raise InputError(f"--text {text}: there is no file {place}; give the path of a UTF-8 text file")
     digest = file.sha256() if file else ""
 
-    def work(run: TrackedRun) -> dict[str, Any]:
+    def work(run: TrackedRun) -> Evaluation:
         run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
         run.params({"adapt": str(adapt).lower()})
         corpus: Corpus | None = None
@@ -166,10 +167,10 @@ def evaluate(
         metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
         run.constants({f"evaluation/{name}": value for name, value in metrics.items()})
         run.note(evaluation_text(plain(label), result))
-        return result
+        return cast(Evaluation, result)
 
     inputs = {**trained.keys, "split": split, "text": digest, "adapt": adapt}
-    return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
+    return run_step(EVALUATE, f"{EVALUATE}-{label}-{trained.name}", inputs, trained.tags, work, reuse)
 
 
 def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer]) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
         ngram = corpus.ngram(trained.preset)
         costs, _, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
         totals = {"": float(costs.sum()), "ngram_": float(Mixture("linear", 0.0).of(nats))}
-        training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
+        training = recorded.read_result(trained.run_id, TRAIN) if trained.run_id else {}
         is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
         if "mixture_weight" in training and is_current:
             mixture = Mixture(training["mixture_kind"], training["mixture_weight"])

@@ -1,8 +1,9 @@
 """The stage ``prepare``: describe a text and its splits, with the baselines' perplexities."""
 
-from typing import Any
+from typing import Any, cast
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName
+from pipeline.results import PREPARE, Preparation
 from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
@@ -13,12 +14,12 @@ from pipeline.training.summary import baseline_table
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 
 
-def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
+def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step[Preparation]:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
     baselines = corpus.baselines(preset)  # before the store is opened, so that the two don't need memory at once
 
-    def work(run: TrackedRun) -> dict[str, Any]:
+    def work(run: TrackedRun) -> Preparation:
         run.params({**corpus_options(corpus_config, corpus), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
@@ -55,8 +56,8 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             f"**{plain(corpus.name)}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
             f"{len(corpus.vocabulary)} symbols, from {plain(corpus.source)}\n\n{baseline_table(result)}"
         )
-        return result
+        return cast(Preparation, result)
 
     alphabet = corpus.vocabulary.alphabet
     inputs = {"alphabet": alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
-    return run_step("prepare", f"prepare-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)
+    return run_step(PREPARE, f"{PREPARE}-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)

@@ -17,6 +17,7 @@ from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import Verdict
+from pipeline.results import REPORT
 from pipeline.support.files import write_atomically
 from pipeline.tracking import recorded, runs, store
 from pipeline.tracking.references import find
@@ -88,5 +89,5 @@ def rewrite_report(run_id: str) -> ReproductionRun:
     if chosen is None:
         raise InputError("there is no reproduction yet; run `tmlm reproduce` first")
     reproduction = recorded_reproduction(chosen.id)
-    with runs.tracked_run("report", "report", {"reproduction.run_id": chosen.id}) as run:
+    with runs.tracked_run(REPORT, REPORT, {"reproduction.run_id": chosen.id}) as run:
         return write_report(reproduction, run)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 from models.decoding import Decoding
+from pipeline.results import SAMPLE, Sample
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
@@ -12,11 +12,11 @@ from pipeline.training.samples import SampleText, continuation_in_pieces, contin
 from pipeline.training.summary import samples_table
 
 
-def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:
+def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step[Sample]:
     """Record the text that a trained model generates from each prompt. Raises InputError or ConfigError."""
     trained = TrainedModel.find(model)
 
-    def work(run: TrackedRun) -> dict[str, Any]:
+    def work(run: TrackedRun) -> Sample:
         run.params(
             {"model": trained.run_id or model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)}
         )
@@ -28,7 +28,7 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
         return {"trained_run": trained.run_id, "texts": texts}
 
     inputs = {**trained.keys, "prompts": prompts, "length": length, "decoding": asdict(decoding)}
-    return run_step("sample", f"sample-{trained.name}", inputs, trained.tags, work, reuse)
+    return run_step(SAMPLE, f"{SAMPLE}-{trained.name}", inputs, trained.tags, work, reuse)
 
 
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:

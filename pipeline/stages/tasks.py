@@ -9,6 +9,7 @@ from typing import Any, Literal
 from models.config import ModelConfig
 from pipeline.config import Alphabet, CorpusConfig, TrainConfig, model_identity, train_identity
 from pipeline.errors import RecordingError
+from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support.workers import Event, Workers
@@ -51,7 +52,7 @@ class TrainingTask:
 _text = cache(same_text)
 
 
-def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
     """Do a task in a worker: train in a nested run, and return the flat result.
 
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 
@@ -34,13 +34,16 @@ log = logging.getLogger(__name__)
 CURVES_PLOT = "plots/perplexity.png"
 
 
+R = TypeVar("R", bound=Mapping[str, Any])  # a result
+
+
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[R]):
     """A finished stage: its run, its result, and whether the result was reused from an earlier run."""
 
     stage: str
     run_id: str
-    result: dict[str, Any] = field(repr=False)
+    result: R = field(repr=False)
     reused: bool = False
 
 
@@ -55,20 +58,20 @@ def run_step(
     name: str,
     inputs: Mapping[str, Any],
     tags: Mapping[str, Any],
-    work: Callable[[TrackedRun], dict[str, Any]],
+    work: Callable[[TrackedRun], R],
     reuse: bool,
-) -> Step:
+) -> Step[R]:
     """Run a stage in a tracked run, or reuse the latest finished run with the same key."""
     key = step_key(stage, inputs)
     if reuse and (step := finished_step(stage, key)):
         return step
     with runs.tracked_run(stage, name, {**tags, "step_key": key}) as run:
-        result = {"run_id": run.id, **work(run)}
+        result = cast(R, {"run_id": run.id, **work(run)})
         run.json(recorded.RESULT_FILE, result)
     return Step(stage, run.id, result)
 
 
-def finished_step(stage: str, key: str) -> Step | None:
+def finished_step(stage: str, key: str) -> Step[Any] | None:
     """The latest finished run with this key as a step to reuse; None if there is none whose artifacts are intact."""
     found = recorded.latest(recorded.has_tag("step_key", key), recorded.FINISHED)
     result = _reusable(found) if found else None

@@ -8,7 +8,7 @@ from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import REPORT_ORDERS, compared_label
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
-from pipeline.results import RIVAL_COLUMNS
+from pipeline.results import RIVAL_COLUMNS, Rival
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import LICENCES, UNKNOWN_LICENCE
@@ -71,7 +71,7 @@ def comparison_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     return [(label, *_shown(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
 
 
-def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def picks_and_rivals(rows: Iterable[Rival]) -> list[tuple[str, ...]]:
     """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
     return [tuple(column.shown(row.get(name)) for name, column in RIVAL_COLUMNS.items()) for row in rows]
 

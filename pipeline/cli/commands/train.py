@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -261,7 +262,7 @@ def complexity(as_json: bool, **options: Any) -> None:
     if UNDER_MLFLOW in os.environ:
         from pipeline.stages import complexity
 
-        cost = complexity.complexity(config, REPORT_SYMBOLS).result
+        cost: Mapping[str, Any] = complexity.complexity(config, REPORT_SYMBOLS).result
     else:
         cost = asdict(measure(config, REPORT_SYMBOLS))
     show(cost, as_json, "" if as_json else complexity_text(config, REPORT_SYMBOLS, cost))
