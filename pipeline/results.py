@@ -45,19 +45,10 @@ def columns_of(result: Any) -> dict[str, Figure]:
     }
 
 
-class OfRun(TypedDict, total=False):
-    """The run that has a result, and its text."""
-
-    run_id: String
-    corpus: String
-    corpus_sha256: String
-    source_sha256: String
-
-
 # --- one training -----------------------------------------------------------------------------------------------------
 
 
-class TrainingResult(OfRun, total=False):
+class TrainingResult(TypedDict, total=False):
     """The flat result of a training; runs.csv has its figures in this order.
 
     ``test_difference`` is how far the test perplexity is above that of the n-grams, in percent, with the ends of its
@@ -104,6 +95,10 @@ class TrainingResult(OfRun, total=False):
     last_texts: dict[str, String] | None
     val_perplexity_windowed: Positive | None
     on_top_of_order: Count
+    run_id: String
+    corpus: String
+    corpus_sha256: String
+    source_sha256: String
 
 
 FIGURES = columns_of(TrainingResult)
@@ -247,7 +242,7 @@ SeedsResult = TypedDict("SeedsResult", {  # the figures that all seeds of a conf
 }, total=False)  # fmt: skip
 AnswerResult = TypedDict("AnswerResult", {  # what follows from the ``Findings`` of an answer, which it has, too
     "run_id": String, "corpus": String, "corpus_sha256": String, "train_characters": int, "seeds": int,
-    "minutes": float, "sentences": list[String], "test_perplexity": dict[str, Any], "segments": dict[str, Any],
+    "minutes": float, "sentences": dict[str, String], "test_perplexity": dict[str, Any], "segments": dict[str, Any],
     "trainings": list[dict[str, Any]],
 }, total=False)  # fmt: skip
 ReproductionResult = TypedDict("ReproductionResult", {  # what a command has trained of a reproduction; beside open data
@@ -262,17 +257,12 @@ REPORT, RESUME = "report", "resume"
 
 
 class Stage(NamedTuple):
-    """What a run of a stage has: the form of its result, and what others may take from it.
-
-    ``is_chosen_from`` are those whose name stands for one of their trainings. ``is_about_a_run`` are those that go with
-    the run that they read.
-    """
+    """What a run of a stage has: the form of its result; ``command``, if its name stands for one of its trainings."""
 
     result: Any = dict
     command: str = ""
     has_picks: bool = False
-    is_chosen_from: bool = False
-    is_about_a_run: bool = False
+    is_about_a_run: bool = False  # and goes with it
 
 
 STAGES = {
@@ -282,8 +272,8 @@ STAGES = {
     EVALUATE: Stage(Evaluation, is_about_a_run=True),
     SAMPLE: Stage(Sample, is_about_a_run=True),
     COMPLEXITY: Stage(Complexity),
-    SEEDS: Stage(SeedsResult, command="train --seeds", is_chosen_from=True),
-    SEARCH: Stage(SearchResult, has_picks=True, is_chosen_from=True),
+    SEEDS: Stage(SeedsResult, "train --seeds"),
+    SEARCH: Stage(SearchResult, SEARCH, has_picks=True),
     ANSWER: Stage(AnswerResult),
     REPRODUCE: Stage(ReproductionResult),
     RESUME: Stage(is_about_a_run=True),

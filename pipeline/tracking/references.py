@@ -114,7 +114,7 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
         behind = recorded.find_run(origin) if origin and origin not in seen else None
         if behind is None:
             again = "a result yet; the same command again finishes it"
-            lacks = again if stage.is_chosen_from else "a model; see `tmlm runs`"
+            lacks = again if stage.command else "a model; see `tmlm runs`"
             raise InputError(f"{describe_run(run)}, is a run of `tmlm {stage.command or run.stage}` without {lacks}")
         run = behind
     return run
