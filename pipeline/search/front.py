@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import log, log10
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -98,19 +98,17 @@ class FrontPoint:
     @property
     def member(self) -> Member:
         """The point in the result of a search."""
-        candidate = self.candidate
-        return {
-            "name": candidate.name,
-            "cell": candidate.cell,
-            "num_layers": candidate.num_layers,
-            "hidden_size": candidate.hidden_size,
-            **candidate.sizes,  # type: ignore[typeddict-item]  # whose names Member has
+        shared = {name: getattr(self.candidate, name) for name in ("name", "cell", "num_layers", "hidden_size")}
+        figures = {
+            **shared,
+            **self.candidate.sizes,
             "val_perplexity": self.val.mean,
             "val_perplexity_low": self.val.low,
             "val_perplexity_high": self.val.high,
             "test_perplexity": self.test.mean if self.test else None,
-            "run_ids": [run_id for run_id in candidate.run_ids if run_id],
+            "run_ids": [run_id for run_id in self.candidate.run_ids if run_id],
         }
+        return cast(Member, figures)
 
 
 @dataclass(frozen=True)

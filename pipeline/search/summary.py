@@ -21,8 +21,8 @@ NO_FRONT = "No trial has finished, so there is no front."
 class SearchRun:
     """A finished search: its run, its options, what it has found, and its recorded result.
 
-    ``counts`` maps labels to counts of trials, the main one first: {"trials complete": 40, "failed": 2}. ``remarks``
-    are sentences about the search as a whole, ``registered`` has the alias of each pick.
+    ``counts`` are those of ``Results.counts``: {"trials": 40, "cut_short": 0, "failed": 2, ...}. ``remarks`` are
+    sentences about the search as a whole, ``registered`` has the alias of each pick.
     """
 
     run_id: str
@@ -36,7 +36,7 @@ class SearchRun:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    """Format counts as "40 trials complete, 2 failed"; zeros after the first are left out."""
+    """Format counts as "40 trials, 2 failed"; zeros after the first are left out."""
     labels = {name: name.replace("_", " ").removesuffix("s" if n == 1 else "") for name, n in counts.items()}
     return ", ".join(f"{n:,} {labels[name]}" for i, (name, n) in enumerate(counts.items()) if n or not i)
 
