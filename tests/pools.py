@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from pipeline.errors import TrainingDivergedError
-from pipeline.stages.tasks import TrainingTask, do
+from pipeline.stages.sweep import TrainingTask, do
 from pipeline.support.workers import Event
 
 

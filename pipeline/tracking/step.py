@@ -18,8 +18,8 @@ from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import wording
 from pipeline.support.files import BEST_CHECKPOINT
-from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
-from pipeline.text.sources import KNOWN_TEXTS
+from pipeline.text.corpus import Corpus, check_letters, kept_corpus, load_corpus
+from pipeline.text.sources import KNOWN_TEXTS, find_text
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.liveness import close_nested, process_state
 from pipeline.tracking.recorded import RecordedRun, artifact_path
@@ -166,7 +166,8 @@ def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
             log.warning("%s has %s as letters: --alphabet letters goes on with %s", corpus.name, trained, them)
     elif stage and config.alphabet == "letters":
         conditions = recorded.has_tag("stage", stage), recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
-        load_corpus(config, is_new=recorded.latest(*conditions) is None)
+        if recorded.latest(*conditions) is None:
+            check_letters(find_text(config.corpus))
     return corpus
 
 

@@ -22,7 +22,7 @@ from pipeline.report.record import recorded_commands, recorded_reproduction
 from pipeline.report.reproduction import JudgedTraining
 from pipeline.stages.report import ReproductionRun, rewrite_report
 from pipeline.stages.reproduce import ChecksNotMetError, reproduce
-from pipeline.stages.tasks import TrainingTask, close_lost, do
+from pipeline.stages.sweep import TrainingTask, close_lost, do
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
@@ -49,7 +49,7 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     Few windows, one epoch, light artifacts, and made-up facts of the text.
     """
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
-    patch.setattr("pipeline.stages.tasks._text", lambda *found_by: corpus)
+    patch.setattr("pipeline.stages.sweep._text", lambda *found_by: corpus)
     patch.setattr("pipeline.text.corpus.WINDOW_TRAIN", 3_000)
     patch.setattr("pipeline.text.corpus.WINDOW_VAL", 1_500)
     patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)

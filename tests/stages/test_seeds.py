@@ -15,7 +15,7 @@ from pipeline.cli.runs import folded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.stages.seeds import refuse_diverged, train_seeds
-from pipeline.stages.tasks import TrainingTask
+from pipeline.stages.sweep import TrainingTask
 from pipeline.stages.train import options_like, train
 from pipeline.support.statistics import estimate
 from pipeline.text.corpus import load_corpus
