@@ -38,11 +38,16 @@ class Inline:
         task, self._task = self._task, None
         return self.done(task)
 
-    def done(self, task: Any) -> list[Event]:
+    def done(self, task: Any, report: Callable[[float], None] = lambda share: None) -> list[Event]:
         """Do a task; returns its events."""
         said: list[Event] = []
+
+        def tell(share: float) -> None:
+            said.append(Event("message", task, share))
+            report(share)
+
         try:
-            return [*said, Event("done", task, do(task, lambda share: said.append(Event("message", task, share))))]
+            return [*said, Event("done", task, do(task, tell))]
         except TrainingDivergedError as error:
             return [*said, Event("failed", task, error)]
 
@@ -59,6 +64,16 @@ def pool_with(
             return super().done(task) if events is None else events
 
     return Listing
+
+
+def diverges(task: TrainingTask) -> list[Event]:
+    """The end of a training that diverges once its run has started."""
+
+    def report(share: float) -> None:
+        if share == 0:
+            raise TrainingDivergedError("the loss is nan")
+
+    return Inline(1).done(task, report)
 
 
 def not_trained(task: TrainingTask) -> list[Event]:
