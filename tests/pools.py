@@ -38,18 +38,23 @@ class Inline:
         task, self._task = self._task, None
         return self.done(task)
 
-    def done(self, task: Any, report: Callable[[float], None] = lambda share: None) -> list[Event]:
+    def done(self, task: Any) -> list[Event]:
         """Do a task; returns its events."""
-        said: list[Event] = []
+        return events_of(task)
 
-        def tell(share: float) -> None:
-            said.append(Event("message", task, share))
-            report(share)
 
-        try:
-            return [*said, Event("done", task, do(task, tell))]
-        except TrainingDivergedError as error:
-            return [*said, Event("failed", task, error)]
+def events_of(task: TrainingTask, report: Callable[[float], None] = lambda share: None) -> list[Event]:
+    """Do a task; ``report`` gets the shares that are done, too, and may raise an exception in the training."""
+    said: list[Event] = []
+
+    def tell(share: float) -> None:
+        said.append(Event("message", task, share))
+        report(share)
+
+    try:
+        return [*said, Event("done", task, do(task, tell))]
+    except TrainingDivergedError as error:
+        return [*said, Event("failed", task, error)]
 
 
 def pool_with(
@@ -73,7 +78,7 @@ def diverges(task: TrainingTask) -> list[Event]:
         if share == 0:
             raise TrainingDivergedError("the loss is nan")
 
-    return Inline(1).done(task, report)
+    return events_of(task, report)
 
 
 def not_trained(task: TrainingTask) -> list[Event]:

@@ -24,7 +24,7 @@ from pipeline.report.record import recorded_commands, recorded_reproduction
 from pipeline.report.reproduction import JudgedTraining, TextFacts
 from pipeline.stages.report import ReproductionRun, rewrite_report
 from pipeline.stages.reproduce import ChecksNotMetError, ReproductionPlan, reproduce
-from pipeline.stages.sweep import TextKey, TrainingTask, close_lost, do
+from pipeline.stages.sweep import TextKey, TrainingTask, close_lost
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
@@ -33,7 +33,7 @@ from pipeline.tracking.step import corpus_keys, step_key
 from pipeline.tracking.store import set_tags, setup
 from tests.cli.commands import run
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Inline, diverges, not_trained, pool_with
+from tests.pools import Inline, diverges, events_of, not_trained, pool_with
 from tests.report.reproductions import TEXT
 
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
@@ -237,19 +237,14 @@ def test_a_second_command_at_the_same_time_is_refused(reproduced, store, pool):
         reproduced(TWO, quick=True, make_pool=meanwhile)
 
 
-def stopped_halfway(count: int) -> Inline:
-    """A pool that is stopped by Ctrl-C when half of a training is done."""
-
-    class Interrupted(Inline):
-        def done(self, task: Any) -> list[Event]:
-            do(task, press_ctrl_c)
-            return super().done(task)
+def stopped_halfway(task: TrainingTask) -> list[Event]:
+    """Ctrl-C when half of a training is done."""
 
     def press_ctrl_c(share: float) -> None:
         if share >= 0.5:
             raise KeyboardInterrupt
 
-    return Interrupted(count)
+    return events_of(task, press_ctrl_c)
 
 
 @pytest.mark.slow
@@ -257,7 +252,7 @@ def stopped_halfway(count: int) -> Inline:
 def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(reproduced, store, pool, has_checkpoints):
     longer = replace(PLAN, quick_epochs=4)
     with pytest.raises(KeyboardInterrupt):
-        reproduced(ONE, quick=True, make_pool=stopped_halfway, plan=longer)
+        reproduced(ONE, quick=True, make_pool=pool_with([], stopped_halfway), plan=longer)
     (parent,) = recorded.search_runs(recorded.has_tag("stage", "reproduce"))
     (begun,) = trainings(parent.id).values()
     if not has_checkpoints:

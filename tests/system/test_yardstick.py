@@ -74,8 +74,8 @@ def go_on(home: Path, command: str, options: dict[str, Any], given: list[Trainin
     if command == "search":
         return search(corpus, text, SearchConfig(**own), make_pool=pool)
     if command == "answer":
-        config = AnswerConfig(**own, seeds=options["seeds"])
-        return answer(corpus, text, config, make_pool=pool, plan=AnswerPlan(**PLAN))
+        own |= {"seeds": options["seeds"]}
+        return answer(corpus, text, AnswerConfig(**own), make_pool=pool, plan=AnswerPlan(**PLAN))
     model, config = resolve(own, corpus.train_chars)
     if command == "train":
         return train_seeds(corpus, text, model, config, options["seeds"], make_pool=pool)
