@@ -215,11 +215,7 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
 
 
 def rivals(
-    corpus: Corpus,
-    ngrams: Sequence[NGrams],
-    unit: Unit,
-    limits: Sequence[int],
-    orders: Sequence[int] = DEFAULT_PLAN.pruned_orders,
+    corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limits: Sequence[int], orders: Sequence[int]
 ) -> list[NGramModel]:
     """For each of these sizes the pruned n-gram model that fills it, and is the best on validation.
 

@@ -98,7 +98,7 @@ def answer(
         results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         waiting = list[TrainingTask]()
         for seed, (number, each) in product(range(config.seeds), enumerate(networks)):
-            task = this.task("answer", number, each.model, replace(each.train, seed=seed), {"family": each.family})
+            task = this.task("answer", number, each.model, replace(each.train, seed=seed), family=each.family)
             if same := [run for run in before if run.id in models and task.is_of(run.configuration)]:
                 results[number, seed] = same[-1].result
             else:

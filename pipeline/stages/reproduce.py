@@ -116,7 +116,7 @@ def reproduce(
                 train = replace(train, epochs=plan.quick_epochs) if quick else train
                 if found is not None and epochs_of(found):  # it goes on as it began
                     train = replace(train, precision=found.configuration["train"]["precision"])
-                waiting.append(this.task(role, report_rows().index(row), model, train, {"configuration": row.id}))
+                waiting.append(this.task(role, report_rows().index(row), model, train, configuration=row.id))
         workers = this.workers_for(waiting, config.workers)
 
         tags = {"reproduction": identity, "reproduction.quick": str(quick).lower()}

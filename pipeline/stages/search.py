@@ -17,15 +17,7 @@ from models.ngram import compared_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
 from pipeline.search import figures
-from pipeline.search.front import (
-    Candidate,
-    FrontEstimate,
-    FrontPoint,
-    Pick,
-    evaluate_front,
-    hypervolume_by_trial,
-    picks,
-)
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.space import Space
@@ -55,6 +47,7 @@ from pipeline.training.result import PERPLEXITIES
 from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
 
+RUN_COLOUR = "mlflow.runColor"  # tag of a run, which MLflow's UI reads
 PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
@@ -89,15 +82,11 @@ def search(
         say(f"{_announcement(study)}; {link_to_search(run.id)}")
         run.params({"max_perplexity": f"{study.max_perplexity:.4g}"})
 
-        def task(role: Role, proposal: Proposal) -> TrainingTask:
-            colour = cell_style(proposal.model.cell).colour
-            return this.task(role, *proposal, {"trial": str(proposal.number), "mlflow.runColor": colour})
-
         def trials() -> Iterator[TrainingTask | None]:
             """Ask for trials until enough are complete, time is up, or the sampler has nothing new to propose."""
             while not study.is_exhausted and this.seconds < 60 * config.minutes_limit:
-                proposal = study.ask(this.running)
-                yield None if proposal is None else task("trial", proposal)
+                proposal = study.ask(this.pool.running if this.pool else 0)
+                yield None if proposal is None else _task(this, "trial", proposal)
 
         def count_loss(trial: TrainingTask, cause: LossCause) -> bool:
             return study.count_loss(trial.number, cause)  # for later commands, too
@@ -111,8 +100,7 @@ def search(
             if study.is_exhausted:
                 say(f"--sampler {config.sampler} has nothing new to propose: the whole space has been searched")
             # one round is not enough: a configuration that was lucky with one seed is no pick any more, another is
-            while lacking := study.missing_confirmations(_picked(study)):
-                confirmations = [task("confirmation", proposal) for proposal in lacking]
+            while confirmations := [_task(this, "confirmation", proposal) for proposal in _unconfirmed(study)]:
                 for trial, outcome in this.train_all(confirmations, phase="confirming the picks"):
                     study.tell_confirmation(trial.number, trial.train.seed, outcome)
             this.bar.phase("timing the front")
@@ -161,6 +149,11 @@ def _begin(this: Sweep, study: SearchStudy, earlier: RecordedRun | None) -> Trac
     options = asdict(replace(config, storage=without_secrets(config.storage)))
     this.record({**corpus_options(this.corpus_config, this.corpus), **options}, config.preset)
     return run
+
+
+def _task(this: Sweep, role: Role, proposal: Proposal) -> TrainingTask:
+    number, model, train = proposal
+    return this.task(role, number, model, train, trial=str(number), **{RUN_COLOUR: cell_style(model.cell).colour})
 
 
 def _announcement(study: SearchStudy) -> str:
@@ -224,9 +217,9 @@ def _evaluated(study: SearchStudy, ms_per_char: Mapping[str, float]) -> FrontEst
     return evaluate_front(candidates, reference, study.config.cost)
 
 
-def _picked(study: SearchStudy) -> list[Candidate]:
-    """The configurations that are picks by what is trained so far."""
-    return [pick.point.candidate for pick in picks(_evaluated(study, {})).values()]
+def _unconfirmed(study: SearchStudy) -> list[Proposal]:
+    """The trainings that the picks of what is trained so far lack."""
+    return study.missing_confirmations([pick.point.candidate for pick in picks(_evaluated(study, {})).values()])
 
 
 def _timed_front(study: SearchStudy) -> FrontEstimate:

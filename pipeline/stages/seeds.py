@@ -58,7 +58,7 @@ def train_seeds(
         results: dict[int, Mapping[str, Any]] = {run.seed: run.result for run in trained if run.result}
         diverged = {run.seed for run in trained if run.has_diverged} - results.keys()
         missing = [seed for seed in range(seeds) if seed not in diverged and seed not in results]
-        waiting = [this.task("seed", 0, model, replace(config, seed=seed), {}) for seed in missing]
+        waiting = [this.task("seed", 0, model, replace(config, seed=seed)) for seed in missing]
         if not waiting:
             say(f"Nothing is left to train: {counted(seeds, 'seed')} of {name} are done")
         workers = this.workers_for(waiting, None)

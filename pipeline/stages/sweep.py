@@ -1,13 +1,7 @@
 """Train many models in worker processes, in a run that can be resumed: what search, reproduce, answer and seeds share.
 
-with sweep(name, corpus, corpus_config, lock) as this:
-    ...                                              # plan what earlier commands have not trained
-    this.begin(stage, name, tags, earlier)           # or reopen the run of the same command
-    this.start_workers(count, make_pool)
-    for task, outcome in this.train_all(tasks):
-        ...
-    seconds = this.stop_workers("recording the result")
-    ...                                              # conclude, while the run is open
+Within ``sweep``, a command plans what earlier ones have not trained, begins its run or reopens theirs, starts workers,
+loops over the trainings and their outcomes, stops the workers, and concludes. ``seeds.py`` is the shortest.
 """
 
 import logging
@@ -155,19 +149,12 @@ class Sweep:
         """The duration of the command since its run was begun."""
         return self.clock() - self.began
 
-    @property
-    def running(self) -> int:
-        """The number of trainings that are running."""
-        return self.pool.running if self.pool else 0
-
-    def task(
-        self, role: Role, number: int, model: ModelConfig, train: TrainConfig, tags: Mapping[str, str]
-    ) -> TrainingTask:
+    def task(self, role: Role, number: int, model: ModelConfig, config: TrainConfig, **tags: str) -> TrainingTask:
         """A training of this command."""
         text, alphabet = self.corpus, self.corpus.vocabulary.alphabet
         key = TextKey(text.name, text.source, alphabet, text.corpus_sha256)
         tags = {**corpus_tags(text), "study": self.study, "role": role, **tags}
-        return TrainingTask(role, number, replace(self.corpus_config, alphabet=alphabet), key, model, train, tags=tags)
+        return TrainingTask(role, number, replace(self.corpus_config, alphabet=alphabet), key, model, config, tags=tags)
 
     def workers_for(self, waiting: Sequence[TrainingTask], workers: int | None) -> int:
         """The number of workers for these tasks, 0 for none; raises InputError for one that can't be trained."""
@@ -250,15 +237,14 @@ class Sweep:
 
         ``work_after`` is the ``work`` that follows the trainings, which one process does.
         """
-        if self.pool is None:
+        if (pool := self.pool) is None:
             return iter(())
-        total = done + len(waiting)
-        work = {task.key: self.work(task) for task in waiting}
-        of_all = sum(work.values()) + self.pool.count * work_after
+        work, total = {task.key: self.work(task) for task in waiting}, done + len(waiting)
+        of_all = sum(work.values()) + pool.count * work_after
 
         def tasks() -> Iterator[TrainingTask | None]:
             while True:
-                self.bar.figures(trainings=f"{total - len(waiting) - self.running}/{total}")
+                self.bar.figures(trainings=f"{total - len(waiting) - pool.running}/{total}")
                 yield waiting.pop(0) if waiting else None
 
         def show(shares: Shares) -> None:
@@ -275,8 +261,8 @@ class Sweep:
     def announcement(self, what: str, done: int = 0) -> str:
         """What is trained, by how many workers, and where it is recorded; ``done`` were trained before."""
         are_done = f" ({done} are done)" if done else ""
-        workers = counted(self.pool.count, "worker") if self.pool else ""
-        return f"{what}{are_done}, with {workers}\n{link_to_run(self.run.id)}"
+        count = self.pool.count if self.pool else 0
+        return f"{what}{are_done}, with {counted(count, 'worker')}\n{link_to_run(self.run.id)}"
 
     def _may_repeat(self, task: TrainingTask, cause: LossCause) -> bool:
         self._losses[task.key, cause] += 1

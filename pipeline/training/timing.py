@@ -15,10 +15,7 @@ Timed = NGramModel | Callable[[], LanguageModel]
 
 @one_thread()
 def generation_ms_per_char(
-    models: Sequence[Timed],
-    did: Callable[[float], None] = lambda part: None,
-    chars: int = CHARS,
-    rounds: int = ROUNDS,
+    models: Sequence[Timed], did: Callable[[float], None] = lambda part: None, chars: int = CHARS, rounds: int = ROUNDS
 ) -> list[float]:
     """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ``rounds``.
 
