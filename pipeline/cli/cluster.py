@@ -55,11 +55,8 @@ def pool_on(cluster: str, workers: int | None, work: "Work") -> "Callable[[Corpu
             f"with MLFLOW_TRACKING_URI={store}"
         )
     os.environ.update({**address.mlflow_settings(), "MLFLOW_TRACKING_URI": tracking_uri or store})
-
-    def on_text(corpus: "Corpus") -> "MakePool":
-        return lambda count: pool.DaskPool(address, work, partial(texts.fetch_needs, texts.send(corpus, store)))
-
-    return on_text
+    prepare = texts.fetch_needs
+    return lambda corpus: lambda count: pool.DaskPool(address, work, partial(prepare, texts.send(corpus, store)))
 
 
 def _address(text: str) -> "Address":

@@ -6,7 +6,7 @@ resumes the same run and trains only what is missing. Its results are read from 
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 # stream and best, which train no configuration, as reproductions have recorded them
 IDENTIFYING_RECIPE = RECIPE | {"stream": 5, "best": 5}
+QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
 TEXT = CorpusConfig("time-machine")
 
 COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts on what trainings decide
@@ -60,28 +61,15 @@ class ChecksNotMetError(CheckFailedError):
         self.done = done
 
 
-@dataclass(frozen=True)
-class ReproductionPlan:
-    """What --quick trains, and how the facts of the text are found."""
-
-    quick_epochs: int = 20
-    quick_units: int = 64  # the largest number in all layers together
-    facts_of: Callable[[Corpus], TextFacts] = text_facts
-
-    def rows(self, config: ReproduceConfig, quick: bool) -> list[Reported]:
-        """The configurations to train. Raises InputError if there are none."""
-        rows = [
-            row for row in chosen_rows(config.only) if not quick or row.num_layers * row.hidden_size <= self.quick_units
-        ]
-        if not rows:
-            raise InputError(
-                f"--quick trains configurations of at most {self.quick_units} units in all layers together, and --only "
-                "names none; leave out one of the two"
-            )
-        return rows
-
-
-DEFAULT_PLAN = ReproductionPlan()
+def rows_to_train(config: ReproduceConfig, quick: bool) -> list[Reported]:
+    """The configurations to train. Raises InputError if there are none."""
+    rows = [row for row in chosen_rows(config.only) if not quick or row.num_layers * row.hidden_size <= QUICK_UNITS]
+    if not rows:
+        raise InputError(
+            f"--quick trains configurations of at most {QUICK_UNITS} units in all layers together, and --only names "
+            "none; leave out one of the two"
+        )
+    return rows
 
 
 def reproduce(
@@ -91,14 +79,15 @@ def reproduce(
     check: bool = False,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
-    plan: ReproductionPlan = DEFAULT_PLAN,
+    quick_epochs: int = QUICK_EPOCHS,
+    facts_of: Callable[[Corpus], TextFacts] = text_facts,
 ) -> ReproductionRun:
     """Train the missing configurations on the text of the report, and write the report.
 
-    ``quick`` trains only the small configurations, for a few epochs. With ``check``, raises ChecksNotMetError, after
-    recording everything, if a check fails.
+    ``quick`` trains only the small configurations, for ``quick_epochs``. With ``check``, raises ChecksNotMetError,
+    after recording everything, if a check fails.
     """
-    rows = plan.rows(config, quick)
+    rows = rows_to_train(config, quick)
     _check_folder(report_folder(quick))
     identity = step_key(STAGE, {"quick": quick, "recipe": IDENTIFYING_RECIPE, **corpus_keys(corpus)})
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
@@ -113,7 +102,7 @@ def reproduce(
             if found is not None and found.has_diverged:  # and would again
                 failures.append(_left_out(row, seed, found.tag("failure").partition(": ")[2]))
             elif found is None or found.state != "finished":
-                train = replace(train, epochs=plan.quick_epochs) if quick else train
+                train = replace(train, epochs=quick_epochs) if quick else train
                 if found is not None and epochs_of(found):  # it goes on as it began
                     train = replace(train, precision=found.configuration["train"]["precision"])
                 waiting.append(this.task(role, report_rows().index(row), model, train, configuration=row.id))
@@ -124,7 +113,7 @@ def reproduce(
         this.record(options, "report")
         commands = recorded_commands(run.id)
         run.json(COMMANDS_FILE, {"commands": commands + [options] * (options not in commands)})
-        run.json(TEXT_FILE, asdict(plan.facts_of(corpus)))
+        run.json(TEXT_FILE, asdict(facts_of(corpus)))
         this.start_workers(workers, make_pool)
         if waiting:
             by_report, own = (sum(task.role == role for task in waiting) for role in ("report", "same-text"))

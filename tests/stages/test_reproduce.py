@@ -23,7 +23,7 @@ from pipeline.report import checks
 from pipeline.report.record import recorded_commands, recorded_reproduction
 from pipeline.report.reproduction import JudgedTraining, TextFacts
 from pipeline.stages.report import ReproductionRun, rewrite_report
-from pipeline.stages.reproduce import ChecksNotMetError, ReproductionPlan, reproduce
+from pipeline.stages.reproduce import ChecksNotMetError, reproduce
 from pipeline.stages.sweep import TextKey, TrainingTask, close_lost
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import Corpus, load_corpus
@@ -49,7 +49,7 @@ def facts_of(corpus: Corpus) -> TextFacts:
     return replace(TEXT, corpus=corpus.name, corpus_sha256=corpus.corpus_sha256)
 
 
-PLAN = ReproductionPlan(quick_epochs=1, facts_of=facts_of)
+PLAN: dict[str, Any] = {"quick_epochs": 1, "facts_of": facts_of}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def corpus(text: CorpusConfig) -> Corpus:
 @pytest.fixture
 def reproduced(corpus: Corpus) -> Callable[..., ReproductionRun]:
     """``reproduce`` on the text."""
-    return partial(reproduce, corpus, plan=PLAN)
+    return partial(reproduce, corpus, **PLAN)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def kept(tmp_path_factory, empty_database, text) -> tuple[Path, ReproductionRun]
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)
-        return home, reproduce(load_corpus(text), TWO, quick=True, make_pool=Inline, plan=PLAN)
+        return home, reproduce(load_corpus(text), TWO, quick=True, make_pool=Inline, **PLAN)
 
 
 @pytest.fixture
@@ -250,15 +250,14 @@ def stopped_halfway(task: TrainingTask) -> list[Event]:
 @pytest.mark.slow
 @pytest.mark.parametrize("has_checkpoints", [True, False])
 def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(reproduced, store, pool, has_checkpoints):
-    longer = replace(PLAN, quick_epochs=4)
     with pytest.raises(KeyboardInterrupt):
-        reproduced(ONE, quick=True, make_pool=pool_with([], stopped_halfway), plan=longer)
+        reproduced(ONE, quick=True, make_pool=pool_with([], stopped_halfway), quick_epochs=4)
     (parent,) = recorded.search_runs(recorded.has_tag("stage", "reproduce"))
     (begun,) = trainings(parent.id).values()
     if not has_checkpoints:
         shutil.rmtree(recorded.artifact_path(begun.id, "checkpoints"))
     config = replace(ONE, precision="bf16")  # which is that of new trainings
-    done = reproduced(config, quick=True, make_pool=pool, plan=longer)
+    done = reproduced(config, quick=True, make_pool=pool, quick_epochs=4)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert (run.run_id == begun.id, run.epochs, run.is_whole) == (has_checkpoints, 4, True)
     assert run.val[0] == begun.curve("perplexity/val")[1]

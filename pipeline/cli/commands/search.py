@@ -139,7 +139,7 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     from pipeline.text.corpus import load_corpus
 
     pool_for = pool_on(cluster, config.workers, sweep.do)
-    reproduce.DEFAULT_PLAN.rows(config, quick)  # refuses options before the text is loaded
+    reproduce.rows_to_train(config, quick)  # refuses options before the text is loaded
     resumed_by("reproduce", {**chosen, "quick": quick, "check": check, "cluster": cluster})
     try:
         corpus = load_corpus(reproduce.TEXT)
