@@ -295,7 +295,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
     source_sha256 = text.sha256()
     if is_new and config.alphabet == "letters":
-        _check_letters(text)
+        check_letters(text)
     inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
@@ -309,7 +309,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
 
 
-def _check_letters(text: FoundText) -> None:
+def check_letters(text: FoundText) -> None:
     """Warn of the letters of a text that the alphabet ``letters`` drops; raise InputError if it drops most of them."""
     counts = Counter[str]()
     for piece in normalised(text.pieces(), "raw"):  # in which a letter with its accent is one character

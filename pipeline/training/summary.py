@@ -118,7 +118,7 @@ def at_a_glance(verdict: str, sample: str, reference: str) -> str:
     return f"{verdict}\n\n`tmlm sample {reference}` writes “{words}...”"
 
 
-def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
+def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, Any]) -> str:
     """The size in both conventions, and ptflops' own output."""
     return (
         f"{model.shape}, vocabulary of {vocab_size}\n"
