@@ -173,15 +173,15 @@ class Rival(TypedDict, total=False):
     mixture_test_perplexity: Annotated[Positive | None, Figure(head="test")]
 
 
-Pick = TypedDict(
-    "Pick", {"run_id": Required[String], "sentence": Required[String], "aliases": list[String]}, total=False
-)
+PickResult = TypedDict("PickResult", {
+    "run_id": Required[String], "sentence": Required[String], "aliases": list[String],
+}, total=False)  # fmt: skip
 SearchResult = TypedDict("SearchResult", {  # of which ``compared`` are the picks and their rivals
     "run_id": String, "study_name": Required[String], "storage": String, "sampler": String,
     "cost": Required[Literal["macs", "stored-numbers"]], "corpus": Required[String], "corpus_sha256": Required[String],
     "trials": Natural, "cut_short": Natural, "failed": Natural, "repeated": Natural, "confirmations": Natural,
     "minutes": float, "hypervolume": float, "max_perplexity": float, "front": Required[list[Member]],
-    "picks": Required[dict[str, Pick]], "compared": list[Rival] | None,
+    "picks": Required[dict[str, PickResult]], "compared": list[Rival],
 }, total=False)  # fmt: skip
 
 MEMBER_COLUMNS, RIVAL_COLUMNS = columns_of(Member), columns_of(Rival)

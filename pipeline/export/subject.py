@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
-from pipeline.results import SEARCH, Pick, Rival
+from pipeline.results import SEARCH, PickResult, Rival
 from pipeline.support.wording import listed
 from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
@@ -34,7 +34,7 @@ class Subject:
         return COSTS[self.search.result["cost"] if self.search else "macs"]
 
     @property
-    def picks(self) -> Mapping[str, Pick]:
+    def picks(self) -> Mapping[str, PickResult]:
         """What a study recommends, by name."""
         return self.search.result.get("picks", {}) if self.search else {}
 

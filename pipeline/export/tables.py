@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from models.config import ModelConfig
 from pipeline.config import TrainConfig
 from pipeline.export.commands import text_option
-from pipeline.results import FIGURES, Member, Pick
+from pipeline.results import FIGURES, Member, PickResult
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
@@ -42,7 +42,7 @@ def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
     return _csv((*heads, *option_heads, *FIGURES), rows)
 
 
-def front_csv(front: Iterable[Member], picks: Mapping[str, Pick]) -> str:
+def front_csv(front: Iterable[Member], picks: Mapping[str, PickResult]) -> str:
     """One row for each member of a study's front, with the names of its picks and the ids of its runs."""
     rows = []
     for member in front:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from pipeline.config import COSTS, CostAxis, costs_of
+from pipeline.config import COSTS, CostAxis
 from pipeline.results import Member
 from pipeline.support.pareto import front_mask, hypervolume, knee
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
@@ -54,16 +54,7 @@ class Candidate:
     @property
     def ngram_numbers(self) -> int:
         """What is stored of n-grams, by a model on top of them."""
-        return int(self.sizes["stored_numbers"]) - self.parameters
-
-    @property
-    def parameters(self) -> int:
-        return int(self.sizes["parameters"])
-
-    @property
-    def costs(self) -> dict[str, int]:
-        """All costs by their names in results."""
-        return costs_of(self.sizes)
+        return int(self.sizes["stored_numbers"] - self.sizes["parameters"])
 
     @property
     def mean_val_perplexity(self) -> float:

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
-from typing import Any
 
 from pipeline.config import COSTS, SearchConfig
-from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, member_cells
+from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, SearchResult, member_cells
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
@@ -32,7 +31,7 @@ class SearchRun:
     registered: Mapping[str, str] = field(repr=False)
     counts: Mapping[str, int]
     remarks: Sequence[str] = field(repr=False)
-    result: dict[str, Any] = field(repr=False)
+    result: SearchResult = field(repr=False)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

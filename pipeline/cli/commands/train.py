@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -124,6 +125,7 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
 
     context = train.TrainingContext(progress=training_bar)
     changes = given(options)
+    result: Mapping[str, Any]
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
