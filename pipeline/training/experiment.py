@@ -19,6 +19,7 @@ from models.mixture import best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
 from models.packing import coded, decoded, packed, rounded
+from pipeline import earlier
 from pipeline.config import (
     ON_REPORTS_TEXT,
     RECIPE,
@@ -78,7 +79,8 @@ def steps_kept(folder: Path) -> int:
 
 def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the facts of a checkpoint and of the training that resumes it have in common."""
-    options = {name: value for name, value in train_identity(facts["train"]).items() if name not in MAY_CHANGE}
+    train = train_identity(earlier.options(facts["train"]))
+    options = {name: value for name, value in train.items() if name not in MAY_CHANGE}
     return facts["corpus"]["corpus_sha256"], facts["vocabulary"], facts["model"], options, facts["recipe"]
 
 
@@ -289,6 +291,7 @@ class Experiment(Callback):
             "best_epoch": training.best.epoch,
             "epochs": len(training.history),
             "stopped": training.stopped,
+            "stopped_by": training.stopped_by,
             "train_seconds": training.train_seconds,
             "chars_per_second": training.history[-1].train_chars / training.train_seconds,
             "parameters": complexity.parameters,

@@ -70,7 +70,10 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
     ]
     sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
     picks = {pick: {"run_id": trainings[-1].id, "sentence": text} for pick, text in sentences.items()}
-    compared = [{**trainings[-1].result, "label": label, "name": trainings[-1].name} for label in ("@best", YOURS)]
+    compared = [
+        {**trainings[-1].result, "label": label, "kind": kind, "name": trainings[-1].name}
+        for label, kind in {"@best": "pick", YOURS: "yours"}.items()
+    ]
     result = {**SEARCH, "front": front, "picks": picks, "compared": compared, "study_name": name}
     options = {"study_name": name, "trials": str(trials), "sampler": "known-cost", "hidden_size": "8..400"}
     search = made_up_run("5" * 32, f"search-{name}", tags={"study": name}, params=options, result=result)

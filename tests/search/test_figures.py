@@ -68,10 +68,17 @@ def test_a_search_of_any_size_is_drawn_without_a_warning(case, baselines):
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     trials, evaluated, chosen = study(6)
     default, best = evaluated.front[0].candidate.label, chosen["best"].point
-    pick = {"label": "@best", "name": best.candidate.name, "val_perplexity": best.val.mean}
+    pick = {"label": "@best", "kind": "pick", "name": best.candidate.name, "val_perplexity": best.val.mean}
     compared = [
         {**pick, **best.candidate.costs, "mixture_val_perplexity": 3.3},
-        {**pick, "label": YOURS, "name": "lstm-1x192", "macs_per_char": 2 * 10**5, "mixture_val_perplexity": None},
+        {
+            **pick,
+            "label": YOURS,
+            "kind": "yours",
+            "name": "lstm-1x192",
+            "macs_per_char": 2 * 10**5,
+            "mixture_val_perplexity": None,
+        },
     ]
     figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search", compared, default)
     axes, memory = drawn[0].axes
