@@ -63,11 +63,12 @@ OUTCOME = (  # artifacts to copy before a finished training is resumed with more
 )
 
 
-def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study: bool = False) -> str:
+def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study: bool = False, seeds: str = "") -> str:
     """The name of a run: lstm-1x128-s0, the options that were chosen, the preset and the text, without the usual ones.
 
     For example gru-2x16-s0-scratch-epochs-2-rate-0.01-best-my-book. Options of more than NAMED_CHARS end in a digest of
     all. In a study, which has one length and its own space, only the implementation and ``train_chars`` are named.
+    ``seeds`` stands in place of the seed, for several of them.
     """
     named: list[str] = [model.implementation] if model.implementation != "torch" else []
     if is_of_study:
@@ -81,7 +82,7 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study
         named.append(sha256(whole.encode()).hexdigest()[:6])
     usual = {train.preset: "stream", corpus.label: "time-machine"}
     unusual = [name for name, default in usual.items() if name != default]
-    return "-".join([model.shape, f"s{train.seed}", *named, *unusual])
+    return "-".join([model.shape, seeds or f"s{train.seed}", *named, *unusual])
 
 
 @dataclass(frozen=True)

@@ -404,8 +404,8 @@ def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
     meant = {corpus, without_secrets(corpus), path}
 
     def is_on(run: RecordedTraining) -> bool:
-        bare = run.corpus.removesuffix(f"-{run.params.get('alphabet', 'letters')}")
-        return not meant.isdisjoint((run.corpus, bare, run.tag("corpus.source"), run.corpus_sha256))
+        labels = {f"{name}-{run.params.get('alphabet', 'letters')}" for name in meant}
+        return run.corpus in labels or not meant.isdisjoint((run.corpus, run.tag("corpus.source"), run.corpus_sha256))
 
     return is_on
 
