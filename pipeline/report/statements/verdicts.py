@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.report.statements.claims import Claim, claim_of
 from pipeline.support.wording import listed
 
 
@@ -26,7 +27,8 @@ class Statement:
     if a training decides the statement, "report" if the report's own numbers, texts and print-outs (or a count of
     operations) do, and "caption" for a caption or a reference to a figure. ``reading`` says how an ambiguous word is
     read, ``contradiction`` what the report says elsewhere; the page shows both. ``reasons`` are the ids of the
-    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve.
+    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve. ``relation``
+    is the word of its kind for what it claims, and ``claim`` what that word means.
     """
 
     id: str
@@ -41,6 +43,10 @@ class Statement:
     reading: str
     contradiction: str
     reasons: tuple[str, ...]
+    claim: Claim = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "claim", claim_of(self.kind, self.relation))  # as the dataclass is frozen
 
 
 @dataclass(frozen=True)
