@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from models.cells import CELLS
 from models.config import LARGEST_SIZE, Checked, ConfigError, ModelConfig, option, setting
 from models.optimizers import OPTIMIZERS
+from pipeline import earlier
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
@@ -31,8 +32,7 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 # tests/test_recipe.py holds. No result of another recipe is reused, and no training of another recipe is resumed.
 RECIPE: dict[PresetName, int] = {"stream": 6, "best": 6, "report": 3, "report-text": 4}
 NOT_COMPUTED = ("seed", "max_seconds", "device", "threads", "sample_every")  # not in ``config_id``
-StoppedBy = Literal["", "time", "patience"]
-"""Why a training stopped before its last epoch: --max-seconds, --patience, or not at all."""
+StoppedBy = Literal["", "time", "patience"]  # what stopped a training before its last epoch
 
 
 def preset_from(low: float, high: float = inf) -> dict[str, Any]:
@@ -345,7 +345,7 @@ def model_identity(model: ModelConfig) -> dict[str, Any]:
 
 def train_identity(train: Mapping[str, Any]) -> dict[str, Any]:
     """A training's options in identities, without a ``counting_loss`` of 0, so that digests keep their values."""
-    return {name: value for name, value in train.items() if name != "counting_loss" or value}
+    return {name: value for name, value in earlier.options(train).items() if name != "counting_loss" or value}
 
 
 def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str:

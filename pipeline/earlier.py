@@ -1,41 +1,32 @@
-"""The facts that earlier versions recorded in sentences: nothing else reads one.
+"""The facts that earlier versions recorded in sentences, which nothing else reads.
 
-Tags, results, checkpoints and the trials of a study are read in different layers, so this module is below all of them
-and takes plain mappings. A record of this version has the facts themselves, and they count.
+Tags, results, checkpoints and trials are read in different layers, so this module is below all of them. A record of
+this version has the facts themselves, and they count.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-STOPPED = {"--max-seconds": "time", "patience": "patience"}  # first word of ``stopped`` -> the fact ``stopped_by``
-FAILED = {  # beginning of ``failure`` -> the fact ``failure.kind``
-    "stopped by ": "stopped",
-    "TrainingDivergedError: ": "diverged",
-    "over --budget-macs": "over budget",
-}
-KINDS = {"yours so far": "yours", "": "ngram"}  # label of a compared model -> its kind; the others are picks
+STOPPED = {"--max-seconds": "time", "patience": "patience"}  # first word of ``stopped`` -> ``stopped_by``
+FAILED = {"stopped by ": "stopped", "TrainingDivergedError: ": "diverged", "over --budget-macs": "over budget"}
+RIVALS = {"yours so far": "yours", "": "ngram"}  # label of a model beside the picks -> its kind
 GONE = {"budget_seconds": 0.0}  # options that are gone, with their values in digests; budget_chars says the same
-ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")  # of a run
 
 
 def facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of tags, a result, a checkpoint's state or a trial's attributes, with the facts that it lacks.
-
-    ``stopped_by`` is why a training stopped before its last epoch; ``failure.kind`` is what failed, and
-    ``failure.message`` the error's own message.
-    """
+    """A record of tags, a result, a checkpoint or a trial, with ``stopped_by``, and kind and message of a failure."""
     stopped, failure = (str(record.get(name) or "") for name in ("stopped", "failure"))
-    kind = next((kind for start, kind in FAILED.items() if failure.startswith(start)), "error")
-    message = failure.partition(": ")[2] if kind == "diverged" else failure
-    known = {"stopped_by": STOPPED.get(stopped.partition(" ")[0], "")}
-    known |= {"failure.kind": kind, "failure.message": message} if failure else {}
-    return {**known, **record}
+    found = {"stopped_by": STOPPED.get(stopped.partition(" ")[0], "")}
+    if failure:
+        start = next((start for start in FAILED if failure.startswith(start)), "")
+        found |= {"failure.kind": FAILED.get(start, "error"), "failure.message": failure.removeprefix(start)}
+    return {**found, **record}
 
 
 def compared(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the models that a search has compared, with its ``kind``."""
-    return {**row, "kind": row.get("kind") or KINDS.get(row["label"], "pick")}
+    return {**row, "kind": row.get("kind") or RIVALS.get(row["label"], "pick")}
 
 
 def options(recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,5 +35,5 @@ def options(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def steps(tags: Mapping[str, str]) -> list[str]:
-    """The ids of the runs that the description of a main job names, its steps among them."""
-    return ID.findall(f"{tags.get('trained_run', '')} {tags.get('mlflow.note.content', '')}")
+    """The ids in the description of a main job, its steps' among them."""
+    return re.findall("[0-9a-f]{32}", f"{tags.get('trained_run', '')} {tags.get('mlflow.note.content', '')}")

@@ -18,27 +18,14 @@ COVERAGE = 0.99  # of the intervals of an answer, which makes 22 comparisons
 COMPARED = {  # key of Findings.compared -> keys of Findings.systems
     f"{first} against {second}": (first, second)
     for first, second in (
-        ("network", "n-grams"),
-        ("mixed", "n-grams"),
-        ("on top", "n-grams"),
-        ("on top", "mixed"),
-        ("two networks", "network"),
-        ("two networks", "n-grams"),
-        ("mixed", "two networks"),
-        ("on top", "two networks"),
-        ("n-grams", "adaptive n-grams"),
-        ("adaptive network", "network"),
-        ("adaptive network", "adaptive n-grams"),
+        *(("network", "n-grams"), ("mixed", "n-grams"), ("on top", "n-grams"), ("on top", "mixed")),
+        *(("two networks", "network"), ("two networks", "n-grams")),
+        *(("mixed", "two networks"), ("on top", "two networks"), ("n-grams", "adaptive n-grams")),
+        *(("adaptive network", "network"), ("adaptive network", "adaptive n-grams")),
         ("adaptive both", "adaptive n-grams"),
     )
 }
-SPREADS = {  # system -> the comparison whose seeds differ as its own do; n-grams and two networks mixed have none
-    "network": "network against n-grams",
-    "mixed": "mixed against n-grams",
-    "on top": "on top against n-grams",
-    "adaptive network": "adaptive network against adaptive n-grams",
-    "adaptive both": "adaptive both against adaptive n-grams",
-}
+ADAPTIVE = ("adaptive network", "adaptive both")  # systems that are compared with adaptive n-grams
 Unit = Literal["numbers", "bytes"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
@@ -49,8 +36,8 @@ class MeasuredModel:
 
     ``ms_per_char`` are milliseconds to write a character; of an adaptive model, to read one and learn from it, and its
     size is not known. ``text_chars`` are the characters of a network's training text, ``ngram_test`` is the perplexity
-    of the n-gram model of that text. A network has a ``shape``, such as LSTM 1x192, and n-grams have a
-    largest ``order``.
+    of the n-gram model of that text. ``shape`` is that of a network, such as LSTM 1x192, ``order`` the
+    largest of n-grams.
     """
 
     name: str
@@ -128,9 +115,10 @@ class Findings:
             system = "on top" if model.family == "on top" else "network"
         else:
             system = next((name for name, each in self.systems.items() if each == model), "")
-        if system not in SPREADS:
+        if system in ("", "n-grams", "adaptive n-grams", "two networks"):
             return estimate(model.test, spread=Spread(None, 0))
-        deviation, degrees = SEED_SPREADS[SPREADS[system]]
+        rival = "adaptive n-grams" if system in ADAPTIVE else "n-grams"
+        deviation, degrees = SEED_SPREADS[f"{system} against {rival}"]
         assert deviation is not None
         return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)
 

@@ -334,8 +334,8 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
     changed = _changed(run.name, started["corpus"], model, config, changes)
     result = run.result
-    if result and not _may_go_on(config, run.stopped_by):
-        why = _why_done(config, result["epochs"], run.stopped_by, result["stopped"])
+    if result and not _may_go_on(config, run.facts["stopped_by"]):
+        why = _why_done(config, result["epochs"], run.facts["stopped_by"], result["stopped"])
         raise InputError(f"{what} has nothing left to do: {why}")
     corpus = same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
 
@@ -359,7 +359,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     if key != step_key("train", training_identity(corpus, corpus_config, model, config, extra, context)[0]):
         log.warning("torch changed after %s was started; it may not be bit-identical", run.name)
         extra["mixed"] = key
-    elif run.stopped_by == "time":
+    elif run.facts["stopped_by"] == "time":
         extra["mixed"] = key  # the epoch that the time limit cut short stays short
     return train(corpus, corpus_config, model, changed, context=context, resumed=Resumed(run, experiment, extra))
 

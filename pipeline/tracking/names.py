@@ -10,7 +10,6 @@ from typing import Any, Literal
 HIDDEN = "mlflow.tmlm."
 STEP = "step."  # and a stage: the id of the run of that step of a main job
 VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
-
 FailureKind = Literal["error", "stopped", "diverged"]
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import yaml
 
 from models.config import ConfigError, ModelConfig
 from pipeline import earlier
-from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, StoppedBy, TrainConfig
+from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, TrainConfig
 from pipeline.errors import InputError, without_secrets
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
@@ -62,7 +62,6 @@ ROW = (  # of ``RecordedTraining.row``
 REFUSED = {"failure", "mlflow.project.entryPoint"}  # tags of a run of `mlflow run` that failed before a command took it
 
 RunState = Literal["running", "finished", "stopped", "failed"]
-RivalKind = Literal["pick", "yours", "ngram"]  # of the models that a search compares
 
 STATES: Mapping[str, RunState] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
 
@@ -89,7 +88,7 @@ COMPARED = record(
     **dict.fromkeys(COST_NAMES, maybe(Natural)),
     **dict.fromkeys(PERPLEXITIES, maybe(Positive)),
     label=String,
-    kind=maybe(RivalKind),
+    kind=maybe(Literal["pick", "yours", "ngram"]),
     name=String,
 )
 RESULTS = {  # by stage; of other stages anything
@@ -137,7 +136,7 @@ class RecordedRun:
         return self.tags.get(name, "")
 
     @cached_property
-    def facts(self) -> Mapping[str, str]:
+    def facts(self) -> Mapping[str, Any]:
         """Its tags, with the facts that an earlier version recorded in sentences only."""
         return earlier.facts(self.tags)
 
@@ -239,10 +238,6 @@ class RecordedTraining(RecordedRun):
     @property
     def has_diverged(self) -> bool:
         return self.facts.get("failure.kind") == "diverged"
-
-    @property
-    def stopped_by(self) -> StoppedBy:
-        return cast(StoppedBy, self.facts["stopped_by"])
 
     def row(self) -> dict[str, Any]:
         """The training as plain values; None or "" for what it has not recorded (yet)."""
@@ -450,7 +445,7 @@ def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, Re
     """
     groups: dict[tuple[str, bool], dict[int, RecordedTraining]] = {}
     for training in trainings:
-        key = training.config_id, training.stopped_by == "time"
+        key = training.config_id, training.facts["stopped_by"] == "time"
         groups.setdefault(key, {})[training.seed] = training
     return list(groups.values())
 

@@ -317,8 +317,7 @@ def tracked_run(
         status = "FINISHED"
     except BaseException as error:
         kind: FailureKind = "diverged" if isinstance(error, TrainingDivergedError) else "error"
-        message = without_secrets(str(error))
-        failure = failure_tags(without_secrets(f"{type(error).__name__}: {error}"), kind, message)
+        failure = failure_tags(without_secrets(f"{type(error).__name__}: {error}"), kind, without_secrets(str(error)))
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
             status, failure = "KILLED", failure_tags(f"stopped by {signals.name_of(signum)}", "stopped")

@@ -19,7 +19,6 @@ from models.mixture import best_mixture
 from models.ngram import Baselines
 from models.on_top_of_ngram import NgramLanguageModel, language_model
 from models.packing import coded, decoded, packed, rounded
-from pipeline import earlier
 from pipeline.config import (
     ON_REPORTS_TEXT,
     RECIPE,
@@ -79,8 +78,7 @@ def steps_kept(folder: Path) -> int:
 
 def _identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the facts of a checkpoint and of the training that resumes it have in common."""
-    train = train_identity(earlier.options(facts["train"]))
-    options = {name: value for name, value in train.items() if name not in MAY_CHANGE}
+    options = {name: value for name, value in train_identity(facts["train"]).items() if name not in MAY_CHANGE}
     return facts["corpus"]["corpus_sha256"], facts["vocabulary"], facts["model"], options, facts["recipe"]
 
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from models.complexity import Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements import bounds
-from pipeline.report.statements.claims import Ratio
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, all_of, each_of, holds_if
+from pipeline.report.statements.verdicts import Graded, Part, Statement, Verdict, Word, all_of, each_of, holds_if
 from pipeline.report.table import REPORT_SYMBOLS, Reported, size_agrees
 from pipeline.support.wording import listed
 
@@ -74,7 +73,7 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a configuration has more or fewer parameters and MACs than others, by the shapes of the table."""
     first, *others = statement.configurations
     own, claim = evidence.reproduction[first].complexity, statement.claim
-    assert isinstance(claim, Ratio)
+    assert isinstance(claim, Graded)
     words: list[Word] = []
     shown = []
     for other in others:
@@ -91,7 +90,7 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     return Verdict(statement, word, because, part)
 
 
-def ratio_word(claim: Ratio, ratio: float) -> Word:
+def ratio_word(claim: Graded, ratio: float) -> Word:
     """Judge the ratio of a number to another.
 
     IN_PART if only the direction is right; "not considerably" allows for the other direction as well.
@@ -131,13 +130,13 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a configuration took longer or shorter than others by the report's own times."""
     first, *others = statement.configurations
     claim = statement.claim
-    assert isinstance(claim, Ratio)
+    assert isinstance(claim, Graded)
     times = {id: evidence.row(id).train_seconds for id in statement.configurations}
     because = f"{first} took {times[first]:g} s, against {listed([f'{times[id]:g} s of {id}' for id in others])}."
     prose = evidence.row(first).train_seconds_prose
     if abs(prose - times[first]) > bounds.SECONDS:
         because += f" The prose has {prose:g} s of {first}, which its transcript contradicts."
-    if claim.than_some:
+    if claim.degree == "than some":
         return Verdict(statement, holds_if(any(times[first] < times[id] for id in others)), because)
     parts = []
     for id in others:

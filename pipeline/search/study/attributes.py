@@ -39,10 +39,7 @@ def of_study(study: optuna.Study) -> dict[str, Any]:
 
 
 def of_trial(trial: FrozenTrial) -> dict[str, Any]:
-    """The system attributes of a trial that this program has set, by name without prefix, and its user attributes.
-
-    Those of an earlier version have the facts that it recorded in sentences only.
-    """
+    """The attributes of a trial, ours without prefix, with the facts that an earlier version recorded in sentences."""
     return earlier.facts({**trial.user_attrs, **ours(trial.system_attrs)})
 
 
