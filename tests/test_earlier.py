@@ -16,7 +16,7 @@ from tests.made_up import SEARCH
 @pytest.mark.parametrize("has_facts", [True, False])
 def test_what_became_of_a_run_does_not_hang_on_the_words_for_it(store, has_facts):
     errors = {"stopped": KeyboardInterrupt(), "diverged": TrainingDivergedError("it is nan"), "failed": ValueError("0")}
-    ids = {name: record(name, error=error, corpus_sha256="ab") for name, error in errors.items()}
+    ids = {name: record(name, error=error, corpus="topics", corpus_sha256="ab") for name, error in errors.items()}
     limits = {"time": "--max-seconds 9", "patience": "patience 9"}
     ids |= {by: record(by, stopped=limit, stopped_by=by) for by, limit in limits.items()}
     client = MlflowClient()
