@@ -22,8 +22,8 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
+from pipeline.known_cost.space import internal_value
 from pipeline.search.front import Candidate
-from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of

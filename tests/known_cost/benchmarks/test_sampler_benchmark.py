@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.bench_samplers import RESULTS, TRIALS, Run, made_by, measure, page, read_results, run_of
+from tests.known_cost.benchmarks.bench_samplers import (
+    RESULTS,
+    TRIALS,
+    Run,
+    made_by,
+    measure,
+    page,
+    read_results,
+    run_of,
+)
 
 RUNS = [  # surface, sampler, first trials, trials at a time, seed
     Run("time-machine", "tpe", "own", 2, 0),
@@ -24,4 +33,4 @@ def test_a_recorded_run_has_the_same_scores_when_it_is_made_again(run):
 @pytest.mark.slow
 def test_the_page_says_what_is_recorded():
     page_of_record = page(read_results(RESULTS))
-    assert (Path(__file__).parents[2] / "docs" / "sampler-comparison.md").read_text() == page_of_record
+    assert (Path(__file__).parents[3] / "docs" / "sampler-comparison.md").read_text() == page_of_record

@@ -17,12 +17,12 @@ from optuna.study import StudyDirection
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState
 
-from pipeline.search.known_cost import gaussian_process
-from pipeline.search.known_cost import sampler as sampler_module
-from pipeline.search.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler
+from pipeline.known_cost import gaussian_process
+from pipeline.known_cost import sampler as sampler_module
+from pipeline.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler
 from pipeline.support.pareto import hypervolume
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 UNIFORM = 28.0  # perplexity at which a trial has failed
 SPACE: dict[str, BaseDistribution] = {
     "cell": CategoricalDistribution(("rnn", "gru", "lstm")),
