@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from pipeline.known_cost import gaussian_process
 from pipeline.known_cost import sampler as sampler_module
 from pipeline.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler
+from pipeline.search.known_cost import sampler as earlier
 from pipeline.support.pareto import hypervolume
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -291,6 +292,10 @@ def test_the_example_in_the_docs_runs(capsys):
 
 
 # Many trials ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_earlier_path_has_the_sampler_until_the_next_release():
+    assert earlier.KnownCostSampler is KnownCostSampler
 
 
 def test_of_many_trials_the_model_is_fitted_to_those_near_the_front_and_to_some_of_the_others(monkeypatch):

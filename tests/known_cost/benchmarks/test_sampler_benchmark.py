@@ -31,6 +31,7 @@ def test_a_recorded_run_has_the_same_scores_when_it_is_made_again(run):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_the_page_says_what_is_recorded():
     page_of_record = page(read_results(RESULTS))
     assert (Path(__file__).parents[3] / "docs" / "sampler-comparison.md").read_text() == page_of_record
