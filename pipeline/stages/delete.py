@@ -16,8 +16,9 @@ from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, wi
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, write_atomically
 from pipeline.support.records import ListOf, String, record
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_copies
-from pipeline.text.downloads import cache_dir, is_address
+from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import liveness, recorded, references, store
 from pipeline.tracking.delete import going_with, has_own_id, items_of, listed, remove, whole_of

@@ -4,7 +4,7 @@ Shapes: B batch (rows), T time steps, N windows.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from torch.nn import functional as F
 
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.text.corpus import Corpus
+from pipeline.text.corpus import Corpus
 
 PRIOR_NUMBERS = 1_000_000_000  # of a prior at most are in memory, two bytes each: an epoch reads fewer characters
 
@@ -161,7 +159,7 @@ def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | Non
     return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
 
 
-def data_of(corpus: "Corpus", config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
+def data_of(corpus: Corpus, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
     """The training and validation data of a configuration. Raises InputError for a text that is too short."""
     corpus = corpus.limited(config.train_chars)
     train, val = (torch.from_numpy(corpus.split(config.preset, split)) for split in ("train", "val"))

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from pipeline.config import Alphabet
 from pipeline.errors import DataUnavailableError, InputError, without_secrets
-from pipeline.text.downloads import cache_dir, download, is_address
+from pipeline.text.cache import cache_dir
+from pipeline.text.downloads import download, is_address
 
 PIECE_SIZE = 1_000_000  # bytes or characters that are read at once
 FALLBACK = "python-docs"

@@ -17,8 +17,8 @@ from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.text import downloads, sources
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import load_corpus
-from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import KNOWN_TEXTS, PUBLISHED_TEXTS, FoundText, find_text, small_text
 from pipeline.text.vocabulary import UNKNOWN
 from pipeline.tracking.step import same_text
