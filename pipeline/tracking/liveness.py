@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from pipeline.errors import InputError, without_secrets
-from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.wording import counted
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run, has_tag, search_runs
 from pipeline.tracking.store import REFUSALS, checkpoint_folder, client, set_tags, setup, shown
+from pipeline.training.files import LAST_CHECKPOINT
 
 log = logging.getLogger(__name__)
 

@@ -29,13 +29,14 @@ from pipeline.config import (
     train_identity,
 )
 from pipeline.errors import InputError
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
+from pipeline.support.files import leftovers
 from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.differences import compared, percent
 from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.result import TrainingResult

@@ -42,7 +42,6 @@ from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.search import comparison
 from pipeline.search.study.space import Space
 from pipeline.stages.report import report_files
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.support.processes import process_tags
 from pipeline.support.workers import Loss
 from pipeline.text.corpus import Corpus, load_corpus
@@ -52,6 +51,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.recorded import FORMAT, RecordedRun, RecordedTraining
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.experiment import Experiment
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.samples import continuations, prompts_for
 from tests.export.made_up import study

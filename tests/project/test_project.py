@@ -58,7 +58,7 @@ def test_no_local_name_hides_what_its_module_imports():
 def imported_modules(path: Path) -> Iterator[str]:
     """What a file imports outside of functions, with what it imports for types."""
     body = ast.parse(path.read_text()).body
-    for node in [*body, *(child for node in body if isinstance(node, ast.If) for child in node.body)]:
+    for node in [*body, *(child for each in body if isinstance(each, ast.If) for child in each.body)]:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -17,7 +17,6 @@ from models.mixture import Mixture
 from models.packing import packed, rounded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.support.records import has_form
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
@@ -25,6 +24,7 @@ from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_windows, text_costs
 from pipeline.training.experiment import SMALL_CHANGE, Experiment, Result, cross_fitted, weight_bits
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
