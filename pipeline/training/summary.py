@@ -217,12 +217,14 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
     return sentence
 
 
-def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
-    """The description of the main job's run; ``steps`` maps each stage to its run id and whether it was reused."""
+def pipeline_note(steps: Mapping[str, tuple[str, str, bool]], result: Mapping[str, Any]) -> str:
+    """The description of the main job's run.
+
+    ``steps`` maps each stage to its run id, the address of that run, and whether it was reused.
+    """
     lines = [
-        f"- [{stage}](#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning): `{run_id}`"
-        f"{' (reused)' if reused else ''}"
-        for stage, (run_id, reused) in steps.items()
+        f"- [{stage}]({address}): `{run_id}`{' (reused)' if reused else ''}"
+        for stage, (run_id, address, reused) in steps.items()
     ]
     first, *others = map(text_block, result["texts"])
     stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""

@@ -75,6 +75,14 @@ def test_no_files_import_each_other_in_a_circle():
     graphlib.TopologicalSorter(imports).prepare()  # CycleError names the files of a circle
 
 
+def test_mlflows_tags_and_addresses_stand_in_tracking_alone():
+    words = re.compile(r"\bmlflow\.(?!db\b)\w|#/experiments|workflowType")
+    yet = {ROOT / "pipeline" / "stages" / "search.py"}
+    for path in set(ROOT.glob("pipeline/**/*.py")) - set(ROOT.glob("pipeline/tracking/**/*.py")) - yet:
+        strings = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+        assert [text for text in strings if isinstance(text, str) and words.search(text)] == [], path
+
+
 # --- MLproject -------------------------------------------------------------------------------------------------------
 
 

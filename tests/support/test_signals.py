@@ -175,10 +175,7 @@ def test_ignored_signal_stays_ignored():
 @pytest.mark.parametrize(
     ("variables", "install"),
     [
-        (
-            {"MLFLOW_RUN_ID": "0" * 32},
-            "from pipeline.cli.main import watched_parent; signals.install(watched_parent())",
-        ),
+        ({"MLFLOW_RUN_ID": "0" * 32}, "from pipeline.cli import main; signals.install(main.watched_parent())"),
         ({}, "signals.install(parent=os.getppid())"),
     ],
     ids=["under mlflow run", "child"],

@@ -45,6 +45,12 @@ def link_to_view(key: str) -> str:
     return f"{_runs()}?{TRAINING_SIDE}&viewStateShareKey={key}&compareRunsMode=CHART"
 
 
+def link_within(run_id: str, artifact: str = "") -> str:
+    """The address of a run's page, or of an artifact there, for a note that the UI shows."""
+    shown = f"/artifacts/{artifact}" if artifact else ""
+    return f"#/experiments/{setup().experiment_id}/runs/{run_id}{shown}?{TRAINING_SIDE}"
+
+
 def link_to_search(parent: str) -> str:
     """The address of the view of a search's trials; ``parent`` is the id of the search's run."""
     return link_to_view(views.key("search", parent))
