@@ -28,7 +28,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import atomic_write, leftovers, write_atomically
 from pipeline.support.progress import Progress
 from pipeline.text.cache import bytes_in, cache_dir, json_in, writing_cache
-from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text, usual_alphabet
+from pipeline.text.sources import FALLBACK, KNOWN_TEXTS, PIECE_SIZE, FoundText, find_text, usual_alphabet
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
@@ -91,10 +91,12 @@ class Corpus:
 
     @property
     def own_prompt(self) -> str:
-        """The first two words with a letter or digit; "" for The Time Machine, whose prompts are the report's."""
+        """The first two words with a letter or digit; "" for a text whose prompts are the report's."""
+        if self.name in KNOWN_TEXTS and KNOWN_TEXTS[self.name].has_reports_prompts:
+            return ""
         word = rf"(?=\S{{0,{PROMPT_WORD - 1}}}[^\W_])\S{{1,{PROMPT_WORD}}}"
         words = re.search(rf"(?<!\S){word}( {word})?", self.vocabulary.decode(self.ids[:PROMPT_PIECE]))
-        return words[0] if words and self.name != "time-machine" else ""
+        return words[0] if words else ""
 
     @property
     def train_chars(self) -> int:
@@ -235,7 +237,7 @@ def kept_copies(name: str) -> tuple[list[Path], set[str]]:
     """What the cache keeps of the texts of a name: their folders and downloads; and the digests of these texts."""
     kept = {folder: facts for folder, facts in kept_facts().items() if facts["name"] == name}
     sources = {facts.get("source_sha256") for facts in kept.values()}
-    sources |= {PUBLISHED_TEXTS[name].sha256} if name in PUBLISHED_TEXTS else set()
+    sources |= {KNOWN_TEXTS[name].sha256} if name in KNOWN_TEXTS else set()
     downloads = (cache_dir() / "downloads").glob("*.txt")
     same = [file for file in downloads if hashlib.sha256(bytes_in(file)).hexdigest() in sources]
     return [*kept, *same], {facts["corpus_sha256"] for facts in kept.values() if "corpus_sha256" in facts}
