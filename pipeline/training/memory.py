@@ -64,7 +64,8 @@ def check_can_train(
 ) -> int:
     """Check that this machine can run such a training in each of ``workers`` processes; return the bytes of one.
 
-    ``memory`` is this machine's by default. Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
+    ``memory`` is this machine's by default. Raises InputError for a text that is too short, a device that this machine
+    lacks, and too little memory.
     """
     data_of(corpus, config)  # raises InputError for a text that is too short
     train_chars, test_chars = (len(corpus.split(config.preset, split)) for split in ("train", "test"))
