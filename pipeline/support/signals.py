@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a training stops between two steps, and every process exits within a few seconds.
+"""Ctrl-C, SIGTERM and SIGHUP: work stops where it is safe to, and every process exits within a few seconds.
 
 After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread, either at
 once or at the end of a ``defer_signals`` block. A watcher thread, which a long computation does not block, forces the
