@@ -16,18 +16,10 @@ log = logging.getLogger(__name__)
 BF16_STEP_UNITS = 8192  # batch size x hidden size from which on a GRU's or RNN's step is faster in bf16 on a CPU
 
 
-def devices() -> list[str]:
-    """The devices of this machine."""
-    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return [name for name, is_so in is_there.items() if is_so]
-
-
-def choose_device(device: str, available: Sequence[str] = ()) -> torch.device:
-    """The device of this name; auto: cuda, else cpu. Raises InputError for one that this machine lacks.
-
-    ``available`` are this machine's by default.
-    """
-    available = available or devices()
+def choose_device(device: str, there: Sequence[str] = ()) -> torch.device:
+    """The device of this name; auto: cuda, else cpu. Raises InputError for one that is not ``there``: on this machine."""
+    is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = there or [name for name, is_so in is_available.items() if is_so]
     if device == "auto":
         return torch.device("cuda" if "cuda" in available else "cpu")
     if device not in available:
