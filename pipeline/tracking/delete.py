@@ -84,7 +84,9 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
 
 def _steps(job: RecordedRun) -> list[str]:
     """The ids of the steps of a main job."""
-    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(job.tags)
+    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(
+        f"{job.tag('trained_run')} {job.tag(stores.NOTE)}"
+    )
 
 
 def items_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
