@@ -16,7 +16,7 @@ from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.tasks import TrainingTask
 from pipeline.support.progress import Progress
 from pipeline.support.workers import Event, Loss
-from pipeline.text import corpus
+from pipeline.text import ngrams
 from pipeline.tracking import recorded
 from pipeline.training.files import BEST_CHECKPOINT
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
@@ -41,7 +41,7 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.training.timing.CHARS", 2)
     patch.setattr("pipeline.training.timing.ROUNDS", 1)
     for name in ("sample_of", "fit_gate"):
-        patch.setattr(f"pipeline.stages.answer.{name}", vars(corpus)[name])  # whose results are kept
+        patch.setattr(f"pipeline.stages.answer.{name}", vars(ngrams)[name])  # whose results are kept
 
 
 def leave_out_findings(patch: pytest.MonkeyPatch, done: AnswerRun) -> None:
