@@ -48,7 +48,7 @@ from pipeline.training.memory import check_can_train, worker_count
 
 log = logging.getLogger(__name__)
 
-OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits tests/benchmarks/data/trainings*
+OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits trainings*.csv of the sampler
 
 Role = Literal["trial", "confirmation", "report", "same-text", "answer", "seed"]
 TaskKey = tuple[str, int, int]
