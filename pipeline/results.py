@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Required, get_type_hints
 
 from typing_extensions import TypedDict
 
-from pipeline.config import COST_NAMES
+from pipeline.config import COST_NAMES, StoppedBy
 from pipeline.support.records import Count, ListOf, Natural, Number, Positive, Signed, String, maybe, record
 
 
@@ -79,6 +79,7 @@ class TrainingResult(TypedDict, total=False):
     best_epoch: Annotated[Required[Count], Figure("result", "best epoch", form=",.0f")]
     epochs: Annotated[Required[Count], Figure(form=",.0f")]
     stopped: Annotated[Required[String], Figure()]
+    stopped_by: StoppedBy
     train_seconds: Annotated[Required[Number], Figure("speed", "seconds of training", "seconds", form=",.1f")]
     chars_per_second: Annotated[Required[Number], Figure("speed", "characters per second", form=",.0f")]
     parameters: Annotated[Required[Count], Figure("size", "parameters", form=",.0f")]
@@ -163,6 +164,7 @@ class Rival(TypedDict, total=False):
     """A pick of a search, your own best training, or the n-gram model, each also mixed with that model."""
 
     label: Annotated[Required[String], Figure(head="pick or rival", short="", form="")]
+    kind: Literal["pick", "yours", "ngram"] | None
     name: Annotated[Required[String], Figure(head="model", short="", form="")]
     run_id: String
     macs_per_char: Annotated[Natural | None, Figure(head="MACs per character", short="MACs/char", form=",")]

@@ -10,7 +10,6 @@ from pipeline.config import SIZES
 from pipeline.errors import InputError
 from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.search.front import WITHIN
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
 from pipeline.tracking import recorded
@@ -18,6 +17,7 @@ from pipeline.tracking.program import command
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
+from pipeline.training.files import BEST_CHECKPOINT
 
 log = logging.getLogger(__name__)
 

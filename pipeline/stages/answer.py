@@ -31,6 +31,7 @@ from pipeline.answer.systems import (
     system_models,
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
+from pipeline.earlier import GONE
 from pipeline.results import ANSWER, FIGURES, AnswerResult
 from pipeline.stages.sweep import (
     Sweep,
@@ -46,6 +47,7 @@ from pipeline.stages.sweep import (
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of
 from pipeline.tracking import recorded
 from pipeline.tracking.step import corpus_keys, corpus_options, step_key
 from pipeline.training.differences import compared
@@ -86,7 +88,9 @@ def answer(
     ``say`` gets messages for the user. Raises InputError for a text that can't be trained on, and what trainings raise.
     """
     networks = planned(corpus.train_chars, config.minutes, plan)
-    trained = [[each.family, model_identity(each.model), train_identity(asdict(each.train))] for each in networks]
+    trained = [
+        [each.family, model_identity(each.model), train_identity(asdict(each.train)) | GONE] for each in networks
+    ]
     inputs = {"plan": trained, "alphabet": corpus.vocabulary.alphabet, **corpus_keys(corpus)}
     identity = step_key(ANSWER, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
@@ -211,7 +215,7 @@ def _timed(
     Returns the milliseconds of the smallest network, and the n-gram models and the trained networks.
     """
     text, vocab_size = corpus.baseline_text("stream"), len(corpus.vocabulary)
-    baselines = corpus.baselines("stream")["test"]
+    baselines = baselines_of(corpus, "stream")["test"]
     scores = (*baselines.singles, baselines.ngram)
     KneserNey(text, vocab_size, 1)  # not timed: reads the text into memory
     ngrams, seconds = [], []

@@ -7,6 +7,7 @@ from pipeline.results import PREPARE, Preparation
 from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of
 from pipeline.tracking import recorded
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import (
@@ -26,7 +27,7 @@ BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of t
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step[Preparation]:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
-    baselines = corpus.baselines(preset)  # before the store is opened, so that the two don't need memory at once
+    baselines = baselines_of(corpus, preset)  # before the store is opened, so that the two don't need memory at once
     alphabet = corpus.vocabulary.alphabet
     inputs = {"alphabet": alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
     key = step_key(PREPARE, inputs)

@@ -100,7 +100,7 @@ def reproduce(
             model, train = configs_of_row(row, seed, role, config.precision)
             found = before.get((role, shape_key(asdict(model)), seed))
             if found is not None and found.has_diverged:  # and would again
-                failures.append(_left_out(row, seed, found.tag("failure").partition(": ")[2]))
+                failures.append(_left_out(row, seed, found.facts["failure.message"]))
             elif found is None or found.state != "finished":
                 train = replace(train, epochs=quick_epochs) if quick else train
                 if found is not None and epochs_of(found):  # it goes on as it began

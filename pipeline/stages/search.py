@@ -35,19 +35,20 @@ from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import LossCause, MakePool
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, pruned_scores
 from pipeline.tracking import recorded, references, store
+from pipeline.tracking.names import COLOUR
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import check_aliases, register_picks
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_options, leave_out_repeats
 from pipeline.tracking.ui import views
-from pipeline.tracking.ui.links import link_to_search, recorded_link
+from pipeline.tracking.ui.links import link_to_search, link_within, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
 
-RUN_COLOUR = "mlflow.runColor"  # tag of a run, which MLflow's UI reads
 PATIENCE = 10  # trials without a better one, after which the summary says so
 
 
@@ -153,7 +154,7 @@ def _begin(this: Sweep, study: SearchStudy, earlier: RecordedRun | None) -> Trac
 
 def _task(this: Sweep, role: Role, proposal: Proposal) -> TrainingTask:
     number, model, train = proposal
-    return this.task(role, number, model, train, trial=str(number), **{RUN_COLOUR: cell_style(model.cell).colour})
+    return this.task(role, number, model, train, trial=str(number), **{COLOUR: cell_style(model.cell).colour})
 
 
 def _announcement(study: SearchStudy) -> str:
@@ -282,8 +283,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
     run.json(recorded.RESULT_FILE, result)
 
     def linked(point: FrontPoint) -> str:
-        address = f"#/experiments/{run.store.experiment_id}/runs/{point.candidate.run_id}"
-        return f"[{plain(point.candidate.name)}]({address}?workflowType=machine_learning)"
+        return f"[{plain(point.candidate.name)}]({link_within(point.candidate.run_id)})"
 
     done = SearchRun(run.id, config, evaluated, chosen, registered, counts, _remarks(study, evaluated), result)
     where = f"{measured_duration(seconds)} Pictures: `plots/` among the artifacts."
@@ -298,7 +298,7 @@ def _remarks(study: SearchStudy, evaluated: FrontEstimate) -> list[str]:
         limit = "--max-perplexity" if study.config.max_perplexity else "the 3-gram's"
         reached = f"perplexity {study.max_perplexity:.3g} ({limit})"
         remarks.append(f"No configuration reaches {reached}, so this is the front of all.")
-    ngram, front = study.corpus.baselines(study.config.preset)["val"].ngram, evaluated.front
+    ngram, front = baselines_of(study.corpus, study.config.preset)["val"].ngram, evaluated.front
     if front and min(point.val.mean for point in front) >= 2**ngram.bits_per_char:
         remarks.append(f"No configuration beats the n-gram model ({2**ngram.bits_per_char:.3f}).")
     if len(areas) > PATIENCE and areas[-1] == areas[-1 - PATIENCE]:
@@ -313,7 +313,7 @@ def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[Rival]:
         names = [name for name, pick in chosen.items() if pick.run_id == run_id]
         candidate, label = chosen[names[0]].point.candidate, ", ".join(names)
         results = [recorded.read_result(each, TRAIN) for each in candidate.run_ids]
-        row = {"label": label, "name": candidate.name, "run_id": run_id}
+        row = {"label": label, "kind": "pick", "name": candidate.name, "run_id": run_id}
         rows.append({**row, **costs_of(candidate.sizes), **_means(results)})
 
     of_text = recorded.has_tag("corpus.sha256", study.corpus.corpus_sha256)
@@ -321,12 +321,12 @@ def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[Rival]:
     yours = recorded.FINISHED, references.BY_A_PERSON, of_text, of_protocol
     best = next(recorded.trainings(*yours, order=recorded.BEST_FIRST), None)
     if best and best.result:
-        row = {"label": YOURS, "name": best.name, "run_id": best.id}
+        row = {"label": YOURS, "kind": "yours", "name": best.name, "run_id": best.id}
         rows.append({**row, **costs_of(best.result), **_means([best.result])})
 
-    scores, ngrams = study.corpus.baselines(study.config.preset), study.corpus.ngram(study.config.preset)
+    scores, ngrams = baselines_of(study.corpus, study.config.preset), fitted_ngrams(study.corpus, study.config.preset)
     score = scores["val"].ngram
-    row = {"label": "", "name": compared_label(score.order), "run_id": ""}
+    row = {"label": "", "kind": "ngram", "name": compared_label(score.order), "run_id": ""}
     sizes = {
         "macs_per_char": ngram_macs_per_char(ngrams),
         "parameters": sum(each.numel() for each in ngrams.parameters()),
@@ -342,8 +342,8 @@ def _pictures(
     """The pictures of the search as PNGs, by name."""
     trials = study.results.plotted_trials()
     about = f"{study.config.study_name} on {study.corpus.label}"
-    baselines = study.corpus.baselines(study.config.preset)["val"]
-    baselines = replace(baselines, pruned=study.corpus.pruned_ngrams(study.config.preset))
+    baselines = baselines_of(study.corpus, study.config.preset)["val"]
+    baselines = replace(baselines, pruned=pruned_scores(study.corpus, study.config.preset))
     areas = hypervolume_by_trial(trials, evaluated.reference)
     shape = SHAPES[study.config.preset]
     default = f"{shape['cell']} {shape['num_layers']}x{shape['hidden_size']}"

@@ -49,7 +49,7 @@ def train_seeds(
     inputs, _ = training_identity(corpus, corpus_config, model, config, {}, ALONE)
     identity = step_key(SEEDS, inputs)
     refusal = f"the seeds of {model.shape} on {corpus.label} are being trained by another command; wait for it"
-    name = run_name(corpus, model, config).replace(f"-s{config.seed}", f"-{SEEDS}", 1)
+    name = run_name(corpus, model, config, seeds=SEEDS)
     with sweep(name, corpus, corpus_config, lock_of(SEEDS, identity, refusal)) as this:
         earlier, trained = earlier_run(SEEDS, SEEDS, identity)
         trained = [run for run in trained if run.configuration]  # the others can't be read, and are trained again

@@ -22,7 +22,7 @@ from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support import machine
-from pipeline.support.files import BEST_CHECKPOINT, command_lock
+from pipeline.support.files import command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.support.workers import (
@@ -43,12 +43,13 @@ from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_tags, parent_run, record_datasets, same_text
 from pipeline.tracking.ui.links import link_to_run
+from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.memory import check_can_train, worker_count
 
 log = logging.getLogger(__name__)
 
-OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits tests/benchmarks/data/trainings*
+OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits trainings*.csv of the sampler
 
 Role = Literal["trial", "confirmation", "report", "same-text", "answer", "seed"]
 TaskKey = tuple[str, int, int]

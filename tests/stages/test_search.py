@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.references import BY_A_PERSON
 from pipeline.tracking.registry import PICKS
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
@@ -33,7 +31,7 @@ from pipeline.tracking.ui import links
 from pipeline.training import memory
 from pipeline.training.summary import YOURS
 from tests.export.made_up import training
-from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, record, store_at
 from tests.pools import Inline, not_trained, pool_with
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts")
@@ -131,20 +129,13 @@ def test_every_column_of_an_exported_front_is_a_figure_of_its_members(searched):
     assert all(set(FRONT) <= set(member) for member in searched.result["front"])
 
 
-def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(
-    searched, small_text, monkeypatch
-):
+def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(searched, small_text):
     given: list[TrainingTask] = []
-    trainings = recorded.trainings
-    yours = [training(number, metrics={"result/val_perplexity": 8.0 + number}) for number in range(2)]
-
-    def read(*told: str, **more: Any) -> Iterator[recorded.RecordedTraining]:
-        if BY_A_PERSON not in told:
-            return trainings(*told, **more)
-        assert more == {"order": recorded.BEST_FIRST}
-        return iter(yours)
-
-    monkeypatch.setattr(recorded, "trainings", read)
+    of_text = {"corpus": "topics", "corpus_sha256": searched.result["corpus_sha256"], "protocol": "stream"}
+    yours = [record(f"gru-{number}", **of_text) for number in range(2)]
+    for number, run_id in enumerate(yours):
+        MlflowClient().log_metric(run_id, "result/val_perplexity", 9.0 - number)
+        MlflowClient().log_dict(run_id, dict(training(number).result), recorded.RESULT_FILE)
     config = SearchConfig(**TINY, confirm_seeds=2)
     again = search_on(small_text, config, make_pool=pool_with(given))
     assert again.run_id == searched.run_id
@@ -153,7 +144,7 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
     assert again.result["front"] == searched.result["front"]
     assert [row["label"] for row in searched.result["compared"][-2:]] != [YOURS, ""]
     row, ngram = again.result["compared"][-2:]
-    assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[0].id, 3.6)
+    assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[1], 3.6)
     assert (ngram["macs_per_char"], ngram["mixture_val_perplexity"]) == (5 * 10 * 28 + 1322, None)
     pick = again.result["compared"][0]
     of_seeds = [recorded.read_result(each, "train") for each in searched.picks["small"].point.candidate.run_ids]
