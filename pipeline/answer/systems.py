@@ -120,8 +120,7 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callab
 def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
     """Compare what was measured, on the characters that both have read."""
     found = {}
-    for key in COMPARED:
-        first, second = key.split(" against ")
+    for key, (first, second) in COMPARED.items():
         if bits.keys() >= {first, second}:
             found[key] = (
                 _with_two_networks(bits, first, second)
@@ -192,6 +191,7 @@ def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: 
         stored_numbers=ngrams.stored_numbers,
         shipped_bytes=len(packed_ngrams(ngrams)),
         fit_seconds=fit_seconds,
+        order=ngrams.tables.order,
     )
 
 
@@ -199,8 +199,9 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
     """A network with its costs, from its results by seed."""
     result, is_on_top = results[0], planned.family == "on top"
     part = f" on {planned.text_chars:,}" if planned.train.train_chars else " on top" if is_on_top else ""
+    shape = f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}"
     return MeasuredModel(
-        name=f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}{part}",
+        name=f"{shape}{part}",
         test=tuple(each["test_perplexity"] for each in results),
         macs_per_char=result["macs_per_char"],
         ms_per_char=ms_per_char,
@@ -210,6 +211,8 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
         family=planned.family,
         text_chars=planned.text_chars,
         ngram_test=result["ngram_test_perplexity"],
+        shape=shape,
+        hidden_size=planned.model.hidden_size,
     )
 
 

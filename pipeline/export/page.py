@@ -17,7 +17,7 @@ from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, LICENCES
 from pipeline.tracking.recorded import RecordedTraining, read_environment
-from pipeline.training.summary import RIVAL_HEADS, YOURS, comparison_rows, picks_and_rivals, sizes, verdict
+from pipeline.training.summary import RIVAL_HEADS, comparison_rows, picks_and_rivals, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 
@@ -167,7 +167,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         if subject.picks:
             caption += " Ringed is what the search recommends."
         for row in subject.compared:
-            if row["label"] == YOURS and row.get("val_perplexity"):
+            if row["kind"] == "yours" and row.get("val_perplexity"):
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
         series = [each.series(subject.axis, subject.picks) for each in configurations]

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from pipeline import earlier
 from pipeline.errors import InputError, without_secrets
 from pipeline.support.files import megabytes
 from pipeline.text.corpus import prepared_dir
@@ -24,7 +25,7 @@ from pipeline.tracking.names import STEP
 from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import ORIGINS, describe_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
-from pipeline.tracking.store import NOTE, client, setup, store_errors, tolerating
+from pipeline.tracking.store import client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views
 
 ABOUT = ("evaluate", "sample", "resume")  # stages whose runs are about another run, and go with it
@@ -81,9 +82,9 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
     return [*found.values()], stayed
 
 
-def _steps(job: RecordedRun) -> Sequence[str]:
-    """The ids of the steps of a main job, or the description that has them, of one that an earlier version recorded."""
-    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or job.tag("trained_run") + job.tag(NOTE)
+def _steps(job: RecordedRun) -> list[str]:
+    """The ids of the steps of a main job."""
+    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(job.tags)
 
 
 def items_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:

@@ -289,6 +289,7 @@ class Experiment(Callback):
             "best_epoch": training.best.epoch,
             "epochs": len(training.history),
             "stopped": training.stopped,
+            "stopped_by": training.stopped_by,
             "train_seconds": training.train_seconds,
             "chars_per_second": training.history[-1].train_chars / training.train_seconds,
             "parameters": complexity.parameters,

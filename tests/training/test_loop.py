@@ -277,6 +277,10 @@ def test_patience_counts_the_epochs_since_the_best():
     fit(training)
     assert training.best is not None
     assert (training.best.epoch, len(training.history), training.stopped) == (4, 6, "patience 2")
+    tensors, facts = training.state_dict()
+    del facts["stopped_by"]
+    training.load_state_dict(tensors, facts | {"stopped": "patience 3"})  # of an earlier version's checkpoint
+    assert (training.done, training.stopped_by) == (True, "patience")
 
 
 def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeypatch):

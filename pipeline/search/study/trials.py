@@ -160,7 +160,8 @@ class SearchStudy:
             for name, value in {attributes.MODEL: shape, attributes.SEED: self.config.seed, **costs}.items():
                 trial.set_user_attr(name, value)
             if not self.can_afford(parameters):
-                self._fail(trial.number, f"{OVER_BUDGET}: {costs[self.axis.attribute]:,} {self.axis.name}")
+                reason = f"over --budget-macs: {costs[self.axis.attribute]:,} {self.axis.name}"
+                self._fail(trial.number, reason, OVER_BUDGET)
             elif earlier := self._duplicate_of(trial):
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
                 if earlier.state == TrialState.COMPLETE:
@@ -263,6 +264,8 @@ class SearchStudy:
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
         """Tell the study the result of a training, with its attributes."""
         trial_id = attributes.trial_id(self.study, number)
+        if result[attributes.STOPPED_BY]:
+            attributes.set_of_trial(self.study, number, attributes.STOPPED_BY, result[attributes.STOPPED_BY])
         for name, value in {
             **{name: result[name] for name in RESULT},
             **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
@@ -273,8 +276,9 @@ class SearchStudy:
         perplexity = min(result["val_perplexity"], float(self.vocab_size))
         self.study.tell(number, [perplexity, log10(self.axis.of(result))])
 
-    def _fail(self, number: int, reason: str) -> None:
+    def _fail(self, number: int, reason: str, kind: str = "error") -> None:
         trial_id = attributes.trial_id(self.study, number)
+        attributes.set_of_trial(self.study, number, attributes.FAILURE_KIND, kind)
         self.storage.set_trial_user_attr(trial_id, attributes.FAILURE, reason)
         self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
