@@ -34,6 +34,6 @@ def options(recorded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recorded.items() if name not in GONE}
 
 
-def steps(tags: Mapping[str, str]) -> list[str]:
+def steps(description: str) -> list[str]:
     """The ids in the description of a main job, its steps' among them."""
-    return re.findall("[0-9a-f]{32}", f"{tags.get('trained_run', '')} {tags.get('mlflow.note.content', '')}")
+    return re.findall("[0-9a-f]{32}", description)

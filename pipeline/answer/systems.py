@@ -25,6 +25,7 @@ from pipeline.answer.findings import COMPARED, COVERAGE, MeasuredModel, Unit
 from pipeline.answer.plan import Planned
 from pipeline.support.statistics import PairedComparison, block_bootstrap, jackknife, over_seeds_and_text
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import fitted_ngrams
 from pipeline.training.adaptive import (
     CACHE_ORDER,
     RATES,
@@ -64,7 +65,7 @@ def bits_of_systems(
     Two networks are mixed for each pair of the seeds, in the order of ``combinations``.
     """
     val, test = (torch.from_numpy(corpus.split("stream", split)) for split in ("val", "test"))
-    ngram, reads = corpus.ngram("stream"), [reading(each) for each in networks]
+    ngram, reads = fitted_ngrams(corpus, "stream"), [reading(each) for each in networks]
     nats = {
         "network": [text_costs(each, test) for each in networks],
         "n-grams": [ngram.costs(test.numpy())],
@@ -247,7 +248,7 @@ def _rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> 
         most = (limit - GATE_MACS) // 2 if is_gated else limit
         if unit == "bytes":
             most = _most(partial(pruned_to, order), FILLED * limit, limit - GATE_BYTES * is_gated)
-        found.append(corpus.ngram("stream", most) if is_gated else pruned_to(order, most))
+        found.append(fitted_ngrams(corpus, "stream", most) if is_gated else pruned_to(order, most))
     return min(found, key=lambda each: float(each.costs(val).mean()))
 
 

@@ -6,10 +6,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.export.card import card
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.downloads import is_address
 from pipeline.tracking.recorded import RecordedTraining, artifact_path
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
 
 WEIGHTS, CONFIG, VOCABULARY = "weights.safetensors", "config.json", "vocabulary.json"

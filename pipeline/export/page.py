@@ -15,7 +15,7 @@ from pipeline.support.page.charts import explorer
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, listed, rounded
-from pipeline.text.sources import FALLBACK, LICENCES
+from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking.recorded import RecordedTraining, read_environment
 from pipeline.training.summary import RIVAL_HEADS, comparison_rows, picks_and_rivals, sizes, verdict
 
@@ -57,7 +57,8 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     pick = subject.picks.get("best", {})
     best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
     text = best.configuration["text"]
-    credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
+    credited = f"The text is the {text['source']}. {licence_of(text['name'])}"
+    credit = [Paragraph(credited)] if text["name"] == FALLBACK else []
     comparison = Table(
         f"{best.name} and the n-gram model, alone and together, on the same text",
         ("model", "validation perplexity", "test perplexity", "bits per character (test)"),

@@ -25,13 +25,13 @@ from models.pruning import pruned
 from pipeline.config import PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.export.subject import Subject
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking.recorded import RecordedTraining, artifact_path
 from pipeline.tracking.step import same_text
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
+from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
 

@@ -16,11 +16,13 @@ from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, wi
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, write_atomically
 from pipeline.support.records import ListOf, String, record
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_copies
-from pipeline.text.downloads import cache_dir, is_address
+from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import liveness, recorded, references, store
 from pipeline.tracking.delete import going_with, has_own_id, items_of, listed, remove, whole_of
+from pipeline.tracking.names import PARENT
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import RecordedRun, has_tag
 
@@ -88,7 +90,7 @@ def _carry_out(found: Mapping[str, Any]) -> list[str]:
                 remove(each)
             elif (step := recorded.find_run(each["id"])) and not step.is_deleted:
                 with store.store_errors():
-                    store.set_tags(step.id, {"mlflow.parentRunId": each["job"]})
+                    store.set_tags(step.id, {PARENT: each["job"]})
         except (TmlmError, OSError) as error:
             store.look()  # raises if the store can't be used at all
             if kind == "study" and isinstance(error, InputError):  # it is being searched

@@ -26,7 +26,7 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError, option_name, without_secrets
 from pipeline.support import machine
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
+from pipeline.support.files import write_atomically
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, references, runs, store
 from pipeline.tracking.liveness import close_the_dead
@@ -46,6 +46,7 @@ from pipeline.tracking.step import (
     step_key,
 )
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts

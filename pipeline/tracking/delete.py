@@ -17,11 +17,11 @@ from sqlalchemy import text
 from pipeline import earlier
 from pipeline.errors import InputError, without_secrets
 from pipeline.support.files import megabytes
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
-from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded, registry
 from pipeline.tracking import store as stores
-from pipeline.tracking.names import STEP
+from pipeline.tracking.names import PARENT, STEP
 from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import ORIGINS, describe_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
@@ -48,7 +48,7 @@ def whole_of(run: RecordedRun) -> RecordedRun:
     """
     if client().get_run(run.id).info.experiment_id != setup().experiment_id:
         raise InputError(f"{describe_run(run)}, is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
-    parent = recorded.find_run(run.tag("mlflow.parentRunId")) if run.tag("mlflow.parentRunId") else None
+    parent = recorded.find_run(run.parent) if run.parent else None
     if parent is None or parent.id == run.id or parent.is_deleted or not parent.stage:
         return run
     if parent.stage != "pipeline":
@@ -68,7 +68,7 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
         if run.id not in found:
             found[run.id] = run
             if not run.tag("role"):  # a training of a search, an answer or a reproduction has none
-                queue += search_runs(has_tag("mlflow.parentRunId", run.id))
+                queue += search_runs(has_tag(PARENT, run.id))
     jobs = [job for job in search_runs(has_tag("stage", "pipeline")) if job.id not in found]
     users = {run_id: [job.id for job in jobs if run_id in _steps(job)] for run_id in found}
     stayed = [
@@ -77,14 +77,16 @@ def going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[d
         if ids
     ]
     for stage in ABOUT:
-        about = search_runs(has_tag("stage", stage), has_tag("mlflow.parentRunId", None))
+        about = search_runs(has_tag("stage", stage), has_tag(PARENT, None))
         found |= {run.id: run for run in about if any(run.tag(origin) in found for origin in ORIGINS)}
     return [*found.values()], stayed
 
 
 def _steps(job: RecordedRun) -> list[str]:
     """The ids of the steps of a main job."""
-    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(job.tags)
+    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(
+        f"{job.tag('trained_run')} {job.tag(stores.NOTE)}"
+    )
 
 
 def items_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:

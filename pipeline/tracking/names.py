@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 HIDDEN = "mlflow.tmlm."
+PARENT, COLOUR = "mlflow.parentRunId", "mlflow.runColor"  # which the UI reads
 STEP = "step."  # and a stage: the id of the run of that step of a main job
 VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
 FailureKind = Literal["error", "stopped", "diverged"]

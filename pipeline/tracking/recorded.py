@@ -24,7 +24,7 @@ from pipeline.errors import InputError, without_secrets
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
-from pipeline.tracking.names import bare_tags, recorded_tag
+from pipeline.tracking.names import PARENT, bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
@@ -156,6 +156,11 @@ class RecordedRun:
     @property
     def study(self) -> str:
         return self.tag("study")
+
+    @property
+    def parent(self) -> str:
+        """The id of the run that it is nested in; "" for none."""
+        return self.tag(PARENT)
 
     @property
     def on_reports_text(self) -> bool:
@@ -435,7 +440,7 @@ def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:
 
 def nested_trainings(parent: str) -> list[RecordedTraining]:
     """The trainings nested in a run, in the order in which they started."""
-    return list(trainings(has_tag("mlflow.parentRunId", parent), order="start_time ASC"))
+    return list(trainings(has_tag(PARENT, parent), order="start_time ASC"))
 
 
 def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, RecordedTraining]]:

@@ -19,7 +19,6 @@ from filelock import FileLock
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import ClusterError, InputError, RecordingError, TrainingDivergedError, without_secrets
 from pipeline.support import signals
-from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
@@ -33,6 +32,7 @@ from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import REFUSALS, Store, set_tags, shown, store_errors, store_reason, warn_if_silent
 from pipeline.tracking.ui import views
+from pipeline.training.files import LAST_CHECKPOINT
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run

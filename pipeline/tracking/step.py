@@ -17,7 +17,6 @@ import torch
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import wording
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import recorded, runs
@@ -27,6 +26,7 @@ from pipeline.tracking.recorded import RecordedRun, artifact_path
 from pipeline.tracking.runs import TrackedRun, dataset
 from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.files import BEST_CHECKPOINT
 
 from mlflow.entities import DatasetInput
 

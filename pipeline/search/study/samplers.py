@@ -10,8 +10,8 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from pipeline.config import SearchConfig
-from pipeline.search.known_cost.sampler import KnownCostSampler
-from pipeline.search.known_cost.space import CandidateSpace
+from pipeline.known_cost.sampler import KnownCostSampler
+from pipeline.known_cost.space import CandidateSpace
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 

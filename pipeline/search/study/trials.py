@@ -22,8 +22,8 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
+from pipeline.known_cost.space import internal_value
 from pipeline.search.front import Candidate
-from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
@@ -39,6 +39,8 @@ UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a ran
 SAMPLE_CHARS = 80  # of a trial's sample text among its attributes, which optuna-dashboard does not wrap
 
 # user attributes of a trial, named as in the result of its training
+from pipeline.text.ngrams import baselines_of, fitted_ngrams
+
 RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
@@ -84,7 +86,7 @@ class SearchStudy:
     @cached_property
     def max_perplexity(self) -> float:
         """--max-perplexity, by default the 3-gram's; at most the uniform perplexity."""
-        singles = self.corpus.baselines(self.config.preset)["val"].singles
+        singles = baselines_of(self.corpus, self.config.preset)["val"].singles
         trigram = next(2**score.bits_per_char for score in singles if score.order == 3)
         return min(self.config.max_perplexity or trigram, float(self.vocab_size))
 
@@ -101,7 +103,7 @@ class SearchStudy:
     @cached_property
     def ngram_numbers(self) -> int:
         """The numbers of the n-grams that a model on top of them stores, without its parameters."""
-        return self.corpus.ngram(self.config.preset).tables.stored_numbers
+        return fitted_ngrams(self.corpus, self.config.preset).tables.stored_numbers
 
     def sizes(self, parameters: Mapping[str, Any]) -> dict[str, int]:
         """The exact SIZES of a configuration, computed without training."""

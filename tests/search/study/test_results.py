@@ -8,6 +8,7 @@ from optuna.trial import TrialState, create_trial
 from models.complexity import closed_form
 from pipeline.errors import TrainingDivergedError
 from pipeline.search.study import attributes
+from pipeline.text.ngrams import fitted_ngrams
 from tests.search.study.studies import macs_per_char, result_of, train_all
 
 
@@ -62,7 +63,7 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
 
 def test_a_study_of_stored_numbers_counts_the_ngrams_of_a_trial_on_top_of_them(begin):
     search = begin(sampler="grid", hidden_size="4", num_layers="1", on_top_of="nothing,ngram", cost="stored-numbers")
-    numbers = search.corpus.ngram("stream").tables.stored_numbers
+    numbers = fitted_ngrams(search.corpus, "stream").tables.stored_numbers
     for task in iter(lambda: search.ask(0), None):
         parameters = closed_form(task.model, 28).parameters
         stored = parameters + numbers * (task.model.on_top_of == "ngram")
