@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.export.card import card
 from pipeline.text.downloads import is_address
-from pipeline.tracking.recorded import RecordedTraining, artifact_path
+from pipeline.tracking.artifacts import artifact_path
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model

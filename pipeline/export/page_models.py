@@ -27,8 +27,9 @@ from pipeline.errors import DataUnavailableError, InputError
 from pipeline.export.subject import Subject
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking.recorded import RecordedTraining, artifact_path
-from pipeline.tracking.step import same_text
+from pipeline.tracking.artifacts import artifact_path
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.text_identity import same_text
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
 from pipeline.training.files import BEST_CHECKPOINT

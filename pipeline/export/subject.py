@@ -8,7 +8,8 @@ from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
 from pipeline.results import SEARCH, PickResult, Rival
 from pipeline.support.wording import listed
-from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
+from pipeline.tracking.queries import FINISHED, nested_trainings, trainings
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, run_of
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
 

@@ -20,11 +20,12 @@ from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking import liveness, recorded, references, store
+from pipeline.tracking import artifacts, liveness, queries, recorded, references, store
 from pipeline.tracking.delete import going_with, has_own_id, items_of, listed, remove, whole_of
 from pipeline.tracking.names import PARENT
 from pipeline.tracking.program import command
-from pipeline.tracking.recorded import RecordedRun, has_tag
+from pipeline.tracking.queries import has_tag
+from pipeline.tracking.recorded import RecordedRun
 
 THING = record(kind=String, name=String, id=String)
 STAYED = record(name=String, id=String, job=String, reason=String)
@@ -51,7 +52,7 @@ def delete(
         is_cut_off = os.path.lexists(journal)
         if is_cut_off:
             store.look()  # so that MLflow uses the store
-            found = recorded.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
+            found = artifacts.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
         else:
             found = _found(named, text, config)
         strange = [f"{each['kind']} {each['id']!r}" for each in found.get("deleted", ()) if not has_own_id(each)]
@@ -155,7 +156,7 @@ def _copies(text: str, notes: list[str]) -> list[dict[str, Any]]:
     paths, digests = kept_copies(text)
     if not paths:
         raise InputError(f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts")
-    trained = [run for each in digests if store.look() for run in recorded.trainings(has_tag("corpus.sha256", each))]
+    trained = [run for each in digests if store.look() for run in queries.trainings(has_tag("corpus.sha256", each))]
     for source in sorted({run.tag("corpus.source") for run in trained}):
         is_there = text in KNOWN_TEXTS or is_address(source) or Path(source).is_file()
         gone = "" if is_there else ", which is not there"

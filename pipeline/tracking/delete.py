@@ -22,7 +22,8 @@ from pipeline.text.corpus import prepared_dir
 from pipeline.tracking import recorded, registry
 from pipeline.tracking import store as stores
 from pipeline.tracking.names import PARENT, STEP
-from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
+from pipeline.tracking.queries import equals, has_tag, search_runs
+from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.references import ORIGINS, describe_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import client, setup, store_errors, tolerating

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline.results import METRICS as RESULT_METRICS
 from pipeline.tracking.names import recorded_tag
-from pipeline.tracking.recorded import NOT_FAILED
+from pipeline.tracking.queries import NOT_FAILED
 from pipeline.training.metrics import (
     COMPARABLE,
     CURVES,
