@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "mlflow.tmlm."
+PARENT_RUN = "mlflow.parentRunId"  # MLflow's own: the run that a run is nested in
 STEP = "step."  # and a stage: the id of the run of that step of a main job
 VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
 
