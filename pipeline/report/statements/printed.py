@@ -4,12 +4,12 @@ Sizes are in the report's convention: the recurrent layers alone, and MACs of 1,
 takes precedence over prose; seconds of different machines can't be compared, but their ratios can.
 """
 
-from models.complexity import Complexity, closed_form
+from models.complexity import REPORT_SYMBOLS, Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, all_of, each_of, holds_if
-from pipeline.report.table import REPORT_SYMBOLS, size_agrees
+from pipeline.report.table import size_agrees
 from pipeline.support.wording import listed
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
