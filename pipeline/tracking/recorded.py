@@ -23,7 +23,7 @@ from pipeline.errors import InputError, TrainingDivergedError, without_secrets
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
-from pipeline.tracking.names import bare_tags, recorded_tag
+from pipeline.tracking.names import PARENT_RUN, bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
@@ -149,6 +149,11 @@ class RecordedRun:
     @property
     def study(self) -> str:
         return self.tag("study")
+
+    @property
+    def parent_id(self) -> str:
+        """The run that it is nested in; "" if it is in none."""
+        return self.tag(PARENT_RUN)
 
     @property
     def on_reports_text(self) -> bool:
