@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
+from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import listed
+from pipeline.tracking import recorded
 from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
+from pipeline.training.checkpoints import Checkpoint, load_checkpoint
 
 SubjectKind = Literal["training", "study", "experiment"]
 
@@ -45,6 +50,12 @@ class Subject:
         for name, pick in self.picks.items():
             runs.setdefault(pick["run_id"], []).append(name)
         return runs
+
+    @cached_property
+    def checkpoints(self) -> Mapping[str, tuple[Checkpoint, Path]]:
+        """The best checkpoints of those trainings, and where they are. Raises InputError for one that is missing or damaged."""
+        paths = ((run_id, recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in self.chosen)
+        return {run_id: (load_checkpoint(path), path) for run_id, path in paths}
 
     @property
     def compared(self) -> Sequence[Mapping[str, Any]]:
