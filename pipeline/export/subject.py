@@ -53,7 +53,7 @@ class Subject:
 
     @cached_property
     def checkpoints(self) -> Mapping[str, tuple[Checkpoint, Path]]:
-        """The best checkpoints of those trainings, and where they are. Raises InputError for one that is missing or damaged."""
+        """The best checkpoint of each, and its path. Raises InputError for one that is missing or damaged."""
         paths = ((run_id, recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in self.chosen)
         return {run_id: (load_checkpoint(path), path) for run_id, path in paths}
 

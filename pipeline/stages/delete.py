@@ -168,15 +168,9 @@ def _result(plan: Plan, dry_run: bool) -> DeletionResult:
         stay |= {without_secrets(location): reason} if reason else {}
         left += [{**about, "path": path} for path in stay]
         notes |= dict.fromkeys(stay.values())
-    return {
-        "stayed": plan.stayed,
-        "deleted": deleted,
-        "left": left,
-        "notes": [*plan.notes, *notes],
-        "megabytes": sum(each["megabytes"] for each in deleted),
-        "dry_run": dry_run,
-        "completed": plan.is_begun,
-    }
+    size = sum(each["megabytes"] for each in deleted)
+    found: DeletionResult = {"stayed": plan.stayed, "deleted": deleted, "left": left, "notes": [*plan.notes, *notes]}
+    return {**found, "megabytes": size, "dry_run": dry_run, "completed": plan.is_begun}
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
