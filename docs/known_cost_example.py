@@ -17,7 +17,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from pipeline.search.known_cost.sampler import KnownCostSampler  # or your copy of the folder
+from pipeline.known_cost.sampler import KnownCostSampler  # or your copy of the folder
 
 FEATURES, TARGET = load_diabetes(return_X_y=True)
 BY_CORRELATION = [2, 8, 3, 7, 6, 9, 4, 5, 0, 1]  # the inputs, the one that says most about the target first

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from models.cells import CELLS
 from models.config import LARGEST_SIZE, Checked, ConfigError, ModelConfig, option, setting
 from models.optimizers import OPTIMIZERS
+from pipeline import earlier
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
@@ -30,8 +31,8 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 # The version of what the trainings of a preset compute: raise it with every change of their figures, which
 # tests/test_recipe.py holds. No result of another recipe is reused, and no training of another recipe is resumed.
 RECIPE: dict[PresetName, int] = {"stream": 6, "best": 6, "report": 3, "report-text": 4}
-STOPPED_BY_TIME = "--max-seconds"  # beginning of the tag ``stopped`` of a training that reached its time limit
-NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")  # not in ``config_id``
+NOT_COMPUTED = ("seed", "max_seconds", "device", "threads", "sample_every")  # not in ``config_id``
+StoppedBy = Literal["", "time", "patience"]  # what stopped a training before its last epoch
 
 
 def preset_from(low: float, high: float = inf) -> dict[str, Any]:
@@ -343,13 +344,8 @@ def model_identity(model: ModelConfig) -> dict[str, Any]:
 
 
 def train_identity(train: Mapping[str, Any]) -> dict[str, Any]:
-    """A training's options in identities, those of a TrainConfig or of a record.
-
-    Earlier versions had ``budget_seconds``, which they converted to budget_chars. It is 0 in every identity, and a
-    ``counting_loss`` of 0 in none, so that digests keep their values.
-    """
-    kept = {name: value for name, value in train.items() if name != "counting_loss" or value}
-    return {**kept, "budget_seconds": 0.0}
+    """A training's options in identities, without a ``counting_loss`` of 0, so that digests keep their values."""
+    return {name: value for name, value in earlier.options(train).items() if name != "counting_loss" or value}
 
 
 def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str:

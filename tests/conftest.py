@@ -89,13 +89,14 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
     from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
+    from pipeline.text import ngrams
     from pipeline.text.corpus import Corpus
     from pipeline.training.loop import Training
 
     samples: dict[tuple[bytes, int, int], Sample] = {}
     gates: dict[int, OrderGate] = {}
-    counted: dict[tuple[Any, ...], tuple[dict[str, Any], bytes]] = {}
-    count, loaded, create = Corpus._count, cache(load), Training.__init__
+    fitted: dict[tuple[Any, ...], tuple[dict[str, Any], bytes]] = {}
+    fit, loaded, create = ngrams._fit, cache(load), Training.__init__
 
     def sampled(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> Sample:
         key = ids.tobytes(), tables.vocab_size, most
@@ -108,12 +109,12 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             gates[id(sample)] = fit_gate(sample)
         return deepcopy(gates[id(sample)])
 
-    def counts_of(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
+    def fitted_once(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
         spans = *corpus.baseline_spans(preset), *corpus.spans(preset).values()
         key = corpus.corpus_sha256, corpus.vocabulary.alphabet, preset, spans
-        if key not in counted:
-            counted[key] = count(corpus, preset)
-        return counted[key]
+        if key not in fitted:
+            fitted[key] = fit(corpus, preset)
+        return fitted[key]
 
     def with_threads(training: Training, *given: Any) -> None:
         create(training, *given)
@@ -127,9 +128,9 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         patch.setattr("alembic.util.load_python_file", lambda *at: (load if "env.py" in at else loaded)(*at))
         share_statements(patch)
         # tests have caches of their own, but few texts
-        patch.setattr("pipeline.text.corpus.sample_of", sampled)
-        patch.setattr("pipeline.text.corpus.fit_gate", gate_of)
-        patch.setattr(Corpus, "_count", counts_of)
+        patch.setattr(ngrams, "sample_of", sampled)
+        patch.setattr(ngrams, "fit_gate", gate_of)
+        patch.setattr(ngrams, "_fit", fitted_once)
         patch.setattr(Training, "__init__", with_threads)
         patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
         yield folder

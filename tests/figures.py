@@ -12,7 +12,7 @@ from pipeline.config import SIZES, costs_of
 from pipeline.search.figures import pareto_front
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
 from pipeline.support.statistics import Estimate, PairedComparison
-from pipeline.text.corpus import PRUNED_SIZES
+from pipeline.text.ngrams import PRUNED_SIZES
 from pipeline.training.figures import perplexity_curves
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

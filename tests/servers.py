@@ -1,8 +1,11 @@
-"""An MLflow server in the process of a test: MLflow's own application on a port of 127.0.0.1, with artifacts."""
+"""MLflow servers in the process of a test: its own application, with artifacts, or one that stands in for its UI."""
 
+import json
 import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +64,26 @@ class MlflowServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+@contextmanager
+def answering(location: str, port: int = 0) -> Iterator[int]:
+    """An MLflow server whose experiment has its artifacts there; gives its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == "/api/2.0/mlflow/experiments/get?experiment_id=0"
+            self.send_response(200 if known else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps({"experiment": {"artifact_location": location}}).encode())
+
+        def log_message(self, *what: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        try:
+            yield listening.server_port
+        finally:
+            listening.shutdown()
+            thread.join()

@@ -108,11 +108,6 @@ def _in_percent(comparison: PairedComparison) -> Estimate:
     return Estimate(percent(both.mean), *map(percent, both.ends or ()))
 
 
-def _units(network: MeasuredModel) -> str:
-    """The units of a layer, as in a network's name."""
-    return network.name.removesuffix(" on top").rpartition("x")[2]
-
-
 def answer_picture(findings: Findings) -> bytes:
     """Draw a panel for each of the four sentences."""
     texts, systems = findings.family("text"), findings.systems
@@ -126,7 +121,7 @@ def answer_picture(findings: Findings) -> bytes:
         "network": (network, NETWORK),
         "two networks": ("two networks\nmixed", CONTROL),
         "mixed": ("network and\nn-grams mixed", MIXED),
-        "on top": (f"{systems['on top'].name.removesuffix(' on top')}\non n-grams", ON_TOP),
+        "on top": (f"{systems['on top'].shape}\non n-grams", ON_TOP),
     }
     learning = {
         "n-grams": ("n-grams that\ndo not adapt", GATED),
@@ -137,7 +132,7 @@ def answer_picture(findings: Findings) -> bytes:
     small, sizes = f"Small: {smallest} to {largest}", list[PlottedLine]()
     for unit, style in zip(UNITS, (NETWORK, MIXED), strict=True):
         rivals = [each for each in findings.rivals if each.unit == unit]
-        labels = [f"by {unit}", *(_units(each.network) for each in rivals[1:])]
+        labels = [f"by {unit}", *(f"{each.network.hidden_size}" for each in rivals[1:])]
         sizes.append(PlottedLine(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
     return _picture(
         [
@@ -154,10 +149,10 @@ def costs_picture(findings: Findings) -> bytes:
     *singles, together = findings.counted
     alone, on_top = findings.by_size, findings.family("on top")
     drawn = [  # style, models, and their labels, of which the first names the series
-        (NGRAM, singles, [singles[0].name, *(each.name.removesuffix("-gram") for each in singles[1:])]),
+        (NGRAM, singles, [singles[0].name, *(f"{each.order}" for each in singles[1:])]),
         (GATED, [together], ["all orders"]),
-        (NETWORK, alone, [alone[0].name, *map(_units, alone[1:])]),
-        (ON_TOP, on_top, [f"{on_top[0].name.removesuffix(' on top')} on n-grams", *map(_units, on_top[1:])]),
+        (NETWORK, alone, [alone[0].name, *(f"{each.hidden_size}" for each in alone[1:])]),
+        (ON_TOP, on_top, [f"{on_top[0].shape} on n-grams", *(f"{each.hidden_size}" for each in on_top[1:])]),
     ]
 
     def panel(title: str, label: str, cost: Callable[[MeasuredModel], float]) -> Panel:

@@ -15,20 +15,17 @@ from pipeline.training.differences import SEED_SPREADS, percent
 
 COVERAGE = 0.99  # of the intervals of an answer, which makes 22 comparisons
 
-COMPARED = (  # keys of Findings.systems
-    "network against n-grams",
-    "mixed against n-grams",
-    "on top against n-grams",
-    "on top against mixed",
-    "two networks against network",
-    "two networks against n-grams",
-    "mixed against two networks",
-    "on top against two networks",
-    "n-grams against adaptive n-grams",
-    "adaptive network against network",
-    "adaptive network against adaptive n-grams",
-    "adaptive both against adaptive n-grams",
-)
+COMPARED = {  # key of Findings.compared -> keys of Findings.systems
+    f"{first} against {second}": (first, second)
+    for first, second in (
+        *(("network", "n-grams"), ("mixed", "n-grams"), ("on top", "n-grams"), ("on top", "mixed")),
+        *(("two networks", "network"), ("two networks", "n-grams")),
+        *(("mixed", "two networks"), ("on top", "two networks"), ("n-grams", "adaptive n-grams")),
+        *(("adaptive network", "network"), ("adaptive network", "adaptive n-grams")),
+        ("adaptive both", "adaptive n-grams"),
+    )
+}
+ADAPTIVE = ("adaptive network", "adaptive both")  # systems that are compared with adaptive n-grams
 Unit = Literal["numbers", "bytes"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
@@ -39,7 +36,8 @@ class MeasuredModel:
 
     ``ms_per_char`` are milliseconds to write a character; of an adaptive model, to read one and learn from it, and its
     size is not known. ``text_chars`` are the characters of a network's training text, ``ngram_test`` is the perplexity
-    of the n-gram model of that text.
+    of the n-gram model of that text. ``shape`` is that of a network, such as LSTM 1x192, ``order`` the
+    largest of n-grams.
     """
 
     name: str
@@ -52,6 +50,9 @@ class MeasuredModel:
     family: Family | None = None
     text_chars: int = 0
     ngram_test: float = 0.0
+    shape: str = ""
+    hidden_size: int = 0
+    order: int = 0
 
     def size(self, unit: Unit) -> int:
         """The numbers that it stores, or the bytes in which it can be shipped."""
@@ -116,7 +117,7 @@ class Findings:
             system = next((name for name, each in self.systems.items() if each == model), "")
         if system in ("", "n-grams", "adaptive n-grams", "two networks"):
             return estimate(model.test, spread=Spread(None, 0))
-        rival = "adaptive n-grams" if system.startswith("adaptive") else "n-grams"
+        rival = "adaptive n-grams" if system in ADAPTIVE else "n-grams"
         deviation, degrees = SEED_SPREADS[f"{system} against {rival}"]
         assert deviation is not None
         return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)

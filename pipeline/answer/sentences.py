@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from textwrap import indent
 
-from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Unit, segments
+from pipeline.answer.findings import COMPARED, COVERAGE, UNITS, Findings, MeasuredModel, Unit, segments
 from pipeline.support.markdown import plain, text_table
 from pipeline.support.statistics import Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
@@ -168,7 +168,7 @@ def _differences(findings: Findings) -> list[tuple[str, ...]]:
     """A row for each comparison: of what the sentences compare, and of networks with pruned n-grams."""
     compared = []
     for key, comparison in findings.compared.items():
-        first, second = (findings.systems[system].name for system in key.split(" against "))
+        first, second = (findings.systems[system].name for system in COMPARED[key])
         compared.append((first, second, comparison))
     compared += [(f"{each.network.name}, by {each.unit}", each.ngram.name, each.comparison) for each in findings.rivals]
     return [

@@ -25,6 +25,7 @@ from pipeline.answer.findings import COMPARED, COVERAGE, MeasuredModel, Unit
 from pipeline.answer.plan import Planned
 from pipeline.support.statistics import PairedComparison, block_bootstrap, jackknife, over_seeds_and_text
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import fitted_ngrams
 from pipeline.training.adaptive import (
     CACHE_ORDER,
     RATES,
@@ -64,7 +65,7 @@ def bits_of_systems(
     Two networks are mixed for each pair of the seeds, in the order of ``combinations``.
     """
     val, test = (torch.from_numpy(corpus.split("stream", split)) for split in ("val", "test"))
-    ngram, reads = corpus.ngram("stream"), [reading(each) for each in networks]
+    ngram, reads = fitted_ngrams(corpus, "stream"), [reading(each) for each in networks]
     nats = {
         "network": [text_costs(each, test) for each in networks],
         "n-grams": [ngram.costs(test.numpy())],
@@ -120,8 +121,7 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callab
 def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
     """Compare what was measured, on the characters that both have read."""
     found = {}
-    for key in COMPARED:
-        first, second = key.split(" against ")
+    for key, (first, second) in COMPARED.items():
         if bits.keys() >= {first, second}:
             found[key] = (
                 _with_two_networks(bits, first, second)
@@ -192,6 +192,7 @@ def ngram_row(ngrams: NGramModel, test: float, ms_per_char: float, fit_seconds: 
         stored_numbers=ngrams.stored_numbers,
         shipped_bytes=len(packed_ngrams(ngrams)),
         fit_seconds=fit_seconds,
+        order=ngrams.tables.order,
     )
 
 
@@ -199,8 +200,9 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
     """A network with its costs, from its results by seed."""
     result, is_on_top = results[0], planned.family == "on top"
     part = f" on {planned.text_chars:,}" if planned.train.train_chars else " on top" if is_on_top else ""
+    shape = f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}"
     return MeasuredModel(
-        name=f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}{part}",
+        name=f"{shape}{part}",
         test=tuple(each["test_perplexity"] for each in results),
         macs_per_char=result["macs_per_char"],
         ms_per_char=ms_per_char,
@@ -210,6 +212,8 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
         family=planned.family,
         text_chars=planned.text_chars,
         ngram_test=result["ngram_test_perplexity"],
+        shape=shape,
+        hidden_size=planned.model.hidden_size,
     )
 
 
@@ -244,7 +248,7 @@ def _rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> 
         most = (limit - GATE_MACS) // 2 if is_gated else limit
         if unit == "bytes":
             most = _most(partial(pruned_to, order), FILLED * limit, limit - GATE_BYTES * is_gated)
-        found.append(corpus.ngram("stream", most) if is_gated else pruned_to(order, most))
+        found.append(fitted_ngrams(corpus, "stream", most) if is_gated else pruned_to(order, most))
     return min(found, key=lambda each: float(each.costs(val).mean()))
 
 

@@ -1,5 +1,6 @@
 """Shell completion of runs, MODELs, texts and files. Values are neither changed nor checked."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 
@@ -10,15 +11,25 @@ MOST = 50  # runs
 
 
 class Completed(click.ParamType):
-    """A string for which the shell offers ``words``, recorded runs of a ``stage``, and file names if ``files``."""
+    """A string for which the shell offers ``words``, recorded runs of a ``stage``, and file names if ``files``.
+
+    For a ``text``, it offers the known texts.
+    """
 
     def __init__(self, name: str, words: tuple[str, ...] = (), stage: str = "", files: bool = False) -> None:
         self.name, self.words, self.stage, self.files = name, words, stage, files
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         items = [CompletionItem(incomplete, type="file")] if self.files else []  # first: bash drops the items before it
-        items += [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+        words = _known_texts() if self.name == "text" else self.words
+        items += [CompletionItem(word) for word in words if word.startswith(incomplete)]
         return items + (_runs(self.stage, incomplete) if self.stage else [])
+
+
+def _known_texts() -> Iterable[str]:
+    from pipeline.text.sources import KNOWN_TEXTS
+
+    return KNOWN_TEXTS
 
 
 def _runs(stage: str, beginning: str) -> list[CompletionItem]:
@@ -43,7 +54,7 @@ def _runs(stage: str, beginning: str) -> list[CompletionItem]:
 LATEST = ("latest", "latest~1")
 
 FILE = Completed("file", files=True)
-TEXT = Completed("text", ("time-machine", "tiny-shakespeare", "python-docs"), files=True)
+TEXT = Completed("text", files=True)
 TRAINING = Completed("run", LATEST, "train")
 MODEL = Completed("model", LATEST, "train", files=True)
 REPRODUCTION = Completed("run", stage="reproduce")

@@ -11,8 +11,9 @@ from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
 from pipeline.support.files import megabytes
-from pipeline.text.corpus import kept_facts, prepared_dir, remove_outdated
-from pipeline.text.downloads import cache_dir
+from pipeline.text.cache import cache_dir
+from pipeline.text.corpus import kept_facts, prepared_dir
+from pipeline.text.ngrams import remove_outdated
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation
 from pipeline.tracking.recorded import refused_runs, unread_runs

@@ -8,6 +8,7 @@ commands' modules import only click and the configurations; each command imports
 import gc
 import io
 import logging
+import os
 import sys
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from pipeline.cli.cluster import cluster, node
 from pipeline.cli.commands import look, search, train
 from pipeline.cli.group import Lab, StandardError, drop_unwritable
 from pipeline.cli.options import with_dashes
+from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import reason_of
 from pipeline.support import signals
 from pipeline.support.temporary import use_own_folder
@@ -69,10 +71,15 @@ for section in cli.sections.values():
         cli.add_command(command)
 
 
+def watched_parent() -> int | None:
+    """The process whose death stops this one: ``mlflow run``, which does not pass SIGTERM on to its child."""
+    return os.getppid() if os.environ.get(UNDER_MLFLOW) else None
+
+
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     gc.set_threshold(100_000)  # imports make objects by the hundred thousand, which need not be searched for cycles
-    signals.install()
+    signals.install(watched_parent())
     with suppress(OSError):  # a full disk: a command that needs a file there will say so
         use_own_folder()
     try:

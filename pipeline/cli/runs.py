@@ -29,7 +29,7 @@ def folded(trainings: Iterable[RecordedTraining]) -> Iterator[dict[str, Any]]:
     """The rows of trainings; those of one sweep are one row, at the place of the first."""
     seen: set[str] = set()
     for training in trainings:
-        parent_id = training.tag("mlflow.parentRunId") if training.role else ""
+        parent_id = training.parent if training.role else ""
         if parent_id in seen:
             continue
         if parent_id and (parent := find_run(parent_id)) is not None:

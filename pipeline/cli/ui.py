@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 import webbrowser
+from collections.abc import Callable, Mapping
 from getpass import getuser
 from heapq import merge
 from itertools import chain
+from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.cli.group import say
@@ -25,7 +27,13 @@ from pipeline.tracking.ui import links, views
 POLL_SECONDS = 0.5  # between two requests, until the server answers
 
 
-def serve_ui(port: int, what: str, opens: bool) -> int:
+def serve_ui(
+    port: int,
+    what: str,
+    opens: bool,
+    open_link: Callable[[str], object] = webbrowser.open,
+    start: Callable[..., Any] = subprocess.Popen,
+) -> int:
     """Run the UI until it is stopped, and return its exit code; one of this store that is running already is used.
 
     When it answers, the link to ``what``, as ``link_to`` takes it, is printed and, if ``opens``, opened in the browser.
@@ -38,7 +46,7 @@ def serve_ui(port: int, what: str, opens: bool) -> int:
         if tunnel := ssh_tunnel(link):
             say(f"On your own machine, for this link: {tunnel}")
         if opens:
-            webbrowser.open(link)
+            open_link(link)
 
     if links.running_address(store):
         show(link)
@@ -52,28 +60,30 @@ def serve_ui(port: int, what: str, opens: bool) -> int:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, **server.server_environment(store.uri), "PYTHONPATH": path}
     # in a session of its own: Ctrl-C reaches this process alone, which then stops the server with SIGTERM
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+    with start(command, env=environment, start_new_session=True) as process:
         try:
             while process.poll() is None:
                 if links.shows(port, store):
                     show(link_to(what))
                     break
                 time.sleep(POLL_SECONDS)
-            return process.wait()
+            return int(process.wait())
         except KeyboardInterrupt:
             return 0
         finally:
             process.terminate()  # the server stops its workers
 
 
-def has_browser() -> bool:
+def has_browser(
+    is_terminal: bool | None = None, environment: Mapping[str, str] = os.environ, platform: str = sys.platform
+) -> bool:
     """Whether a browser opened here appears before the person at this terminal: not over ssh, nor in CI."""
-    if not sys.stdout.isatty() or os.environ.get("CI"):
+    if not (sys.stdout.isatty() if is_terminal is None else is_terminal) or environment.get("CI"):
         return False
-    if os.environ.get("BROWSER"):  # an editor connected by ssh sets it
+    if environment.get("BROWSER"):  # an editor connected by ssh sets it
         return True
-    graphical = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-    return graphical and "SSH_CONNECTION" not in os.environ
+    graphical = platform in ("darwin", "win32") or any(map(environment.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return graphical and "SSH_CONNECTION" not in environment
 
 
 def ssh_tunnel(link: str) -> str:

@@ -17,16 +17,6 @@ from pipeline.training.summary import model_facts
 
 TEMPLATE = Path(__file__).with_name("templates") / "card.md.jinja"
 
-LICENCE_FIELDS = {  # of a card's metadata, for a model of a known text; of any other text it is unknown
-    "time-machine": {"license": "mit"},  # the project's, as the text is in the public domain
-    "tiny-shakespeare": {"license": "mit"},
-    "python-docs": {
-        "license": "other",
-        "license_name": "psf-2.0",
-        "license_link": "https://docs.python.org/3/license.html",
-    },
-}
-
 
 def card(training: RecordedTraining, config: ModelConfig, vocabulary: Vocabulary, sentence: str) -> str:
     """The card of a training's model; ``sentence`` says why a study has picked it, "" if it has not."""
@@ -38,8 +28,7 @@ def card(training: RecordedTraining, config: ModelConfig, vocabulary: Vocabulary
     task = {"type": "text-generation", "name": "character-level language modelling"}
     result = {"task": task, "dataset": {"type": text, "name": training.corpus}, "metrics": perplexities}
     front = {
-        **LICENCE_FIELDS.get(text, {"license": "unknown"}),
-        **({"language": ["en"]} if text in KNOWN_TEXTS else {}),
+        **({**KNOWN_TEXTS[text].licence_fields, "language": ["en"]} if text in KNOWN_TEXTS else {"license": "unknown"}),
         "tags": ["character-level", "recurrent-neural-network", config.cell],
         "datasets": [text],
         "metrics": ["perplexity"],

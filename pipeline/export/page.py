@@ -15,9 +15,9 @@ from pipeline.support.page.charts import explorer
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, listed, rounded
-from pipeline.text.sources import FALLBACK, LICENCES
+from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking.recorded import RecordedTraining, read_environment
-from pipeline.training.summary import RIVAL_HEADS, YOURS, comparison_rows, picks_and_rivals, sizes, verdict
+from pipeline.training.summary import RIVAL_HEADS, comparison_rows, picks_and_rivals, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 
@@ -58,7 +58,8 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     pick = subject.picks.get("best", {})
     best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
     text = best.configuration["text"]
-    credit = [Paragraph(f"The text is the {text['source']}. {LICENCES[FALLBACK]}")] if text["name"] == FALLBACK else []
+    credited = f"The text is the {text['source']}. {licence_of(text['name'])}"
+    credit = [Paragraph(credited)] if text["name"] == FALLBACK else []
     comparison = Table(
         f"{best.name} and the n-gram model, alone and together, on the same text",
         ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
@@ -168,7 +169,7 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         if subject.picks:
             caption += " Ringed is what the search recommends."
         for row in subject.compared:
-            if row["label"] == YOURS and row.get("val_perplexity"):
+            if row["kind"] == "yours" and row.get("val_perplexity"):
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
         series = [each.series(subject.axis, subject.picks) for each in configurations]

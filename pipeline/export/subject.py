@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import listed
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
 from pipeline.training.checkpoints import Checkpoint, load_checkpoint
+from pipeline.training.files import BEST_CHECKPOINT
 
 SubjectKind = Literal["training", "study", "experiment"]
 

@@ -87,16 +87,16 @@ def checks(reproduction: Reproduction) -> tuple[Check, ...]:
 def _printed_checks(reproduction: Reproduction, configuration: Configuration) -> Iterator[Check]:
     """Compare measured parameters and MACs with the printed ones, within half of the last printed digit."""
     id, size, known = configuration.id, configuration.complexity, KNOWN_ERRORS.get(configuration.id)
-    measured = f"{size.report_parameters:,} parameters", f"{size.report_macs / 1e6:.2f} MMac"
-    for stated, now, is_met in zip(
+    measured = ("parameters", f"{size.report_parameters:,}"), ("MMac", f"{size.report_macs / 1e6:.2f}")
+    for stated, (unit, now), is_met in zip(
         configuration.reported.printed, measured, configuration.reported.agreement(size), strict=True
     ):
         if is_met is None:
             continue
-        said = f"{id}: {now} measured, {stated} reported"
+        said = f"{id}: {now} {unit} measured, {stated} reported"
         if not is_met and known and size_agrees(stated, reproduction[known].complexity):
             is_met, said = None, f"{said}, which is the figure of {known}: a known error"
-        yield Check(f"{id} {now.rpartition(' ')[2]}", is_met, said, id)
+        yield Check(f"{id} {unit}", is_met, said, id)
 
 
 def shape_parameters(configuration: Configuration) -> int:

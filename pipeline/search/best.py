@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.config import SIZES
 from pipeline.errors import InputError
 from pipeline.search.front import WITHIN
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
 from pipeline.tracking import recorded
@@ -17,6 +16,7 @@ from pipeline.tracking.program import command
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
+from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.result import PERPLEXITIES
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,6 @@ from pipeline.support.plotting import (
     write_labels,
     write_message,
 )
-from pipeline.training.summary import YOURS
 
 HOLLOW = {"markerfacecolor": "none", "mew": 1.0}  # the markers of models on top of n-grams
 
@@ -88,7 +87,7 @@ def pareto_front(
     figure = new_figure(14.6, 6.3)
     axes = add_axes(figure, title, 121)
     cost_of = itemgetter(evaluated.axis.attribute)
-    yours = [row for row in compared if row["label"] == YOURS]
+    yours = [row for row in compared if row["kind"] == "yours"]
     mixed = []
     if evaluated.axis is COSTS["macs"]:  # the mixture's n-grams are stored too
         mixed = [(cost_of(row), mixture) for row in compared if (mixture := row["mixture_val_perplexity"])]

@@ -30,6 +30,7 @@ from pipeline.answer.systems import (
     system_models,
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
+from pipeline.earlier import GONE
 from pipeline.stages.sweep import Sweep, model_loader, models_of
 from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.wording import counted, measured_duration
@@ -76,7 +77,7 @@ def answer(
     """
     corpus = text_to_train(corpus_config, STAGE)
     plan = planned(corpus.train_chars, config.minutes)
-    trained = [[each.family, model_identity(each.model), train_identity(asdict(each.train))] for each in plan]
+    trained = [[each.family, model_identity(each.model), train_identity(asdict(each.train)) | GONE] for each in plan]
     inputs = {"plan": trained, "alphabet": corpus.vocabulary.alphabet, **corpus_keys(corpus)}
     identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"

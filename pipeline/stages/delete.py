@@ -14,16 +14,18 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
+from pipeline import earlier
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, without_secrets
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, megabytes, write_atomically
 from pipeline.support.records import ListOf, String, record
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_copies
-from pipeline.text.downloads import cache_dir, is_address
+from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import liveness, purge, recorded, references, store
-from pipeline.tracking.names import PARENT_RUN, STEP
+from pipeline.tracking.names import PARENT, STEP
 from pipeline.tracking.program import command
 from pipeline.tracking.purge import Kind, Thing
 from pipeline.tracking.recorded import RecordedRun, has_tag, search_runs
@@ -144,7 +146,7 @@ def _carry_out(plan: Plan, paths: Iterable[str]) -> list[str]:
                 purge.remove(thing)
             elif (step := recorded.find_run(thing.id)) and not step.is_deleted:
                 with store.store_errors():
-                    store.set_tags(step.id, {PARENT_RUN: job})
+                    store.set_tags(step.id, {PARENT: job})
         except (TmlmError, OSError) as error:
             store.look()  # raises if the store can't be used at all
             if thing.kind == "study" and isinstance(error, InputError):  # it is being searched
@@ -229,7 +231,7 @@ def _whole_of(run: RecordedRun) -> RecordedRun:
     if not purge.is_of_this_experiment(run.id):
         what = references.describe_run(run)
         raise InputError(f"{what}, is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
-    parent = recorded.find_run(run.parent_id) if run.parent_id else None
+    parent = recorded.find_run(run.parent) if run.parent else None
     if parent is None or parent.id == run.id or parent.is_deleted or not parent.stage:
         return run
     if parent.stage != "pipeline":
@@ -249,7 +251,7 @@ def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[
         if run.id not in found:
             found[run.id] = run
             if not run.tag("role"):  # a training of a search, an answer or a reproduction has none
-                queue += search_runs(has_tag(PARENT_RUN, run.id))
+                queue += search_runs(has_tag(PARENT, run.id))
     jobs = [job for job in search_runs(has_tag("stage", "pipeline")) if job.id not in found]
     users = {run_id: [job.id for job in jobs if run_id in _steps(job)] for run_id in found}
     stayed: list[StayingStep] = [
@@ -258,14 +260,15 @@ def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[
         if ids
     ]
     for stage in ABOUT:
-        about = search_runs(has_tag("stage", stage), has_tag(PARENT_RUN, None))
+        about = search_runs(has_tag("stage", stage), has_tag(PARENT, None))
         found |= {run.id: run for run in about if any(run.tag(origin) in found for origin in references.ORIGINS)}
     return [*found.values()], stayed
 
 
-def _steps(job: RecordedRun) -> Sequence[str]:
-    """The ids of the steps of a main job, or the description that has them, of one that an earlier version recorded."""
-    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or job.tag("trained_run") + job.tag(store.NOTE)
+def _steps(job: RecordedRun) -> list[str]:
+    """The ids of the steps of a main job."""
+    described = f"{job.tag('trained_run')} {job.tag(store.NOTE)}"  # by an earlier version
+    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(described)
 
 
 def _copies(text: str, notes: list[str]) -> list[Thing]:

@@ -17,6 +17,7 @@ from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
+from pipeline.text.ngrams import baselines_of, fitted_ngrams
 from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import recorded, references
@@ -178,7 +179,7 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
     if corpus is None:
         totals = {"": float(text_costs(trained.network, torch.from_numpy(ids)).sum())}  # in nats
     else:
-        ngram = corpus.ngram(trained.preset)
+        ngram = fitted_ngrams(corpus, trained.preset)
         costs, _, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
         totals = {"": float(costs.sum()), "ngram_": float(Mixture("linear", 0.0).of(nats))}
         training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
@@ -186,7 +187,7 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
         if "mixture_weight" in training and is_current:
             mixture = Mixture(training["mixture_kind"], training["mixture_weight"])
             totals["mixture_"] = float(mixture.of(nats))
-        single_order = corpus.baselines(trained.preset)["val"].best_order
+        single_order = baselines_of(corpus, trained.preset)["val"].best_order
         figures = {"ngram_order": ngram.tables.order, "single_ngram_order": single_order}
     characters = len(ids) - 1
     for which, total in totals.items():

@@ -22,6 +22,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.names import STEP
 from pipeline.tracking.step import Step, corpus_tags, record_datasets
+from pipeline.tracking.ui.links import link_within
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
 from pipeline.training.summary import pipeline_note
@@ -85,6 +86,6 @@ def pipeline(
         run.constants(final_metrics(result))
         run.tags({"trained_run": trained.run_id, **{f"{STEP}{step.stage}": step.run_id for step in steps}})
         run.json(recorded.RESULT_FILE, result)
-        links = {step.stage: (step.run_id, step.reused) for step in steps}
-        run.note(pipeline_note(run.store.experiment_id, links, result))
+        links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
+        run.note(pipeline_note(links, result))
     return PipelineRun(steps, [end - start for start, end in pairwise(times)], result)

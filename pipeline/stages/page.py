@@ -4,6 +4,7 @@ import logging
 
 from pipeline.export.page import page_of
 from pipeline.tracking import recorded, store
+from pipeline.tracking.ui.links import link_within
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +20,7 @@ def record_page(run_id: str) -> None:
     try:
         with store.impatient():
             run = recorded.run_of(run_id)
-            there = f"#/experiments/{store.setup().experiment_id}/runs/{run.id}/artifacts/{PAGE}"
-            link = f"[Let it read your text, and write]({there}?workflowType=machine_learning)"
+            link = f"[Let it read your text, and write]({link_within(run.id, PAGE)})"
             if link not in (note := run.tag(store.NOTE)):
                 store.client().log_text(run.id, page_of(run.id), PAGE)
                 store.set_tags(run.id, {store.NOTE: f"{link}: {note}"})  # MLflow folds what is below

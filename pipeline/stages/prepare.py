@@ -6,6 +6,7 @@ from pipeline.config import RECIPE, CorpusConfig, PresetName
 from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, corpus_options, corpus_tags, record_datasets, run_step
 from pipeline.training.summary import baseline_table
@@ -16,7 +17,7 @@ BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of t
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
-    baselines = corpus.baselines(preset)  # before the store is opened, so that the two don't need memory at once
+    baselines = baselines_of(corpus, preset)  # before the store is opened, so that the two don't need memory at once
 
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({**corpus_options(corpus_config, corpus), "preset": preset})

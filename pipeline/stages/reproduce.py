@@ -124,7 +124,7 @@ class _Reproduction(Sweep[ReproductionRun]):
             model, train = configs_of_row(row, seed, role, self.config.precision)
             before = found.get((role, shape_key(asdict(model)), seed))
             if before is not None and before.has_diverged:  # and would again
-                self._leave_out(row, seed, before.tag("failure").partition(": ")[2])
+                self._leave_out(row, seed, before.facts["failure.message"])
             elif before is None or before.state != "finished":
                 train = replace(train, epochs=QUICK_EPOCHS) if self.quick else train
                 if before is not None and epochs_of(before):  # it goes on as it began

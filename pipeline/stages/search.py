@@ -292,7 +292,7 @@ class _SearchSweep(Sweep[SearchRun]):
             names = [name for name, pick in chosen.items() if pick.run_id == run_id]
             candidate, label = chosen[names[0]].point.candidate, ", ".join(names)
             results = [recorded.read_result(each, "train") for each in candidate.run_ids]
-            row = {"label": label, "name": candidate.name, "run_id": run_id}
+            row = {"label": label, "kind": "pick", "name": candidate.name, "run_id": run_id}
             rows.append({**row, **candidate.costs, **_means(results)})
 
         of_text = recorded.has_tag("corpus.sha256", self.corpus.corpus_sha256)
@@ -300,12 +300,12 @@ class _SearchSweep(Sweep[SearchRun]):
         yours = recorded.FINISHED, references.BY_A_PERSON, of_text, of_protocol
         best = next(recorded.trainings(*yours, order=recorded.BEST_FIRST), None)
         if best and best.result:
-            row = {"label": YOURS, "name": best.name, "run_id": best.id}
+            row = {"label": YOURS, "kind": "yours", "name": best.name, "run_id": best.id}
             rows.append({**row, **costs_of(best.result), **_means([best.result])})
 
         scores, ngrams = self.corpus.baselines(self.config.preset), self.corpus.ngram(self.config.preset)
         score = scores["val"].ngram
-        row = {"label": "", "name": compared_label(score.order), "run_id": ""}
+        row = {"label": "", "kind": "ngram", "name": compared_label(score.order), "run_id": ""}
         sizes = {
             "macs_per_char": ngram_macs_per_char(ngrams),
             "parameters": sum(each.numel() for each in ngrams.parameters()),

@@ -52,7 +52,7 @@ def train_seeds(
     inputs, _ = training_identity(corpus, corpus_config, model, config, {}, ALONE)
     identity = step_key(SEEDS, inputs)
     refusal = f"the seeds of {model.shape} on {corpus.label} are being trained by another command; wait for it"
-    name = run_name(corpus, model, config).replace(f"-s{config.seed}", f"-{SEEDS}", 1)
+    name = run_name(corpus, model, config, seeds=SEEDS)
     options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}
     sweep = _Seeds(name, corpus, corpus_config, config.preset, options, say, model, config, seeds)
     return sweep.resume_or_run((SEEDS, identity), refusal, None, make_pool)

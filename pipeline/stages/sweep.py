@@ -19,7 +19,7 @@ from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.errors import InputError, TmlmError, without_secrets
 from pipeline.stages.tasks import Role, TaskKey, TrainingTask, close_lost
 from pipeline.support import machine
-from pipeline.support.files import BEST_CHECKPOINT, command_lock
+from pipeline.support.files import command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.support.workers import LOSSES_ALLOWED, WAIT_SECONDS, Loss, LossCause, MakePool, Outcome, Pool
@@ -31,6 +31,7 @@ from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_tags, parent_run, record_datasets
 from pipeline.tracking.ui.links import link_to_run
+from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.memory import check_can_train, worker_count
 

@@ -15,9 +15,9 @@ from models.config import ModelConfig
 from pipeline.config import (
     RECIPE,
     SHAPE,
-    STOPPED_BY_TIME,
     WORDS,
     CorpusConfig,
+    StoppedBy,
     TrainConfig,
     chosen_options,
     config_id,
@@ -26,7 +26,7 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError, option_name, without_secrets
 from pipeline.support import machine
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
+from pipeline.support.files import write_atomically
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, references, runs, store
 from pipeline.tracking.liveness import close_the_dead
@@ -46,6 +46,7 @@ from pipeline.tracking.step import (
     step_key,
 )
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
@@ -55,7 +56,7 @@ log = logging.getLogger(__name__)
 
 LENGTH = ("epochs", "budget_chars")
 NAMED_CHARS = 60  # at most, of a run's name for its options
-NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
+NO_INPUTS = ("sample_every",)  # options that the result of a training does not depend on
 
 OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs
     *(f"checkpoints/{BEST_CHECKPOINT}", CURVES_PLOT, "plots/gap.png", "samples/final.md", recorded.SAMPLES_FILE),
@@ -63,11 +64,12 @@ OUTCOME = (  # artifacts to copy before a finished training is resumed with more
 )
 
 
-def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study: bool = False) -> str:
+def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study: bool = False, seeds: str = "") -> str:
     """The name of a run: lstm-1x128-s0, the options that were chosen, the preset and the text, without the usual ones.
 
     For example gru-2x16-s0-scratch-epochs-2-rate-0.01-best-my-book. Options of more than NAMED_CHARS end in a digest of
     all. In a study, which has one length and its own space, only the implementation and ``train_chars`` are named.
+    ``seeds`` stands in place of the seed, for several of them.
     """
     named: list[str] = [model.implementation] if model.implementation != "torch" else []
     if is_of_study:
@@ -81,7 +83,7 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study
         named.append(sha256(whole.encode()).hexdigest()[:6])
     usual = {train.preset: "stream", corpus.label: "time-machine"}
     unusual = [name for name, default in usual.items() if name != default]
-    return "-".join([model.shape, f"s{train.seed}", *named, *unusual])
+    return "-".join([model.shape, seeds or f"s{train.seed}", *named, *unusual])
 
 
 @dataclass(frozen=True)
@@ -160,16 +162,16 @@ def train(
         del experiment, recorder  # with the optimizer: logging the model keeps this frame in a cycle for a while
 
         run.send_checkpoints()
-        if stopped := result.figures["stopped"]:
-            protocol = protocol_of(corpus.train_chars, model, config, stopped, context.is_of_study)
-            run.tags({"stopped": stopped, "protocol": protocol})
+        if stopped_by := result.figures["stopped_by"]:
+            protocol = protocol_of(corpus.train_chars, model, config, stopped_by, context.is_of_study)
+            run.tags({"stopped": result.figures["stopped"], "stopped_by": stopped_by, "protocol": protocol})
         _record_result(run, corpus, model, config, result)
         run.forget_checkpoints()
         remote = without_secrets(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
         where = {"checkpoint": remote} if run.has_remote_artifacts else {}
         figures = {"run_id": run.id, **corpus_keys(corpus), **result.figures, **where}
         run.json(recorded.RESULT_FILE, figures)
-    if not _may_go_on(config, result.figures["stopped"]):
+    if not _may_go_on(config, result.figures["stopped_by"]):
         run.drop_last_checkpoint()
     return Step("train", run.id, figures)
 
@@ -333,8 +335,9 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
     changed = _changed(run.name, started["corpus"], model, config, changes)
     result = run.result
-    if result and not _may_go_on(config, result["stopped"]):
-        raise InputError(f"{what} has nothing left to do: {_why_done(config, result['epochs'], result['stopped'])}")
+    if result and not _may_go_on(config, run.facts["stopped_by"]):
+        why = _why_done(config, result["epochs"], run.facts["stopped_by"], result["stopped"])
+        raise InputError(f"{what} has nothing left to do: {why}")
     corpus = same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
@@ -349,31 +352,29 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
             "doctor --repair`), or start a new training"
         )
     if training.done and run.state == "finished":
-        raise InputError(f"{what} has nothing left to do: {_why_done(config, done, training.stopped)}")
+        why = _why_done(config, done, training.stopped_by, run.tag("stopped"))
+        raise InputError(f"{what} has nothing left to do: {why}")
 
     extra = {name: started[name] for name in ("study", "mixed") if started.get(name)}
     key = run.tag("step_key")
     if key != step_key("train", training_identity(corpus, corpus_config, model, config, extra, context)[0]):
         log.warning("torch changed after %s was started; it may not be bit-identical", run.name)
         extra["mixed"] = key
-    elif run.tag("stopped").startswith(STOPPED_BY_TIME):
+    elif run.facts["stopped_by"] == "time":
         extra["mixed"] = key  # the epoch that the time limit cut short stays short
     return train(corpus, corpus_config, model, changed, context=context, resumed=Resumed(run, experiment, extra))
 
 
-def _may_go_on(config: TrainConfig, stopped: str) -> bool:
-    """Whether a finished training can be resumed: with more seconds, or where the schedule allows it more epochs.
-
-    ``stopped`` is why it stopped before its last epoch, if it did.
-    """
-    if stopped:
-        return stopped.startswith(STOPPED_BY_TIME)
+def _may_go_on(config: TrainConfig, stopped_by: StoppedBy) -> bool:
+    """Whether a finished training can be resumed: with more seconds, or where the schedule allows it more epochs."""
+    if stopped_by:
+        return stopped_by == "time"
     return config.schedule == "constant" and not config.counting_loss
 
 
-def _why_done(config: TrainConfig, epochs: int, stopped: str) -> str:
+def _why_done(config: TrainConfig, epochs: int, stopped_by: StoppedBy, stopped: str) -> str:
     """Why there is nothing left to train after so many epochs, and which option would change that."""
-    may_go_on = _may_go_on(config, stopped)
+    may_go_on = _may_go_on(config, stopped_by)
     if stopped:
         remedy = "give a larger --max-seconds" if may_go_on else "start a new training with another value"
         return f"it was stopped by {stopped}; {remedy}"

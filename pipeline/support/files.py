@@ -1,4 +1,4 @@
-"""Atomic writes, databases that are created whole, locks, and the names of the two checkpoints."""
+"""Atomic writes, databases that are created whole, and locks."""
 
 import os
 import shutil
@@ -15,9 +15,6 @@ from filelock import FileLock, Timeout
 from pipeline.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages models and pipeline
-
-LAST_CHECKPOINT = "last.safetensors"  # complete training state, to resume from
-BEST_CHECKPOINT = "best.safetensors"  # weights of the epoch with the best validation perplexity, to evaluate and serve
 
 UNCHANGED_SECONDS = 40  # after which no program is still creating a database
 DATABASE_SECONDS = 60  # to wait for a lock of a database, or for another program that creates it

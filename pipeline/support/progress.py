@@ -41,7 +41,7 @@ class Progress(tqdm):
 
     def __init__(self, name: str) -> None:
         self._name, self._left = name, "?"
-        self._first: tuple[float, float] | None = None  # the first share, of a resumed training above 0, and its time
+        self._first: tuple[float, float] | None = None  # the first share, above 0 where work is resumed, and its time
         layout: dict[str, Any] = {"bar_format": BAR, "mininterval": 0.2, "dynamic_ncols": True}
         if not (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel.")):
             layout = {"bar_format": LINE, "mininterval": LINE_SECONDS, "delay": LINE_SECONDS, "file": _Lines()}

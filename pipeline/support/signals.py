@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a training stops between two steps, and every process exits within a few seconds.
+"""Ctrl-C, SIGTERM and SIGHUP: work stops where it is safe to, and every process exits within a few seconds.
 
 After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread, either at
 once or at the end of a ``defer_signals`` block. A watcher thread, which a long computation does not block, forces the
@@ -106,7 +106,7 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
     """Install the signal handlers and the watcher thread; call it once, from the main thread.
 
     An ignored signal (nohup) stays ignored. The death of the parent process, whose id is ``parent``, has the effect of
-    SIGTERM. Under ``mlflow run``, which does not pass SIGTERM on to its child, the parent is always watched.
+    SIGTERM.
     """
     global _deadline_seconds
     _deadline_seconds = deadline_seconds
@@ -117,8 +117,6 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    if parent is None and os.environ.get("MLFLOW_RUN_ID"):
-        parent = os.getppid()
     threading.Thread(target=_watch, args=(receiver, sender, parent), name="signals", daemon=True).start()
 
 

@@ -14,7 +14,7 @@ def printable(text: str) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """A number with its noun: 1 seed, 3 seeds."""
+    """A number with its noun: 1 file, 3 files."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 

@@ -4,7 +4,7 @@ Shapes: B batch (rows), T time steps, N windows.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from torch.nn import functional as F
 
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.text.corpus import Corpus
+from pipeline.text.corpus import Corpus
 
 PRIOR_NUMBERS = 1_000_000_000  # of a prior at most are in memory, two bytes each: an epoch reads fewer characters
 
@@ -117,18 +115,21 @@ class WindowData:
 class StreamData:
     """The project's protocol: parallel streams through the text, along each of which the state is carried.
 
-    An epoch reads the whole text, or the next PASS_CHARS of a longer one, and no more than the budget of characters if
-    that decides on the number of epochs. With a ``prior``, batches also hold what it says about the targets, and an
+    An epoch reads the whole text, or the next ``pass_chars`` of a longer one, and no more than the budget of characters
+    if that decides on the number of epochs. With a ``prior``, batches also hold what it says about the targets, and an
     epoch reads at most as many characters as PRIOR_NUMBERS suffice for. Raises InputError for a text that is too short
     to fill the rows.
     """
 
     carries_state = True
 
-    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> None:
+    def __init__(
+        self, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None, pass_chars: int = PASS_CHARS
+    ) -> None:
         self.config = config
         self.train, self.val, self.prior = train, val, prior
-        self.pass_chars = min(len(train), PRIOR_NUMBERS // prior.numbers_per_char if prior else PASS_CHARS, PASS_CHARS)
+        most = PRIOR_NUMBERS // prior.numbers_per_char if prior else pass_chars
+        self.pass_chars = min(len(train), most, pass_chars)
         least = config.batch_size + config.sequence_length + 1
         if config.epochs is None:
             self.pass_chars = min(self.pass_chars, max(config.budget_chars, least))
@@ -161,7 +162,7 @@ def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | Non
     return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
 
 
-def data_of(corpus: "Corpus", config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
+def data_of(corpus: Corpus, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
     """The training and validation data of a configuration. Raises InputError for a text that is too short."""
     corpus = corpus.limited(config.train_chars)
     train, val = (torch.from_numpy(corpus.split(config.preset, split)) for split in ("train", "val"))

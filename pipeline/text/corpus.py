@@ -1,39 +1,22 @@
-"""Prepared texts: character ids on disk, the splits, and the baselines."""
+"""Prepared texts: character ids on disk, and their splits. ngrams.py has the n-grams of a text."""
 
 import hashlib
 import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from models.gated_ngrams import LONGEST, SEEN, NGramModel, NGramTables, OrderGate, fit_gate, sample_of, sampled_spans
-from models.ngram import (
-    BASELINE_ORDERS,
-    REPORT_ORDERS,
-    Baselines,
-    KneserNey,
-    NGramScore,
-    baselines,
-    ngrams_of,
-    predicted_bits_per_char,
-)
-from models.pruning import pruned
 from pipeline.config import (
     HELD_OUT_CHARS,
     ON_REPORTS_TEXT,
     PASS_CHARS,
-    RECIPE,
     WINDOW_LENGTH,
     WINDOW_TRAIN,
     WINDOW_VAL,
@@ -41,13 +24,11 @@ from pipeline.config import (
     CorpusConfig,
     PresetName,
 )
-from pipeline.errors import InputError, reason_of
+from pipeline.errors import InputError
 from pipeline.support.files import atomic_write, leftovers, write_atomically
 from pipeline.support.progress import Progress
-from pipeline.support.records import read_as
-from pipeline.text.batches import SoftTargets
-from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import FALLBACK, PIECE_SIZE, PUBLISHED_TEXTS, FoundText, find_text, usual_alphabet
+from pipeline.text.cache import bytes_in, cache_dir, json_in, writing_cache
+from pipeline.text.sources import FALLBACK, KNOWN_TEXTS, PIECE_SIZE, FoundText, find_text, usual_alphabet
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
 log = logging.getLogger(__name__)
@@ -56,15 +37,12 @@ TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the
 MIN_CHARS = 1000
 MOST_SYMBOLS = 19_500  # of which the gate of n-grams can learn from a batch of positions, in 2.4 GB
 PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in another way
-COMPUTED_FORMAT = 2  # of what is cached beside them; raise it when that has another form
 BASELINE_CHARS, BASELINE_BLOCK = 1_000_000, 50_000  # of a long text: the baselines' sample, and its blocks
-PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 PROMPT_PIECE, PROMPT_WORD = 2_000, 12  # characters of a text in which its first words are, and of a word at most
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
 DROPPED_WARNED, DROPPED_REFUSED, DROPPED_NAMED = 0.05, 0.5, 5  # shares of a text's letters; letters in a message
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
-COMPUTED_ENDINGS = f"-v{COMPUTED_FORMAT}.json", f"-v{COMPUTED_FORMAT}.f16"
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
     "perplexities of different texts are not comparable."
@@ -113,10 +91,12 @@ class Corpus:
 
     @property
     def own_prompt(self) -> str:
-        """The first two words with a letter or digit; "" for The Time Machine, whose prompts are the report's."""
+        """The first two words with a letter or digit; "" for a text whose prompts are the report's."""
+        if self.name in KNOWN_TEXTS and KNOWN_TEXTS[self.name].has_reports_prompts:
+            return ""
         word = rf"(?=\S{{0,{PROMPT_WORD - 1}}}[^\W_])\S{{1,{PROMPT_WORD}}}"
         words = re.search(rf"(?<!\S){word}( {word})?", self.vocabulary.decode(self.ids[:PROMPT_PIECE]))
-        return words[0] if words and self.name != "time-machine" else ""
+        return words[0] if words else ""
 
     @property
     def train_chars(self) -> int:
@@ -167,120 +147,20 @@ class Corpus:
         train = self.split(preset, "train")
         return np.concatenate([train[start:end] for start, end in self.baseline_spans(preset)])
 
-    def baselines(self, preset: PresetName) -> dict[str, Baselines]:
-        """Scores of the uniform, unigram and n-gram models fitted on ``baseline_text``, by split: "val" and "test"."""
-        scores = read_as(self._counted(preset)["scores"], dict[str, Baselines])
-        assert scores, "the digest of the cache has been checked"
-        return scores
+    def baselines(self, preset: PresetName) -> Any:  # until stages call ngrams.py
+        from pipeline.text.ngrams import baselines_of
 
-    def pruned_ngrams(self, preset: PresetName) -> tuple[NGramScore, ...]:
-        """Scores on validation of n-grams of PRUNED_ORDER, pruned to those of PRUNED_SIZES that are fewer than all."""
+        return baselines_of(self, preset)
 
-        def scores() -> dict[str, Any]:
-            symbols, val = len(self.vocabulary), self.split(preset, "val")
-            ngrams = list(ngrams_of(self.baseline_text(preset), symbols, PRUNED_ORDER))
-            total = sum(len(each.keys) for each in ngrams)
-            models = {str(most): pruned(ngrams, symbols, most) for most in PRUNED_SIZES if most < total}
-            return {most: predicted_bits_per_char(model, val) for most, model in models.items()}
+    def ngram(self, preset: PresetName, most: int = 0) -> Any:
+        from pipeline.text.ngrams import fitted_ngrams
 
-        found = self._cached(f"pruned-{preset}", preset, scores)
-        return tuple(NGramScore(PRUNED_ORDER, int(most), int(most), bits) for most, bits in found.items())
+        return fitted_ngrams(self, preset, most)
 
-    @lru_cache(maxsize=2)  # noqa: B019  # which keeps two texts alive, not every one
-    def ngram(self, preset: PresetName, most: int = 0) -> NGramModel:
-        """The n-gram model that networks are compared with, fitted on ``baseline_text``; the latest are kept in memory.
+    def pruned_ngrams(self, preset: PresetName) -> Any:
+        from pipeline.text.ngrams import pruned_scores
 
-        All orders combined by a gate; under the presets on the report's text, the best single order. It has at most
-        ``most`` n-grams (0: all).
-        """
-        text, symbols = self.baseline_text(preset), len(self.vocabulary)
-        weights = self._counted(preset)["gate"]  # None under the presets on the report's text
-        if weights is None:
-            order = self.baselines(preset)["val"].best_order
-            return NGramModel(NGramTables(pruned(ngrams_of(text, symbols, order), symbols, most)), None)
-        tables = NGramTables(pruned(ngrams_of(text, symbols, LONGEST), symbols, most))
-        if most:
-
-            def computed() -> dict[str, Any]:
-                model = NGramModel(tables, fit_gate(sample_of(text, tables, most)))
-                model.calibrate(self.split(preset, "val"))
-                return _weights(model)
-
-            weights = self._cached(f"ngrams-{preset}-at-most-{most}", preset, computed)
-        gate = OrderGate(LONGEST)
-        gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
-        return NGramModel(tables, gate)
-
-    def soft_targets(self, preset: PresetName) -> SoftTargets:
-        """What ``ngram`` predicts at the positions of the training text from n-grams of its other parts.
-
-        Of a long text or a large vocabulary, only at evenly spaced parts of it. The text must be short enough for all
-        of it to be fitted on.
-        """
-        counted, file = self._counted(preset), self._file(f"counted-{preset}", preset, COMPUTED_ENDINGS[1])
-        if hashlib.sha256(_bytes_in(file)).hexdigest() != counted["distributions_sha256"]:  # it is gone or damaged
-            self._file(f"counted-{preset}", preset).unlink(missing_ok=True)
-            self._counted(preset)
-        train, symbols = self.split(preset, "train"), len(self.vocabulary)
-        distributions = torch.from_numpy(np.fromfile(file, np.float16)).view(-1, symbols)
-        return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + SEEN)), distributions)
-
-    def _counted(self, preset: PresetName) -> dict[str, Any]:
-        """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
-
-        def computed() -> dict[str, Any]:
-            counted, distributions = self._count(preset)
-            if distributions:
-                with _writing_cache():
-                    write_atomically(self._file(f"counted-{preset}", preset, COMPUTED_ENDINGS[1]), distributions)
-            return {**counted, "distributions_sha256": hashlib.sha256(distributions).hexdigest()}
-
-        return self._cached(f"counted-{preset}", preset, computed)
-
-    def _file(self, name: str, preset: PresetName, ending: str = COMPUTED_ENDINGS[0]) -> Path:
-        """The file beside the ids for what is computed under a name, by number of training characters and RECIPE."""
-        last = f"-last-{self.last_chars}" if self.last_chars else ""
-        return self.folder / f"{name}{last}-{RECIPE[preset]}{ending}"
-
-    def _cached(self, name: str, preset: PresetName, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What ``compute`` returns, cached in the ``_file`` of that name."""
-        file = self._file(name, preset)
-        kept = _json_in(file)
-        if kept.get("sha256") == _digest(kept.get("computed")):
-            return dict(kept["computed"])
-        computed = compute()
-        with _writing_cache():
-            write_atomically(file, json.dumps({"sha256": _digest(computed), "computed": computed}).encode())
-        return computed
-
-    def _count(self, preset: PresetName) -> tuple[dict[str, Any], bytes]:
-        """What ``_counted`` keeps, and the distributions of ``soft_targets`` in float16 if there are any."""
-        text, symbols = self.baseline_text(preset), len(self.vocabulary)
-        held_out = {split: self.split(preset, split) for split in ("val", "test")}
-        orders = REPORT_ORDERS if preset in ON_REPORTS_TEXT else BASELINE_ORDERS
-        with Progress(f"n-grams of {self.label}") as bar:
-            bar.phase("single orders")
-            scores = baselines(text, held_out, symbols, orders)
-            if preset in ON_REPORTS_TEXT:
-                return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": None}, b""
-            bar.phase("all orders")
-            tables = NGramTables(KneserNey(text, symbols, LONGEST))
-            sample = sample_of(text, tables)
-            bar.phase("gate")
-            model = NGramModel(tables, fit_gate(sample))
-            bar.phase("evaluation")
-            nats = {"val": model.calibrate(held_out["val"]), "test": float(model.costs(held_out["test"]).mean())}
-        for split, cost in nats.items():
-            gated = NGramScore(tables.order, tables.entries, model.stored_numbers, float(cost / np.log(2)))
-            scores[split] = replace(scores[split], gated=gated)
-        counted = {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": _weights(model)}
-        is_whole = len(self.baseline_spans(preset)) == 1
-        return counted, sample.distributions(model).numpy().tobytes() if is_whole else b""
-
-
-def _weights(model: NGramModel) -> dict[str, Any]:
-    assert model.gate is not None
-    return {name: values.tolist() for name, values in model.gate.state_dict().items()}
+        return pruned_scores(self, preset)
 
 
 def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = False) -> Corpus:
@@ -299,8 +179,8 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
-    with _writing_cache(), FileLock(folder / "lock"):
-        facts = _json_in(folder / FACTS_FILE)
+    with writing_cache(), FileLock(folder / "lock"):
+        facts = json_in(folder / FACTS_FILE)
         wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": source_sha256}
         if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
             for part in leftovers(folder / IDS_FILE):
@@ -337,7 +217,7 @@ def cache_corpus(facts: dict[str, Any], sent: Path) -> None:
     if not _is_intact(sent, facts, {}):
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
     folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['corpus_sha256'][:16]}"
-    with _writing_cache(), FileLock(folder / "lock"):
+    with writing_cache(), FileLock(folder / "lock"):
         write_atomically(folder / IDS_FILE, (sent / IDS_FILE).read_bytes())
         write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
 
@@ -347,29 +227,19 @@ def prepared_dir() -> Path:
     return cache_dir() / "prepared"
 
 
-def remove_outdated() -> list[Path]:
-    """Remove what versions with another COMPUTED_FORMAT have cached beside the texts; returns the files."""
-    beside = (file for kind in ("json", "f16") for file in prepared_dir().glob(f"*/*.{kind}"))
-    outdated = [file for file in beside if file.name != FACTS_FILE and not file.name.endswith(COMPUTED_ENDINGS)]
-    with _writing_cache():
-        for file in outdated:
-            file.unlink(missing_ok=True)
-    return outdated
-
-
 def kept_facts() -> dict[Path, dict[str, Any]]:
     """The facts of the prepared texts that ``kept_corpus`` may return, by folder, the latest first."""
     files = sorted(prepared_dir().glob(f"*/{FACTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    return {file.parent: facts for file in files if {"name", "alphabet"} <= (facts := _json_in(file)).keys()}
+    return {file.parent: facts for file in files if {"name", "alphabet"} <= (facts := json_in(file)).keys()}
 
 
 def kept_copies(name: str) -> tuple[list[Path], set[str]]:
     """What the cache keeps of the texts of a name: their folders and downloads; and the digests of these texts."""
     kept = {folder: facts for folder, facts in kept_facts().items() if facts["name"] == name}
     sources = {facts.get("source_sha256") for facts in kept.values()}
-    sources |= {PUBLISHED_TEXTS[name].sha256} if name in PUBLISHED_TEXTS else set()
+    sources |= {KNOWN_TEXTS[name].sha256} if name in KNOWN_TEXTS else set()
     downloads = (cache_dir() / "downloads").glob("*.txt")
-    same = [file for file in downloads if hashlib.sha256(_bytes_in(file)).hexdigest() in sources]
+    same = [file for file in downloads if hashlib.sha256(bytes_in(file)).hexdigest() in sources]
     return [*kept, *same], {facts["corpus_sha256"] for facts in kept.values() if "corpus_sha256" in facts}
 
 
@@ -404,34 +274,6 @@ def encoded(text: FoundText, vocabulary: Vocabulary) -> NDArray[np.integer]:
     return np.concatenate([np.empty(0, vocabulary.dtype), *pieces])
 
 
-@contextmanager
-def _writing_cache() -> Iterator[None]:
-    """Turn an OSError while the cache is written into an InputError."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"the cache {cache_dir()} can't be written: {reason_of(error)}; TMLM_CACHE_DIR sets another folder"
-        ) from None
-
-
-def _bytes_in(file: Path) -> bytes:
-    """What a file of the cache holds; nothing if it can't be read."""
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""
-
-
-def _json_in(file: Path) -> dict[str, Any]:
-    """What a file of the cache says; {} if it is missing or damaged."""
-    try:
-        found = json.loads(_bytes_in(file))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _is_intact(folder: Path, facts: dict[str, Any], wanted: dict[str, str]) -> bool:
     """Whether these are the facts of the text that is wanted, and ids and symbols are those of the digest in them."""
     try:
@@ -456,10 +298,6 @@ def text_sha256(ids: NDArray[np.integer], vocabulary: Vocabulary) -> str:
     for start in range(0, len(ids), PIECE_SIZE):
         digest.update(points.take(ids[start : start + PIECE_SIZE]).tobytes().decode("utf-32-le").encode())
     return digest.hexdigest()
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:

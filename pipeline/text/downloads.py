@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-import platformdirs
 from filelock import FileLock
 
 from pipeline.errors import DataUnavailableError, InputError, without_secrets
 from pipeline.support.files import atomic_write, leftovers
+from pipeline.text.cache import cache_dir
 
 if TYPE_CHECKING:
     import requests
@@ -20,12 +20,6 @@ CONNECT_SECONDS, PART_SECONDS = 3.0, 10.0  # until a server is connected, and un
 TOTAL_SECONDS = 1200.0
 PART_BYTES = 1024
 MOST_BYTES = 2_000_000_000
-
-
-def cache_dir() -> Path:
-    """The folder of downloads and prepared texts: $TMLM_CACHE_DIR, else the user's cache folder."""
-    own = os.environ.get("TMLM_CACHE_DIR")
-    return Path(os.path.expanduser(own)) if own else platformdirs.user_cache_path("time-machine-lm")
 
 
 def is_address(text: str) -> bool:

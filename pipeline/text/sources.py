@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,28 +19,38 @@ from urllib.parse import urlsplit
 
 from pipeline.config import Alphabet
 from pipeline.errors import DataUnavailableError, InputError, without_secrets
-from pipeline.text.downloads import cache_dir, download, is_address
+from pipeline.text.cache import cache_dir
+from pipeline.text.downloads import download, is_address
 
 PIECE_SIZE = 1_000_000  # bytes or characters that are read at once
 FALLBACK = "python-docs"
 
 
 @dataclass(frozen=True)
-class PublishedText:
-    """A text that is downloaded when it is first used, and recognised by its digest, with line breaks LF.
+class KnownText:
+    """A text with a name of its own.
 
-    ``file`` is its name in $TMLM_DATA_DIR and in the cache.
+    One with ``addresses`` is downloaded when it is first used, and recognised by its digest, with line breaks LF;
+    ``file`` is its name in $TMLM_DATA_DIR and in the cache. ``alphabet`` is what ``auto`` stands for.
     """
 
     title: str
-    file: str
-    sha256: str
-    addresses: tuple[str, ...]
+    licence: str
+    licence_fields: Mapping[str, str]  # of the metadata of a model's card
+    alphabet: Alphabet
+    has_reports_prompts: bool = False
+    file: str = ""
+    sha256: str = ""
+    addresses: tuple[str, ...] = ()
 
 
-PUBLISHED_TEXTS = {
-    "time-machine": PublishedText(
+KNOWN_TEXTS = {
+    "time-machine": KnownText(
         title="The Time Machine",
+        licence="It is in the public domain: H. G. Wells died in 1946.",
+        licence_fields={"license": "mit"},  # the project's, as the text is in the public domain
+        alphabet="letters",
+        has_reports_prompts=True,
         file="timemachine.txt",
         sha256="8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
         addresses=(
@@ -49,21 +59,27 @@ PUBLISHED_TEXTS = {
             "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
         ),
     ),
-    "tiny-shakespeare": PublishedText(
+    "tiny-shakespeare": KnownText(
         title="Tiny Shakespeare",
+        licence="It is in the public domain.",
+        licence_fields={"license": "mit"},
+        alphabet="raw",
         file="tinyshakespeare.txt",
         sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
         addresses=(
             "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
         ),
     ),
-}
-KNOWN_TEXTS = (*PUBLISHED_TEXTS, FALLBACK)
-
-LICENCES = {  # of the known texts
-    "time-machine": "It is in the public domain: H. G. Wells died in 1946.",
-    "tiny-shakespeare": "It is in the public domain.",
-    FALLBACK: "Copyright Python Software Foundation, whose licence (PSF-2.0) permits copies.",
+    FALLBACK: KnownText(
+        title="the reference topics of Python's documentation",
+        licence="Copyright Python Software Foundation, whose licence (PSF-2.0) permits copies.",
+        licence_fields={
+            "license": "other",
+            "license_name": "psf-2.0",
+            "license_link": "https://docs.python.org/3/license.html",
+        },
+        alphabet="letters",
+    ),
 }
 UNKNOWN_LICENCE = "Its licence is not recorded: a model can repeat its text, so find out before you publish the model."
 
@@ -130,14 +146,14 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
             return find_text("time-machine", online)
         except DataUnavailableError as error:
             return replace(find_text(FALLBACK), missing=str(error))
-    if corpus in PUBLISHED_TEXTS:
-        return _published_text(corpus, online)
     if corpus == FALLBACK:
         from pydoc_data.topics import topics  # imported only here: 700 kB
 
         text = "\n\n".join(topics[topic] for topic in sorted(topics))
         source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
         return FoundText(FALLBACK, source, text.encode())
+    if corpus in KNOWN_TEXTS:
+        return _published_text(corpus, online)
     if is_address(corpus):
         try:
             file = download(corpus, online, refresh=refresh)
@@ -175,7 +191,12 @@ def find_file(path: str, option: str = "--corpus") -> FoundText | None:
 
 def usual_alphabet(name: str) -> Alphabet:
     """The alphabet that ``--alphabet auto`` stands for, of a text with this name."""
-    return "letters" if name in ("time-machine", FALLBACK) else "raw"
+    return KNOWN_TEXTS[name].alphabet if name in KNOWN_TEXTS else "raw"
+
+
+def licence_of(name: str) -> str:
+    """The licence of a text, in a sentence."""
+    return KNOWN_TEXTS[name].licence if name in KNOWN_TEXTS else UNKNOWN_LICENCE
 
 
 def small_text(path: str, option: str, most_bytes: int) -> str:
@@ -194,8 +215,8 @@ def _name_of(path: Path) -> str:
 
 
 def _published_text(name: str, online: bool) -> FoundText:
-    """Find one of PUBLISHED_TEXTS. Raises DataUnavailableError that lists everything that was tried."""
-    published = PUBLISHED_TEXTS[name]
+    """Find one of KNOWN_TEXTS by its digest. Raises DataUnavailableError that lists everything that was tried."""
+    published = KNOWN_TEXTS[name]
     tried = []
     for folder in filter(None, [os.environ.get("TMLM_DATA_DIR"), str(cache_dir() / "downloads")]):
         path = Path(folder, published.file)

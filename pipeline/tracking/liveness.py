@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from pipeline.errors import InputError, without_secrets
-from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.wording import counted
+from pipeline.tracking.names import PARENT, failure_tags
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run, has_tag, search_runs
 from pipeline.tracking.store import REFUSALS, checkpoint_folder, client, set_tags, setup, shown
+from pipeline.training.files import LAST_CHECKPOINT
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def close_by_hand(run: RecordedRun) -> None:
 
 def close_nested(parent: str, is_lost: Callable[[RecordedTraining], bool], reason: str) -> None:
     """Close the RUNNING trainings nested in a run for which ``is_lost``, with ``reason`` as their failure."""
-    for run in list(running_runs(has_tag("mlflow.parentRunId", parent), has_tag("stage", "train"))):
+    for run in list(running_runs(has_tag(PARENT, parent), has_tag("stage", "train"))):
         if isinstance(run, RecordedTraining) and is_lost(run):
             _close(run, reason)
 
@@ -77,7 +78,7 @@ def close_nested(parent: str, is_lost: Callable[[RecordedTraining], bool], reaso
 def _close(run: RecordedRun, reason: str) -> None:
     """End a run as FAILED at the time of its last metric, so that its duration is correct; tag the reason."""
     times = [metric.timestamp for key in run.metrics for metric in client().get_metric_history(run.id, key)]
-    set_tags(run.id, {"failure": reason})
+    set_tags(run.id, failure_tags(reason))
     client().set_terminated(run.id, "FAILED", max([run.started_ms, *times]))
 
 

@@ -5,12 +5,13 @@ recorded as "mlflow.tmlm.corpus.sha256".
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 HIDDEN = "mlflow.tmlm."
-PARENT_RUN = "mlflow.parentRunId"  # MLflow's own: the run that a run is nested in
+PARENT, COLOUR = "mlflow.parentRunId", "mlflow.runColor"  # which the UI reads
 STEP = "step."  # and a stage: the id of the run of that step of a main job
 VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
+FailureKind = Literal["error", "stopped", "diverged"]
 
 
 def recorded_tag(name: str) -> str:
@@ -26,3 +27,8 @@ def recorded_tags(tags: Mapping[str, Any]) -> dict[str, str]:
 def bare_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Recorded tags by their bare names."""
     return {name.removeprefix(HIDDEN): value for name, value in tags.items()}
+
+
+def failure_tags(reason: str, kind: FailureKind = "error", message: str = "") -> dict[str, str]:
+    """The tags of a run that failed: the reason for people, its kind, and the error's own message (default: reason)."""
+    return {"failure": reason[:4000], "failure.kind": kind, "failure.message": (message or reason)[:4000]}

@@ -26,12 +26,15 @@ def command(name: str = "tmlm") -> str:
     return named + program(name)
 
 
-def program(name: str) -> str:
-    """``tmlm`` if the shell finds it, else its path: make adds .venv to the PATH of its own commands only."""
-    script = Path(sysconfig.get_path("scripts")) / name
+def program(name: str, prefix: str = sys.prefix) -> str:
+    """``tmlm`` if the shell finds it, else its path: make adds .venv to the PATH of its own commands only.
+
+    ``prefix`` is the folder of the environment.
+    """
+    script = Path(sysconfig.get_path("scripts", vars={"base": prefix})) / name
     if not script.is_file():  # the environment of conda.yaml has only our dependencies
         return f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m pipeline"
-    activated = any(os.environ.get(name) == sys.prefix for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
+    activated = any(os.environ.get(name) == prefix for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
     found = shutil.which(name)
     if found and os.path.samefile(found, script) and (activated or UNDER_MAKE not in os.environ):
         return name

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from sqlalchemy import text
 
 from pipeline.errors import InputError, without_secrets
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
-from pipeline.text.downloads import cache_dir
 from pipeline.tracking import registry
 from pipeline.tracking import store as stores
 from pipeline.tracking.recorded import RecordedRun, equals

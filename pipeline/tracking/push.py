@@ -24,7 +24,7 @@ from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.tracking import store as stores
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.names import PARENT_RUN, recorded_tag
+from pipeline.tracking.names import PARENT, recorded_tag
 from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.relocation import local_path
@@ -152,7 +152,7 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
         return list(runs.values())
     nested = defaultdict(set)
     for run in runs.values():
-        nested[run.tag(PARENT_RUN)].add(run.id)
+        nested[run.tag(PARENT)].add(run.id)
     found: dict[str, RecordedRun] = {}
     waiting = {find(reference).id}
     while waiting:
@@ -160,7 +160,7 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
         if run_id not in runs:
             raise InputError(f"{run_id} was deleted, or is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
         run = found[run_id] = runs[run_id]
-        about = json.dumps([{**run.tags, PARENT_RUN: ""}, dict(run.result)])
+        about = json.dumps([{**run.tags, PARENT: ""}, dict(run.result)])
         waiting |= ({*ID.findall(about)} | nested[run_id]) & runs.keys() - found.keys()
     return sorted(found.values(), key=lambda run: run.started_ms)
 

@@ -18,12 +18,13 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ConfigError, ModelConfig
-from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, STOPPED_BY_TIME, TrainConfig
-from pipeline.errors import InputError, TrainingDivergedError, without_secrets
+from pipeline import earlier
+from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, TrainConfig
+from pipeline.errors import InputError, without_secrets
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
 from pipeline.support.wording import counted
-from pipeline.tracking.names import PARENT_RUN, bare_tags, recorded_tag
+from pipeline.tracking.names import PARENT, bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
@@ -87,6 +88,7 @@ COMPARED = record(
     **dict.fromkeys(COST_NAMES, maybe(Natural)),
     **dict.fromkeys(PERPLEXITIES, maybe(Positive)),
     label=String,
+    kind=maybe(Literal["pick", "yours", "ngram"]),
     name=String,
 )
 RESULTS = {  # by stage; of other stages anything
@@ -125,13 +127,18 @@ class RecordedRun:
         """What became of the run: running only while its process may be alive."""
         if self.status == "RUNNING":
             return "failed" if is_of_this_machine(self.tags) and is_gone(self.tags) else "running"
-        if self.tag("failure").startswith("stopped by "):  # `mlflow run` changes KILLED to FAILED
+        if self.facts.get("failure.kind") == "stopped":  # `mlflow run` changes KILLED to FAILED
             return "stopped"
         return STATES.get(self.status, "failed")
 
     def tag(self, name: str) -> str:
         """A tag by its bare name; "" if it is missing."""
         return self.tags.get(name, "")
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Its tags, with the facts that an earlier version recorded in sentences only."""
+        return earlier.facts(self.tags)
 
     @property
     def stage(self) -> str:
@@ -151,9 +158,9 @@ class RecordedRun:
         return self.tag("study")
 
     @property
-    def parent_id(self) -> str:
-        """The run that it is nested in; "" if it is in none."""
-        return self.tag(PARENT_RUN)
+    def parent(self) -> str:
+        """The id of the run that it is nested in; "" for none."""
+        return self.tag(PARENT)
 
     @property
     def on_reports_text(self) -> bool:
@@ -205,8 +212,7 @@ class RecordedTraining(RecordedRun):
     def configuration(self) -> Mapping[str, Any]:
         """Its options under "corpus", "model" and "train", its text and RECIPE; {} if it has none (yet)."""
         found = as_dict(json.loads, self.tags.get("config", "{}"), CONFIGURATION)
-        found.get("train", {}).pop("budget_seconds", None)  # of an earlier version: budget_chars says the same
-        return found
+        return {**found, "train": earlier.options(found["train"])} if found else {}
 
     @property
     def configs(self) -> tuple[ModelConfig, TrainConfig]:
@@ -236,7 +242,7 @@ class RecordedTraining(RecordedRun):
 
     @property
     def has_diverged(self) -> bool:
-        return self.tag("failure").startswith(f"{TrainingDivergedError.__name__}:")
+        return self.facts.get("failure.kind") == "diverged"
 
     def row(self) -> dict[str, Any]:
         """The training as plain values; None or "" for what it has not recorded (yet)."""
@@ -264,13 +270,12 @@ def _read(run: Run) -> RecordedRun:
     if info.status == "FAILED" and tags.keys() >= REFUSED and "format" not in tags:
         tags.pop("stage", None)  # which 0.2.0 set, though no command had taken the run over
     kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
-    run.data.params.pop("budget_seconds", None)
     return kind(
         id=info.run_id,
         name=info.run_name,
         status=info.status,
         tags=tags,
-        params=run.data.params,
+        params=earlier.options(run.data.params),
         metrics={name: value for name, value in run.data.metrics.items() if abs(value) < LARGEST},
         started_ms=info.start_time,
         ended_ms=info.end_time,
@@ -399,8 +404,8 @@ def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
     meant = {corpus, without_secrets(corpus), path}
 
     def is_on(run: RecordedTraining) -> bool:
-        bare = run.corpus.removesuffix(f"-{run.params.get('alphabet', 'letters')}")
-        return not meant.isdisjoint((run.corpus, bare, run.tag("corpus.source"), run.corpus_sha256))
+        labels = {f"{name}-{run.params.get('alphabet', 'letters')}" for name in meant}
+        return run.corpus in labels or not meant.isdisjoint((run.corpus, run.tag("corpus.source"), run.corpus_sha256))
 
     return is_on
 
@@ -429,13 +434,13 @@ def finished_trainings(corpus_sha256: str = "") -> list[RecordedTraining]:
 
 def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:
     """The trainings on a text that diverged, latest first; they have no result."""
-    failed = "attributes.status = 'FAILED'", f"tags.failure LIKE '{TrainingDivergedError.__name__}:%'"
-    return list(trainings(has_tag("corpus.sha256", corpus_sha256), *failed))
+    failed = trainings(has_tag("corpus.sha256", corpus_sha256), "attributes.status = 'FAILED'")
+    return [run for run in failed if run.has_diverged]
 
 
 def nested_trainings(parent: str) -> list[RecordedTraining]:
     """The trainings nested in a run, in the order in which they started."""
-    return list(trainings(has_tag("mlflow.parentRunId", parent), order="start_time ASC"))
+    return list(trainings(has_tag(PARENT, parent), order="start_time ASC"))
 
 
 def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, RecordedTraining]]:
@@ -445,7 +450,7 @@ def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, Re
     """
     groups: dict[tuple[str, bool], dict[int, RecordedTraining]] = {}
     for training in trainings:
-        key = training.config_id, training.tag("stopped").startswith(STOPPED_BY_TIME)
+        key = training.config_id, training.facts["stopped_by"] == "time"
         groups.setdefault(key, {})[training.seed] = training
     return list(groups.values())
 
@@ -495,7 +500,10 @@ def latest(*conditions: str) -> RecordedRun | None:
 
 def read_result(run_id: str, stage: str) -> dict[str, Any]:
     """The result of a stage; {} if it is missing, damaged or not in the form of RESULTS."""
-    return read_json(run_id, RESULT_FILE, RESULTS.get(stage, dict))
+    found = read_json(run_id, RESULT_FILE, RESULTS.get(stage, dict))
+    if stage == "search" and found.get("compared"):
+        return {**found, "compared": [*map(earlier.compared, found["compared"])]}
+    return earlier.facts(found) if stage == "train" and found else found
 
 
 def read_samples(run_id: str) -> list[dict[str, Any]]:

@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.wording import counted, listed
 from pipeline.tracking import recorded, registry
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
 from pipeline.tracking.store import REFUSALS, setup, shown
+from pipeline.training.files import BEST_CHECKPOINT
 
 log = logging.getLogger(__name__)
 

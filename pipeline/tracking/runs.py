@@ -17,9 +17,8 @@ import yaml
 from filelock import FileLock
 
 from pipeline.config import UNDER_MLFLOW
-from pipeline.errors import ClusterError, InputError, RecordingError, without_secrets
+from pipeline.errors import ClusterError, InputError, RecordingError, TrainingDivergedError, without_secrets
 from pipeline.support import signals
-from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
@@ -27,12 +26,13 @@ from pipeline.support.signals import defer_signals
 from pipeline.tracking import store as stores
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
-from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.names import FailureKind, failure_tags, recorded_tag, recorded_tags
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import REFUSALS, Store, set_tags, shown, store_errors, store_reason, warn_if_silent
 from pipeline.tracking.ui import views
+from pipeline.training.files import LAST_CHECKPOINT
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
@@ -46,6 +46,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 FINAL = ("result/", "size/", "speed/")  # beginnings of the names of metrics that are not curves
 SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints
+ENDED = {"failure", "failure.kind", "failure.message", "stopped", "stopped_by"}  # tags that say how a run has ended
 UNDECIDED = (None, "auto", "")  # values of options that are empty or are resolved later
 
 
@@ -264,7 +265,7 @@ def tag_failure(run_id: str, reason: str) -> None:
     stores.look()
     begun_run(run_id)
     with store_errors():
-        set_tags(run_id, {"failure": reason[:4000]})
+        set_tags(run_id, failure_tags(reason))
 
 
 def begun_run(run_id: str) -> RecordedRun:
@@ -302,7 +303,7 @@ def tracked_run(
     store = stores.setup()
     run: TrackedRun | None = None
     before = mlflow.active_run()
-    status, failure, in_a_hurry = "FAILED", "", False
+    status, failure, in_a_hurry = "FAILED", dict[str, str](), False
     try:
         with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
             close_the_dead()
@@ -315,10 +316,11 @@ def tracked_run(
         run.check_is_recorded()
         status = "FINISHED"
     except BaseException as error:
-        failure = without_secrets(f"{type(error).__name__}: {error}")
+        kind: FailureKind = "diverged" if isinstance(error, TrainingDivergedError) else "error"
+        failure = failure_tags(without_secrets(f"{type(error).__name__}: {error}"), kind, without_secrets(str(error)))
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
-            status, failure = "KILLED", f"stopped by {signals.name_of(signum)}"
+            status, failure = "KILLED", failure_tags(f"stopped by {signals.name_of(signum)}", "stopped")
         elif run and stage == "train" and "study" not in tags and isinstance(error, OSError | RecordingError):
             error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
@@ -370,12 +372,12 @@ def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> Track
         active = mlflow.start_run(run_id=seen.id, nested=mlflow.active_run() is not None)
     ends = [before.tag(name) for name in ("resumed", "failure", "stopped")]
     set_tags(seen.id, {**tags, "resumed": ("; ".join(filter(None, ends)) or before.status)[-4000:]})
-    for outdated in before.tags.keys() & {"failure", "stopped"}:
-        MlflowClient().delete_tag(seen.id, outdated)
+    for outdated in before.tags.keys() & ENDED:
+        MlflowClient().delete_tag(seen.id, recorded_tag(outdated))
     return TrackedRun(store, active, seen.name, is_resumed=True)
 
 
-def _end(run: TrackedRun, status: str, failure: str, in_a_hurry: bool) -> None:
+def _end(run: TrackedRun, status: str, failure: Mapping[str, str], in_a_hurry: bool) -> None:
     """End the active run with its status and the reason. Raises RecordingError if FINISHED can't be recorded."""
     try:
         with stores.impatient() if in_a_hurry else warn_if_silent(run.store.uri):
@@ -383,7 +385,7 @@ def _end(run: TrackedRun, status: str, failure: str, in_a_hurry: bool) -> None:
             try:
                 is_elsewhere = _is_resumed_elsewhere(run)
                 if failure and not is_elsewhere:
-                    set_tags(run.id, {"failure": failure[:4000]})
+                    set_tags(run.id, failure)
             finally:
                 if not is_elsewhere:
                     mlflow.end_run(status)
@@ -408,7 +410,7 @@ def _close_by_force(signal: str) -> None:
     for run in reversed(open_runs):
         has_ended = run.client.get_run(run.id).info.status != "RUNNING"  # by the main thread in the meantime
         if not has_ended and not _is_resumed_elsewhere(run):
-            set_tags(run.id, {"failure": f"stopped by {signal}"})
+            set_tags(run.id, failure_tags(f"stopped by {signal}", "stopped"))
             run.client.set_terminated(run.id, "KILLED")
 
 

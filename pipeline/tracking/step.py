@@ -17,15 +17,16 @@ import torch
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import wording
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.liveness import close_nested, process_state
+from pipeline.tracking.names import failure_tags
 from pipeline.tracking.recorded import RecordedRun, artifact_path
 from pipeline.tracking.runs import TrackedRun, dataset
 from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.files import BEST_CHECKPOINT
 
 from mlflow.entities import DatasetInput
 
@@ -89,8 +90,8 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
         finished = [run for run in recorded.nested_trainings(parent) if run.state == "finished"]
         for run in sorted(finished, key=lambda run: run.id not in counted):
             if (first := kept.setdefault(run.tag("step_key") or run.id, run.id)) != run.id:
-                reason = f"a duplicate: the run {first} of the same training counts"
-                set_tags(run.id, {"duplicate_of": first, "failure": reason})
+                failure = failure_tags(f"a duplicate: the run {first} of the same training counts")
+                set_tags(run.id, {"duplicate_of": first, **failure})
                 client().set_terminated(run.id, "FAILED", run.ended_ms)
 
 

@@ -32,6 +32,7 @@ from models.on_top_of_ngram import NgramLanguageModel
 from models.recurrent import State
 from pipeline.config import PresetName
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import fitted_ngrams
 from pipeline.training.evaluation import perplexity
 from pipeline.training.experiment import cross_fitted
 
@@ -211,7 +212,7 @@ def adaptive_model(
 ) -> AdaptiveModel:
     """A model that will read a text of so many characters."""
     every = max(REFIT_CHARS, STEP * -(-characters // (MOST_REFITS * STEP)))
-    return AdaptiveModel(networks, corpus.ngram(preset), corpus.baseline_text(preset), every, counts)
+    return AdaptiveModel(networks, fitted_ngrams(corpus, preset), corpus.baseline_text(preset), every, counts)
 
 
 def validation_text(corpus: Corpus, preset: PresetName) -> NDArray[np.int64]:

@@ -59,24 +59,31 @@ def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets, reduction="none")
 
 
-def text_costs(model: LanguageModel, ids: Tensor, cost: Cost = cross_entropies) -> Tensor:
+def text_costs(
+    model: LanguageModel,
+    ids: Tensor,
+    cost: Cost = cross_entropies,
+    *,
+    row: int = ROW_CHARS,
+    context: int = CONTEXT_CHARS,
+    logits_at_once: int = LOGITS_AT_ONCE,
+) -> Tensor:
     """Costs in nats (..., N - 1), in float64, of each character of ``ids`` (N,) but the first, given those before it.
 
-    The text is cut into rows of ROW_CHARS characters, which are read in parallel. Each row first reads the
-    CONTEXT_CHARS characters before it: with 128, a trained model's perplexity is within 0.1 % of that of the text read
-    in one pass (a test checks it); a context is at most as long as a row. Arithmetic is in fp32, whatever the
-    training's.
+    The text is cut into rows of ``row`` characters, which are read in parallel. Each row first reads the ``context``
+    characters before it: with 128, a trained model's perplexity is within 0.1 % of that of the text read in one pass (a
+    test checks it); a context is at most as long as a row. Arithmetic is in fp32, whatever the training's.
     """
     predicted, device, costs = len(ids) - 1, model.output.weight.device, []
-    rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (ROW_CHARS * model.vocab_size)))
+    rows = max(1, min(ROWS_AT_ONCE, logits_at_once // (row * model.vocab_size)))
     with evaluation_mode(model):
         if model.vocab_size >= LARGE_VOCABULARY:
             model = with_row_lookup(model)
-        for starts in torch.arange(0, predicted, ROW_CHARS).split(rows):
-            state = _state_at(model, ids, starts)
-            at = (starts[:, None] + torch.arange(ROW_CHARS)).clamp(max=predicted - 1)
+        for starts in torch.arange(0, predicted, row).split(rows):
+            state = _state_at(model, ids, starts, context)
+            at = (starts[:, None] + torch.arange(row)).clamp(max=predicted - 1)
             logits, _ = model(ids[at].to(device), state)
-            first, last = int(starts[0]), min(int(starts[-1]) + ROW_CHARS, predicted)
+            first, last = int(starts[0]), min(int(starts[-1]) + row, predicted)
             targets = ids[first + 1 : last + 1].long().to(device)
             costs.append(cost(logits.flatten(0, 1)[: last - first], targets).cpu())
     return torch.cat(costs, dim=-1).double()
@@ -96,15 +103,16 @@ def calibrate_logits(model: LanguageModel, ids: Tensor) -> tuple[float, Tensor]:
     )
 
 
-def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor) -> State | None:
+def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -> State | None:
     """The initial state of the rows that begin at ``starts`` (R,).
 
-    That is the state after a row's context, and zeros for the row at the start of the text; None if all are zeros.
+    That is the state after the ``context`` characters before a row, and zeros for the row at the start of the text;
+    None if all are zeros.
     """
     later = starts[starts > 0]
     if not len(later):
         return None
-    at = later[:, None] - CONTEXT_CHARS + torch.arange(CONTEXT_CHARS)
+    at = later[:, None] - context + torch.arange(context)
     _, state = model(ids[at].to(model.output.weight.device))
     missing = len(starts) - len(later)
     return state_of(tuple(F.pad(part, (0, 0, missing, 0)) for part in parts_of(state)))

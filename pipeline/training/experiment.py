@@ -29,13 +29,14 @@ from pipeline.config import (
     train_identity,
 )
 from pipeline.errors import InputError
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
+from pipeline.support.files import leftovers
 from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.differences import compared, percent
 from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.result import TrainingResult
@@ -43,6 +44,8 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
+
 WEIGHT_BITS = range(4, 17)  # of rounded weights
 SMALL_CHANGE = log(1.001)  # of the nats per character: 0.1 % of perplexity
 RESUMABLE = record(corpus=dict, train=dict, state=STATE)  # the facts of a last checkpoint
@@ -86,7 +89,7 @@ def cross_fitted(corpus: Corpus, preset: PresetName, most: int) -> CrossFitted:
     """What n-grams, at most so many (0: all), say about the training text, for a network on top of them."""
     spans = corpus.baseline_spans(preset)
     parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
-    return CrossFitted(corpus.split(preset, "train"), corpus.ngram(preset, most).tables, parts, most)
+    return CrossFitted(corpus.split(preset, "train"), fitted_ngrams(corpus, preset, most).tables, parts, most)
 
 
 def weight_bits(model: LanguageModel, ids: Tensor, nats_per_char: float) -> int:
@@ -134,8 +137,8 @@ class Experiment(Callback):
         preset, most, is_on_top = train_config.preset, model_config.ngrams, model_config.on_top_of == "ngram"
         prior: Prior | None = cross_fitted(corpus, preset, most) if is_on_top else None
         if train_config.counting_loss:
-            prior = corpus.soft_targets(preset)
-        ngrams = corpus.ngram(preset, most) if is_on_top else None
+            prior = soft_targets(corpus, preset)
+        ngrams = fitted_ngrams(corpus, preset, most) if is_on_top else None
         torch.manual_seed(train_config.seed)
         model = language_model(model_config, len(corpus.vocabulary), ngrams)
         self.training = Training(model, data_of(corpus, train_config, prior), train_config)
@@ -256,13 +259,13 @@ class Experiment(Callback):
         last_texts = greedy_texts(model, corpus.vocabulary)
         model.load_state_dict(self.best_weights)
 
-        costs, by_ngrams, nats = {}, {}, {}
+        costs, by_ngrams, nats, ngrams = {}, {}, {}, fitted_ngrams(corpus, preset)
         ids = {split: torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test")}
         for split in ids:
-            costs[split], by_ngrams[split], nats[split] = costs_with_ngram(model, corpus.ngram(preset), ids[split])
+            costs[split], by_ngrams[split], nats[split] = costs_with_ngram(model, ngrams, ids[split])
         mixture, test = best_mixture(nats["val"]), float(costs["test"].sum()) / len(costs["test"])
         mixed = {split: perplexity(float(mixture.of(nats[split])) / len(costs[split])) for split in ids}
-        baselines, complexity = corpus.baselines(preset), measure(self.model_config, len(corpus.vocabulary))
+        baselines, complexity = baselines_of(corpus, preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed, corpus.own_prompt)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
         difference, low, high = _percent_above(costs["test"], by_ngrams["test"], is_on_top=tables is not None)
@@ -289,6 +292,7 @@ class Experiment(Callback):
             "best_epoch": training.best.epoch,
             "epochs": len(training.history),
             "stopped": training.stopped,
+            "stopped_by": training.stopped_by,
             "train_seconds": training.train_seconds,
             "chars_per_second": training.history[-1].train_chars / training.train_seconds,
             "parameters": complexity.parameters,

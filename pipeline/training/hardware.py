@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+from collections.abc import Sequence
 
 import torch
 
@@ -15,12 +16,12 @@ log = logging.getLogger(__name__)
 BF16_STEP_UNITS = 8192  # batch size x hidden size from which on a GRU's or RNN's step is faster in bf16 on a CPU
 
 
-def choose_device(device: str) -> torch.device:
-    """The device of this name; auto: cuda, else cpu. Raises InputError for one that this machine lacks."""
+def choose_device(device: str, there: Sequence[str] = ()) -> torch.device:
+    """The device of this name; auto: cuda, else cpu. Raises InputError for one that is not ``there``."""
     is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    available = [name for name, is_so in is_available.items() if is_so]
+    available = there or [name for name, is_so in is_available.items() if is_so]
     if device == "auto":
-        return torch.device("cuda" if is_available["cuda"] else "cpu")
+        return torch.device("cuda" if "cuda" in available else "cpu")
     if device not in available:
         raise InputError(f"--device {device} is not available; this machine has {', '.join(available)} (or use auto)")
     if device == "mps":
@@ -40,8 +41,12 @@ def has_bf16(device: torch.device) -> bool:
     return False
 
 
-def choose_precision(precision: str, device: torch.device, model: ModelConfig, batch_size: int) -> str:
+def choose_precision(
+    precision: str, device: torch.device, model: ModelConfig, batch_size: int, in_hardware: bool | None = None
+) -> str:
     """The precision of this name; auto: bf16 where it is faster, else fp32.
+
+    ``in_hardware`` is whether the device has bf16; by default, ``has_bf16`` says so.
 
     On a CPU, scratch layers stay in fp32: casting at each step costs more than it saves. So do torch.nn's GRU and RNN,
     which run step by step (only the LSTM runs as one call of oneDNN), unless a step has BF16_STEP_UNITS units over all
@@ -50,7 +55,7 @@ def choose_precision(precision: str, device: torch.device, model: ModelConfig, b
     """
     if precision != "auto":
         return precision
-    is_faster = has_bf16(device)
+    is_faster = has_bf16(device) if in_hardware is None else in_hardware
     if device.type == "cpu":
         is_small = CELLS[model.cell].by_hand and batch_size * model.hidden_size < BF16_STEP_UNITS
         is_faster = is_faster and model.by_torch and not is_small

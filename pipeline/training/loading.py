@@ -13,10 +13,10 @@ from models.language_model import LanguageModel
 from models.on_top_of_ngram import language_model
 from pipeline.config import Alphabet, PresetName
 from pipeline.errors import InputError
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.records import String, has_form, record
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
 from pipeline.training.checkpoints import Checkpoint, group, in_a_line, load_checkpoint
+from pipeline.training.files import BEST_CHECKPOINT
 
 FACTS = record(
     corpus=record(name=String, source=String, corpus_sha256=String),

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import cos, isfinite, pi
 from operator import attrgetter
-from typing import Any, get_type_hints
+from typing import Any, NotRequired, get_type_hints
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from models.language_model import LanguageModel, detach
 from models.optimizers import OPTIMIZERS, check_state
 from models.recurrent import State, parts_of, state_of
-from pipeline.config import STOPPED_BY_TIME, TrainConfig
+from pipeline import earlier
+from pipeline.config import StoppedBy, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.records import Count, ListOf, Natural, Number, String, maybe, record
 from pipeline.support.signals import defer_signals
@@ -71,7 +72,7 @@ STATE = record(  # of the facts of ``Training.state_dict``
     precision=String,
     train_seconds=Number,
     history=ListOf[record(**get_type_hints(EpochPoint) | {"train_perplexity_first_half": maybe(float)})],
-    stopped=String,
+    stopped_by=NotRequired[StoppedBy],
     under_way=maybe(record(sizes=list[Count])),
 )
 
@@ -131,7 +132,7 @@ class Training:
         self.partial_epoch: PartialEpoch | None = None  # None between two epochs
         self.is_whole = True  # False in the middle of a step
         self.history: list[EpochPoint] = []
-        self.stopped = ""  # why it stopped before its last epoch
+        self.stopped_by: StoppedBy = ""
         self._started: float | None = None  # time.perf_counter() from which on seconds are not yet in train_seconds
 
     @property
@@ -145,8 +146,14 @@ class Training:
         return min(self.history, key=attrgetter("val_perplexity"), default=None)
 
     @property
+    def stopped(self) -> str:
+        """The option that stopped it before its last epoch, and its value; "" if none did."""
+        limits = {"time": f"--max-seconds {self.config.max_seconds:g}", "patience": f"patience {self.config.patience}"}
+        return limits.get(self.stopped_by, "")
+
+    @property
     def done(self) -> bool:
-        return bool(self.stopped) or len(self.history) >= self.epochs
+        return bool(self.stopped_by) or len(self.history) >= self.epochs
 
     @property
     def seconds(self) -> float:
@@ -215,7 +222,7 @@ class Training:
         first_half = book[: max(1, self.data.steps_per_epoch // 2)]
         with defer_signals():
             if cut_short or (self._time_is_up() and epoch < self.epochs):
-                self.stopped = f"{STOPPED_BY_TIME} {self.config.max_seconds:g}"
+                self.stopped_by = "time"
             point = EpochPoint(
                 epoch=epoch,
                 train_perplexity=sum(book) / len(book) if book else pooled,
@@ -233,7 +240,7 @@ class Training:
             self.history.append(point)
             assert self.best is not None
             if self.config.patience and epoch - self.best.epoch >= self.config.patience:
-                self.stopped = self.stopped or f"patience {self.config.patience}"
+                self.stopped_by = self.stopped_by or "patience"
         return point
 
     def train_step(self, part: PartialEpoch, inputs: Tensor, targets: Tensor, *prior: Tensor) -> None:
@@ -325,7 +332,7 @@ class Training:
             "precision": self.precision,
             "train_seconds": self.seconds,
             "history": [asdict(point) for point in self.history],
-            "stopped": self.stopped,
+            "stopped_by": self.stopped_by,
             "under_way": None,
         }
         if (part := self.partial_epoch) is not None and part.losses:
@@ -356,9 +363,9 @@ class Training:
         self.precision = facts["precision"]
         self.train_seconds = facts["train_seconds"]
         self.history = [EpochPoint(**point) for point in facts["history"]]
-        self.stopped = facts["stopped"]
-        if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
-            self.stopped = ""  # the limit was raised
+        self.stopped_by = earlier.facts(facts)["stopped_by"]
+        if self.stopped_by == "time" and not self._time_is_up():
+            self.stopped_by = ""  # the limit was raised
         if self.done and not (self.best and self.train_seconds):
             raise ValueError("it has ended without a best epoch or in no time")
         if facts["under_way"] is not None:

@@ -44,32 +44,37 @@ def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, tra
     return max(weights + activations, GATE_BYTES * BATCH * numbers) + ngrams + 2 * min(train_chars * numbers, most)
 
 
-def most_workers(largest_training: int) -> int:
+def most_workers(largest_training: int, memory: int | None = None) -> int:
     """The number of workers, each with a training of ``largest_training`` bytes, that fit into memory; at least 1."""
-    return max(1, memory_of_this_machine() // (WORKER_BYTES + largest_training))
+    return max(1, (memory or memory_of_this_machine()) // (WORKER_BYTES + largest_training))
 
 
-def worker_count(workers: int | None, largest_training: int = 0) -> int:
+def worker_count(
+    workers: int | None, largest_training: int = 0, cores: int | None = None, memory: int | None = None
+) -> int:
     """The number of worker processes: ``workers``, or if that is None (auto), one per usable core that memory allows.
 
-    ``largest_training`` is the memory of the largest training in bytes.
+    ``largest_training`` is the memory of the largest training in bytes; ``cores`` and ``memory`` are this machine's.
     """
-    return workers if workers is not None else min(usable_cores(), most_workers(largest_training))
+    return workers if workers is not None else min(cores or usable_cores(), most_workers(largest_training, memory))
 
 
-def check_can_train(corpus: Corpus, model: ModelConfig, config: TrainConfig, workers: int = 1) -> int:
+def check_can_train(
+    corpus: Corpus, model: ModelConfig, config: TrainConfig, workers: int = 1, memory: int | None = None
+) -> int:
     """Check that this machine can run such a training in each of ``workers`` processes; return the bytes of one.
 
-    Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
+    ``memory`` is this machine's by default. Raises InputError for a text that is too short, a device that this machine
+    lacks, and too little memory.
     """
     data_of(corpus, config)  # raises InputError for a text that is too short
     train_chars, test_chars = (len(corpus.split(config.preset, split)) for split in ("train", "test"))
     needed = training_bytes(model, config, len(corpus.vocabulary), config.train_chars or train_chars, test_chars)
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters,"
-    _check(what, needed, "--hidden-size, --num-layers, --batch-size or sequence_length")
+    _check(what, needed, "--hidden-size, --num-layers, --batch-size or sequence_length", memory)
     if workers > 1:
-        what, lower = f"{what} in {workers:,} workers at once", f"--workers to {most_workers(needed):,}"
-        _check(what, workers * (WORKER_BYTES + needed), lower)
+        what, lower = f"{what} in {workers:,} workers at once", f"--workers to {most_workers(needed, memory):,}"
+        _check(what, workers * (WORKER_BYTES + needed), lower, memory)
     return needed
 
 
@@ -93,8 +98,8 @@ def _shape(model: ModelConfig) -> str:
     return f"--hidden-size {model.hidden_size} with --num-layers {model.num_layers}"
 
 
-def _check(what: str, needed: int, lower: str) -> None:
-    if needed > (available := memory_of_this_machine()):
+def _check(what: str, needed: int, lower: str, memory: int | None = None) -> None:
+    if needed > (available := memory or memory_of_this_machine()):
         raise InputError(
             f"{what} needs about {needed / GB:,.0f} GB of memory; this machine has {available / GB:,.0f} GB: lower "
             f"{lower}"

@@ -11,25 +11,27 @@ from torch import Tensor
 
 from models.gated_ngrams import NGramModel
 from models.language_model import LanguageModel
-from models.mixture import KINDS, WEIGHTS, best_mixture, mixture_costs
+from models.mixture import KINDS, WEIGHTS, Mixture, best_mixture, mixture_costs
 from pipeline.training.evaluation import ROW_CHARS, cross_entropies, text_costs
 
 MIXED_AT_ONCE = 200_000  # probabilities of each model at once: they stay in the processor's cache
 ROWS_AT_ONCE = 8  # of two models, whatever the vocabulary
 
 
-def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def costs_with_ngram(
+    model: LanguageModel, ngram: NGramModel, ids: Tensor, mixed_at_once: int = MIXED_AT_ONCE, **read: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Score a text once by a network alone, by an n-gram model and by both mixed.
 
     Returns the network's costs in nats (N - 1,), as ``text_costs``, the n-gram model's, and the total cost (2, W) under
-    each mixture.
+    each mixture. ``read`` are options of ``text_costs``.
     """
     nats, start = torch.zeros(len(KINDS), len(WEIGHTS), dtype=torch.double), 1  # position of the next target
     alone: list[Tensor] = []
 
     def cost(logits: Tensor, targets: Tensor) -> Tensor:
         nonlocal start
-        at_once = max(1, MIXED_AT_ONCE // logits.shape[1])
+        at_once = max(1, mixed_at_once // logits.shape[1])
         for part, wanted in zip(logits.split(at_once), targets.cpu().split(at_once), strict=True):
             context = min(start, ngram.tables.order - 1)
             by_ngram = ngram.log_probabilities(ids[start - context : start + len(wanted)].numpy(), context)
@@ -39,7 +41,7 @@ def costs_with_ngram(model: LanguageModel, ngram: NGramModel, ids: Tensor) -> tu
             start += len(wanted)
         return cross_entropies(logits, targets)
 
-    return text_costs(model, ids, cost), torch.cat(alone), nats
+    return text_costs(model, ids, cost, **read), torch.cat(alone), nats
 
 
 Read = Callable[[ArrayLike, int], Tensor]
@@ -61,13 +63,17 @@ def costs_of_best_mixture(first: Read, second: Read, val: Tensor, test: Tensor) 
     nats = torch.zeros(len(KINDS), len(WEIGHTS), dtype=torch.double)
     for costs in _mixed(first, second, val):
         nats += costs.sum(1)
-    mixture = best_mixture(nats)
-    return torch.cat([mixture.of(costs) for costs in _mixed(first, second, test)])
+    return costs_of_mixture(best_mixture(nats), first, second, test)
 
 
-def _mixed(first: Read, second: Read, ids: Tensor) -> Iterator[Tensor]:
+def costs_of_mixture(mixture: Mixture, first: Read, second: Read, ids: Tensor, rows: int = ROWS_AT_ONCE) -> Tensor:
+    """Costs in nats (N - 1,) on ``ids`` (N,) of a mixture of two models, which read so many rows at once."""
+    return torch.cat([mixture.of(costs) for costs in _mixed(first, second, ids, rows)])
+
+
+def _mixed(first: Read, second: Read, ids: Tensor, rows: int = ROWS_AT_ONCE) -> Iterator[Tensor]:
     """Yield the costs (2, n, W) under every mixture, for one piece of a text (N,) after the other."""
-    for start in range(1, len(ids), ROW_CHARS * ROWS_AT_ONCE):
-        context, end = min(start, ROW_CHARS), start + ROW_CHARS * ROWS_AT_ONCE
+    for start in range(1, len(ids), ROW_CHARS * rows):
+        context, end = min(start, ROW_CHARS), start + ROW_CHARS * rows
         text = ids[start - context : end].numpy()
         yield mixture_costs(first(text, context), second(text, context), ids[start:end].long())

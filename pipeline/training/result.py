@@ -4,6 +4,7 @@ from typing import Annotated, NamedTuple, NotRequired, get_type_hints
 
 from typing_extensions import TypedDict
 
+from pipeline.config import StoppedBy
 from pipeline.support.records import Count, Number, Positive, Signed, String
 
 PERPLEXITIES = ("val_perplexity", "test_perplexity", "mixture_val_perplexity", "mixture_test_perplexity")
@@ -53,6 +54,7 @@ class TrainingResult(TypedDict):
     best_epoch: Annotated[Count, Figure("result", "best epoch", ",.0f")]
     epochs: Annotated[Count, Figure(form=",.0f")]
     stopped: Annotated[String, Figure()]
+    stopped_by: NotRequired[StoppedBy]
     train_seconds: Annotated[Number, Figure("speed", "seconds of training", ",.1f")]
     chars_per_second: Annotated[Number, Figure("speed", "characters per second", ",.0f")]
     parameters: Annotated[Count, Figure("size", "parameters", ",.0f")]

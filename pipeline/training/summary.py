@@ -10,7 +10,7 @@ from models.ngram import REPORT_ORDERS, compared_label
 from pipeline.config import COST_NAMES, COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
-from pipeline.text.sources import LICENCES, UNKNOWN_LICENCE
+from pipeline.text.sources import licence_of
 from pipeline.training.experiment import Result
 from pipeline.training.result import FIGURES, PERPLEXITIES
 from pipeline.training.samples import SampleText
@@ -185,7 +185,7 @@ def model_facts(configuration: Mapping[str, Any], result: Mapping[str, Any]) -> 
         f"- **Cost:** {sizes(result)}. Trained with seed {train['seed']}, preset {train['preset']}, for "
         f"{result['train_seconds']:,.0f} s on {result['device']}.\n"
         f"- **Text:** {plain(text['name'])}, {text['train_chars']:,} characters to train on, sha256 "
-        f"{text['corpus_sha256']}. {LICENCES.get(text['name'], UNKNOWN_LICENCE)}{tables}\n"
+        f"{text['corpus_sha256']}. {licence_of(text['name'])}{tables}\n"
         f"- **Limits:** It knows {known}, and nothing but this text: what it writes is in the manner of the text and "
         "states no facts. Compare its perplexities with those on the same text, alphabet and split only."
     )
@@ -219,12 +219,14 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
     return sentence
 
 
-def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
-    """The description of the main job's run; ``steps`` maps each stage to its run id and whether it was reused."""
+def pipeline_note(steps: Mapping[str, tuple[str, str, bool]], result: Mapping[str, Any]) -> str:
+    """The description of the main job's run.
+
+    ``steps`` maps each stage to its run id, the address of that run, and whether it was reused.
+    """
     lines = [
-        f"- [{stage}](#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning): `{run_id}`"
-        f"{' (reused)' if reused else ''}"
-        for stage, (run_id, reused) in steps.items()
+        f"- [{stage}]({address}): `{run_id}`{' (reused)' if reused else ''}"
+        for stage, (run_id, address, reused) in steps.items()
     ]
     first, *others = map(text_block, result["texts"])
     stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""

@@ -1,5 +1,6 @@
 """The pictures of an answer: what they show, and that no label overlaps another."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -36,6 +37,13 @@ def test_no_label_covers_another_or_leaves_the_axes(drawn, picture):
         assert all(frame.x0 <= each.x0 <= each.x1 <= frame.x1 for each in boxes)
         assert all(frame.y0 <= each.y0 <= each.y1 <= frame.y1 for each in boxes)
         assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_labels_of_sizes_and_orders_do_not_hang_on_the_names_of_models(monkeypatch):
+    kept, found = figures_drawn(monkeypatch), findings()
+    counted, trained = (tuple(replace(each, name="it") for each in part) for part in (found.counted, found.trained))
+    figures.costs_picture(replace(found, counted=counted, trained=trained))
+    assert {"3", "8", "128", "LSTM 1x8 on n-grams"} <= {each.get_text() for each in labels(kept[0], 0)}
 
 
 def test_panels_name_what_they_compare_each_order_and_size_and_pythons_part_of_the_time(drawn):

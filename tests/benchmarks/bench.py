@@ -49,6 +49,8 @@ from pipeline.training.loop import Callback, Training
 
 Shape = tuple[str, int, int]  # cell, layers, hidden size
 Work = Callable[..., tuple[float, ...]]
+from pipeline.text.ngrams import fitted_ngrams
+
 SHAPES: dict[Shape, float] = {("lstm", 1, 128): 4.0, ("gru", 1, 128): 3.0, ("rnn", 1, 128): 2.2, ("lstm", 2, 128): 3.5}
 """The shapes of training steps and epochs, and how many times as fast as d2l's an epoch shall be."""
 
@@ -174,7 +176,7 @@ def d2l_chars_per_second() -> tuple[float]:
 def our_counting() -> tuple[float, float]:
     """CPU seconds, and bits per character of the test text, of n-grams that learn from it as they read it."""
     corpus, began = text(), time.process_time()
-    train, ngram = corpus.split("stream", "train"), corpus.ngram("stream")
+    train, ngram = corpus.split("stream", "train"), fitted_ngrams(corpus, "stream")
     members, targets = {}, {}
     for split in ("val", "test"):
         ids = corpus.split("stream", split)

@@ -24,12 +24,13 @@ from models.on_top_of_ngram import NgramLanguageModel
 from pipeline.answer.findings import COVERAGE
 from pipeline.answer.systems import Bits, adaptive_bits, bits_of_systems, in_bits
 from pipeline.config import CorpusConfig, resolve
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.batches import StreamData
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.ngrams import fitted_ngrams
 from pipeline.training.differences import compared, percent
 from pipeline.training.evaluation import text_costs
 from pipeline.training.experiment import Experiment
+from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
 
 SMALL = {"hidden_size": 64, "on_top_of": "ngram", "budget_chars": 3_000_000}
@@ -106,7 +107,7 @@ def record(corpus: Corpus, names: list[str], seeds: int, folder: Path) -> dict[s
     test = torch.from_numpy(corpus.split("stream", "test"))
     networks = {name: [trained(corpus, name, seed, folder) for seed in range(seeds)] for name in names}
     bits = {name: in_bits([text_costs(each, test) for each in found]) for name, found in networks.items()}
-    bits["n-grams"] = in_bits([corpus.ngram("stream").costs(test.numpy())])
+    bits["n-grams"] = in_bits([fitted_ngrams(corpus, "stream").costs(test.numpy())])
     if networks.keys() >= {"network", "on top"}:
         bits |= bits_of_systems(corpus, networks["network"], networks["on top"])
         bits |= adaptive_bits(corpus, networks["network"], lambda part: None).bits

@@ -10,9 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-import webbrowser
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,13 @@ from mlflow.tracking import MlflowClient
 from pipeline.cli import ui
 from pipeline.cli.main import cli
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.store import setup
-from pipeline.tracking.ui import links as links_module
+from pipeline.tracking.store import Store, setup
 from pipeline.tracking.ui import views
 from tests.checkout import ROOT, free_port
 from tests.databases import standing_in
 from tests.labs import record
 from tests.limits import SLACK
+from tests.servers import answering
 
 SECRET = "postgresql+standin://u:a/secret@host/db"
 TINY = ("--hidden-size", "4", "--epochs", "1", "--batch-size", "64")
@@ -49,20 +48,23 @@ def secret_database(
 
 
 class Server(AbstractContextManager["Server"]):
-    """Stands in for the process of the UI, which ends at once."""
+    """Stands in for the process of the UI, which ends at once, or after it was polled."""
 
     command: list[str]
     env: dict[str, str]
 
-    def __init__(self, command: list[str], env: dict[str, str], start_new_session: bool) -> None:
-        Server.command, Server.env = command, env
+    def __init__(self, command: list[str], env: dict[str, str], polled: int | None = 0, **options: Any) -> None:
+        Server.command, Server.env, self.polled = command, env, polled
 
     def __exit__(self, *what: object) -> None: ...
 
-    def poll(self) -> int:
+    def poll(self) -> int | None:
+        return self.polled
+
+    def wait(self) -> int:
         return 0
 
-    terminate = wait = poll
+    terminate = wait
 
 
 def said(*words: str, code: int = 0) -> str:
@@ -93,10 +95,9 @@ def test_no_command_prints_or_records_the_password_of_its_database(secret_databa
     assert "secret" not in json.dumps([run.to_dictionary() for run in runs])
 
 
-def test_starting_the_ui_does_not_show_the_password(secret_database, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "Popen", Server)
-        printed = said("ui")
+def test_starting_the_ui_does_not_show_the_password(secret_database, capsys):
+    ui.serve_ui(5000, "", opens=False, start=Server)
+    printed = capsys.readouterr().err
     assert Server.command[1:4] == ["-m", "pipeline.support.child", str(os.getpid())]
     assert "Starting the MLflow UI on postgresql+standin://host/db" in printed
     assert "secret" not in printed
@@ -124,8 +125,7 @@ def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
 
 
 @pytest.mark.usefixtures("plain_artifacts", "no_served_model")
-def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(links_module, "shows", lambda port, store: False)
+def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path):
     text = tmp_path / "chinese.txt"
     text.write_text("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏" * 100)
     printed = said("train", "--corpus", str(text), "--alphabet", "raw", *TINY)
@@ -145,20 +145,23 @@ VIEW = f"/#/experiments/0/runs?{SIDE}&viewStateShareKey="
 
 
 @pytest.fixture
-def opened(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A UI answers on every port and there is a browser; gives the addresses that it is opened at."""
-    addresses: list[str] = []
-    monkeypatch.setattr(links_module, "shows", lambda port, store: True)
-    monkeypatch.setattr(webbrowser, "open", addresses.append)
-    monkeypatch.setattr(ui, "has_browser", lambda: True)
-    return addresses
+def running(store: Path) -> Iterator[str]:
+    """A UI of the store is running; gives its address."""
+    with answering(location_of(setup())) as port:
+        (store / "mlruns" / ".ui-port").write_text(str(port))
+        yield f"http://127.0.0.1:{port}"
+
+
+def location_of(store: Store) -> str:
+    """Where the artifacts of the store's experiment lie."""
+    return str(MlflowClient(store.uri).get_experiment(store.experiment_id).artifact_location)
 
 
 def path_to(what: str) -> str:
     return "/#" + ui.link_to(what).partition("/#")[2]
 
 
-def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
+def test_what_is_named_opens_at_its_page_its_curves_or_its_view(running):
     record("trial", role="trial", **TEXT)
     assert path_to("") == path_to("models") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
     training = record("training", **TEXT)
@@ -173,27 +176,29 @@ def test_what_is_named_opens_at_its_page_its_curves_or_its_view(opened):
     assert path_to("").startswith(f"{VIEW}{views.key('models', 'cd' * 32)}"), "seeds are a person's own"
 
 
-def test_the_first_training_is_shown_while_it_runs_and_before_it_the_list_of_runs(opened):
+def test_the_first_training_is_shown_while_it_runs_and_before_it_the_list_of_runs(running):
     assert path_to("") == f"/#/experiments/0/runs?{SIDE}"
     with tracked_run("train", "train-x", TEXT):
         assert path_to("") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
 
 
-def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(opened, monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", None)
-    run = record("a reproduction", "reproduce")
-    address = f"http://127.0.0.1:5000/#/experiments/0/runs/{run}?{SIDE}"
+def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(running, capsys):
+    run, opened = record("a reproduction", "reproduce"), list[str]()
+    address = f"{running}/#/experiments/0/runs/{run}?{SIDE}"
     assert said("ui", run, "--no-open") == f"{address}\n"
-    assert opened == []
-    assert said("ui", run) == f"{address}\n"
-    assert opened == [address]
+    for opens in (False, True):
+        assert ui.serve_ui(5000, run, opens, opened.append, start=pytest.fail) == 0
+        assert opened == [address] * opens
 
 
-def test_a_ui_that_is_started_is_opened_when_it_answers(store, opened, monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", Server)
-    monkeypatch.setattr(Server, "poll", lambda server: None)
-    monkeypatch.setattr(links_module, "running_address", lambda store: "")
-    said("ui")
+def test_a_ui_that_is_started_is_opened_when_it_answers(store):
+    @contextmanager
+    def start(command: list[str], **options: Any) -> Iterator[Server]:
+        with answering(location_of(setup()), int(command[command.index("--port") + 1])):
+            yield Server(command, {}, polled=None)
+
+    opened = list[str]()
+    ui.serve_ui(free_port(), "", True, opened.append, start)
     port = (store / "mlruns" / ".ui-port").read_text()
     assert opened == [f"http://127.0.0.1:{port}/#/experiments/0/runs?{SIDE}"]
 
@@ -208,12 +213,9 @@ def test_a_ui_that_is_started_is_opened_when_it_answers(store, opened, monkeypat
         ({"BROWSER": "code", "SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}, True),
     ],
 )
-def test_a_browser_is_opened_where_the_person_sees_it(monkeypatch, environment, has_browser):
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(os, "environ", environment)
-    assert not ui.has_browser(), "standard output is no terminal"
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert ui.has_browser() == has_browser
+def test_a_browser_is_opened_where_the_person_sees_it(environment, has_browser):
+    assert not ui.has_browser(False, environment, "linux")
+    assert ui.has_browser(True, environment, "linux") == has_browser
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from models.config import ModelConfig
 from pipeline.config import RECIPE, TrainConfig, config_id, resolve
 from pipeline.export.subject import Subject
 from pipeline.tracking.recorded import RecordedTraining
-from pipeline.training.summary import YOURS
 from tests.made_up import SEARCH, made_up_run, made_up_training
 
 VOCAB_SIZE, EPOCHS = 28, 20
@@ -70,7 +69,7 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
     ]
     sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
     picks = {pick: {"run_id": trainings[-1].id, "sentence": text} for pick, text in sentences.items()}
-    compared = [{**trainings[-1].result, "label": label, "name": trainings[-1].name} for label in ("@best", YOURS)]
+    compared = [{**trainings[-1].result, "label": "x", "kind": kind, "name": name} for kind in ("pick", "yours")]
     result = {**SEARCH, "front": front, "picks": picks, "compared": compared, "study_name": name}
     options = {"study_name": name, "trials": str(trials), "sampler": "known-cost", "hidden_size": "8..400"}
     search = made_up_run("5" * 32, f"search-{name}", tags={"study": name}, params=options, result=result)

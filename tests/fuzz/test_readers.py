@@ -42,15 +42,16 @@ from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.search import comparison
 from pipeline.search.study.space import Space
 from pipeline.stages.report import report_files
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.support.processes import process_tags
 from pipeline.support.workers import Loss
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.text.sources import find_text
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import FORMAT, RecordedRun, RecordedTraining
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.experiment import Experiment
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.samples import continuations, prompts_for
 from tests.export.made_up import study
@@ -140,7 +141,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     file = tmp_path_factory.mktemp("text") / "it.txt"
     file.write_bytes(TEXT)
     corpus = load_corpus(CorpusConfig(str(file), "letters"))
-    corpus.ngram("stream", 100)
+    fitted_ngrams(corpus, "stream", 100)
     return corpus
 
 
@@ -157,13 +158,13 @@ def test_the_cache_of_texts(
     (folder / file).unlink()  # the case before may have mapped it into memory
     (folder / file).write_bytes(data.draw(damaged(whole)))
     monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path))
-    Corpus.ngram.cache_clear()
+    fitted_ngrams.cache_clear()
     again = load_corpus(CorpusConfig(corpus.source, "letters"))
     assert np.array_equal(again.ids, corpus.ids)
     assert again.vocabulary == corpus.vocabulary
-    assert again.baselines("stream") == corpus.baselines("stream")
-    assert again.ngram("stream", 100).tables.entries == 100
-    assert torch.equal(again.soft_targets("stream").table, corpus.soft_targets("stream").table)
+    assert baselines_of(again, "stream") == baselines_of(corpus, "stream")
+    assert fitted_ngrams(again, "stream", 100).tables.entries == 100
+    assert torch.equal(soft_targets(again, "stream").table, soft_targets(corpus, "stream").table)
 
 
 # --- spaces ----------------------------------------------------------------------------------------------------------

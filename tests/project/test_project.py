@@ -1,6 +1,7 @@
 """MLproject, --help, conda.yaml, .ci/run and the documents agree with the code."""
 
 import ast
+import graphlib
 import lzma
 import re
 import subprocess
@@ -52,6 +53,34 @@ def test_no_local_name_hides_what_its_module_imports():
         arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
         local = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         assert not imported & (arguments | local), path
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """What a file imports outside of functions, with what it imports for types."""
+    body = ast.parse(path.read_text()).body
+    for node in [*body, *(child for each in body if isinstance(each, ast.If) for child in each.body)]:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            module = ".".join([*package, *filter(None, [node.module])])
+            yield from (module, *(f"{module}.{name.name}" for name in node.names))
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """But for models.cells, which names the types of models.recurrent that its cells are given."""
+    paths = [path for package in ("models", "pipeline") for path in ROOT.glob(f"{package}/**/*.py")]
+    imports = {".".join(path.relative_to(ROOT).with_suffix("").parts): {*imported_modules(path)} for path in paths}
+    imports["models.cells"].remove("models.recurrent")
+    graphlib.TopologicalSorter(imports).prepare()  # CycleError names the files of a circle
+
+
+def test_mlflows_tags_and_addresses_stand_in_tracking_alone():
+    words = re.compile(r"\bmlflow\.(?!db\b)\w|#/experiments|workflowType")
+    yet = {ROOT / "pipeline" / "stages" / "search.py"}
+    for path in set(ROOT.glob("pipeline/**/*.py")) - set(ROOT.glob("pipeline/tracking/**/*.py")) - yet:
+        strings = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+        assert [text for text in strings if isinstance(text, str) and words.search(text)] == [], path
 
 
 # --- MLproject -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from pipeline.search import figures
 from pipeline.search.front import Candidate, Trial, evaluate_front, hypervolume_by_trial, picks
 from pipeline.support import plotting
 from pipeline.support.drawing import CELL_STYLES
-from pipeline.training.summary import YOURS
 from tests.pictures import figures_drawn
 from tests.search.candidates import costs_of_size
 
@@ -68,10 +67,11 @@ def test_a_search_of_any_size_is_drawn_without_a_warning(case, baselines):
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     trials, evaluated, chosen = study(6)
     default, best = evaluated.front[0].candidate.label, chosen["best"].point
-    pick = {"label": "@best", "name": best.candidate.name, "val_perplexity": best.val.mean}
+    pick = {"label": "@best", "kind": "pick", "name": best.candidate.name, "val_perplexity": best.val.mean}
     compared = [
         {**pick, **best.candidate.costs, "mixture_val_perplexity": 3.3},
-        {**pick, "label": YOURS, "name": "lstm-1x192", "macs_per_char": 2 * 10**5, "mixture_val_perplexity": None},
+        {**pick, "label": "so far", "kind": "yours", "name": "lstm-1x192", "macs_per_char": 2 * 10**5}
+        | {"mixture_val_perplexity": None},
     ]
     figures.pareto_front(trials, evaluated, chosen, BASELINES, "a search", compared, default)
     axes, memory = drawn[0].axes
@@ -91,7 +91,7 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
     texts = {text.get_text() for text in axes.texts}
     assert len(texts) == len(evaluated.front) + 1
-    assert {f"{YOURS}: lstm-1x192", f"{default} (default)"} <= texts
+    assert {"so far: lstm-1x192", f"{default} (default)"} <= texts
     assert lines["with the n-grams mixed in"].get_xydata().tolist() == [[best.cost, 3.3]]
     best = chosen["best"].point.candidate
     assert any(text.startswith(best.label) and "best" in text for text in texts)

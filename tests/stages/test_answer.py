@@ -14,11 +14,11 @@ from pipeline.config import AnswerConfig, CorpusConfig
 from pipeline.errors import TmlmError
 from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.tasks import TrainingTask
-from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.progress import Progress
 from pipeline.support.workers import Event, Loss
 from pipeline.text import corpus
 from pipeline.tracking import recorded
+from pipeline.training.files import BEST_CHECKPOINT
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, pool_with
 

@@ -26,8 +26,8 @@ from pipeline.search.study.space import Space
 from pipeline.search.study.trials import SearchStudy
 from pipeline.stages.delete import delete
 from pipeline.stages.search import search
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import load_corpus
-from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded
 from pipeline.tracking.registry import aliases, register_picks
 from pipeline.tracking.relocation import local_path

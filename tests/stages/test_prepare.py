@@ -10,6 +10,7 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.train import train
 from pipeline.text import corpus as corpus_module
 from pipeline.text.corpus import load_corpus
+from pipeline.text.ngrams import fitted_ngrams
 from pipeline.training.summary import baseline_table
 from tests.labs import TINY
 
@@ -21,7 +22,7 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     monkeypatch.setattr(corpus_module, "HELD_OUT_CHARS", 300)
     monkeypatch.setattr(corpus_module, "BASELINE_CHARS", 2000)
     monkeypatch.setattr(corpus_module, "BASELINE_BLOCK", 200)
-    corpus_module.Corpus.ngram.cache_clear()  # that of the whole text may be there already
+    fitted_ngrams.cache_clear()  # that of the whole text may be there already
     config = CorpusConfig(str(small_text), "letters")
     corpus = load_corpus(config)
     step = prepare(corpus, config, "stream")

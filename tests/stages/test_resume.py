@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from pipeline.config import RECIPE, CorpusConfig, resolve
+from pipeline.config import RECIPE, CorpusConfig, StoppedBy, resolve
 from pipeline.errors import InputError
 from pipeline.stages import train as train_stage
 from pipeline.support import machine
@@ -258,10 +258,8 @@ def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(two_epochs)
 
 def test_a_finished_training_may_go_on_after_a_limit_of_time_or_with_a_constant_rate():
     constant = {"schedule": "constant", "counting_loss": 0.0}
-    may = {
-        stopped: train_stage._may_go_on(resolve({})[1], stopped) for stopped in ("", "patience 3", "--max-seconds 9")
-    }
-    assert may == {"": False, "patience 3": False, "--max-seconds 9": True}
+    may = {by: train_stage._may_go_on(resolve({})[1], by) for by in get_args(StoppedBy)}
+    assert may == {"": False, "patience": False, "time": True}
     assert train_stage._may_go_on(resolve(constant)[1], "")
     assert not train_stage._may_go_on(resolve({**constant, "counting_loss": 0.1})[1], "")
 

@@ -174,7 +174,10 @@ def test_ignored_signal_stays_ignored():
 
 @pytest.mark.parametrize(
     ("variables", "install"),
-    [({"MLFLOW_RUN_ID": "0" * 32}, "signals.install()"), ({}, "signals.install(parent=os.getppid())")],
+    [
+        ({"MLFLOW_RUN_ID": "0" * 32}, "from pipeline.cli import main; signals.install(main.watched_parent())"),
+        ({}, "signals.install(parent=os.getppid())"),
+    ],
     ids=["under mlflow run", "child"],
 )
 def test_death_of_the_parent_stops_a_process(tmp_path, variables, install):

@@ -15,8 +15,9 @@ from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.text import corpus as corpus_module
 from pipeline.text import sources
-from pipeline.text.corpus import COMPUTED_ENDINGS, Corpus, kept_corpus, load_corpus, remove_outdated
-from pipeline.text.downloads import cache_dir
+from pipeline.text.cache import cache_dir
+from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
+from pipeline.text.ngrams import ENDINGS, baselines_of, fitted_ngrams, remove_outdated
 from pipeline.text.vocabulary import LETTERS, Vocabulary, normalise
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
@@ -122,8 +123,8 @@ def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limi
     assert not list((cache_dir() / "prepared").glob("*/.*"))
     corpus = load_corpus(CorpusConfig(str(text_file), "letters"))
     with file_size_limit(10), pytest.raises(InputError, match="can't be written: "):
-        corpus.baselines("stream")
-    assert corpus.baselines("stream")
+        baselines_of(corpus, "stream")
+    assert baselines_of(corpus, "stream")
 
 
 # --- splits and baselines --------------------------------------------------------------------------------------------
@@ -173,9 +174,9 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
     assert last.spans("stream") == {**corpus.spans("stream"), "train": (end - 2000, end)}
     assert (last.train_chars, len(last.baseline_text("stream"))) == (2000, 2000)
     assert last.limited(0) == corpus
-    whole, part = corpus.baselines("stream"), last.baselines("stream")
+    whole, part = baselines_of(corpus, "stream"), baselines_of(last, "stream")
     assert part["val"].ngram.bits_per_char > whole["val"].ngram.bits_per_char
-    assert last.ngram("stream").tables.entries == part["val"].ngram.entries
+    assert fitted_ngrams(last, "stream").tables.entries == part["val"].ngram.entries
     with pytest.raises(InputError, match=f"^train_chars 99,999 is more than the {corpus.train_chars:,} training"):
         corpus.limited(99_999)
 
@@ -183,27 +184,27 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
 def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file_was_changed(
     text_file, corpus, monkeypatch
 ):
-    bars, val = corpus.baselines("stream"), corpus.split("stream", "val")
+    bars, val = baselines_of(corpus, "stream"), corpus.split("stream", "val")
     single = KneserNey(corpus.split("stream", "train"), 28, bars["val"].best_order)
     assert bars["val"].single.bits_per_char == pytest.approx(-single.log2_probabilities(val)[1:].mean())
     assert bars["val"].ngram.bits_per_char < bars["val"].single.bits_per_char
-    assert float(corpus.ngram("stream").costs(val).mean()) / log(2) == pytest.approx(bars["val"].ngram.bits_per_char)
-    few = corpus.ngram("stream", 100)
-    assert few.tables.entries == 100 < corpus.ngram("stream").tables.entries
-    for name in ("Corpus._count", "pruned", "fit_gate"):
-        monkeypatch.setattr(f"pipeline.text.corpus.{name}", lambda *a: pytest.fail("fitted a second time"))
+    whole, few = fitted_ngrams(corpus, "stream"), fitted_ngrams(corpus, "stream", 100)
+    assert float(whole.costs(val).mean()) / log(2) == pytest.approx(bars["val"].ngram.bits_per_char)
+    assert few.tables.entries == 100 < whole.tables.entries
+    for name in ("_fit", "pruned", "fit_gate"):
+        monkeypatch.setattr(f"pipeline.text.ngrams.{name}", lambda *a: pytest.fail("fitted a second time"))
     again = load_corpus(CorpusConfig(str(text_file), "letters"))
-    assert again.baselines("stream") == bars
-    assert again.ngram("stream") is corpus.ngram("stream")
-    assert again.ngram("stream", 100) is few
+    assert baselines_of(again, "stream") == bars
+    assert fitted_ngrams(again, "stream") is whole
+    assert fitted_ngrams(again, "stream", 100) is few
     (file,) = corpus.folder.glob("counted-*.json")
-    of_another_version = file.with_name(file.name.replace(COMPUTED_ENDINGS[0], ".json"))
+    of_another_version = file.with_name(file.name.replace(ENDINGS[0], ".json"))
     of_another_version.write_text("{}")
     assert remove_outdated() == [of_another_version]
-    assert again.baselines("stream") == bars
+    assert baselines_of(again, "stream") == bars
     file.write_text(re.sub(r"\.\d", ".5", file.read_text()))
     with pytest.raises(pytest.fail.Exception, match="fitted a second time"):
-        again.baselines("stream")
+        baselines_of(again, "stream")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from urllib3 import HTTPResponse
 from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig
 from pipeline.text import downloads
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import load_corpus
-from pipeline.text.downloads import cache_dir, download
+from pipeline.text.downloads import download
 
 TEXT = "".join(f"It was number {i} of many, and not the last;\n" for i in range(500)).encode()
 HOST = "https://example.org"

@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import os
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,13 +17,13 @@ from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.text import downloads, sources
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import load_corpus
-from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import KNOWN_TEXTS, PUBLISHED_TEXTS, FoundText, find_text, small_text
+from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_text, small_text
 from pipeline.text.vocabulary import UNKNOWN
 from pipeline.tracking.step import same_text
 
-TIME_MACHINE_MIRRORS = PUBLISHED_TEXTS["time-machine"].addresses
+TIME_MACHINE_MIRRORS = KNOWN_TEXTS["time-machine"].addresses
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
 BYTES = st.binary(max_size=30) | st.text(max_size=20).map(lambda text: text.encode("utf-8-sig"))
 
@@ -64,6 +64,11 @@ def test_a_file_is_looked_for_in_two_folders(tmp_path, monkeypatch):
     for folder in (data, here):
         (folder / "b.txt").write_text(TEXT, encoding="utf-8")
         assert find_text("b.txt").source == str(folder / "b.txt"), "a path that is valid from any folder"
+
+
+def test_the_help_names_the_known_texts():
+    (corpus,) = (each for each in fields(CorpusConfig) if each.name == "corpus")
+    assert corpus.metadata["help"].startswith(", ".join(KNOWN_TEXTS))
 
 
 @pytest.mark.parametrize("name", [*KNOWN_TEXTS, "auto"])
@@ -144,8 +149,8 @@ class Web:
 def test_mirrors_are_asked_in_turn_and_the_digest_is_checked(monkeypatch):
     text = TEXT.encode()
     sha256, mirrors = hashlib.sha256(text).hexdigest(), ("https://a/1", "https://b/2", "https://c/3")
-    made_up = replace(PUBLISHED_TEXTS["time-machine"], sha256=sha256, addresses=mirrors)
-    monkeypatch.setitem(PUBLISHED_TEXTS, "time-machine", made_up)
+    made_up = replace(KNOWN_TEXTS["time-machine"], sha256=sha256, addresses=mirrors)
+    monkeypatch.setitem(KNOWN_TEXTS, "time-machine", made_up)
     web = Web(monkeypatch, {mirrors[1]: text[:-1], mirrors[2]: text})
     assert load_corpus(CorpusConfig("time-machine")).source == mirrors[2]
     assert web.asked == [*mirrors]

@@ -13,8 +13,8 @@ from models.config import ModelConfig
 from pipeline.config import RECIPE, CorpusConfig, TrainConfig
 from pipeline.errors import InputError
 from pipeline.stages.train import ALONE, training_identity
+from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.text.downloads import cache_dir
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.runs import TrackedRun, tracked_run

@@ -15,10 +15,16 @@ from models.ngram import KneserNey
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import data_for, windows
 from pipeline.text.corpus import load_corpus
-from pipeline.training import evaluation, mixing
-from pipeline.training.evaluation import block_means, calibrate_logits, score_windows, text_costs
+from pipeline.training.evaluation import (
+    LARGE_VOCABULARY,
+    ROW_CHARS,
+    block_means,
+    calibrate_logits,
+    score_windows,
+    text_costs,
+)
 from pipeline.training.loop import Training, fit
-from pipeline.training.mixing import costs_of_best_mixture, costs_with_ngram, reading
+from pipeline.training.mixing import costs_of_mixture, costs_with_ngram, reading
 
 VOCAB = 9
 
@@ -73,37 +79,29 @@ def test_a_trained_model_is_scored_within_a_thousandth_of_one_reading(trained):
 @pytest.mark.parametrize(("factor", "expected"), [(1.25, 0.8), (1.0, 1.0)])
 def test_logits_that_are_too_large_are_scaled_back(factor, expected):
     model = small_model()
-    logits = model(some_ids(2000)[None, :-1].long())[0][0].detach()
-    drawn = torch.distributions.Categorical(logits=logits).sample()  # what the model predicts, with its own confidence
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "text_costs", lambda model, ids, cost: cost(logits * factor, drawn))
-        assert calibrate_logits(model, some_ids(2000))[0] == expected
-
-
-def cut_into(monkeypatch: pytest.MonkeyPatch, row: int, context: int) -> None:
-    monkeypatch.setattr(evaluation, "ROW_CHARS", row)
-    monkeypatch.setattr(evaluation, "CONTEXT_CHARS", context)
+    with torch.no_grad():
+        model.output.weight.zero_()  # it predicts the same distribution everywhere: the one that the text is drawn from
+        drawn = torch.distributions.Categorical(logits=model.output.bias.normal_(0, 2)).sample((20_000,))
+        model.output.bias.mul_(factor)
+    assert calibrate_logits(model, drawn)[0] == expected
 
 
 @pytest.mark.parametrize(("row", "context"), [(10, 1), (10, 4), (10, 10)])
-def test_each_row_is_read_after_the_characters_before_it_and_no_others(monkeypatch, row, context):
-    cut_into(monkeypatch, row, context)
+def test_each_row_is_read_after_the_characters_before_it_and_no_others(row, context):
     model, ids = small_model(), some_ids(95)
     nats = 0.0
     for start in range(0, len(ids) - 1, row):
         before = max(0, start - context)
         with_context = nats_in_one_go(model, ids[before : min(start + row, len(ids) - 1) + 1])
         nats += with_context - (nats_in_one_go(model, ids[before : start + 1]) if start > before else 0)
-    assert float(text_costs(model, ids).sum()) == pytest.approx(nats, rel=1e-5)
+    assert float(text_costs(model, ids, row=row, context=context).sum()) == pytest.approx(nats, rel=1e-5)
 
 
-def test_a_large_vocabulary_is_read_in_fewer_rows_at_once(monkeypatch):
+def test_a_large_vocabulary_is_read_in_fewer_rows_at_once():
     model, ids, calls = small_model(), some_ids(905), list[int]()
-    cut_into(monkeypatch, 16, 8)
-    whole = text_costs(model, ids)
+    whole = text_costs(model, ids, row=16, context=8)
     model.register_forward_pre_hook(lambda _, arguments: calls.append(len(arguments[0])))
-    monkeypatch.setattr(evaluation, "LOGITS_AT_ONCE", 16 * VOCAB * 5)
-    in_parts = text_costs(model, ids)
+    in_parts = text_costs(model, ids, row=16, context=8, logits_at_once=16 * VOCAB * 5)
     torch.testing.assert_close(in_parts, whole, rtol=1e-5, atol=1e-5)
     assert len(whole) == 904
     assert max(calls) == 5
@@ -126,16 +124,14 @@ def test_the_ends_of_the_mixtures_are_the_scores_of_the_two_models():
         assert float(by_weight[0]) == pytest.approx(float(ngram.costs(ids.numpy()).sum()), rel=1e-5)
 
 
-def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch):
+def test_mixtures_do_not_depend_on_how_much_is_read_at_once():
     model, ngram, ids = small_model(), some_counts(), some_ids(700)
     whole = costs_with_ngram(model, ngram, ids)[2]
-    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(mixing, "MIXED_AT_ONCE", 50 * VOCAB)
-    torch.testing.assert_close(costs_with_ngram(model, ngram, ids)[2], whole)
+    two_rows = 2 * ROW_CHARS * VOCAB
+    in_parts = costs_with_ngram(model, ngram, ids, mixed_at_once=50 * VOCAB, logits_at_once=two_rows)[2]
+    torch.testing.assert_close(in_parts, whole)
     mixture = Mixture("geometric", 0.3)
-    monkeypatch.setattr(mixing, "best_mixture", lambda nats: mixture)
-    monkeypatch.setattr(mixing, "ROWS_AT_ONCE", 1)
-    costs = costs_of_best_mixture(reading(model), ngram.log_probabilities, ids, ids)
+    costs = costs_of_mixture(mixture, reading(model), ngram.log_probabilities, ids, rows=1)
     assert len(costs) == 699
     assert float(costs.sum()) == pytest.approx(float(mixture.of(whole)))
 
@@ -165,10 +161,9 @@ def test_a_model_in_training_is_scored_without_dropout_and_left_in_training():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_large_vocabulary_is_scored_alike_however_its_characters_are_read(monkeypatch):
-    model, ids = small_model(), torch.randint(0, VOCAB, (400,), generator=torch.Generator().manual_seed(1))
-    as_it_is = text_costs(model, ids)
-    monkeypatch.setattr(evaluation, "LARGE_VOCABULARY", VOCAB)
-    looked_up = text_costs(model, ids)
-    assert float(looked_up.sum()) == pytest.approx(float(as_it_is.sum()), rel=1e-6)
+def test_a_large_vocabulary_is_scored_alike_however_its_characters_are_read():
+    torch.manual_seed(0)
+    model = LanguageModel(ModelConfig("lstm", num_layers=2, hidden_size=8), LARGE_VOCABULARY)
+    ids = torch.randint(0, LARGE_VOCABULARY, (ROW_CHARS,), generator=torch.Generator().manual_seed(1))
+    assert float(text_costs(model, ids).sum()) == pytest.approx(nats_in_one_go(model, ids), rel=1e-6)
     assert model.training, "the mode of the model itself is left alone"

@@ -17,7 +17,6 @@ from models.mixture import Mixture
 from models.packing import packed, rounded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.support.records import has_form
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
@@ -25,6 +24,7 @@ from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_windows, text_costs
 from pipeline.training.experiment import SMALL_CHANGE, Experiment, Result, cross_fitted, weight_bits
+from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
@@ -32,6 +32,9 @@ from pipeline.training.result import TrainingResult
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
 REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 1}
+
+
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 
 
 def write_text(folder: Path, characters: int) -> Corpus:
@@ -131,7 +134,7 @@ def test_the_mixture_is_at_least_as_good_as_both_on_validation_and_scored_alike_
     best = min(figures["ngram_val_perplexity"], figures["val_perplexity"])
     assert figures["mixture_val_perplexity"] <= best * (1 + 1e-6)
     model = load_model(folder / BEST_CHECKPOINT)[0]
-    costs, by_ngram, nats = costs_with_ngram(model, corpus.ngram("stream"), ids_of(corpus, "test"))
+    costs, by_ngram, nats = costs_with_ngram(model, fitted_ngrams(corpus, "stream"), ids_of(corpus, "test"))
     higher = 100 * (exp(float((costs - by_ngram).mean())) - 1)
     assert figures["test_difference"] == pytest.approx(higher)
     assert figures["test_difference_low"] < higher < figures["test_difference_high"]
@@ -265,7 +268,7 @@ def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch
 def test_soft_targets_are_what_cross_fitted_ngrams_predict_and_their_share_falls_over_the_planned_epochs(
     corpus, tmp_path
 ):
-    soft, model = corpus.soft_targets("stream"), corpus.ngram("stream")
+    soft, model = soft_targets(corpus, "stream"), fitted_ngrams(corpus, "stream")
     with torch.no_grad():
         expected = model.combine(cross_fitted(corpus, "stream", 0)(0, corpus.train_chars).float()).exp()
     torch.testing.assert_close(soft.table[soft(0, corpus.train_chars)], expected, atol=1e-3, rtol=1e-3)
@@ -280,7 +283,7 @@ def test_soft_targets_are_what_cross_fitted_ngrams_predict_and_their_share_falls
 def test_stored_ngrams_are_counted_beside_parameters(done, on_top, corpus):
     plain, figures = done[0].figures, on_top.figures
     assert plain["stored_numbers"] == plain["parameters"]
-    assert figures["stored_numbers"] == figures["parameters"] + corpus.ngram("stream").tables.stored_numbers
+    assert figures["stored_numbers"] == figures["parameters"] + fitted_ngrams(corpus, "stream").tables.stored_numbers
     with pytest.raises(InputError, match=r"its n-grams are in best\.safetensors beside it"):
         load_model(Path(figures["checkpoint"]).parent / LAST_CHECKPOINT)
     assert figures["parameters"] == figures["trained_parameters"] > plain["parameters"]
@@ -302,7 +305,7 @@ def test_a_part_of_the_text_and_of_its_ngrams_is_all_that_a_network_on_top_of_th
     result = experiment(corpus, heard, tmp_path, train_chars=2000, on_top_of="ngram", ngrams=300, epochs=1)
     figures, last = result.figures, corpus.limited(2000)
     assert heard.started[0].data.chars_per_epoch < 2000
-    assert result.baselines == last.baselines("stream")
-    assert figures["stored_numbers"] - figures["parameters"] == last.ngram("stream", 300).tables.stored_numbers
+    assert result.baselines == baselines_of(last, "stream")
+    assert figures["stored_numbers"] - figures["parameters"] == fitted_ngrams(last, "stream", 300).tables.stored_numbers
     model = load_model(Path(str(figures["checkpoint"])))[0]
     assert perplexity_of(model, ids_of(corpus, "test")) == figures["test_perplexity"]

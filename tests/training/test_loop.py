@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from math import cos, exp, log, pi
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import pipeline.text.batches
-import pipeline.training.hardware
 import pipeline.training.loop
 from models.config import ModelConfig
 from models.language_model import LanguageModel, detach
@@ -277,6 +276,10 @@ def test_patience_counts_the_epochs_since_the_best():
     fit(training)
     assert training.best is not None
     assert (training.best.epoch, len(training.history), training.stopped) == (4, 6, "patience 2")
+    tensors, facts = training.state_dict()
+    del facts["stopped_by"]
+    training.load_state_dict(tensors, facts | {"stopped": "patience 3"})  # of an earlier version's checkpoint
+    assert (training.done, training.stopped_by) == (True, "patience")
 
 
 def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeypatch):
@@ -428,10 +431,10 @@ def test_a_text_too_short_for_its_streams_is_refused_naming_the_options():
         start(STREAM, train=a_text(8))
 
 
-def test_a_long_text_is_walked_through_a_pass_an_epoch(monkeypatch):
-    monkeypatch.setattr(pipeline.text.batches, "PASS_CHARS", 2000)
+def test_a_long_text_is_walked_through_a_pass_an_epoch():
     config = TrainConfig(batch_size=4, sequence_length=8)
-    data = StreamData(torch.arange(3000), a_text(300), config)  # ids that say where in the text they stand
+    ids = torch.arange(3000)  # which say where in the text they stand
+    data = StreamData(ids, a_text(300), config, pass_chars=2000)
     assert data.chars_per_epoch == 1996  # (2000 - 1) // 4 rows of 4
     all_read = [
         torch.cat([inputs.flatten() for inputs, _ in data.batches(epoch, torch.Generator().manual_seed(epoch))])
@@ -470,19 +473,19 @@ def test_what_a_caller_left_switched_on_changes_no_figure(recipe):
 
 
 @pytest.mark.parametrize("supported", [True, False])
-def test_automatic_precision_is_bf16_only_where_it_pays(monkeypatch, supported):
-    monkeypatch.setattr(pipeline.training.hardware, "has_bf16", lambda device: supported)
+def test_automatic_precision_is_bf16_only_where_it_pays(supported):
+    choose = partial(choose_precision, in_hardware=supported)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     lstm, gru, scratch = ModelConfig(), ModelConfig("gru"), ModelConfig(implementation="scratch")
     where_it_pays = "bf16" if supported else "fp32"
-    assert choose_precision("auto", cpu, lstm, 16) == where_it_pays
-    assert choose_precision("auto", cpu, gru, 16) == "fp32"
-    assert choose_precision("auto", cpu, gru, 1024) == where_it_pays
-    assert choose_precision("auto", cpu, scratch, 16) == "fp32"
-    assert choose_precision("auto", cuda, scratch, 16) == where_it_pays
-    assert choose_precision("auto", cuda, gru, 16) == where_it_pays
-    assert choose_precision("bf16", cpu, scratch, 16) == "bf16"
-    assert choose_precision("fp32", cuda, lstm, 16) == "fp32"
+    assert choose("auto", cpu, lstm, 16) == where_it_pays
+    assert choose("auto", cpu, gru, 16) == "fp32"
+    assert choose("auto", cpu, gru, 1024) == where_it_pays
+    assert choose("auto", cpu, scratch, 16) == "fp32"
+    assert choose("auto", cuda, scratch, 16) == where_it_pays
+    assert choose("auto", cuda, gru, 16) == where_it_pays
+    assert choose("bf16", cpu, scratch, 16) == "bf16"
+    assert choose("fp32", cuda, lstm, 16) == "fp32"
 
 
 def test_gru_and_rnn_train_by_hand_but_under_the_reports_preset():
@@ -493,14 +496,12 @@ def test_gru_and_rnn_train_by_hand_but_under_the_reports_preset():
         assert choose_kernel(cpu, "fp32", other, "stream") == "torch"
 
 
-def test_a_device_that_is_not_there_is_refused_and_mps_is_taken_only_by_name(monkeypatch, caplog):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+def test_a_device_that_is_not_there_is_refused_and_mps_is_taken_only_by_name(caplog):
     with pytest.raises(InputError, match="--device cuda is not available; this machine has cpu"):
-        choose_device("cuda")
-    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert (choose_device("auto").type, choose_device("mps").type) == ("cpu", "mps")
+        choose_device("cuda", ["cpu"])
+    assert choose_device("auto", ["cpu"]) == choose_device("cpu", ["cpu"]) == torch.device("cpu")
+    assert choose_device("auto", ["cuda", "cpu"]) == torch.device("cuda")
+    assert (choose_device("auto", ["mps", "cpu"]).type, choose_device("mps", ["mps", "cpu"]).type) == ("cpu", "mps")
     assert "ignores dropout" in caplog.text
 
 

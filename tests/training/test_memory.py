@@ -23,11 +23,10 @@ WORST = 2.0  # times, too many or too few
 @pytest.mark.parametrize(
     "options", [{"num_layers": 10**9}, {"hidden_size": 4, "sequence_length": 900, "batch_size": 20}]
 )
-def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text, options):
-    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 15_000_000)
+def test_what_does_not_fit_is_refused_with_both_figures(small_text, options):
     corpus = load_corpus(CorpusConfig(str(small_text), "letters"))
     with pytest.raises(InputError, match=r"GB of memory; this machine has 0 GB: lower --hidden-size"):
-        check_can_train(corpus, *resolve({**options, "device": "cpu"}))
+        check_can_train(corpus, *resolve({**options, "device": "cpu"}), memory=15_000_000)
 
 
 def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
@@ -35,24 +34,20 @@ def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
         memory.check_shape_fits(ModelConfig(hidden_size=10**9), 28)
 
 
-def test_as_many_trainings_as_workers_have_to_fit(monkeypatch, small_text):
+def test_as_many_trainings_as_workers_have_to_fit(small_text):
     """LSTM 3x2048 takes 9.7 GB: two of them do not fit into 10 GB, though each alone does."""
-    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10 * GB)
     corpus = load_corpus(CorpusConfig(str(small_text), "letters"))
     training = resolve({"cell": "lstm", "num_layers": 3, "hidden_size": 2048, "device": "cpu"})
-    assert 9 * GB < check_can_train(corpus, *training) < 10 * GB
+    assert 9 * GB < check_can_train(corpus, *training, memory=10 * GB) < 10 * GB
     with pytest.raises(InputError, match=r"in 2 workers at once needs about \d+ GB .* lower --workers to 1$"):
-        check_can_train(corpus, *training, workers=2)
+        check_can_train(corpus, *training, workers=2, memory=10 * GB)
 
 
 @pytest.mark.parametrize(("machine", "largest", "workers"), [(1, 1, 1), (100, 9.2, 10), (100, 0.0, 322)])
-def test_auto_takes_no_more_workers_than_the_memory_holds(monkeypatch, machine, largest, workers):
-    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: machine * GB)
-    monkeypatch.setattr(memory, "usable_cores", lambda: 1000)
-    assert worker_count(None, int(largest * GB)) == workers
-    assert worker_count(16, int(largest * GB)) == 16
-    monkeypatch.setattr(memory, "usable_cores", lambda: 1)
-    assert worker_count(None, 0) == 1
+def test_auto_takes_no_more_workers_than_the_memory_holds(machine, largest, workers):
+    assert worker_count(None, int(largest * GB), cores=1000, memory=machine * GB) == workers
+    assert worker_count(16, int(largest * GB), cores=1000, memory=machine * GB) == 16
+    assert worker_count(None, 0, cores=1, memory=machine * GB) == 1
 
 
 MEASURE = """

@@ -38,17 +38,17 @@ def test_final_metrics_have_sections_and_other_fields_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("options", "stopped", "is_of_study", "protocol"),
+    ("options", "stopped_by", "is_of_study", "protocol"),
     [
         ({}, "", False, "stream"),
-        ({"epochs": 1}, "--max-seconds 5", False, "stream"),
+        ({"epochs": 1}, "time", False, "stream"),
         ({"preset": "best"}, "", False, "stream"),
         ({"preset": "report"}, "", False, "report"),
-        ({}, "patience 10", True, "stream"),
+        ({}, "patience", True, "stream"),
         ({"epochs": 1}, "", True, ""),
         ({"train_chars": 50_000}, "", True, ""),
     ],
 )
-def test_trainings_of_a_study_compare_with_others_if_they_are_as_long(options, stopped, is_of_study, protocol):
+def test_trainings_of_a_study_compare_with_others_if_they_are_as_long(options, stopped_by, is_of_study, protocol):
     model, config = resolve(options, 150_000)
-    assert protocol_of(150_000, model, config, stopped, is_of_study) == protocol
+    assert protocol_of(150_000, model, config, stopped_by, is_of_study) == protocol

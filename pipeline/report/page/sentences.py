@@ -61,7 +61,7 @@ def answer_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
             "open": f"The best of {networks} is level with",
         }[best.comparison.verdict]
         said = [f"{opening} n-grams that count the same characters: {best}."]
-        if opening.endswith("to") and (ours := against_counting(reproduction, "same-text", "windowed")):
+        if best.comparison.verdict == "behind" and (ours := against_counting(reproduction, "same-text", "windowed")):
             said.append(f"By our own recipe, {'; '.join(filter(None, [str(ours), explained_by_recipe(best, ours)]))}.")
         sentences.append(" ".join(said))
     return sentences

@@ -1,20 +1,6 @@
 """The kinds of statements: their titles on the page and what judges them; read and judge those of data/statements.csv.
 
-``relation`` is the claim of a statement in machine-readable form. What the words of some kinds do not say:
-
-    caption      in-order (the figures show the configurations, in this order); figures (each is of one of the table);
-                 figure=5 (that one shows the first); sizes (of each are printed); book (the lines are text of the book)
-    start, end   about (each curve that the statement names is about the value)
-    gap          constant (about the value at every epoch); overfitting (validation perplexity rises again, as the
-                 growing gap shows); grows-slightly (from the epoch that is the value, and gradually)
-    gap-onset    from (visible from the epoch that is the value); from-slightly (and it grows little from there)
-    orders       of the first compared with all others, unless it says with some
-    generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on)
-    best         best-by-gap (because the others' gap is larger), most-accurate (the first of each cell is best among
-                 its cell); by-each-reason, by-all-reasons (it rests on its reasons alone)
-    texts        prompts (the report shows texts after the same prompts), transcript (of which the table has the texts),
-                 close, not-close (to how the book goes on)
-    texts-order  same (letter for letter), closest (to the book)
+Each judge says what the claims of its kind mean.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -4,30 +4,30 @@ Sizes are in the report's convention: the recurrent layers alone, and MACs of 1,
 takes precedence over prose; seconds of different machines can't be compared, but their ratios can.
 """
 
+from collections.abc import Mapping
+
 from models.complexity import REPORT_SYMBOLS, Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.verdicts import Part, Statement, Verdict, Word, all_of, each_of, holds_if
-from pipeline.report.table import size_agrees
+from pipeline.report.statements.verdicts import Graded, Part, Statement, Verdict, Word, all_of, each_of, holds_if
+from pipeline.report.table import Reported, size_agrees
 from pipeline.support.wording import listed
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
 
-def parsed_shape(shape: str) -> ModelConfig:
-    """The model of a shape such as gru-2x32."""
-    cell, _, size = shape.partition("-")
-    layers, _, units = size.partition("x")
-    return ModelConfig(cell=cell, num_layers=int(layers), hidden_size=int(units))
+def model_of(row: Reported) -> ModelConfig:
+    """The model of a row of the table, whatever its implementation."""
+    return ModelConfig(cell=row.cell, num_layers=row.num_layers, hidden_size=row.hidden_size)
 
 
 def printed_model(id: str, evidence: Evidence) -> ModelConfig:
     """The model that the print-out of a configuration names; without a print-out, that of the configuration."""
     for statement in evidence.statements.values():
-        if statement.kind == "print-out" and statement.configurations[:1] == (id,):
-            return parsed_shape(statement.relation)
-    return parsed_shape(evidence.row(id).shape)
+        if isinstance(statement.claim, ModelConfig) and statement.configurations[:1] == (id,):
+            return statement.claim
+    return model_of(evidence.row(id))
 
 
 def as_printed(model: ModelConfig) -> str:
@@ -42,8 +42,9 @@ def exact(size: Complexity) -> str:
 
 def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether ptflops prints these sizes for the model that the print-out names."""
-    id, model, stated = statement.configurations[0], parsed_shape(statement.relation), statement.value.split("; ")
-    size, own = closed_form(model, REPORT_SYMBOLS), parsed_shape(evidence.row(id).shape)
+    id, model, stated = statement.configurations[0], statement.claim, statement.value.split("; ")
+    assert isinstance(model, ModelConfig)
+    size, own = closed_form(model, REPORT_SYMBOLS), model_of(evidence.row(id))
     because = f"{as_printed(model)} has {exact(size)}."
     if own != model:
         because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.reproduction[id].complexity)}."
@@ -71,16 +72,17 @@ def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
 def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a configuration has more or fewer parameters and MACs than others, by the shapes of the table."""
     first, *others = statement.configurations
-    own, relation = evidence.reproduction[first].complexity, statement.relation
+    own, claim = evidence.reproduction[first].complexity, statement.claim
+    assert isinstance(claim, Graded)
     words: list[Word] = []
     shown = []
     for other in others:
         size = evidence.reproduction[other].complexity
         ratios = own.report_parameters / size.report_parameters, own.report_macs / size.report_macs
         shown.append(f"{ratios[0]:.2f} times the parameters and {ratios[1]:.2f} times the MACs of {other}")
-        words += [ratio_word(relation, ratio) for ratio in ratios]
+        words += [ratio_word(claim, ratio) for ratio in ratios]
     word, because = all_of(words), f"{first} has {listed(shown)}."
-    part = f"{relation.partition('-')[2]}, but not considerably" if word == Word.IN_PART else ""
+    part = f"{claim.word}, but not considerably" if word == Word.IN_PART else ""
     models = {id: printed_model(id, evidence) for id in statement.configurations}
     if strange := [as_printed(model) for id, model in models.items() if model.shape != evidence.row(id).shape]:
         because += f" The report's own numbers are those of {listed(strange)}, which was printed."
@@ -88,19 +90,19 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     return Verdict(statement, word, because, part)
 
 
-def ratio_word(relation: str, ratio: float) -> Word:
-    """Judge the ratio of a number to another, such as "slightly-longer" or "considerably-less".
+def ratio_word(claim: Graded, ratio: float) -> Word:
+    """Judge the ratio of a number to another.
 
-    IN_PART if only the direction is right; "not-considerably-" allows for the other direction as well.
+    IN_PART if only the direction is right; "not considerably" allows for the other direction as well.
     """
-    factor = 1 / ratio if relation.endswith(("less", "shorter")) else ratio
-    if relation.startswith("not-considerably"):
+    factor = 1 / ratio if claim.word in ("less", "shorter") else ratio
+    if claim.degree == "not considerably":
         return holds_if(factor < 1 + bounds.CONSIDERABLY)
     if factor <= 1:
         return Word.FAILS
-    if relation.startswith("slightly"):
+    if claim.degree == "slightly":
         return Word.HOLDS if factor <= 1 + bounds.SLIGHTLY else Word.IN_PART
-    return Word.HOLDS if not relation.startswith("considerably") or factor >= 1 + bounds.CONSIDERABLY else Word.IN_PART
+    return Word.HOLDS if claim.degree != "considerably" or factor >= 1 + bounds.CONSIDERABLY else Word.IN_PART
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
@@ -127,18 +129,19 @@ def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
 def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a configuration took longer or shorter than others by the report's own times."""
     first, *others = statement.configurations
-    relation = statement.relation
+    claim = statement.claim
+    assert isinstance(claim, Graded)
     times = {id: evidence.row(id).train_seconds for id in statement.configurations}
     because = f"{first} took {times[first]:g} s, against {listed([f'{times[id]:g} s of {id}' for id in others])}."
     prose = evidence.row(first).train_seconds_prose
     if abs(prose - times[first]) > bounds.SECONDS:
         because += f" The prose has {prose:g} s of {first}, which its transcript contradicts."
-    if relation == "shorter-than-some":
+    if claim.degree == "than some":
         return Verdict(statement, holds_if(any(times[first] < times[id] for id in others)), because)
     parts = []
     for id in others:
-        word = ratio_word(relation, times[first] / times[id])
-        degree = f", but not {relation.partition('-')[0]}" if word == Word.IN_PART else ""
+        word = ratio_word(claim, times[first] / times[id])
+        degree = f", but not {claim.degree}" if word == Word.IN_PART else ""
         parts.append(Part(f"against {id}{degree}", word))
     return each_of(statement, parts, because)
 
@@ -147,39 +150,39 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
-    """Judge by the relation what the table and the print-outs say that the figures show."""
-    relation, ids = statement.relation, statement.configurations
+    """Judge by the table and the print-outs what is said of the figures, or of the lines of the book."""
+    claim, ids = statement.claim, statement.configurations
     shown = list(dict.fromkeys(map(evidence.id_of_figure, statement.figures)))
-    if relation == "in-order":  # the figures show the configurations, in this order
+    if claim == "in-order":  # the figures show the configurations, in this order
         return Verdict(statement, holds_if(tuple(shown) == ids), f"The figures are of {listed(shown)}.")
-    if relation == "figures":  # each figure is of a configuration in the table
+    if claim == "figures":  # each figure is of a configuration in the table
         return Verdict(
             statement, holds_if("none" not in shown), f"The {len(statement.figures)} figures are of {listed(shown)}."
         )
-    if relation == "sizes":  # parameters and MACs of each configuration are printed
+    if claim == "sizes":  # parameters and MACs of each configuration are printed
         lacking = [id for id in ids if not evidence.row(id).params or evidence.row(id).mmac is None]
         because = f"Parameters and MACs are printed of {len(ids) - len(lacking)} of the {len(ids)}."
         return Verdict(statement, holds_if(not lacking), because)
-    if relation == "book":  # the prompts that the lines hold stand in the text
+    if claim == "book":  # the prompts that the lines hold stand in the text
         places = {place.prompt: place.position for place in evidence.reproduction.text.prompts}
         found = [f"“{prompt}” at character {places[prompt]:,}" for prompt in ("proceeded the", "staring hard")]
         return Verdict(statement, Word.HOLDS, f"The text has {listed(found)}.")
-    if relation.startswith("figure="):  # a figure that the text names is of the first configuration
-        of = evidence.id_of_figure(figure := relation.removeprefix("figure="))
+    assert isinstance(claim, Mapping)
+    if "figure" in claim:  # a figure that the text names is of the first configuration
+        of = evidence.id_of_figure(figure := claim["figure"])
         because = f"Figure {figure} is of {of}; the figures of {ids[0]} are {listed(evidence.row(ids[0]).figures)}."
         return Verdict(statement, holds_if(of == ids[0]), because)
-    return _properties_named(statement, evidence)
+    return _properties_named(statement, claim, evidence)
 
 
-def _properties_named(statement: Statement, evidence: Evidence) -> Verdict:
+def _properties_named(statement: Statement, said: Mapping[str, str], evidence: Evidence) -> Verdict:
     """Whether the network that a figure shows, by its print-out if it is one, is that of its caption."""
     figure = statement.figures[0]
     row = evidence.row(evidence.id_of_figure(figure))
     print_outs = (each for each in evidence.statements.values() if each.kind == "print-out")
     is_print_out = any(figure in each.figures for each in print_outs)
-    model = printed_model(row.id, evidence) if is_print_out else parsed_shape(row.shape)
+    model = printed_model(row.id, evidence) if is_print_out else model_of(row)
     properties = {"cell": model.cell, "layers": str(model.num_layers), "units": str(model.hidden_size)}
-    said = dict(each.split("=") for each in statement.relation.split())
     wrong = [f"{value.upper()} {name}" for name, value in said.items() if properties[name] != value]
     source = "its own print-out" if is_print_out else "the text about it"
     because = f"Figure {figure} shows {model.shape.replace('-', ' ').upper().replace('X', 'x')}, by {source}."

@@ -15,7 +15,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from pipeline.report.reproduction import JudgedTraining
-from pipeline.report.statements import bounds
+from pipeline.report.statements import bounds, verdicts
 from pipeline.report.statements.evidence import (
     BEST_VAL,
     FIRST_HALF,
@@ -94,27 +94,26 @@ def growth_from(id: str, epoch: int, evidence: Evidence) -> Estimate:
 
 
 def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
-    """Judge a gap by its relation: its size early, at any time or at the last epoch, or its course."""
-    id, relation = statement.configurations[0], statement.relation
+    """Judge a gap by its size early, at any time or at the last epoch, or by its course."""
+    id, claim = statement.configurations[0], statement.claim
     if not (gaps := mean_gaps(id, evidence)):
         return evidence.without_training(statement, id)
     early = max(1, round(bounds.EARLY_SHARE * len(gaps)))
-    if relation == "overfitting":
+    if claim == "overfitting":
         return _overfitting(statement, evidence, early)
-    size, _, when = relation.removeprefix("not-").removeprefix("never-").partition("-at-")
-    if size not in ("visible", "considerable"):
+    if not isinstance(claim, verdicts.Graded):
         shown, parts = _course(statement, evidence, gaps)
         return each_of(statement, parts, f"Over {evidence.seeds(id)} the gap {shown}.")
-    limit = bounds.VISIBLE_GAP if size == "visible" else bounds.CONSIDERABLE_GAP
+    limit = bounds.VISIBLE_GAP if claim.word == "visible" else bounds.CONSIDERABLE_GAP
     largest = 1 + gaps.index(max(gaps))
     measure, where = {
         "last": (LAST_GAP, f"at epoch {len(gaps)}, where at least"),
         "first": (gap_over(1, early), f"on average over the first {early} epochs, where less than"),
-        "": (gap_over(largest, largest), f"at its largest, after epoch {largest}, where less than"),  # never
-    }[when]
+        "never": (gap_over(largest, largest), f"at its largest, after epoch {largest}, where less than"),
+    }[claim.degree]
     gap = evidence.mean(id, measure)
     because = f"Over {evidence.seeds(id)} the gap is {with_interval(gap, limit)} {where} {limit:g} is meant."
-    return Verdict(statement, holds_if((gap.mean >= limit) == (when == "last")), because)
+    return Verdict(statement, holds_if((gap.mean >= limit) == (claim.degree == "last")), because)
 
 
 def _course(statement: Statement, evidence: Evidence, gaps: Gaps) -> tuple[str, list[Part]]:
@@ -268,7 +267,7 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
 
     The report concludes "better", "alike" and "best-by-gap" from the gap, so the gap is a reason; other statements are
     reasons as well. "by-each-reason" and "by-all-reasons" rest on reasons alone. "most-accurate" is the first
-    configuration of each cell among those of the cell.
+    configuration of each cell among those of the cell. "better-unseen" and "worse-unseen" are on text not trained on.
     """
     relation = statement.relation
     given = [*_reasons(statement, evidence)]

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
+from models.config import ModelConfig
 from pipeline.support.wording import listed
 
 
@@ -18,6 +20,29 @@ class Word(StrEnum):
     OPEN = "open"
 
 
+class Graded(NamedTuple):
+    """A size and when a gap has it ("visible", "last"), or a comparison and its degree ("longer", "slightly")."""
+
+    word: str
+    degree: str
+
+
+Claim = str | Graded | ModelConfig | Mapping[str, str]  # of a caption: what its figure has
+
+
+def _claim(kind: str, relation: str) -> Claim:
+    """What a statement of this kind claims, from its word for it; a word without parts stays a word."""
+    words = relation.split("-")
+    if kind == "gap" and (size := {"visible", "considerable"}.intersection(words)):
+        return Graded(size.pop(), words[-1] if "at" in words else "never")
+    if kind in ("size-order", "time-order"):
+        return Graded(words[0], "than some") if "than" in words else Graded(words[-1], " ".join(words[:-1]))
+    if kind == "print-out":  # the model that it names, such as gru-2x32
+        layers, units = words[1].split("x")
+        return ModelConfig(cell=words[0], num_layers=int(layers), hidden_size=int(units))
+    return dict(each.split("=") for each in relation.split()) if "=" in relation else relation
+
+
 @dataclass(frozen=True)
 class Statement:
     """A statement of a report, in our words.
@@ -26,7 +51,8 @@ class Statement:
     if a training decides the statement, "report" if the report's own numbers, texts and print-outs (or a count of
     operations) do, and "caption" for a caption or a reference to a figure. ``reading`` says how an ambiguous word is
     read, ``contradiction`` what the report says elsewhere; the page shows both. ``reasons`` are the ids of the
-    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve.
+    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve. ``relation``
+    is the word of its kind for what it claims, and ``claim`` what that word means.
     """
 
     id: str
@@ -41,6 +67,10 @@ class Statement:
     reading: str
     contradiction: str
     reasons: tuple[str, ...]
+    claim: Claim = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "claim", _claim(self.kind, self.relation))  # as the dataclass is frozen
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from pipeline import earlier
+
 PREFIX = "time-machine-lm:"  # marks our system attributes, beside those of Optuna
 
 # system attributes of a study
@@ -26,6 +28,7 @@ STOPPED = "stopped"  # why its training stopped early; "" is not stored
 FAILURE = "failure"  # why it failed
 
 # system attributes of a trial
+STOPPED_BY, FAILURE_KIND = "stopped_by", "failure.kind"  # the facts of which STOPPED and FAILURE are the sentences
 REPEATS = "repeats"  # number of the trial with equal parameters
 LOSSES = "losses"  # how often it was lost, by cause
 
@@ -36,8 +39,8 @@ def of_study(study: optuna.Study) -> dict[str, Any]:
 
 
 def of_trial(trial: FrozenTrial) -> dict[str, Any]:
-    """The system attributes of a trial that this program has set, by name without prefix."""
-    return ours(trial.system_attrs)
+    """The attributes of a trial, ours without prefix, with the facts that an earlier version recorded in sentences."""
+    return earlier.facts({**trial.user_attrs, **ours(trial.system_attrs)})
 
 
 def has(trial: FrozenTrial, name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.config import COSTS, STOPPED_BY_TIME, SearchConfig, costs_of
+from pipeline.config import COSTS, SearchConfig, costs_of
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import objectives
@@ -57,10 +57,9 @@ class Results:
     def counts(self) -> dict[str, int]:
         """The numbers of trials by outcome, and of confirmations."""
         complete = self.complete()
-        reasons = [trial.user_attrs.get(attributes.STOPPED, "") for trial in complete]
         return {
             "trials": len(complete),
-            "cut_short": sum(reason.startswith(STOPPED_BY_TIME) for reason in reasons),
+            "cut_short": sum(attributes.of_trial(trial)[attributes.STOPPED_BY] == "time" for trial in complete),
             "failed": len(self.failed()),
             "repeated": sum(attributes.has(trial, attributes.REPEATS) for trial in self.trials()),
             "confirmations": len(self.confirmations),

@@ -10,13 +10,13 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from pipeline.config import SearchConfig
-from pipeline.search.known_cost.sampler import KnownCostSampler
-from pipeline.search.known_cost.space import CandidateSpace
+from pipeline.known_cost.sampler import KnownCostSampler
+from pipeline.known_cost.space import CandidateSpace
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 
 NSGA_POPULATION = 10  # with Optuna's default of 50, all of 40 trials would be of the first, random generation
-OVER_BUDGET = "over --budget-macs"  # prefix of the failure of a trial that was not trained
+OVER_BUDGET = "over budget"  # FAILURE_KIND of a trial that was not trained
 LARGEST_LISTED_SPACE = 100_000  # configurations; a larger space is sampled instead of listed
 DRAWN = 1000  # configurations of such a space; if none of them is new, it counts as exhausted
 
@@ -58,7 +58,7 @@ def build_sampler(
 
 def is_over_budget(trial: FrozenTrial) -> bool:
     """Whether a trial was not trained because it was over --budget-macs at that time."""
-    return str(trial.user_attrs.get(attributes.FAILURE, "")).startswith(OVER_BUDGET)
+    return attributes.of_trial(trial).get(attributes.FAILURE_KIND) == OVER_BUDGET
 
 
 def configurations(space: Space, random: Random) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from models.cells import CELLS
 from models.config import ConfigError, ModelConfig, Partner
 from pipeline.config import SearchConfig, resolve
 from pipeline.errors import InputError, option_name
-from pipeline.search.known_cost.space import Distribution
+from pipeline.known_cost.space import Distribution
 from pipeline.text.sources import small_text
 
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale

@@ -22,8 +22,8 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
+from pipeline.known_cost.space import internal_value
 from pipeline.search.front import Candidate
-from pipeline.search.known_cost.space import internal_value
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
@@ -39,6 +39,8 @@ UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a ran
 SAMPLE_CHARS = 80  # of a trial's sample text among its attributes, which optuna-dashboard does not wrap
 
 # user attributes of a trial, named as in the result of its training
+from pipeline.text.ngrams import baselines_of, fitted_ngrams
+
 RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
@@ -84,7 +86,7 @@ class SearchStudy:
     @cached_property
     def max_perplexity(self) -> float:
         """--max-perplexity, by default the 3-gram's; at most the uniform perplexity."""
-        singles = self.corpus.baselines(self.config.preset)["val"].singles
+        singles = baselines_of(self.corpus, self.config.preset)["val"].singles
         trigram = next(2**score.bits_per_char for score in singles if score.order == 3)
         return min(self.config.max_perplexity or trigram, float(self.vocab_size))
 
@@ -101,7 +103,7 @@ class SearchStudy:
     @cached_property
     def ngram_numbers(self) -> int:
         """The numbers of the n-grams that a model on top of them stores, without its parameters."""
-        return self.corpus.ngram(self.config.preset).tables.stored_numbers
+        return fitted_ngrams(self.corpus, self.config.preset).tables.stored_numbers
 
     def sizes(self, parameters: Mapping[str, Any]) -> dict[str, int]:
         """The exact SIZES of a configuration, computed without training."""
@@ -160,7 +162,8 @@ class SearchStudy:
             for name, value in {attributes.MODEL: shape, attributes.SEED: self.config.seed, **costs}.items():
                 trial.set_user_attr(name, value)
             if not self.can_afford(parameters):
-                self._fail(trial.number, f"{OVER_BUDGET}: {costs[self.axis.attribute]:,} {self.axis.name}")
+                reason = f"over --budget-macs: {costs[self.axis.attribute]:,} {self.axis.name}"
+                self._fail(trial.number, reason, OVER_BUDGET)
             elif earlier := self._duplicate_of(trial):
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
                 if earlier.state == TrialState.COMPLETE:
@@ -263,6 +266,8 @@ class SearchStudy:
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
         """Tell the study the result of a training, with its attributes."""
         trial_id = attributes.trial_id(self.study, number)
+        if result[attributes.STOPPED_BY]:
+            attributes.set_of_trial(self.study, number, attributes.STOPPED_BY, result[attributes.STOPPED_BY])
         for name, value in {
             **{name: result[name] for name in RESULT},
             **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
@@ -273,8 +278,9 @@ class SearchStudy:
         perplexity = min(result["val_perplexity"], float(self.vocab_size))
         self.study.tell(number, [perplexity, log10(self.axis.of(result))])
 
-    def _fail(self, number: int, reason: str) -> None:
+    def _fail(self, number: int, reason: str, kind: str = "error") -> None:
         trial_id = attributes.trial_id(self.study, number)
+        attributes.set_of_trial(self.study, number, attributes.FAILURE_KIND, kind)
         self.storage.set_trial_user_attr(trial_id, attributes.FAILURE, reason)
         self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
 

@@ -45,6 +45,12 @@ def link_to_view(key: str) -> str:
     return f"{_runs()}?{TRAINING_SIDE}&viewStateShareKey={key}&compareRunsMode=CHART"
 
 
+def link_within(run_id: str, artifact: str = "") -> str:
+    """The address of a run's page, or of an artifact there, for a note that the UI shows."""
+    shown = f"/artifacts/{artifact}" if artifact else ""
+    return f"#/experiments/{setup().experiment_id}/runs/{run_id}{shown}?{TRAINING_SIDE}"
+
+
 def link_to_search(parent: str) -> str:
     """The address of the view of a search's trials; ``parent`` is the id of the search's run."""
     return link_to_view(views.key("search", parent))
@@ -53,21 +59,25 @@ def link_to_search(parent: str) -> str:
 def _runs(ui: str = "") -> str:
     """The address of the experiment's runs in this UI; "": a running one, or the one that ``tmlm ui`` would start."""
     store = setup()
-    ui = ui or running_address(store) or f"http://{HOST}:{free_port(PORT)}"
-    return f"{ui}/#/experiments/{store.experiment_id}/runs"
+    return f"{ui or ui_address(store)}/#/experiments/{store.experiment_id}/runs"
 
 
-def running_address(store: Store) -> str:
+def ui_address(store: Store, port: int = PORT) -> str:
+    """The address of a running UI of this store, or of the one that ``tmlm ui`` would start."""
+    return running_address(store, port) or f"http://{HOST}:{free_port(port)}"
+
+
+def running_address(store: Store, port: int = PORT) -> str:
     """The address of a tracking server, or of a UI of this store on this machine; "" if none is running.
 
-    Its port is the one that ``tmlm ui`` has noted, or MLflow's default.
+    The UI's port is the one that ``tmlm ui`` has noted, or ``port``.
     """
     if server := server_address(store.uri):
         return server
     note = port_note(store)
     noted = note.read_bytes().strip() if note is not None and note.is_file() else b""
     ports = [int(noted)] if re.fullmatch(rb"\d{1,5}", noted) and int(noted) < 65536 else []
-    return next((f"http://{HOST}:{port}" for port in [*ports, PORT] if shows(port, store)), "")
+    return next((f"http://{HOST}:{each}" for each in [*ports, port] if shows(each, store)), "")
 
 
 def link_line(label: str, link: str) -> str:
@@ -87,9 +97,9 @@ def port_note(store: Store) -> Path | None:
     return None if file is None else file.with_name(".ui-port")
 
 
-def shows(port: int, store: Store) -> bool:
+def shows(port: int, store: Store, seconds: float = UI_SECONDS) -> bool:
     """Whether an MLflow server on this port serves this store: its experiment has the same artifact location."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=UI_SECONDS)
+    connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
     with closing(connection):
         try:
             connection.request("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={store.experiment_id}")

@@ -34,6 +34,7 @@ def result_of(task: Proposal, value: float) -> dict[str, Any]:
         "best_epoch": 2,
         "epochs": 2,
         "stopped": "",
+        "stopped_by": "",
         "val_perplexities": [value + 1, value],
         "texts": ["it has"],
     }

@@ -1,10 +1,14 @@
 """Results of a study: its trials by outcome, the candidates, importances and counts."""
 
+from typing import Any
+
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from models.complexity import closed_form
 from pipeline.errors import TrainingDivergedError
+from pipeline.search.study import attributes
+from pipeline.text.ngrams import fitted_ngrams
 from tests.search.study.studies import macs_per_char, result_of, train_all
 
 
@@ -15,6 +19,22 @@ def test_what_was_never_trained_is_no_failure(begin):
     assert any(reason.startswith("over --budget-macs: ") for reason in reasons)
     assert search.results.counts()["failed"] == 0
     assert len(search.results.plotted_trials()) == 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "stopped", "failure"),
+    [
+        ({"stopped_by": "time", "failure.kind": "over budget"}, "in other words", "in other words"),
+        ({}, "--max-seconds 9", "over --budget-macs: 9 MACs per character"),
+    ],
+)
+def test_what_became_of_a_trial_does_not_hang_on_the_words_for_it(begin, facts, stopped, failure):
+    search, own = begin(), {f"{attributes.PREFIX}{name}": value for name, value in facts.items()}
+    about: dict[str, Any] = {"user_attrs": {"stopped": stopped, "failure": failure}, "system_attrs": own}
+    search.study.add_trial(create_trial(state=TrialState.COMPLETE, values=[1.0, 1.0], **about))
+    search.study.add_trial(create_trial(state=TrialState.FAIL, **about))
+    assert search.results.counts()["cut_short"] == 1
+    assert search.results.failed() == []
 
 
 def test_a_repeat_of_a_diverged_trial_is_a_repeat_and_no_second_failure(begin):
@@ -43,7 +63,7 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
 
 def test_a_study_of_stored_numbers_counts_the_ngrams_of_a_trial_on_top_of_them(begin):
     search = begin(sampler="grid", hidden_size="4", num_layers="1", on_top_of="nothing,ngram", cost="stored-numbers")
-    numbers = search.corpus.ngram("stream").tables.stored_numbers
+    numbers = fitted_ngrams(search.corpus, "stream").tables.stored_numbers
     for task in iter(lambda: search.ask(0), None):
         parameters = closed_form(task.model, 28).parameters
         stored = parameters + numbers * (task.model.on_top_of == "ngram")

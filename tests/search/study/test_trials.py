@@ -14,6 +14,7 @@ from pipeline.search.study.space import Space
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Proposal, SearchStudy
 from pipeline.support.workers import Loss
 from pipeline.text.corpus import load_corpus
+from pipeline.text.ngrams import baselines_of
 from tests.search.study.studies import macs_per_char, perplexity, result_of, shapes, train_all
 
 
@@ -56,7 +57,7 @@ def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of
 
 def test_the_reference_is_the_trigrams_perplexity_or_the_one_given_once_it_is_reached(begin):
     search, given = begin(), begin(max_perplexity=5.0)
-    (trigram,) = [each for each in search.corpus.baselines("stream")["val"].singles if each.order == 3]
+    (trigram,) = [each for each in baselines_of(search.corpus, "stream")["val"].singles if each.order == 3]
     assert search.max_perplexity == 2**trigram.bits_per_char
     assert [given.reference(values)[0] for values in ([4.9, 6.0], [5.1], [])] == [5, 28, 28]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pipeline.search.known_cost.space import CandidateSpace
+from pipeline.known_cost.space import CandidateSpace
 
 FINITE = CandidateSpace({"cell": CategoricalDistribution(("rnn", "gru")), "width": IntDistribution(8, 32, step=8)})
 CONTINUOUS = CandidateSpace({"rate": FloatDistribution(1e-3, 0.1, log=True), "width": IntDistribution(1, 4, log=True)})

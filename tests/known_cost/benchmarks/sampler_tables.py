@@ -15,7 +15,7 @@ from scipy.stats import mannwhitneyu, trim_mean
 
 from pipeline.support.markdown import markdown_table
 from pipeline.support.statistics import holm
-from tests.benchmarks.surface import FOREIGN, NAMES, RESERVED, TABLES
+from tests.known_cost.benchmarks.surface import FOREIGN, NAMES, RESERVED, TABLES
 
 RESAMPLES, LEVEL = 2000, 0.05
 FIRST_TRIALS = {"own": 0, "spread": 5, "random": 10}  # the trials that are given to a sampler, by its start
@@ -26,8 +26,8 @@ GROUPS = {
 }
 HEAD = """# Samplers compared
 
-Made by `python -m tests.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; the conclusions are in
-[known-cost-sampler.md](known-cost-sampler.md#compared-with-others).
+Made by `python -m tests.known_cost.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; the conclusions are
+in [known-cost-sampler.md](known-cost-sampler.md#compared-with-others).
 
 The score is the hypervolume of (log of the value, log10 of the cost) of all configurations that a sampler asked for, at
 their noise-free or seed-mean values, as a fraction of that of the true front. The reference point lies a tenth of the

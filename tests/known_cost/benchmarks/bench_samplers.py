@@ -3,9 +3,9 @@
 The score is the hypervolume of (log of the value, log10 of the cost) of all points that a sampler asked for, each at
 its true value, against a reference point near the nadir of the true front, as a fraction of the true front's own.
 
-    python -m tests.benchmarks.bench_samplers [--surfaces shapes ...] [--samplers tpe ...] [--seeds 20]
-    python -m tests.benchmarks.bench_samplers --samplers known-cost --again     measure these anew
-    python -m tests.benchmarks.bench_samplers --table                           only print the page of tables
+    python -m tests.known_cost.benchmarks.bench_samplers [--surfaces shapes ...] [--samplers tpe ...] [--seeds 20]
+    python -m tests.known_cost.benchmarks.bench_samplers --samplers known-cost --again     measure these anew
+    python -m tests.known_cost.benchmarks.bench_samplers --table                           only print the page of tables
 
 What a sampler begins with (``start``) and what it does then are measured apart:
 
@@ -40,10 +40,10 @@ import optuna
 import pandas as pd
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from pipeline.search.known_cost.sampler import KnownCostSampler
+from pipeline.known_cost.sampler import KnownCostSampler
 from pipeline.support.files import write_atomically
-from tests.benchmarks.sampler_tables import FIRST_TRIALS, Side, markdown
-from tests.benchmarks.surface import FOREIGN, NAMES, Surface, digest, fraction, make_surface
+from tests.known_cost.benchmarks.sampler_tables import FIRST_TRIALS, Side, markdown
+from tests.known_cost.benchmarks.surface import FOREIGN, NAMES, Surface, digest, fraction, make_surface
 
 RESULTS = Path(__file__).parent / "data" / "sampler_comparison.csv"
 KNOWN_COST = Path(sys.modules[KnownCostSampler.__module__].__file__ or "").parent
@@ -81,7 +81,7 @@ def make_sampler(run: Run, surface: Surface) -> BaseSampler:
     if run.sampler == "gp":
         return GPSampler(seed=seed, n_startup_trials=first)
     if run.sampler == "botorch":
-        from tests.benchmarks.botorch_sampler import BoTorchSampler
+        from tests.known_cost.benchmarks.botorch_sampler import BoTorchSampler
 
         return BoTorchSampler(surface.log10_cost, surface.space, seed, first if run.start == "spread" else None)
     return known_cost(surface, seed)

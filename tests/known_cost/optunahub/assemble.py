@@ -1,6 +1,6 @@
 """Assemble the known-cost sampler as a package of OptunaHub's registry, from the one copy of its code that there is.
 
-    python -m tests.optunahub.assemble FOLDER        writes FOLDER/package/samplers/known_cost/
+    python -m tests.known_cost.optunahub.assemble FOLDER        writes FOLDER/package/samplers/known_cost/
 
 The layout is that of the registry's template: __init__.py with what the package offers, README.md with its front
 matter and a figure, example.py, tests, requirements, LICENSE, and here the sampler's modules. Nothing is published.
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from scipy.stats import trim_mean
 
-from pipeline.search import known_cost
+from pipeline import known_cost
 from pipeline.support import plotting
-from tests.benchmarks.bench_samplers import RESULTS, SAMPLERS, TRIALS, read_results
+from tests.known_cost.benchmarks.bench_samplers import RESULTS, SAMPLERS, TRIALS, read_results
 
 HERE = Path(__file__).parent
 SAMPLER = Path(known_cost.__file__).parent
-LICENSE = SAMPLER.parents[2] / "LICENSE"
+LICENSE = SAMPLER.parents[1] / "LICENSE"
 PACKAGE = "samplers/known_cost"
 INIT = '''"""{docstring}"""
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from pipeline.search.known_cost import gaussian_process
-from tests.search.known_cost.observations import observations
+from pipeline.known_cost import gaussian_process
+from tests.known_cost.observations import observations
 
 THETA = np.log([0.5, 1.5, 0.8, 0.7, 1.3, 0.02])  # three length scales, signal, trend, noise
 

@@ -8,8 +8,8 @@ from types import ModuleType
 import optunahub
 import pytest
 
-from pipeline.search.known_cost.sampler import KnownCostSampler
-from tests.optunahub import assemble
+from pipeline.known_cost.sampler import KnownCostSampler
+from tests.known_cost.optunahub import assemble
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from pipeline.search.known_cost import acquisition
-from tests.search.known_cost.observations import observations
+from pipeline.known_cost import acquisition
+from tests.known_cost.observations import observations
 
 
 def test_expected_hypervolume_improvement_is_the_mean_over_draws():

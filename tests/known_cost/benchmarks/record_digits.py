@@ -5,7 +5,7 @@ of ten digits an image of 8 x 8 pixels shows. The error is the squared error on 
 the mean, at most 1. The cost, known beforehand, is the multiply-accumulates of one prediction: features x (64 + 10).
 Every combination is computed for two seeds of the features. Half a minute of one core.
 
-    python -m tests.benchmarks.record_digits
+    python -m tests.known_cost.benchmarks.record_digits
 """
 
 import csv

@@ -7,7 +7,7 @@ passes over The Time Machine each, and beside it random shapes with a random lea
 python-docs, data/trainings_python_docs.csv: a grid of 3 cells x 3 depths x 9 widths x 2 seeds, 4 passes over the last
 60,000 characters of the training split of Python 3.11's reference topics. Six minutes of one core.
 
-    TMLM_DATA_DIR=FOLDER python -m tests.benchmarks.record_trainings [--text python-docs] [--workers 2]
+    TMLM_DATA_DIR=FOLDER python -m tests.known_cost.benchmarks.record_trainings [--text python-docs] [--workers 2]
 
 It may be stopped and started again.
 """

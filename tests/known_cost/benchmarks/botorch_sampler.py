@@ -34,7 +34,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 from torch import Tensor
 
-from pipeline.search.known_cost.space import CandidateSpace, Distribution
+from pipeline.known_cost.space import CandidateSpace, Distribution
 
 Array = NDArray[np.float64]
 RANDOM_CANDIDATES, NEIGHBOURS, WIDTH, MONTE_CARLO = 1024, 16, 0.1, 64
