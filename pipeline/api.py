@@ -440,7 +440,10 @@ def search(corpus: TextOrPath = "auto", *, trials: int | None = None, quick: boo
     corpus_config = _corpus_config(given)
     if quick:
         given |= quick_search(given)
-    return Search(search_stage.search(SearchConfig(**given), corpus_config, quick, write_line).result)
+    config = SearchConfig(**given)
+    search_stage.check(config)
+    text = text_to_train(corpus_config, "search")
+    return Search(search_stage.search(text, corpus_config, config, quick, write_line).result)
 
 
 class Search:

@@ -21,7 +21,7 @@ PLACES = {  # the function that is called at each moment
     "told": "pipeline.search.study.trials:SearchStudy.tell",
     "registered": "pipeline.tracking.registry.register",
 }
-WORK = "pipeline.stages.tasks.do"  # the function that a worker runs
+WORK = "pipeline.stages.sweep.do"  # the function that a worker runs
 IN_WORKER = "TMLM_TEST_FAULT"  # variable: role|moment|number|a file that is there once the moment was met
 
 
@@ -46,8 +46,8 @@ def meet(moment: str, number: int, action: Callable[[], None]) -> None:
 
 
 def do(task: Any, report: Any) -> Any:
-    """Replace pipeline.stages.tasks.do in a worker, which meets a fault while it works."""
-    from pipeline.stages import tasks
+    """Replace pipeline.stages.sweep.do in a worker, which meets a fault while it works."""
+    from pipeline.stages import sweep
 
     role, moment, number, mark = os.environ[IN_WORKER].split("|")
 
@@ -58,7 +58,7 @@ def do(task: Any, report: Any) -> Any:
 
     if getattr(task, "role", "") == role:
         meet(moment, int(number), act)
-    return tasks.do(task, report)
+    return sweep.do(task, report)
 
 
 def main(moment: str, number: str, *words: str) -> None:

@@ -16,9 +16,10 @@ from mlflow.tracking._tracking_service import utils
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
+from pipeline.tracking.recorded import RESULT_FILE
 from pipeline.tracking.relocation import PATH_COLUMNS
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.step import Step
+from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.store import _setup, setup
 
 TINY: dict[str, Any] = {
@@ -113,6 +114,16 @@ def trained_store(home: Path, text: Path) -> TrainedStore:
     config = CorpusConfig(str(text), "letters")
     with store_at(home):
         return TrainedStore(home, train(load_corpus(config), config, *resolve(TINY)))
+
+
+def run_step(stage: str, inputs: dict[str, Any], reuse: bool, **result: Any) -> Step:
+    """A step with this result, run or reused as those of the stages are."""
+    key = step_key(stage, inputs)
+    if reuse and (step := finished_step(stage, key)):
+        return step
+    with tracked_run(stage, "a step", {"step_key": key}) as run:
+        run.json(RESULT_FILE, result)
+    return Step(stage, run.id, result)
 
 
 def rows(database: Path, query: str) -> list[tuple]:

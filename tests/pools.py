@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from pipeline.errors import TrainingDivergedError
-from pipeline.stages.tasks import TrainingTask, do
+from pipeline.stages.sweep import TrainingTask, do
 from pipeline.support.workers import Event
 
 
@@ -40,11 +40,21 @@ class Inline:
 
     def done(self, task: Any) -> list[Event]:
         """Do a task; returns its events."""
-        said: list[Event] = []
-        try:
-            return [*said, Event("done", task, do(task, lambda share: said.append(Event("message", task, share))))]
-        except TrainingDivergedError as error:
-            return [*said, Event("failed", task, error)]
+        return events_of(task)
+
+
+def events_of(task: TrainingTask, report: Callable[[float], None] = lambda share: None) -> list[Event]:
+    """Do a task; ``report`` gets the shares that are done, too, and may raise an exception in the training."""
+    said: list[Event] = []
+
+    def tell(share: float) -> None:
+        said.append(Event("message", task, share))
+        report(share)
+
+    try:
+        return [*said, Event("done", task, do(task, tell))]
+    except TrainingDivergedError as error:
+        return [*said, Event("failed", task, error)]
 
 
 def pool_with(
@@ -59,6 +69,16 @@ def pool_with(
             return super().done(task) if events is None else events
 
     return Listing
+
+
+def diverges(task: TrainingTask) -> list[Event]:
+    """The end of a training that diverges once its run has started."""
+
+    def report(share: float) -> None:
+        if share == 0:
+            raise TrainingDivergedError("the loss is nan")
+
+    return events_of(task, report)
 
 
 def not_trained(task: TrainingTask) -> list[Event]:

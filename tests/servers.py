@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking import MlflowClient
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from pipeline.tracking.store import setup
 
 
 class _Silent(WSGIRequestHandler):
@@ -67,8 +70,9 @@ class MlflowServer:
 
 
 @contextmanager
-def answering(location: str, port: int = 0) -> Iterator[int]:
-    """An MLflow server whose experiment has its artifacts there; gives its port."""
+def answering(location: str = "", port: int = 0) -> Iterator[int]:
+    """A server of the current store, or of one whose experiment has its artifacts at ``location``; gives its port."""
+    location = location or str(MlflowClient(setup().uri).get_experiment("0").artifact_location)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

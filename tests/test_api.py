@@ -77,18 +77,21 @@ def test_an_option_that_does_not_exist_or_has_a_wrong_value_is_named(function, o
         function(**options)
 
 
-def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
+def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(store, small_text, monkeypatch):
     seen: list[Any] = []
 
     def stand_in(*arguments: Any) -> SimpleNamespace:
-        seen.extend(arguments[:2])
+        seen.extend(arguments[1:3])
         return SimpleNamespace(result=RESULT)
 
     monkeypatch.setattr("pipeline.stages.search.search", stand_in)
     options: dict[str, Any] = {"trials": np.int64(3), "hidden_size": [4, 8], "num_layers": 1, "minutes": np.float32(2)}
-    api.search(Path("a.txt"), **options)
-    assert seen == [SearchConfig(trials=3, hidden_size="4,8", num_layers="1", minutes=2.0), CorpusConfig("a.txt")]
-    assert type(seen[0].trials) is int
+    api.search(small_text, **options)
+    assert seen == [
+        CorpusConfig(str(small_text)),
+        SearchConfig(trials=3, hidden_size="4,8", num_layers="1", minutes=2.0),
+    ]
+    assert type(seen[1].trials) is int
 
 
 @pytest.mark.slow
@@ -101,7 +104,6 @@ def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
         monkeypatch.setitem(QUICK_SEARCH, option, value)
     monkeypatch.setattr("pipeline.stages.search.search", partial(search, make_pool=Inline))
     monkeypatch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
-    monkeypatch.setattr("pipeline.stages.search.generation_ms_per_char", lambda loads: [1.0] * len(loads))
     monkeypatch.chdir(tmp_path)
     Path("my-book.txt").write_text(small_text.read_text()[::-1])
     (block,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)

@@ -31,6 +31,7 @@ from pipeline.export.export import export
 from pipeline.search.summary import SearchRun
 from pipeline.stages.search import search
 from pipeline.text.batches import data_for
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.loop import Training, fit
@@ -277,15 +278,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
     """A search of one trial, of the new cell, in a store of its own."""
     space: dict[str, Any] = {"cell": NEW, "num_layers": "1", "hidden_size": "8"}
     config = SearchConfig(trials=1, epochs=1, confirm_seeds=1, sampler="grid", **space)
+    corpus_config = CorpusConfig(str(small_text), "letters")
     home = new_store(tmp_path_factory.mktemp("lab"), empty_database)
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
         patch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
-        patch.setattr("pipeline.training.timing.CHARS", 2)
-        patch.setattr("pipeline.training.timing.ROUNDS", 1)
         setup()
-        yield search(config, CorpusConfig(str(small_text), "letters"), make_pool=Inline)
+        yield search(load_corpus(corpus_config), corpus_config, config, make_pool=Inline)
 
 
 def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_exported(searched, tmp_path, monkeypatch):

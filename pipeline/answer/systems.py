@@ -22,7 +22,7 @@ from models.ngram import Ints, NGrams, as_ids, ngram_label
 from models.packing import packed_ngrams
 from models.pruning import pruned
 from pipeline.answer.findings import COMPARED, COVERAGE, MeasuredModel, Unit
-from pipeline.answer.plan import Planned
+from pipeline.answer.plan import DEFAULT_PLAN, AnswerPlan, Planned
 from pipeline.support.statistics import PairedComparison, block_bootstrap, jackknife, over_seeds_and_text
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import fitted_ngrams
@@ -45,8 +45,7 @@ from pipeline.training.mixing import costs_of_best_mixture, reading
 Bits = NDArray[np.float64]
 """Costs (S, N) in bits of each character of the test text; (1, N) of what has no seeds."""
 
-ADAPTED_CHARS, ADAPTED_NUMBERS = 50_000, 25_000_000  # characters and probabilities of the test text, read adaptively
-PRUNED_ORDERS = (5, 6, 7)
+ADAPTED_NUMBERS = 25_000_000  # probabilities of the test text, read adaptively
 GATED_FROM = 50_000  # numbers or bytes from which pruned n-grams of all orders may be better than those of one
 STEPS_TO_SIZE, FILLED = 10, 0.985  # of the search for a number of n-grams; the part of a size that they fill
 GATE_BYTES = 300  # by which a trained gate is larger than an untrained one, at most
@@ -85,13 +84,15 @@ class Adaptive(NamedTuple):
     refit_macs_per_char: int
 
 
-def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callable[[float], None]) -> Adaptive:
+def adaptive_bits(
+    corpus: Corpus, networks: Sequence[LanguageModel], did: Callable[[float], None], plan: AnswerPlan = DEFAULT_PLAN
+) -> Adaptive:
     """Costs of the network by seed, the n-grams, and both, all adaptive; ``did`` gets parts of the 2 + 2 S readings.
 
     Each chooses its rate and weights on the validation text. The n-grams read each text once, for all seeds.
     """
-    vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream")
-    test = as_ids(corpus.split("stream", "test")[: min(ADAPTED_CHARS, ADAPTED_NUMBERS // vocab_size)])
+    vocab_size, val = len(corpus.vocabulary), validation_text(corpus, "stream", plan.fitted_chars)
+    test = as_ids(corpus.split("stream", "test")[: min(plan.adapted_chars, ADAPTED_NUMBERS // vocab_size)])
     val_targets, targets = (torch.from_numpy(ids[1:]) for ids in (val, test))
 
     def read(learners: Sequence[DynamicNetwork], ids: Ints, counts: bool = False) -> tuple[Tensor, float, int]:
@@ -106,7 +107,7 @@ def adaptive_bits(corpus: Corpus, networks: Sequence[LanguageModel], did: Callab
     by_ngrams = mixed_costs(counts, fit_weights(counts_val, val_targets), targets)
     nats, milliseconds = {"adaptive n-grams": [by_ngrams]}, {"adaptive n-grams": ms}
     for network in networks:
-        scales = scales_of(network, corpus, "stream")
+        scales = scales_of(network, corpus, "stream", plan.scale_steps)
         tried, *_ = read([DynamicNetwork(network, scales, rate) for rate in RATES], val)
         for system, others in {"adaptive network": 0, "adaptive both": counts.shape[1]}.items():
             rate, weights = chosen(tried, counts_val[:, :others], val_targets)
@@ -217,22 +218,24 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
     )
 
 
-def rivals(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limits: Sequence[int]) -> list[NGramModel]:
+def rivals(
+    corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limits: Sequence[int], orders: Sequence[int]
+) -> list[NGramModel]:
     """For each of these sizes the pruned n-gram model that fills it, and is the best on validation.
 
     A model of bytes serves all sizes of which it fills FILLED. ``ngrams`` are those of the training text, of orders 1
-    to LONGEST.
+    to LONGEST; pruned are those of ``orders``.
     """
     found: list[tuple[int, NGramModel]] = []
     for limit in limits:
         least = round(FILLED * limit) if unit == "bytes" else limit
         same = [model for size, model in found if least <= size <= limit]
-        model = same[0] if same else _rival(corpus, ngrams, unit, limit)
+        model = same[0] if same else _rival(corpus, ngrams, unit, limit, orders)
         found.append((len(packed_ngrams(model)) if unit == "bytes" else limit, model))
     return [model for _, model in found]
 
 
-def _rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> NGramModel:
+def _rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int, orders: Sequence[int]) -> NGramModel:
     """The pruned n-gram model that fills a size: of a single order, or for a large size maybe of all, with a gate."""
     val, found = corpus.split("stream", "val"), []
 
@@ -243,7 +246,7 @@ def _rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int) -> 
             torch.nn.init.normal_(gate.output.weight)  # takes nearly the bytes of a trained one
         return NGramModel(tables, gate)
 
-    for order in (*PRUNED_ORDERS, LONGEST) if limit >= GATED_FROM else PRUNED_ORDERS:
+    for order in (*orders, LONGEST) if limit >= GATED_FROM else orders:
         is_gated = order == LONGEST
         most = (limit - GATE_MACS) // 2 if is_gated else limit
         if unit == "bytes":

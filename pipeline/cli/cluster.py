@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,14 @@ import click
 
 from pipeline.cli.group import say
 from pipeline.cli.options import LabCommand, option
-from pipeline.config import SCHEDULER_PORT, CorpusConfig
+from pipeline.config import SCHEDULER_PORT
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import signals
 
 if TYPE_CHECKING:
     from pipeline.cluster.keys import Address
-    from pipeline.support.workers import MakePool
+    from pipeline.support.workers import MakePool, Work
+    from pipeline.text.corpus import Corpus
 
 PORT = click.IntRange(1, 65535)
 
@@ -31,21 +33,20 @@ cluster_option = option(
 )
 
 
-def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool":
-    """Return the function that makes a command's pool: on the nodes of a cluster or, if "", in local processes.
+def pool_on(cluster: str, workers: int | None, work: "Work") -> "Callable[[Corpus], MakePool]":
+    """Return what makes, for a text, the pool that does ``work``: on a cluster's nodes or, if "", in local processes.
 
     With a cluster, its MLflow server becomes the store of this process. Raises InputError if MLFLOW_TRACKING_URI names
     another one.
     """
     if not cluster:
-        from pipeline.stages.tasks import train_in_processes
+        from pipeline.support.workers import Workers
 
-        return train_in_processes
+        return lambda corpus: partial(Workers, work)
     if workers is not None:
         raise InputError("--workers can't be given with --cluster: each node sets its own number (tmlm node --workers)")
     address = _address(cluster)
     from pipeline.cluster import pool, texts
-    from pipeline.stages.tasks import do
 
     store, tracking_uri = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
     if tracking_uri and without_secrets(tracking_uri).rstrip("/") != store:
@@ -54,7 +55,8 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
             f"with MLFLOW_TRACKING_URI={store}"
         )
     os.environ.update({**address.mlflow_settings(), "MLFLOW_TRACKING_URI": tracking_uri or store})
-    return lambda count: pool.DaskPool(address, do, partial(texts.fetch_needs, texts.send(text, store)))
+    prepare = texts.fetch_needs
+    return lambda corpus: lambda count: pool.DaskPool(address, work, partial(prepare, texts.send(corpus, store)))
 
 
 def _address(text: str) -> "Address":

@@ -11,10 +11,10 @@ import socket
 from dataclasses import dataclass, field
 from functools import cache
 
-from pipeline.config import RECIPE, CorpusConfig, PresetName
+from pipeline.config import RECIPE, PresetName
 from pipeline.errors import TmlmError, UnfitNodeError
 from pipeline.support.machine import public_version
-from pipeline.text.corpus import FACTS_FILE, IDS_FILE, cache_corpus, kept_corpus, load_corpus
+from pipeline.text.corpus import FACTS_FILE, IDS_FILE, Corpus, cache_corpus, kept_corpus
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ class Needs:
     versions: dict[str, str] = field(hash=False)
 
 
-def send(config: CorpusConfig, store: str) -> Needs:
+def send(corpus: Corpus, store: str) -> Needs:
     """Log the text to the innermost open run, unless it has it already; return what the nodes need to know."""
     from pipeline.tracking.runs import open_runs
 
-    corpus, run = load_corpus(config), open_runs[-1]
+    run = open_runs[-1]
     if not run.has(f"{FOLDER}/{FACTS_FILE}"):
         for name in (IDS_FILE, FACTS_FILE):  # FACTS_FILE last: it marks the text as complete
             run.file(corpus.folder / name, FOLDER)

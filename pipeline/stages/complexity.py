@@ -5,23 +5,24 @@ from typing import Any
 
 from models.complexity import measure
 from models.config import ModelConfig
-from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import Step, run_step
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.summary import complexity_text
 
 
-def complexity(model: ModelConfig, vocab_size: int) -> Step:
-    """Record the parameters and MACs of a shape, which is not trained."""
+def complexity(model: ModelConfig, vocab_size: int, is_recorded: bool) -> dict[str, Any]:
+    """Count the parameters and MACs of a shape, which is not trained; with ``is_recorded``, in a run."""
+    cost = asdict(measure(model, vocab_size))
+    if not is_recorded:
+        return cost
+    from pipeline.tracking import recorded, runs, step  # imported here, as MLflow takes long to import
 
-    def work(run: TrackedRun) -> dict[str, Any]:
-        cost = asdict(measure(model, vocab_size))
+    key = step.step_key("complexity", {"model": asdict(model), "vocab_size": vocab_size})
+    with runs.tracked_run("complexity", f"complexity-{model.shape}", {"step_key": key}) as run:
         run.params({"cell": model.cell, "num_layers": model.num_layers, "hidden_size": model.hidden_size})
         run.constants({f"size/{name}": value for name, value in cost.items()} | macs_metrics(cost["macs_per_char"]))
         text = complexity_text(model, vocab_size, cost)
         run.text("complexity.txt", text)
         run.note(f"```\n{text}```")
-        return cost
-
-    inputs = {"model": asdict(model), "vocab_size": vocab_size}
-    return run_step("complexity", f"complexity-{model.shape}", inputs, {}, work, reuse=False)
+        result = {"run_id": run.id, **cost}
+        run.json(recorded.RESULT_FILE, result)
+    return result

@@ -22,8 +22,8 @@ from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import recorded, references
 from pipeline.tracking.recorded import finished_trainings
-from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
+from pipeline.tracking.runs import tracked_run
+from pipeline.tracking.step import Step, corpus_keys, finished_step, record_datasets, same_text, step_key
 from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.loading import load_model
@@ -133,7 +133,11 @@ def evaluate(
         raise InputError(f"--text {text}: there is no file {place}; give the path of a UTF-8 text file")
     digest = file.sha256() if file else ""
 
-    def work(run: TrackedRun) -> dict[str, Any]:
+    key = step_key("evaluate", {**trained.keys, "split": split, "text": digest, "adapt": adapt})
+    if reuse and (step := finished_step("evaluate", key)):
+        return step
+
+    with tracked_run("evaluate", f"evaluate-{label}-{trained.name}", {**trained.tags, "step_key": key}) as run:
         run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
         run.params({"adapt": str(adapt).lower()})
         corpus: Corpus | None = None
@@ -145,7 +149,8 @@ def evaluate(
             if file is None:
                 raise
             log.warning("No n-gram model to compare with: %s", error)
-        result: dict[str, Any] = {"trained_run": trained.run_id, "split": None if text else split, "text": text}
+        result: dict[str, Any] = {"run_id": run.id, "trained_run": trained.run_id}
+        result |= {"split": None if text else split, "text": text}
         if file is None:
             assert corpus is not None
             ids = corpus.split(trained.preset, split)
@@ -167,10 +172,8 @@ def evaluate(
         metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
         run.constants({f"evaluation/{name}": value for name, value in metrics.items()})
         run.note(evaluation_text(plain(label), result))
-        return result
-
-    inputs = {**trained.keys, "split": split, "text": digest, "adapt": adapt}
-    return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
+        run.json(recorded.RESULT_FILE, result)
+    return Step("evaluate", run.id, result)
 
 
 def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer]) -> dict[str, Any]:

@@ -7,8 +7,17 @@ from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import Step, corpus_keys, corpus_options, corpus_tags, record_datasets, run_step
+from pipeline.tracking import recorded
+from pipeline.tracking.runs import tracked_run
+from pipeline.tracking.step import (
+    Step,
+    corpus_keys,
+    corpus_options,
+    corpus_tags,
+    finished_step,
+    record_datasets,
+    step_key,
+)
 from pipeline.training.summary import baseline_table
 
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
@@ -18,14 +27,20 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
     baselines = baselines_of(corpus, preset)  # before the store is opened, so that the two don't need memory at once
+    alphabet = corpus.vocabulary.alphabet
+    inputs = {"alphabet": alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
+    key = step_key("prepare", inputs)
+    if reuse and (step := finished_step("prepare", key)):
+        return step
 
-    def work(run: TrackedRun) -> dict[str, Any]:
+    with tracked_run("prepare", f"prepare-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
         run.params({**corpus_options(corpus_config, corpus), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
+            "run_id": run.id,
             **corpus_keys(corpus),
             "source": corpus.source,
-            "alphabet": corpus.vocabulary.alphabet,
+            "alphabet": alphabet,
             "preset": preset,
             "characters": len(corpus),
             "vocabulary_size": len(corpus.vocabulary),
@@ -56,8 +71,5 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             f"**{plain(corpus.name)}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
             f"{len(corpus.vocabulary)} symbols, from {plain(corpus.source)}\n\n{baseline_table(result)}"
         )
-        return result
-
-    alphabet = corpus.vocabulary.alphabet
-    inputs = {"alphabet": alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
-    return run_step("prepare", f"prepare-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)
+        run.json(recorded.RESULT_FILE, result)
+    return Step("prepare", run.id, result)

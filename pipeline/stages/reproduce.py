@@ -6,7 +6,8 @@ resumes the same run and trains only what is missing. Its results are read from 
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from tempfile import TemporaryFile
 
 from pipeline.config import RECIPE, CorpusConfig, ReproduceConfig
@@ -23,17 +24,17 @@ from pipeline.report.record import (
     recorded_reproduction,
     shape_key,
 )
+from pipeline.report.reproduction import TextFacts
 from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configs_of_row, report_rows
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, writable, write_report
-from pipeline.stages.sweep import Sweep
-from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
+from pipeline.stages.sweep import Role, TrainingTask, earlier_run, lock_of, sweep, train_in_processes
 from pipeline.support.wording import counted, measured_duration
-from pipeline.support.workers import Loss, MakePool, Outcome
-from pipeline.text.corpus import load_corpus
+from pipeline.support.workers import Loss, MakePool
+from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, step_key
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 # stream and best, which train no configuration, as reproductions have recorded them
 IDENTIFYING_RECIPE = RECIPE | {"stream": 5, "best": 5}
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
+TEXT = CorpusConfig("time-machine")
 
 COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts on what trainings decide
     Word.HOLDS: "reproduction/statements_reproduced",
@@ -59,38 +61,91 @@ class ChecksNotMetError(CheckFailedError):
         self.done = done
 
 
-def reproduce(
-    config: ReproduceConfig,
-    quick: bool = False,
-    check: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    make_pool: MakePool = train_in_processes,
-) -> ReproductionRun:
-    """Train the missing configurations and write the report.
-
-    ``quick`` trains only the small configurations, for a few epochs. With ``check``, raises ChecksNotMetError, after
-    recording everything, if a check fails. Raises DataUnavailableError without the exact text of The Time Machine.
-    """
+def rows_to_train(config: ReproduceConfig, quick: bool) -> list[Reported]:
+    """The configurations to train. Raises InputError if there are none."""
     rows = [row for row in chosen_rows(config.only) if not quick or row.num_layers * row.hidden_size <= QUICK_UNITS]
     if not rows:
         raise InputError(
             f"--quick trains configurations of at most {QUICK_UNITS} units in all layers together, and --only names "
             "none; leave out one of the two"
         )
-    folder = report_folder(quick)
-    with writable(folder):  # fail before hours of training
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
-    corpus = load_corpus(CorpusConfig("time-machine"))
+    return rows
+
+
+def reproduce(
+    corpus: Corpus,
+    config: ReproduceConfig,
+    quick: bool = False,
+    check: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    make_pool: MakePool = train_in_processes,
+    quick_epochs: int = QUICK_EPOCHS,
+    facts_of: Callable[[Corpus], TextFacts] = text_facts,
+) -> ReproductionRun:
+    """Train the missing configurations on the text of the report, and write the report.
+
+    ``quick`` trains only the small configurations, for ``quick_epochs``. With ``check``, raises ChecksNotMetError,
+    after recording everything, if a check fails.
+    """
+    rows = rows_to_train(config, quick)
+    _check_folder(report_folder(quick))
     identity = step_key(STAGE, {"quick": quick, "recipe": IDENTIFYING_RECIPE, **corpus_keys(corpus)})
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
     options = {**asdict(config), "quick": quick, "check": check}
     name = "reproduce-quick" if quick else "reproduce"
-    sweep = _Reproduction(
-        name, corpus, CorpusConfig("time-machine"), "report", options, say, config, quick, check, rows
-    )
-    tags = {"reproduction.quick": str(quick).lower()}
-    return sweep.resume_or_run(("reproduction", identity), busy, config.workers, make_pool, **tags)
+    with sweep(name, corpus, TEXT, lock_of(STAGE, identity, busy)) as this:
+        earlier, trained = earlier_run(STAGE, "reproduction", identity)
+        failures, before, waiting = list[str](), by_key(trained), list[TrainingTask]()
+        for role, row, seed in _planned(rows, config.seeds, quick):
+            model, train = configs_of_row(row, seed, role, config.precision)
+            found = before.get((role, shape_key(asdict(model)), seed))
+            if found is not None and found.has_diverged:  # and would again
+                failures.append(_left_out(row, seed, found.facts["failure.message"]))
+            elif found is None or found.state != "finished":
+                train = replace(train, epochs=quick_epochs) if quick else train
+                if found is not None and epochs_of(found):  # it goes on as it began
+                    train = replace(train, precision=found.configuration["train"]["precision"])
+                waiting.append(this.task(role, report_rows().index(row), model, train, configuration=row.id))
+        workers = this.workers_for(waiting, config.workers)
+
+        tags = {"reproduction": identity, "reproduction.quick": str(quick).lower()}
+        run = this.begin(STAGE, name, tags, earlier)
+        this.record(options, "report")
+        commands = recorded_commands(run.id)
+        run.json(COMMANDS_FILE, {"commands": commands + [options] * (options not in commands)})
+        run.json(TEXT_FILE, asdict(facts_of(corpus)))
+        this.start_workers(workers, make_pool)
+        if waiting:
+            by_report, own = (sum(task.role == role for task in waiting) for role in ("report", "same-text"))
+            more = f" and {own} by our own recipe" if own else ""
+            say(this.announcement(f"{counted(by_report, 'training')} by the report's protocol{more}"))
+        for task, outcome in this.train_all(waiting):
+            row, seed = report_rows()[task.number], task.train.seed
+            if isinstance(outcome, Loss):
+                failures.append(_left_out(row, seed, f"{outcome.reason}; it was lost before"))
+            elif isinstance(outcome, TrainingDivergedError | MemoryError):
+                failures.append(_left_out(row, seed, str(outcome) or "out of memory"))
+            elif isinstance(outcome, Exception):
+                raise outcome
+        seconds = this.stop_workers("writing the report")
+        done = _conclude(run, failures, seconds)
+        if check and (failed := refusal(done.checks, failures)):
+            raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)
+    return done
+
+
+def _left_out(row: Reported, seed: int, reason: str) -> str:
+    """Say that a training failed for good, so that --check fails."""
+    failure = f"{row.id}, seed {seed}: {reason}"
+    log.warning("Left out: %s", failure)
+    return failure
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise InputError if the report can't be written, before hours of training."""
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
 
 
 def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Role, Reported, int]]:
@@ -105,85 +160,25 @@ def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Ro
     return planned
 
 
-@dataclass
-class _Reproduction(Sweep[ReproductionRun]):
-    """The trainings of a reproduction and its report."""
-
-    config: ReproduceConfig
-    quick: bool
-    check: bool
-    rows: Sequence[Reported]
-
-    stage, last_phase = STAGE, "writing the report"
-
-    def take_over(self, trained: Sequence[RecordedTraining]) -> None:
-        """Neither what has finished nor what diverged is trained again."""
-        self._failures: list[str] = []
-        found = by_key(trained)
-        for role, row, seed in _planned(self.rows, self.config.seeds, self.quick):
-            model, train = configs_of_row(row, seed, role, self.config.precision)
-            before = found.get((role, shape_key(asdict(model)), seed))
-            if before is not None and before.has_diverged:  # and would again
-                self._leave_out(row, seed, before.facts["failure.message"])
-            elif before is None or before.state != "finished":
-                train = replace(train, epochs=QUICK_EPOCHS) if self.quick else train
-                if before is not None and epochs_of(before):  # it goes on as it began
-                    train = replace(train, precision=before.configuration["train"]["precision"])
-                self.waiting.append(self.task(role, report_rows().index(row), model, train, {"configuration": row.id}))
-
-    def record_command(self) -> None:
-        """Record all commands so far, and the facts about the text, too."""
-        super().record_command()
-        commands, own = recorded_commands(self.run.id), dict(self.options)
-        self.run.json(COMMANDS_FILE, {"commands": commands + [own] * (own not in commands)})
-        self.run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
-
-    def train(self) -> None:
-        """Train what is missing."""
-        by_report = sum(1 for task in self.waiting if task.role == "report")
-        own = len(self.waiting) - by_report
-        more = f" and {own} by our own recipe" if own else ""
-        self.train_waiting(f"{counted(by_report, 'training')} by the report's protocol{more}")
-
-    def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
-        """Leave out a training that diverged, ran out of memory or was lost. Raises any other error."""
-        row, seed = report_rows()[task.number], task.train.seed
-        if isinstance(outcome, Loss):
-            self._leave_out(row, seed, f"{outcome.reason}; it was lost before")
-        elif isinstance(outcome, TrainingDivergedError | MemoryError):
-            self._leave_out(row, seed, str(outcome) or "out of memory")
-        elif isinstance(outcome, Exception):
-            raise outcome
-
-    def _leave_out(self, row: Reported, seed: int, reason: str) -> None:
-        """Note a training that failed for good, so that --check fails."""
-        self._failures.append(f"{row.id}, seed {seed}: {reason}")
-        log.warning("Left out: %s", self._failures[-1])
-
-    # --- the end -----------------------------------------------------------------------------------------------------
-
-    def conclude(self, seconds: float) -> ReproductionRun:
-        """Write the report. Raises ChecksNotMetError, after recording everything, if a check of --check fails."""
-        reproduction = recorded_reproduction(self.run.id)
-        done = write_report(reproduction, self.run)
-        verdicts, held = done.verdicts, done.checks
-        whole = sum(len(configuration.whole) for configuration in reproduction.configurations)
-        trained = sum(len(configuration.runs) for configuration in reproduction.configurations)
-        result = {
-            **done.result,
-            "trainings": trained,
-            "whole": whole,
-            "failed": self._failures,
-            "minutes": seconds / 60,
-        }
-        counts = words_counted(each for each in verdicts if each.statement.basis == "training")
-        figures = {name: float(counts[word]) for word, name in COUNTS.items()}
-        figures["reproduction/trainings"] = float(trained)
-        self.run.constants(figures)
-        self.run.json(recorded.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
-        note = reproduction_note(reproduction, verdicts, held)
-        self.run.note(f"{note}\n\n{measured_duration(seconds)}")
-        done = replace(done, result=result)
-        if self.check and (failed := refusal(held, self._failures)):
-            raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)
-        return done
+def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> ReproductionRun:
+    """Write the report, and record its result."""
+    reproduction = recorded_reproduction(run.id)
+    done = write_report(reproduction, run)
+    verdicts, held = done.verdicts, done.checks
+    whole = sum(len(configuration.whole) for configuration in reproduction.configurations)
+    trained = sum(len(configuration.runs) for configuration in reproduction.configurations)
+    result = {
+        **done.result,
+        "trainings": trained,
+        "whole": whole,
+        "failed": failures,
+        "minutes": seconds / 60,
+    }
+    counts = words_counted(each for each in verdicts if each.statement.basis == "training")
+    figures = {name: float(counts[word]) for word, name in COUNTS.items()}
+    figures["reproduction/trainings"] = float(trained)
+    run.constants(figures)
+    run.json(recorded.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
+    note = reproduction_note(reproduction, verdicts, held)
+    run.note(f"{note}\n\n{measured_duration(seconds)}")
+    return replace(done, result=result)

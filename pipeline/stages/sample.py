@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 from models.decoding import Decoding
 from pipeline.stages.evaluate import TrainedModel
-from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import Step, run_step
+from pipeline.tracking import recorded
+from pipeline.tracking.runs import tracked_run
+from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.training.samples import SampleText, continuation_in_pieces, continuations
 from pipeline.training.summary import samples_table
 
@@ -15,8 +15,11 @@ from pipeline.training.summary import samples_table
 def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:
     """Record the text that a trained model generates from each prompt. Raises InputError or ConfigError."""
     trained = TrainedModel.find(model)
+    key = step_key("sample", {**trained.keys, "prompts": prompts, "length": length, "decoding": asdict(decoding)})
+    if reuse and (step := finished_step("sample", key)):
+        return step
 
-    def work(run: TrackedRun) -> dict[str, Any]:
+    with tracked_run("sample", f"sample-{trained.name}", {**trained.tags, "step_key": key}) as run:
         run.params(
             {"model": trained.run_id or model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)}
         )
@@ -25,10 +28,9 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
         table = samples_table([SampleText(prompt, decoding.method, text) for prompt, text in pairs])
         run.text("samples/texts.md", table)
         run.note(table)
-        return {"trained_run": trained.run_id, "texts": texts}
-
-    inputs = {**trained.keys, "prompts": prompts, "length": length, "decoding": asdict(decoding)}
-    return run_step("sample", f"sample-{trained.name}", inputs, trained.tags, work, reuse)
+        result = {"run_id": run.id, "trained_run": trained.run_id, "texts": texts}
+        run.json(recorded.RESULT_FILE, result)
+    return Step("sample", run.id, result)
 
 
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:

@@ -4,22 +4,21 @@ The parent is identified by all but the number of seeds: the same command again 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from operator import itemgetter
 from typing import Any
 
 from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, CorpusConfig, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.stages.sweep import Sweep
-from pipeline.stages.tasks import TrainingTask, train_in_processes
+from pipeline.stages.sweep import earlier_run, lock_of, result_of, sweep, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
 from pipeline.support.markdown import markdown_table
 from pipeline.support.wording import counted, listed
-from pipeline.support.workers import MakePool, Outcome
+from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import SEEDS, RecordedTraining
+from pipeline.tracking.recorded import SEEDS
 from pipeline.tracking.step import Step, corpus_options, step_key
 from pipeline.training.metrics import final_metrics
 from pipeline.training.result import FIGURES
@@ -53,9 +52,38 @@ def train_seeds(
     identity = step_key(SEEDS, inputs)
     refusal = f"the seeds of {model.shape} on {corpus.label} are being trained by another command; wait for it"
     name = run_name(corpus, model, config, seeds=SEEDS)
-    options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}
-    sweep = _Seeds(name, corpus, corpus_config, config.preset, options, say, model, config, seeds)
-    return sweep.resume_or_run((SEEDS, identity), refusal, None, make_pool)
+    with sweep(name, corpus, corpus_config, lock_of(SEEDS, identity, refusal)) as this:
+        earlier, trained = earlier_run(SEEDS, SEEDS, identity)
+        trained = [run for run in trained if run.configuration]  # the others can't be read, and are trained again
+        results: dict[int, Mapping[str, Any]] = {run.seed: run.result for run in trained if run.result}
+        diverged = {run.seed for run in trained if run.has_diverged} - results.keys()
+        missing = [seed for seed in range(seeds) if seed not in diverged and seed not in results]
+        waiting = [this.task("seed", 0, model, replace(config, seed=seed)) for seed in missing]
+        if not waiting:
+            say(f"Nothing is left to train: {counted(seeds, 'seed')} of {name} are done")
+        workers = this.workers_for(waiting, None)
+
+        run = this.begin(SEEDS, name, {SEEDS: identity}, earlier)
+        this.record(
+            {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}, config.preset
+        )
+        this.start_workers(workers, make_pool)
+        if waiting:
+            say(this.announcement(counted(len(waiting), "seed"), len(results)))
+        for task, outcome in this.train_all(waiting, len(results)):
+            if isinstance(outcome, TrainingDivergedError):
+                diverged.add(task.train.seed)
+            else:
+                results[task.train.seed] = result_of(task, outcome)
+        this.stop_workers("recording the result")
+
+        known = _result((run.id, name), corpus, results, diverged, {*results, *diverged, seeds - 1})
+        run.constants(final_metrics(known))
+        run.tags({f"latest.{SEEDS}": known["seeds"], "trained_run": known["trained_run"]})
+        run.json(recorded.RESULT_FILE, known)
+        best = f"The best by validation is the run {known['trained_run']}."
+        run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
+        return Step(SEEDS, run.id, _result((run.id, name), corpus, results, diverged, range(seeds)))
 
 
 def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> None:
@@ -67,65 +95,28 @@ def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> No
         raise error
 
 
-@dataclass
-class _Seeds(Sweep[Step]):
-    """The trainings with all seeds."""
-
-    model: ModelConfig
-    config: TrainConfig
-    seeds: int
-
-    stage, last_phase = SEEDS, "recording the result"
-
-    def take_over(self, trained: Sequence[RecordedTraining]) -> None:
-        """Neither a seed that has a result nor one that diverged is trained again, if its options can be read."""
-        trained = [run for run in trained if run.configuration]
-        self._results: dict[int, Mapping[str, Any]] = {run.seed: run.result for run in trained if run.result}
-        self._diverged = {run.seed for run in trained if run.has_diverged} - self._results.keys()
-        self.waiting = [
-            self.task("seed", 0, self.model, replace(self.config, seed=seed), {})
-            for seed in range(self.seeds)
-            if seed not in self._diverged and seed not in self._results
-        ]
-        if not self.waiting:
-            self.say(f"Nothing is left to train: {counted(self.seeds, 'seed')} of {self.name} are done")
-
-    def train(self) -> None:
-        self.train_waiting(counted(len(self.waiting), "seed"), len(self._results))
-
-    def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
-        """Keep a result, or note that the training diverged. Raises any other error."""
-        if isinstance(outcome, TrainingDivergedError):
-            self._diverged.add(task.train.seed)
-        else:
-            self._results[task.train.seed] = self.result_of(task, outcome)
-
-    def conclude(self, seconds: float) -> Step:
-        """Record the figures over all seeds, and return those over the seeds that were asked for."""
-        known = self._result({*self._results, *self._diverged, self.seeds - 1})
-        self.run.constants(final_metrics(known))
-        self.run.tags({f"latest.{SEEDS}": known["seeds"], "trained_run": known["trained_run"]})
-        self.run.json(recorded.RESULT_FILE, known)
-        best = f"The best by validation is the run {known['trained_run']}."
-        self.run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
-        return Step(SEEDS, self.run.id, self._result(range(self.seeds)))
-
-    def _result(self, seeds: Collection[int]) -> dict[str, Any]:
-        """The flat result over these seeds. Raises TrainingDivergedError if all of them diverged."""
-        trained = [{"seed": seed, **self._results[seed]} for seed in sorted(seeds) if seed in self._results]
-        if not trained:
-            raise TrainingDivergedError(f"all seeds of {self.name} diverged: try a smaller --learning-rate")
-        best = min(trained, key=itemgetter("val_perplexity"))
-        shown = ("seed", "run_id", *FIGURES)
-        return {
-            "run_id": self.run.id,
-            "name": self.name,
-            "corpus": self.corpus.label,
-            "corpus_sha256": self.corpus.corpus_sha256,
-            "seeds": max(seeds) + 1,
-            "diverged": sorted(self._diverged.intersection(seeds)),
-            "trained_run": best["run_id"],
-            **{name: best[name] for name in SHARED},
-            **over_seeds(trained),
-            "trainings": [{name: each.get(name) for name in shown} for each in trained],
-        }
+def _result(
+    run: tuple[str, str],
+    corpus: Corpus,
+    results: Mapping[int, Mapping[str, Any]],
+    diverged: Collection[int],
+    seeds: Collection[int],
+) -> dict[str, Any]:
+    """The flat result of a run (id, name) over these seeds. Raises TrainingDivergedError if all of them diverged."""
+    trained = [{"seed": seed, **results[seed]} for seed in sorted(seeds) if seed in results]
+    if not trained:
+        raise TrainingDivergedError(f"all seeds of {run[1]} diverged: try a smaller --learning-rate")
+    best = min(trained, key=itemgetter("val_perplexity"))
+    shown = ("seed", "run_id", *FIGURES)
+    return {
+        "run_id": run[0],
+        "name": run[1],
+        "corpus": corpus.label,
+        "corpus_sha256": corpus.corpus_sha256,
+        "seeds": max(seeds) + 1,
+        "diverged": sorted({*diverged}.intersection(seeds)),
+        "trained_run": best["run_id"],
+        **{name: best[name] for name in SHARED},
+        **over_seeds(trained),
+        "trainings": [{name: each.get(name) for name in shown} for each in trained],
+    }

@@ -1,35 +1,46 @@
 """Train many models in worker processes, in a run that can be resumed: what search, reproduce, answer and seeds share.
 
-A subclass of ``Sweep`` says what to train, what to do with each outcome and what to conclude; ``Sweep`` shows the
-progress and repeats lost trainings. The same command again reopens its run and trains what is missing.
+Within ``sweep``, a command plans what earlier ones have not trained, begins its run or reopens theirs, starts workers,
+loops over the trainings and their outcomes, stops the workers, and concludes. ``seeds.py`` is the shortest.
 """
 
 import logging
 import time
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from typing import Any, Literal
 
 from models.complexity import closed_form
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline.config import CorpusConfig, PresetName, TrainConfig
-from pipeline.errors import InputError, TmlmError, without_secrets
-from pipeline.stages.tasks import Role, TaskKey, TrainingTask, close_lost
+from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig, model_identity, train_identity
+from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
+from pipeline.stages.bar import Share
+from pipeline.stages.train import TrainingContext, train
 from pipeline.support import machine
 from pipeline.support.files import command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
-from pipeline.support.workers import LOSSES_ALLOWED, WAIT_SECONDS, Loss, LossCause, MakePool, Outcome, Pool
+from pipeline.support.workers import (
+    LOSSES_ALLOWED,
+    WAIT_SECONDS,
+    Event,
+    Loss,
+    LossCause,
+    MakePool,
+    Outcome,
+    Pool,
+    Workers,
+)
 from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded, store
-from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking import liveness, recorded, store
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_tags, parent_run, record_datasets
+from pipeline.tracking.step import corpus_tags, parent_run, record_datasets, same_text
 from pipeline.tracking.ui.links import link_to_run
 from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
@@ -37,9 +48,283 @@ from pipeline.training.memory import check_can_train, worker_count
 
 log = logging.getLogger(__name__)
 
-OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits tests/benchmarks/data/trainings*
+OTHER_MACS = 100_000  # MACs per character in whose time a training does all else; fits trainings*.csv of the sampler
 
-Conclusion = TypeVar("Conclusion")
+Role = Literal["trial", "confirmation", "report", "same-text", "answer", "seed"]
+TaskKey = tuple[str, int, int]
+"""Role, number and seed of a task, which identify it within its sweep."""
+
+Shares = Mapping[TaskKey, float]
+"""The share of each task that is done, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class TextKey:
+    """The facts by which a worker finds the text to train on."""
+
+    name: str
+    source: str
+    alphabet: Alphabet
+    corpus_sha256: str
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One training of a sweep: of a search, a trial, or a confirmation with another seed.
+
+    ``number`` is that of the trial (for a confirmation, of the trial that it repeats), or of the row in the table or
+    plan. Only trainings of the same ``study`` are resumed or reused.
+    """
+
+    role: Role
+    number: int
+    corpus: CorpusConfig
+    text: TextKey
+    model: ModelConfig
+    train: TrainConfig
+    study: str = ""
+    parent: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> TaskKey:
+        return self.role, self.number, self.train.seed
+
+    def is_of(self, configuration: Mapping[str, Any]) -> bool:
+        """Whether a recorded training has the same model and options."""
+        own = model_identity(self.model), train_identity(asdict(self.train))
+        return own == (configuration.get("model"), train_identity(configuration.get("train", {})))
+
+
+# --- in a worker process ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _text(key: TextKey) -> Corpus:
+    return same_text(key.name, key.source, key.alphabet, key.corpus_sha256)
+
+
+def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+    """Do a task in a worker: train in a nested run, and return the flat result.
+
+    A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result
+    of a finished one reused.
+    """
+    report(0.03)  # its process has started, which takes long for a short training; its steps follow from 0 on
+    context = TrainingContext(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
+    return train(_text(task.text), task.corpus, task.model, task.train, reuse=True, context=context).result
+
+
+def train_in_processes(count: int) -> Workers:
+    """Make a pool of ``count`` worker processes, which compute with one thread each."""
+    return Workers(do, count)
+
+
+# --- in the command --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Sweep:
+    """The trainings of one command, in one run. Made by ``sweep``, which ends the workers, the bar and the run.
+
+    ``study`` is in the tags of its trainings. Only those of the study ``study_id`` are resumed or reused; "": only
+    those nested in the run.
+    """
+
+    study: str
+    corpus: Corpus
+    corpus_config: CorpusConfig
+    clock: Callable[[], float]
+    stack: ExitStack
+    study_id: str = ""
+
+    run: TrackedRun = field(init=False)
+    began: float = field(init=False)
+    bar: Progress = field(init=False)
+    pool: Pool | None = field(init=False, default=None)
+    _workers: ExitStack = field(init=False)
+    _losses: Counter[tuple[TaskKey, LossCause]] = field(init=False, default_factory=Counter)
+
+    @property
+    def seconds(self) -> float:
+        """The duration of the command since its run was begun."""
+        return self.clock() - self.began
+
+    def task(self, role: Role, number: int, model: ModelConfig, config: TrainConfig, **tags: str) -> TrainingTask:
+        """A training of this command."""
+        text, alphabet = self.corpus, self.corpus.vocabulary.alphabet
+        key = TextKey(text.name, text.source, alphabet, text.corpus_sha256)
+        tags = {**corpus_tags(text), "study": self.study, "role": role, **tags}
+        return TrainingTask(role, number, replace(self.corpus_config, alphabet=alphabet), key, model, config, tags=tags)
+
+    def workers_for(self, waiting: Sequence[TrainingTask], workers: int | None) -> int:
+        """The number of workers for these tasks, 0 for none; raises InputError for one that can't be trained."""
+        at_once = min(workers or 1, len(waiting))
+        needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in waiting]
+        return worker_count(workers, max(needed)) if needed else 0
+
+    def begin(self, stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> TrackedRun:
+        """Start the run of the command, or reopen ``earlier``."""
+        self.run = self.stack.enter_context(parent_run(stage, name, {**corpus_tags(self.corpus), **tags}, earlier))
+        self.began = self.clock()
+        return self.run
+
+    def record(self, options: Mapping[str, Any], preset: PresetName) -> None:
+        """Record the options, the machine, and the splits of ``preset``."""
+        self.run.params(options)
+        self.run.yaml("environment.yaml", machine.environment())
+        record_datasets(self.run, self.corpus, preset)
+
+    def start_workers(self, count: int, make_pool: MakePool) -> None:
+        """Show the bar, and make a pool of ``count`` workers; none is made for 0, when nothing is missing."""
+        pool = make_pool(count) if count else None
+        self.bar = self.stack.enter_context(Progress(self.run.name))
+        self._workers = self.stack.enter_context(ExitStack())
+        if pool is not None:
+            self.run.params({"workers": pool.count})
+            self.pool = self._workers.enter_context(pool)
+
+    def stop_workers(self, phase: str) -> float:
+        """End the workers, and show the phase that follows; returns ``seconds``."""
+        self._workers.close()
+        self.bar.phase(phase)
+        return self.seconds
+
+    # --- the trainings -----------------------------------------------------------------------------------------------
+
+    def trained(
+        self,
+        tasks: Iterator[TrainingTask | None],
+        show: Callable[[Shares], None],
+        may_repeat: Callable[[TrainingTask, LossCause], bool] | None = None,
+    ) -> Iterator[tuple[TrainingTask, Outcome]]:
+        """Train tasks; yield each with its result, the exception it raised, or the loss after which it is not repeated.
+
+        The next of ``tasks`` is taken when a worker is idle and all outcomes so far are yielded; None stands for none
+        now, and ends it only while no task is running. ``show`` is called every WAIT_SECONDS or sooner. ``may_repeat``
+        counts a loss, and says whether the task may be trained again; by default as often as LOSSES_ALLOWED allows in
+        this command.
+        """
+        if self.pool is None:
+            return
+        lost, shares = list[TrainingTask](), dict[TaskKey, float]()
+        while True:
+            while self.pool.idle and (task := lost.pop(0) if lost else next(tasks, None)) is not None:
+                self.pool.submit(replace(task, parent=self.run.id, study=self.study_id or self.run.id))
+                shares[task.key] = 0.0
+            if not self.pool.running:
+                return
+            show(shares)
+            for event in self.pool.events(WAIT_SECONDS):
+                task, outcome = event.task, event.value
+                if event.kind == "message":
+                    shares[task.key] = outcome
+                    continue
+                if event.kind == "lost":
+                    log.warning(
+                        "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
+                    )
+                    close_lost(event)
+                    if (may_repeat or self._may_repeat)(task, outcome.cause):
+                        lost.append(task)
+                        continue
+                shares[task.key] = 1.0
+                yield task, outcome
+
+    def train_all(
+        self, waiting: list[TrainingTask], done: int = 0, work_after: float = 0.0, phase: str = ""
+    ) -> Iterator[tuple[TrainingTask, Outcome]]:
+        """Train a list of tasks, in order, as ``trained`` does; ``done`` are those that were trained before.
+
+        ``work_after`` is the ``work`` that follows the trainings, which one process does.
+        """
+        if (pool := self.pool) is None:
+            return iter(())
+        work, total = {task.key: self.work(task) for task in waiting}, done + len(waiting)
+        of_all = sum(work.values()) + pool.count * work_after
+
+        def tasks() -> Iterator[TrainingTask | None]:
+            while True:
+                self.bar.figures(trainings=f"{total - len(waiting) - pool.running}/{total}")
+                yield waiting.pop(0) if waiting else None
+
+        def show(shares: Shares) -> None:
+            self.bar.show(sum(work[key] * share for key, share in shares.items()) / of_all)
+
+        self.bar.phase(phase)
+        return self.trained(tasks(), show)
+
+    def work(self, task: TrainingTask) -> float:
+        """The work of a training, to weight it by: characters to read x (MACs of each + OTHER_MACS)."""
+        data, macs = data_of(self.corpus, task.train), closed_form(task.model, len(self.corpus.vocabulary))
+        return number_of_epochs(task.train, data) * data.chars_per_epoch * (macs.macs_per_char + OTHER_MACS)
+
+    def announcement(self, what: str, done: int = 0) -> str:
+        """What is trained, by how many workers, and where it is recorded; ``done`` were trained before."""
+        are_done = f" ({done} are done)" if done else ""
+        count = self.pool.count if self.pool else 0
+        return f"{what}{are_done}, with {counted(count, 'worker')}\n{link_to_run(self.run.id)}"
+
+    def _may_repeat(self, task: TrainingTask, cause: LossCause) -> bool:
+        self._losses[task.key, cause] += 1
+        return self._losses[task.key, cause] <= LOSSES_ALLOWED[cause]
+
+
+@contextmanager
+def sweep(
+    study: str,
+    corpus: Corpus,
+    corpus_config: CorpusConfig,
+    lock: AbstractContextManager[None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Sweep]:
+    """Hold the lock of a command while it trains; end its workers, its bar and its run, in that order, with the block.
+
+    Runs whose process is dead are closed first.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(lock)
+        liveness.close_the_dead()
+        yield Sweep(study, corpus, corpus_config, clock, stack)
+
+
+def lock_of(stage: str, identity: str, refusal: str) -> AbstractContextManager[None]:
+    """The lock of the command with this identity; raises InputError(refusal) if another process has it."""
+    return command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal)
+
+
+def earlier_run(stage: str, tag: str, identity: str) -> tuple[RecordedRun | None, list[RecordedTraining]]:
+    """The run of an earlier command, which has this tag, and its trainings; InputError if it is still running."""
+    earlier = recorded.latest(recorded.has_tag("stage", stage), recorded.has_tag(tag, identity))
+    return (recorded.ended_run(earlier.id), recorded.nested_trainings(earlier.id)) if earlier else (None, [])
+
+
+def result_of(task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
+    """The result of a training. Raises its exception, and TmlmError for one that was lost again."""
+    if isinstance(outcome, Loss):
+        raise TmlmError(
+            f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
+            f"{LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
+        )
+    if isinstance(outcome, Exception):
+        raise outcome
+    result: Mapping[str, Any] = outcome
+    return result
+
+
+def close_lost(event: Event) -> None:
+    """End the run of a training that was lost, here or on a node. Raises RecordingError if the store refuses."""
+    task, loss = event.task, event.value
+    try:
+        liveness.close_dead_runs()
+        if event.node:
+            liveness.close_nested(task.parent, lambda run: task.is_of(run.configuration), loss.reason)
+    except store.REFUSALS as error:
+        reason = store.store_reason(error)
+        raise RecordingError(f"a training was lost ({loss.reason}), and its end can't be recorded: {reason}") from None
+
+
+# --- the models that were trained ------------------------------------------------------------------------------------
 
 
 def model_loader(run_id: str) -> Callable[[], LanguageModel]:
@@ -60,169 +345,3 @@ def models_of(run_ids: Iterable[str]) -> dict[str, Callable[[], LanguageModel]]:
         else:
             loads[run_id] = load
     return loads
-
-
-@dataclass
-class Sweep(ABC, Generic[Conclusion]):
-    """The trainings of one command, in one run: what is missing, and what follows from all of them.
-
-    ``name`` and ``options`` are those of its run, whose datasets are the splits of ``preset``; ``say`` gets messages.
-    """
-
-    name: str
-    corpus: Corpus
-    corpus_config: CorpusConfig
-    preset: PresetName
-    options: Mapping[str, Any]
-    say: Callable[[str], None]
-
-    stage: ClassVar[str]  # of its run
-    last_phase: ClassVar[str]  # the name of the phase after the last training
-    study_id = ""  # only trainings of this study are resumed or reused; "": only those nested in the run
-
-    run: TrackedRun = field(init=False)
-    bar: Progress = field(init=False)
-    pool: Pool = field(init=False)
-    waiting: list[TrainingTask] = field(init=False, default_factory=list)  # known before the first training is done
-    work_after: float = field(init=False, default=0.0)  # of what follows the trainings, as ``work`` measures it
-    _losses: Counter[tuple[TaskKey, LossCause]] = field(init=False, default_factory=Counter)
-
-    def take_over(self, trained: Sequence[RecordedTraining]) -> None:
-        """Plan the trainings in ``waiting``: those that earlier commands, which have ``trained`` these, lack."""
-
-    @abstractmethod
-    def train(self) -> None:
-        """Train what is missing, by ``train_waiting`` or ``run_tasks``."""
-
-    @abstractmethod
-    def record_outcome(self, task: TrainingTask, outcome: Outcome) -> None:
-        """Record the result of a training, the exception it raised, or its loss, after which it is not repeated."""
-
-    @abstractmethod
-    def conclude(self, seconds: float) -> Conclusion:
-        """Draw the conclusions and record them; ``seconds`` is the duration of the command until now."""
-
-    def resume_or_run(
-        self, identity: tuple[str, str], refusal: str, workers: int | None, make_pool: MakePool, **tags: str
-    ) -> Conclusion:
-        """Run the command, in the run of an earlier one if there is one with the same ``identity``.
-
-        That is a tag and its value; ``tags`` are further ones of the run. Raises InputError(refusal) if another process
-        runs the command, InputError if the earlier run is still running, and for a configuration that can't be trained.
-        """
-        tag, value = identity
-        with command_lock(store.root() / "mlruns" / f".{self.stage}-{value}.lock", refusal):
-            close_the_dead()
-            earlier = recorded.latest(recorded.has_tag("stage", self.stage), recorded.has_tag(tag, value))
-            earlier = recorded.ended_run(earlier.id) if earlier else None
-            self.take_over(recorded.nested_trainings(earlier.id) if earlier else [])
-            at_once = min(workers or 1, len(self.waiting))
-            needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in self.waiting]
-            count = worker_count(workers, max(needed)) if needed else 0
-            with parent_run(self.stage, self.name, {**corpus_tags(self.corpus), tag: value, **tags}, earlier) as run:
-                return self.run_all(run, count, make_pool)
-
-    def run_all(self, run: TrackedRun, workers: int, make_pool: MakePool) -> Conclusion:
-        """Record the command, train in ``workers`` processes (0: nothing is missing), and conclude."""
-        self.run, self.began = run, time.monotonic()
-        self.record_command()
-        pool = make_pool(workers) if workers else None
-        with Progress(run.name) as self.bar:
-            if pool is not None:
-                run.params({"workers": pool.count})
-                with pool as self.pool:
-                    self.train()
-            self.bar.phase(self.last_phase)
-            return self.conclude(time.monotonic() - self.began)
-
-    def record_command(self) -> None:
-        """Record the options, the machine and the text."""
-        self.run.params(self.options)
-        self.run.yaml("environment.yaml", machine.environment())
-        record_datasets(self.run, self.corpus, self.preset)
-
-    # --- the trainings -----------------------------------------------------------------------------------------------
-
-    def task(
-        self, role: Role, number: int, model: ModelConfig, train: TrainConfig, tags: Mapping[str, str]
-    ) -> TrainingTask:
-        """A training of this command."""
-        tags = {**corpus_tags(self.corpus), "study": self.name, "role": role, **tags}
-        corpus, alphabet = self.corpus, self.corpus.vocabulary.alphabet
-        text, config = (corpus.name, corpus.source, alphabet, corpus.corpus_sha256), self.corpus_config
-        return TrainingTask(role, number, replace(config, alphabet=alphabet), text, model, train, tags=tags)
-
-    def work(self, task: TrainingTask) -> float:
-        """The work of a training, to weight it by: characters to read x (MACs of each + OTHER_MACS)."""
-        data, macs = data_of(self.corpus, task.train), closed_form(task.model, len(self.corpus.vocabulary))
-        return number_of_epochs(task.train, data) * data.chars_per_epoch * (macs.macs_per_char + OTHER_MACS)
-
-    def train_waiting(self, what: str, done: int = 0) -> None:
-        """Announce and train the tasks in ``waiting``; ``done`` are those that were trained before."""
-        are_done = f" ({done} are done)" if done else ""
-        self.say(f"{what}{are_done}, with {counted(self.pool.count, 'worker')}\n{link_to_run(self.run.id)}")
-        self.train_all(self.waiting, done)
-
-    def train_all(self, waiting: list[TrainingTask], done: int = 0, phase: str = "") -> None:
-        """Train a list of tasks, in order; ``done`` are those that were trained before."""
-        work, total = {task.key: self.work(task) for task in waiting}, done + len(waiting)
-        of_all = sum(work.values()) + self.pool.count * self.work_after  # which one process does
-
-        def next_task() -> TrainingTask | None:
-            ended = total - len(waiting) - self.pool.running
-            self.bar.figures(trainings=f"{ended}/{total}")
-            return waiting.pop(0) if waiting else None
-
-        def show(shares: Mapping[TaskKey, float]) -> None:
-            self.bar.show(sum(work[key] * share for key, share in shares.items()) / of_all)
-
-        self.bar.phase(phase)
-        self.run_tasks(next_task, show)
-
-    def run_tasks(
-        self, next_task: Callable[[], TrainingTask | None], show: Callable[[Mapping[TaskKey, float]], None]
-    ) -> None:
-        """Train the tasks of ``next_task`` until it returns None while no task is running; repeat lost ones.
-
-        ``show`` is called every WAIT_SECONDS or sooner with the share of each task that is done, from 0 to 1.
-        """
-        lost, shares = list[TrainingTask](), dict[TaskKey, float]()
-        while True:
-            while self.pool.idle and (task := lost.pop(0) if lost else next_task()) is not None:
-                self.pool.submit(replace(task, parent=self.run.id, study=self.study_id or self.run.id))
-                shares[task.key] = 0.0
-            if not self.pool.running:
-                return
-            show(shares)
-            for event in self.pool.events(WAIT_SECONDS):
-                task, outcome = event.task, event.value
-                if event.kind == "message":
-                    shares[task.key] = outcome
-                    continue
-                if event.kind == "lost":
-                    log.warning(
-                        "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
-                    )
-                    close_lost(event)
-                    if self.count_loss(task, outcome.cause):
-                        lost.append(task)
-                        continue
-                shares[task.key] = 1.0
-                self.record_outcome(task, outcome)
-
-    def result_of(self, task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
-        """The result of a training. Raises its exception, and TmlmError for one that was lost again."""
-        if isinstance(outcome, Loss):
-            raise TmlmError(
-                f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
-                f"{LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
-            )
-        if isinstance(outcome, Exception):
-            raise outcome
-        result: Mapping[str, Any] = outcome
-        return result
-
-    def count_loss(self, task: TrainingTask, cause: LossCause) -> bool:
-        """Count a loss of a training; returns whether it may be trained again."""
-        self._losses[task.key, cause] += 1
-        return self._losses[task.key, cause] <= LOSSES_ALLOWED[cause]

@@ -147,21 +147,6 @@ class Corpus:
         train = self.split(preset, "train")
         return np.concatenate([train[start:end] for start, end in self.baseline_spans(preset)])
 
-    def baselines(self, preset: PresetName) -> Any:  # until stages call ngrams.py
-        from pipeline.text.ngrams import baselines_of
-
-        return baselines_of(self, preset)
-
-    def ngram(self, preset: PresetName, most: int = 0) -> Any:
-        from pipeline.text.ngrams import fitted_ngrams
-
-        return fitted_ngrams(self, preset, most)
-
-    def pruned_ngrams(self, preset: PresetName) -> Any:
-        from pipeline.text.ngrams import pruned_scores
-
-        return pruned_scores(self, preset)
-
 
 def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = False) -> Corpus:
     """Find a text, normalise it and map its ids into memory; prepared texts are cached (``kept_corpus``).
@@ -175,7 +160,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
     source_sha256 = text.sha256()
     if is_new and config.alphabet == "letters":
-        _check_letters(text)
+        check_letters(text)
     inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
@@ -189,7 +174,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
 
 
-def _check_letters(text: FoundText) -> None:
+def check_letters(text: FoundText) -> None:
     """Warn of the letters of a text that the alphabet ``letters`` drops; raise InputError if it drops most of them."""
     counts = Counter[str]()
     for piece in normalised(text.pieces(), "raw"):  # in which a letter with its accent is one character

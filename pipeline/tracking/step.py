@@ -6,7 +6,7 @@ is unchanged: its configuration, the text, the RECIPE of its preset and the resu
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -17,8 +17,8 @@ import torch
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import wording
-from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
-from pipeline.text.sources import KNOWN_TEXTS
+from pipeline.text.corpus import Corpus, check_letters, kept_corpus, load_corpus
+from pipeline.text.sources import KNOWN_TEXTS, find_text
 from pipeline.tracking import recorded, runs
 from pipeline.tracking.liveness import close_nested, process_state
 from pipeline.tracking.names import failure_tags
@@ -49,24 +49,6 @@ def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
     """The digest of all that a step's result depends on: torch's version and ``inputs``, which name text and RECIPE."""
     depends = {"stage": stage, "torch": torch.__version__, **inputs}
     return sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def run_step(
-    stage: str,
-    name: str,
-    inputs: Mapping[str, Any],
-    tags: Mapping[str, Any],
-    work: Callable[[TrackedRun], dict[str, Any]],
-    reuse: bool,
-) -> Step:
-    """Run a stage in a tracked run, or reuse the latest finished run with the same key."""
-    key = step_key(stage, inputs)
-    if reuse and (step := finished_step(stage, key)):
-        return step
-    with runs.tracked_run(stage, name, {**tags, "step_key": key}) as run:
-        result = {"run_id": run.id, **work(run)}
-        run.json(recorded.RESULT_FILE, result)
-    return Step(stage, run.id, result)
 
 
 def finished_step(stage: str, key: str) -> Step | None:
@@ -167,7 +149,8 @@ def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
             log.warning("%s has %s as letters: --alphabet letters goes on with %s", corpus.name, trained, them)
     elif stage and config.alphabet == "letters":
         conditions = recorded.has_tag("stage", stage), recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
-        load_corpus(config, is_new=recorded.latest(*conditions) is None)
+        if recorded.latest(*conditions) is None:
+            check_letters(find_text(config.corpus))
     return corpus
 
 

@@ -195,10 +195,10 @@ def chosen(networks: Tensor, others: Tensor, targets: Tensor) -> tuple[float, Te
     return found
 
 
-def scales_of(model: LanguageModel, corpus: Corpus, preset: PresetName) -> list[Tensor]:
-    """The gradients' scales of a model in the middle of its training text."""
+def scales_of(model: LanguageModel, corpus: Corpus, preset: PresetName, most: int = SCALE_STEPS) -> list[Tensor]:
+    """The gradients' scales of a model over at most so many steps in the middle of its training text."""
     train = corpus.split(preset, "train")
-    steps = min(SCALE_STEPS, (len(train) - 1) // STEP)
+    steps = min(most, (len(train) - 1) // STEP)
     start = (len(train) - 1 - STEP * steps) // 2
     end = start + STEP * steps + 1
     prior = None
@@ -215,9 +215,9 @@ def adaptive_model(
     return AdaptiveModel(networks, fitted_ngrams(corpus, preset), corpus.baseline_text(preset), every, counts)
 
 
-def validation_text(corpus: Corpus, preset: PresetName) -> NDArray[np.int64]:
-    """The part of the validation text on which rate and weights are chosen."""
-    return as_ids(corpus.split(preset, "val")[: min(FITTED_CHARS, FITTED_NUMBERS // (6 * len(corpus.vocabulary)))])
+def validation_text(corpus: Corpus, preset: PresetName, most: int = FITTED_CHARS) -> NDArray[np.int64]:
+    """The part of the validation text on which rate and weights are chosen: at most so many characters."""
+    return as_ids(corpus.split(preset, "val")[: min(most, FITTED_NUMBERS // (6 * len(corpus.vocabulary)))])
 
 
 def adaptive_figures(model: LanguageModel, corpus: Corpus, preset: PresetName, ids: ArrayLike) -> dict[str, Any]:

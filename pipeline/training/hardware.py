@@ -17,7 +17,7 @@ BF16_STEP_UNITS = 8192  # batch size x hidden size from which on a GRU's or RNN'
 
 
 def choose_device(device: str, there: Sequence[str] = ()) -> torch.device:
-    """The device of this name; auto: cuda, else cpu. Raises InputError for one that is not ``there``."""
+    """The device of this name; auto: cuda, else cpu. Raises InputError for one that is not there."""
     is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     available = there or [name for name, is_so in is_available.items() if is_so]
     if device == "auto":

@@ -35,8 +35,9 @@ from pipeline import api
 from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.stages.search import search as run_search
-from pipeline.stages.tasks import do
+from pipeline.stages.sweep import do
 from pipeline.support.workers import Workers
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking import store as tracking_store
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.ui import views
@@ -121,7 +122,8 @@ def search(count: int, text: Path) -> None:
         trials=count + 1, epochs=1, confirm_seeds=1, workers=2, storage=f"sqlite:///{text.parent}/optuna.db",
         num_layers="1..2", hidden_size="4..16", learning_rate="0.001..0.05",
     )  # fmt: skip
-    run_search(config, CorpusConfig(str(text), "letters"), make_pool=lambda workers: Metered(do, workers))
+    corpus_config = CorpusConfig(str(text), "letters")
+    run_search(load_corpus(corpus_config), corpus_config, config, make_pool=lambda workers: Metered(do, workers))
     meter.conclude()
 
 

@@ -115,18 +115,18 @@ def test_a_reason_that_can_not_be_left_is_told_all_the_same(begun, raising, monk
 
 
 @pytest.mark.parametrize(
-    ("words", "stage"),
+    "words",
     [
-        (("search", "--cell", "gru", "--corpus", "my book.txt", "--quick"), "search"),
-        (("answer", "--corpus", "my book.txt", "--minutes", "3.0"), "answer"),
-        (("reproduce", "--only", "*x8", "--quick"), "reproduce"),
+        ("search", "--cell", "gru", "--corpus", "my book.txt", "--quick"),
+        ("answer", "--corpus", "my book.txt", "--minutes", "3.0"),
+        ("reproduce", "--only", "*x8", "--quick"),
     ],
 )
-def test_ctrl_c_prints_the_command_that_resumes_many_trainings(monkeypatch, words, stage):
-    def stop(*arguments: object) -> None:
+def test_ctrl_c_prints_the_command_that_resumes_many_trainings(monkeypatch, words):
+    def stop(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"pipeline.stages.{stage}.{stage}", stop)
+    monkeypatch.setattr("pipeline.text.corpus.find_text", stop)
     monkeypatch.setattr("pipeline.tracking.program.command", lambda: "tmlm")
     code, _, err = run(*words)
     said, _, again = err.rstrip().partition(": ")

@@ -94,6 +94,7 @@ def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(store, monkeyp
     def reproduce(*arguments):
         raise ChecksNotMetError("--check is not met", done)
 
+    monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: "the text")
     monkeypatch.setattr("pipeline.stages.reproduce.reproduce", reproduce)
     monkeypatch.setattr("pipeline.cli.commands.search.show_reproduction", lambda done, as_json: click.echo(done))
     assert run("reproduce", "--check") == (4, "the table\n", "Error: --check is not met\n")

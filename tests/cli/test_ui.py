@@ -23,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.cli import ui
 from pipeline.cli.main import cli
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.store import Store, setup
+from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
 from tests.checkout import ROOT, free_port
 from tests.databases import standing_in
@@ -147,14 +147,9 @@ VIEW = f"/#/experiments/0/runs?{SIDE}&viewStateShareKey="
 @pytest.fixture
 def running(store: Path) -> Iterator[str]:
     """A UI of the store is running; gives its address."""
-    with answering(location_of(setup())) as port:
+    with answering() as port:
         (store / "mlruns" / ".ui-port").write_text(str(port))
         yield f"http://127.0.0.1:{port}"
-
-
-def location_of(store: Store) -> str:
-    """Where the artifacts of the store's experiment lie."""
-    return str(MlflowClient(store.uri).get_experiment(store.experiment_id).artifact_location)
 
 
 def path_to(what: str) -> str:
@@ -194,7 +189,7 @@ def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(running, capsys
 def test_a_ui_that_is_started_is_opened_when_it_answers(store):
     @contextmanager
     def start(command: list[str], **options: Any) -> Iterator[Server]:
-        with answering(location_of(setup()), int(command[command.index("--port") + 1])):
+        with answering(port=int(command[command.index("--port") + 1])):
             yield Server(command, {}, polled=None)
 
     opened = list[str]()

@@ -9,6 +9,7 @@ from pipeline.cluster import texts
 from pipeline.config import CorpusConfig
 from pipeline.errors import UnfitNodeError
 from pipeline.text import corpus as corpus_module
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
 from pipeline.tracking.step import same_text
 
@@ -17,7 +18,7 @@ from pipeline.tracking.step import same_text
 def needs(mlflow_server, small_text):
     """What the nodes of a search are told, whose text is in its run."""
     with runs.tracked_run("search", "a search", {}):
-        yield texts.send(CorpusConfig(str(small_text), "letters"), mlflow_server.url())
+        yield texts.send(load_corpus(CorpusConfig(str(small_text), "letters")), mlflow_server.url())
 
 
 def facts_of(needs):

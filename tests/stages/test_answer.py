@@ -6,47 +6,41 @@ from dataclasses import replace
 from itertools import pairwise
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.answer.plan import AnswerPlan
 from pipeline.config import AnswerConfig, CorpusConfig
 from pipeline.errors import TmlmError
 from pipeline.stages.answer import AnswerRun, answer
-from pipeline.stages.tasks import TrainingTask
+from pipeline.stages.sweep import TrainingTask
 from pipeline.support.progress import Progress
 from pipeline.support.workers import Event, Loss
-from pipeline.text import corpus
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.training.files import BEST_CHECKPOINT
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, pool_with
 
 BRIEF = AnswerConfig(seeds=1, minutes=0.001)  # one pass of each
+PLAN = AnswerPlan(  # the smallest networks of each family, and two characters to time
+    shape={"cell": "lstm", "num_layers": 1, "hidden_size": 12},
+    smallest_text=2_000,
+    hidden_sizes=(4,),
+    on_top_chars={4: 100_000},
+    adapted_chars=100,
+    fitted_chars=100,
+    scale_steps=2,
+    pruned_orders=(4,),
+    timed_chars=2,
+    timings=1,
+)
 
 
-def make_brief(patch: pytest.MonkeyPatch) -> None:
-    """Train the smallest networks of each family only, and time two characters."""
-    make_artifacts_plain(patch)
-    leave_out_the_served_model(patch)
-    patch.setattr("pipeline.answer.figures._picture", lambda panels: PNG)
-    patch.setattr("pipeline.answer.plan.SHAPES", {"stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 12}})
-    patch.setattr("pipeline.answer.plan.SMALLEST_TEXT", 2_000)
-    patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))
-    patch.setattr("pipeline.answer.plan.ON_TOP_CHARS", {4: 100_000})
-    patch.setattr("pipeline.answer.systems.ADAPTED_CHARS", 100)
-    patch.setattr("pipeline.answer.systems.PRUNED_ORDERS", (4,))
-    patch.setattr("pipeline.training.adaptive.FITTED_CHARS", 100)
-    patch.setattr("pipeline.training.adaptive.SCALE_STEPS", 2)
-    patch.setattr("pipeline.training.timing.CHARS", 2)
-    patch.setattr("pipeline.training.timing.ROUNDS", 1)
-    for name in ("sample_of", "fit_gate"):
-        patch.setattr(f"pipeline.stages.answer.{name}", vars(corpus)[name])  # whose results are kept
-
-
-def leave_out_findings(patch: pytest.MonkeyPatch, done: AnswerRun) -> None:
-    """Train and record, but take what is measured afterwards from an answer that is done."""
-    patch.setattr("pipeline.stages.answer._Answer._findings", lambda self, results: done.findings)
+def answer_on(corpus_config: CorpusConfig, config: AnswerConfig, make_pool: Any, **more: Any) -> AnswerRun:
+    return answer(load_corpus(corpus_config), corpus_config, config, make_pool=make_pool, plan=PLAN, **more)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +48,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Itera
     """A store that the tests of this module share."""
     home = new_store(tmp_path_factory.mktemp("answer") / "lab", empty_database)
     with store_at(home), pytest.MonkeyPatch.context() as patch:
-        make_brief(patch)
+        make_artifacts_plain(patch)
+        leave_out_the_served_model(patch)
+        patch.setattr("pipeline.answer.figures._picture", lambda panels: PNG)
         yield home
 
 
@@ -87,7 +83,7 @@ def done(lab: Path, corpus_config: CorpusConfig, said: list[str], shown: list[fl
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Progress, "show", show)
-        return answer(BRIEF, corpus_config, said.append, Inline)
+        return answer_on(corpus_config, BRIEF, Inline, say=said.append)
 
 
 def test_every_training_is_a_finished_run_nested_in_the_answers(done):
@@ -143,7 +139,7 @@ def test_networks_meet_n_grams_of_at_most_their_size(done):
 @pytest.mark.slow
 def test_with_more_seeds_only_these_are_trained_and_two_networks_are_a_control(done, corpus_config):
     given: list[TrainingTask] = []
-    more = answer(replace(BRIEF, seeds=2), corpus_config, make_pool=pool_with(given))
+    more = answer_on(corpus_config, replace(BRIEF, seeds=2), pool_with(given))
     assert (more.run_id, len(given)) == (done.run_id, 4)
     assert [len(each.test) for each in more.findings.trained] == [2] * 4
     assert more.findings.systems["network"].test[0] == done.findings.systems["network"].test[0]
@@ -152,12 +148,11 @@ def test_with_more_seeds_only_these_are_trained_and_two_networks_are_a_control(d
     } | {f"two networks against {system}" for system in ("network", "n-grams")}
 
 
-def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config, monkeypatch):
-    leave_out_findings(monkeypatch, done)
+def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
     lost, *_ = done.result["trainings"]
     recorded.artifact_path(lost["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
     given: list[TrainingTask] = []
-    again, *_ = answer(BRIEF, corpus_config, make_pool=pool_with(given)).result["trainings"]
+    again, *_ = answer_on(corpus_config, BRIEF, pool_with(given)).result["trainings"]
     assert len(given) == 1
     assert again["run_id"] != lost["run_id"]
     assert again["test_perplexity"] == lost["test_perplexity"]
@@ -168,4 +163,4 @@ def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resume
         return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
 
     with pytest.raises(TmlmError, match=r"is lost: its process \(pid 1\) .* 2 times; run the same command again"):
-        answer(AnswerConfig(seeds=1, minutes=0.002), corpus_config, make_pool=pool_with([], dies))
+        answer_on(corpus_config, AnswerConfig(seeds=1, minutes=0.002), pool_with([], dies))

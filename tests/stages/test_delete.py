@@ -378,14 +378,15 @@ def test_a_study_in_another_storage_is_refused_with_the_command_that_deletes_it(
 
 
 def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name_as_the_search_says(store, small_text):
-    config, corpus = storage.with_storage(SearchConfig(study_name="own")), CorpusConfig(str(small_text))
-    study = SearchStudy(config, Space.of(config), load_corpus(corpus))
+    config, corpus_config = storage.with_storage(SearchConfig(study_name="own")), CorpusConfig(str(small_text))
+    corpus = load_corpus(corpus_config)
+    study = SearchStudy(config, Space.of(config), corpus)
     with tracked_run("search", "a search", {"study": "own"}) as run:
         trial = training("gru-1x8-s0", study="own", role="trial")
     attributes.set_of_study(study.study, attributes.PARENT, run.id)
     MlflowClient().delete_run(run.id)
     with pytest.raises(InputError, match=r"the run of study own was deleted.*`tmlm delete own`"):
-        search(config, corpus)
+        search(corpus, corpus_config, config)
     delete(["own"])
     assert traces(store, run.id, trial) == {}
     assert storage.kept_study("own") is None

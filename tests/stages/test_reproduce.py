@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from errno import ENOSPC
+from functools import partial
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
@@ -16,25 +18,24 @@ from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig
-from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, RecordingError, TrainingDivergedError
+from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, RecordingError
 from pipeline.report import checks
 from pipeline.report.record import recorded_commands, recorded_reproduction
-from pipeline.report.reproduction import JudgedTraining
+from pipeline.report.reproduction import JudgedTraining, TextFacts
 from pipeline.stages.report import ReproductionRun, rewrite_report
 from pipeline.stages.reproduce import ChecksNotMetError, reproduce
-from pipeline.stages.tasks import TrainingTask, close_lost, do
+from pipeline.stages.sweep import TextKey, TrainingTask, close_lost
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.step import corpus_keys, step_key
 from pipeline.tracking.store import set_tags, setup
-from pipeline.training.loop import Training
+from tests.cli.commands import run
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Inline, not_trained, pool_with
+from tests.pools import Inline, diverges, events_of, not_trained, pool_with
 from tests.report.reproductions import TEXT
 
-pytestmark = pytest.mark.usefixtures("_stand_in")
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
 ONE = replace(TWO, only="gru-scratch-1x8")
 
@@ -43,30 +44,36 @@ def trainings(run_id: str) -> dict[str, Any]:
     return {each.tags["configuration"]: each for each in recorded.nested_trainings(run_id)}
 
 
-def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
-    """Another text in place of the book, in the command and in what stands in for a worker.
+def facts_of(corpus: Corpus) -> TextFacts:
+    """Made-up facts of a text, which take no time."""
+    return replace(TEXT, corpus=corpus.name, corpus_sha256=corpus.corpus_sha256)
 
-    Few windows, one epoch, light artifacts, and made-up facts of the text.
-    """
-    patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
-    patch.setattr("pipeline.stages.tasks._text", lambda *found_by: corpus)
-    patch.setattr("pipeline.text.corpus.WINDOW_TRAIN", 3_000)
-    patch.setattr("pipeline.text.corpus.WINDOW_VAL", 1_500)
-    patch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 1)
-    facts = replace(TEXT, corpus=corpus.name, corpus_sha256=corpus.corpus_sha256)
-    patch.setattr("pipeline.stages.reproduce.text_facts", lambda corpus: facts)
-    make_artifacts_plain(patch)
-    leave_out_the_served_model(patch)
+
+PLAN: dict[str, Any] = {"quick_epochs": 1, "facts_of": facts_of}
 
 
 @pytest.fixture(scope="module")
-def corpus(small_text: Path) -> Corpus:
-    return load_corpus(CorpusConfig(str(small_text), "letters"))
+def text(tmp_path_factory: pytest.TempPathFactory) -> CorpusConfig:
+    """Another text in place of the book, just long enough for the report's windows."""
+    path = tmp_path_factory.mktemp("text") / "topics.txt"
+    path.write_text("\n".join(topics[name] for name in sorted(topics))[:19_000], encoding="utf-8")
+    return CorpusConfig(str(path), "letters")
 
 
 @pytest.fixture
-def _stand_in(monkeypatch: pytest.MonkeyPatch, corpus: Corpus) -> None:
-    stand_in(monkeypatch, corpus)
+def corpus(text: CorpusConfig) -> Corpus:
+    """The text, in the cache of the test, where a worker finds it."""
+    return load_corpus(text)
+
+
+@pytest.fixture
+def reproduced(corpus: Corpus) -> Callable[..., ReproductionRun]:
+    """``reproduce`` on the text."""
+    return partial(reproduce, corpus, **PLAN)
+
+
+@pytest.fixture(autouse=True)
+def _light_artifacts(plain_artifacts: None, no_served_model: None) -> None: ...
 
 
 @pytest.fixture
@@ -75,12 +82,13 @@ def _no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory, empty_database, corpus) -> tuple[Path, ReproductionRun]:
+def kept(tmp_path_factory, empty_database, text) -> tuple[Path, ReproductionRun]:
     """The folder of a store, and the quick reproduction of two configurations in it, made once."""
     home = new_store(tmp_path_factory.mktemp("kept") / "lab", empty_database)
     with store_at(home), pytest.MonkeyPatch.context() as patch:
-        stand_in(patch, corpus)
-        return home, reproduce(TWO, quick=True, make_pool=Inline)
+        make_artifacts_plain(patch)
+        leave_out_the_served_model(patch)
+        return home, reproduce(load_corpus(text), TWO, quick=True, make_pool=Inline, **PLAN)
 
 
 @pytest.fixture
@@ -141,7 +149,7 @@ def test_what_the_runs_came_to_is_put_together_from_the_record(done):
     assert not done.reproduction["rnn-torch-1x128"].runs
 
 
-def test_a_reproduction_that_an_earlier_recipe_of_our_own_began_is_completed(own, corpus, given, pool):
+def test_a_reproduction_that_an_earlier_recipe_of_our_own_began_is_completed(reproduced, own, corpus, given, pool):
     """It was recorded before trainings had ``counting_loss``."""
     recipe = {"stream": 5, "best": 5, "report": 3, "report-text": 4}
     identity = step_key("reproduce", {"quick": True, "recipe": recipe, **corpus_keys(corpus)})
@@ -149,17 +157,19 @@ def test_a_reproduction_that_an_earlier_recipe_of_our_own_began_is_completed(own
     for training in trainings(own.reproduction.run_id).values():
         del training.configuration["train"]["counting_loss"]
         set_tags(training.id, {"config": json.dumps(training.configuration)})
-    done = reproduce(replace(TWO, only="gru-scratch-1x8,gru-scratch-1x32,lstm-scratch-1x8"), quick=True, make_pool=pool)
+    done = reproduced(
+        replace(TWO, only="gru-scratch-1x8,gru-scratch-1x32,lstm-scratch-1x8"), quick=True, make_pool=pool
+    )
     assert done.reproduction.run_id == own.reproduction.run_id
     assert [task.model.shape for task in given] == ["gru-1x32"]
 
 
 @pytest.mark.usefixtures("_no_pages")
-def test_what_is_to_be_trained(store, given):
+def test_what_is_to_be_trained(reproduced, store, given):
     """Each shape by our own recipe, too; only the report's have --precision."""
     said: list[str] = []
     config = ReproduceConfig(only="gru-*-1x128,gru-torch-2x32", seeds=2, precision="bf16")
-    done = reproduce(config, say=said.append, make_pool=pool_with(given, not_trained))
+    done = reproduced(config, say=said.append, make_pool=pool_with(given, not_trained))
     planned = [(task.role, task.model.shape, task.model.implementation, task.train.seed) for task in given]
     by_report = [("gru-1x128", "scratch"), ("gru-1x128", "torch"), ("gru-2x32", "torch")]
     assert planned == [
@@ -173,11 +183,11 @@ def test_what_is_to_be_trained(store, given):
 
 
 @pytest.mark.usefixtures("_no_pages")
-def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out(store, given):
+def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out(reproduced, store, given):
     def dies(task: TrainingTask) -> list[Event] | None:
         return [Event("lost", task, Loss("the process died"))] if task.model.cell == "gru" else None
 
-    done = reproduce(TWO, quick=True, make_pool=pool_with(given, dies))
+    done = reproduced(TWO, quick=True, make_pool=pool_with(given, dies))
     assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
     assert len(done.reproduction["lstm-scratch-1x8"].runs) == 1
     assert done.result["failed"] == ["gru-scratch-1x8, seed 0: the process died; it was lost before"]
@@ -188,18 +198,18 @@ def test_a_lost_training_whose_end_can_not_be_recorded_is_no_wrong_input(store, 
         raise OSError(ENOSPC, "No space left on device")
 
     text = CorpusConfig("time-machine")
-    task = TrainingTask("report", 0, text, ("time-machine", "", "letters", ""), ModelConfig(), TrainConfig())
+    task = TrainingTask("report", 0, text, TextKey("time-machine", "", "letters", ""), ModelConfig(), TrainConfig())
     monkeypatch.setattr("pipeline.tracking.liveness.client", refuse)
     with pytest.raises(RecordingError, match=r"a training was lost \(it died\), .*No space left on device") as refused:
         close_lost(Event("lost", task, Loss("it died")))
     assert refused.value.exit_code == 1
 
 
-def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch):
+def test_a_check_that_is_not_met_says_so_after_all_is_recorded(reproduced, own, monkeypatch):
     theirs = [JudgedTraining("", seed, 50, (ends,), (ends,)) for seed, ends in enumerate((3.0, 3.01, 3.02))]
     monkeypatch.setattr(checks, "d2l_trainings", lambda row: theirs if row.id == "gru-scratch-1x8" else ())
     with pytest.raises(CheckFailedError, match=r"--check is not met by 2 of .*gru-scratch-1x8, seed 0: ") as raised:
-        reproduce(ONE, quick=True, check=True, make_pool=Inline)
+        reproduced(ONE, quick=True, check=True, make_pool=Inline)
     assert raised.value.exit_code == 4
     parent = MlflowClient().get_run(own.reproduction.run_id)
     assert parent.info.status == "FAILED"
@@ -208,93 +218,79 @@ def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch)
     assert sum(each["is_met"] is False for each in met) == 2
 
 
-def test_quick_and_only_that_exclude_each_other_are_refused(store):
+def test_quick_and_only_that_exclude_each_other_are_refused(reproduced, store):
     with pytest.raises(InputError, match="--quick trains configurations of at most 64 units"):
-        reproduce(ReproduceConfig(only="*-1x128"), quick=True)
+        reproduced(ReproduceConfig(only="*-1x128"), quick=True)
 
 
 def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
-    monkeypatch.setattr("pipeline.stages.reproduce.load_corpus", load_corpus)
     monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
-    with pytest.raises(DataUnavailableError) as raised:
-        reproduce(TWO, quick=True)
-    assert raised.value.exit_code == 3
+    assert run("reproduce", "--quick", "--only", TWO.only)[0] == DataUnavailableError.exit_code == 3
     assert recorded.latest(recorded.has_tag("stage", "reproduce")) is None
 
 
-def test_a_second_command_at_the_same_time_is_refused(store, pool):
+def test_a_second_command_at_the_same_time_is_refused(reproduced, store, pool):
     def meanwhile(count: int) -> Any:
-        reproduce(TWO, quick=True, make_pool=pool)
+        reproduced(TWO, quick=True, make_pool=pool)
 
     with pytest.raises(InputError, match="is being reproduced by another command"):
-        reproduce(TWO, quick=True, make_pool=meanwhile)
+        reproduced(TWO, quick=True, make_pool=meanwhile)
 
 
-@pytest.fixture
-def four_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.stages.reproduce.QUICK_EPOCHS", 4)
-
-
-def stopped_halfway(count: int) -> Inline:
-    """A pool that is stopped by Ctrl-C when half of a training is done."""
-
-    class Interrupted(Inline):
-        def done(self, task: Any) -> list[Event]:
-            do(task, press_ctrl_c)
-            return super().done(task)
+def stopped_halfway(task: TrainingTask) -> list[Event]:
+    """Ctrl-C when half of a training is done."""
 
     def press_ctrl_c(share: float) -> None:
         if share >= 0.5:
             raise KeyboardInterrupt
 
-    return Interrupted(count)
+    return events_of(task, press_ctrl_c)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("has_checkpoints", [True, False])
-def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(
-    store, pool, four_epochs, has_checkpoints
-):
+def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(reproduced, store, pool, has_checkpoints):
     with pytest.raises(KeyboardInterrupt):
-        reproduce(ONE, quick=True, make_pool=stopped_halfway)
+        reproduced(ONE, quick=True, make_pool=pool_with([], stopped_halfway), quick_epochs=4)
     (parent,) = recorded.search_runs(recorded.has_tag("stage", "reproduce"))
     (begun,) = trainings(parent.id).values()
     if not has_checkpoints:
         shutil.rmtree(recorded.artifact_path(begun.id, "checkpoints"))
-    done = reproduce(replace(ONE, precision="bf16"), quick=True, make_pool=pool)  # which is that of new trainings
+    config = replace(ONE, precision="bf16")  # which is that of new trainings
+    done = reproduced(config, quick=True, make_pool=pool, quick_epochs=4)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert (run.run_id == begun.id, run.epochs, run.is_whole) == (has_checkpoints, 4, True)
     assert run.val[0] == begun.curve("perplexity/val")[1]
 
 
-def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store, tmp_path, given, pool, monkeypatch):
+def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(
+    reproduced, store, tmp_path, given, pool, monkeypatch
+):
     monkeypatch.setattr("pipeline.stages.reproduce.report_folder", lambda quick: tmp_path / "file")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file can't be written: "):
-        reproduce(ONE, quick=True, make_pool=pool)
+        reproduced(ONE, quick=True, make_pool=pool)
     assert given == []
 
 
 @pytest.mark.slow
-def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_each_time(store, monkeypatch, given):
-    def not_a_number(training: Training, *callback: Any) -> None:
-        raise TrainingDivergedError("the loss is nan in epoch 1: no number")
-
-    monkeypatch.setattr(Training, "run_epoch", not_a_number)
-    lacking = "gru-scratch-1x8, seed 0: the loss is nan in epoch 1: no number"
+def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_each_time(
+    reproduced, store, monkeypatch, given
+):
+    lacking = "gru-scratch-1x8, seed 0: the loss is nan"
     for _ in range(2):
         with pytest.raises(ChecksNotMetError, match=f"--check lacks 1 of the trainings: {lacking}") as raised:
-            reproduce(ONE, quick=True, check=True, make_pool=pool_with(given))
+            reproduced(ONE, quick=True, check=True, make_pool=pool_with(given, diverges))
         assert raised.value.done.result["failed"] == [lacking]
     assert len(given) == 1
 
 
 @pytest.mark.slow
-def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
+def test_each_command_is_kept_once_and_shown_as_it_was_given(reproduced, own, pool):
     named = "mlflow run . --env-manager local -e reproduce -P only=gru-scratch-1x8"
     assert own.reproduction.commands == (f"{named.replace('-1x8', '-1x8,lstm-scratch-1x8')} -P quick=true",)
-    reproduce(replace(ONE, precision="bf16"), quick=True, make_pool=pool)
-    again = reproduce(replace(ONE, workers=2), quick=True, make_pool=pool)  # which trains nothing else
+    reproduced(replace(ONE, precision="bf16"), quick=True, make_pool=pool)
+    again = reproduced(replace(ONE, workers=2), quick=True, make_pool=pool)  # which trains nothing else
     assert again.reproduction.commands == (
         *own.reproduction.commands,
         f"{named} -P precision=bf16 -P quick=true",
@@ -329,10 +325,10 @@ def test_a_report_on_nothing_is_refused(store):
 
 
 @pytest.mark.slow
-def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
+def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(reproduced, own):
     assert rewrite_report("").reproduction.run_id == own.reproduction.run_id
-    whole = reproduce(ONE, make_pool=pool_with([], not_trained))
-    reproduce(ONE, quick=True, make_pool=pool_with([], not_trained))
+    whole = reproduced(ONE, make_pool=pool_with([], not_trained))
+    reproduced(ONE, quick=True, make_pool=pool_with([], not_trained))
     assert rewrite_report("").reproduction.run_id == whole.reproduction.run_id
 
 

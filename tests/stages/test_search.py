@@ -2,9 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -21,11 +19,11 @@ from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_trial
 from pipeline.search.summary import SearchRun
 from pipeline.stages.search import search
-from pipeline.stages.tasks import TrainingTask, do
+from pipeline.stages.sweep import TextKey, TrainingTask, do
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.references import BY_A_PERSON
 from pipeline.tracking.registry import PICKS
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
@@ -33,26 +31,20 @@ from pipeline.tracking.ui import links
 from pipeline.training import memory
 from pipeline.training.summary import YOURS
 from tests.export.made_up import training
-from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, record, store_at
 from tests.pools import Inline, not_trained, pool_with
 
-pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
+pytestmark = pytest.mark.usefixtures("plain_artifacts")
 TINY: dict[str, Any] = {
     "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,9", "learning_rate": "0.02", "epochs": 1,
     "trials": 3, "max_perplexity": 27.0,
 }  # fmt: skip
 
 
-def shorten(patch: pytest.MonkeyPatch) -> None:
-    """Time two characters of each model of the front, and rank no parameters."""
-    patch.setattr("pipeline.training.timing.CHARS", 2)
-    patch.setattr("pipeline.training.timing.ROUNDS", 1)
-    patch.setattr("pipeline.search.study.results.FEWEST_TO_RANK", 1000)
-
-
-@pytest.fixture
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten(monkeypatch)
+def search_on(text: Path, config: SearchConfig, **more: Any) -> SearchRun:
+    """Search on the letters of a text, in this process unless another pool is given."""
+    corpus_config = CorpusConfig(str(text), "letters")
+    return search(load_corpus(corpus_config), corpus_config, config, **{"make_pool": Inline, **more})
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
     home = new_store(tmp_path_factory.mktemp("search") / "lab", empty_database)
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
-        shorten(patch)
         yield home
 
 
@@ -72,8 +63,7 @@ def said() -> list[str]:
 
 @pytest.fixture(scope="module")
 def searched(lab: Path, small_text: Path, said: list[str]) -> SearchRun:
-    config = SearchConfig(**TINY, confirm_seeds=2)
-    return search(config, CorpusConfig(str(small_text), "letters"), say=said.append, make_pool=Inline)
+    return search_on(small_text, SearchConfig(**TINY, confirm_seeds=2), say=said.append)
 
 
 @pytest.fixture
@@ -139,29 +129,22 @@ def test_every_column_of_an_exported_front_is_a_figure_of_its_members(searched):
     assert all(set(FRONT) <= set(member) for member in searched.result["front"])
 
 
-def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(
-    searched, small_text, monkeypatch
-):
+def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(searched, small_text):
     given: list[TrainingTask] = []
-    trainings = recorded.trainings
-    yours = [training(number, metrics={"result/val_perplexity": 8.0 + number}) for number in range(2)]
-
-    def read(*told: str, **more: Any) -> Iterator[recorded.RecordedTraining]:
-        if BY_A_PERSON not in told:
-            return trainings(*told, **more)
-        assert more == {"order": recorded.BEST_FIRST}
-        return iter(yours)
-
-    monkeypatch.setattr(recorded, "trainings", read)
+    of_text = {"corpus": "topics", "corpus_sha256": searched.result["corpus_sha256"], "protocol": "stream"}
+    yours = [record(f"gru-{number}", **of_text) for number in range(2)]
+    for number, run_id in enumerate(yours):
+        MlflowClient().log_metric(run_id, "result/val_perplexity", 9.0 - number)
+        MlflowClient().log_dict(run_id, dict(training(number).result), recorded.RESULT_FILE)
     config = SearchConfig(**TINY, confirm_seeds=2)
-    again = search(config, CorpusConfig(str(small_text), "letters"), make_pool=pool_with(given))
+    again = search_on(small_text, config, make_pool=pool_with(given))
     assert again.run_id == searched.run_id
     assert given == []
     assert len(recorded.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
     assert again.result["front"] == searched.result["front"]
     assert [row["label"] for row in searched.result["compared"][-2:]] != [YOURS, ""]
     row, ngram = again.result["compared"][-2:]
-    assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[0].id, 3.6)
+    assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[1], 3.6)
     assert (ngram["macs_per_char"], ngram["mixture_val_perplexity"]) == (5 * 10 * 28 + 1322, None)
     pick = again.result["compared"][0]
     of_seeds = [recorded.read_result(each, "train") for each in searched.picks["small"].point.candidate.run_ids]
@@ -182,7 +165,7 @@ def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, mo
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 12 * 10**8)
     config = SearchConfig(**{**TINY, "workers": None})
     with pytest.raises(KeyboardInterrupt):
-        search(config, CorpusConfig(str(small_text), "letters"), make_pool=no_pool)
+        search_on(small_text, config, make_pool=no_pool)
     assert counts == [3]
 
 
@@ -193,13 +176,15 @@ def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small
     monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_user_attr", full)
     config = SearchConfig(**{**TINY, "study_name": "full"})
     with pytest.raises(RecordingError, match=r"the study can't be kept in .*optuna.db: database or disk is full"):
-        search(config, CorpusConfig(str(small_text), "letters"), make_pool=Inline)
+        search_on(small_text, config)
 
 
 def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store, small_text):
     model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
     config, text = CorpusConfig(str(small_text), "letters"), str(small_text)
-    task = TrainingTask("trial", 0, config, ("topics", text, "letters", "0" * 64), model, train, "study", "parent")
+    task = TrainingTask(
+        "trial", 0, config, TextKey("topics", text, "letters", "0" * 64), model, train, "study", "parent"
+    )
     with pytest.raises(InputError, match="is not the one that was trained on"):
         do(task, lambda share: None)
 
@@ -215,7 +200,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
         return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))] if is_first else None
 
     config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
-    done = search(config, CorpusConfig(str(small_text), "letters"), make_pool=pool_with(given, dies_once))
+    done = search_on(small_text, config, make_pool=pool_with(given, dies_once))
     assert [task.role for task in given] == ["trial", "trial", "confirmation", "confirmation"]
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
     study = optuna.load_study(study_name="search-topics", storage=f"sqlite:///{store}/mlruns/optuna.db")
@@ -228,8 +213,6 @@ def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_o
     registered = {name: f"study-{name}" for name in PICKS}
     monkeypatch.setattr("pipeline.stages.search.register_picks", lambda *details: registered)
     clock, given = [0.0], list[TrainingTask]()
-    for module in ("search", "sweep"):
-        monkeypatch.setattr(f"pipeline.stages.{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def takes_a_minute(task: TrainingTask) -> list[Event] | None:
         clock[0] += 60
@@ -237,7 +220,7 @@ def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_o
 
     config = SearchConfig(**TINY | {"cell": "gru", "trials": None, "minutes": 0.5}, confirm_seeds=2)
     for trials in (1, 2):
-        done = search(config, CorpusConfig(str(small_text), "letters"), make_pool=pool_with(given, takes_a_minute))
+        done = search_on(small_text, config, make_pool=pool_with(given, takes_a_minute), clock=lambda: clock[0])
         roles = [task.role for task in given]
         assert (roles[0], roles.count("trial"), done.result["trials"]) == ("trial", 1, trials)
         assert all(pick.point.seeds == 2 for pick in done.picks.values())
@@ -256,7 +239,7 @@ def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anyt
     _setup.cache_clear()
     try:
         with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*give another --study-name"):
-            search(SearchConfig(**TINY, storage=storage), CorpusConfig(str(small_text), "letters"), make_pool=Inline)
+            search_on(small_text, SearchConfig(**TINY, storage=storage))
     finally:
         monkeypatch.undo()
         _setup.cache_clear()

@@ -15,42 +15,39 @@ from pipeline.cli.runs import folded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.stages.seeds import refuse_diverged, train_seeds
-from pipeline.stages.tasks import TrainingTask
+from pipeline.stages.sweep import TrainingTask
 from pipeline.stages.train import options_like, train
 from pipeline.support.statistics import estimate
+from pipeline.support.workers import Event
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
-from pipeline.training.loop import Training
 from pipeline.training.seeds import ENDS, OVER_SEEDS, over_seeds
 from tests.cli.commands import examples, run
 from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
-from tests.pools import Inline, pool_with
+from tests.pools import diverges, pool_with
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[None]:
-    """A store that the tests of this module share, in which a training with seed 1 diverges."""
-    home, run_epoch = new_store(tmp_path_factory.mktemp("seeds") / "lab", empty_database), Training.run_epoch
-
-    def diverging(training: Training, *callback: Any) -> Any:
-        if training.config.seed == 1:
-            raise TrainingDivergedError("the loss is nan")
-        return run_epoch(training, *callback)
-
+    """A store that the tests of this module share."""
+    home = new_store(tmp_path_factory.mktemp("seeds") / "lab", empty_database)
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)
-        patch.setattr(Training, "run_epoch", diverging)
         yield
 
 
-def trained(text: Path, seeds: int, given: list[TrainingTask], **options: Any) -> Step:
+def seed_1_diverges(task: TrainingTask) -> list[Event] | None:
+    return diverges(task) if task.train.seed == 1 else None
+
+
+def trained(text: Path, seeds: int, given: list[TrainingTask], ends: Any = seed_1_diverges, **options: Any) -> Step:
     config = CorpusConfig(str(text), "letters")
     configs = resolve({**TINY, "epochs": 1, **options})
-    return train_seeds(load_corpus(config), config, *configs, seeds, make_pool=pool_with(given))
+    return train_seeds(load_corpus(config), config, *configs, seeds, make_pool=pool_with(given, ends))
 
 
 @pytest.fixture(scope="module")
@@ -124,18 +121,19 @@ def test_a_seed_whose_configuration_can_not_be_read_is_trained_again(done, small
 
 def test_the_documented_commands_work(done, small_text, monkeypatch):
     """Seed 1 diverges here, so the first one ends with exit code 1 after it has shown the others."""
-    monkeypatch.setattr("pipeline.stages.seeds.train_seeds", partial(train_seeds, make_pool=Inline))
+    monkeypatch.setattr(
+        "pipeline.stages.seeds.train_seeds", partial(train_seeds, make_pool=pool_with([], seed_1_diverges))
+    )
     (words,) = (each for each in examples("train") if "--seeds" in each)
     code, out, err = run(*words, "--corpus", str(small_text), "--epochs", "1", "--hidden-size", "8")
     assert (code, "3 seeds; diverged: 1" in out, "diverged: seed 1" in err) == (1, True, True)
     assert [run(*each)[0] for each in examples("best")] == [0]
 
 
-def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab, small_text, monkeypatch):
+def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab, small_text):
     with pytest.raises(ConfigError, match="seeds is 1; it must be at least 2 and at most 100"):
         trained(small_text, 1, [])
     with pytest.raises(InputError, match="--seed 1 is one seed, and --seeds 2 trains the seeds 0 to 1"):
         trained(small_text, 2, [], seed=1)
-    monkeypatch.setattr(Training, "run_epoch", lambda *arguments: (_ for _ in ()).throw(TrainingDivergedError("nan")))
     with pytest.raises(TrainingDivergedError, match=r"all seeds of gru-1x8-seeds-epochs-1-.*-topics diverged"):
-        trained(small_text, 2, [], cell="gru")
+        trained(small_text, 2, [], diverges, cell="gru")

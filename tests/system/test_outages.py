@@ -19,9 +19,10 @@ from pipeline.tracking import runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import Step, run_step
+from pipeline.tracking.step import Step
 from pipeline.tracking.store import setup
 from pipeline.training.loop import Callback, EpochPoint, Training
+from tests.labs import run_step
 from tests.limits import SLACK
 
 
@@ -126,11 +127,8 @@ def test_checkpoints_are_sent_to_a_server_in_mid_training(mlflow_server, small_t
 
 
 def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_server, caplog):
-    def work(run: TrackedRun) -> dict[str, Any]:
-        return {"checkpoint": "best.safetensors"}
-
-    first = run_step("prepare", "a step", {}, {}, work, reuse=True)
-    second = run_step("prepare", "a step", {}, {}, work, reuse=True)
+    first = run_step("prepare", {}, reuse=True, checkpoint="best.safetensors")
+    second = run_step("prepare", {}, reuse=True, checkpoint="best.safetensors")
     assert not second.reused
     assert f"the training {first.run_id} is repeated: its artifacts can't be read" in caplog.text
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from models.decoding import Decoding
+from pipeline.answer.plan import AnswerPlan
 from pipeline.cli import doctor
 from pipeline.config import (
     RECIPE,
@@ -27,11 +28,12 @@ from pipeline.export.export import export
 from pipeline.stages import train as train_stage
 from pipeline.stages.answer import answer
 from pipeline.stages.main import pipeline
+from pipeline.stages.reproduce import TEXT as TEXT_OF_THE_REPORT
 from pipeline.stages.reproduce import reproduce
 from pipeline.stages.sample import write_texts
 from pipeline.stages.search import search
 from pipeline.stages.seeds import train_seeds
-from pipeline.stages.tasks import TrainingTask
+from pipeline.stages.sweep import TrainingTask
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from tests import yardstick
@@ -68,11 +70,12 @@ def go_on(home: Path, command: str, options: dict[str, Any], given: list[Trainin
     """What a command returns; ``given`` lists what it trains in workers."""
     text, pool = CorpusConfig(str(home / TEXT), options["alphabet"]), pool_with(given)
     own = {name: value for name, value in options.items() if name not in ("corpus", "alphabet", "seeds")}
-    if command == "search":
-        return search(SearchConfig(**own), text, make_pool=pool)
-    if command == "answer":
-        return answer(AnswerConfig(**own, seeds=options["seeds"]), text, make_pool=pool)
     corpus = load_corpus(text)
+    if command == "search":
+        return search(corpus, text, SearchConfig(**own), make_pool=pool)
+    if command == "answer":
+        own |= {"seeds": options["seeds"]}
+        return answer(corpus, text, AnswerConfig(**own), make_pool=pool, plan=AnswerPlan(**PLAN))
     model, config = resolve(own, corpus.train_chars)
     if command == "train":
         return train_seeds(corpus, text, model, config, options["seeds"], make_pool=pool)
@@ -145,8 +148,6 @@ def left(no_store: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     """The folder of a copy whose killed runs are closed, and whose text is where a training looks for it."""
     torch_then = EXPECTED[request.param]["torch"]
     monkeypatch.setattr("torch.__version__", torch_then)  # with another one, it is another answer
-    for name, value in PLAN.items():
-        monkeypatch.setattr(f"pipeline.answer.plan.{name}", value)
     make_artifacts_plain(monkeypatch)
     unpacked(request.param, no_store)
     for each in runs_of(no_store):
@@ -223,8 +224,9 @@ def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, recipe, 
     refusal = rf"by recipe {recipe}\b.* by recipe 7\b"
     with pytest.raises(InputError, match=refusal):
         train_stage.resume(own[-1], {})
+    text = CorpusConfig(str(left / TEXT), "letters")
     with pytest.raises(InputError, match=refusal):
-        search(SearchConfig(study_name=study), CorpusConfig(str(left / TEXT), "letters"))
+        search(load_corpus(text), text, SearchConfig(study_name=study))
     assert runs_of(left) == before
     assert run("sample", own[0], "--length", "5")[0] == 0
 
@@ -233,7 +235,7 @@ def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, recipe, 
 @pytest.mark.slow
 def test_a_configuration_of_the_report_is_trained_as_it_was(book, no_store):
     for name, figures in EXPECTED[CONTINUED]["reproduced"].items():
-        done = reproduce(ReproduceConfig(only=name), quick=True, make_pool=Inline)
+        done = reproduce(load_corpus(TEXT_OF_THE_REPORT), ReproduceConfig(only=name), quick=True, make_pool=Inline)
         (trained,) = done.reproduction[name].runs
         found = history_of(no_store, trained.run_id)
         assert {key: found[key] for key in figures} == pytest.approx(figures, rel=AS_RECORDED)

@@ -17,24 +17,24 @@ from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.names import bare_tags
-from pipeline.tracking.runs import TrackedRun, tracked_run
+from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import (
     Step,
     corpus_tags,
     leave_out_repeats,
     parent_run,
-    run_step,
     same_text,
     step_key,
     text_to_train,
 )
+from tests.labs import record, run_step
 from tests.tracking.test_liveness import open_run
 
 KEYS = {"letters": "8a52ff729aba0b3e", "raw": "6546eafa530924d7"}  # of trainings by d5cc29df
 
 
 def step(inputs: dict[str, Any], reuse: bool = True) -> Step:
-    return run_step("prepare", "a step", inputs, {}, lambda run: {"value": 1}, reuse)
+    return run_step("prepare", inputs, reuse, value=1)
 
 
 def test_a_key_follows_the_stage_and_its_inputs():
@@ -44,13 +44,9 @@ def test_a_key_follows_the_stage_and_its_inputs():
 
 
 def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(store):
-    def fail(run: TrackedRun) -> dict[str, Any]:
-        run.json(recorded.RESULT_FILE, {"value": 0})
-        raise ValueError("half way")
-
     first = step({"corpus": "x"})
-    with pytest.raises(ValueError, match="half way"):
-        run_step("prepare", "a step", {"corpus": "x"}, {}, fail, reuse=False)
+    failed = record("a step", "prepare", ValueError("half way"), step_key=step_key("prepare", {"corpus": "x"}))
+    MlflowClient().log_dict(failed, {"value": 0}, recorded.RESULT_FILE)
     again = step({"corpus": "x"})
     assert (first.reused, again.reused, again.run_id) == (False, True, first.run_id)
     assert again.result == first.result == recorded.read_result(first.run_id, "")
@@ -64,10 +60,7 @@ def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(sto
 def test_of_two_finished_runs_of_one_training_the_one_that_is_counted_stays_finished(store):
     """A node that was cut off has finished a training that another node had repeated."""
     with parent_run("search", "a search", {}, None) as parent:
-        first, counted, other = (
-            run_step("train", "a training", {"seed": seed}, {}, lambda run: {"value": 1}, reuse=False).run_id
-            for seed in (0, 0, 1)
-        )
+        first, counted, other = (run_step("train", {"seed": seed}, reuse=False, value=1).run_id for seed in (0, 0, 1))
         leave_out_repeats(parent.id, {counted})
         leave_out_repeats(parent.id, {counted})
     statuses = [MlflowClient().get_run(run_id).info.status for run_id in (first, counted, other)]
@@ -100,12 +93,9 @@ def test_a_run_that_is_reopened_or_ends_leaves_no_training_running_that_could_no
 
 @pytest.mark.parametrize("name", ["best", "another"])
 def test_a_training_whose_checkpoint_is_damaged_or_gone_is_not_reused(store, caplog, name):
-    def work(run: Any) -> dict[str, Any]:
-        run.text(f"checkpoints/{name}.safetensors", "damaged")
-        return {"checkpoint": "best.safetensors"}
-
-    first = run_step("evaluate", "a training", {}, {}, work, reuse=True)
-    assert run_step("evaluate", "a training", {}, {}, work, reuse=True).run_id != first.run_id
+    first = run_step("evaluate", {}, reuse=True, checkpoint="best.safetensors")
+    MlflowClient().log_text(first.run_id, "damaged", f"checkpoints/{name}.safetensors")
+    assert run_step("evaluate", {}, reuse=True, checkpoint="best.safetensors").run_id != first.run_id
     assert f"the training {first.run_id} is repeated" in caplog.text
 
 

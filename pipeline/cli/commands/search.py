@@ -43,14 +43,17 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
         options |= quick_search(chosen)
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = SearchConfig(**options)
-    make_pool = pool_on(cluster, corpus_config, config.workers)
     from pipeline.search import summary as search_summary
     from pipeline.search.study.protocol import describe_training
-    from pipeline.stages import search
+    from pipeline.stages import search, sweep
+    from pipeline.tracking.step import text_to_train
     from pipeline.tracking.ui import links
 
+    pool_for = pool_on(cluster, config.workers, sweep.do)
     resumed_by("search", {**chosen, "quick": quick, "cluster": cluster})
-    done = search.search(config, corpus_config, quick, say, make_pool)
+    search.check(config)
+    corpus = text_to_train(corpus_config, "search")
+    done = search.search(corpus, corpus_config, config, quick, say, pool_for(corpus))
     name = f"study {done.config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"{name}: a first look at small models, trained for {describe_training(done.config)}"
@@ -104,10 +107,11 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
     from pipeline.stages import answer
+    from pipeline.tracking.step import text_to_train
     from pipeline.tracking.ui import links
 
     resumed_by("answer", chosen)
-    done = answer.answer(config, corpus_config, say)
+    done = answer.answer(text_to_train(corpus_config, "answer"), corpus_config, config, say)
     link = links.link_line("run", links.link_to_run(done.run_id))
     show(done.result, as_json, answer_table(done.findings, done.result["sentences"], link))
 
@@ -131,12 +135,15 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     """
     chosen = given(options)
     config = ReproduceConfig(**options)
-    make_pool = pool_on(cluster, CorpusConfig("time-machine"), config.workers)
-    from pipeline.stages import reproduce
+    from pipeline.stages import reproduce, sweep
+    from pipeline.text.corpus import load_corpus
 
+    pool_for = pool_on(cluster, config.workers, sweep.do)
+    reproduce.rows_to_train(config, quick)  # refuses options before the text is loaded
     resumed_by("reproduce", {**chosen, "quick": quick, "check": check, "cluster": cluster})
     try:
-        done = reproduce.reproduce(config, quick, check, say, make_pool)
+        corpus = load_corpus(reproduce.TEXT)
+        done = reproduce.reproduce(corpus, config, quick, check, say, pool_for(corpus))
     except reproduce.ChecksNotMetError as error:
         show_reproduction(error.done, as_json)
         raise

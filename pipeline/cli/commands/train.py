@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -252,15 +251,11 @@ def complexity(as_json: bool, **options: Any) -> None:
     in the report's convention, and ptflops' own output.
     """
     config = ModelConfig(**options)
-    from models.complexity import REPORT_SYMBOLS, measure
+    from models.complexity import REPORT_SYMBOLS
+    from pipeline.stages import complexity
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text
 
     check_shape_fits(config, REPORT_SYMBOLS)
-    if UNDER_MLFLOW in os.environ:
-        from pipeline.stages import complexity
-
-        cost = complexity.complexity(config, REPORT_SYMBOLS).result
-    else:
-        cost = asdict(measure(config, REPORT_SYMBOLS))
+    cost = complexity.complexity(config, REPORT_SYMBOLS, is_recorded=UNDER_MLFLOW in os.environ)
     show(cost, as_json, "" if as_json else complexity_text(config, REPORT_SYMBOLS, cost))

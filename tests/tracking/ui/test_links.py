@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.program import command, program
 from pipeline.tracking.store import Store, _setup, setup
@@ -64,26 +63,20 @@ def test_another_file_than_our_store_is_named_as_a_shell_reads_it(script, empty_
 # --- the port that answers -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def location(store: Path) -> str:
-    """Where the store's artifacts lie."""
-    return str(MlflowClient(setup().uri).get_experiment("0").artifact_location)
-
-
-def test_links_lead_to_the_usual_port_where_a_ui_of_this_store_answers(location):
-    with answering(location) as port:
+def test_links_lead_to_the_usual_port_where_a_ui_of_this_store_answers(store):
+    with answering() as port:
         assert links_module.ui_address(setup(), port) == f"http://127.0.0.1:{port}"
 
 
-def test_links_lead_to_the_port_that_tmlm_ui_has_taken(location, store):
-    with answering("/elsewhere/mlruns/0") as usual, answering(location) as port:
+def test_links_lead_to_the_port_that_tmlm_ui_has_taken(store):
+    with answering("/elsewhere/mlruns/0") as usual, answering() as port:
         (store / "mlruns" / ".ui-port").write_text(str(port))
         assert links_module.ui_address(setup(), usual) == f"http://127.0.0.1:{port}"
         assert links_module.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/#/experiments/")
         assert links_module.link_line("run", "LINK") == "run  LINK"
 
 
-def test_a_port_of_something_else_is_not_ours_and_links_lead_to_the_one_that_would_be_taken(location):
+def test_a_port_of_something_else_is_not_ours_and_links_lead_to_the_one_that_would_be_taken(store):
     with answering("/elsewhere/mlruns/0") as usual:
         free = links_module.free_port(usual)
         assert links_module.ui_address(setup(), usual) == f"http://127.0.0.1:{free}"
