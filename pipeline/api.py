@@ -504,7 +504,7 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
 
 
 @_settings_kept()
-def delete(*references: str, text: str = "", dry_run: bool = False) -> dict[str, Any]:
+def delete(*references: str, text: str = "", dry_run: bool = False) -> delete_stage.DeletionResult:
     """Delete runs and studies, and the kept copies of the text ``text``, as ``tmlm delete --yes`` does.
 
     Returns what went ("deleted"), what stayed ("stayed"), the files that are left ("left") and the MB ("megabytes");

@@ -56,8 +56,8 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: PNG)
     for figures in ("pipeline.search.figures", "pipeline.answer.figures"):
         patch.setattr(f"{figures}.write_labels", lambda *labels, **options: None)
-    for stage in ("main", "search"):
-        patch.setattr(f"pipeline.stages.{stage}.record_page", lambda run_id: None)
+    for record_page in ("pipeline.stages.main.record_page", "pipeline.stages.search.record_page"):
+        patch.setattr(record_page, lambda run_id: None)
 
 
 def leave_out_the_served_model(patch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ class Group:
     explorer: doc.Explorer
     runs: Table
     best: RecordedTraining
+    configurations: int
 
 
 def page_of(reference: str) -> str:
@@ -82,7 +83,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
             title=f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}{on}",
             lead=[
                 *_live(in_page),
-                *map(Paragraph, _about(subject, best, len(groups))),
+                *map(Paragraph, _about(subject, best, groups)),
                 *credit,
                 Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict"),
                 comparison,
@@ -114,7 +115,7 @@ def _live(in_page: PageModels) -> list[doc.Block]:
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def _about(subject: Subject, best: RecordedTraining, groups: int) -> list[str]:
+def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) -> list[str]:
     """What was trained, if it is more than one network, and the best of it, which is in the first group."""
     model, result, finished = best.configuration["model"], best.result, len(subject.finished)
     layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
@@ -128,8 +129,8 @@ def _about(subject: Subject, best: RecordedTraining, groups: int) -> list[str]:
         return [about]
     other = len(subject.trainings) - finished
     unfinished = f" ({other} more without a result)" if other else ""
-    apart = f", in {groups} groups, which can be compared on test only, for the same text" if groups > 1 else ""
-    count = counted(len(configurations_of(subject.finished)), "configuration")
+    apart = f", in {len(groups)} groups, which can be compared on test only, for the same text" * (len(groups) > 1)
+    count = counted(sum(group.configurations for group in groups), "configuration")
     return [
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
         f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
@@ -176,7 +177,8 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         series = [each.series(subject.axis, subject.picks) for each in configurations]
         charts = explorer(series, levels, caption, f"explorer-{number}")
         presets = listed([*dict.fromkeys(each.preset for each in trainings)])
-        groups.append(Group(f"{best.corpus}, preset {presets}", charts, _runs(subject, configurations), best))
+        title, runs = f"{best.corpus}, preset {presets}", _runs(subject, configurations)
+        groups.append(Group(title, charts, runs, best, len(configurations)))
     return groups
 
 

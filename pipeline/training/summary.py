@@ -31,17 +31,19 @@ def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str
     """Rows with the baselines' sizes and perplexities, and a sentence on the n-grams to compare with."""
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
-    rows: list[tuple[str, ...]] = [(label, stored, *_shown(scores, prefix)) for label, stored, scores, prefix in models]
+    rows: list[tuple[str, ...]] = [
+        (label, stored, *val_and_test(scores, prefix)) for label, stored, scores, prefix in models
+    ]
     best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
     if result["ngram_order"] not in REPORT_ORDERS:
-        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *_shown(result, "ngram_")))
+        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *val_and_test(result, "ngram_")))
         best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
     if result["single_ngram_order"] == (last := result["ngrams"][-1]["order"]):
         best += f" Warning: the best single order is {last}, the last that was tried; a longer one may be better."
     return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
 
 
-def _shown(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
+def val_and_test(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
     """Validation and test perplexity, as in tables."""
     return f"{scores[f'{prefix}val_perplexity']:.3f}", f"{scores[f'{prefix}test_perplexity']:.3f}"
 
@@ -68,7 +70,7 @@ def comparison_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         "mixture_": f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)",
     }
     bits = {prefix: log2(result[f"{prefix}test_perplexity"]) for prefix in labels}
-    return [(label, *_shown(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
+    return [(label, *val_and_test(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
 
 
 def picks_and_rivals(rows: Iterable[Rival]) -> list[tuple[str, ...]]:

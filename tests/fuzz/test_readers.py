@@ -234,9 +234,9 @@ def test_records_of_searches(
     texts["environment.yaml"] = data.draw(json_texts(ENVIRONMENT))
     texts["samples/final.json"] = data.draw(json_texts({"samples": [{"prompt": "it", "text": "it has"}]}))
     keep(monkeypatch, runs, texts)
-    monkeypatch.setattr("pipeline.export.page_models.artifact_path", lambda run_id, path: checkpoint)
+    monkeypatch.setattr("pipeline.export.subject.artifacts.artifact_path", lambda run_id, path: checkpoint)
     monkeypatch.setattr("pipeline.export.page_models._text_of", lambda training, may_count: None)
-    monkeypatch.setattr(export_module, "model_files", lambda run, sentence: {})
+    monkeypatch.setattr(export_module, "model_files", lambda *details: {})
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
     monkeypatch.setattr(export_module, "subject_of", lambda reference: _of_run(runs[int(reference)]))
     monkeypatch.setattr(comparison, "find", lambda reference: runs[int(reference)])
@@ -308,7 +308,7 @@ def use(path: Path) -> None:
     """Use all of a checkpoint, as `tmlm sample` and `tmlm export` do."""
     model, vocabulary, _ = load_model(path)
     continuations(model, vocabulary, prompts_for(vocabulary), 3, Decoding())
-    _weights(path)
+    _weights(*load_checkpoint(path))
 
 
 @given(name=st.sampled_from((BEST_CHECKPOINT, LAST_CHECKPOINT)), in_header=st.booleans(), data=st.data())

@@ -56,12 +56,12 @@ def drawn(monkeypatch):
 @pytest.mark.usefixtures("_coarse")
 def test_a_search_of_any_size_is_drawn_without_a_warning(case, baselines):
     trials, evaluated, chosen = study(**case)
-    pictures = (
+    images = (
         figures.pareto_front(trials, evaluated, chosen, baselines, "search-日本"),
         figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "search-日本"),
         figures.perplexity_against_time(evaluated, chosen, "search-日本"),
     )
-    assert all(png.startswith(b"\x89PNG") for png in pictures)
+    assert all(png.startswith(b"\x89PNG") for png in images)
 
 
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):

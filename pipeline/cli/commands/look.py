@@ -187,7 +187,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
     from pipeline.cli.printed import deletion_text
     from pipeline.stages import delete
 
-    def ask(found: dict[str, Any]) -> None:
+    def ask(found: delete.DeletionResult) -> None:
         if not yes and not sys.stdin.isatty():
             raise click.UsageError("there is no terminal to ask at: give --yes, or --dry-run to see what is deleted")
         if not yes:

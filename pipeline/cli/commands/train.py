@@ -253,7 +253,7 @@ def complexity(as_json: bool, **options: Any) -> None:
     in the report's convention, and ptflops' own output.
     """
     config = ModelConfig(**options)
-    from pipeline.report.table import REPORT_SYMBOLS
+    from models.complexity import REPORT_SYMBOLS
     from pipeline.stages import complexity
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text
