@@ -36,8 +36,9 @@ from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
 from models.ngram import compared_label
 from models.recurrent import parts_of
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
+from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.results import ROW, SEEDS, TRAIN
 from pipeline.stages import delete as delete_stage
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
@@ -48,7 +49,6 @@ from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import SEEDS
 from pipeline.tracking.step import CURVES_PLOT, text_to_train
 from pipeline.tracking.store import settings_kept
 from pipeline.training.memory import configurations_for
@@ -152,7 +152,7 @@ def train(
     given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
-    text = text_to_train(corpus_config, SEEDS if seeds else "train" if like else "")
+    text = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
     if like:
         given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
     configs = configurations_for(text, given)
@@ -227,7 +227,7 @@ class Model:
     @_settings_kept()
     def result(self) -> dict[str, Any]:
         """All figures of the training, by their names in ``tmlm train --json``; {} without a run."""
-        return recorded.read_result(self.run_id, "train") if self.run_id else {}
+        return recorded.read_result(self.run_id, TRAIN) if self.run_id else {}
 
     @property
     def val_perplexity(self) -> float | None:
@@ -349,7 +349,7 @@ class Model:
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
-        result = evaluate_stage.evaluate(self._reference, split, path, adapt).result
+        result: Mapping[str, Any] = evaluate_stage.evaluate(self._reference, split, path, adapt).result
         own = {f.name: result[f.name] for f in fields(Evaluation) if f.name in result}
         on = f"the {split} split of {self.corpus}" if path is None else Path(path).name
         return Evaluation(model=self._trained.name, on=on, **own)
@@ -495,10 +495,10 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
         True
     """
     found = [training.row() for training in recorded.listed_trainings(search, os.fspath(corpus))]
-    rows = pd.DataFrame(found, columns=list(recorded.ROW)).set_index("run_id")
+    rows = pd.DataFrame(found, columns=list(ROW)).set_index("run_id")
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
-    counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", "macs_per_char", "parameters")
+    counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", *(name for name in ROW if name in SIZES))
     return rows.astype(dict.fromkeys(counts, "Int64"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config import SIZES
 from pipeline.errors import InputError
+from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.search.front import WITHIN
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
@@ -17,7 +18,6 @@ from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
 from pipeline.training.files import BEST_CHECKPOINT
-from pipeline.training.result import PERPLEXITIES
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Configuration:
         """A size, or the geometric mean of a perplexity over the seeds; infinite if it was not recorded."""
         if name == "kilobytes":
             return self.value("shipped_bytes") / 1000
-        if name not in PERPLEXITIES:
+        if FIGURES[name].section == "size":
             return self.run.metrics.get(f"size/{name}", inf)
         values = [min(run.metrics.get(f"result/{name}", inf), self.guessing) for run in self.finished]
         return geometric_mean(values + [self.guessing] * self.diverged)

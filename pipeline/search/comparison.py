@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.config import COSTS
 from pipeline.errors import InputError
+from pipeline.results import SEARCH, SEEDS
 from pipeline.support.pareto import dominates, hypervolume
 from pipeline.support.statistics import Estimate, estimate, geometric_mean, pooled_spread
 from pipeline.support.wording import listed
@@ -21,7 +22,7 @@ from pipeline.training.differences import percent
 from pipeline.training.metrics import COMPARED_METRICS, VAL_CURVE
 
 MOST = 20  # runs
-RANKED = ("result/val_perplexity", "result/test_perplexity", "result/mixture_test_perplexity")
+RANKED = [name for name, figure in COMPARED_METRICS.items() if figure.short and figure.section == "result"]
 
 Lines = Iterable[Sequence[Mapping[int, float]]]  # of each run, for a plot
 
@@ -40,7 +41,7 @@ def compare(*references: str, plot: str = "") -> dict[str, Any]:
     if plot and (os.path.lexists(plot) or not is_possible):
         raise InputError(f"--plot {plot} must be a new file in a folder that exists, and end with .png, .svg or .pdf")
     found = [find(reference) for reference in references]
-    searches = [run for run in found if run.stage == "search"]
+    searches = [run for run in found if run.stage == SEARCH]
     if searches and (others := [describe_run(run) for run in found if run not in searches]):
         studies = listed([f"study {run.study}" for run in searches])
         raise InputError(f"{studies} can't be compared with {listed(others)}: give studies alone, or trainings alone")
@@ -67,7 +68,7 @@ def _differing(options: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
 
 
 def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:
-    runs = [run if run.stage == recorded.SEEDS else training_behind(run) for run in found]
+    runs = [run if run.stage == SEEDS else training_behind(run) for run in found]
     seeds = [[run] if isinstance(run, RecordedTraining) else _finished_seeds(run) for run in runs]
     best = [min(each, key=lambda run: run.metrics.get(RANKED[0], inf)) for each in seeds]
     ranked, warning = _comparable(best)

@@ -13,6 +13,7 @@ from typing import Any
 from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.results import PIPELINE, MainResult
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.page import record_page
 from pipeline.stages.prepare import prepare
@@ -34,9 +35,9 @@ TEMPERATURE = 0.7  # of the sampled texts
 class PipelineRun:
     """A finished main job: its steps but the page, the duration of each in seconds, and the flat result."""
 
-    steps: list[Step]
+    steps: list[Step[Any]]
     seconds: list[float]
-    result: dict[str, Any] = field(repr=False)
+    result: MainResult = field(repr=False)
 
 
 def pipeline(
@@ -52,7 +53,7 @@ def pipeline(
     ``context`` is that of the training. Raises what the steps raise.
     """
     reuse = not force
-    with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
+    with runs.tracked_run(PIPELINE, f"{PIPELINE}-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         record_datasets(run, corpus, config.preset)
 
         times = [time.perf_counter()]
@@ -67,8 +68,8 @@ def pipeline(
         times.append(time.perf_counter())
         record_page(trained.run_id)
 
-        steps = [prepared, trained, evaluated, sampled]
-        result = {
+        steps: list[Step[Any]] = [prepared, trained, evaluated, sampled]
+        result: MainResult = {
             **trained.result,
             "run_id": run.id,
             "trained_run": trained.run_id,

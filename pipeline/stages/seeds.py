@@ -6,11 +6,12 @@ The parent is identified by all but the number of seeds: the same command again 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, CorpusConfig, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.results import FIGURES, SEEDS, SeedsResult, measured_in
 from pipeline.stages.sweep import earlier_run, lock_of, result_of, sweep, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
 from pipeline.support.markdown import markdown_table
@@ -18,14 +19,11 @@ from pipeline.support.wording import counted, listed
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
-from pipeline.tracking.recorded import SEEDS
 from pipeline.tracking.step import Step, corpus_options, step_key
 from pipeline.training.metrics import final_metrics
-from pipeline.training.result import FIGURES
 from pipeline.training.seeds import HEADS, over_seeds, seeds_rows
 
-# figures that all seeds of a configuration share
-SHARED = ("ngram_val_perplexity", "ngram_test_perplexity", "macs_per_char", "parameters", "stored_numbers")
+SHARED = measured_in(SeedsResult)  # figures that all seeds of a configuration share
 
 
 def train_seeds(
@@ -36,7 +34,7 @@ def train_seeds(
     seeds: int,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
-) -> Step:
+) -> Step[SeedsResult]:
     """Train with the seeds 0 to ``seeds`` - 1 in worker processes; what an earlier command has trained is taken over.
 
     A training that diverges is not repeated, and the others go on: ``refuse_diverged`` raises an error for it. Raises
@@ -101,14 +99,14 @@ def _result(
     results: Mapping[int, Mapping[str, Any]],
     diverged: Collection[int],
     seeds: Collection[int],
-) -> dict[str, Any]:
+) -> SeedsResult:
     """The flat result of a run (id, name) over these seeds. Raises TrainingDivergedError if all of them diverged."""
     trained = [{"seed": seed, **results[seed]} for seed in sorted(seeds) if seed in results]
     if not trained:
         raise TrainingDivergedError(f"all seeds of {run[1]} diverged: try a smaller --learning-rate")
     best = min(trained, key=itemgetter("val_perplexity"))
     shown = ("seed", "run_id", *FIGURES)
-    return {
+    result = {
         "run_id": run[0],
         "name": run[1],
         "corpus": corpus.label,
@@ -120,3 +118,4 @@ def _result(
         **over_seeds(trained),
         "trainings": [{name: each.get(name) for name in shown} for each in trained],
     }
+    return cast(SeedsResult, result)

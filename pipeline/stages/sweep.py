@@ -18,6 +18,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig, model_identity, train_identity
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
+from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support import machine
@@ -104,7 +105,7 @@ def _text(key: TextKey) -> Corpus:
     return same_text(key.name, key.source, key.alphabet, key.corpus_sha256)
 
 
-def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
     """Do a task in a worker: train in a nested run, and return the flat result.
 
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result

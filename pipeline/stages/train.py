@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 from models.config import ModelConfig
 from pipeline.config import (
@@ -25,6 +25,7 @@ from pipeline.config import (
     train_identity,
 )
 from pipeline.errors import InputError, option_name, without_secrets
+from pipeline.results import TRAIN, TrainingResult
 from pipeline.support import machine
 from pipeline.support.files import write_atomically
 from pipeline.text.corpus import Corpus
@@ -125,7 +126,7 @@ def train(
     reuse: bool = False,
     context: TrainingContext = ALONE,
     resumed: Resumed | None = None,
-) -> Step:
+) -> Step[TrainingResult]:
     """Train one model in its own run.
 
     With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run records the
@@ -135,12 +136,12 @@ def train(
     """
     extra = resumed.extra if resumed else {"study": context.study} if context.study else {}
     inputs, tags = training_identity(corpus, corpus_config, model, config, extra, context)
-    tags["step_key"] = key = step_key("train", inputs)
-    if reuse and (step := finished_step("train", key) or _resume_stopped(key, context)):
+    tags["step_key"] = key = step_key(TRAIN, inputs)
+    if reuse and (step := finished_step(TRAIN, key) or _resume_stopped(key, context)):
         return step
 
     name = resumed.run.name if resumed else run_name(corpus, model, config, context.is_of_study)
-    with runs.tracked_run("train", name, tags, resumed.run if resumed else None, context.parent) as run:
+    with runs.tracked_run(TRAIN, name, tags, resumed.run if resumed else None, context.parent) as run:
         experiment = resumed.experiment if resumed else Experiment(corpus, model, config, run.checkpoint_dir)
         corpus = experiment.corpus
         if resumed:
@@ -173,10 +174,10 @@ def train(
         run.json(recorded.RESULT_FILE, figures)
     if not _may_go_on(config, result.figures["stopped_by"]):
         run.drop_last_checkpoint()
-    return Step("train", run.id, figures)
+    return Step(TRAIN, run.id, cast(TrainingResult, figures))
 
 
-def _resume_stopped(key: str, context: TrainingContext) -> Step | None:
+def _resume_stopped(key: str, context: TrainingContext) -> Step[TrainingResult] | None:
     """Resume and finish the latest stopped training with this step key; None if there is none."""
     if stopped := recorded.latest(recorded.has_tag("step_key", key), recorded.STOPPED):
         try:
@@ -288,7 +289,7 @@ def _keep_outcome(run: TrackedRun, training: Training) -> None:
     """Keep a copy of what a finished training has recorded before it trains on."""
     log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, len(training.history))
     if not training.done and run.has(recorded.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
-        earlier = f"earlier/epoch-{recorded.read_result(run.id, 'train').get('epochs', 0):04d}"
+        earlier = f"earlier/epoch-{recorded.read_result(run.id, TRAIN).get('epochs', 0):04d}"
         if not run.has(f"{earlier}/{recorded.RESULT_FILE}"):
             run.keep_copies(OUTCOME, earlier)
 
@@ -315,7 +316,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.note(training_note(run.id[: recorded.SHORT_ID], corpus, model, config, result))
 
 
-def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step:
+def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step[TrainingResult]:
     """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
 
     ``reference`` is as ``references.find`` takes it. ``changes`` are options by field name: None or "auto" keeps the

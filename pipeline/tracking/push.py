@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, RecordingError
+from pipeline.results import SEARCH
 from pipeline.support.files import command_lock
 from pipeline.support.machine import environment_variables
 from pipeline.support.progress import Progress
@@ -130,7 +131,7 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     )
     with lock, current_store(uri, source.name) as target, Progress("push") as progress:
         counts = Transfer(source, Place(target), known, by).copy(ended, progress)
-        searches = sum(run.stage == "search" for run in ended)
+        searches = sum(run.stage == SEARCH for run in ended)
         return {"store": shown(target.uri), **counts, "running": running, "searches": searches}
 
 
@@ -229,7 +230,7 @@ class Transfer:
                 client.set_tag(there.id, MLFLOW_PARENT_RUN_ID, parent)
         aliases, taken = self._register(runs)
         texts = sorted({(run.corpus, run.corpus_sha256) for run in runs if run.corpus_sha256})
-        searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == "search"]
+        searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == SEARCH]
         of_texts = (views.models(*text) for text in texts)
         tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
         earlier = len(runs) - copied

@@ -19,16 +19,16 @@ import yaml
 
 from models.config import ConfigError, ModelConfig
 from pipeline import earlier
-from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, TrainConfig
+from pipeline.config import NOT_COMPUTED, ON_REPORTS_TEXT, TrainConfig
 from pipeline.errors import InputError, without_secrets
+from pipeline.results import CONFIGURATION, ENVIRONMENT, FIGURES, METRICS, ROW, SAMPLES, SEARCH, STAGES, TRAIN, Stage
 from pipeline.support.processes import is_gone, is_of_this_machine
-from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
+from pipeline.support.records import has_form
 from pipeline.support.wording import counted
 from pipeline.tracking.names import PARENT, bare_tags, recorded_tag
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
-from pipeline.training.result import PERPLEXITIES, TrainingResult
 
 import mlflow
 from mlflow.entities import Run
@@ -41,7 +41,6 @@ SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 # of a search, which may change
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
-SEEDS = "seeds"  # stage of the run whose nested trainings are the seeds of one configuration
 OWN_ROLES = ("", "seed")  # of trainings whose options a person has chosen
 SHORT_ID = 8  # characters of a run id that lists show
 LARGEST = 1e100  # of a metric: MLflow reads an infinite one as 1.8e308, and with the square of that nothing is computed
@@ -51,58 +50,11 @@ BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
 NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
 STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
 
-ROW = (  # of ``RecordedTraining.row``
-    *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
-    *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),
-    *PERPLEXITIES,
-    *("macs_per_char", "parameters", "train_seconds"),
-    *("state", "study", "config_id", "started_ms", "ended_ms"),
-)
-
 REFUSED = {"failure", "mlflow.project.entryPoint"}  # tags of a run of `mlflow run` that failed before a command took it
 
 RunState = Literal["running", "finished", "stopped", "failed"]
 
 STATES: Mapping[str, RunState] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
-
-# What records must hold to be read; a record without it counts as missing. Another version, or anybody who may write to
-# the store, may have written it.
-
-CONFIGURATION = record(  # the tag of a training
-    corpus=record(corpus=String, alphabet=String),
-    model=record(cell=String, implementation=String, num_layers=Count, hidden_size=Count, on_top_of=String),
-    train=record(preset=String, seed=Natural, epochs=maybe(Count), precision=String, train_chars=Natural),
-    recipe=Natural,
-    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count),
-)
-ENVIRONMENT = record(packages=maybe(dict[str, String]))
-SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])
-MEMBER = record(  # of a front
-    **dict.fromkeys(SIZES, Count),
-    **dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "test_perplexity"), maybe(Positive)),
-    name=String,
-    val_perplexity=Positive,
-    run_ids=list[String],
-)
-COMPARED = record(
-    **dict.fromkeys(COST_NAMES, maybe(Natural)),
-    **dict.fromkeys(PERPLEXITIES, maybe(Positive)),
-    label=String,
-    kind=maybe(Literal["pick", "yours", "ngram"]),
-    name=String,
-)
-RESULTS = {  # by stage; of other stages anything
-    "train": TrainingResult,
-    "search": record(
-        study_name=String,
-        corpus=String,
-        corpus_sha256=String,
-        cost=Literal[*COSTS],
-        front=ListOf[MEMBER],
-        picks=DictOf[str, record(run_id=String, sentence=String)],
-        compared=maybe(ListOf[COMPARED]),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -252,24 +204,20 @@ class RecordedTraining(RecordedRun):
                 return kind(float(values[name]))
             return None
 
-        values = (
-            *(self.id, self.name, self.corpus, self.corpus_sha256),
-            *(self.params.get(name, "") for name in ("cell", "on_top_of", "preset")),
-            number(self.params, "learning_rate", float),
-            *(number(self.params, name) for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size")),
-            *(self.metrics.get(f"result/{name}") for name in PERPLEXITIES),
-            *(number(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
-            self.metrics.get("speed/train_seconds"),
-            *(self.state, self.study, self.config_id, self.started_ms, self.ended_ms),
-        )
-        return dict(zip(ROW, values, strict=True))
+        values = {"run_id": self.id, "learning_rate": number(self.params, "learning_rate", float)}
+        values |= {name: self.params.get(name, "") for name in ("cell", "on_top_of", "preset")}
+        for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size"):
+            values[name] = number(self.params, name)
+        for metric, name in METRICS.items():
+            values[name] = number(self.metrics, metric, int if FIGURES[name].section == "size" else float)
+        return {name: values[name] if name in values else getattr(self, name) for name in ROW}
 
 
 def _read(run: Run) -> RecordedRun:
     info, tags = run.info, bare_tags(run.data.tags)
     if info.status == "FAILED" and tags.keys() >= REFUSED and "format" not in tags:
         tags.pop("stage", None)  # which 0.2.0 set, though no command had taken the run over
-    kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
+    kind = RecordedTraining if tags.get("stage") == TRAIN else RecordedRun
     return kind(
         id=info.run_id,
         name=info.run_name,
@@ -393,7 +341,7 @@ def trainings(
     *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
 ) -> Iterator[RecordedTraining]:
     """The trainings that meet all conditions, by default the one that ended last first."""
-    for run in search_runs(has_tag("stage", "train"), *conditions, order=order, experiments=experiments):
+    for run in search_runs(has_tag("stage", TRAIN), *conditions, order=order, experiments=experiments):
         if isinstance(run, RecordedTraining):
             yield run
 
@@ -499,11 +447,11 @@ def latest(*conditions: str) -> RecordedRun | None:
 
 
 def read_result(run_id: str, stage: str) -> dict[str, Any]:
-    """The result of a stage; {} if it is missing, damaged or not in the form of RESULTS."""
-    found = read_json(run_id, RESULT_FILE, RESULTS.get(stage, dict))
-    if stage == "search" and found.get("compared"):
+    """The result of a stage; {} if it is missing, damaged or not in the form that its stage declares."""
+    found = read_json(run_id, RESULT_FILE, STAGES.get(stage, Stage()).result)
+    if stage == SEARCH and found.get("compared"):
         return {**found, "compared": [*map(earlier.compared, found["compared"])]}
-    return earlier.facts(found) if stage == "train" and found else found
+    return earlier.facts(found) if stage == TRAIN and found else found
 
 
 def read_samples(run_id: str) -> list[dict[str, Any]]:

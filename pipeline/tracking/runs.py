@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import ClusterError, InputError, RecordingError, TrainingDivergedError, without_secrets
+from pipeline.results import RESUME, TRAIN
 from pipeline.support import signals
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
@@ -291,8 +292,8 @@ def tracked_run(
     InputError if ``resumed`` has changed since it was read.
     """
     if resumed and UNDER_MLFLOW in os.environ:
-        reference = {"trained_run" if stage == "train" else "resumed_run": resumed.id}
-        with tracked_run("resume", f"resume-{name}", reference) as begun:
+        reference = {"trained_run" if stage == TRAIN else "resumed_run": resumed.id}
+        with tracked_run(RESUME, f"{RESUME}-{name}", reference) as begun:
             with tracked_run(stage, name, tags, resumed) as reopened:
                 yield reopened
             with store_errors():
@@ -321,7 +322,7 @@ def tracked_run(
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
             status, failure = "KILLED", failure_tags(f"stopped by {signals.name_of(signum)}", "stopped")
-        elif run and stage == "train" and "study" not in tags and isinstance(error, OSError | RecordingError):
+        elif run and stage == TRAIN and "study" not in tags and isinstance(error, OSError | RecordingError):
             error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
     finally:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -35,13 +35,16 @@ log = logging.getLogger(__name__)
 CURVES_PLOT = "plots/perplexity.png"
 
 
+R = TypeVar("R", bound=Mapping[str, Any])  # a result
+
+
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[R]):
     """A finished stage: its run, its result, and whether the result was reused from an earlier run."""
 
     stage: str
     run_id: str
-    result: dict[str, Any] = field(repr=False)
+    result: R = field(repr=False)
     reused: bool = False
 
 
@@ -51,7 +54,7 @@ def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
     return sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def finished_step(stage: str, key: str) -> Step | None:
+def finished_step(stage: str, key: str) -> Step[Any] | None:
     """The latest finished run with this key as a step to reuse; None if there is none whose artifacts are intact."""
     found = recorded.latest(recorded.has_tag("step_key", key), recorded.FINISHED)
     result = _reusable(found) if found else None

@@ -7,21 +7,18 @@ from typing import Any
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import REPORT_ORDERS, compared_label
-from pipeline.config import COST_NAMES, COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.results import RIVAL_COLUMNS, Rival
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import licence_of
 from pipeline.training.experiment import Result
-from pipeline.training.result import FIGURES, PERPLEXITIES
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
-RIVAL_HEADS = (
-    *("pick or rival", "model", *(axis.name for axis in COSTS.values())),
-    *("validation", "test", "with n-grams: validation", "test"),
-)
+RIVAL_HEADS = [column.head for column in RIVAL_COLUMNS.values()]
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
@@ -76,16 +73,9 @@ def comparison_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     return [(label, *val_and_test(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
 
 
-def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def picks_and_rivals(rows: Iterable[Rival]) -> list[tuple[str, ...]]:
     """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
-    return [
-        (
-            *(each["label"], each["name"]),
-            *("" if each.get(name) is None else f"{each[name]:,}" for name in COST_NAMES),
-            *(FIGURES[name].shown(each.get(name)) for name in PERPLEXITIES),
-        )
-        for each in rows
-    ]
+    return [tuple(column.shown(row.get(name)) for name, column in RIVAL_COLUMNS.items()) for row in rows]
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
@@ -130,7 +120,7 @@ def at_a_glance(verdict: str, sample: str, reference: str) -> str:
     return f"{verdict}\n\n`tmlm sample {reference}` writes “{words}...”"
 
 
-def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
+def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, Any]) -> str:
     """The size in both conventions, and ptflops' own output."""
     return (
         f"{model.shape}, vocabulary of {vocab_size}\n"

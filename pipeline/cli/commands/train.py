@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -124,14 +125,15 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
 
     context = train.TrainingContext(progress=training_bar)
     changes = given(options)
+    result: Mapping[str, Any]
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
-        from pipeline.tracking.recorded import SEEDS
+        from pipeline.results import SEEDS, TRAIN
         from pipeline.tracking.step import text_to_train
         from pipeline.training.memory import configurations_for
 
-        corpus = text_to_train(corpus_config, SEEDS if seeds else "train" if like else "")
+        corpus = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
         if like is not None:
             own = train.options_like(like, corpus if "corpus" in changes else None)
             _, others = checked({**options, **own, **changes})

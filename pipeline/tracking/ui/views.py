@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from pipeline.results import METRICS as RESULT_METRICS
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.recorded import NOT_FAILED
 from pipeline.training.metrics import (
@@ -27,7 +28,6 @@ from pipeline.training.metrics import (
     TRAIN_CURVE,
     VAL_CURVE,
 )
-from pipeline.training.result import METRICS as RESULT_METRICS
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
