@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from typing_extensions import TypedDict
-
 from pipeline import earlier
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, without_secrets
+from pipeline.results import PIPELINE, SEARCH, STAGES, DeletedThing, DeletionResult, Kind, LeftFiles, StayingStep
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, megabytes, write_atomically
 from pipeline.support.records import ListOf, String, record
@@ -27,46 +26,8 @@ from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import liveness, purge, recorded, references, store
 from pipeline.tracking.names import PARENT, STEP
 from pipeline.tracking.program import command
-from pipeline.tracking.purge import Kind, Thing
+from pipeline.tracking.purge import Thing
 from pipeline.tracking.recorded import RecordedRun, has_tag, search_runs
-
-ABOUT = ("evaluate", "sample", "resume")  # stages whose runs are about another run, and go with it
-
-
-class LeftFiles(TypedDict):
-    """A thing of a deletion, and the path of files of it that stay."""
-
-    kind: Kind
-    name: str
-    id: str
-    path: str
-
-
-class DeletedThing(LeftFiles):
-    """A thing that is deleted, with the path and the MB of its files here; the path is "" if it has none."""
-
-    megabytes: float
-
-
-class StayingStep(TypedDict):
-    """A step that stays, and the main job that has reused it, which gets it."""
-
-    name: str
-    id: str
-    job: str
-    reason: str
-
-
-class DeletionResult(TypedDict, total=False):
-    """What is deleted and what stays; ``completed``: an earlier deletion, which was cut off."""
-
-    stayed: list[StayingStep]
-    deleted: list[DeletedThing]
-    left: list[LeftFiles]
-    notes: list[str]
-    megabytes: float
-    dry_run: bool
-    completed: bool
 
 
 @dataclass(frozen=True)
@@ -197,7 +158,7 @@ def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
     runs, stayed = _going_with(wholes) if wholes else ([], [])
 
     things = list[Thing]()
-    studies |= {run.study: run.id for run in runs if run.stage == "search"}
+    studies |= {run.study: run.id for run in runs if run.stage == SEARCH}
     for name, run_id in studies.items():
         kept, in_use = storage.kept_study(name), store.shown(storage.storage_url(config))
         searched_in = next((run.params.get("storage", "auto") for run in runs if run.id == run_id), "")
@@ -234,7 +195,7 @@ def _whole_of(run: RecordedRun) -> RecordedRun:
     parent = recorded.find_run(run.parent) if run.parent else None
     if parent is None or parent.id == run.id or parent.is_deleted or not parent.stage:
         return run
-    if parent.stage != "pipeline":
+    if parent.stage != PIPELINE:
         whole = f"{parent.name}; delete that: tmlm delete {parent.study or parent.id}"
         raise InputError(f"{references.describe_run(run)}, is only a part of {whole}")
     return parent
@@ -252,14 +213,14 @@ def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[
             found[run.id] = run
             if not run.tag("role"):  # a training of a search, an answer or a reproduction has none
                 queue += search_runs(has_tag(PARENT, run.id))
-    jobs = [job for job in search_runs(has_tag("stage", "pipeline")) if job.id not in found]
+    jobs = [job for job in search_runs(has_tag("stage", PIPELINE)) if job.id not in found]
     users = {run_id: [job.id for job in jobs if run_id in _steps(job)] for run_id in found}
     stayed: list[StayingStep] = [
         {"name": found.pop(id).name, "id": id, "job": ids[0], "reason": f"reused by the main job {' and '.join(ids)}"}
         for id, ids in users.items()
         if ids
     ]
-    for stage in ABOUT:
+    for stage in (name for name, stage in STAGES.items() if stage.is_about_a_run):
         about = search_runs(has_tag("stage", stage), has_tag(PARENT, None))
         found |= {run.id: run for run in about if any(run.tag(origin) in found for origin in references.ORIGINS)}
     return [*found.values()], stayed

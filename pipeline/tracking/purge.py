@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import text
 
 from pipeline.errors import InputError, without_secrets
+from pipeline.results import SEARCH, Kind
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
 from pipeline.tracking import registry
@@ -24,8 +25,6 @@ from pipeline.tracking.recorded import RecordedRun, equals
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views
-
-Kind = Literal["study", "model version", "logged model", "run", "view", "text"]
 
 LINKED = "input_uuid IN (SELECT input_uuid FROM inputs WHERE source_id = :id OR destination_id = :id)"
 IDS: dict[Kind, str] = {  # that things with files have
@@ -71,7 +70,7 @@ def things_of(runs: Sequence[RecordedRun]) -> list[Thing]:
         for model in client().search_logged_models([setup().experiment_id], equals("source_run_id", run.id)):
             things.append(Thing("logged model", model.name, model.model_id, model.artifact_location))
         things.append(Thing("run", run.name, run.id, run.artifact_uri))
-        if run.stage == "search":
+        if run.stage == SEARCH:
             things.append(Thing("view", run.study, views.TAG_PREFIX + views.key("search", run.id)))
     return things
 
