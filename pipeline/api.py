@@ -48,9 +48,10 @@ from pipeline.stages.bar import training_bar
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
-from pipeline.tracking import recorded
-from pipeline.tracking.step import CURVES_PLOT, text_to_train
+from pipeline.tracking import artifacts, queries, recorded
+from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import settings_kept
+from pipeline.tracking.text_identity import text_to_train
 from pipeline.training.memory import configurations_for
 from pipeline.training.metrics import CURVES
 
@@ -227,7 +228,7 @@ class Model:
     @_settings_kept()
     def result(self) -> dict[str, Any]:
         """All figures of the training, by their names in ``tmlm train --json``; {} without a run."""
-        return recorded.read_result(self.run_id, TRAIN) if self.run_id else {}
+        return artifacts.read_result(self.run_id, TRAIN) if self.run_id else {}
 
     @property
     def val_perplexity(self) -> float | None:
@@ -405,7 +406,7 @@ class Picture:
 
 @_settings_kept()
 def _picture(run_id: str, path: str) -> Picture:
-    return Picture(recorded.artifact_path(run_id, path).read_bytes())
+    return Picture(artifacts.artifact_path(run_id, path).read_bytes())
 
 
 @_settings_kept()
@@ -494,7 +495,7 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
         >>> bool((table.test_perplexity > 1).all())
         True
     """
-    found = [training.row() for training in recorded.listed_trainings(search, os.fspath(corpus))]
+    found = [training.row() for training in queries.listed_trainings(search, os.fspath(corpus))]
     rows = pd.DataFrame(found, columns=list(ROW)).set_index("run_id")
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)

@@ -16,7 +16,7 @@ from mlflow.tracking._tracking_service import utils
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking.recorded import RESULT_FILE
+from pipeline.tracking.artifacts import RESULT_FILE
 from pipeline.tracking.relocation import PATH_COLUMNS
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step, finished_step, step_key

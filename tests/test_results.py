@@ -1,6 +1,7 @@
 """What comes out is declared once: the form of what is read, and what tables show, follow from it."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -12,6 +13,7 @@ from pipeline.results import FIGURES, SEARCH, STAGES, TRAIN, Figure, Member, Riv
 from pipeline.support.records import Count, has_form
 from tests.export import made_up
 
+ROOT = Path(__file__).parents[1] / "pipeline"
 STUDY: Any = made_up.study().search
 RECORDED = [
     (STAGES[TRAIN].result, made_up.training().result),
@@ -39,13 +41,18 @@ def test_a_front_and_its_rivals_have_the_costs_that_a_search_may_minimise():
     assert all({*COST_NAMES} <= {*get_type_hints(form)} for form in (Member, Rival))
 
 
+def test_tracking_names_no_stage():
+    for path in (ROOT / "tracking").rglob("*.py"):
+        assert not re.search(rf"stage\b.*[\"']({'|'.join(STAGES)})[\"']", path.read_text()), path
+
+
 def test_no_other_file_lists_figures():
     """A tuple, list or set with three names of figures would be forgotten when one is added."""
-    root, listing = Path(__file__).parents[1] / "pipeline", set()
-    for path in {*root.rglob("*.py")} - {root / "results.py"}:
+    listing = set()
+    for path in {*ROOT.rglob("*.py")} - {ROOT / "results.py"}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Tuple | ast.List | ast.Set):
                 words = [each.value for each in node.elts if isinstance(each, ast.Constant)]
                 if len(FIGURES.keys() & {str(word).rpartition("/")[2] for word in words}) > 2:
-                    listing.add(str(path.relative_to(root)))
+                    listing.add(str(path.relative_to(ROOT)))
     assert listing == {*LISTED}

@@ -12,7 +12,8 @@ from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
-from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
+from pipeline.tracking.queries import nested_trainings
+from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, find_run
 from pipeline.training.metrics import COMPARED_METRICS
 from pipeline.training.seeds import estimate_of, over_seeds
 

@@ -7,7 +7,8 @@ from pipeline.config import CostAxis
 from pipeline.results import PickResult
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
-from pipeline.tracking.recorded import RecordedTraining, by_configuration, told_apart
+from pipeline.tracking.queries import by_configuration, told_apart
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout

@@ -17,7 +17,8 @@ from pipeline.support.page.document import Heading, Paragraph, Points, Section, 
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
-from pipeline.tracking.recorded import RecordedTraining, read_environment
+from pipeline.tracking.artifacts import read_environment
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.summary import RIVAL_HEADS, comparison_rows, picks_and_rivals, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run

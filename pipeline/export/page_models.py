@@ -28,7 +28,7 @@ from pipeline.export.subject import Subject
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking.recorded import RecordedTraining
-from pipeline.tracking.step import same_text
+from pipeline.tracking.text_identity import same_text
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
 from pipeline.training.loading import model_of

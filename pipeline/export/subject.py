@@ -10,8 +10,9 @@ from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
 from pipeline.results import SEARCH, PickResult, Rival
 from pipeline.support.wording import listed
-from pipeline.tracking import recorded
-from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
+from pipeline.tracking import artifacts
+from pipeline.tracking.queries import FINISHED, nested_trainings, trainings
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, run_of
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
 from pipeline.training.checkpoints import Checkpoint, load_checkpoint
@@ -54,7 +55,7 @@ class Subject:
     @cached_property
     def checkpoints(self) -> Mapping[str, tuple[Checkpoint, Path]]:
         """The best checkpoint of each, and its path. Raises InputError for one that is missing or damaged."""
-        paths = ((run_id, recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in self.chosen)
+        paths = ((run_id, artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in self.chosen)
         return {run_id: (load_checkpoint(path), path) for run_id, path in paths}
 
     @property

@@ -48,8 +48,9 @@ from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking import recorded
-from pipeline.tracking.step import corpus_keys, corpus_options, step_key
+from pipeline.tracking import artifacts
+from pipeline.tracking.step import step_key
+from pipeline.tracking.text_identity import corpus_keys, corpus_options
 from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
 from pipeline.training.timing import generation_ms_per_char
@@ -166,7 +167,7 @@ def _conclude(this: Sweep, findings: Findings, results: ResultsBySeed, did: Call
         run.picture(f"plots/{name}.png", draw(findings), "summary")
         did(SLOW)
     run.constants(metrics)
-    run.json(recorded.RESULT_FILE, result)
+    run.json(artifacts.RESULT_FILE, result)
     run.text(TABLES_FILE, answer_table(findings, sentences))
     where = f"Tables: `{TABLES_FILE}`, pictures: `plots/` among the artifacts."
     run.note(f"{answer_note(sentences)}\n\n{where} {measured_duration(seconds)}")

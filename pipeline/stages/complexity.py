@@ -15,7 +15,7 @@ def complexity(model: ModelConfig, vocab_size: int, is_recorded: bool) -> Comple
     cost = asdict(measure(model, vocab_size))
     if not is_recorded:
         return cast(Complexity, cost)
-    from pipeline.tracking import recorded, runs, step  # imported here, as MLflow takes long to import
+    from pipeline.tracking import artifacts, runs, step  # imported here, as MLflow takes long to import
 
     key = step.step_key(COMPLEXITY, {"model": asdict(model), "vocab_size": vocab_size})
     with runs.tracked_run(COMPLEXITY, f"{COMPLEXITY}-{model.shape}", {"step_key": key}) as run:
@@ -25,5 +25,5 @@ def complexity(model: ModelConfig, vocab_size: int, is_recorded: bool) -> Comple
         run.text("complexity.txt", text)
         run.note(f"```\n{text}```")
         result = {"run_id": run.id, **cost}
-        run.json(recorded.RESULT_FILE, result)
+        run.json(artifacts.RESULT_FILE, result)
     return cast(Complexity, result)

@@ -23,11 +23,12 @@ from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking import liveness, purge, recorded, references, store
+from pipeline.tracking import artifacts, liveness, purge, recorded, references, store
 from pipeline.tracking.names import PARENT, STEP
 from pipeline.tracking.program import command
 from pipeline.tracking.purge import Thing
-from pipeline.tracking.recorded import RecordedRun, has_tag, search_runs
+from pipeline.tracking.queries import has_tag, search_runs, trainings
+from pipeline.tracking.recorded import RecordedRun
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def delete(
 def _begun(journal: Path) -> Plan:
     """The plan of a deletion that was cut off. Raises InputError for a journal that is damaged."""
     store.look()  # so that MLflow uses the store
-    found = recorded.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
+    found = artifacts.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
     things = [Thing(each["kind"], each["name"], each["id"]) for each in found.get("deleted", ())]
     if not found or not all(thing.has_own_id for thing in things):
         raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
@@ -237,7 +238,7 @@ def _copies(text: str, notes: list[str]) -> list[Thing]:
     paths, digests = kept_copies(text)
     if not paths:
         raise InputError(f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts")
-    trained = [run for each in digests if store.look() for run in recorded.trainings(has_tag("corpus.sha256", each))]
+    trained = [run for each in digests if store.look() for run in trainings(has_tag("corpus.sha256", each))]
     for source in sorted({run.tag("corpus.source") for run in trained}):
         is_there = text in KNOWN_TEXTS or is_address(source) or Path(source).is_file()
         gone = "" if is_there else ", which is not there"

@@ -21,10 +21,11 @@ from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
 from pipeline.text.ngrams import baselines_of, fitted_ngrams
 from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking import recorded, references
-from pipeline.tracking.recorded import finished_trainings
+from pipeline.tracking import artifacts, references
+from pipeline.tracking.queries import finished_trainings
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.step import Step, corpus_keys, finished_step, record_datasets, same_text, step_key
+from pipeline.tracking.step import Step, finished_step, step_key
+from pipeline.tracking.text_identity import corpus_keys, record_datasets, same_text
 from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.loading import load_model
@@ -86,7 +87,7 @@ class TrainedModel:
     @property
     def prompt(self) -> str:
         """What it continues if nothing else is given: the first prompt of its recorded samples, or of its alphabet."""
-        samples = recorded.read_samples(self.run_id) if self.run_id else []
+        samples = artifacts.read_samples(self.run_id) if self.run_id else []
         return samples[0]["prompt"] if samples else prompts_for(self.vocabulary)[0]
 
     def corpus(self) -> Corpus:
@@ -173,7 +174,7 @@ def evaluate(
         metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
         run.constants({f"evaluation/{name}": value for name, value in metrics.items()})
         run.note(evaluation_text(plain(label), result))
-        run.json(recorded.RESULT_FILE, result)
+        run.json(artifacts.RESULT_FILE, result)
     return Step(EVALUATE, run.id, cast(Evaluation, result))
 
 
@@ -186,7 +187,7 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
         ngram = fitted_ngrams(corpus, trained.preset)
         costs, _, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
         totals = {"": float(costs.sum()), "ngram_": float(Mixture("linear", 0.0).of(nats))}
-        training = recorded.read_result(trained.run_id, TRAIN) if trained.run_id else {}
+        training = artifacts.read_result(trained.run_id, TRAIN) if trained.run_id else {}
         is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
         if "mixture_weight" in training and is_current:
             mixture = Mixture(training["mixture_kind"], training["mixture_weight"])

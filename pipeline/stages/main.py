@@ -20,9 +20,10 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded, runs
+from pipeline.tracking import artifacts, recorded, runs
 from pipeline.tracking.names import STEP
-from pipeline.tracking.step import Step, corpus_tags, record_datasets
+from pipeline.tracking.step import Step
+from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
@@ -86,7 +87,7 @@ def pipeline(
             run.curve(name, training.curve(name))
         run.constants(final_metrics(result))
         run.tags({"trained_run": trained.run_id, **{f"{STEP}{step.stage}": step.run_id for step in steps}})
-        run.json(recorded.RESULT_FILE, result)
+        run.json(artifacts.RESULT_FILE, result)
         links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
         run.note(pipeline_note(links, result))
     return PipelineRun(steps, [end - start for start, end in pairwise(times)], result)

@@ -8,17 +8,10 @@ from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.step import (
-    Step,
-    corpus_keys,
-    corpus_options,
-    corpus_tags,
-    finished_step,
-    record_datasets,
-    step_key,
-)
+from pipeline.tracking.step import Step, finished_step, step_key
+from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
 from pipeline.training.summary import baseline_table
 
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
@@ -72,5 +65,5 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             f"**{plain(corpus.name)}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
             f"{len(corpus.vocabulary)} symbols, from {plain(corpus.source)}\n\n{baseline_table(result)}"
         )
-        run.json(recorded.RESULT_FILE, result)
+        run.json(artifacts.RESULT_FILE, result)
     return Step(PREPARE, run.id, cast(Preparation, result))

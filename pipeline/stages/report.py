@@ -18,7 +18,7 @@ from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.results import REPORT, REPRODUCE, ReproductionResult
 from pipeline.support.files import write_atomically
-from pipeline.tracking import recorded, runs, store
+from pipeline.tracking import queries, runs, store
 from pipeline.tracking.references import find
 from pipeline.tracking.runs import TrackedRun
 
@@ -82,9 +82,9 @@ def writable(folder: Path) -> Iterator[None]:
 def rewrite_report(run_id: str) -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
-    stage, full = recorded.has_tag("stage", REPRODUCE), recorded.has_tag("reproduction.quick", "false")
-    chosen = find(run_id, "--run-id ") if run_id else recorded.latest(stage, full)
-    chosen = chosen or recorded.latest(stage)  # a quick one only if there is no other
+    stage, full = queries.has_tag("stage", REPRODUCE), queries.has_tag("reproduction.quick", "false")
+    chosen = find(run_id, "--run-id ") if run_id else queries.latest(stage, full)
+    chosen = chosen or queries.latest(stage)  # a quick one only if there is no other
     if chosen is None:
         raise InputError("there is no reproduction yet; run `tmlm reproduce` first")
     reproduction = recorded_reproduction(chosen.id)

@@ -33,9 +33,10 @@ from pipeline.stages.sweep import Role, TrainingTask, earlier_run, lock_of, swee
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import Loss, MakePool
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_keys, step_key
+from pipeline.tracking.step import step_key
+from pipeline.tracking.text_identity import corpus_keys
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> Repro
     figures = {name: float(counts[word]) for word, name in COUNTS.items()}
     figures["reproduction/trainings"] = float(trained)
     run.constants(figures)
-    run.json(recorded.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
+    run.json(artifacts.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
     note = reproduction_note(reproduction, verdicts, held)
     run.note(f"{note}\n\n{measured_duration(seconds)}")
     return replace(done, result=result)

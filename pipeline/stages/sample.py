@@ -6,7 +6,7 @@ from dataclasses import asdict
 from models.decoding import Decoding
 from pipeline.results import SAMPLE, Sample
 from pipeline.stages.evaluate import TrainedModel
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.training.samples import SampleText, continuation_in_pieces, continuations
@@ -30,7 +30,7 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
         run.text("samples/texts.md", table)
         run.note(table)
         result: Sample = {"run_id": run.id, "trained_run": trained.run_id, "texts": texts}
-        run.json(recorded.RESULT_FILE, result)
+        run.json(artifacts.RESULT_FILE, result)
     return Step(SAMPLE, run.id, result)
 
 

@@ -36,12 +36,13 @@ from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import LossCause, MakePool
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, pruned_scores
-from pipeline.tracking import recorded, references, store
+from pipeline.tracking import artifacts, queries, recorded, references, store
 from pipeline.tracking.names import COLOUR
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import check_aliases, register_picks
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_options, leave_out_repeats
+from pipeline.tracking.step import leave_out_repeats
+from pipeline.tracking.text_identity import corpus_options
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, link_within, recorded_link
 from pipeline.training.memory import worker_count
@@ -128,7 +129,7 @@ def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> RecordedRun 
             f"the run of study {config.study_name} was deleted: delete its trials, too, with `tmlm delete "
             f"{config.study_name}`, or give another --study-name"
         )
-    if not parent and (unread := recorded.unread_runs()):
+    if not parent and (unread := queries.unread_runs()):
         say(f"{unread}.")
     if left := study.requeue_running("shared"):  # no other command is running, or its run would be
         say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
@@ -276,11 +277,11 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(sizes["parameters"])}
         metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
         metrics |= macs_metrics(sizes["macs_per_char"])
-        texts: list[str] = recorded.read_result(best.candidate.run_id, TRAIN).get("texts", [])
+        texts: list[str] = artifacts.read_result(best.candidate.run_id, TRAIN).get("texts", [])
         sample = max(texts, key=len, default="")
     run.constants(metrics)
     run.tags({"latest.trials": counts["trials"]})
-    run.json(recorded.RESULT_FILE, result)
+    run.json(artifacts.RESULT_FILE, result)
 
     def linked(point: FrontPoint) -> str:
         return f"[{plain(point.candidate.name)}]({link_within(point.candidate.run_id)})"
@@ -312,14 +313,14 @@ def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[Rival]:
     for run_id in dict.fromkeys(pick.run_id for pick in chosen.values()):
         names = [name for name, pick in chosen.items() if pick.run_id == run_id]
         candidate, label = chosen[names[0]].point.candidate, ", ".join(names)
-        results = [recorded.read_result(each, TRAIN) for each in candidate.run_ids]
+        results = [artifacts.read_result(each, TRAIN) for each in candidate.run_ids]
         row = {"label": label, "kind": "pick", "name": candidate.name, "run_id": run_id}
         rows.append({**row, **costs_of(candidate.sizes), **_means(results)})
 
-    of_text = recorded.has_tag("corpus.sha256", study.corpus.corpus_sha256)
-    of_protocol = recorded.has_tag("protocol", study.config.preset)
-    yours = recorded.FINISHED, references.BY_A_PERSON, of_text, of_protocol
-    best = next(recorded.trainings(*yours, order=recorded.BEST_FIRST), None)
+    of_text = queries.has_tag("corpus.sha256", study.corpus.corpus_sha256)
+    of_protocol = queries.has_tag("protocol", study.config.preset)
+    yours = queries.FINISHED, references.BY_A_PERSON, of_text, of_protocol
+    best = next(queries.trainings(*yours, order=queries.BEST_FIRST), None)
     if best and best.result:
         row = {"label": YOURS, "kind": "yours", "name": best.name, "run_id": best.id}
         rows.append({**row, **costs_of(best.result), **_means([best.result])})

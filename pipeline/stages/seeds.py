@@ -18,8 +18,9 @@ from pipeline.support.markdown import markdown_table
 from pipeline.support.wording import counted, listed
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded
-from pipeline.tracking.step import Step, corpus_options, step_key
+from pipeline.tracking import artifacts
+from pipeline.tracking.step import Step, step_key
+from pipeline.tracking.text_identity import corpus_options
 from pipeline.training.metrics import final_metrics
 from pipeline.training.seeds import HEADS, over_seeds, seeds_rows
 
@@ -78,7 +79,7 @@ def train_seeds(
         known = _result((run.id, name), corpus, results, diverged, {*results, *diverged, seeds - 1})
         run.constants(final_metrics(known))
         run.tags({f"latest.{SEEDS}": known["seeds"], "trained_run": known["trained_run"]})
-        run.json(recorded.RESULT_FILE, known)
+        run.json(artifacts.RESULT_FILE, known)
         best = f"The best by validation is the run {known['trained_run']}."
         run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
         return Step(SEEDS, run.id, _result((run.id, name), corpus, results, diverged, range(seeds)))

@@ -9,7 +9,8 @@ from pipeline.results import TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.wording import counted
 from pipeline.tracking.names import PARENT, failure_tags
-from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run, has_tag, search_runs
+from pipeline.tracking.queries import has_tag, search_runs
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run
 from pipeline.tracking.store import REFUSALS, checkpoint_folder, client, set_tags, setup, shown
 from pipeline.training.files import LAST_CHECKPOINT
 

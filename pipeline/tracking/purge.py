@@ -21,7 +21,8 @@ from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
 from pipeline.tracking import registry
 from pipeline.tracking import store as stores
-from pipeline.tracking.recorded import RecordedRun, equals
+from pipeline.tracking.queries import equals
+from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views

@@ -26,7 +26,8 @@ from pipeline.support.wording import counted
 from pipeline.tracking import store as stores
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.names import PARENT, recorded_tag
-from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
+from pipeline.tracking.queries import equals, has_tag, search_runs
+from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.references import find
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import Store, setup, shown, store_refusals, tag_experiment, tolerating

@@ -17,8 +17,9 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.results import SEARCH, SEEDS, STAGES, Stage
 from pipeline.support.wording import counted, listed
-from pipeline.tracking import recorded, registry
-from pipeline.tracking.recorded import RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
+from pipeline.tracking import artifacts, queries, recorded, registry
+from pipeline.tracking.queries import begins, equals, has_tag, search_runs
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.store import REFUSALS, setup, shown
 from pipeline.training.files import BEST_CHECKPOINT
 
@@ -81,7 +82,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     if model.startswith(("models:", "runs:")):
         try:
             run_id = model.split("/")[1] if model.startswith("runs:/") else None
-            return recorded.download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
+            return artifacts.download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except REFUSALS as error:
             raise InputError(
                 f"cannot load MODEL {model}: {error}; give a run id, a file or a models:/ address"
@@ -95,7 +96,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     if BEST_CHECKPOINT not in recorded.artifacts_of(training, "checkpoints"):
         raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
     _tell(training, model, run)
-    return recorded.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id
+    return artifacts.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id
 
 
 def training_behind(run: RecordedRun) -> RecordedTraining:
@@ -109,7 +110,7 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
         origin = next((found for name in ORIGINS if (found := run.tag(name))), "")
         stage = STAGES.get(run.stage, Stage())
         if stage.has_picks:
-            picks = recorded.read_result(run.id, run.stage).get("picks", {})
+            picks = artifacts.read_result(run.id, run.stage).get("picks", {})
             origin = picks.get(STUDYS_PICK, {}).get("run_id", "")
         behind = recorded.find_run(origin) if origin and origin not in seen else None
         if behind is None:
@@ -175,15 +176,15 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
 
 def _latest(before: int, what: str) -> RecordedRun:
     """The Nth training, or run of several seeds, before the last one that a person started and that finished."""
-    alone = recorded.trainings(recorded.FINISHED, BY_A_PERSON)
-    with_seeds = search_runs(recorded.FINISHED, has_tag("stage", SEEDS))
+    alone = queries.trainings(queries.FINISHED, BY_A_PERSON)
+    with_seeds = search_runs(queries.FINISHED, has_tag("stage", SEEDS))
     found = list(islice(merge(alone, with_seeds, key=lambda run: -(run.ended_ms or 0)), before + 1))
     if len(found) > before:
         return found[before]
     if found:
         has = "has" if len(found) == 1 else "have"
         raise InputError(f"{what}: only {counted(len(found), 'training')} of yours {has} finished; see `tmlm runs`")
-    studies = Counter(run.study for run in recorded.trainings(recorded.FINISHED))
+    studies = Counter(run.study for run in queries.trainings(queries.FINISHED))
     if not studies:
         raise InputError(f"{what}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first")
     there = listed([f"{counted(number, 'training')} of {study}" for study, number in studies.items()])

@@ -25,11 +25,12 @@ from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking import store as stores
+from pipeline.tracking.artifacts import artifact_path
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import FailureKind, failure_tags, recorded_tag, recorded_tags
 from pipeline.tracking.program import command
-from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
+from pipeline.tracking.recorded import FORMAT, RecordedRun, find_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import REFUSALS, Store, set_tags, shown, store_errors, store_reason, warn_if_silent
 from pipeline.tracking.ui import views

@@ -38,9 +38,9 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
     are one row with their means.
     """
     from pipeline.cli import runs
-    from pipeline.tracking import recorded
+    from pipeline.tracking import queries
 
-    found = recorded.listed_trainings(search, corpus)
+    found = queries.listed_trainings(search, corpus)
     listed: Iterable[dict[str, Any]] = (training.row() for training in found) if all else runs.folded(found)
     rows = list(islice(runs.sorted_rows(listed, sort) if sort else listed, limit + 1))
     if rows:
@@ -48,7 +48,7 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
     elif search or corpus:
         text = f"no training is recorded{' with these words' * bool(search)}{' on this text' * bool(corpus)}"
     else:
-        text = recorded.unread_runs() or "no training is recorded"
+        text = queries.unread_runs() or "no training is recorded"
     if len(rows) > limit:
         text += f"\n(the {'first' if sort else 'last'} {limit}; more with --limit)"
     show({"runs": rows[:limit]}, as_json, text)

@@ -32,7 +32,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages import main
     from pipeline.stages.bar import training_bar
     from pipeline.stages.train import TrainingContext
-    from pipeline.tracking.step import text_to_train
+    from pipeline.tracking.text_identity import text_to_train
     from pipeline.tracking.ui import links
     from pipeline.training.memory import configurations_for
 
@@ -130,7 +130,7 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
         result = train.resume(resume, changes, context).result
     else:
         from pipeline.results import SEEDS, TRAIN
-        from pipeline.tracking.step import text_to_train
+        from pipeline.tracking.text_identity import text_to_train
         from pipeline.training.memory import configurations_for
 
         corpus = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
@@ -158,9 +158,9 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
 
 def sample_command(run_id: str) -> str:
     """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
-    from pipeline.tracking import program, recorded
+    from pipeline.tracking import artifacts, program
 
-    samples = recorded.read_samples(run_id)
+    samples = artifacts.read_samples(run_id)
     prompt = f" --prompt {shlex.quote(samples[0]['prompt'])}" if samples else ""
     return f"{program.command()} sample {run_id}{prompt}"
 
