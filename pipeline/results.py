@@ -4,6 +4,7 @@ A result is a flat dict, which ``--json`` prints and result.json keeps. A record
 stage: what is Required must be there, and the rest, such as a figure that a new version adds, may be missing.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple, Required, get_type_hints
 
 from typing_extensions import TypedDict
@@ -188,7 +189,13 @@ SearchResult = TypedDict("SearchResult", {  # of which ``compared`` are the pick
 
 MEMBER_COLUMNS, RIVAL_COLUMNS = columns_of(Member), columns_of(Rival)
 PERPLEXITIES = tuple(name for name in measured_in(Rival) if name not in COST_NAMES)
+RIVAL_HEADS = [column.head for column in RIVAL_COLUMNS.values()]
 OF_TRIALS = (*(name for name in measured_in(Member) if name not in COST_NAMES), "train_seconds")
+
+
+def picks_and_rivals(rows: Iterable[Rival]) -> list[tuple[str, ...]]:
+    """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
+    return [tuple(column.shown(row.get(name)) for name, column in RIVAL_COLUMNS.items()) for row in rows]
 
 
 def member_cells(member: Member) -> dict[str, str]:
