@@ -38,7 +38,7 @@ from models.ngram import compared_label
 from models.recurrent import parts_of
 from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
-from pipeline.results import ROW, SEEDS, TRAIN
+from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
 from pipeline.stages import delete as delete_stage
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
@@ -504,7 +504,7 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
 
 
 @_settings_kept()
-def delete(*references: str, text: str = "", dry_run: bool = False) -> delete_stage.DeletionResult:
+def delete(*references: str, text: str = "", dry_run: bool = False) -> DeletionResult:
     """Delete runs and studies, and the kept copies of the text ``text``, as ``tmlm delete --yes`` does.
 
     Returns what went ("deleted"), what stayed ("stayed"), the files that are left ("left") and the MB ("megabytes");

@@ -4,6 +4,7 @@ A result is a flat dict, which ``--json`` prints and result.json keeps. A record
 stage: what is Required must be there, and the rest, such as a figure that a new version adds, may be missing.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple, Required, get_type_hints
 
 from typing_extensions import TypedDict
@@ -188,7 +189,13 @@ SearchResult = TypedDict("SearchResult", {  # of which ``compared`` are the pick
 
 MEMBER_COLUMNS, RIVAL_COLUMNS = columns_of(Member), columns_of(Rival)
 PERPLEXITIES = tuple(name for name in measured_in(Rival) if name not in COST_NAMES)
+RIVAL_HEADS = [column.head for column in RIVAL_COLUMNS.values()]
 OF_TRIALS = (*(name for name in measured_in(Member) if name not in COST_NAMES), "train_seconds")
+
+
+def picks_and_rivals(rows: Iterable[Rival]) -> list[tuple[str, ...]]:
+    """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
+    return [tuple(column.shown(row.get(name)) for name, column in RIVAL_COLUMNS.items()) for row in rows]
 
 
 def member_cells(member: Member) -> dict[str, str]:
@@ -249,6 +256,15 @@ AnswerResult = TypedDict("AnswerResult", {  # what follows from the ``Findings``
 }, total=False)  # fmt: skip
 ReproductionResult = TypedDict("ReproductionResult", {  # what a command has trained of a reproduction; beside open data
     "run_id": String, "report": String, "trainings": int, "whole": int, "failed": list[String], "minutes": float,
+}, total=False)  # fmt: skip
+
+Kind = Literal["study", "model version", "logged model", "run", "view", "text"]  # of what is deleted
+LeftFiles = TypedDict("LeftFiles", {"kind": Kind, "name": str, "id": str, "path": str})
+DeletedThing = TypedDict("DeletedThing", {"kind": Kind, "name": str, "id": str, "path": str, "megabytes": float})
+StayingStep = TypedDict("StayingStep", {"name": str, "id": str, "job": str, "reason": str})  # of the job that reused it
+DeletionResult = TypedDict("DeletionResult", {  # completed: an earlier one, which was cut off
+    "stayed": list[StayingStep], "deleted": list[DeletedThing], "left": list[LeftFiles], "notes": list[str],
+    "megabytes": float, "dry_run": bool, "completed": bool,
 }, total=False)  # fmt: skip
 
 # --- stages -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pipeline.export.commands import changed_options, search_command, text_optio
 from pipeline.export.configurations import TrainedConfiguration, by_characters, configurations_of
 from pipeline.export.page_models import SCRIPT, PageModels, page_models
 from pipeline.export.subject import Subject, subject_of
-from pipeline.results import MEMBER_COLUMNS, member_cells
+from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, picks_and_rivals
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import explorer
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
@@ -19,7 +19,7 @@ from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking.artifacts import read_environment
 from pipeline.tracking.recorded import RecordedTraining
-from pipeline.training.summary import RIVAL_HEADS, comparison_rows, picks_and_rivals, sizes, verdict
+from pipeline.training.summary import comparison_rows, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from textwrap import indent
 
 from pipeline.config import COSTS, SearchConfig
-from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, SearchResult, member_cells
+from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, RIVAL_HEADS, SearchResult, member_cells, picks_and_rivals
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted
-from pipeline.training.summary import RIVAL_HEADS, at_a_glance, picks_and_rivals
+from pipeline.training.summary import at_a_glance
 
 SHORT_HEADS = [column.narrow for column in RIVAL_COLUMNS.values()]
 NO_FRONT = "No trial has finished, so there is no front."

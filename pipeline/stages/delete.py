@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from typing_extensions import TypedDict
-
 from pipeline import earlier
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, without_secrets
-from pipeline.results import PIPELINE, SEARCH, STAGES
+from pipeline.results import PIPELINE, SEARCH, STAGES, DeletedThing, DeletionResult, Kind, LeftFiles, StayingStep
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, megabytes, write_atomically
 from pipeline.support.records import ListOf, String, record
@@ -28,45 +26,9 @@ from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import artifacts, liveness, purge, recorded, references, store
 from pipeline.tracking.names import PARENT, STEP
 from pipeline.tracking.program import command
-from pipeline.tracking.purge import Kind, Thing
+from pipeline.tracking.purge import Thing
 from pipeline.tracking.queries import has_tag, search_runs, trainings
 from pipeline.tracking.recorded import RecordedRun
-
-
-class LeftFiles(TypedDict):
-    """A thing of a deletion, and the path of files of it that stay."""
-
-    kind: Kind
-    name: str
-    id: str
-    path: str
-
-
-class DeletedThing(LeftFiles):
-    """A thing that is deleted, with the path and the MB of its files here; the path is "" if it has none."""
-
-    megabytes: float
-
-
-class StayingStep(TypedDict):
-    """A step that stays, and the main job that has reused it, which gets it."""
-
-    name: str
-    id: str
-    job: str
-    reason: str
-
-
-class DeletionResult(TypedDict, total=False):
-    """What is deleted and what stays; ``completed``: an earlier deletion, which was cut off."""
-
-    stayed: list[StayingStep]
-    deleted: list[DeletedThing]
-    left: list[LeftFiles]
-    notes: list[str]
-    megabytes: float
-    dry_run: bool
-    completed: bool
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import text
 
 from pipeline.errors import InputError, without_secrets
-from pipeline.results import SEARCH
+from pipeline.results import SEARCH, Kind
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
 from pipeline.tracking import registry
@@ -26,8 +26,6 @@ from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views
-
-Kind = Literal["study", "model version", "logged model", "run", "view", "text"]
 
 LINKED = "input_uuid IN (SELECT input_uuid FROM inputs WHERE source_id = :id OR destination_id = :id)"
 IDS: dict[Kind, str] = {  # that things with files have

@@ -1,6 +1,6 @@
 """Summaries of trainings and evaluations, as in the notes of runs (Markdown) and in what commands print."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import log2
 from typing import Any
 
@@ -8,7 +8,6 @@ from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import REPORT_ORDERS, compared_label
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
-from pipeline.results import RIVAL_COLUMNS, Rival
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import licence_of
@@ -17,8 +16,6 @@ from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
-YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
-RIVAL_HEADS = [column.head for column in RIVAL_COLUMNS.values()]
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
@@ -71,11 +68,6 @@ def comparison_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     }
     bits = {prefix: log2(result[f"{prefix}test_perplexity"]) for prefix in labels}
     return [(label, *val_and_test(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
-
-
-def picks_and_rivals(rows: Iterable[Rival]) -> list[tuple[str, ...]]:
-    """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
-    return [tuple(column.shown(row.get(name)) for name, column in RIVAL_COLUMNS.items()) for row in rows]
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:

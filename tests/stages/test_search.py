@@ -18,7 +18,7 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_trial
 from pipeline.search.summary import SearchRun
-from pipeline.stages.search import search
+from pipeline.stages.search import YOURS, search
 from pipeline.stages.sweep import TextKey, TrainingTask, do
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
@@ -29,7 +29,6 @@ from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
 from pipeline.tracking.ui import links
 from pipeline.training import memory
-from pipeline.training.summary import YOURS
 from tests.export.made_up import training
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, record, store_at
 from tests.pools import Inline, not_trained, pool_with

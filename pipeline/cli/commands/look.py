@@ -1,7 +1,7 @@
 """Commands about what was recorded: runs, compare, best, export, push, ui, delete, doctor."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
     from pipeline.cli.printed import deletion_text
     from pipeline.stages import delete
 
-    def ask(found: delete.DeletionResult) -> None:
+    def ask(found: Mapping[str, Any]) -> None:
         if not yes and not sys.stdin.isatty():
             raise click.UsageError("there is no terminal to ask at: give --yes, or --dry-run to see what is deleted")
         if not yes:
