@@ -170,7 +170,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
         if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
-            facts = _prepare(folder, text, alphabet, source_sha256)
+            facts = _prepare(folder, text, alphabet, wanted)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
 
 
@@ -285,8 +285,8 @@ def text_sha256(ids: NDArray[np.integer], vocabulary: Vocabulary) -> str:
     return digest.hexdigest()
 
 
-def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:
-    """Write the ids, piece by piece, and the facts; returns the facts.
+def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, wanted: dict[str, str]) -> dict[str, Any]:
+    """Write the ids, piece by piece, and the facts, which begin with those that are ``wanted``; returns the facts.
 
     Raises InputError for a text that is too short or not UTF-8, and for one with too many symbols.
     """
@@ -307,12 +307,6 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
                 f"--corpus {text.source} has {characters:,} characters of the alphabet {alphabet!r} "
                 f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed"
             )
-    facts = {
-        "name": text.name,
-        "alphabet": alphabet,
-        "source_sha256": source_sha256,
-        "symbols": vocabulary.symbols,
-        "corpus_sha256": digest.hexdigest(),
-    }
+    facts = {**wanted, "symbols": vocabulary.symbols, "corpus_sha256": digest.hexdigest()}
     write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
     return facts
