@@ -33,6 +33,7 @@ from pipeline.support.files import leftovers
 from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.differences import compared, percent
 from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
@@ -44,8 +45,6 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
-from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
-
 WEIGHT_BITS = range(4, 17)  # of rounded weights
 SMALL_CHANGE = log(1.001)  # of the nats per character: 0.1 % of perplexity
 RESUMABLE = record(corpus=dict, train=dict, state=STATE)  # the facts of a last checkpoint

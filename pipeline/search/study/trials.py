@@ -32,6 +32,7 @@ from pipeline.search.study.space import Space, model_of
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.workers import LOSSES_ALLOWED, Loss, LossCause, Outcome
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams
 from pipeline.training.memory import check_can_train
 
 FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
@@ -39,8 +40,6 @@ UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a ran
 SAMPLE_CHARS = 80  # of a trial's sample text among its attributes, which optuna-dashboard does not wrap
 
 # user attributes of a trial, named as in the result of its training
-from pipeline.text.ngrams import baselines_of, fitted_ngrams
-
 RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
