@@ -325,8 +325,6 @@ class _Proposal:
         has_failed = np.array([point in failed and not own for point, own in losses.items()], dtype=bool)
         return History(points, self._prices(points), [*losses.values()], has_failed)
 
-    # --- candidates ---
-
     def _prices(self, points: Array) -> Array:
         costs = [self.sampler.cost(self.space.external(point)) for point in points]
         return self.known_sign * np.array(costs)
@@ -387,8 +385,6 @@ class _Proposal:
         anywhere = generator.random(unit.shape)
         shifted = self.space.from_unit(np.where(self.space.categorical(), anywhere, close))
         return self._priced(np.where(moved, shifted, points), fixed)
-
-    # --- the models ---
 
     def _inputs(self, some: Candidates | History) -> Array:
         """Inputs (N, D) of the model: the parameters in unit coordinates, then the price, from 0 to 1 in the budget."""

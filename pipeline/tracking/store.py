@@ -216,9 +216,6 @@ def shown(uri: str) -> str:
     return without_secrets(uri.replace(" ", "%20")) if file is None else str(file)
 
 
-# --- errors of the store ----------------------------------------------------------------------------------------------
-
-
 def store_reason(error: Exception) -> str:
     """A store's error in one line: its main message, without secrets, and what to do.
 
@@ -250,9 +247,6 @@ def store_refusals() -> Iterator[None]:
         reason = store_reason(error)
         failed = RecordingError if "try again" in reason else InputError
         raise failed(f"{store} can't be used: {reason}") from None
-
-
-# --- requests to a server ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -291,9 +285,6 @@ def _probe(uri: str) -> None:
         create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"), "experiments")
         with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-
-
-# --- our own store ----------------------------------------------------------------------------------------------------
 
 
 def own_experiment() -> Experiment | None:

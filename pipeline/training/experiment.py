@@ -184,8 +184,6 @@ class Experiment(Callback):
                 f"--epochs {training.epochs} is not possible: {done} epochs are done; give at least as many"
             )
 
-    # --- training and its checkpoints --------------------------------------------------------------------------------
-
     def run(self, *callbacks: Callback) -> Result:
         """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
 
@@ -248,8 +246,6 @@ class Experiment(Callback):
         if isinstance(training.model, NgramLanguageModel):
             tensors |= flatten("ngram", training.model.tables.tensors())
         save_checkpoint(self.checkpoint_dir / BEST_CHECKPOINT, tensors, facts)
-
-    # --- the evaluation ----------------------------------------------------------------------------------------------
 
     def _evaluate(self) -> Result:
         training, corpus, preset = self.training, self.corpus, self.train_config.preset

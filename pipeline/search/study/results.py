@@ -39,8 +39,6 @@ class Results:
         self.confirmations[number, seed] = run
         attributes.set_of_study(self.study, f"{attributes.CONFIRMED}{number}:{seed}", run)
 
-    # --- trials ------------------------------------------------------------------------------------------------------
-
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The trials in these states (default: all), in the order of their numbers."""
         return self.study.get_trials(deepcopy=False, states=states or None)
@@ -75,8 +73,6 @@ class Results:
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
             plotted.append(Trial(model.cell, trial.user_attrs[cost], value, model.on_top_of == "ngram"))
         return plotted
-
-    # --- candidates --------------------------------------------------------------------------------------------------
 
     def candidates(self, ms_per_char: Mapping[str, float] | None = None) -> list[Candidate]:
         """The configurations of complete trials, each with all its runs, that are better than uniform guessing.
@@ -124,8 +120,6 @@ class Results:
             if number in numbers:
                 runs.setdefault(seed, run or DIVERGED)
         return runs
-
-    # --- importances -------------------------------------------------------------------------------------------------
 
     def importances(self) -> dict[str, dict[str, float]]:
         """Each parameter's share of each objective's variance (functional ANOVA); {} for fewer than FEWEST_TO_RANK."""

@@ -128,8 +128,6 @@ class SearchStudy:
         """Whether a configuration is within --budget-macs."""
         return not self.config.budget_macs or self.cost(parameters) <= self.config.budget_macs
 
-    # --- ask ---------------------------------------------------------------------------------------------------------
-
     def ask(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
 
@@ -222,8 +220,6 @@ class SearchStudy:
         others = (each for each in self.results.trials() if each.params == trial.params and self._is_tried(each))
         return next((other for other in others if other.number != trial.number), None)
 
-    # --- tell --------------------------------------------------------------------------------------------------------
-
     def tell(self, number: int, outcome: Outcome) -> None:
         """Record the outcome of a trial.
 
@@ -282,8 +278,6 @@ class SearchStudy:
         attributes.set_of_trial(self.study, number, attributes.FAILURE_KIND, kind)
         self.storage.set_trial_user_attr(trial_id, attributes.FAILURE, reason)
         self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
-
-    # --- resume ------------------------------------------------------------------------------------------------------
 
     def count_loss(self, number: int, cause: LossCause) -> bool:
         """Count a loss of a trial, in all commands; returns whether it may be trained again."""
