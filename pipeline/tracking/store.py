@@ -73,14 +73,11 @@ ADVICE = {  # pattern of the error message -> what to do; the first match counts
 
 @dataclass(frozen=True)
 class Store:
-    """The store in which runs are recorded, and its experiment.
-
-    ``database`` is our own database file, None for any other store.
-    """
+    """The store in which runs are recorded, and its experiment."""
 
     uri: str
     experiment_id: str
-    database: Path | None
+    database: Path | None  # our own database file; None for any other store
 
 
 def root() -> Path:

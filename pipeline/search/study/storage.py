@@ -56,10 +56,7 @@ def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[N
 
 
 def open_storage(config: SearchConfig) -> RDBStorage:
-    """Open the storage, creating its tables if they are missing.
-
-    Raises InputError for an invalid URL, and RecordingError if the storage can't be used.
-    """
+    """Open the storage, or create it. Raises InputError for an invalid URL, RecordingError if it can't be used."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage_url(config)
     try:

@@ -198,10 +198,7 @@ class SearchStudy:
         return lacking
 
     def _untried(self) -> dict[str, Any] | None:
-        """Draw searched parameters that are untried and within the budget; None if there are none.
-
-        With --sampler grid, they are drawn from the grid.
-        """
+        """Draw searched parameters that are untried and within the budget; None if there are none."""
         trials = self.results.trials()
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
