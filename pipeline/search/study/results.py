@@ -87,9 +87,10 @@ class Results:
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
             model = model_of(first.params, self.space)
+            floats = [f"{name} {value:.3g}" for name, value in first.params.items() if PARAMETERS[name] is float]
             candidates.append(
                 Candidate(
-                    name=_name(model.shape, first.params),
+                    name=" ".join([model.shape, *floats]),
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
@@ -142,9 +143,3 @@ class Results:
 def key_of(parameters: Mapping[str, Any]) -> str:
     """A key of a configuration: equal parameters have equal keys."""
     return json.dumps(parameters, sort_keys=True)
-
-
-def _name(shape: str, parameters: Mapping[str, Any]) -> str:
-    """A candidate's name: the model's shape and the other searched parameters."""
-    others = [f"{name} {value:.3g}" for name, value in parameters.items() if PARAMETERS[name] is float]
-    return " ".join([shape, *others])
