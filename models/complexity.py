@@ -35,11 +35,7 @@ GATE_MACS = sum((size + 1) * outputs for size, outputs in GATE_LAYERS)  # and th
 
 @dataclass(frozen=True)
 class Complexity:
-    """Size of a model of one shape.
-
-    ``parameters`` and the MACs per character include the output layer. ``report_parameters`` and ``report_macs`` are of
-    the recurrent layers alone, the latter for REPORT_CHARS characters.
-    """
+    """Size of a model of one shape, with the output layer; what begins with ``report_`` is as the report counts."""
 
     parameters: int
     macs_per_char: int

@@ -206,11 +206,10 @@ class KnownCostSampler(BaseSampler):
                 if other.number != trial.number and not (self._ignore is not None and self._ignore(other))
             ]
             point, proposed_by = _Proposal(self, _signs(study), space, fixed, trial.number).of(others)
-            params = space.external(point)
             announcement = dict(zip(space.ranges, point.tolist(), strict=True))
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, proposed_by)
-        return params
+        return space.external(point)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Warn once if a proposed trial's known objective is not its cost."""

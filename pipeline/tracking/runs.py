@@ -144,10 +144,7 @@ class TrackedRun:
 
     @records
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, except those already logged, as by ``mlflow run``: MLflow does not allow changing them.
-
-        Options whose value is None, "auto" or "" are left out; the value that is used is logged once it is known.
-        """
+        """Log parameters that are decided, but those already logged, as by ``mlflow run``: they can't be changed."""
         new = {key: str(each) for key, each in values.items() if each not in UNDECIDED and key not in self._params}
         self._params |= new
         self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])

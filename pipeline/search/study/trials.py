@@ -52,14 +52,13 @@ class Proposal(NamedTuple):
 
 
 class SearchStudy:
-    """An open study: proposes trainings and records their outcomes."""
+    """A study, new or opened again: proposes trainings and records their outcomes.
+
+    Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
+    another space, text or budget.
+    """
 
     def __init__(self, config: SearchConfig, space: Space, corpus: Corpus) -> None:
-        """Create or open the study.
-
-        Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
-        another space, text or budget.
-        """
         self.config, self.space, self.corpus = config, space, corpus
         self.vocab_size = len(corpus.vocabulary)
         self.axis = COSTS[config.cost]
