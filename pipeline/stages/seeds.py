@@ -64,9 +64,8 @@ def train_seeds(
         workers = this.workers_for(waiting, None)
 
         run = this.begin(SEEDS, name, {SEEDS: identity}, earlier)
-        this.record(
-            {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}, config.preset
-        )
+        options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}
+        this.record(options, config.preset)
         this.start_workers(workers, make_pool)
         if waiting:
             say(this.announcement(counted(len(waiting), "seed"), len(results)))
@@ -103,20 +102,21 @@ def _result(
     seeds: Collection[int],
 ) -> dict[str, Any]:
     """The flat result of a run (id, name) over these seeds. Raises TrainingDivergedError if all of them diverged."""
+    run_id, name = run
     trained = [{"seed": seed, **results[seed]} for seed in sorted(seeds) if seed in results]
     if not trained:
-        raise TrainingDivergedError(f"all seeds of {run[1]} diverged: try a smaller --learning-rate")
+        raise TrainingDivergedError(f"all seeds of {name} diverged: try a smaller --learning-rate")
     best = min(trained, key=itemgetter("val_perplexity"))
     shown = ("seed", "run_id", *FIGURES)
     return {
-        "run_id": run[0],
-        "name": run[1],
+        "run_id": run_id,
+        "name": name,
         "corpus": corpus.label,
         "corpus_sha256": corpus.corpus_sha256,
         "seeds": max(seeds) + 1,
         "diverged": sorted({*diverged}.intersection(seeds)),
         "trained_run": best["run_id"],
-        **{name: best[name] for name in SHARED},
+        **{shared: best[shared] for shared in SHARED},
         **over_seeds(trained),
-        "trainings": [{name: each.get(name) for name in shown} for each in trained],
+        "trainings": [{figure: each.get(figure) for figure in shown} for each in trained],
     }

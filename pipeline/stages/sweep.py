@@ -295,8 +295,9 @@ def lock_of(stage: str, identity: str, refusal: str) -> AbstractContextManager[N
 
 def earlier_run(stage: str, tag: str, identity: str) -> tuple[RecordedRun | None, list[RecordedTraining]]:
     """The run of an earlier command, which has this tag, and its trainings; InputError if it is still running."""
-    earlier = recorded.latest(recorded.has_tag("stage", stage), recorded.has_tag(tag, identity))
-    return (recorded.ended_run(earlier.id), recorded.nested_trainings(earlier.id)) if earlier else (None, [])
+    latest = recorded.latest(recorded.has_tag("stage", stage), recorded.has_tag(tag, identity))
+    earlier = recorded.ended_run(latest.id) if latest else None
+    return earlier, recorded.nested_trainings(earlier.id) if earlier else []
 
 
 def result_of(task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
