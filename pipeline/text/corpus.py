@@ -158,15 +158,13 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
     alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
-    source_sha256 = text.sha256()
+    wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": text.sha256()}
     if is_new and config.alphabet == "letters":
         check_letters(text)
-    inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
-    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([*wanted.values(), str(PREPARED_FORMAT)]).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
     with writing_cache(), FileLock(folder / "lock"):
         facts = json_in(folder / FACTS_FILE)
-        wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": source_sha256}
         if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
