@@ -61,12 +61,12 @@ class Corpus:
 
     name: str
     source: str
-    is_fallback: bool
     source_sha256: str
     corpus_sha256: str
     vocabulary: Vocabulary
     ids: NDArray[np.integer] = field(compare=False)  # equal if ``corpus_sha256`` is
     folder: Path
+    is_fallback: bool = False
     last_chars: int = 0
 
     def __len__(self) -> int:
@@ -241,7 +241,6 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
     return Corpus(
         name=facts["name"],
         source=source,
-        is_fallback=False,
         source_sha256=facts["source_sha256"],
         corpus_sha256=facts["corpus_sha256"],
         vocabulary=vocabulary,
