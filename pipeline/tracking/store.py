@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -262,12 +262,10 @@ def warn_if_silent(uri: str) -> Iterator[None]:
         timer.cancel()
 
 
-@contextmanager
-def impatient() -> Iterator[None]:
+def impatient() -> AbstractContextManager[None]:
     """Within the block, requests time out after SERVER_SECONDS and are not retried."""
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
-    with environment_variables(limits):
-        yield
+    return environment_variables(limits)
 
 
 def _probe(uri: str) -> None:
