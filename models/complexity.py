@@ -29,6 +29,7 @@ from models.config import ModelConfig
 from models.gated_ngrams import GATE_UNITS, LONGEST, SEEN, NGramModel
 
 REPORT_CHARS = 1024  # characters for which the report counts MACs
+REPORT_SYMBOLS = 28  # of the report's vocabulary
 GATE_LAYERS = ((SEEN * LONGEST, GATE_UNITS), (GATE_UNITS, LONGEST))  # inputs and outputs, of an n-gram model's gate
 GATE_MACS = sum((size + 1) * outputs for size, outputs in GATE_LAYERS)  # and the number of its parameters
 

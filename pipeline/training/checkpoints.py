@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import write_atomically
 
 PROJECT, FORMAT = "time-machine-lm", 3
+Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # tensors and facts
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
@@ -46,8 +47,8 @@ def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
     return digest.hexdigest()
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read and verify a checkpoint: tensors and facts. Raises InputError for a damaged or foreign file."""
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint. Raises InputError for a damaged or foreign file."""
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}

@@ -29,6 +29,7 @@ from pipeline.config import (
     train_identity,
 )
 from pipeline.errors import InputError
+from pipeline.results import TrainingResult
 from pipeline.support.files import leftovers
 from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
@@ -40,7 +41,6 @@ from pipeline.training.evaluation import block_means, perplexity, score_windows,
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
-from pipeline.training.result import TrainingResult
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed

@@ -21,7 +21,7 @@ from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import load_corpus
 from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_text
 from pipeline.text.vocabulary import UNKNOWN
-from pipeline.tracking.step import same_text
+from pipeline.tracking.text_identity import same_text
 
 TIME_MACHINE_MIRRORS = KNOWN_TEXTS["time-machine"].addresses
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))

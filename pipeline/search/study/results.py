@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import COSTS, SearchConfig, costs_of
+from pipeline.results import FIGURES, OF_TRIALS
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import objectives
@@ -80,8 +81,8 @@ class Results:
         Trials that differ only in their seed are runs of one configuration; each seed counts once. ``ms_per_char``
         maps run ids to the milliseconds in which the model generates a character.
         """
-        candidates = []
-        times = ms_per_char or {}
+        candidates, times = [], ms_per_char or {}
+        sizes = [name for name in OF_TRIALS if FIGURES[name].section == "size"]
         for trials in self.by_configuration():
             first, runs = trials[0], list(self.runs_by_seed(trials).values())
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
@@ -94,8 +95,7 @@ class Results:
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
-                    parameters=first.user_attrs["parameters"],
-                    costs=costs_of(first.user_attrs),
+                    sizes={name: first.user_attrs.get(name) for name in sizes} | costs_of(first.user_attrs),
                     run_ids=tuple(run[attributes.RUN_ID] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),

@@ -23,6 +23,7 @@ from models.config import ModelConfig
 from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.known_cost.space import internal_value
+from pipeline.results import OF_TRIALS
 from pipeline.search.front import Candidate
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import open_study
@@ -38,9 +39,6 @@ from pipeline.training.memory import check_can_train
 FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
 UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a random untried configuration is enqueued
 SAMPLE_CHARS = 80  # of a trial's sample text among its attributes, which optuna-dashboard does not wrap
-
-# user attributes of a trial, named as in the result of its training
-RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
 class Proposal(NamedTuple):
@@ -186,7 +184,7 @@ class SearchStudy:
         """
         lacking = []
         by_run = {trials[0].user_attrs[attributes.RUN_ID]: trials for trials in self.results.by_configuration()}
-        for member in sorted(set(members), key=lambda member: -member.costs["macs_per_char"]):
+        for member in sorted(set(members), key=lambda member: -member.sizes["macs_per_char"]):
             trials = by_run[member.run_ids[0]]
             first = trials[0]
             lost = {seed for number, seed in self._lost_confirmations if number == first.number}
@@ -260,7 +258,7 @@ class SearchStudy:
         if result[attributes.STOPPED_BY]:
             attributes.set_of_trial(self.study, number, attributes.STOPPED_BY, result[attributes.STOPPED_BY])
         for name, value in {
-            **{name: result[name] for name in RESULT},
+            **{name: result[name] for name in OF_TRIALS},
             **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
             attributes.SAMPLE_TEXT: " ".join(result["texts"][-1].split())[:SAMPLE_CHARS],
             attributes.RUN_ID: result[attributes.RUN_ID],
