@@ -90,7 +90,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
 
     # the best networks of either recipe beside n-grams; perplexities are pooled
     _, (name, bar) = text.levels.items()
-    ahead = sum(reproduction[id].mean_best_pooled < bar for id in ids)
+    ahead = sum(reproduction[id].best("val_pooled") < bar for id in ids)
     known["winners"] = f"{ahead or 'None'} of the {len(ids)} {'beats' if ahead < 2 else 'beat'} the {name} ({bar:.2f})"
     if winner := against_counting(reproduction, "report", "windowed"):
         known["best network"] = f"Of {len(ids)} trained configurations, the best: {winner}."

@@ -66,7 +66,7 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
         "epochs": min((run.epochs for run in whole), default=0),
         "train_perplexity": configuration.last("train") if whole else None,
         "val_perplexity": configuration.last("val") if whole else None,
-        "best_val_perplexity": configuration.mean_best_val if whole else None,
+        "best_val_perplexity": configuration.best() if whole else None,
         "trainings": [_training(role, run) for role, runs in roles.items() for run in runs if run.epochs],
     }
 

@@ -126,15 +126,9 @@ class Configuration:
             return f"{run.epochs} of {run.epochs_planned} epochs"
         return "" if len(self.whole) == len(self.runs) else f"{len(self.whole)} of {len(self.runs)} seeds"
 
-    @property
-    def mean_best_val(self) -> float:
-        """The mean over the seeds of the best validation perplexity; needs a complete training."""
-        return geometric_mean([run.best_val for run in self.whole])
-
-    @property
-    def mean_best_pooled(self) -> float:
-        """The mean over the seeds of the pooled validation perplexity at the best epoch; needs a complete training."""
-        return geometric_mean([run.best_val_pooled for run in self.whole])
+    def best(self, curve: Curve = "val") -> float:
+        """The mean over the seeds of the perplexity at the best epoch; needs a complete training."""
+        return geometric_mean([getattr(run, curve)[run.best_epoch - 1] for run in self.whole])
 
     def last(self, curve: Curve) -> float:
         """The mean over the seeds of the perplexity after the last epoch; needs a complete training."""

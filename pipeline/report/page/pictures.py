@@ -57,7 +57,7 @@ def overview_picture(reproduction: Reproduction) -> Drawing:
         if each.whole:
             marks += [("circle", style, each.last(style)) for style in ENDS]
         marks.append(("cross", "cross", each.reported.perplexity_end))
-        ticks = [("val", each.mean_best_val)] if each.whole else []
+        ticks = [("val", each.best())] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
     drawn = charts.rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
