@@ -21,22 +21,17 @@ class Completed(click.ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         items = [CompletionItem(incomplete, type="file")] if self.files else []  # first: bash drops the items before it
-        words = _known_texts() if self.name == "text" else self.words
+        words: Iterable[str] = self.words
+        if self.name == "text":
+            from pipeline.text.sources import KNOWN_TEXTS
+
+            words = KNOWN_TEXTS
         items += [CompletionItem(word) for word in words if word.startswith(incomplete)]
         return items + (_runs(self.stage, incomplete) if self.stage else [])
 
 
-def _known_texts() -> Iterable[str]:
-    from pipeline.text.sources import KNOWN_TEXTS
-
-    return KNOWN_TEXTS
-
-
 def _runs(stage: str, beginning: str) -> list[CompletionItem]:
-    """The latest runs of a stage whose id begins so, as short ids unless that is longer; for trainings, names too.
-
-    Each has what it is beside it.
-    """
+    """The latest runs of a stage whose id begins so, as short ids unless that is longer; for trainings, names too."""
     from pipeline.tracking import recorded, references, store
 
     length = recorded.SHORT_ID if len(beginning) <= recorded.SHORT_ID else None

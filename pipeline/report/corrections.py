@@ -1,9 +1,9 @@
 """The report's errors, corrected and explained: the texts of data/corrections.csv with figures of the recorded runs.
 
-A row is part of a correction (reported, found, instead) or an explanation. Its text names figures in braces: those of
-``_figures``, or what justifies a verdict, by the id of its statement. It is left out if one of them is unknown. With a
-figure in the column ``needs``, it is said only if that is known too; with ID=WORD, only if that is the verdict. What
-follows from the report itself, by its table and the formulas of models.complexity, is written out there.
+A row is part of a correction (reported, found by our runs, instead) or an explanation. Its text names figures in
+braces: those of ``_figures``, or what justifies a verdict, by the id of its statement. It is left out if one of them is
+unknown. With a figure in the column ``needs``, it is said only if that is known too; with ID=WORD, only if that is the
+verdict. What follows from the report itself, by its table and the formulas of models.complexity, is written out there.
 """
 
 from collections import defaultdict
@@ -25,10 +25,7 @@ THREE = ("rnn-torch-1x128", "lstm-torch-1x128", "gru-torch-1x128")
 
 
 def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
-    """The sentences of each correction and explanation, by title and part.
-
-    A correction has the parts reported, found (by our runs) and instead (what we conclude).
-    """
+    """The sentences of each correction and explanation, by title and part."""
     known = defaultdict(str, {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence))
     true = {"", *(key for key in known if known[key])}
     true |= {f"{each.statement.id}={each.word}" for each in evidence.verdicts}

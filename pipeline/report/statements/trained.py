@@ -3,10 +3,9 @@
 The gap is validation minus training perplexity, averaged over the seeds epoch by epoch. In the first epochs it is
 negative: training perplexity is averaged over an epoch in which the network improves, validation is measured after it.
 
-Each comparison is Welch's test over the seeds with Holm's correction over all of them; a difference that is not
-significant leaves the statement open. "Better" is by the lowest validation perplexity of any epoch, at which one would
-stop; the last epoch's is shown beside it. Levels and gaps are judged by their means; an interval that contains the
-bound is marked as on the bound.
+A difference that is not significant (see evidence) leaves the statement open. "Better" is by the lowest validation
+perplexity of any epoch, at which one would stop; the last epoch's is shown beside it. Levels and gaps are judged by
+their means; an interval that contains the bound is marked as on the bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
