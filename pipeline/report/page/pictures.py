@@ -9,8 +9,7 @@ from dataclasses import replace
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
 from pipeline.support.drawing import Marker
-from pipeline.support.page import charts
-from pipeline.support.page.charts import Row, Series
+from pipeline.support.page.charts import Row, Series, explorer, rows_chart
 from pipeline.support.page.document import Drawing, Explorer, Span
 from pipeline.support.wording import rounded
 
@@ -46,7 +45,7 @@ def report_explorer(reproduction: Reproduction) -> Explorer | None:
             )
         )
     levels = {f"{name} {rounded(value)}": value for name, value in reproduction.text.levels.items()}
-    return charts.explorer(series, levels, CAPTION) if series else None
+    return explorer(series, levels, CAPTION) if series else None
 
 
 def overview_picture(reproduction: Reproduction) -> Drawing:
@@ -59,7 +58,7 @@ def overview_picture(reproduction: Reproduction) -> Drawing:
         marks.append(("cross", "cross", each.reported.perplexity_end))
         ticks = [("val", each.best())] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
-    drawn = charts.rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")
+    drawn = rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",
         Span("○", "train"),

@@ -12,8 +12,7 @@ from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
 from pipeline.report.statements.verdicts import Verdict, Word
-from pipeline.support.page import document as doc
-from pipeline.support.page.document import Span, Table, TableCell
+from pipeline.support.page.document import NOTHING, Span, Table, TableCell, Text
 from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 
@@ -32,11 +31,11 @@ def _head(configuration: Configuration) -> TableCell:
 
 
 def _number(value: float | None, form: str = "g") -> str:
-    return doc.NOTHING if value is None else format(value, form)
+    return NOTHING if value is None else format(value, form)
 
 
 def _mean(values: Sequence[float]) -> str:
-    return rounded(estimate(values).mean) if values else doc.NOTHING
+    return rounded(estimate(values).mean) if values else NOTHING
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
@@ -65,7 +64,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
                 _mean([run.train[-1] for run in runs]),
                 _mean([run.val[-1] for run in runs]),
                 verdict("end", each),
-                f"{len(best_match(each)[1])} of {samples}" if samples else doc.NOTHING,
+                f"{len(best_match(each)[1])} of {samples}" if samples else NOTHING,
                 verdict("print-out", each),
             )
         )
@@ -87,7 +86,7 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         figures = f"Fig. {', '.join(statement.figures)} · " if statement.figures else ""
         id = Span(statement.id, href=f"#statement-{statement.id}")
         how = [verdict.part, "" if statement.basis == "training" else BASES[statement.basis]]
-        why: list[doc.Text] = [statement.reading] if statement.reading else []
+        why: list[Text] = [statement.reading] if statement.reading else []
         if statement.contradiction:
             why.append(f"The report contradicts itself: {statement.contradiction}")
         if statement.reasons:
