@@ -158,8 +158,7 @@ def words_counted(verdicts: Iterable[Verdict]) -> Mapping[Word, int]:
 
 def tally(verdicts: Sequence[Verdict], by: str) -> Mapping[str, Mapping[Word, int]]:
     """The number of each word, by kind of statement or by what decides it."""
-    groups = dict.fromkeys(getattr(verdict.statement, by) for verdict in verdicts)
-    return {
-        group: words_counted(verdict for verdict in verdicts if getattr(verdict.statement, by) == group)
-        for group in groups
-    }
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(getattr(verdict.statement, by), []).append(verdict)
+    return {group: words_counted(found) for group, found in groups.items()}
