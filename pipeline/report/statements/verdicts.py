@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from models.config import ModelConfig
@@ -30,19 +31,6 @@ class Graded(NamedTuple):
 Claim = str | Graded | ModelConfig | Mapping[str, str]  # of a caption: what its figure has
 
 
-def _claim(kind: str, relation: str) -> Claim:
-    """What a statement of this kind claims, from its word for it; a word without parts stays a word."""
-    words = relation.split("-")
-    if kind == "gap" and (size := {"visible", "considerable"}.intersection(words)):
-        return Graded(size.pop(), words[-1] if "at" in words else "never")
-    if kind in ("size-order", "time-order"):
-        return Graded(words[0], "than some") if "than" in words else Graded(words[-1], " ".join(words[:-1]))
-    if kind == "print-out":  # the model that it names, such as gru-2x32
-        layers, units = words[1].split("x")
-        return ModelConfig(cell=words[0], num_layers=int(layers), hidden_size=int(units))
-    return dict(each.split("=") for each in relation.split()) if "=" in relation else relation
-
-
 @dataclass(frozen=True)
 class Statement:
     """A statement of a report, in our words.
@@ -52,7 +40,7 @@ class Statement:
     operations) do, and "caption" for a caption or a reference to a figure. ``reading`` says how an ambiguous word is
     read, ``contradiction`` what the report says elsewhere; the page shows both. ``reasons`` are the ids of the
     statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve. ``relation``
-    is the word of its kind for what it claims, and ``claim`` what that word means.
+    is the word of its kind for what it claims.
     """
 
     id: str
@@ -67,10 +55,19 @@ class Statement:
     reading: str
     contradiction: str
     reasons: tuple[str, ...]
-    claim: Claim = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "claim", _claim(self.kind, self.relation))  # as the dataclass is frozen
+    @cached_property
+    def claim(self) -> Claim:
+        """What a statement of this kind claims, from its word for it; a word without parts stays a word."""
+        words = self.relation.split("-")
+        if self.kind == "gap" and (size := {"visible", "considerable"}.intersection(words)):
+            return Graded(size.pop(), words[-1] if "at" in words else "never")
+        if self.kind in ("size-order", "time-order"):
+            return Graded(words[0], "than some") if "than" in words else Graded(words[-1], " ".join(words[:-1]))
+        if self.kind == "print-out":  # the model that it names, such as gru-2x32
+            layers, units = words[1].split("x")
+            return ModelConfig(cell=words[0], num_layers=int(layers), hidden_size=int(units))
+        return dict(each.split("=") for each in self.relation.split()) if "=" in self.relation else self.relation
 
 
 @dataclass(frozen=True)
