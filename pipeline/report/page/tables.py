@@ -189,15 +189,12 @@ def cost_table(reproduction: Reproduction) -> Table:
 
 def ngram_table(text: TextFacts) -> Table:
     """Perplexities of the n-gram baselines, by order."""
-    rows = [
-        (
-            "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram",
-            *(rounded(values[order]) for values in (text.val_perplexities, text.windowed)),
-        )
-        for order in sorted(text.val_perplexities)
-    ]
+    rows = []
+    for order, read_on in sorted(text.val_perplexities.items()):
+        name = "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"
+        rows.append((name, rounded(read_on), rounded(text.windowed[order])))
     if text.gated:
-        rows.append(("all orders, combined by a gate", *(rounded(text.gated[name]) for name in ("val", "windowed"))))
+        rows.append(("all orders, combined by a gate", rounded(text.gated["val"]), rounded(text.gated["windowed"])))
     return Table(
         "Perplexity per character (pooled) of n-grams fitted on the characters that the networks are trained on.",
         ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks"),
@@ -218,16 +215,13 @@ def texts_table(reproduction: Reproduction) -> Table:
     for each in reproduction.configurations:
         run, equal = best_match(each)
         for head, source, texts in (
-            (_head(each), "as reported", dict(each.reported.samples)),
-            ("", f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
+            (_head(each), "as reported", each.reported.samples),
+            ("", f"ours, seed {run.seed}" if run else "ours", run.texts if run else ()),
         ):
-            cells = [
-                TableCell(_sample(texts[prompt]), style="equal" if prompt in equal else "")
-                if prompt in texts
-                else TableCell()
-                for prompt in REPORT_PROMPTS
-            ]
-            rows.append([head, source, *cells])
+            shown = {
+                prompt: TableCell(_sample(text), style="equal" if prompt in equal else "") for prompt, text in texts
+            }
+            rows.append([head, source, *(shown.get(prompt, TableCell()) for prompt in REPORT_PROMPTS)])
     caption = (
         "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Ours are "
         "by the seed with the most texts that equal the reported ones (marked), spaces at the end apart. "
