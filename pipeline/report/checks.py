@@ -86,11 +86,10 @@ def checks(reproduction: Reproduction) -> tuple[Check, ...]:
 
 def _printed_checks(reproduction: Reproduction, configuration: Configuration) -> Iterator[Check]:
     """Compare measured parameters and MACs with the printed ones, within half of the last printed digit."""
-    id, size, known = configuration.id, configuration.complexity, KNOWN_ERRORS.get(configuration.id)
+    id, size, reported = configuration.id, configuration.complexity, configuration.reported
+    known = KNOWN_ERRORS.get(id)
     measured = ("parameters", f"{size.report_parameters:,}"), ("MMac", f"{size.report_macs / 1e6:.2f}")
-    for stated, (unit, now), is_met in zip(
-        configuration.reported.printed, measured, configuration.reported.agreement(size), strict=True
-    ):
+    for stated, (unit, now), is_met in zip(reported.printed, measured, reported.agreement(size), strict=True):
         if is_met is None:
             continue
         said = f"{id}: {now} {unit} measured, {stated} reported"

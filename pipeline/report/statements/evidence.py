@@ -28,8 +28,6 @@ from pipeline.report.table import Reported, protocol_epochs
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 from pipeline.support.wording import counted, listed
 
-# --- measures --------------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -61,8 +59,6 @@ def with_interval(mean: Estimate, *limits: float, digits: int = 2) -> str:
     is_on = mean.ends and any(mean.ends[0] <= limit <= mean.ends[1] for limit in limits)
     return f"{shown} {ON_THE_BOUND}" if is_on else shown
 
-
-# --- comparisons -----------------------------------------------------------------------------------------------------
 
 LEVEL = 0.05  # family-wise error rate, by Holm's correction over all comparisons
 MOST_SEEDS = 1000  # no larger number of needed seeds is given
@@ -103,9 +99,8 @@ class Comparison:
         if (ends := self.difference.ends) and self.adjusted_p is not None:
             interval = f"{scale * ends[0]:+.{digits}f} to {scale * ends[1]:+.{digits}f}{unit}"
             spread = f"{interval}, p {self.p:.2g}, corrected {self.adjusted_p:.2g}; {seeds}"
-        return (
-            f"of {self.first} and {self.second}: {self.means[0]:.2f} against {self.means[1]:.2f}, {change} ({spread})"
-        )
+        means = f"{self.means[0]:.2f} against {self.means[1]:.2f}"
+        return f"of {self.first} and {self.second}: {means}, {change} ({spread})"
 
     @property
     def seeds_needed(self) -> str:
@@ -125,9 +120,6 @@ class Comparison:
 
 Judge = Callable[[Comparison], Word]
 Combine = Callable[[Sequence[Word]], Word]  # of the comparisons with all others
-
-
-# --- the evidence ----------------------------------------------------------------------------------------------------
 
 
 ComparisonKey = tuple[str, str, str]  # two configurations in alphabetical order, name of the measure

@@ -134,9 +134,8 @@ def _same_prompts(statement: Statement, evidence: Evidence) -> Verdict:
     shown = [texts for texts in samples if texts]
     alike = sum(all(text.startswith(prompt) for prompt, text in texts) for texts in shown)
     prompts = _quoted(list(dict.fromkeys(prompt for texts in samples for prompt, _ in texts)))
-    because = (
-        f"{len(shown)} of {len(samples)} configurations have a transcript, {alike} of texts that begin with {prompts}."
-    )
+    have = f"{len(shown)} of {len(samples)} configurations have a transcript"
+    because = f"{have}, {alike} of texts that begin with {prompts}."
     if alike and alike == len(shown) < len(samples):
         return Verdict(statement, Word.IN_PART, because, part=f"the {alike} of which it shows texts")
     return Verdict(statement, holds_if(bool(alike) and alike == len(shown)), because)
@@ -153,9 +152,8 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     because = f"Equal, letter for letter, are {listed(counts)}."
     _, best = best_match(evidence.reproduction[id])
     if 0 < len(best) < len(theirs):
-        return Verdict(
-            statement, Word.IN_PART, because, part=f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}"
-        )
+        part = f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}"
+        return Verdict(statement, Word.IN_PART, because, part)
     return Verdict(statement, holds_if(bool(best)), because)
 
 
