@@ -25,7 +25,6 @@ COMPARED = {  # key of Findings.compared -> keys of Findings.systems
         ("adaptive both", "adaptive n-grams"),
     )
 }
-ADAPTIVE = ("adaptive network", "adaptive both")  # systems that are compared with adaptive n-grams
 Unit = Literal["numbers", "bytes"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
@@ -117,7 +116,7 @@ class Findings:
             system = next((name for name, each in self.systems.items() if each == model), "")
         if system in ("", "n-grams", "adaptive n-grams", "two networks"):
             return estimate(model.test, spread=Spread(None, 0))
-        rival = "adaptive n-grams" if system in ADAPTIVE else "n-grams"
+        rival = "adaptive n-grams" if system in ("adaptive network", "adaptive both") else "n-grams"
         deviation, degrees = SEED_SPREADS[f"{system} against {rival}"]
         assert deviation is not None
         return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)

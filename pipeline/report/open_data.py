@@ -49,8 +49,7 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "tally": {"all": words_counted(verdicts), **{by: tally(verdicts, by) for by in ("kind", "basis")}},
         "checks": [asdict(check) for check in checks],
     }
-    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda infinity: None)  # which JSON lacks
-    return plain
+    return dict(json.loads(json.dumps(found), parse_constant=lambda infinity: None))  # which JSON lacks
 
 
 def _configuration(configuration: Configuration) -> dict[str, Any]:
