@@ -11,10 +11,7 @@ MOST = 50  # runs
 
 
 class Completed(click.ParamType):
-    """A string for which the shell offers ``words``, recorded runs of a ``stage``, and file names if ``files``.
-
-    For a ``text``, it offers the known texts.
-    """
+    """A string for which the shell offers ``words`` (or known texts), runs of a ``stage``, and files if ``files``."""
 
     def __init__(self, name: str, words: tuple[str, ...] = (), stage: str = "", files: bool = False) -> None:
         self.name, self.words, self.stage, self.files = name, words, stage, files

@@ -33,20 +33,16 @@ CheckKind = Literal["printed", "trained", "train", "val"]  # a printed size, the
 
 @dataclass(frozen=True)
 class Check:
-    """A checked figure of a configuration; ``is_met`` is None without a reference, ``said`` explains the result.
-
-    For a perplexity, ``epochs`` are those compared, ``planned`` is the number of epochs of the training, and
-    ``is_blind`` says that letter frequencies alone would be within every band.
-    """
+    """A checked figure of a configuration; ``is_met`` is None without a reference, ``said`` explains the result."""
 
     name: str
     is_met: bool | None
     said: str
     configuration: str = ""
     kind: CheckKind = "printed"
-    epochs: tuple[int, ...] = ()
-    planned: int = 0
-    is_blind: bool = False
+    epochs: tuple[int, ...] = ()  # after which a perplexity is compared
+    planned: int = 0  # epochs of the training
+    is_blind: bool = False  # letter frequencies alone would be within every band
 
 
 def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int, ...]:

@@ -1,8 +1,4 @@
-"""Compute the facts of a text that a reproduction records: n-gram perplexities and the places of prompts.
-
-A network of the report's protocol reads windows of 32 characters without earlier context; ``windowed`` perplexities are
-those of n-grams under the same restriction.
-"""
+"""Compute the facts of a text that a reproduction records: n-gram perplexities and the places of prompts."""
 
 import re
 from collections.abc import Iterator

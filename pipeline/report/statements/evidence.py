@@ -31,16 +31,12 @@ from pipeline.support.wording import counted, listed
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a training, None or infinite if the training lacks it; ``logarithmic`` measures compare by ratio.
+    """A number of a training, None or infinite if the training lacks it; ``logarithmic`` measures compare by ratio."""
 
-    ``name`` identifies the measure and any bound that it depends on; sentences show it. Unfinished trainings count too
-    for a measure of the first epoch.
-    """
-
-    name: str
+    name: str  # identifies the measure and any bound that it depends on; sentences show it
     of: Callable[[JudgedTraining], float | None]
     logarithmic: bool = True
-    of_first_epoch: bool = False
+    of_first_epoch: bool = False  # unfinished trainings count too
 
 
 FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, of_first_epoch=True)

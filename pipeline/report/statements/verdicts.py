@@ -35,26 +35,22 @@ Claim = str | Graded | ModelConfig | Mapping[str, str]  # of a caption: what its
 class Statement:
     """A statement of a report, in our words.
 
-    ``configurations`` are ids: the first is the subject, which is compared with the others. ``basis`` is "training"
-    if a training decides the statement, "report" if the report's own numbers, texts and print-outs (or a count of
-    operations) do, and "caption" for a caption or a reference to a figure. ``reading`` says how an ambiguous word is
-    read, ``contradiction`` what the report says elsewhere; the page shows both. ``reasons`` are the ids of the
-    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve. ``relation``
-    is the word of its kind for what it claims.
+    ``basis`` is "training" if a training decides the statement, "report" if the report's own numbers, texts and
+    print-outs (or a count of operations) do, and "caption" for a caption or a reference to a figure.
     """
 
     id: str
     figures: tuple[str, ...]
     kind: str
-    configurations: tuple[str, ...]
+    configurations: tuple[str, ...]  # ids: the first is the subject, which is compared with the others
     statement: str
     value: str
-    curve: str
-    relation: str
+    curve: str  # "" if it is not about a curve
+    relation: str  # the word of its kind for what it claims
     basis: str
-    reading: str
-    contradiction: str
-    reasons: tuple[str, ...]
+    reading: str  # how an ambiguous word is read; the page shows it, and the contradiction
+    contradiction: str  # what the report says elsewhere
+    reasons: tuple[str, ...]  # ids of the statements that the report gives as reasons for this one
 
     @cached_property
     def claim(self) -> Claim:
@@ -72,30 +68,22 @@ class Statement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement and the word on it, with the sentences that justify it.
-
-    ``part`` says which part is reproduced if the word is "in part", and what would decide the statement if the word is
-    "open".
-    """
+    """A statement and the word on it, with the sentences that justify it."""
 
     statement: Statement
     word: Word
     because: str
-    part: str = ""
+    part: str = ""  # which part is reproduced if the word is "in part", what would decide it if the word is "open"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a statement that is judged separately: a curve, a reason or a conclusion.
+    """A part of a statement that is judged separately: a curve, a reason or a conclusion."""
 
-    ``name`` names the part in ``Verdict.part`` if it holds and others do not; ``needs`` lists what would decide it if
-    it is open.
-    """
-
-    name: str
+    name: str  # in ``Verdict.part``, if it holds and others do not
     word: Word
     because: str = ""
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()  # what would decide it if it is open
 
 
 def holds_if(is_so: bool) -> Word:
