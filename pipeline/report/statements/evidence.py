@@ -62,22 +62,16 @@ MOST_SEEDS = 1000  # no larger number of needed seeds is given
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of a measure between two configurations, by Welch's test over their seeds.
-
-    ``difference`` has a 95 % interval; it is first / second - 1 for a measure that is averaged as a logarithm
-    (``relative``), otherwise first - second. The interval and ``p`` are of this test alone, ``adjusted_p`` is after
-    Holm's correction; both are None if the spread over seeds is unknown. ``seeds`` are the numbers of trainings on both
-    sides, ours and d2l's together.
-    """
+    """The difference of a measure between two configurations, by Welch's test over their seeds."""
 
     first: str
     second: str
     means: tuple[float, float]
-    difference: Estimate
-    relative: bool
-    seeds: tuple[int, int]
-    p: float | None
-    adjusted_p: float | None
+    difference: Estimate  # with the 95 % interval of this test alone
+    relative: bool  # first / second - 1, for a measure that is averaged as a logarithm; otherwise first - second
+    seeds: tuple[int, int]  # trainings on both sides, ours and d2l's together
+    p: float | None  # of this test alone; None if the spread over seeds is unknown
+    adjusted_p: float | None  # after Holm's correction
 
     @property
     def sign(self) -> int:
@@ -116,8 +110,6 @@ class Comparison:
 
 Judge = Callable[[Comparison], Word]
 Combine = Callable[[Sequence[Word]], Word]  # of the comparisons with all others
-
-
 ComparisonKey = tuple[str, str, str]  # two configurations in alphabetical order, name of the measure
 
 
