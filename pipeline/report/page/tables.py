@@ -144,9 +144,8 @@ def _runs(configuration: Configuration) -> TableCell:
         return TableCell(progress, style="missing")
     epochs = f"{span([run.epochs for run in runs])} epochs, best at {span(sorted({run.best_epoch for run in runs}))}"
     others = sorted({run.precision for run in runs} - {"fp32"})
-    return TableCell(
-        counted(len(runs), "seed"), [", ".join([progress or epochs, *others])], "missing" if progress else ""
-    )
+    notes = [", ".join([progress or epochs, *others])]
+    return TableCell(counted(len(runs), "seed"), notes, "missing" if progress else "")
 
 
 def cost_table(reproduction: Reproduction) -> Table:
