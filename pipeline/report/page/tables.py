@@ -38,9 +38,6 @@ def _mean(values: Sequence[float]) -> str:
     return rounded(estimate(values).mean) if values else NOTHING
 
 
-# --- verdicts --------------------------------------------------------------------------------------------------------
-
-
 def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Table:
     """Starts, levels, texts and print-outs as reported and as reproduced, one row per configuration."""
     judged = {(v.statement.kind, v.statement.configurations[:1]): v for v in verdicts}
@@ -96,9 +93,6 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         rows.append((TableCell(statement.statement, [[figures, id]]), word, because))
     anchors = [f"statement-{verdict.statement.id}" for verdict in verdicts]
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
-
-
-# --- perplexities and costs ------------------------------------------------------------------------------------------
 
 
 def perplexity_table(reproduction: Reproduction) -> Table:
@@ -199,9 +193,6 @@ def ngram_table(text: TextFacts) -> Table:
         ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks"),
         rows,
     )
-
-
-# --- texts -----------------------------------------------------------------------------------------------------------
 
 
 def texts_table(reproduction: Reproduction) -> Table:

@@ -142,8 +142,6 @@ class Evidence:
         other._verdicts, other._adjusted = {}, dict(zip(p_values, holm(list(p_values.values())), strict=True))
         return other
 
-    # --- the report ---------------------------------------------------------------------------------------------------
-
     @property
     def rows(self) -> tuple[Reported, ...]:
         """What the report says of each configuration."""
@@ -167,8 +165,6 @@ class Evidence:
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdict on each statement, in order."""
         return tuple(map(self.verdict, self.statements))
-
-    # --- trainings ----------------------------------------------------------------------------------------------------
 
     def trainings(self, id: str) -> tuple[JudgedTraining, ...]:
         """Our complete trainings, one per seed; none in a quick reproduction."""
@@ -195,8 +191,6 @@ class Evidence:
         needs = [id for id in ids if not self.trainings(id)] or ids
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
         return Verdict(statement, Word.OPEN, self.missing(*ids) or "Our trainings have recorded no texts.", part)
-
-    # --- values, means and differences --------------------------------------------------------------------------------
 
     def _measured(self, id: str, measure: Measure) -> list[tuple[JudgedTraining, float]]:
         values = ((run, measure.of(run)) for run in self.pooled(id, measure.of_first_epoch))

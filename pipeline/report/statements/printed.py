@@ -14,8 +14,6 @@ from pipeline.report.statements.verdicts import Graded, Part, Statement, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, Reported, size_agrees
 from pipeline.support.wording import listed
 
-# --- sizes -----------------------------------------------------------------------------------------------------------
-
 
 def model_of(row: Reported) -> ModelConfig:
     """The model of a row of the table, whatever its implementation."""
@@ -105,9 +103,6 @@ def ratio_word(claim: Graded, ratio: float) -> Word:
     return Word.HOLDS if claim.degree != "considerably" or factor >= 1 + bounds.CONSIDERABLY else Word.IN_PART
 
 
-# --- times -----------------------------------------------------------------------------------------------------------
-
-
 def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a time in prose is that of the transcript."""
     id, stated = statement.configurations[0], float(statement.value)
@@ -140,9 +135,6 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
         degree = f", but not {claim.degree}" if word == Word.IN_PART else ""
         parts.append(Part(f"against {id}{degree}", word))
     return each_of(statement, parts, because)
-
-
-# --- captions and references to figures ------------------------------------------------------------------------------
 
 
 def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:

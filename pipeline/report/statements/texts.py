@@ -16,8 +16,6 @@ from pipeline.support.wording import counted, listed
 
 Texts = Sequence[tuple[str, str]]  # prompt, text including the prompt
 
-# --- measures --------------------------------------------------------------------------------------------------------
-
 
 def sense(texts: Texts, words: tuple[str, ...]) -> tuple[float, float]:
     """Shares of generated words, averaged over texts: those that the book has, and those distinct in their text.
@@ -87,9 +85,6 @@ def _quoted(prompts: Sequence[str]) -> str:
     return listed([f"'{prompt}'" for prompt in prompts])
 
 
-# --- texts of one configuration --------------------------------------------------------------------------------------
-
-
 def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge the texts of one configuration by the relation: "prompts", "transcript", or what ``_measured`` knows."""
     if statement.relation == "prompts":
@@ -155,9 +150,6 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
         part = f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}"
         return Verdict(statement, Word.IN_PART, because, part)
     return Verdict(statement, holds_if(bool(best)), because)
-
-
-# --- texts of several ------------------------------------------------------------------------------------------------
 
 
 def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
