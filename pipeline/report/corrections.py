@@ -35,7 +35,8 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
         said, text = parts.setdefault(row["part"], ""), row["text"].format_map(known)
         if {row["needs"], *(name or "" for _, name, _, _ in Formatter().parse(row["text"]))} <= true:
             parts[row["part"]] = f"{said} {text}".strip()
-    missing = f"Our runs leave it open. {evidence.missing(*(row.id for row in evidence.rows))}".rstrip()
+    ids = [each.id for each in evidence.reproduction.configurations]
+    missing = f"Our runs leave it open. {evidence.missing(*ids)}".rstrip()
     return {title: {part: said or missing for part, said in parts.items()} for title, parts in texts.items()}
 
 
@@ -62,7 +63,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
     }
 
-    ids = [row.id for row in evidence.rows]
+    ids = [each.id for each in reproduction.configurations]
     if evidence.missing(*ids):
         return known
     best_vals = {id: evidence.mean(id, BEST_VAL).mean for id in ids}

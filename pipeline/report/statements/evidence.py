@@ -142,18 +142,13 @@ class Evidence:
         other._verdicts, other._adjusted = {}, dict(zip(p_values, holm(list(p_values.values())), strict=True))
         return other
 
-    @property
-    def rows(self) -> tuple[Reported, ...]:
-        """What the report says of each configuration."""
-        return tuple(each.reported for each in self.reproduction.configurations)
-
     def row(self, id: str) -> Reported:
         """The table row of a configuration."""
         return self.reproduction[id].reported
 
     def id_of_figure(self, figure: str) -> str:
         """The configuration that a figure shows; "none" if no row of the table names the figure."""
-        return next((row.id for row in self.rows if figure in row.figures), "none")
+        return next((each.id for each in self.reproduction.configurations if figure in each.reported.figures), "none")
 
     def verdict(self, id: str) -> Verdict:
         """The verdict on another statement, such as a reason for this one."""

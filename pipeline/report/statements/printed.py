@@ -106,7 +106,8 @@ def ratio_word(claim: Graded, ratio: float) -> Word:
 def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a time in prose is that of the transcript."""
     id, stated = statement.configurations[0], float(statement.value)
-    taken = {row.id: row.train_seconds_transcript for row in evidence.rows if row.train_seconds_transcript is not None}
+    rows = [each.reported for each in evidence.reproduction.configurations]
+    taken = {row.id: row.train_seconds_transcript for row in rows if row.train_seconds_transcript is not None}
     if id not in taken:
         because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
         return Verdict(statement, Word.OPEN, because, part="not checkable")
