@@ -128,9 +128,6 @@ def _perplexity_check(
     return Check(name, not outside, said, id, split, epochs, planned, is_blind)
 
 
-# --- in words --------------------------------------------------------------------------------------------------------
-
-
 def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
     """The error message of --check; "" if all checks are met. ``left_out`` names trainings that failed."""
     failed = [check.said for check in made if check.is_met is False]

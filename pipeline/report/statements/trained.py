@@ -62,9 +62,6 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
     return each_of(statement, parts, because)
 
 
-# --- the gap ---------------------------------------------------------------------------------------------------------
-
-
 def gaps_of(run: JudgedTraining) -> Gaps:
     """The gap of one training after each epoch."""
     return [val - train for train, val in zip(run.train, run.val, strict=True)]
@@ -198,9 +195,6 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
 def onset(run: JudgedTraining, visible: float) -> int:
     """The first epoch from which the gap stays visible; one past the last if it ends below that."""
     return 1 + max((epoch for epoch, gap in enumerate(gaps_of(run), 1) if gap < visible), default=0)
-
-
-# --- comparisons -----------------------------------------------------------------------------------------------------
 
 
 def in_order(comparison: Comparison, sign: int, share: float = 0.0) -> Word:
