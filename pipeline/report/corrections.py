@@ -82,7 +82,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
     )
     known["eight do not learn"] = "yes" * (not learn)
     if own := whole(reproduction[EIGHT[0]].same_text):
-        best = estimate([run.best_val for run in own])
+        best = estimate([run.best() for run in own])
         known["own recipe of eight"] = f"{best} in validation ({counted(len(own), 'seed')})"
         known["own recipe alone learns"] = "yes" * (not learn and best.mean < LEARNT * text.unigram)
 

@@ -66,7 +66,7 @@ def against_counting(reproduction: Reproduction, role: str, reading: Reading) ->
     has_blocks = bool(blocks) and counts <= {len(blocks)}
 
     def costs(run: JudgedTraining) -> Sequence[float]:
-        perplexity = run.windowed if is_windowed else run.best_val_pooled
+        perplexity = run.windowed if is_windowed else run.best("val_pooled")
         return run.block_costs[reading] if has_blocks else [log(perplexity or 1)]
 
     ours = {id: np.array([costs(run) for run in group]) for id, group in runs.items() if group}

@@ -58,14 +58,10 @@ class JudgedTraining:
         """The first epoch with the lowest validation perplexity, counted from 1."""
         return self.val.index(min(self.val)) + 1
 
-    @property
-    def best_val(self) -> float:
-        return min(self.val)
-
-    @property
-    def best_val_pooled(self) -> float:
-        """The pooled validation perplexity at the best epoch."""
-        return self.val_pooled[self.best_epoch - 1]
+    def best(self, curve: Curve = "val") -> float:
+        """The perplexity at the best epoch."""
+        values: tuple[float, ...] = getattr(self, curve)
+        return values[self.best_epoch - 1]
 
 
 def whole(runs: Iterable[JudgedTraining]) -> tuple[JudgedTraining, ...]:
@@ -119,7 +115,7 @@ class Configuration:
 
     def best(self, curve: Curve = "val") -> float:
         """The mean over the seeds of the perplexity at the best epoch; needs a complete training."""
-        return geometric_mean([getattr(run, curve)[run.best_epoch - 1] for run in self.whole])
+        return geometric_mean([run.best(curve) for run in self.whole])
 
     def last(self, curve: Curve) -> float:
         """The mean over the seeds of the perplexity after the last epoch; needs a complete training."""

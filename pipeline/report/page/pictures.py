@@ -37,7 +37,7 @@ def report_explorer(reproduction: Reproduction) -> Explorer | None:
                 cost=each.complexity.macs_per_char,
                 epochs_planned=planned,
                 seeds=[run.seed for run in runs],
-                best=[run.best_val_pooled for run in runs],
+                best=[run.best("val_pooled") for run in runs],
                 best_epochs=[run.best_epoch for run in runs],
                 train=[run.train_pooled for run in runs],
                 val=[run.val_pooled for run in runs],

@@ -98,8 +98,8 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
 def perplexity_table(reproduction: Reproduction) -> Table:
     """Mean perplexities of our trainings with their intervals over seeds, one row per configuration."""
     columns: list[tuple[str, Callable[[Configuration], Iterable[float | None]]]] = [
-        ("validation, best", lambda each: (run.best_val for run in each.whole)),
-        ("validation, best", lambda each: (run.best_val_pooled for run in each.whole)),
+        ("validation, best", lambda each: (run.best() for run in each.whole)),
+        ("validation, best", lambda each: (run.best("val_pooled") for run in each.whole)),
         ("test, best", lambda each: (run.test_perplexity for run in each.whole)),
         ("validation", lambda each: (run.windowed for run in each.same_text)),
     ]

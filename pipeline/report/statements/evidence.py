@@ -43,7 +43,7 @@ FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run
 FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], of_first_epoch=True)
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
 LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
-BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
+BEST_VAL = Measure("best validation perplexity", lambda run: run.best())
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
 ON_THE_BOUND = "(on the bound)"
