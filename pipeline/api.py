@@ -36,8 +36,9 @@ from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
 from models.ngram import compared_label
 from models.recurrent import parts_of
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
+from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
 from pipeline.stages import delete as delete_stage
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
@@ -47,10 +48,10 @@ from pipeline.stages.bar import training_bar
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
-from pipeline.tracking import recorded
-from pipeline.tracking.recorded import SEEDS
-from pipeline.tracking.step import CURVES_PLOT, text_to_train
+from pipeline.tracking import artifacts, queries, recorded
+from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import settings_kept
+from pipeline.tracking.text_identity import text_to_train
 from pipeline.training.memory import configurations_for
 from pipeline.training.metrics import CURVES
 
@@ -152,7 +153,7 @@ def train(
     given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
-    text = text_to_train(corpus_config, SEEDS if seeds else "train" if like else "")
+    text = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
     if like:
         given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
     configs = configurations_for(text, given)
@@ -227,7 +228,7 @@ class Model:
     @_settings_kept()
     def result(self) -> dict[str, Any]:
         """All figures of the training, by their names in ``tmlm train --json``; {} without a run."""
-        return recorded.read_result(self.run_id, "train") if self.run_id else {}
+        return artifacts.read_result(self.run_id, TRAIN) if self.run_id else {}
 
     @property
     def val_perplexity(self) -> float | None:
@@ -349,7 +350,7 @@ class Model:
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
-        result = evaluate_stage.evaluate(self._reference, split, path, adapt).result
+        result: Mapping[str, Any] = evaluate_stage.evaluate(self._reference, split, path, adapt).result
         own = {f.name: result[f.name] for f in fields(Evaluation) if f.name in result}
         on = f"the {split} split of {self.corpus}" if path is None else Path(path).name
         return Evaluation(model=self._trained.name, on=on, **own)
@@ -405,7 +406,7 @@ class Picture:
 
 @_settings_kept()
 def _picture(run_id: str, path: str) -> Picture:
-    return Picture(recorded.artifact_path(run_id, path).read_bytes())
+    return Picture(artifacts.artifact_path(run_id, path).read_bytes())
 
 
 @_settings_kept()
@@ -494,16 +495,16 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
         >>> bool((table.test_perplexity > 1).all())
         True
     """
-    found = [training.row() for training in recorded.listed_trainings(search, os.fspath(corpus))]
-    rows = pd.DataFrame(found, columns=list(recorded.ROW)).set_index("run_id")
+    found = [training.row() for training in queries.listed_trainings(search, os.fspath(corpus))]
+    rows = pd.DataFrame(found, columns=list(ROW)).set_index("run_id")
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
-    counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", "macs_per_char", "parameters")
+    counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", *(name for name in ROW if name in SIZES))
     return rows.astype(dict.fromkeys(counts, "Int64"))
 
 
 @_settings_kept()
-def delete(*references: str, text: str = "", dry_run: bool = False) -> dict[str, Any]:
+def delete(*references: str, text: str = "", dry_run: bool = False) -> DeletionResult:
     """Delete runs and studies, and the kept copies of the text ``text``, as ``tmlm delete --yes`` does.
 
     Returns what went ("deleted"), what stayed ("stayed"), the files that are left ("left") and the MB ("megabytes");

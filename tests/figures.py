@@ -8,7 +8,7 @@ from pathlib import Path
 from models.ngram import Baselines, NGramScore
 from pipeline.answer.figures import answer_picture, costs_picture
 from pipeline.answer.findings import Findings, MeasuredModel, Rivals
-from pipeline.config import SIZES, costs_of
+from pipeline.config import SIZES
 from pipeline.search.figures import pareto_front
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
 from pipeline.support.statistics import Estimate, PairedComparison
@@ -83,8 +83,7 @@ def candidates() -> list[Candidate]:
             cell=rows[0]["cell"],
             num_layers=int(rows[0]["num_layers"]),
             hidden_size=int(rows[0]["hidden_size"]),
-            parameters=int(rows[0]["parameters"]),
-            costs=costs_of({name: int(rows[0][name]) for name in SIZES}),
+            sizes={name: int(rows[0][name]) for name in SIZES},
             run_ids=tuple(row["run"] for row in rows),
             val_perplexities=tuple(float(row["val_perplexity"]) for row in rows),
             test_perplexities=tuple(float(row["test_perplexity"]) for row in rows),
@@ -96,8 +95,8 @@ def candidates() -> list[Candidate]:
 def search_picture() -> bytes:
     """The Pareto front of the search, beside n-grams."""
     search, searched = read_json("search.json"), candidates()
-    trials = [Trial(each.cell, each.costs["macs_per_char"], each.val_perplexities[0]) for each in searched]
-    largest = max(each.costs["macs_per_char"] for each in searched)
+    trials = [Trial(each.cell, each.sizes["macs_per_char"], each.val_perplexities[0]) for each in searched]
+    largest = max(each.sizes["macs_per_char"] for each in searched)
     evaluated = evaluate_front(searched, (search["max_perplexity"], largest))
     about = f"{search['study_name']} on {search['corpus']}"
     return pareto_front(trials, evaluated, picks(evaluated), ngrams(), about, search["compared"], DEFAULT)

@@ -16,7 +16,7 @@ from mlflow.tracking._tracking_service import utils
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking.recorded import RESULT_FILE
+from pipeline.tracking.artifacts import RESULT_FILE
 from pipeline.tracking.relocation import PATH_COLUMNS
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step, finished_step, step_key
@@ -56,8 +56,8 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: PNG)
     for figures in ("pipeline.search.figures", "pipeline.answer.figures"):
         patch.setattr(f"{figures}.write_labels", lambda *labels, **options: None)
-    for stage in ("main", "search"):
-        patch.setattr(f"pipeline.stages.{stage}.record_page", lambda run_id: None)
+    for record_page in ("pipeline.stages.main.record_page", "pipeline.stages.search.record_page"):
+        patch.setattr(record_page, lambda run_id: None)
 
 
 def leave_out_the_served_model(patch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from pipeline.config import BUDGET_CHARS, QUICK_SEARCH, CorpusConfig, SearchConf
 from pipeline.errors import InputError
 from pipeline.stages.sample import write_texts
 from pipeline.stages.search import search
-from pipeline.tracking.recorded import listed_trainings
+from pipeline.tracking.queries import listed_trainings
 from pipeline.training.metrics import CURVES
 from tests.checkout import ROOT, Checkout
 from tests.labs import TINY

@@ -6,7 +6,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import TrainingDivergedError
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.names import HIDDEN
 from pipeline.tracking.runs import tracked_run
 from tests.labs import record
@@ -29,7 +29,7 @@ def test_what_became_of_a_run_does_not_hang_on_the_words_for_it(store, has_facts
                 client.delete_tag(run_id, tag)
     runs: dict[str, Any] = {name: recorded.find_run(run_id) for name, run_id in ids.items()}
     assert [runs[name].state for name in errors] == ["stopped", "failed", "failed"]
-    assert [run.name for run in recorded.diverged_trainings("ab")] == ["diverged"]
+    assert [run.name for run in queries.diverged_trainings("ab")] == ["diverged"]
     assert runs["diverged"].facts["failure.message"] == "it is nan"
     assert [run.facts["stopped_by"] for run in runs.values()] == ["", "", "", *limits]
 
@@ -37,5 +37,7 @@ def test_what_became_of_a_run_does_not_hang_on_the_words_for_it(store, has_facts
 @pytest.mark.parametrize("given", [{"label": "in other words", "kind": "yours"}, {"label": "yours so far"}])
 def test_whose_a_compared_model_is_does_not_hang_on_its_label(store, given):
     with tracked_run("search", "a search", {}) as run:
-        run.json(recorded.RESULT_FILE, {**SEARCH, "compared": [{**given, "name": "a"}, {"label": "best", "name": "b"}]})
-    assert [row["kind"] for row in recorded.read_result(run.id, "search")["compared"]] == ["yours", "pick"]
+        run.json(
+            artifacts.RESULT_FILE, {**SEARCH, "compared": [{**given, "name": "a"}, {"label": "best", "name": "b"}]}
+        )
+    assert [row["kind"] for row in artifacts.read_result(run.id, "search")["compared"]] == ["yours", "pick"]

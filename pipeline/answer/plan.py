@@ -27,9 +27,8 @@ class AnswerPlan:
     shape: Mapping[str, Any] = field(default_factory=lambda: SHAPES["stream"])  # of the default network
     smallest_text: int = 10_000  # characters of the shortest text of the learning curves
     hidden_sizes: Sequence[int] = (16, 32, 64, 128)
-    on_top_chars: Mapping[int, int] = field(  # hidden size -> characters to train on
-        default_factory=lambda: {8: 1_000_000, 32: 2_000_000, 192: 8_500_000}
-    )
+    # of networks on top of n-grams: hidden size -> characters to train on
+    on_top_chars: Mapping[int, int] = field(default_factory=lambda: {8: 1_000_000, 32: 2_000_000, 192: 8_500_000})
     adapted_chars: int = 50_000  # of the test text, read adaptively
     fitted_chars: int = FITTED_CHARS  # of the validation text, on which adaptive models choose rate and weights
     scale_steps: int = SCALE_STEPS

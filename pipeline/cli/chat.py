@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
-import click
-
 from models.config import ConfigError
 from models.decoding import Decoding
 from pipeline.cli.group import say
@@ -24,9 +22,9 @@ def write(pieces: Iterable[str]) -> None:
     parts: Iterable[str] = map(printable, pieces)
     if sys.stdout.isatty():
         parts = in_lines(chain.from_iterable(parts), line_width())
-    for part in parts:
-        click.echo(part, nl=False)
-    click.echo()
+    for part in chain(parts, "\n"):
+        sys.stdout.write(part)
+        sys.stdout.flush()
 
 
 def chat(model: str, length: int, decoding: Decoding) -> None:
@@ -52,8 +50,8 @@ def chat(model: str, length: int, decoding: Decoding) -> None:
 def _typed() -> Iterator[str]:
     with suppress(ImportError):
         import readline  # noqa: F401  # gives input() arrow keys and a history
-    click.echo("Type the beginning of a text; Ctrl-D exits.", err=True)
+    say("Type the beginning of a text; Ctrl-D exits.")
     with suppress(EOFError):
         while True:
             yield input("> ")
-    click.echo()
+    sys.stdout.write("\n")

@@ -29,13 +29,13 @@ class Completed(click.ParamType):
 
 def _runs(stage: str, beginning: str) -> list[CompletionItem]:
     """The latest runs of a stage whose id begins so, as short ids unless that is longer; for trainings, names too."""
-    from pipeline.tracking import recorded, references, store
+    from pipeline.tracking import queries, recorded, references, store
 
     length = recorded.SHORT_ID if len(beginning) <= recorded.SHORT_ID else None
     with suppress(Exception), store.impatient():  # without a usable store, there are no candidates
         if store.look():
-            conditions = recorded.has_tag("stage", stage), recorded.begins("attributes.run_id", beginning)
-            runs = islice(recorded.search_runs(*conditions, order="start_time DESC"), MOST)
+            conditions = queries.has_tag("stage", stage), queries.begins("attributes.run_id", beginning)
+            runs = islice(queries.search_runs(*conditions, order="start_time DESC"), MOST)
             found = {run.id[:length]: references.describe_run(run) for run in runs if run.id.startswith(beginning)}
             if stage == "train":
                 found = dict(islice(references.names(beginning), MOST)) | found

@@ -13,7 +13,7 @@ from pipeline.text.corpus import kept_facts, prepared_dir
 from pipeline.text.ngrams import remove_outdated
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation
-from pipeline.tracking.recorded import refused_runs, unread_runs
+from pipeline.tracking.queries import refused_runs, unread_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
 from pipeline.training.hardware import choose_device, choose_precision

@@ -7,20 +7,20 @@ from typing import Any
 
 from pipeline.config import COSTS
 from pipeline.errors import InputError
-from pipeline.search.comparison import RANKED
+from pipeline.results import FIGURES, METRICS, ROW, SEEDS
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
-from pipeline.tracking.recorded import ROW, SEEDS, SHORT_ID, RecordedRun, RecordedTraining, find_run, nested_trainings
-from pipeline.training.metrics import COMPARED_METRICS, MACS
-from pipeline.training.result import FIGURES, METRICS
+from pipeline.tracking.queries import nested_trainings
+from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, find_run
+from pipeline.training.metrics import COMPARED_METRICS
 from pipeline.training.seeds import estimate_of, over_seeds
 
-HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
-NAME, TEXT, STATE = 1, 2, 7  # columns
-SHOWN = ("val_perplexity", "test_perplexity", "macs_per_char", "train_seconds")
-SORTED_BY = dict(zip(map(str.lower, HEADS), ("run_id", "name", "corpus", *SHOWN, "state", "age"), strict=True))
+SORTED_BY = {head: name for name, head in ROW.items() if head} | {"age": "age"}  # head of a column -> column
+HEADS = list(SORTED_BY)
+NAME, TEXT, STATE = map(HEADS.index, ("name", "text", "state"))
+SHOWN = [name for name in SORTED_BY.values() if name in FIGURES]
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -68,7 +68,7 @@ def sorted_rows(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any
 
     Raises InputError for a name that is no column, before the rows are read.
     """
-    name = SORTED_BY.get(sort.removeprefix("-").lower())
+    name = {head.lower(): column for head, column in SORTED_BY.items()}.get(sort.removeprefix("-").lower())
     if name is None:
         raise InputError(f"--sort {sort} is no column: give one of {', '.join(HEADS)}, or -NAME for descending order")
     keyed = [(-(row["ended_ms"] or row["started_ms"]) if name == "age" else row[name], row) for row in rows]
@@ -125,8 +125,8 @@ def comparison_text(result: Mapping[str, Any]) -> str:
         return _searches_text(result, heads, options)
     shown = {name: [*map(COMPARED_METRICS[name].shown, values)] for name, values in result["figures"].items()}
     columns = [("run", *heads), ("name", *result["names"])]
-    for metric, head in zip((*RANKED, MACS), ("val", "test", "both", "MACs"), strict=True):
-        columns.append((head, *shown.pop(metric)))
+    for metric in [name for name in shown if COMPARED_METRICS[name].short]:
+        columns.append((COMPARED_METRICS[metric].narrow, *shown.pop(metric)))
         if differences := result["differences"].get(metric):
             columns.append(("", *map(_above_best, differences)))
     lines = [list(line) for line in zip(*columns, strict=True)]
@@ -198,8 +198,9 @@ def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
     for name, label in names.items():
         if (line := result[name]) is None:
             continue
-        kinds = ("mixture_val_perplexity", "mixture_test_perplexity") if name == "mixed" else SHOWN[:2]
-        figures = [FIGURES[kind].shown(line[kind]) for kind in (*kinds, "macs_per_char")]
+        of = "mixture_" * (name == "mixed")
+        shown = f"{of}val_perplexity", f"{of}test_perplexity", "macs_per_char"
+        figures = [FIGURES[figure].shown(line[figure]) for figure in shown]
         seeds = f"{line['seeds']}" + f", {line['diverged']} diverged" * bool(line["diverged"])
         size = "" if line["shipped_bytes"] is None else f"{line['shipped_bytes'] / 1000:,.0f}"
         rows.append((label, line["name"], *figures, size, seeds, line["command"]))

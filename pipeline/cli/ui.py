@@ -19,7 +19,8 @@ from pipeline.cli.group import say
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import server
-from pipeline.tracking.recorded import NOT_FAILED, OWN_ROLES, has_tag, trainings
+from pipeline.tracking.queries import NOT_FAILED, has_tag, trainings
+from pipeline.tracking.recorded import OWN_ROLES
 from pipeline.tracking.references import NoSuchRunError, find
 from pipeline.tracking.store import setup, shown
 from pipeline.tracking.ui import links, views

@@ -63,12 +63,12 @@ def _fetch_text(needs: Needs) -> None:
             if package in COMPUTING:
                 raise UnfitNodeError(f"{differs}; install the same version")
             log.warning("On the node %s, %s.", socket.gethostname(), differs)
-    from pipeline.tracking import recorded, store
+    from pipeline.tracking import artifacts, store
 
     facts = json.loads(needs.facts)
     if kept_corpus(facts["name"], "", facts["alphabet"], facts["corpus_sha256"]) is None:
         try:
             store.setup()
-            cache_corpus(facts, recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}"))
+            cache_corpus(facts, artifacts.download_artifact(f"runs:/{needs.run_id}/{FOLDER}"))
         except (TmlmError, *store.REFUSALS, ValueError) as error:
             raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from None

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.config import CostAxis
+from pipeline.results import PickResult
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
-from pipeline.tracking.recorded import RecordedTraining, by_configuration, told_apart
+from pipeline.tracking.queries import by_configuration, told_apart
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
@@ -25,7 +26,7 @@ class TrainedConfiguration:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
         return [each.result["val_perplexity_pooled"] for each in self.trainings]
 
-    def series(self, axis: CostAxis, picks: Mapping[str, Mapping[str, Any]]) -> Series:
+    def series(self, axis: CostAxis, picks: Mapping[str, PickResult]) -> Series:
         """The series of the configuration in the charts; ``picks`` are those of its study."""
         first = self.trainings[0]
         train, val = (

@@ -34,7 +34,8 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
     subject = subject_of(reference)
     by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()
     for run_id, names in subject.chosen.items():
-        of_model = model_files(by_id[run_id], " ".join(subject.picks[name]["sentence"] for name in names))
+        sentences = " ".join(subject.picks[name]["sentence"] for name in names)
+        of_model = model_files(by_id[run_id], subject.checkpoints[run_id], sentences)
         for model in [f"models/{name}" for name in names] or ["model"]:
             files |= {f"{model}/{name}": data for name, data in of_model.items()}
     files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}

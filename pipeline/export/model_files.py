@@ -2,27 +2,28 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from torch import Tensor
+
 from pipeline.export.card import card
 from pipeline.text.downloads import is_address
-from pipeline.tracking.recorded import RecordedTraining, artifact_path
-from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from pipeline.training.files import BEST_CHECKPOINT
-from pipeline.training.loading import load_model
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.checkpoints import Checkpoint, save_checkpoint
+from pipeline.training.loading import model_of
 
 WEIGHTS, CONFIG, VOCABULARY = "weights.safetensors", "config.json", "vocabulary.json"
 CARD = "README.md"
 
 
-def model_files(training: RecordedTraining, sentence: str) -> dict[str, bytes]:
-    """The files by name, made from the best checkpoint of a training.
+def model_files(training: RecordedTraining, found: tuple[Checkpoint, Path], sentence: str) -> dict[str, bytes]:
+    """The files by name, made from the best checkpoint of a training, which was read from this path.
 
-    ``sentence`` says why a study has picked it. Raises InputError if the checkpoint is missing or damaged.
+    ``sentence`` says why a study has picked it. Raises InputError for a model that this version can't build.
     """
-    path = artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}")
-    model, vocabulary, facts = load_model(path)
+    model, vocabulary, facts = model_of(*found)
     config = {
         "run_id": training.id,
         "name": training.name,
@@ -38,18 +39,17 @@ def model_files(training: RecordedTraining, sentence: str) -> dict[str, bytes]:
     }
     return {
         CARD: card(training, model.config, vocabulary, sentence).encode(),
-        WEIGHTS: _weights(path),
+        WEIGHTS: _weights(*found[0]),
         CONFIG: _json(config),
         VOCABULARY: _json(list(vocabulary.symbols)),
     }
 
 
-def _weights(path: Path) -> bytes:
+def _weights(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """The checkpoint, a safetensors file, without the folder of the text in its metadata."""
-    tensors, facts = load_checkpoint(path)
     source = facts["corpus"]["source"]
     if not is_address(source):
-        facts["corpus"]["source"] = PurePath(source).name
+        facts = {**facts, "corpus": {**facts["corpus"], "source": PurePath(source).name}}
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder) / WEIGHTS, tensors, facts)
         return (Path(folder) / WEIGHTS).read_bytes()

@@ -10,14 +10,16 @@ from pipeline.export.commands import changed_options, search_command, text_optio
 from pipeline.export.configurations import TrainedConfiguration, by_characters, configurations_of
 from pipeline.export.page_models import SCRIPT, PageModels, page_models
 from pipeline.export.subject import Subject, subject_of
+from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, picks_and_rivals
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import explorer
 from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
-from pipeline.tracking.recorded import RecordedTraining, read_environment
-from pipeline.training.summary import RIVAL_HEADS, comparison_rows, picks_and_rivals, sizes, verdict
+from pipeline.tracking.artifacts import read_environment
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.summary import comparison_rows, sizes, verdict
 
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 
@@ -39,6 +41,7 @@ class Group:
     explorer: doc.Explorer
     runs: Table
     best: RecordedTraining
+    configurations: int
 
 
 def page_of(reference: str) -> str:
@@ -54,7 +57,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     """
     guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
-    pick = subject.picks.get("best", {})
+    pick: Mapping[str, Any] = subject.picks.get("best") or {}
     best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
     text = best.configuration["text"]
     credited = f"The text is the {text['source']}. {licence_of(text['name'])}"
@@ -80,7 +83,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
             title=f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}{on}",
             lead=[
                 *_live(in_page),
-                *map(Paragraph, _about(subject, best, len(groups))),
+                *map(Paragraph, _about(subject, best, groups)),
                 *credit,
                 Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict"),
                 comparison,
@@ -112,7 +115,7 @@ def _live(in_page: PageModels) -> list[doc.Block]:
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def _about(subject: Subject, best: RecordedTraining, groups: int) -> list[str]:
+def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) -> list[str]:
     """What was trained, if it is more than one network, and the best of it, which is in the first group."""
     model, result, finished = best.configuration["model"], best.result, len(subject.finished)
     layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
@@ -126,8 +129,8 @@ def _about(subject: Subject, best: RecordedTraining, groups: int) -> list[str]:
         return [about]
     other = len(subject.trainings) - finished
     unfinished = f" ({other} more without a result)" if other else ""
-    apart = f", in {groups} groups, which can be compared on test only, for the same text" if groups > 1 else ""
-    count = counted(len(configurations_of(subject.finished)), "configuration")
+    apart = f", in {len(groups)} groups, which can be compared on test only, for the same text" * (len(groups) > 1)
+    count = counted(sum(group.configurations for group in groups), "configuration")
     return [
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
         f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
@@ -168,13 +171,14 @@ def _groups(subject: Subject, perplexity: str) -> list[Group]:
         if subject.picks:
             caption += " Ringed is what the search recommends."
         for row in subject.compared:
-            if row["kind"] == "yours" and row.get("val_perplexity"):
+            if row["kind"] == "yours" and (yours := row.get("val_perplexity")):
                 caption += " The level “yours” is your own best training at that time."
-                levels[f"yours {rounded(row['val_perplexity'])}"] = row["val_perplexity"]
+                levels[f"yours {rounded(yours)}"] = yours
         series = [each.series(subject.axis, subject.picks) for each in configurations]
         charts = explorer(series, levels, caption, f"explorer-{number}")
         presets = listed([*dict.fromkeys(each.preset for each in trainings)])
-        groups.append(Group(f"{best.corpus}, preset {presets}", charts, _runs(subject, configurations), best))
+        title, runs = f"{best.corpus}, preset {presets}", _runs(subject, configurations)
+        groups.append(Group(title, charts, runs, best, len(configurations)))
     return groups
 
 
@@ -205,20 +209,14 @@ def _front(subject: Subject) -> list[doc.Block]:
     if subject.search is None or not subject.search.result["front"]:
         return []
     rows = []
+    first = [name for name in MEMBER_COLUMNS if name not in ("val_perplexity", "run_ids", "test_perplexity")]
     for member in subject.search.result["front"]:
-        low, high = member.get("val_perplexity_low"), member.get("val_perplexity_high")
-        test, ngrams = member.get("test_perplexity"), member["stored_numbers"] - member["parameters"]
-        row = (
-            member["name"],
-            f"{member['macs_per_char']:,}",
-            f"{member['parameters']:,}" + (f" + {ngrams:,} of n-grams" if ngrams else ""),
-            rounded(member["val_perplexity"]),
-            "" if low is None or high is None else f"{rounded(low)} to {rounded(high)}",
-            "" if test is None else rounded(test),
-            str(len(member["run_ids"])),
-        )
-        rows.append(row)
-    heads = ("configuration", "MACs per character", "parameters", "validation", "95 % interval", "test", "seeds")
+        low, high, test = map(member.get, ("val_perplexity_low", "val_perplexity_high", "test_perplexity"))
+        interval = "" if low is None or high is None else f"{rounded(low)} to {rounded(high)}"
+        cells, val = member_cells(member), rounded(member["val_perplexity"])
+        means = val, interval, "" if test is None else rounded(test)
+        rows.append((*(cells[name] for name in first), *means, cells["run_ids"]))
+    heads = (*(MEMBER_COLUMNS[name].head for name in first), "validation", "95 % interval", "test", "seeds")
     caption = "The front: means over seeds, and the interval in which one more training is expected, with another seed"
     picks = Points([(f"@{name}", pick["sentence"]) for name, pick in subject.picks.items()])
     beside = "The picks, your own best training at that time, and the n-gram model; each also with the n-grams mixed in"

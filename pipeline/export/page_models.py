@@ -27,12 +27,11 @@ from pipeline.errors import DataUnavailableError, InputError
 from pipeline.export.subject import Subject
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking.recorded import RecordedTraining, artifact_path
-from pipeline.tracking.step import same_text
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.text_identity import same_text
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
-from pipeline.training.files import BEST_CHECKPOINT
-from pipeline.training.loading import load_model
+from pipeline.training.loading import model_of
 from pipeline.training.mixing import costs_with_ngram
 
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
@@ -117,7 +116,7 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     chosen = sorted((by_id[run_id] for run_id in picks), key=lambda each: int(each.result["macs_per_char"]))
     if not chosen:
         return PageModels()
-    loaded = {each.id: load_model(artifact_path(each.id, f"checkpoints/{BEST_CHECKPOINT}")) for each in chosen}
+    loaded = {run_id: model_of(*found) for run_id, found in subject.checkpoints.items()}
     vocabulary = loaded[chosen[0].id][1]
 
     may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS

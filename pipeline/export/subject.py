@@ -2,14 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
 from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
+from pipeline.results import SEARCH, PickResult, Rival
 from pipeline.support.wording import listed
-from pipeline.tracking.recorded import FINISHED, RecordedRun, RecordedTraining, nested_trainings, run_of, trainings
+from pipeline.tracking import artifacts
+from pipeline.tracking.queries import FINISHED, nested_trainings, trainings
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, run_of
 from pipeline.tracking.references import NoSuchRunError, find, training_behind
 from pipeline.tracking.store import client, store_errors
+from pipeline.training.checkpoints import Checkpoint, load_checkpoint
+from pipeline.training.files import BEST_CHECKPOINT
 
 SubjectKind = Literal["training", "study", "experiment"]
 
@@ -33,10 +40,9 @@ class Subject:
         return COSTS[self.search.result["cost"] if self.search else "macs"]
 
     @property
-    def picks(self) -> Mapping[str, Mapping[str, Any]]:
-        """What a study recommends: name -> run id and sentence."""
-        picks: Mapping[str, Mapping[str, Any]] = self.search.result.get("picks", {}) if self.search else {}
-        return picks
+    def picks(self) -> Mapping[str, PickResult]:
+        """What a study recommends, by name."""
+        return self.search.result.get("picks", {}) if self.search else {}
 
     @property
     def chosen(self) -> Mapping[str, list[str]]:
@@ -46,11 +52,16 @@ class Subject:
             runs.setdefault(pick["run_id"], []).append(name)
         return runs
 
+    @cached_property
+    def checkpoints(self) -> Mapping[str, tuple[Checkpoint, Path]]:
+        """The best checkpoint of each, and its path. Raises InputError for one that is missing or damaged."""
+        paths = ((run_id, artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in self.chosen)
+        return {run_id: (load_checkpoint(path), path) for run_id, path in paths}
+
     @property
-    def compared(self) -> Sequence[Mapping[str, Any]]:
+    def compared(self) -> Sequence[Rival]:
         """A study's picks and their rivals, as the search recorded them."""
-        rows: Sequence[Mapping[str, Any]] = self.search.result.get("compared", ()) if self.search else ()
-        return rows
+        return (self.search and self.search.result.get("compared")) or ()
 
 
 def subject_of(reference: str) -> Subject:
@@ -76,7 +87,7 @@ def subject_of(reference: str) -> Subject:
 
 def _of_run(run: RecordedRun) -> Subject:
     """The subject of a run: its study if it is a search, else the training that it is about, or all of its seeds."""
-    if run.stage == "search":
+    if run.stage == SEARCH:
         return _study(run)
     training = training_behind(run)
     others = [each for each in nested_trainings(run.id) if each.result and each.id != training.id]  # of several seeds

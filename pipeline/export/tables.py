@@ -4,22 +4,19 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from models.config import ModelConfig
-from pipeline.config import COST_NAMES, SIZES, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.export.commands import text_option
+from pipeline.results import FIGURES, Member, PickResult
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
-from pipeline.training.result import FIGURES
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
 
-FRONT = (
-    "name", "cell", "num_layers", "hidden_size", *dict.fromkeys((*SIZES, *COST_NAMES)),
-    "val_perplexity", "val_perplexity_low", "val_perplexity_high", "test_perplexity",
-)  # fmt: skip
+FRONT = [name for name in get_type_hints(Member) if name != "run_ids"]
 
 
 def curves_csv(trainings: Iterable[RecordedTraining]) -> str:
@@ -45,7 +42,7 @@ def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
     return _csv((*heads, *option_heads, *FIGURES), rows)
 
 
-def front_csv(front: Iterable[Mapping[str, Any]], picks: Mapping[str, Mapping[str, Any]]) -> str:
+def front_csv(front: Iterable[Member], picks: Mapping[str, PickResult]) -> str:
     """One row for each member of a study's front, with the names of its picks and the ids of its runs."""
     rows = []
     for member in front:

@@ -10,11 +10,11 @@ from pipeline.errors import InputError
 from pipeline.report.counting import READINGS
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
 from pipeline.report.table import Reported, configs_of_row, report_rows
+from pipeline.results import REPRODUCE
 from pipeline.support.records import ListOf, Number, String, maybe, read_as, record
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries, recorded
 from pipeline.training.metrics import FIRST_HALF_CURVE, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 
-STAGE = "reproduce"
 TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 OPTIONS = {"only": "*", "seeds": 1, "precision": "fp32", "quick": False}  # with their defaults
 COMMANDS = record(commands=ListOf[record(only=maybe(String), precision=maybe(String))])
@@ -52,12 +52,12 @@ def epochs_of(training: recorded.RecordedTraining) -> int:
 
 def recorded_commands(run_id: str) -> list[dict[str, Any]]:
     """The options of each distinct command of a reproduction, in order."""
-    return list(recorded.read_json(run_id, COMMANDS_FILE, COMMANDS).get("commands", []))
+    return list(artifacts.read_json(run_id, COMMANDS_FILE, COMMANDS).get("commands", []))
 
 
 def command_of(options: Mapping[str, Any]) -> str:
     """The shell command for the options that decide what is trained."""
-    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", STAGE]
+    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", REPRODUCE]
     for name, default in OPTIONS.items():
         if (value := options.get(name, default)) != default:
             words += ["-P", f"{name}={'true' if value is True else value}"]
@@ -70,12 +70,12 @@ def recorded_reproduction(run_id: str) -> Reproduction:
     Raises InputError if the run is not a reproduction, or has not recorded the facts of its text yet.
     """
     run = recorded.run_of(run_id)
-    if run.stage != STAGE:
+    if run.stage != REPRODUCE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    if (facts := text_of(recorded.read_json(run_id, TEXT_FILE))) is None:
+    if (facts := text_of(artifacts.read_json(run_id, TEXT_FILE))) is None:
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
-    trainings = by_key(recorded.nested_trainings(run_id))
-    environment = recorded.read_environment(run_id)
+    trainings = by_key(queries.nested_trainings(run_id))
+    environment = artifacts.read_environment(run_id)
     names = ("python", "platform", "machine", "cpu_count")
     shown = {name: environment[name] for name in names if name in environment} | environment.get("packages", {})
     return Reproduction(
@@ -108,7 +108,7 @@ def _training(training: recorded.RecordedTraining) -> JudgedTraining:
     curves = (TRAIN_CURVE, VAL_CURVE, SECONDS_CURVE, FIRST_HALF_CURVE)
     train, val, seconds, first_half = (tuple(training.curve(curve).values()) for curve in curves)
     epochs, config, result = len(val), training.configuration["train"], training.result
-    costs = recorded.read_json(training.id, recorded.COSTS_FILE, dict[str, list[Number]]) if result else {}
+    costs = artifacts.read_json(training.id, artifacts.COSTS_FILE, dict[str, list[Number]]) if result else {}
     return JudgedTraining(
         run_id=training.id,
         seed=training.seed,

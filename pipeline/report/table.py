@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.complexity import Complexity, closed_form
+from models.complexity import REPORT_SYMBOLS, Complexity, closed_form
 from models.config import Implementation, ModelConfig
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError
@@ -17,7 +17,6 @@ from pipeline.support.records import read_as
 
 DATA = Path(__file__).with_name("data")
 REPORT_NAME = "the coursework report"
-REPORT_SYMBOLS = 28
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 LAST_DIGIT = 0.5  # part of the last digit that is given, within which a size agrees

@@ -8,16 +8,16 @@ from typing import Any
 
 from pipeline.config import SIZES
 from pipeline.errors import InputError
+from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.search.front import WITHIN
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
 from pipeline.training.files import BEST_CHECKPOINT
-from pipeline.training.result import PERPLEXITIES
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Configuration:
         """A size, or the geometric mean of a perplexity over the seeds; infinite if it was not recorded."""
         if name == "kilobytes":
             return self.value("shipped_bytes") / 1000
-        if name not in PERPLEXITIES:
+        if FIGURES[name].section == "size":
             return self.run.metrics.get(f"size/{name}", inf)
         values = [min(run.metrics.get(f"result/{name}", inf), self.guessing) for run in self.finished]
         return geometric_mean(values + [self.guessing] * self.diverged)
@@ -142,13 +142,13 @@ def _refusal(found: Sequence[Configuration], limits: Mapping[str, float]) -> str
 
 def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
     """The configurations of a text, and its name with the names of the other texts that have trainings."""
-    runs = _own_split(recorded.finished_trainings())
+    runs = _own_split(queries.finished_trainings())
     if not runs:
         raise InputError("there is no finished training; run `tmlm search` or `tmlm train` first")
     if text == "auto":
         matching = sorted(runs, key=lambda run: run.role not in recorded.OWN_ROLES)  # both latest first
     else:
-        matching = list(filter(recorded.on_text(text), runs))
+        matching = list(filter(queries.on_text(text), runs))
     if not matching:
         known = ", ".join(sorted({run.corpus for run in runs}))
         raise InputError(f"{text} has no finished training; texts that have one: {known}")
@@ -156,16 +156,16 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
     if text == "auto":
         log.info("On %s, the text of %s", latest.corpus, describe_run(latest))
     others = sorted({run.corpus for run in runs if run.corpus_sha256 != latest.corpus_sha256})
-    diverged = _own_split(recorded.diverged_trainings(latest.corpus_sha256))
+    diverged = _own_split(queries.diverged_trainings(latest.corpus_sha256))
     own = [run for run in runs if run.measured_on(VAL) == latest.measured_on(VAL)]
     found = []
-    for by_seed in recorded.by_configuration([*reversed(diverged), *reversed(own)]):
+    for by_seed in queries.by_configuration([*reversed(diverged), *reversed(own)]):
         finished = [run for run in by_seed.values() if f"result/{VAL}" in run.metrics]
         lost = len(by_seed) - len(finished)
         if finished:
             found.append(Configuration(finished, lost, _uniform_perplexity(finished[0]) if lost else inf))
     chosen = [each.run for each in found]
-    names = recorded.told_apart([run.name.removesuffix(f"-{run.corpus}") for run in chosen], chosen)
+    names = queries.told_apart([run.name.removesuffix(f"-{run.corpus}") for run in chosen], chosen)
     found = [replace(each, name=name) for each, name in zip(found, names, strict=True)]
     return found, {"corpus": latest.corpus, "other_corpora": others, "configurations": len(found)}
 
@@ -179,5 +179,5 @@ def _uniform_perplexity(run: RecordedTraining) -> float:
     """The perplexity of guessing, which is the number of symbols of its vocabulary."""
     from pipeline.training.checkpoints import load_checkpoint  # imports torch, needed only if a seed diverged
 
-    _, facts = load_checkpoint(recorded.artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}"))
+    _, facts = load_checkpoint(artifacts.artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}"))
     return float(len(facts["vocabulary"]["symbols"]))

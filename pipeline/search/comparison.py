@@ -11,17 +11,18 @@ import numpy as np
 
 from pipeline.config import COSTS
 from pipeline.errors import InputError
+from pipeline.results import SEARCH, SEEDS
 from pipeline.support.pareto import dominates, hypervolume
 from pipeline.support.statistics import Estimate, estimate, geometric_mean, pooled_spread
 from pipeline.support.wording import listed
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries
 from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining
 from pipeline.tracking.references import describe_run, find, training_behind
 from pipeline.training.differences import percent
 from pipeline.training.metrics import COMPARED_METRICS, VAL_CURVE
 
 MOST = 20  # runs
-RANKED = ("result/val_perplexity", "result/test_perplexity", "result/mixture_test_perplexity")
+RANKED = [name for name, figure in COMPARED_METRICS.items() if figure.short and figure.section == "result"]
 
 Lines = Iterable[Sequence[Mapping[int, float]]]  # of each run, for a plot
 
@@ -40,7 +41,7 @@ def compare(*references: str, plot: str = "") -> dict[str, Any]:
     if plot and (os.path.lexists(plot) or not is_possible):
         raise InputError(f"--plot {plot} must be a new file in a folder that exists, and end with .png, .svg or .pdf")
     found = [find(reference) for reference in references]
-    searches = [run for run in found if run.stage == "search"]
+    searches = [run for run in found if run.stage == SEARCH]
     if searches and (others := [describe_run(run) for run in found if run not in searches]):
         studies = listed([f"study {run.study}" for run in searches])
         raise InputError(f"{studies} can't be compared with {listed(others)}: give studies alone, or trainings alone")
@@ -67,11 +68,11 @@ def _differing(options: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
 
 
 def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:
-    runs = [run if run.stage == recorded.SEEDS else training_behind(run) for run in found]
+    runs = [run if run.stage == SEEDS else training_behind(run) for run in found]
     seeds = [[run] if isinstance(run, RecordedTraining) else _finished_seeds(run) for run in runs]
     best = [min(each, key=lambda run: run.metrics.get(RANKED[0], inf)) for each in seeds]
     ranked, warning = _comparable(best)
-    samples = [recorded.read_samples(run.id) for run in best]
+    samples = [artifacts.read_samples(run.id) for run in best]
     values = {
         name: [[run.metrics[name] for run in each if name in run.metrics] for each in seeds]
         for name in COMPARED_METRICS
@@ -93,7 +94,7 @@ def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Li
 
 
 def _finished_seeds(run: RecordedRun) -> list[RecordedTraining]:
-    finished = [training for training in recorded.nested_trainings(run.id) if training.state == "finished"]
+    finished = [training for training in queries.nested_trainings(run.id) if training.state == "finished"]
     if not finished:
         raise InputError(f"{describe_run(run)}, has no finished training; the same command again resumes it")
     return finished
@@ -141,7 +142,7 @@ def _above_best(perplexities: Sequence[Sequence[float]]) -> list[dict[str, float
 
 def _compare_searches(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:
     """Compare fronts by their members' means over seeds; their hypervolumes share one reference point."""
-    results = [recorded.read_result(run.id, run.stage) for run in runs]
+    results = [artifacts.read_result(run.id, run.stage) for run in runs]
     kinds = dict[Any, str]()
     for run, result in zip(runs, results, strict=True):
         if not result.get("front"):

@@ -135,7 +135,7 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
         scores[f"orders 1 to {baselines.gated.order}"] = baselines.gated
     counted = [(float(each.stored_numbers), 2**each.bits_per_char) for each in scores.values()]
     pruned, together = counted[: len(baselines.pruned) + 1], counted[len(baselines.pruned) + 1 :]
-    members = [(float(point.candidate.costs["stored_numbers"]), point) for point in evaluated.front]
+    members = [(float(point.candidate.sizes["stored_numbers"]), point) for point in evaluated.front]
     log_x(axes, [x for x, _ in counted] + [x for x, _ in members])
     log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members])
     scatter(axes, pruned, "s--", color=BAR, linewidth=1.0, label="n-grams of one order, pruned")

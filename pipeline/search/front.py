@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import log, log10
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from pipeline.config import COSTS, CostAxis
+from pipeline.results import Member
 from pipeline.support.pareto import front_mask, hypervolume, knee
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
 
@@ -32,15 +33,14 @@ class Candidate:
 
     ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, and so
     has the mean. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds to generate a
-    character, which only figures show. ``costs`` maps the attribute of each of COSTS to the cost.
+    character, which only figures show. ``sizes`` are the other figures of a ``Member``, which all runs share.
     """
 
     name: str
     cell: str
     num_layers: int
     hidden_size: int
-    parameters: int
-    costs: Mapping[str, int] = field(hash=False)
+    sizes: Mapping[str, Any] = field(hash=False)
     run_ids: tuple[str, ...]
     val_perplexities: tuple[float, ...]
     test_perplexities: tuple[float, ...] = ()
@@ -54,7 +54,7 @@ class Candidate:
     @property
     def ngram_numbers(self) -> int:
         """What is stored of n-grams, by a model on top of them."""
-        return self.costs["stored_numbers"] - self.parameters
+        return int(self.sizes["stored_numbers"] - self.sizes["parameters"])
 
     @property
     def mean_val_perplexity(self) -> float:
@@ -85,6 +85,21 @@ class FrontPoint:
     def seeds(self) -> int:
         """The number of runs, each with its own seed."""
         return len(self.candidate.run_ids)
+
+    @property
+    def member(self) -> Member:
+        """The point in the result of a search."""
+        shared = {name: getattr(self.candidate, name) for name in ("name", "cell", "num_layers", "hidden_size")}
+        figures = {
+            **shared,
+            **self.candidate.sizes,
+            "val_perplexity": self.val.mean,
+            "val_perplexity_low": self.val.low,
+            "val_perplexity_high": self.val.high,
+            "test_perplexity": self.test.mean if self.test else None,
+            "run_ids": [run_id for run_id in self.candidate.run_ids if run_id],
+        }
+        return cast(Member, figures)
 
 
 @dataclass(frozen=True)
@@ -117,9 +132,9 @@ def evaluate_front(
     configuration has.
     """
     axis = COSTS[cost]
-    candidates = sorted(candidates, key=lambda c: (c.costs[axis.attribute], c.mean_val_perplexity, c.name))
+    candidates = sorted(candidates, key=lambda c: (axis.of(c.sizes), c.mean_val_perplexity, c.name))
     means = [candidate.mean_val_perplexity for candidate in candidates]
-    costs = [candidate.costs[axis.attribute] for candidate in candidates]
+    costs = [axis.of(candidate.sizes) for candidate in candidates]
     on_front = front_mask(costs, means)
     on_front &= np.array(means) <= reference[0]
     spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
@@ -127,7 +142,7 @@ def evaluate_front(
     points = tuple(
         FrontPoint(
             candidate,
-            candidate.costs[axis.attribute],
+            axis.of(candidate.sizes),
             estimate(candidate.val_perplexities, spread=spread, of_next=True),
             estimate(tests, spread=test_spread, of_next=True) if (tests := candidate.test_perplexities) else None,
             bool(is_member),

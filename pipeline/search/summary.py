@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
-from typing import Any
 
 from pipeline.config import COSTS, SearchConfig
+from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, RIVAL_HEADS, SearchResult, member_cells, picks_and_rivals
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted
-from pipeline.training.summary import RIVAL_HEADS, at_a_glance, picks_and_rivals
+from pipeline.training.summary import at_a_glance
 
-SHORT_HEADS = ("", "", *(axis.head for axis in COSTS.values()), "validation", "test", "with n-grams", "test")
+SHORT_HEADS = [column.narrow for column in RIVAL_COLUMNS.values()]
 NO_FRONT = "No trial has finished, so there is no front."
 
 
@@ -20,8 +20,8 @@ NO_FRONT = "No trial has finished, so there is no front."
 class SearchRun:
     """A finished search: its run, its options, what it has found, and its recorded result.
 
-    ``counts`` maps labels to counts of trials, the main one first: {"trials complete": 40, "failed": 2}. ``remarks``
-    are sentences about the search as a whole, ``registered`` has the alias of each pick.
+    ``counts`` are those of ``Results.counts``: {"trials": 40, "cut_short": 0, "failed": 2, ...}. ``remarks`` are
+    sentences about the search as a whole, ``registered`` has the alias of each pick.
     """
 
     run_id: str
@@ -31,21 +31,19 @@ class SearchRun:
     registered: Mapping[str, str] = field(repr=False)
     counts: Mapping[str, int]
     remarks: Sequence[str] = field(repr=False)
-    result: dict[str, Any] = field(repr=False)
+    result: SearchResult = field(repr=False)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    """Format counts as "40 trials complete, 2 failed"; zeros after the first are left out."""
+    """Format counts as "40 trials, 2 failed"; zeros after the first are left out."""
     labels = {name: name.replace("_", " ").removesuffix("s" if n == 1 else "") for name, n in counts.items()}
     return ", ".join(f"{n:,} {labels[name]}" for i, (name, n) in enumerate(counts.items()) if n or not i)
 
 
 def _front_row(point: FrontPoint) -> tuple[str, ...]:
-    """The cells of a member: name, MACs per character, parameters, validation, seeds, test."""
-    candidate = point.candidate
-    ngrams = f" + {candidate.ngram_numbers:,} of n-grams" if candidate.ngram_numbers else ""
-    sizes = (f"{candidate.costs['macs_per_char']:,}", f"{candidate.parameters:,}{ngrams}")
-    return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""))
+    """The cells of a member, with its intervals, in the order of MEMBER_COLUMNS."""
+    means = {"val_perplexity": str(point.val), "test_perplexity": str(point.test or ""), "run_ids": str(point.seeds)}
+    return tuple((member_cells(point.member) | means).values())
 
 
 def _facts(evaluated: FrontEstimate) -> list[str]:
@@ -76,7 +74,7 @@ def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: 
     front, registered, counts = found.evaluated.front, found.registered, f"{_counted(found.counts)}."
     if not front:
         return f"{NO_FRONT}\n\n{counts}"
-    heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
+    heads = [column.head for column in MEMBER_COLUMNS.values()]
     table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
     picks = [f"- `@{registered[name]}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
     first = at_a_glance(plain(found.picks["best"].sentence), sample, f"@{registered['best']}")
@@ -95,7 +93,7 @@ def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link:
     tail = "\n\n".join(indent(part, "  ") for part in parts if part)
     if not found.evaluated.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
-    heads = ("", "MACs/char", "parameters", "validation", "seeds", "test")
+    heads = [column.narrow for column in MEMBER_COLUMNS.values()]
     table = indent(text_table(heads, map(_front_row, found.evaluated.front)), "  ")
     sentences = [f"@{found.registered[name]}: {pick.sentence}" for name, pick in found.picks.items()]
     sentences += [*found.remarks, *_facts(found.evaluated)]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -32,6 +32,7 @@ from pipeline.answer.systems import (
 )
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
 from pipeline.earlier import GONE
+from pipeline.results import ANSWER, FIGURES, AnswerResult
 from pipeline.stages.sweep import (
     Sweep,
     TrainingTask,
@@ -47,14 +48,13 @@ from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking import recorded
-from pipeline.tracking.step import corpus_keys, corpus_options, step_key
+from pipeline.tracking import artifacts
+from pipeline.tracking.step import step_key
+from pipeline.tracking.text_identity import corpus_keys, corpus_options
 from pipeline.training.differences import compared
 from pipeline.training.evaluation import text_costs
-from pipeline.training.result import FIGURES
 from pipeline.training.timing import generation_ms_per_char
 
-STAGE = "answer"
 TABLES_FILE = "answer.txt"  # artifact with all that the command prints
 STEP_MACS, CHAR_MACS, SLOW = 900_000_000, 20_000, 3  # of a step: work, and for each character; steps in a slow one
 METRICS = {  # test perplexity among the metrics -> system
@@ -73,7 +73,7 @@ class AnswerRun:
 
     run_id: str
     findings: Findings = field(repr=False)
-    result: dict[str, Any] = field(repr=False)
+    result: AnswerResult = field(repr=False)
 
 
 def answer(
@@ -93,11 +93,11 @@ def answer(
         [each.family, model_identity(each.model), train_identity(asdict(each.train)) | GONE] for each in networks
     ]
     inputs = {"plan": trained, "alphabet": corpus.vocabulary.alphabet, **corpus_keys(corpus)}
-    identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
+    identity = step_key(ANSWER, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     name = f"answer-{corpus.label}"
-    with sweep(name, corpus, corpus_config, lock_of(STAGE, identity, refusal)) as this:
-        earlier, before = earlier_run(STAGE, STAGE, identity)
+    with sweep(name, corpus, corpus_config, lock_of(ANSWER, identity, refusal)) as this:
+        earlier, before = earlier_run(ANSWER, ANSWER, identity)
         models = models_of(run.id for run in before if run.result)
         results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         waiting = list[TrainingTask]()
@@ -110,7 +110,7 @@ def answer(
         waiting.sort(key=this.work, reverse=True)  # the longest trainings first
         workers = this.workers_for(waiting, config.workers)
 
-        this.begin(STAGE, name, {STAGE: identity}, earlier)
+        this.begin(ANSWER, name, {ANSWER: identity}, earlier)
         this.record({**corpus_options(corpus_config, corpus), **asdict(config)}, "stream")
         this.start_workers(workers, make_pool)
         if waiting:
@@ -167,11 +167,11 @@ def _conclude(this: Sweep, findings: Findings, results: ResultsBySeed, did: Call
         run.picture(f"plots/{name}.png", draw(findings), "summary")
         did(SLOW)
     run.constants(metrics)
-    run.json(recorded.RESULT_FILE, result)
+    run.json(artifacts.RESULT_FILE, result)
     run.text(TABLES_FILE, answer_table(findings, sentences))
     where = f"Tables: `{TABLES_FILE}`, pictures: `plots/` among the artifacts."
     run.note(f"{answer_note(sentences)}\n\n{where} {measured_duration(seconds)}")
-    return AnswerRun(run.id, findings, result)
+    return AnswerRun(run.id, findings, cast(AnswerResult, result))
 
 
 def _findings(

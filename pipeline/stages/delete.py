@@ -1,42 +1,55 @@
 """Delete recorded runs and studies, and the kept copies of texts.
 
-What goes is written to a journal first, so that the next call completes a deletion that was killed.
+``planned`` finds what goes and what stays; ``delete`` writes it to a journal first, so that the next call completes a
+deletion that was killed. Rows and files are removed by ``tracking/purge.py``, Optuna's studies by ``study/storage.py``.
 """
 
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
+from pipeline import earlier
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, without_secrets
+from pipeline.results import PIPELINE, SEARCH, STAGES, DeletedThing, DeletionResult, Kind, LeftFiles, StayingStep
 from pipeline.search.study import attributes, storage
-from pipeline.support.files import command_lock, write_atomically
+from pipeline.support.files import command_lock, megabytes, write_atomically
 from pipeline.support.records import ListOf, String, record
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking import liveness, recorded, references, store
-from pipeline.tracking.delete import going_with, has_own_id, items_of, listed, remove, whole_of
-from pipeline.tracking.names import PARENT
+from pipeline.tracking import artifacts, liveness, purge, recorded, references, store
+from pipeline.tracking.names import PARENT, STEP
 from pipeline.tracking.program import command
-from pipeline.tracking.recorded import RecordedRun, has_tag
+from pipeline.tracking.purge import Thing
+from pipeline.tracking.queries import has_tag, search_runs, trainings
+from pipeline.tracking.recorded import RecordedRun
 
-THING = record(kind=String, name=String, id=String)
-STAYED = record(name=String, id=String, job=String, reason=String)
-JOURNAL = record(deleted=ListOf[THING], stayed=ListOf[STAYED])
+
+@dataclass(frozen=True)
+class Plan:
+    """What to delete, in this order, the steps that stay, and what to know of it; ``is_begun`` by an earlier call."""
+
+    things: list[Thing]
+    stayed: list[StayingStep]
+    notes: list[str] = field(default_factory=list)
+    is_begun: bool = False
+
+
+JOURNAL = record(deleted=ListOf[record(kind=Kind, name=String, id=String)], stayed=ListOf[StayingStep])
 
 
 def delete(
     named: Sequence[str],
     text: str = "",
     dry_run: bool = False,
-    confirm: Callable[[dict[str, Any]], None] = lambda found: None,
-) -> dict[str, Any]:
+    confirm: Callable[[DeletionResult], None] = lambda found: None,
+) -> DeletionResult:
     """Delete the runs and studies that are named, and what the cache keeps of a text.
 
     Returns what is deleted, what stays, and the files that are left; ``confirm`` is called with that before, and may
@@ -48,29 +61,17 @@ def delete(
     place = sha256(f"{store.shown(store.address())}\n{studies}".encode()).hexdigest()[:16]
     journal = store.root() / "mlruns" / f".delete-{place}.json"
     with command_lock(journal.with_suffix(".lock"), "another `tmlm delete` is running here; wait for its end"):
-        is_cut_off = os.path.lexists(journal)
-        if is_cut_off:
-            store.look()  # so that MLflow uses the store
-            found = recorded.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
-        else:
-            found = _found(named, text, config)
-        strange = [f"{each['kind']} {each['id']!r}" for each in found.get("deleted", ()) if not has_own_id(each)]
-        if is_cut_off and (strange or not found):
-            raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
-        if strange:
-            raise InputError(f"{store.shown(store.address())} has the {strange[0]}, which is no id: nothing is deleted")
-        _refuse_running(found)
-        result = {"stayed": found["stayed"], **listed(found["deleted"]), "dry_run": dry_run, "completed": is_cut_off}
-        if not is_cut_off:
-            result["notes"] = found["notes"] + result["notes"]
+        plan = _begun(journal) if os.path.lexists(journal) else _planned(named, text, config)
+        _refuse_running(plan)
+        result = _result(plan, dry_run)
         if dry_run:
             return result
         confirm(result)
-        _refuse_running(found)
-        if not is_cut_off:
-            kept = [{name: each[name] for name in ("kind", "name", "id")} for each in found["deleted"]]
-            write_atomically(journal, json.dumps({"deleted": kept, "stayed": found["stayed"]}).encode())
-        if failures := _carry_out(result):
+        _refuse_running(plan)
+        if not plan.is_begun:
+            things = [{"kind": thing.kind, "name": thing.name, "id": thing.id} for thing in plan.things]
+            write_atomically(journal, json.dumps({"deleted": things, "stayed": plan.stayed}).encode())
+        if failures := _carry_out(plan, [each["path"] for each in result["deleted"]]):
             more = f" (and {len(failures) - 1} more)" * (len(failures) > 1)
             way = f"the next `tmlm delete` tries it again; to give it up, remove {journal}"
             raise RecordingError(f"not deleted: {failures[0]}{more}; {way}")
@@ -78,44 +79,76 @@ def delete(
     return result
 
 
-def _carry_out(found: Mapping[str, Any]) -> list[str]:
-    """Delete what was found, even if some of it can't be; returns what can't, with the reasons."""
-    failures = []
-    for each in (*found["stayed"], *found["deleted"]):
-        kind = each.get("kind", "run")
-        try:
-            if kind == "study":
-                storage.delete_study(each["name"], each["id"])
-            elif "job" not in each:
-                remove(each)
-            elif (step := recorded.find_run(each["id"])) and not step.is_deleted:
-                with store.store_errors():
-                    store.set_tags(step.id, {PARENT: each["job"]})
-        except (TmlmError, OSError) as error:
-            store.look()  # raises if the store can't be used at all
-            if kind == "study" and isinstance(error, InputError):  # it is being searched
-                raise
-            reason = reason_of(error) if isinstance(error, OSError) else str(error)
-            failures.append(f"{kind} {each['name']} ({each.get('path') or each['id']}): {reason}")
-    return failures
+def _begun(journal: Path) -> Plan:
+    """The plan of a deletion that was cut off. Raises InputError for a journal that is damaged."""
+    store.look()  # so that MLflow uses the store
+    found = artifacts.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
+    things = [Thing(each["kind"], each["name"], each["id"]) for each in found.get("deleted", ())]
+    if not found or not all(thing.has_own_id for thing in things):
+        raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
+    return Plan(things, found["stayed"], is_begun=True)
 
 
-def _refuse_running(found: dict[str, Any]) -> None:
-    ids = {each["id"] for each in found["deleted"] if each["kind"] == "run"}
+def _refuse_running(plan: Plan) -> None:
+    ids = {thing.id for thing in plan.things if thing.kind == "run"}
     for run in liveness.running_runs() if ids else ():
         if run.id in ids:
             recorded.refuse_running(run, references.describe_run(run))
 
 
-def _found(named: Sequence[str], text: str, config: SearchConfig) -> dict[str, Any]:
-    """What is deleted with these, and what stays; with reasons and notes. Raises InputError as ``delete`` does."""
+def _carry_out(plan: Plan, paths: Iterable[str]) -> list[str]:
+    """Delete the things, which have files at these paths, even if some can't be; returns those, with the reasons."""
+    failures = []
+    steps = ((Thing("run", step["name"], step["id"]), "", step["job"]) for step in plan.stayed)
+    for thing, path, job in (*steps, *((thing, path, "") for thing, path in zip(plan.things, paths, strict=True))):
+        try:
+            if thing.kind == "study":
+                storage.delete_study(thing.name, thing.id)
+            elif not job:
+                purge.remove(thing)
+            elif (step := recorded.find_run(thing.id)) and not step.is_deleted:
+                with store.store_errors():
+                    store.set_tags(step.id, {PARENT: job})
+        except (TmlmError, OSError) as error:
+            store.look()  # raises if the store can't be used at all
+            if thing.kind == "study" and isinstance(error, InputError):  # it is being searched
+                raise
+            reason = reason_of(error) if isinstance(error, OSError) else str(error)
+            failures.append(f"{thing.kind} {thing.name} ({path or thing.id}): {reason}")
+    return failures
+
+
+def _result(plan: Plan, dry_run: bool) -> DeletionResult:
+    """The result of a plan: paths and MB of what goes, and the files that are left; notes say why."""
+    deleted, left, notes = list[DeletedThing](), list[LeftFiles](), dict[str, None]()
+    for thing in plan.things:
+        paths, location, reason = purge.files_of(thing)
+        there = [path for path in paths if os.path.lexists(path)]
+        links = {os.path.realpath(path): path for path in there if path.is_symlink()}
+        size = sum(megabytes(path) for path in there if path not in links.values())
+        about = LeftFiles(kind=thing.kind, name=thing.name, id=thing.id, path=str(there[0]) if there else "")
+        deleted.append({**about, "megabytes": size})
+        stay = {target: f"{path} is a link: {target} stays" for target, path in links.items()}
+        stay |= {without_secrets(location): reason} if reason else {}
+        left += [{**about, "path": path} for path in stay]
+        notes |= dict.fromkeys(stay.values())
+    size = sum(each["megabytes"] for each in deleted)
+    found: DeletionResult = {"stayed": plan.stayed, "deleted": deleted, "left": left, "notes": [*plan.notes, *notes]}
+    return {**found, "megabytes": size, "dry_run": dry_run, "completed": plan.is_begun}
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
+    """What goes with these, and what stays. Raises InputError as ``delete`` does."""
     notes, studies, wholes = list[str](), dict[str, str](), list[RecordedRun]()
     if named:
         liveness.close_the_dead()
     for reference in named:
         try:
             run = references.find(reference)
-            wholes.append(whole_of(run))
+            wholes.append(_whole_of(run))
             if wholes[-1] is not run:
                 notes.append(f"{run.name} is a step of {wholes[-1].name}, which is deleted as a whole")
         except references.NoSuchRunError:
@@ -123,15 +156,15 @@ def _found(named: Sequence[str], text: str, config: SearchConfig) -> dict[str, A
                 raise
             studies[reference] = parent = kept.get(attributes.PARENT, "")
             wholes += filter(None, [recorded.find_run(parent)])  # which is marked as deleted
-    runs, stayed = going_with(wholes) if wholes else ([], [])
+    runs, stayed = _going_with(wholes) if wholes else ([], [])
 
-    items = []
-    studies |= {run.study: run.id for run in runs if run.stage == "search"}
+    things = list[Thing]()
+    studies |= {run.study: run.id for run in runs if run.stage == SEARCH}
     for name, run_id in studies.items():
         kept, in_use = storage.kept_study(name), store.shown(storage.storage_url(config))
         searched_in = next((run.params.get("storage", "auto") for run in runs if run.id == run_id), "")
         if kept and kept.get(attributes.PARENT, run_id) == run_id:
-            items.append({"kind": "study", "name": name, "id": kept[attributes.IDENTITY]})
+            things.append(Thing("study", name, kept[attributes.IDENTITY]))
             notes.insert(0, f"The trials of {name} are in {in_use}")
         elif searched_in != without_secrets(config.storage):
             cure = "" if searched_in == "auto" else shlex.quote(searched_in)
@@ -141,23 +174,73 @@ def _found(named: Sequence[str], text: str, config: SearchConfig) -> dict[str, A
             )
         else:
             notes.append(f"{in_use} has no trials of {name}")
-    items += items_of(runs) if runs else []
-    if text:
-        items += _copies(text, notes)
-    if not items:
-        reasons = "; ".join(f"{each['name']} is {each['reason']}: name that, too" for each in stayed)
+    things += purge.things_of(runs) if runs else []
+    things += _copies(text, notes) if text else []
+    if not things:
+        reasons = "; ".join(f"{step['name']} is {step['reason']}: name that, too" for step in stayed)
         raise InputError(reasons or "give a run or a study to delete, or --text NAME")
-    return {"deleted": items, "stayed": stayed, "notes": notes}
+    if strange := [thing for thing in things if not thing.has_own_id]:
+        what = f"{strange[0].kind} {strange[0].id!r}"
+        raise InputError(f"{store.shown(store.address())} has the {what}, which is no id: nothing is deleted")
+    return Plan(things, stayed, notes)
 
 
-def _copies(text: str, notes: list[str]) -> list[dict[str, Any]]:
+def _whole_of(run: RecordedRun) -> RecordedRun:
+    """The run to delete for this one: the main job of a step, else itself.
+
+    Raises InputError for a part of a search, an answer, a reproduction or seeds, and for a run of another experiment.
+    """
+    if not purge.is_of_this_experiment(run.id):
+        what = references.describe_run(run)
+        raise InputError(f"{what}, is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
+    parent = recorded.find_run(run.parent) if run.parent else None
+    if parent is None or parent.id == run.id or parent.is_deleted or not parent.stage:
+        return run
+    if parent.stage != PIPELINE:
+        whole = f"{parent.name}; delete that: tmlm delete {parent.study or parent.id}"
+        raise InputError(f"{references.describe_run(run)}, is only a part of {whole}")
+    return parent
+
+
+def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[StayingStep]]:
+    """The runs to delete with these, parents first, and the steps that stay with a main job that has reused them.
+
+    With a run go those nested in it, and evaluations and samples of them.
+    """
+    found, queue = dict[str, RecordedRun](), list(wholes)
+    while queue:
+        run = queue.pop()
+        if run.id not in found:
+            found[run.id] = run
+            if not run.tag("role"):  # a training of a search, an answer or a reproduction has none
+                queue += search_runs(has_tag(PARENT, run.id))
+    jobs = [job for job in search_runs(has_tag("stage", PIPELINE)) if job.id not in found]
+    users = {run_id: [job.id for job in jobs if run_id in _steps(job)] for run_id in found}
+    stayed: list[StayingStep] = [
+        {"name": found.pop(id).name, "id": id, "job": ids[0], "reason": f"reused by the main job {' and '.join(ids)}"}
+        for id, ids in users.items()
+        if ids
+    ]
+    for stage in (name for name, stage in STAGES.items() if stage.is_about_a_run):
+        about = search_runs(has_tag("stage", stage), has_tag(PARENT, None))
+        found |= {run.id: run for run in about if any(run.tag(origin) in found for origin in references.ORIGINS)}
+    return [*found.values()], stayed
+
+
+def _steps(job: RecordedRun) -> list[str]:
+    """The ids of the steps of a main job."""
+    described = f"{job.tag('trained_run')} {job.tag(store.NOTE)}"  # by an earlier version
+    return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(described)
+
+
+def _copies(text: str, notes: list[str]) -> list[Thing]:
     """What the cache keeps of a text; adds to the notes what its trainings need without."""
     paths, digests = kept_copies(text)
     if not paths:
         raise InputError(f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts")
-    trained = [run for each in digests if store.look() for run in recorded.trainings(has_tag("corpus.sha256", each))]
+    trained = [run for each in digests if store.look() for run in trainings(has_tag("corpus.sha256", each))]
     for source in sorted({run.tag("corpus.source") for run in trained}):
         is_there = text in KNOWN_TEXTS or is_address(source) or Path(source).is_file()
         gone = "" if is_there else ", which is not there"
         notes.append(f"To evaluate or resume the trainings on {text}, {source} will be read{gone}")
-    return [{"kind": "text", "name": text, "id": path.name} for path in paths]
+    return [Thing("text", text, path.name) for path in paths]

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,15 +15,17 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture
 from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.results import EVALUATE, TRAIN, Evaluation
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
 from pipeline.text.ngrams import baselines_of, fitted_ngrams
 from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking import recorded, references
-from pipeline.tracking.recorded import finished_trainings
+from pipeline.tracking import artifacts, references
+from pipeline.tracking.queries import finished_trainings
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.step import Step, corpus_keys, finished_step, record_datasets, same_text, step_key
+from pipeline.tracking.step import Step, finished_step, step_key
+from pipeline.tracking.text_identity import corpus_keys, record_datasets, same_text
 from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.loading import load_model
@@ -85,7 +87,7 @@ class TrainedModel:
     @property
     def prompt(self) -> str:
         """What it continues if nothing else is given: the first prompt of its recorded samples, or of its alphabet."""
-        samples = recorded.read_samples(self.run_id) if self.run_id else []
+        samples = artifacts.read_samples(self.run_id) if self.run_id else []
         return samples[0]["prompt"] if samples else prompts_for(self.vocabulary)[0]
 
     def corpus(self) -> Corpus:
@@ -115,7 +117,7 @@ def evaluate(
     adapt: bool = False,
     reuse: bool = False,
     scored: Mapping[str, Any] | None = None,
-) -> Step:
+) -> Step[Evaluation]:
     """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
 
     Also evaluates the n-gram model, fitted on the model's training text, if that text can be read, and the mixture
@@ -133,11 +135,11 @@ def evaluate(
         raise InputError(f"--text {text}: there is no file {place}; give the path of a UTF-8 text file")
     digest = file.sha256() if file else ""
 
-    key = step_key("evaluate", {**trained.keys, "split": split, "text": digest, "adapt": adapt})
-    if reuse and (step := finished_step("evaluate", key)):
+    key = step_key(EVALUATE, {**trained.keys, "split": split, "text": digest, "adapt": adapt})
+    if reuse and (step := finished_step(EVALUATE, key)):
         return step
 
-    with tracked_run("evaluate", f"evaluate-{label}-{trained.name}", {**trained.tags, "step_key": key}) as run:
+    with tracked_run(EVALUATE, f"{EVALUATE}-{label}-{trained.name}", {**trained.tags, "step_key": key}) as run:
         run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
         run.params({"adapt": str(adapt).lower()})
         corpus: Corpus | None = None
@@ -172,8 +174,8 @@ def evaluate(
         metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
         run.constants({f"evaluation/{name}": value for name, value in metrics.items()})
         run.note(evaluation_text(plain(label), result))
-        run.json(recorded.RESULT_FILE, result)
-    return Step("evaluate", run.id, result)
+        run.json(artifacts.RESULT_FILE, result)
+    return Step(EVALUATE, run.id, cast(Evaluation, result))
 
 
 def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer]) -> dict[str, Any]:
@@ -185,7 +187,7 @@ def _score(trained: TrainedModel, corpus: Corpus | None, ids: NDArray[np.integer
         ngram = fitted_ngrams(corpus, trained.preset)
         costs, _, nats = costs_with_ngram(trained.network, ngram, torch.from_numpy(ids))
         totals = {"": float(costs.sum()), "ngram_": float(Mixture("linear", 0.0).of(nats))}
-        training = recorded.read_result(trained.run_id, "train") if trained.run_id else {}
+        training = artifacts.read_result(trained.run_id, TRAIN) if trained.run_id else {}
         is_current = trained.facts["recipe"] == RECIPE[trained.preset]  # else it was mixed with other n-grams
         if "mixture_weight" in training and is_current:
             mixture = Mixture(training["mixture_kind"], training["mixture_weight"])

@@ -13,15 +13,17 @@ from typing import Any
 from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.results import PIPELINE, MainResult
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.page import record_page
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded, runs
+from pipeline.tracking import artifacts, recorded, runs
 from pipeline.tracking.names import STEP
-from pipeline.tracking.step import Step, corpus_tags, record_datasets
+from pipeline.tracking.step import Step
+from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
@@ -34,9 +36,9 @@ TEMPERATURE = 0.7  # of the sampled texts
 class PipelineRun:
     """A finished main job: its steps but the page, the duration of each in seconds, and the flat result."""
 
-    steps: list[Step]
+    steps: list[Step[Any]]
     seconds: list[float]
-    result: dict[str, Any] = field(repr=False)
+    result: MainResult = field(repr=False)
 
 
 def pipeline(
@@ -52,7 +54,7 @@ def pipeline(
     ``context`` is that of the training. Raises what the steps raise.
     """
     reuse = not force
-    with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
+    with runs.tracked_run(PIPELINE, f"{PIPELINE}-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         record_datasets(run, corpus, config.preset)
 
         times = [time.perf_counter()]
@@ -67,8 +69,8 @@ def pipeline(
         times.append(time.perf_counter())
         record_page(trained.run_id)
 
-        steps = [prepared, trained, evaluated, sampled]
-        result = {
+        steps: list[Step[Any]] = [prepared, trained, evaluated, sampled]
+        result: MainResult = {
             **trained.result,
             "run_id": run.id,
             "trained_run": trained.run_id,
@@ -85,7 +87,7 @@ def pipeline(
             run.curve(name, training.curve(name))
         run.constants(final_metrics(result))
         run.tags({"trained_run": trained.run_id, **{f"{STEP}{step.stage}": step.run_id for step in steps}})
-        run.json(recorded.RESULT_FILE, result)
+        run.json(artifacts.RESULT_FILE, result)
         links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
         run.note(pipeline_note(links, result))
     return PipelineRun(steps, [end - start for start, end in pairwise(times)], result)

@@ -1,39 +1,33 @@
 """The stage ``prepare``: describe a text and its splits, with the baselines' perplexities."""
 
-from typing import Any
+from typing import Any, cast
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName
+from pipeline.results import PREPARE, Preparation
 from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.step import (
-    Step,
-    corpus_keys,
-    corpus_options,
-    corpus_tags,
-    finished_step,
-    record_datasets,
-    step_key,
-)
+from pipeline.tracking.step import Step, finished_step, step_key
+from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
 from pipeline.training.summary import baseline_table
 
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 
 
-def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
+def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step[Preparation]:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
     baselines = baselines_of(corpus, preset)  # before the store is opened, so that the two don't need memory at once
     alphabet = corpus.vocabulary.alphabet
     inputs = {"alphabet": alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
-    key = step_key("prepare", inputs)
-    if reuse and (step := finished_step("prepare", key)):
+    key = step_key(PREPARE, inputs)
+    if reuse and (step := finished_step(PREPARE, key)):
         return step
 
-    with tracked_run("prepare", f"prepare-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
+    with tracked_run(PREPARE, f"{PREPARE}-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
         run.params({**corpus_options(corpus_config, corpus), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
@@ -71,5 +65,5 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             f"**{plain(corpus.name)}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
             f"{len(corpus.vocabulary)} symbols, from {plain(corpus.source)}\n\n{baseline_table(result)}"
         )
-        run.json(recorded.RESULT_FILE, result)
-    return Step("prepare", run.id, result)
+        run.json(artifacts.RESULT_FILE, result)
+    return Step(PREPARE, run.id, cast(Preparation, result))

@@ -5,20 +5,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.report.checks import Check, checks
 from pipeline.report.corrections import corrections
 from pipeline.report.open_data import result
 from pipeline.report.page.page import pages
-from pipeline.report.record import STAGE, recorded_reproduction
+from pipeline.report.record import recorded_reproduction
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.statements.verdicts import Verdict
+from pipeline.results import REPORT, REPRODUCE, ReproductionResult
 from pipeline.support.files import write_atomically
-from pipeline.tracking import recorded, runs, store
+from pipeline.tracking import queries, runs, store
 from pipeline.tracking.references import find
 from pipeline.tracking.runs import TrackedRun
 
@@ -33,7 +33,7 @@ class ReproductionRun:
     verdicts: Sequence[Verdict] = field(repr=False)
     checks: Sequence[Check] = field(repr=False)
     folder: Path
-    result: dict[str, Any] = field(repr=False)
+    result: ReproductionResult = field(repr=False)
 
 
 def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
@@ -61,7 +61,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun
         verdicts=evidence.verdicts,
         checks=held,
         folder=folder,
-        result={**json.loads(files["result.json"]), "report": str(folder / "report.html")},
+        result=json.loads(files["result.json"]) | {"report": str(folder / "report.html")},
     )
 
 
@@ -82,11 +82,11 @@ def writable(folder: Path) -> Iterator[None]:
 def rewrite_report(run_id: str) -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
-    stage, full = recorded.has_tag("stage", STAGE), recorded.has_tag("reproduction.quick", "false")
-    chosen = find(run_id, "--run-id ") if run_id else recorded.latest(stage, full)
-    chosen = chosen or recorded.latest(stage)  # a quick one only if there is no other
+    stage, full = queries.has_tag("stage", REPRODUCE), queries.has_tag("reproduction.quick", "false")
+    chosen = find(run_id, "--run-id ") if run_id else queries.latest(stage, full)
+    chosen = chosen or queries.latest(stage)  # a quick one only if there is no other
     if chosen is None:
         raise InputError("there is no reproduction yet; run `tmlm reproduce` first")
     reproduction = recorded_reproduction(chosen.id)
-    with runs.tracked_run("report", "report", {"reproduction.run_id": chosen.id}) as run:
+    with runs.tracked_run(REPORT, REPORT, {"reproduction.run_id": chosen.id}) as run:
         return write_report(reproduction, run)

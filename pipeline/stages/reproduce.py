@@ -16,7 +16,6 @@ from pipeline.report.checks import refusal
 from pipeline.report.page.sentences import reproduction_note
 from pipeline.report.record import (
     COMMANDS_FILE,
-    STAGE,
     TEXT_FILE,
     by_key,
     epochs_of,
@@ -28,14 +27,16 @@ from pipeline.report.reproduction import TextFacts
 from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configs_of_row, report_rows
 from pipeline.report.text_facts import text_facts
+from pipeline.results import REPRODUCE, ReproductionResult
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, writable, write_report
 from pipeline.stages.sweep import Role, TrainingTask, earlier_run, lock_of, sweep, train_in_processes
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import Loss, MakePool
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_keys, step_key
+from pipeline.tracking.step import step_key
+from pipeline.tracking.text_identity import corpus_keys
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +90,12 @@ def reproduce(
     """
     rows = rows_to_train(config, quick)
     _check_folder(report_folder(quick))
-    identity = step_key(STAGE, {"quick": quick, "recipe": IDENTIFYING_RECIPE, **corpus_keys(corpus)})
+    identity = step_key(REPRODUCE, {"quick": quick, "recipe": IDENTIFYING_RECIPE, **corpus_keys(corpus)})
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
     options = {**asdict(config), "quick": quick, "check": check}
     name = "reproduce-quick" if quick else "reproduce"
-    with sweep(name, corpus, TEXT, lock_of(STAGE, identity, busy)) as this:
-        earlier, trained = earlier_run(STAGE, "reproduction", identity)
+    with sweep(name, corpus, TEXT, lock_of(REPRODUCE, identity, busy)) as this:
+        earlier, trained = earlier_run(REPRODUCE, "reproduction", identity)
         failures, before, waiting = list[str](), by_key(trained), list[TrainingTask]()
         for role, row, seed in _planned(rows, config.seeds, quick):
             model, train = configs_of_row(row, seed, role, config.precision)
@@ -109,7 +110,7 @@ def reproduce(
         workers = this.workers_for(waiting, config.workers)
 
         tags = {"reproduction": identity, "reproduction.quick": str(quick).lower()}
-        run = this.begin(STAGE, name, tags, earlier)
+        run = this.begin(REPRODUCE, name, tags, earlier)
         this.record(options, "report")
         commands = recorded_commands(run.id)
         run.json(COMMANDS_FILE, {"commands": commands + [options] * (options not in commands)})
@@ -167,18 +168,18 @@ def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> Repro
     verdicts, held = done.verdicts, done.checks
     whole = sum(len(configuration.whole) for configuration in reproduction.configurations)
     trained = sum(len(configuration.runs) for configuration in reproduction.configurations)
-    result = {
+    result: ReproductionResult = {
         **done.result,
         "trainings": trained,
         "whole": whole,
-        "failed": failures,
+        "failed": [*failures],
         "minutes": seconds / 60,
     }
     counts = words_counted(each for each in verdicts if each.statement.basis == "training")
     figures = {name: float(counts[word]) for word, name in COUNTS.items()}
     figures["reproduction/trainings"] = float(trained)
     run.constants(figures)
-    run.json(recorded.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
+    run.json(artifacts.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
     note = reproduction_note(reproduction, verdicts, held)
     run.note(f"{note}\n\n{measured_duration(seconds)}")
     return replace(done, result=result)

@@ -4,22 +4,23 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from models.decoding import Decoding
+from pipeline.results import SAMPLE, Sample
 from pipeline.stages.evaluate import TrainedModel
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.training.samples import SampleText, continuation_in_pieces, continuations
 from pipeline.training.summary import samples_table
 
 
-def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:
+def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step[Sample]:
     """Record the text that a trained model generates from each prompt. Raises InputError or ConfigError."""
     trained = TrainedModel.find(model)
-    key = step_key("sample", {**trained.keys, "prompts": prompts, "length": length, "decoding": asdict(decoding)})
-    if reuse and (step := finished_step("sample", key)):
+    key = step_key(SAMPLE, {**trained.keys, "prompts": prompts, "length": length, "decoding": asdict(decoding)})
+    if reuse and (step := finished_step(SAMPLE, key)):
         return step
 
-    with tracked_run("sample", f"sample-{trained.name}", {**trained.tags, "step_key": key}) as run:
+    with tracked_run(SAMPLE, f"{SAMPLE}-{trained.name}", {**trained.tags, "step_key": key}) as run:
         run.params(
             {"model": trained.run_id or model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)}
         )
@@ -28,9 +29,9 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
         table = samples_table([SampleText(prompt, decoding.method, text) for prompt, text in pairs])
         run.text("samples/texts.md", table)
         run.note(table)
-        result = {"run_id": run.id, "trained_run": trained.run_id, "texts": texts}
-        run.json(recorded.RESULT_FILE, result)
-    return Step("sample", run.id, result)
+        result: Sample = {"run_id": run.id, "trained_run": trained.run_id, "texts": texts}
+        run.json(artifacts.RESULT_FILE, result)
+    return Step(SAMPLE, run.id, result)
 
 
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:

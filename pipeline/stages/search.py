@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from math import inf, log10
-from typing import Any
+from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -16,6 +16,7 @@ from models.complexity import ngram_macs_per_char
 from models.ngram import compared_label
 from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
+from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, Rival, SearchResult
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.study import attributes
@@ -35,21 +36,21 @@ from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import LossCause, MakePool
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, pruned_scores
-from pipeline.tracking import recorded, references, store
+from pipeline.tracking import artifacts, queries, recorded, references, store
 from pipeline.tracking.names import COLOUR
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import check_aliases, register_picks
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_options, leave_out_repeats
+from pipeline.tracking.step import leave_out_repeats
+from pipeline.tracking.text_identity import corpus_options
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, link_within, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.result import PERPLEXITIES
-from pipeline.training.summary import YOURS
 from pipeline.training.timing import generation_ms_per_char
 
 PATIENCE = 10  # trials without a better one, after which the summary says so
+YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
 
 
 def check(config: SearchConfig) -> None:
@@ -128,7 +129,7 @@ def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> RecordedRun 
             f"the run of study {config.study_name} was deleted: delete its trials, too, with `tmlm delete "
             f"{config.study_name}`, or give another --study-name"
         )
-    if not parent and (unread := recorded.unread_runs()):
+    if not parent and (unread := queries.unread_runs()):
         say(f"{unread}.")
     if left := study.requeue_running("shared"):  # no other command is running, or its run would be
         say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
@@ -139,7 +140,7 @@ def _begin(this: Sweep, study: SearchStudy, earlier: RecordedRun | None) -> Trac
     """Start the run of a study, or reopen ``earlier``; record the options, and in the study which run it has."""
     config = study.config
     name = config.study_name if config.study_name.startswith("search") else f"search-{config.study_name}"
-    run = this.begin("search", name, {"study": config.study_name}, earlier)
+    run = this.begin(SEARCH, name, {"study": config.study_name}, earlier)
     attributes.set_of_study(study.study, attributes.PARENT, run.id)
     view = views.search(config.study_name, study.corpus.label, run.id)
     store.tag_experiment(run.store.experiment_id, dict([view.tag]))
@@ -248,7 +249,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
         run.picture(f"plots/{name}.png", png, section)
 
-    result = {
+    result: SearchResult = {
         "run_id": run.id,
         "study_name": config.study_name,
         "storage": store.shown(storage_url(config)),
@@ -256,11 +257,11 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         "cost": config.cost,
         "corpus": corpus.label,
         "corpus_sha256": corpus.corpus_sha256,
-        **counts,
+        **counts,  # type: ignore[typeddict-item]  # by the names of SearchResult
         "minutes": seconds / 60,
         "hypervolume": evaluated.hypervolume,
         "max_perplexity": study.max_perplexity,
-        "front": [_row(point) for point in evaluated.front],
+        "front": [point.member for point in evaluated.front],
         "picks": {
             name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": [registered[name]]}
             for name, pick in chosen.items()
@@ -272,14 +273,15 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
     sample = ""  # the longest text of the best model
     if chosen:
         best = chosen["best"].point
-        metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(best.candidate.parameters)}
+        sizes = best.candidate.sizes
+        metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(sizes["parameters"])}
         metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
-        metrics |= macs_metrics(best.candidate.costs["macs_per_char"])
-        texts: list[str] = recorded.read_result(best.candidate.run_id, "train").get("texts", [])
+        metrics |= macs_metrics(sizes["macs_per_char"])
+        texts: list[str] = artifacts.read_result(best.candidate.run_id, TRAIN).get("texts", [])
         sample = max(texts, key=len, default="")
     run.constants(metrics)
     run.tags({"latest.trials": counts["trials"]})
-    run.json(recorded.RESULT_FILE, result)
+    run.json(artifacts.RESULT_FILE, result)
 
     def linked(point: FrontPoint) -> str:
         return f"[{plain(point.candidate.name)}]({link_within(point.candidate.run_id)})"
@@ -305,20 +307,20 @@ def _remarks(study: SearchStudy, evaluated: FrontEstimate) -> list[str]:
     return remarks
 
 
-def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[dict[str, Any]]:
+def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[Rival]:
     """The picks, your own best training on this text and the n-gram model, each also mixed with that model."""
     rows: list[dict[str, Any]] = []
     for run_id in dict.fromkeys(pick.run_id for pick in chosen.values()):
         names = [name for name, pick in chosen.items() if pick.run_id == run_id]
         candidate, label = chosen[names[0]].point.candidate, ", ".join(names)
-        results = [recorded.read_result(each, "train") for each in candidate.run_ids]
+        results = [artifacts.read_result(each, TRAIN) for each in candidate.run_ids]
         row = {"label": label, "kind": "pick", "name": candidate.name, "run_id": run_id}
-        rows.append({**row, **candidate.costs, **_means(results)})
+        rows.append({**row, **costs_of(candidate.sizes), **_means(results)})
 
-    of_text = recorded.has_tag("corpus.sha256", study.corpus.corpus_sha256)
-    of_protocol = recorded.has_tag("protocol", study.config.preset)
-    yours = recorded.FINISHED, references.BY_A_PERSON, of_text, of_protocol
-    best = next(recorded.trainings(*yours, order=recorded.BEST_FIRST), None)
+    of_text = queries.has_tag("corpus.sha256", study.corpus.corpus_sha256)
+    of_protocol = queries.has_tag("protocol", study.config.preset)
+    yours = queries.FINISHED, references.BY_A_PERSON, of_text, of_protocol
+    best = next(queries.trainings(*yours, order=queries.BEST_FIRST), None)
     if best and best.result:
         row = {"label": YOURS, "kind": "yours", "name": best.name, "run_id": best.id}
         rows.append({**row, **costs_of(best.result), **_means([best.result])})
@@ -332,11 +334,11 @@ def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[dict[str, 
         "stored_numbers": score.stored_numbers,
     }
     own = {f"{split}_perplexity": 2 ** scores[split].ngram.bits_per_char for split in ("val", "test")}
-    return [*rows, {**row, **costs_of(sizes), **dict.fromkeys(PERPLEXITIES), **own}]
+    return cast(list[Rival], [*rows, {**row, **costs_of(sizes), **dict.fromkeys(PERPLEXITIES), **own}])
 
 
 def _pictures(
-    study: SearchStudy, evaluated: FrontEstimate, chosen: Mapping[str, Pick], compared: Sequence[Mapping[str, Any]]
+    study: SearchStudy, evaluated: FrontEstimate, chosen: Mapping[str, Pick], compared: Sequence[Rival]
 ) -> dict[str, bytes]:
     """The pictures of the search as PNGs, by name."""
     trials = study.results.plotted_trials()
@@ -358,17 +360,3 @@ def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """The mean perplexities of the trainings of one configuration; None if a result is gone, as after ``mlflow gc``."""
     are_there = all(results)
     return {name: geometric_mean([each[name] for each in results]) if are_there else None for name in PERPLEXITIES}
-
-
-def _row(point: FrontPoint) -> dict[str, Any]:
-    """A member of the front in the result."""
-    shown = ("name", "cell", "num_layers", "hidden_size", "parameters")
-    return {
-        **{name: getattr(point.candidate, name) for name in shown},
-        **point.candidate.costs,
-        "val_perplexity": point.val.mean,
-        "val_perplexity_low": point.val.low,
-        "val_perplexity_high": point.val.high,
-        "test_perplexity": point.test.mean if point.test else None,
-        "run_ids": [run_id for run_id in point.candidate.run_ids if run_id],
-    }

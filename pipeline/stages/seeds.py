@@ -6,26 +6,25 @@ The parent is identified by all but the number of seeds: the same command again 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, CorpusConfig, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.results import FIGURES, SEEDS, SeedsResult, measured_in
 from pipeline.stages.sweep import earlier_run, lock_of, result_of, sweep, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
 from pipeline.support.markdown import markdown_table
 from pipeline.support.wording import counted, listed
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded
-from pipeline.tracking.recorded import SEEDS
-from pipeline.tracking.step import Step, corpus_options, step_key
+from pipeline.tracking import artifacts
+from pipeline.tracking.step import Step, step_key
+from pipeline.tracking.text_identity import corpus_options
 from pipeline.training.metrics import final_metrics
-from pipeline.training.result import FIGURES
 from pipeline.training.seeds import HEADS, over_seeds, seeds_rows
 
-# figures that all seeds of a configuration share
-SHARED = ("ngram_val_perplexity", "ngram_test_perplexity", "macs_per_char", "parameters", "stored_numbers")
+SHARED = measured_in(SeedsResult)  # figures that all seeds of a configuration share
 
 
 def train_seeds(
@@ -36,7 +35,7 @@ def train_seeds(
     seeds: int,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
-) -> Step:
+) -> Step[SeedsResult]:
     """Train with the seeds 0 to ``seeds`` - 1 in worker processes; what an earlier command has trained is taken over.
 
     A training that diverges is not repeated, and the others go on: ``refuse_diverged`` raises an error for it. Raises
@@ -64,9 +63,8 @@ def train_seeds(
         workers = this.workers_for(waiting, None)
 
         run = this.begin(SEEDS, name, {SEEDS: identity}, earlier)
-        this.record(
-            {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}, config.preset
-        )
+        options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}
+        this.record(options, config.preset)
         this.start_workers(workers, make_pool)
         if waiting:
             say(this.announcement(counted(len(waiting), "seed"), len(results)))
@@ -80,7 +78,7 @@ def train_seeds(
         known = _result((run.id, name), corpus, results, diverged, {*results, *diverged, seeds - 1})
         run.constants(final_metrics(known))
         run.tags({f"latest.{SEEDS}": known["seeds"], "trained_run": known["trained_run"]})
-        run.json(recorded.RESULT_FILE, known)
+        run.json(artifacts.RESULT_FILE, known)
         best = f"The best by validation is the run {known['trained_run']}."
         run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
         return Step(SEEDS, run.id, _result((run.id, name), corpus, results, diverged, range(seeds)))
@@ -101,22 +99,24 @@ def _result(
     results: Mapping[int, Mapping[str, Any]],
     diverged: Collection[int],
     seeds: Collection[int],
-) -> dict[str, Any]:
+) -> SeedsResult:
     """The flat result of a run (id, name) over these seeds. Raises TrainingDivergedError if all of them diverged."""
+    run_id, name = run
     trained = [{"seed": seed, **results[seed]} for seed in sorted(seeds) if seed in results]
     if not trained:
-        raise TrainingDivergedError(f"all seeds of {run[1]} diverged: try a smaller --learning-rate")
+        raise TrainingDivergedError(f"all seeds of {name} diverged: try a smaller --learning-rate")
     best = min(trained, key=itemgetter("val_perplexity"))
     shown = ("seed", "run_id", *FIGURES)
-    return {
-        "run_id": run[0],
-        "name": run[1],
+    result = {
+        "run_id": run_id,
+        "name": name,
         "corpus": corpus.label,
         "corpus_sha256": corpus.corpus_sha256,
         "seeds": max(seeds) + 1,
         "diverged": sorted({*diverged}.intersection(seeds)),
         "trained_run": best["run_id"],
-        **{name: best[name] for name in SHARED},
+        **{shared: best[shared] for shared in SHARED},
         **over_seeds(trained),
-        "trainings": [{name: each.get(name) for name in shown} for each in trained],
+        "trainings": [{figure: each.get(figure) for figure in shown} for each in trained],
     }
+    return cast(SeedsResult, result)

@@ -18,6 +18,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig, model_identity, train_identity
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
+from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
 from pipeline.support import machine
@@ -37,10 +38,11 @@ from pipeline.support.workers import (
 )
 from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import liveness, recorded, store
+from pipeline.tracking import artifacts, liveness, queries, recorded, store
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_tags, parent_run, record_datasets, same_text
+from pipeline.tracking.step import parent_run
+from pipeline.tracking.text_identity import corpus_tags, record_datasets, same_text
 from pipeline.tracking.ui.links import link_to_run
 from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
@@ -104,7 +106,7 @@ def _text(key: TextKey) -> Corpus:
     return same_text(key.name, key.source, key.alphabet, key.corpus_sha256)
 
 
-def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
     """Do a task in a worker: train in a nested run, and return the flat result.
 
     A training reports the share of its steps that are done. A stopped run of the same study is resumed, and the result
@@ -295,8 +297,9 @@ def lock_of(stage: str, identity: str, refusal: str) -> AbstractContextManager[N
 
 def earlier_run(stage: str, tag: str, identity: str) -> tuple[RecordedRun | None, list[RecordedTraining]]:
     """The run of an earlier command, which has this tag, and its trainings; InputError if it is still running."""
-    earlier = recorded.latest(recorded.has_tag("stage", stage), recorded.has_tag(tag, identity))
-    return (recorded.ended_run(earlier.id), recorded.nested_trainings(earlier.id)) if earlier else (None, [])
+    latest = queries.latest(queries.has_tag("stage", stage), queries.has_tag(tag, identity))
+    earlier = recorded.ended_run(latest.id) if latest else None
+    return earlier, queries.nested_trainings(earlier.id) if earlier else []
 
 
 def result_of(task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
@@ -329,7 +332,7 @@ def close_lost(event: Event) -> None:
 
 def model_loader(run_id: str) -> Callable[[], LanguageModel]:
     """A function that loads the model of a training; a remote one is downloaded once."""
-    path = recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
+    path = artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
     return lambda: load_model(path)[0]
 
 

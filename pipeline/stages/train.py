@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 from models.config import ModelConfig
 from pipeline.config import (
@@ -25,25 +25,23 @@ from pipeline.config import (
     train_identity,
 )
 from pipeline.errors import InputError, option_name, without_secrets
+from pipeline.results import TRAIN, TrainingResult
 from pipeline.support import machine
 from pipeline.support.files import write_atomically
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import recorded, references, runs, store
+from pipeline.tracking import artifacts, queries, recorded, references, runs, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import (
-    CURVES_PLOT,
-    Step,
+from pipeline.tracking.step import CURVES_PLOT, Step, finished_step, step_key
+from pipeline.tracking.text_identity import (
     corpus_keys,
     corpus_options,
     corpus_tags,
     datasets_of,
-    finished_step,
     record_datasets,
     same_text,
-    step_key,
 )
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -59,8 +57,8 @@ NAMED_CHARS = 60  # at most, of a run's name for its options
 NO_INPUTS = ("sample_every",)  # options that the result of a training does not depend on
 
 OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs
-    *(f"checkpoints/{BEST_CHECKPOINT}", CURVES_PLOT, "plots/gap.png", "samples/final.md", recorded.SAMPLES_FILE),
-    *(recorded.COSTS_FILE, recorded.RESULT_FILE),
+    *(f"checkpoints/{BEST_CHECKPOINT}", CURVES_PLOT, "plots/gap.png", "samples/final.md", artifacts.SAMPLES_FILE),
+    *(artifacts.COSTS_FILE, artifacts.RESULT_FILE),
 )
 
 
@@ -125,7 +123,7 @@ def train(
     reuse: bool = False,
     context: TrainingContext = ALONE,
     resumed: Resumed | None = None,
-) -> Step:
+) -> Step[TrainingResult]:
     """Train one model in its own run.
 
     With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run records the
@@ -135,12 +133,12 @@ def train(
     """
     extra = resumed.extra if resumed else {"study": context.study} if context.study else {}
     inputs, tags = training_identity(corpus, corpus_config, model, config, extra, context)
-    tags["step_key"] = key = step_key("train", inputs)
-    if reuse and (step := finished_step("train", key) or _resume_stopped(key, context)):
+    tags["step_key"] = key = step_key(TRAIN, inputs)
+    if reuse and (step := finished_step(TRAIN, key) or _resume_stopped(key, context)):
         return step
 
     name = resumed.run.name if resumed else run_name(corpus, model, config, context.is_of_study)
-    with runs.tracked_run("train", name, tags, resumed.run if resumed else None, context.parent) as run:
+    with runs.tracked_run(TRAIN, name, tags, resumed.run if resumed else None, context.parent) as run:
         experiment = resumed.experiment if resumed else Experiment(corpus, model, config, run.checkpoint_dir)
         corpus = experiment.corpus
         if resumed:
@@ -170,15 +168,15 @@ def train(
         remote = without_secrets(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
         where = {"checkpoint": remote} if run.has_remote_artifacts else {}
         figures = {"run_id": run.id, **corpus_keys(corpus), **result.figures, **where}
-        run.json(recorded.RESULT_FILE, figures)
+        run.json(artifacts.RESULT_FILE, figures)
     if not _may_go_on(config, result.figures["stopped_by"]):
         run.drop_last_checkpoint()
-    return Step("train", run.id, figures)
+    return Step(TRAIN, run.id, cast(TrainingResult, figures))
 
 
-def _resume_stopped(key: str, context: TrainingContext) -> Step | None:
+def _resume_stopped(key: str, context: TrainingContext) -> Step[TrainingResult] | None:
     """Resume and finish the latest stopped training with this step key; None if there is none."""
-    if stopped := recorded.latest(recorded.has_tag("step_key", key), recorded.STOPPED):
+    if stopped := queries.latest(queries.has_tag("step_key", key), queries.STOPPED):
         try:
             return resume(stopped.id, {}, context)
         except InputError as error:  # another process may have resumed it meanwhile
@@ -275,7 +273,7 @@ def _record_start(
     environment, done = machine.environment(), len(experiment.training.history)
     if not run.has("environment.yaml"):
         run.yaml("environment.yaml", environment)
-    elif recorded.read_environment(run.id) != environment:  # it is resumed in another one
+    elif artifacts.read_environment(run.id) != environment:  # it is resumed in another one
         run.yaml(f"environment-from-epoch-{done:04d}.yaml", environment)
     options = {"corpus": corpus_options(corpus_config, corpus), "model": asdict(model), "train": asdict(config)}
     run.yaml("config.yaml", options)
@@ -287,9 +285,9 @@ def _record_start(
 def _keep_outcome(run: TrackedRun, training: Training) -> None:
     """Keep a copy of what a finished training has recorded before it trains on."""
     log.warning("Resuming %s (%s) after epoch %d", run.name, run.id, len(training.history))
-    if not training.done and run.has(recorded.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
-        earlier = f"earlier/epoch-{recorded.read_result(run.id, 'train').get('epochs', 0):04d}"
-        if not run.has(f"{earlier}/{recorded.RESULT_FILE}"):
+    if not training.done and run.has(artifacts.RESULT_FILE):  # OUTCOME ends with it: it marks a complete copy
+        earlier = f"earlier/epoch-{artifacts.read_result(run.id, TRAIN).get('epochs', 0):04d}"
+        if not run.has(f"{earlier}/{artifacts.RESULT_FILE}"):
             run.keep_copies(OUTCOME, earlier)
 
 
@@ -304,8 +302,8 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))
-    run.json(recorded.SAMPLES_FILE, {"samples": [asdict(sample) for sample in result.samples]})
-    run.json(recorded.COSTS_FILE, result.block_costs)
+    run.json(artifacts.SAMPLES_FILE, {"samples": [asdict(sample) for sample in result.samples]})
+    run.json(artifacts.COSTS_FILE, result.block_costs)
 
     example, best = prompts_for(corpus.vocabulary, corpus.own_prompt)[0], run.checkpoint_dir / BEST_CHECKPOINT
     model_id = run.model(model.shape, best, example, best_epoch, {"corpus": corpus.label})
@@ -315,7 +313,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.note(training_note(run.id[: recorded.SHORT_ID], corpus, model, config, result))
 
 
-def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step:
+def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step[TrainingResult]:
     """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
 
     ``reference`` is as ``references.find`` takes it. ``changes`` are options by field name: None or "auto" keeps the

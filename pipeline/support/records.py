@@ -16,7 +16,7 @@ Natural = Annotated[int, Field(ge=0, le=10**18)]
 Number = Annotated[float, Field(ge=0, lt=1e300, allow_inf_nan=False)]
 Signed = Annotated[float, Field(gt=-1e300, lt=1e300, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, lt=1e300, allow_inf_nan=False)]
-ListOf, DictOf = cast(Any, list), cast(Any, dict)  # of what mypy takes for no type, as ListOf[record(name=String)]
+ListOf = cast(Any, list)  # of what mypy takes for no type, as ListOf[record(name=String)]
 
 T = TypeVar("T")
 

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from pipeline.errors import InputError, without_secrets
+from pipeline.results import TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.wording import counted
 from pipeline.tracking.names import PARENT, failure_tags
-from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run, has_tag, search_runs
+from pipeline.tracking.queries import has_tag, search_runs
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run
 from pipeline.tracking.store import REFUSALS, checkpoint_folder, client, set_tags, setup, shown
 from pipeline.training.files import LAST_CHECKPOINT
 
@@ -70,7 +72,7 @@ def close_by_hand(run: RecordedRun) -> None:
 
 def close_nested(parent: str, is_lost: Callable[[RecordedTraining], bool], reason: str) -> None:
     """Close the RUNNING trainings nested in a run for which ``is_lost``, with ``reason`` as their failure."""
-    for run in list(running_runs(has_tag(PARENT, parent), has_tag("stage", "train"))):
+    for run in list(running_runs(has_tag(PARENT, parent), has_tag("stage", TRAIN))):
         if isinstance(run, RecordedTraining) and is_lost(run):
             _close(run, reason)
 

@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, RecordingError
+from pipeline.results import SEARCH
 from pipeline.support.files import command_lock
 from pipeline.support.machine import environment_variables
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.tracking import store as stores
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.names import recorded_tag
-from pipeline.tracking.recorded import RecordedRun, equals, has_tag, search_runs
+from pipeline.tracking.names import PARENT, recorded_tag
+from pipeline.tracking.queries import equals, has_tag, search_runs
+from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.references import find
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import Store, setup, shown, store_refusals, tag_experiment, tolerating
@@ -128,9 +130,9 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     lock = command_lock(
         stores.root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end"
     )
-    with lock, _current(uri, source.name) as target, Progress("push") as progress:
-        counts = _Transfer(source, Place(target), known, by).copy(ended, progress)
-        searches = sum(run.stage == "search" for run in ended)
+    with lock, current_store(uri, source.name) as target, Progress("push") as progress:
+        counts = Transfer(source, Place(target), known, by).copy(ended, progress)
+        searches = sum(run.stage == SEARCH for run in ended)
         return {"store": shown(target.uri), **counts, "running": running, "searches": searches}
 
 
@@ -152,7 +154,7 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
         return list(runs.values())
     nested = defaultdict(set)
     for run in runs.values():
-        nested[run.tag(MLFLOW_PARENT_RUN_ID)].add(run.id)
+        nested[run.tag(PARENT)].add(run.id)
     found: dict[str, RecordedRun] = {}
     waiting = {find(reference).id}
     while waiting:
@@ -160,13 +162,13 @@ def _runs_to_copy(reference: str, runs: Mapping[str, RecordedRun]) -> list[Recor
         if run_id not in runs:
             raise InputError(f"{run_id} was deleted, or is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
         run = found[run_id] = runs[run_id]
-        about = json.dumps([{**run.tags, MLFLOW_PARENT_RUN_ID: ""}, dict(run.result)])
+        about = json.dumps([{**run.tags, PARENT: ""}, dict(run.result)])
         waiting |= ({*ID.findall(about)} | nested[run_id]) & runs.keys() - found.keys()
     return sorted(found.values(), key=lambda run: run.started_ms)
 
 
 @contextmanager
-def _current(uri: str, experiment: str) -> Iterator[Store]:
+def current_store(uri: str, experiment: str) -> Iterator[Store]:
     """Make the store at an address, or the mlflow.db in a folder, current within the block. Errors call it URI.
 
     Raises InputError for a store that can't be used, and RecordingError for one that fails within the block.
@@ -192,7 +194,7 @@ def _current(uri: str, experiment: str) -> Iterator[Store]:
         setup()
 
 
-class _Transfer:
+class Transfer:
     """Copies runs from a source to a target, which is the current store; ``known`` are the source's runs by id.
 
     ``by`` is the identity of the source, which copies have as a tag.
@@ -229,7 +231,7 @@ class _Transfer:
                 client.set_tag(there.id, MLFLOW_PARENT_RUN_ID, parent)
         aliases, taken = self._register(runs)
         texts = sorted({(run.corpus, run.corpus_sha256) for run in runs if run.corpus_sha256})
-        searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == "search"]
+        searches = [views.search(run.study, run.corpus, self.ids[run.id]) for run in runs if run.stage == SEARCH]
         of_texts = (views.models(*text) for text in texts)
         tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
         earlier = len(runs) - copied

@@ -1,108 +1,41 @@
-"""Read what is recorded: runs, trainings, their curves, results and other artifacts."""
+"""Runs and trainings as they were recorded, with their curves and results."""
 
-import atexit
 import json
-import os
-import re
-import shutil
-import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-import yaml
-
 from models.config import ConfigError, ModelConfig
 from pipeline import earlier
-from pipeline.config import COST_NAMES, COSTS, NOT_COMPUTED, ON_REPORTS_TEXT, SIZES, TrainConfig
-from pipeline.errors import InputError, without_secrets
+from pipeline.config import ON_REPORTS_TEXT, TrainConfig
+from pipeline.errors import InputError
+from pipeline.results import CONFIGURATION, FIGURES, METRICS, ROW, TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine
-from pipeline.support.records import Count, DictOf, ListOf, Natural, Positive, String, has_form, maybe, record
-from pipeline.support.wording import counted
-from pipeline.tracking.names import PARENT, bare_tags, recorded_tag
+from pipeline.tracking.artifacts import as_dict, download_artifact, read_result
+from pipeline.tracking.names import PARENT, bare_tags
 from pipeline.tracking.relocation import local_path
-from pipeline.tracking.store import client, own_experiment, setup, shown, store_errors
+from pipeline.tracking.store import client, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
-from pipeline.training.result import PERPLEXITIES, TrainingResult
 
-import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
 NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
-RESULT_FILE = "result.json"  # artifact with a step's result
-SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
-COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 # of a search, which may change
 LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs", "max_perplexity")
-SEEDS = "seeds"  # stage of the run whose nested trainings are the seeds of one configuration
 OWN_ROLES = ("", "seed")  # of trainings whose options a person has chosen
 SHORT_ID = 8  # characters of a run id that lists show
 LARGEST = 1e100  # of a metric: MLflow reads an infinite one as 1.8e308, and with the square of that nothing is computed
-PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
-FINISHED = "attributes.status = 'FINISHED'"
-BEST_FIRST = "metrics.`result/val_perplexity` ASC"  # an order of trainings
-NOT_FAILED = "attributes.status != 'FAILED' and attributes.status != 'KILLED'"  # finished or running
-STOPPED = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
-
-ROW = (  # of ``RecordedTraining.row``
-    *("run_id", "name", "corpus", "corpus_sha256", "cell", "on_top_of", "preset", "learning_rate"),
-    *("num_layers", "hidden_size", "seed", "epochs", "batch_size"),
-    *PERPLEXITIES,
-    *("macs_per_char", "parameters", "train_seconds"),
-    *("state", "study", "config_id", "started_ms", "ended_ms"),
-)
 
 REFUSED = {"failure", "mlflow.project.entryPoint"}  # tags of a run of `mlflow run` that failed before a command took it
 
 RunState = Literal["running", "finished", "stopped", "failed"]
 
 STATES: Mapping[str, RunState] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
-
-# What records must hold to be read; a record without it counts as missing. Another version, or anybody who may write to
-# the store, may have written it.
-
-CONFIGURATION = record(  # the tag of a training
-    corpus=record(corpus=String, alphabet=String),
-    model=record(cell=String, implementation=String, num_layers=Count, hidden_size=Count, on_top_of=String),
-    train=record(preset=String, seed=Natural, epochs=maybe(Count), precision=String, train_chars=Natural),
-    recipe=Natural,
-    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count),
-)
-ENVIRONMENT = record(packages=maybe(dict[str, String]))
-SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])
-MEMBER = record(  # of a front
-    **dict.fromkeys(SIZES, Count),
-    **dict.fromkeys(("val_perplexity_low", "val_perplexity_high", "test_perplexity"), maybe(Positive)),
-    name=String,
-    val_perplexity=Positive,
-    run_ids=list[String],
-)
-COMPARED = record(
-    **dict.fromkeys(COST_NAMES, maybe(Natural)),
-    **dict.fromkeys(PERPLEXITIES, maybe(Positive)),
-    label=String,
-    kind=maybe(Literal["pick", "yours", "ngram"]),
-    name=String,
-)
-RESULTS = {  # by stage; of other stages anything
-    "train": TrainingResult,
-    "search": record(
-        study_name=String,
-        corpus=String,
-        corpus_sha256=String,
-        cost=Literal[*COSTS],
-        front=ListOf[MEMBER],
-        picks=DictOf[str, record(run_id=String, sentence=String)],
-        compared=maybe(ListOf[COMPARED]),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -252,24 +185,20 @@ class RecordedTraining(RecordedRun):
                 return kind(float(values[name]))
             return None
 
-        values = (
-            *(self.id, self.name, self.corpus, self.corpus_sha256),
-            *(self.params.get(name, "") for name in ("cell", "on_top_of", "preset")),
-            number(self.params, "learning_rate", float),
-            *(number(self.params, name) for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size")),
-            *(self.metrics.get(f"result/{name}") for name in PERPLEXITIES),
-            *(number(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
-            self.metrics.get("speed/train_seconds"),
-            *(self.state, self.study, self.config_id, self.started_ms, self.ended_ms),
-        )
-        return dict(zip(ROW, values, strict=True))
+        values = {"run_id": self.id, "learning_rate": number(self.params, "learning_rate", float)}
+        values |= {name: self.params.get(name, "") for name in ("cell", "on_top_of", "preset")}
+        for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size"):
+            values[name] = number(self.params, name)
+        for metric, name in METRICS.items():
+            values[name] = number(self.metrics, metric, int if FIGURES[name].section == "size" else float)
+        return {name: values[name] if name in values else getattr(self, name) for name in ROW}
 
 
-def _read(run: Run) -> RecordedRun:
+def read_run(run: Run) -> RecordedRun:
     info, tags = run.info, bare_tags(run.data.tags)
     if info.status == "FAILED" and tags.keys() >= REFUSED and "format" not in tags:
         tags.pop("stage", None)  # which 0.2.0 set, though no command had taken the run over
-    kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
+    kind = RecordedTraining if tags.get("stage") == TRAIN else RecordedRun
     return kind(
         id=info.run_id,
         name=info.run_name,
@@ -292,7 +221,7 @@ def find_run(run_id: str) -> RecordedRun | None:
     """Read a run, deleted or not; None if the store has no such run. Raises as ``store_errors`` does."""
     with store_errors():
         try:
-            return _read(client().get_run(run_id))
+            return read_run(client().get_run(run_id))
         except MlflowException as error:
             if error.error_code not in NO_SUCH_RUN:
                 raise
@@ -346,212 +275,6 @@ def resumable(run: RecordedRun) -> RecordedTraining:
         raise InputError(f"{what} is not a training that can be resumed{child}")
     refuse_running(run, what)
     return run
-
-
-# --- many runs --------------------------------------------------------------------------------------------------------
-
-
-def search_runs(
-    *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
-) -> Iterator[RecordedRun]:
-    """The runs that meet all conditions, page by page as they are needed; these and ``order`` are in MLflow's syntax.
-
-    Searches the store's experiment unless others are given, and leaves out runs in another format.
-    """
-    experiments, token, query = experiments or [setup().experiment_id], None, " and ".join(conditions)
-    size = PAGE
-    while True:
-        with store_errors():
-            page = client().search_runs(list(experiments), query, 1, size, [order], token)
-        for run in map(_read, page):
-            if not run.stage or run.tag("format") == str(FORMAT):
-                yield run
-        if not (token := page.token):
-            return
-        size = min(2 * size, LARGEST_PAGE)
-
-
-def has_tag(tag: str, value: str | None) -> str:
-    """The condition that a tag, given by its bare name, has a value; None: that it is missing."""
-    name = f"tags.`{recorded_tag(tag)}`"
-    return f"{name} IS NULL" if value is None else equals(name, value)
-
-
-def equals(name: str, value: str) -> str:
-    """The condition that an attribute or a tag equals a value, which must not have both kinds of quotes."""
-    quote = '"' if "'" in value else "'"
-    return f"{name} = {quote}{value}{quote}"
-
-
-def begins(name: str, beginning: str) -> str:
-    """The condition that an attribute begins so; in place of a quote or a sign, it may have any character."""
-    pattern = re.sub(r"\W", "_", beginning)  # LIKE's wildcard for one character
-    return f"{name} LIKE '{pattern}%'"
-
-
-def trainings(
-    *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
-) -> Iterator[RecordedTraining]:
-    """The trainings that meet all conditions, by default the one that ended last first."""
-    for run in search_runs(has_tag("stage", "train"), *conditions, order=order, experiments=experiments):
-        if isinstance(run, RecordedTraining):
-            yield run
-
-
-def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
-    """Whether a training is on a text: its recorded name, with or without alphabet, its path, address or sha256."""
-    path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
-    meant = {corpus, without_secrets(corpus), path}
-
-    def is_on(run: RecordedTraining) -> bool:
-        labels = {f"{name}-{run.params.get('alphabet', 'letters')}" for name in meant}
-        return run.corpus in labels or not meant.isdisjoint((run.corpus, run.tag("corpus.source"), run.corpus_sha256))
-
-    return is_on
-
-
-def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:
-    """The trainings: the running ones, then the others by the time at which they ended, latest first.
-
-    ``search`` keeps those with all its words in name, id, text or study, ignoring case; ``corpus`` those ``on_text``.
-    """
-    words, is_on_text = search.lower().split(), on_text(corpus) if corpus else lambda run: True
-
-    def is_wanted(run: RecordedTraining) -> bool:
-        texts = [text.lower() for text in (run.name, run.id, run.corpus, run.study)]
-        return is_on_text(run) and all(any(word in text for text in texts) for word in words)
-
-    running = trainings("attributes.status = 'RUNNING'", order="start_time DESC")
-    return filter(is_wanted, chain(running, trainings("attributes.status != 'RUNNING'")))
-
-
-def finished_trainings(corpus_sha256: str = "") -> list[RecordedTraining]:
-    """The finished trainings with a result, of one text or of all, the latest first."""
-    of_text = [has_tag("corpus.sha256", corpus_sha256)] if corpus_sha256 else []
-    found = trainings(FINISHED, "metrics.`result/val_perplexity` > 0", *of_text)
-    return [run for run in found if "result/val_perplexity" in run.metrics]
-
-
-def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:
-    """The trainings on a text that diverged, latest first; they have no result."""
-    failed = trainings(has_tag("corpus.sha256", corpus_sha256), "attributes.status = 'FAILED'")
-    return [run for run in failed if run.has_diverged]
-
-
-def nested_trainings(parent: str) -> list[RecordedTraining]:
-    """The trainings nested in a run, in the order in which they started."""
-    return list(trainings(has_tag(PARENT, parent), order="start_time ASC"))
-
-
-def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, RecordedTraining]]:
-    """Group trainings that differ in their seed alone, and map each seed to the last training with it.
-
-    Trainings that their time limit ended are apart from those of the same configuration.
-    """
-    groups: dict[tuple[str, bool], dict[int, RecordedTraining]] = {}
-    for training in trainings:
-        key = training.config_id, training.facts["stopped_by"] == "time"
-        groups.setdefault(key, {})[training.seed] = training
-    return list(groups.values())
-
-
-def told_apart(names: Sequence[str], trainings: Sequence[RecordedTraining]) -> list[str]:
-    """Add to equal names up to three options that differ among their trainings; the run's id if these are equal too."""
-    options = [{**each.configuration["model"], **each.configuration["train"]} for each in trainings]
-    values = defaultdict[tuple[str, str], set[str]](set)
-    for name, own in zip(names, options, strict=True):
-        for option in own.keys() - NOT_COMPUTED:
-            values[name, option].add(str(own[option]))
-    told = []
-    for name, own in zip(names, options, strict=True):
-        differing = [option for option in own if len(values[name, option]) > 1][:3]
-        said = [f"{key} {own[key]:.3g}" if isinstance(own[key], float) else f"{key} {own[key]}" for key in differing]
-        told.append(f"{name} ({', '.join(said)})" if said else name)
-    often, given = Counter(told), zip(names, trainings, told, strict=True)
-    return [f"{name} (run {run.id[:SHORT_ID]})" if often[full] > 1 else full for name, run, full in given]
-
-
-def unread_runs() -> str:
-    """A sentence about the runs of version 0.1.0, which recorded no format; "" if there are none."""
-    with store_errors():
-        experiments = [experiment.experiment_id for experiment in client().search_experiments()]
-        found = client().search_runs(experiments, f"tags.stage != '' and {has_tag('format', None)}")
-    count = sum(bool(_read(run).stage) for run in found)
-    are = "is" if count == 1 else "are"
-    return f"{counted(count, 'run')} of version 0.1.0 {are} here, which this version does not read" if count else ""
-
-
-def refused_runs() -> list[RecordedRun]:
-    """The runs in this experiment that `mlflow run` began, and that ended before a command recorded anything."""
-    with store_errors():
-        experiment = own_experiment()
-        conditions = "attributes.status = 'FAILED'", "tags.failure != ''", has_tag("format", None)
-        runs = search_runs(*conditions, experiments=[experiment.experiment_id]) if experiment else ()
-        return [run for run in runs if run.tags.keys() >= REFUSED and not run.logged and not artifacts_of(run)]
-
-
-def latest(*conditions: str) -> RecordedRun | None:
-    """The most recently started run that meets all conditions; None if there is none."""
-    return next(search_runs(*conditions, order="start_time DESC"), None)
-
-
-# --- artifacts --------------------------------------------------------------------------------------------------------
-
-
-def read_result(run_id: str, stage: str) -> dict[str, Any]:
-    """The result of a stage; {} if it is missing, damaged or not in the form of RESULTS."""
-    found = read_json(run_id, RESULT_FILE, RESULTS.get(stage, dict))
-    if stage == "search" and found.get("compared"):
-        return {**found, "compared": [*map(earlier.compared, found["compared"])]}
-    return earlier.facts(found) if stage == "train" and found else found
-
-
-def read_samples(run_id: str) -> list[dict[str, Any]]:
-    """The sample texts of a training, the longest last; [] if they are missing or damaged."""
-    found: list[dict[str, Any]] = read_json(run_id, SAMPLES_FILE, SAMPLES).get("samples", [])
-    return found
-
-
-def read_environment(run_id: str) -> dict[str, Any]:
-    """The machine and the versions that a run has recorded; {} if they are missing or damaged."""
-    found = as_dict(yaml.safe_load, read_text(run_id, "environment.yaml"), ENVIRONMENT)
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def read_json(run_id: str, path: str, form: Any = dict) -> dict[str, Any]:
-    """A JSON artifact as a dict; {} if it is missing, damaged or not of this form."""
-    return as_dict(json.loads, read_text(run_id, path), form)
-
-
-def read_text(run_id: str, path: str) -> str:
-    """A text artifact; "" if it is missing or no text."""
-    with suppress(MlflowException, OSError, ValueError):
-        return artifact_path(run_id, path).read_text(encoding="utf-8")
-    return ""
-
-
-def as_dict(parse: Callable[[Any], Any], text: str | bytes, form: Any) -> dict[str, Any]:
-    """What a recorded text says; {} if it does not parse or is no dict of this form."""
-    try:
-        value = parse(text)
-        json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()  # half of a surrogate pair fails
-    except (ValueError, RecursionError, yaml.YAMLError):
-        return {}
-    return value if isinstance(value, dict) and has_form(value, form) else {}
-
-
-def artifact_path(run_id: str, path: str) -> Path:
-    """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
-    setup()
-    local = local_path(client().get_run(run_id).info.artifact_uri)
-    return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
-
-
-def download_artifact(uri: str) -> Path:
-    """Download an artifact or a logged model to a folder that is removed at exit."""
-    folder = tempfile.mkdtemp(prefix="tmlm-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
 def artifacts_of(run: RecordedRun, folder: str = "") -> list[str]:

@@ -15,9 +15,11 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.results import SEARCH, SEEDS, STAGES, Stage
 from pipeline.support.wording import counted, listed
-from pipeline.tracking import recorded, registry
-from pipeline.tracking.recorded import RecordedRun, RecordedTraining, begins, equals, has_tag, search_runs
+from pipeline.tracking import artifacts, queries, recorded, registry
+from pipeline.tracking.queries import begins, equals, has_tag, search_runs
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining
 from pipeline.tracking.store import REFUSALS, setup, shown
 from pipeline.training.files import BEST_CHECKPOINT
 
@@ -80,7 +82,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     if model.startswith(("models:", "runs:")):
         try:
             run_id = model.split("/")[1] if model.startswith("runs:/") else None
-            return recorded.download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
+            return artifacts.download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except REFUSALS as error:
             raise InputError(
                 f"cannot load MODEL {model}: {error}; give a run id, a file or a models:/ address"
@@ -94,7 +96,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     if BEST_CHECKPOINT not in recorded.artifacts_of(training, "checkpoints"):
         raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
     _tell(training, model, run)
-    return recorded.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id
+    return artifacts.artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}"), training.id
 
 
 def training_behind(run: RecordedRun) -> RecordedTraining:
@@ -106,15 +108,15 @@ def training_behind(run: RecordedRun) -> RecordedTraining:
     while not isinstance(run, RecordedTraining):
         seen.add(run.id)
         origin = next((found for name in ORIGINS if (found := run.tag(name))), "")
-        if run.stage == "search":
-            picks = recorded.read_result(run.id, run.stage).get("picks", {})
+        stage = STAGES.get(run.stage, Stage())
+        if stage.has_picks:
+            picks = artifacts.read_result(run.id, run.stage).get("picks", {})
             origin = picks.get(STUDYS_PICK, {}).get("run_id", "")
         behind = recorded.find_run(origin) if origin and origin not in seen else None
         if behind is None:
-            is_a_sweep = run.stage in ("search", recorded.SEEDS)
-            lacks = "a result yet; the same command again finishes it" if is_a_sweep else "a model; see `tmlm runs`"
-            command = "train --seeds" if run.stage == recorded.SEEDS else run.stage
-            raise InputError(f"{describe_run(run)}, is a run of `tmlm {command}` without {lacks}")
+            again = "a result yet; the same command again finishes it"
+            lacks = again if stage.command else "a model; see `tmlm runs`"
+            raise InputError(f"{describe_run(run)}, is a run of `tmlm {stage.command or run.stage}` without {lacks}")
         run = behind
     return run
 
@@ -125,7 +127,7 @@ def names(beginning: str) -> Iterator[tuple[str, str]]:
         versions = registry.aliases()
         picks = [f"@{alias}" for alias in (*(registry.PICKS if versions else ()), *versions)]
         yield from ((pick, "pick") for pick in picks if pick.startswith(beginning))
-    for run in search_runs(has_tag("stage", "search"), order="start_time DESC"):
+    for run in search_runs(has_tag("stage", SEARCH), order="start_time DESC"):
         if run.study.startswith(beginning):
             yield run.study, describe_run(run)
     if beginning:
@@ -145,7 +147,7 @@ def _tell(run: RecordedRun, reference: str, named: RecordedRun | None = None) ->
     """Log which run a reference, which has ``named`` another, stands for."""
     if run.id != reference:
         of_study = f", of study {run.study}" if reference.startswith("@") else ""
-        of_seeds = f", the best seed of {named.name}" if named and named.stage == recorded.SEEDS else ""
+        of_seeds = f", the best seed of {named.name}" if named and named.stage == SEEDS else ""
         log.info("%s%s", describe_run(run), of_study or of_seeds)
 
 
@@ -161,7 +163,7 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
             return run
     elif reference.isprintable() and reference.strip() and not {"'", '"'} <= {*reference}:  # what MLflow can search for
         conditions = [equals("attributes.run_name", reference)]
-        conditions += [f"{has_tag('stage', 'search')} and {has_tag('study', reference)}"]
+        conditions += [f"{has_tag('stage', SEARCH)} and {has_tag('study', reference)}"]
         conditions += [begins("attributes.run_id", reference)] * bool(re.fullmatch("[0-9a-f]{4,31}", reference))
         bearers = {run.id: run for each in conditions for run in islice(search_runs(each), NAMED + 1)}
     if not bearers:
@@ -174,15 +176,15 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
 
 def _latest(before: int, what: str) -> RecordedRun:
     """The Nth training, or run of several seeds, before the last one that a person started and that finished."""
-    alone = recorded.trainings(recorded.FINISHED, BY_A_PERSON)
-    with_seeds = search_runs(recorded.FINISHED, has_tag("stage", recorded.SEEDS))
+    alone = queries.trainings(queries.FINISHED, BY_A_PERSON)
+    with_seeds = search_runs(queries.FINISHED, has_tag("stage", SEEDS))
     found = list(islice(merge(alone, with_seeds, key=lambda run: -(run.ended_ms or 0)), before + 1))
     if len(found) > before:
         return found[before]
     if found:
         has = "has" if len(found) == 1 else "have"
         raise InputError(f"{what}: only {counted(len(found), 'training')} of yours {has} finished; see `tmlm runs`")
-    studies = Counter(run.study for run in recorded.trainings(recorded.FINISHED))
+    studies = Counter(run.study for run in queries.trainings(queries.FINISHED))
     if not studies:
         raise InputError(f"{what}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first")
     there = listed([f"{counted(number, 'training')} of {study}" for study, number in studies.items()])
@@ -210,7 +212,7 @@ def _latest_pick(pick: str, versions: Mapping[str, str], corpus_sha256: str) -> 
     It is of the text ``corpus_sha256`` if this has been searched, else of the text of the latest search. A search whose
     trainings were shortened, as by --quick or --epochs, counts only if its text has no other.
     """
-    found = search_runs(has_tag("stage", "search"))
+    found = search_runs(has_tag("stage", SEARCH))
     if not (searches := [run for run in found if registry.pick_alias(run.study, pick) in versions]):
         return ""
     of_text = [run for run in searches if run.corpus_sha256 == corpus_sha256]

@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping
 
 from pipeline.errors import InputError, RecordingError
+from pipeline.results import FIGURES
 from pipeline.support.markdown import markdown_table, plain
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run
 from pipeline.tracking.store import client, store_errors, tolerating
 from pipeline.training.metrics import MACS
-from pipeline.training.result import FIGURES
 
 REGISTERED_MODEL = "time-machine-lm"
 PICKS = ("small", "knee", "best")

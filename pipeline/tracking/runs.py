@@ -18,17 +18,19 @@ from filelock import FileLock
 
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import ClusterError, InputError, RecordingError, TrainingDivergedError, without_secrets
+from pipeline.results import RESUME, TRAIN
 from pipeline.support import signals
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking import store as stores
+from pipeline.tracking.artifacts import artifact_path
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import FailureKind, failure_tags, recorded_tag, recorded_tags
 from pipeline.tracking.program import command
-from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run
+from pipeline.tracking.recorded import FORMAT, RecordedRun, find_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.store import REFUSALS, Store, set_tags, shown, store_errors, store_reason, warn_if_silent
 from pipeline.tracking.ui import views
@@ -144,12 +146,8 @@ class TrackedRun:
 
     @records
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, except those already logged, as by ``mlflow run``: MLflow does not allow changing them.
-
-        Options whose value is None, "auto" or "" are left out; the value that is used is logged once it is known.
-        """
-        decided = {key: value for key, value in values.items() if value not in UNDECIDED}
-        new = {key: str(value) for key, value in decided.items() if key not in self._params}
+        """Log parameters that are decided, but those already logged, as by ``mlflow run``: they can't be changed."""
+        new = {key: str(each) for key, each in values.items() if each not in UNDECIDED and key not in self._params}
         self._params |= new
         self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])
 
@@ -160,10 +158,7 @@ class TrackedRun:
 
     @records
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log one step of curves in one synchronous call.
-
-        Steps that a resumed run has already recorded are skipped.
-        """
+        """Log one step of curves in one synchronous call, unless a resumed run has recorded it already."""
         now, metrics = int(1000 * time.time()), []
         for key, value in values.items():
             if self._is_resumed and key not in self._steps:
@@ -291,8 +286,8 @@ def tracked_run(
     InputError if ``resumed`` has changed since it was read.
     """
     if resumed and UNDER_MLFLOW in os.environ:
-        reference = {"trained_run" if stage == "train" else "resumed_run": resumed.id}
-        with tracked_run("resume", f"resume-{name}", reference) as begun:
+        reference = {"trained_run" if stage == TRAIN else "resumed_run": resumed.id}
+        with tracked_run(RESUME, f"{RESUME}-{name}", reference) as begun:
             with tracked_run(stage, name, tags, resumed) as reopened:
                 yield reopened
             with store_errors():
@@ -321,7 +316,7 @@ def tracked_run(
         in_a_hurry = is_in_a_hurry(error)
         if signum := signals.signal_of(error):
             status, failure = "KILLED", failure_tags(f"stopped by {signals.name_of(signum)}", "stopped")
-        elif run and stage == "train" and "study" not in tags and isinstance(error, OSError | RecordingError):
+        elif run and stage == TRAIN and "study" not in tags and isinstance(error, OSError | RecordingError):
             error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
     finally:

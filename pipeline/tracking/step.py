@@ -8,40 +8,38 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
-from pipeline.config import Alphabet, CorpusConfig, PresetName
-from pipeline.errors import InputError, without_secrets
-from pipeline.support import wording
-from pipeline.text.corpus import Corpus, check_letters, kept_corpus, load_corpus
-from pipeline.text.sources import KNOWN_TEXTS, find_text
-from pipeline.tracking import recorded, runs
+from pipeline.errors import InputError
+from pipeline.tracking import queries, runs
+from pipeline.tracking.artifacts import artifact_path
 from pipeline.tracking.liveness import close_nested, process_state
 from pipeline.tracking.names import failure_tags
-from pipeline.tracking.recorded import RecordedRun, artifact_path
-from pipeline.tracking.runs import TrackedRun, dataset
+from pipeline.tracking.recorded import RecordedRun
+from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
-
-from mlflow.entities import DatasetInput
 
 log = logging.getLogger(__name__)
 
 CURVES_PLOT = "plots/perplexity.png"
 
 
+R = TypeVar("R", bound=Mapping[str, Any])  # a result
+
+
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[R]):
     """A finished stage: its run, its result, and whether the result was reused from an earlier run."""
 
     stage: str
     run_id: str
-    result: dict[str, Any] = field(repr=False)
+    result: R = field(repr=False)
     reused: bool = False
 
 
@@ -51,9 +49,9 @@ def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
     return sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def finished_step(stage: str, key: str) -> Step | None:
+def finished_step(stage: str, key: str) -> Step[Any] | None:
     """The latest finished run with this key as a step to reuse; None if there is none whose artifacts are intact."""
-    found = recorded.latest(recorded.has_tag("step_key", key), recorded.FINISHED)
+    found = queries.latest(queries.has_tag("step_key", key), queries.FINISHED)
     result = _reusable(found) if found else None
     return Step(stage, found.id, result, reused=True) if found and result else None
 
@@ -69,7 +67,7 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
     with store_errors():
         close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
         kept: dict[str, str] = {}
-        finished = [run for run in recorded.nested_trainings(parent) if run.state == "finished"]
+        finished = [run for run in queries.nested_trainings(parent) if run.state == "finished"]
         for run in sorted(finished, key=lambda run: run.id not in counted):
             if (first := kept.setdefault(run.tag("step_key") or run.id, run.id)) != run.id:
                 failure = failure_tags(f"a duplicate: the run {first} of the same training counts")
@@ -103,68 +101,3 @@ def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: Recorded
             close_nested(earlier.id, lambda run: process_state(run) == "remote", lost)
     with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
         yield run
-
-
-def corpus_tags(corpus: Corpus) -> dict[str, str]:
-    """The tags of a run on a text, by their bare names."""
-    tags = {"corpus": corpus.label, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
-    return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
-
-
-def corpus_options(config: CorpusConfig, corpus: Corpus) -> dict[str, Any]:
-    """The text's options as recorded: an address without credentials, and the alphabet that it has."""
-    return {"corpus": without_secrets(config.corpus), "alphabet": corpus.vocabulary.alphabet}
-
-
-def corpus_keys(corpus: Corpus) -> dict[str, Any]:
-    """What identifies a text in step keys and recorded configurations."""
-    return {"corpus": corpus.name, "corpus_sha256": corpus.corpus_sha256, "source_sha256": corpus.source_sha256}
-
-
-def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: str | None = None) -> None:
-    """Log each split of a text, or only the one named ``only``, as a dataset that the run read."""
-    run.datasets(data for split, data in datasets_of(corpus, preset).items() if only in (None, split))
-
-
-def datasets_of(corpus: Corpus, preset: PresetName) -> dict[str, DatasetInput]:
-    """The datasets as which the splits of a text are recorded."""
-    digest = corpus.corpus_sha256[:16]
-    return {
-        split: dataset(f"{corpus.label}/{split}", f"{digest}-{start}-{end}"[:36], corpus.source, split)
-        for split, (start, end) in corpus.spans(preset).items()
-    }
-
-
-def text_to_train(config: CorpusConfig, stage: str = "") -> Corpus:
-    """The text that a command names to train on; whatever ``letters`` drops where its ``stage`` has a run on the text.
-
-    A warning says if ``auto`` takes ``raw`` and all trainings on the text are as ``letters``.
-    """
-    corpus = load_corpus(config, is_new=not stage)
-    if config.alphabet == "auto" and corpus.vocabulary.alphabet == "raw":
-        is_on = recorded.on_text(corpus.name if corpus.name in KNOWN_TEXTS else corpus.source)
-        done = [run for run in recorded.finished_trainings() if is_on(run)]
-        if {run.corpus for run in done} == {corpus.name}:
-            trained, them = wording.counted(len(done), "training"), "them" if done[1:] else "it"
-            log.warning("%s has %s as letters: --alphabet letters goes on with %s", corpus.name, trained, them)
-    elif stage and config.alphabet == "letters":
-        conditions = recorded.has_tag("stage", stage), recorded.has_tag("corpus.sha256", corpus.corpus_sha256)
-        if recorded.latest(*conditions) is None:
-            check_letters(find_text(config.corpus))
-    return corpus
-
-
-def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str, train_chars: int = 0) -> Corpus:
-    """The text of an earlier training, which read ``train_chars`` (0: all), from the cache or its recorded source.
-
-    Raises InputError if it is not in the cache and the source is gone or has changed.
-    """
-    if (kept := kept_corpus(name, source, alphabet, corpus_sha256)) is not None:
-        return kept.limited(train_chars)
-    corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
-    if corpus.corpus_sha256 != corpus_sha256:
-        raise InputError(
-            f"the text {name} is not the one that was trained on (sha256 {corpus.corpus_sha256[:8]}..., "
-            f"then {corpus_sha256[:8]}...); restore the earlier one at {source} (any other: evaluate --text FILE)"
-        )
-    return replace(corpus, name=name).limited(train_chars)

@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import write_atomically
 
 PROJECT, FORMAT = "time-machine-lm", 3
+Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # tensors and facts
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
@@ -46,8 +47,8 @@ def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
     return digest.hexdigest()
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read and verify a checkpoint: tensors and facts. Raises InputError for a damaged or foreign file."""
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint. Raises InputError for a damaged or foreign file."""
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
@@ -57,11 +58,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if number != str(FORMAT):
                 raise InputError(f"{path} has format {number}, and this version reads format {FORMAT}; train it again")
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        facts, digest = header["facts"], header["sha256"]
-        is_whole = digest == _digest(tensors, facts)
-        if not is_whole:
+        if _digest(tensors, header["facts"]) != header["sha256"]:
             raise InputError(f"checkpoint {path} is damaged: its sha256 does not match; use another one of the run")
-        return tensors, json.loads(facts)
+        return tensors, json.loads(header["facts"])
     except OSError as error:
         raise InputError(f"checkpoint {path} can't be read: {error}; give a run id or another file") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:  # KeyError: an unknown dtype

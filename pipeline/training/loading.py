@@ -15,7 +15,7 @@ from pipeline.config import Alphabet, PresetName
 from pipeline.errors import InputError
 from pipeline.support.records import String, has_form, record
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
-from pipeline.training.checkpoints import group, in_a_line, load_checkpoint
+from pipeline.training.checkpoints import Checkpoint, group, in_a_line, load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
 
 FACTS = record(
@@ -31,7 +31,12 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     A "last" checkpoint gives the best model so far. Raises InputError for a damaged file, and for a model that this
     version can't build.
     """
-    tensors, facts = load_checkpoint(path)
+    return model_of(load_checkpoint(path), path)
+
+
+def model_of(checkpoint: Checkpoint, path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
+    """The same of a checkpoint that was read already, from this path."""
+    tensors, facts = checkpoint
     try:
         if not has_form(facts, FACTS):
             raise ValueError("its facts have another form")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.config import ModelConfig
 from pipeline.config import ON_REPORTS_TEXT, PresetName, TrainConfig, resolve
-from pipeline.training.result import FIGURES, METRICS, Figure
+from pipeline.results import FIGURES, METRICS, Figure
 
 if TYPE_CHECKING:  # so that this module can be imported without torch
     from models.complexity import Complexity

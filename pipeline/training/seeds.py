@@ -3,17 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.results import OVER_SEEDS
 from pipeline.support.statistics import Estimate, estimate
-from pipeline.training.result import FIGURES
 
-OVER_SEEDS = {  # figure of a training -> head of its column
-    "val_perplexity": "validation",
-    "test_perplexity": "test",
-    "mixture_val_perplexity": "with n-grams",
-    "mixture_test_perplexity": "test",
-    "train_seconds": "seconds",
-}
-HEADS = ("", *OVER_SEEDS.values())
+HEADS = ("", *(figure.head for figure in OVER_SEEDS.values()))
 ENDS = ("low", "high", "min", "max")  # of the interval and of the range
 
 
@@ -29,7 +22,7 @@ def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
             figures |= dict.fromkeys((name, *(f"{name}_{end}" for end in ENDS)))
             continue
         values = [float(result[name]) for result in results]
-        found = estimate(values, logarithmic=name != "train_seconds", of_next=True)
+        found = estimate(values, logarithmic=OVER_SEEDS[name].section == "result", of_next=True)
         ends = zip(ENDS, (found.low, found.high, min(values), max(values)), strict=True)
         figures |= {name: found.mean, **{f"{name}_{end}": value for end, value in ends}}
     return figures
@@ -43,10 +36,10 @@ def estimate_of(figures: Mapping[str, Any], name: str) -> Estimate:
 def seeds_rows(result: Mapping[str, Any]) -> list[list[str]]:
     """The cells under HEADS: a row for each seed, the means with their intervals, and the range."""
     rows = [
-        [f"seed {each['seed']}", *(FIGURES[name].shown(each[name]) for name in OVER_SEEDS)]
+        [f"seed {each['seed']}", *(figure.shown(each[name]) for name, figure in OVER_SEEDS.items())]
         for each in result["trainings"]
     ]
     rows.append(["mean", *(str(estimate_of(result, name)) for name in OVER_SEEDS)])
     for end, label in (("min", "from"), ("max", "to")):
-        rows.append([label, *(FIGURES[name].shown(result[f"{name}_{end}"]) for name in OVER_SEEDS)])
+        rows.append([label, *(figure.shown(result[f"{name}_{end}"]) for name, figure in OVER_SEEDS.items())])
     return rows

@@ -1,27 +1,21 @@
 """Summaries of trainings and evaluations, as in the notes of runs (Markdown) and in what commands print."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import log2
 from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import REPORT_ORDERS, compared_label
-from pipeline.config import COST_NAMES, COSTS, HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.text.sources import licence_of
 from pipeline.training.experiment import Result
-from pipeline.training.result import FIGURES, PERPLEXITIES
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
-YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
-RIVAL_HEADS = (
-    *("pick or rival", "model", *(axis.name for axis in COSTS.values())),
-    *("validation", "test", "with n-grams: validation", "test"),
-)
 BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
@@ -34,17 +28,19 @@ def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str
     """Rows with the baselines' sizes and perplexities, and a sentence on the n-grams to compare with."""
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
-    rows: list[tuple[str, ...]] = [(label, stored, *_shown(scores, prefix)) for label, stored, scores, prefix in models]
+    rows: list[tuple[str, ...]] = [
+        (label, stored, *val_and_test(scores, prefix)) for label, stored, scores, prefix in models
+    ]
     best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
     if result["ngram_order"] not in REPORT_ORDERS:
-        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *_shown(result, "ngram_")))
+        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *val_and_test(result, "ngram_")))
         best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
     if result["single_ngram_order"] == (last := result["ngrams"][-1]["order"]):
         best += f" Warning: the best single order is {last}, the last that was tried; a longer one may be better."
     return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
 
 
-def _shown(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
+def val_and_test(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
     """Validation and test perplexity, as in tables."""
     return f"{scores[f'{prefix}val_perplexity']:.3f}", f"{scores[f'{prefix}test_perplexity']:.3f}"
 
@@ -71,19 +67,7 @@ def comparison_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         "mixture_": f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)",
     }
     bits = {prefix: log2(result[f"{prefix}test_perplexity"]) for prefix in labels}
-    return [(label, *_shown(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
-
-
-def picks_and_rivals(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
-    return [
-        (
-            *(each["label"], each["name"]),
-            *("" if each.get(name) is None else f"{each[name]:,}" for name in COST_NAMES),
-            *(FIGURES[name].shown(each.get(name)) for name in PERPLEXITIES),
-        )
-        for each in rows
-    ]
+    return [(label, *val_and_test(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
@@ -128,7 +112,7 @@ def at_a_glance(verdict: str, sample: str, reference: str) -> str:
     return f"{verdict}\n\n`tmlm sample {reference}` writes “{words}...”"
 
 
-def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
+def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, Any]) -> str:
     """The size in both conventions, and ptflops' own output."""
     return (
         f"{model.shape}, vocabulary of {vocab_size}\n"

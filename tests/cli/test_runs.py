@@ -8,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.cli import doctor
 from pipeline.cli.runs import age, runs_table
-from pipeline.tracking.recorded import listed_trainings
+from pipeline.tracking.queries import listed_trainings
 from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import run
 from tests.labs import record
@@ -32,7 +32,7 @@ def test_a_store_of_version_0_1_is_not_called_empty(store):
 
 def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):
     (training,) = listed_trainings()
-    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search, corpus: [training] * 3)
+    monkeypatch.setattr("pipeline.tracking.queries.listed_trainings", lambda search, corpus: [training] * 3)
     assert run("runs", "--limit", "2")[1].splitlines()[3:] == ["(the last 2; more with --limit)"]
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import UnfitNodeError
 from pipeline.text import corpus as corpus_module
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
-from pipeline.tracking.step import same_text
+from pipeline.tracking.text_identity import same_text
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_node_trains_on_the_text_of_the_search_whatever_it_has_itself(needs, e
     corpus = same_text("topics", str(small_text), "letters", facts_of(needs)["corpus_sha256"])
     assert (corpus.corpus_sha256, corpus.source) == (facts_of(needs)["corpus_sha256"], str(small_text))
     texts._fetch_text.cache_clear()
-    monkeypatch.setattr("pipeline.tracking.recorded.download_artifact", lambda uri: pytest.fail("it is kept"))
+    monkeypatch.setattr("pipeline.tracking.artifacts.download_artifact", lambda uri: pytest.fail("it is kept"))
     texts.fetch_needs(needs)
 
 

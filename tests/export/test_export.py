@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -14,12 +15,12 @@ from pipeline.export import tables
 from pipeline.export.configurations import configurations_of
 from pipeline.export.export import _check_is_free, export
 from pipeline.export.subject import subject_of
+from pipeline.results import FIGURES
 from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
-from pipeline.training.result import FIGURES
 from tests.cli.commands import run
 
 
@@ -125,11 +126,13 @@ def test_a_record_leads_to_no_file_outside_and_to_no_formula_of_a_spreadsheet(tm
     for name in ("models/../../owned/config.json", "/owned.json"):
         with pytest.raises(InputError, match="outside of --output"):
             _check_is_free(tmp_path, name)
-    (row,) = csv.DictReader(tables.front_csv([{"name": "=1+1", "run_ids": [], "macs_per_char": -1}], {}).splitlines())
+    member: Any = {"name": "=1+1", "run_ids": [], "macs_per_char": -1}
+    (row,) = csv.DictReader(tables.front_csv([member], {}).splitlines())
     assert (row["name"], row["macs_per_char"]) == ("'=1+1", "-1")
 
 
 def test_each_member_of_a_front_has_its_own_picks():
-    front = [{"name": "a", "run_ids": ["1", "2"]}, {"name": "b", "run_ids": ["3"]}]
-    rows = csv.DictReader(tables.front_csv(front, {"small": {"run_id": "2"}, "best": {"run_id": "3"}}).splitlines())
+    front: Any = [{"name": "a", "run_ids": ["1", "2"]}, {"name": "b", "run_ids": ["3"]}]
+    picks: Any = {"small": {"run_id": "2"}, "best": {"run_id": "3"}}
+    rows = csv.DictReader(tables.front_csv(front, picks).splitlines())
     assert [(row["name"], row["picks"], row["runs"]) for row in rows] == [("a", "small", "1 2"), ("b", "best", "3")]

@@ -47,7 +47,7 @@ from pipeline.support.workers import Loss
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.text.sources import find_text
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, recorded
 from pipeline.tracking.recorded import FORMAT, RecordedRun, RecordedTraining
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.experiment import Experiment
@@ -202,10 +202,11 @@ def keep(patch: pytest.MonkeyPatch, runs: list[Any], texts: dict[str, str]) -> N
         return by_id[run_id]
 
     by_id: dict[str, RecordedRun] = {run.id: run for run in runs}
-    patch.setattr(recorded, "read_text", lambda run_id, path: texts.get(f"{run_id}/{path}", texts.get(path, "")))
+    patch.setattr(artifacts, "read_text", lambda run_id, path: texts.get(f"{run_id}/{path}", texts.get(path, "")))
     patch.setattr(recorded, "find_run", by_id.get)
     for module in ("pipeline.export.subject", "pipeline.tracking.recorded"):
         patch.setattr(f"{module}.run_of", run_of)
+    for module in ("pipeline.export.subject", "pipeline.tracking.queries"):
         patch.setattr(f"{module}.nested_trainings", lambda run_id: [run for run in runs if run.stage == "train"])
 
 
@@ -233,9 +234,9 @@ def test_records_of_searches(
     texts["environment.yaml"] = data.draw(json_texts(ENVIRONMENT))
     texts["samples/final.json"] = data.draw(json_texts({"samples": [{"prompt": "it", "text": "it has"}]}))
     keep(monkeypatch, runs, texts)
-    monkeypatch.setattr("pipeline.export.page_models.artifact_path", lambda run_id, path: checkpoint)
+    monkeypatch.setattr("pipeline.export.subject.artifacts.artifact_path", lambda run_id, path: checkpoint)
     monkeypatch.setattr("pipeline.export.page_models._text_of", lambda training, may_count: None)
-    monkeypatch.setattr(export_module, "model_files", lambda run, sentence: {})
+    monkeypatch.setattr(export_module, "model_files", lambda *details: {})
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
     monkeypatch.setattr(export_module, "subject_of", lambda reference: _of_run(runs[int(reference)]))
     monkeypatch.setattr(comparison, "find", lambda reference: runs[int(reference)])
@@ -307,7 +308,7 @@ def use(path: Path) -> None:
     """Use all of a checkpoint, as `tmlm sample` and `tmlm export` do."""
     model, vocabulary, _ = load_model(path)
     continuations(model, vocabulary, prompts_for(vocabulary), 3, Decoding())
-    _weights(path)
+    _weights(*load_checkpoint(path))
 
 
 @given(name=st.sampled_from((BEST_CHECKPOINT, LAST_CHECKPOINT)), in_header=st.booleans(), data=st.data())

@@ -15,10 +15,10 @@ from statistics import fmean, stdev
 import pytest
 
 from pipeline.config import RECIPE
+from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
 from pipeline.support.wording import listed
 from pipeline.training.differences import SEED_SPREADS, percent
-from pipeline.training.summary import picks_and_rivals
 from tests.figures import DOCS, candidates, read_csv, read_json
 
 Row = dict[str, str]

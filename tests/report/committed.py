@@ -11,14 +11,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from models.complexity import closed_form
+from models.complexity import REPORT_SYMBOLS, closed_form
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig
 from pipeline.report.checks import checks
 from pipeline.report.open_data import CURVES
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
 from pipeline.report.statements.kinds import report_statements, weigh
-from pipeline.report.table import REPORT_SYMBOLS, report_rows
+from pipeline.report.table import report_rows
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import report_files
 from pipeline.text.corpus import Corpus, load_corpus

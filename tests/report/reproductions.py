@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import cache
 from math import exp
 
-from models.complexity import closed_form
+from models.complexity import REPORT_SYMBOLS, closed_form
 from models.config import ModelConfig
 from pipeline.config import REPORT_PROMPTS, resolve
 from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.kinds import report_statements, weigh
-from pipeline.report.table import REPORT_SYMBOLS, Reported, report_rows
+from pipeline.report.table import Reported, report_rows
 
 TEXT = TextFacts(
     corpus="time-machine",

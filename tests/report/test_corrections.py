@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from models.complexity import closed_form
+from models.complexity import REPORT_SYMBOLS, closed_form
 from models.config import ModelConfig
 from pipeline.report.corrections import corrections
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.verdicts import Word
-from pipeline.report.table import DATA, REPORT_SYMBOLS, report_rows
+from pipeline.report.table import DATA, report_rows
 from tests.report.alterations import Alter, ends, runs, same_text
 from tests.report.reproductions import reproduction, weighed
 

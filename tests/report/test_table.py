@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from models.complexity import closed_form
+from models.complexity import REPORT_SYMBOLS, closed_form
 from models.config import ModelConfig
 from pipeline.errors import InputError
-from pipeline.report.table import REPORT_SYMBOLS, chosen_rows, report_rows, size_agrees
+from pipeline.report.table import chosen_rows, report_rows, size_agrees
 
 
 @pytest.mark.parametrize("only", ["gru-9x9", "gru-torch-2x32,nothing", "", " , "])

@@ -2,19 +2,18 @@
 
 from math import inf
 
-from pipeline.config import costs_of
 from pipeline.search.front import Candidate
 
 
-def costs_of_size(macs, parameters):
-    """The costs of a model that is not on top of n-grams."""
-    return costs_of({"macs_per_char": macs, "parameters": parameters, "stored_numbers": parameters})
+def sizes_of(macs, parameters):
+    """The sizes of a model that is not on top of n-grams."""
+    return {"macs_per_char": macs, "parameters": parameters, "stored_numbers": parameters}
 
 
 def candidate(name, macs, *val, test=None):
     test = tuple(1.02 * value for value in val if value < inf) if test is None else test
     runs = tuple(f"{name}-s{i}" for i in range(len(val)))
-    return Candidate(name, "gru", 1, 64, macs - 100, costs_of_size(macs, macs - 100), runs, val, test)
+    return Candidate(name, "gru", 1, 64, sizes_of(macs, macs - 100), runs, val, test)
 
 
 TINY = candidate("tiny", 1_000, 9.0, 9.2, 9.1)

@@ -62,15 +62,15 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def record(*runs: RecordedTraining) -> None:
         finished = sorted((run for run in runs if run.metrics), key=lambda run: -(run.ended_ms or 0))
         diverged = [run for run in runs if not run.metrics]
-        monkeypatch.setattr("pipeline.tracking.recorded.finished_trainings", lambda: finished)
-        monkeypatch.setattr("pipeline.tracking.recorded.diverged_trainings", lambda digest: diverged)
+        monkeypatch.setattr("pipeline.tracking.queries.finished_trainings", lambda: finished)
+        monkeypatch.setattr("pipeline.tracking.queries.diverged_trainings", lambda digest: diverged)
 
     return record
 
 
 def test_a_seed_that_diverged_counts_as_guessing_among_the_symbols_of_its_text(trained, monkeypatch, tmp_path):
     save_checkpoint(tmp_path / "best", {}, {"vocabulary": {"alphabet": "raw", "symbols": [*SYMBOLS]}})
-    monkeypatch.setattr("pipeline.tracking.recorded.artifact_path", lambda run_id, path: tmp_path / "best")
+    monkeypatch.setattr("pipeline.tracking.artifacts.artifact_path", lambda run_id, path: tmp_path / "best")
     trained(*(run_of_seed(seed, "wild", value) for seed, value in enumerate((4.0, None, 4.0))))
     found = best()["alone"]
     assert (found["seeds"], found["diverged"], found["run_id"]) == (3, 1, "wild-0")
@@ -208,8 +208,8 @@ def test_what_cannot_be_had_is_refused_with_the_nearest(sized):
 @given(st.floats(1.0, 28.0))
 def test_who_asks_for_the_perplexity_that_a_refusal_names_is_served(perplexity):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.tracking.recorded.finished_trainings", lambda: [run_of_seed(0, "a", perplexity)])
-        patch.setattr("pipeline.tracking.recorded.diverged_trainings", lambda digest: [])
+        patch.setattr("pipeline.tracking.queries.finished_trainings", lambda: [run_of_seed(0, "a", perplexity)])
+        patch.setattr("pipeline.tracking.queries.diverged_trainings", lambda digest: [])
         with pytest.raises(InputError) as refusal:
             best(max_perplexity=0.5)
         named = float(re.findall(r"([0-9.]+) validation perplexity", str(refusal.value))[0])

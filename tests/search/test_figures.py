@@ -10,7 +10,7 @@ from pipeline.search.front import Candidate, Trial, evaluate_front, hypervolume_
 from pipeline.support import plotting
 from pipeline.support.drawing import CELL_STYLES
 from tests.pictures import figures_drawn
-from tests.search.candidates import costs_of_size
+from tests.search.candidates import sizes_of
 
 NGRAMS = tuple(
     NGramScore(order, 500 * 6 ** (order - 2), 500 * 6 ** (order - 2), 3.3 - 0.5 * (order - 2)) for order in (2, 3, 4, 5)
@@ -30,9 +30,9 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
         level = 28.0 if diverged else 3.4 * (1 + 3 * (macs / 1_500) ** -0.4) * (1 + 0.05 * rng.random())
         val = tuple(float(level * np.exp(rng.normal(0, 0.01))) for _ in range(seeds))
         trials.append(Trial(cell, macs, val[0], on_ngrams=i == 5))
-        runs, costs = tuple(f"{i}-{seed}" for seed in range(seeds)), costs_of_size(macs, macs)
+        runs, sizes = tuple(f"{i}-{seed}" for seed in range(seeds)), sizes_of(macs, macs)
         ms = (macs / 1e6, macs / 9e5) if i % 7 else ()
-        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, costs, runs, val, val, ms))
+        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, sizes, runs, val, val, ms))
     evaluated = evaluate_front(candidates, REFERENCE)
     return trials, evaluated, picks(evaluated)
 
@@ -56,12 +56,12 @@ def drawn(monkeypatch):
 @pytest.mark.usefixtures("_coarse")
 def test_a_search_of_any_size_is_drawn_without_a_warning(case, baselines):
     trials, evaluated, chosen = study(**case)
-    pictures = (
+    images = (
         figures.pareto_front(trials, evaluated, chosen, baselines, "search-日本"),
         figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "search-日本"),
         figures.perplexity_against_time(evaluated, chosen, "search-日本"),
     )
-    assert all(png.startswith(b"\x89PNG") for png in pictures)
+    assert all(png.startswith(b"\x89PNG") for png in images)
 
 
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
@@ -69,7 +69,7 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     default, best = evaluated.front[0].candidate.label, chosen["best"].point
     pick = {"label": "@best", "kind": "pick", "name": best.candidate.name, "val_perplexity": best.val.mean}
     compared = [
-        {**pick, **best.candidate.costs, "mixture_val_perplexity": 3.3},
+        {**pick, **best.candidate.sizes, "mixture_val_perplexity": 3.3},
         {**pick, "label": "so far", "kind": "yours", "name": "lstm-1x192", "macs_per_char": 2 * 10**5}
         | {"mixture_val_perplexity": None},
     ]

@@ -89,7 +89,7 @@ def test_whatever_the_runs_nothing_is_nan_and_the_picks_are_on_the_front(drawn):
     evaluated = evaluate_front(candidates, REFERENCE)
     assert "nan" not in repr(evaluated)
     assert any(point.on_front for point in evaluated.points)
-    points = [(log10(c.costs["macs_per_char"]), c.mean_val_perplexity) for c in candidates]
+    points = [(log10(c.sizes["macs_per_char"]), c.mean_val_perplexity) for c in candidates]
     assert evaluated.hypervolume == pytest.approx(hypervolume(points, (log10(REFERENCE[1]), REFERENCE[0])))
     for pick in picks(evaluated).values():
         assert pick.point.on_front

@@ -19,7 +19,7 @@ from pipeline.stages.sweep import TrainingTask
 from pipeline.support.progress import Progress
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries
 from pipeline.training.files import BEST_CHECKPOINT
 from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, pool_with
@@ -87,7 +87,7 @@ def done(lab: Path, corpus_config: CorpusConfig, said: list[str], shown: list[fl
 
 
 def test_every_training_is_a_finished_run_nested_in_the_answers(done):
-    nested = recorded.nested_trainings(done.run_id)
+    nested = queries.nested_trainings(done.run_id)
     assert [each.state for each in nested] == ["finished"] * 4
     assert sorted(each.tags["family"] for each in nested) == ["on top", "size", "text", "text"]
     ids = {each.id for each in nested}
@@ -104,12 +104,12 @@ def test_the_run_has_the_sentences_the_pictures_and_the_figures(done, said):
     assert said[0].startswith("4 trainings, with ")
     run = MlflowClient().get_run(done.run_id)
     assert (run.info.status, run.data.tags["stage"], run.data.params["minutes"]) == ("FINISHED", "answer", "0.001")
-    assert recorded.read_result(done.run_id, "answer") == json.loads(json.dumps(done.result))
+    assert artifacts.read_result(done.run_id, "answer") == json.loads(json.dumps(done.result))
     assert list(done.result["sentences"]) == ["line", "alone", "together", "small", "adaptive"]
     for sentence in done.result["sentences"].values():
         assert sentence.split(" ")[0] in run.data.tags["mlflow.note.content"]
     for name in ("answer", "costs"):
-        assert recorded.artifact_path(done.run_id, f"plots/{name}.png").is_file()
+        assert artifacts.artifact_path(done.run_id, f"plots/{name}.png").is_file()
     network = done.findings.systems["network"]
     assert run.data.metrics["result/test_perplexity"] == pytest.approx(network.test[0], rel=1e-5)
 
@@ -150,7 +150,7 @@ def test_with_more_seeds_only_these_are_trained_and_two_networks_are_a_control(d
 
 def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
     lost, *_ = done.result["trainings"]
-    recorded.artifact_path(lost["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
+    artifacts.artifact_path(lost["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
     given: list[TrainingTask] = []
     again, *_ = answer_on(corpus_config, BRIEF, pool_with(given)).result["trainings"]
     assert len(given) == 1

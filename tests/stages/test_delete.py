@@ -28,7 +28,7 @@ from pipeline.stages.delete import delete
 from pipeline.stages.search import search
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import queries, recorded
 from pipeline.tracking.registry import aliases, register_picks
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.runs import dataset, tracked_run
@@ -162,7 +162,7 @@ def arrange(place: str, home: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def runs() -> set[str]:
-    return {run.id for run in recorded.search_runs()}
+    return {run.id for run in queries.search_runs()}
 
 
 def traces(home: Path, *ids: str) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def test_the_text_that_a_foreign_checkpoint_names_is_not_opened(trained, tmp_pat
     foreign = tmp_path / "foreign.safetensors"
     save_checkpoint(foreign, tensors, {**facts, "corpus": {**facts["corpus"], **changed}})
     opened: list[CorpusConfig] = []
-    monkeypatch.setattr("pipeline.tracking.step.load_corpus", opened.append)
+    monkeypatch.setattr("pipeline.tracking.text_identity.load_corpus", opened.append)
     with pytest.raises(InputError, match=r"trained on [\w-]+, which is not a known text, .* with --text FILE"):
         evaluate(str(foreign))
     with pytest.raises(InputError, match=r"not a known text, .* leave out --adapt"):

@@ -40,9 +40,8 @@ def first(no_store: Path, piped_store: tuple[Path, PipelineRun]) -> PipelineRun:
     home, step = piped_store
     copy_store(home, no_store)
     setup()
-    return replace(
-        step, result={**step.result, "checkpoint": step.result["checkpoint"].replace(*map(str, (home, no_store)))}
-    )
+    checkpoint = str(step.result["checkpoint"]).replace(str(home), str(no_store))
+    return replace(step, result={**step.result, "checkpoint": checkpoint})
 
 
 def test_the_pipeline_is_one_parent_with_a_run_for_each_step(first):

@@ -1,7 +1,7 @@
 """The page in the run of a training or a search: recorded once, linked first, and no reason to fail."""
 
 from pipeline.stages.page import record_page
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, recorded
 from pipeline.tracking.store import set_tags
 from tests.labs import TINY_NAME, record
 
@@ -15,7 +15,7 @@ def test_a_page_is_recorded_once_and_linked_before_the_note(trained):
     link, _, rest = note().partition("): ")
     assert rest == before
     assert f"/runs/{trained.run_id}/artifacts/page.html?" in link
-    page = recorded.artifact_path(trained.run_id, "page.html")
+    page = artifacts.artifact_path(trained.run_id, "page.html")
     assert TINY_NAME in page.read_text()
     page.unlink()
     record_page(trained.run_id)  # which is linked

@@ -27,10 +27,11 @@ from pipeline.stages.reproduce import ChecksNotMetError, reproduce
 from pipeline.stages.sweep import TextKey, TrainingTask, close_lost
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.names import bare_tags
-from pipeline.tracking.step import corpus_keys, step_key
+from pipeline.tracking.step import step_key
 from pipeline.tracking.store import set_tags, setup
+from pipeline.tracking.text_identity import corpus_keys
 from tests.cli.commands import run
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline, diverges, events_of, not_trained, pool_with
@@ -41,7 +42,7 @@ ONE = replace(TWO, only="gru-scratch-1x8")
 
 
 def trainings(run_id: str) -> dict[str, Any]:
-    return {each.tags["configuration"]: each for each in recorded.nested_trainings(run_id)}
+    return {each.tags["configuration"]: each for each in queries.nested_trainings(run_id)}
 
 
 def facts_of(corpus: Corpus) -> TextFacts:
@@ -213,8 +214,8 @@ def test_a_check_that_is_not_met_says_so_after_all_is_recorded(reproduced, own, 
     assert raised.value.exit_code == 4
     parent = MlflowClient().get_run(own.reproduction.run_id)
     assert parent.info.status == "FAILED"
-    assert "outside" in recorded.read_text(own.reproduction.run_id, "report/report.md")
-    met = json.loads(recorded.read_text(own.reproduction.run_id, "result.json"))["checks"]
+    assert "outside" in artifacts.read_text(own.reproduction.run_id, "report/report.md")
+    met = json.loads(artifacts.read_text(own.reproduction.run_id, "result.json"))["checks"]
     assert sum(each["is_met"] is False for each in met) == 2
 
 
@@ -226,7 +227,7 @@ def test_quick_and_only_that_exclude_each_other_are_refused(reproduced, store):
 def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
     monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
     assert run("reproduce", "--quick", "--only", TWO.only)[0] == DataUnavailableError.exit_code == 3
-    assert recorded.latest(recorded.has_tag("stage", "reproduce")) is None
+    assert queries.latest(queries.has_tag("stage", "reproduce")) is None
 
 
 def test_a_second_command_at_the_same_time_is_refused(reproduced, store, pool):
@@ -252,10 +253,10 @@ def stopped_halfway(task: TrainingTask) -> list[Event]:
 def test_what_was_stopped_goes_on_in_its_own_run_if_its_checkpoints_are_there(reproduced, store, pool, has_checkpoints):
     with pytest.raises(KeyboardInterrupt):
         reproduced(ONE, quick=True, make_pool=pool_with([], stopped_halfway), quick_epochs=4)
-    (parent,) = recorded.search_runs(recorded.has_tag("stage", "reproduce"))
+    (parent,) = queries.search_runs(queries.has_tag("stage", "reproduce"))
     (begun,) = trainings(parent.id).values()
     if not has_checkpoints:
-        shutil.rmtree(recorded.artifact_path(begun.id, "checkpoints"))
+        shutil.rmtree(artifacts.artifact_path(begun.id, "checkpoints"))
     config = replace(ONE, precision="bf16")  # which is that of new trainings
     done = reproduced(config, quick=True, make_pool=pool, quick_epochs=4)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
@@ -308,11 +309,11 @@ def test_each_command_is_kept_once_and_shown_as_it_was_given(reproduced, own, po
 def test_the_pages_are_on_disk_and_among_the_artifacts_and_name_no_folder_of_the_machine(done, kept):
     assert done.folder == kept[0] / "mlruns" / "report-quick"
     assert done.result["report"] == str(done.folder / "report.html")  # what the command prints
-    result = recorded.read_text(done.reproduction.run_id, "result.json")
+    result = artifacts.read_text(done.reproduction.run_id, "result.json")
     assert json.loads(result)["report"] == "report/report.html"
     for name in ("report.html", "report.md", "result.json", "figures/answer.svg"):
         text = (done.folder / name).read_text()
-        assert text == recorded.read_text(done.reproduction.run_id, f"report/{name}")
+        assert text == artifacts.read_text(done.reproduction.run_id, f"report/{name}")
         assert "gru-scratch-1x8" in text
         assert str(kept[0]) not in text + result
 
@@ -333,6 +334,6 @@ def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(reproduce
 
 
 def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
-    recorded.artifact_path(own.reproduction.run_id, "text.json").unlink()
+    artifacts.artifact_path(own.reproduction.run_id, "text.json").unlink()
     with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
         rewrite_report(own.reproduction.run_id)

@@ -21,7 +21,7 @@ from pipeline.errors import InputError
 from pipeline.stages import train as train_stage
 from pipeline.support import machine
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import recorded, runs
+from pipeline.tracking import artifacts, recorded, runs
 from pipeline.tracking import step as step_module
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.store import set_tags, setup
@@ -68,10 +68,10 @@ def reuse(text: Path, options: dict[str, Any], patch: pytest.MonkeyPatch) -> ste
 def outcome(run_id: str) -> Outcome:
     """All that a run came to, but for the clock: the best weights, every metric's history, the sample texts."""
     client = MlflowClient()
-    tensors, _ = load_checkpoint(recorded.artifact_path(run_id, "checkpoints/best.safetensors"))
+    tensors, _ = load_checkpoint(artifacts.artifact_path(run_id, "checkpoints/best.safetensors"))
     keys = client.get_run(run_id).data.metrics.keys() - OF_THE_CLOCK
     metrics = {key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)] for key in keys}
-    texts = {file.path: recorded.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
+    texts = {file.path: artifacts.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
     return tensors, metrics, texts
 
 
@@ -226,7 +226,7 @@ def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
     tags = bare_tags(MlflowClient().get_run(stopped).data.tags)
     assert tags["config"] == kept
     assert tags["resumed"].startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
-    folder = recorded.artifact_path(stopped, "checkpoints")
+    folder = artifacts.artifact_path(stopped, "checkpoints")
     assert [path.name for path in folder.iterdir()] == ["best.safetensors"]
 
 
@@ -237,7 +237,7 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, 
     """
     MlflowClient().update_run(cut, status="RUNNING")
     set_tags(cut, {"process.pid": 2**22 + 1})  # past the largest there can be
-    last = recorded.artifact_path(cut, "checkpoints/last.safetensors")
+    last = artifacts.artifact_path(cut, "checkpoints/last.safetensors")
     earlier = last.read_bytes()
     be_killed(MOMENTS["between training and its pictures"], lambda: train_stage.resume(cut, {}))
     assert "Closed 1 run whose process is gone: lstm-1x8-s0-epochs-4-" in caplog.text
@@ -247,12 +247,12 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, 
 
 
 def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(two_epochs):
-    folder = recorded.artifact_path(two_epochs, "checkpoints")
+    folder = artifacts.artifact_path(two_epochs, "checkpoints")
     folder.rename(folder.with_name("elsewhere"))
-    result = recorded.read_text(two_epochs, "result.json")
+    result = artifacts.read_text(two_epochs, "result.json")
     with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; restore it"):
         train_stage.resume(two_epochs, {"epochs": 3})
-    assert recorded.read_text(two_epochs, "result.json") == result
+    assert artifacts.read_text(two_epochs, "result.json") == result
     assert MlflowClient().get_run(two_epochs).info.status == "FINISHED"
 
 
@@ -267,7 +267,7 @@ def test_a_finished_training_may_go_on_after_a_limit_of_time_or_with_a_constant_
 def test_what_can_not_go_on_keeps_its_best_checkpoint_only_and_has_nothing_left_to_do(
     finished, small_text, monkeypatch
 ):
-    (checkpoint,) = recorded.artifact_path(finished, "checkpoints").iterdir()
+    (checkpoint,) = artifacts.artifact_path(finished, "checkpoints").iterdir()
     assert checkpoint.name == "best.safetensors"
     for changes in ({}, {"epochs": 9}, {"max_seconds": 9.0}):
         with pytest.raises(InputError, match=r"nothing left to do: epoch 4 was the last one; start a new training"):
@@ -287,13 +287,13 @@ def test_a_training_of_two_versions_of_torch_is_nobody_elses_result_and_has_both
     stopped, small_text, monkeypatch, caplog
 ):
     before = bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "")
-    first = recorded.read_text(stopped, "environment.yaml")
+    first = artifacts.read_text(stopped, "environment.yaml")
     monkeypatch.setattr("torch.__version__", "99.0.0")
     monkeypatch.setattr(machine, "environment", lambda: {"python": "4.0"})
     train_stage.resume(stopped, {})
     assert "it may not be bit-identical" in caplog.text
-    assert recorded.read_text(stopped, "environment.yaml") == first
-    assert recorded.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
+    assert artifacts.read_text(stopped, "environment.yaml") == first
+    assert artifacts.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
     assert bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "") != before
     with pytest.raises(TrainedAnewError):
         reuse(small_text, TINY, monkeypatch)
@@ -304,8 +304,8 @@ def test_a_training_of_two_versions_of_torch_is_nobody_elses_result_and_has_both
 
 def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_is_kept(two_epochs, small_text, corpus):
     """Though keeping the earlier outcome is interrupted at first."""
-    result = json.loads(recorded.read_text(two_epochs, "result.json"))
-    best = recorded.artifact_path(two_epochs, "checkpoints/best.safetensors").read_bytes()
+    result = json.loads(artifacts.read_text(two_epochs, "result.json"))
+    best = artifacts.artifact_path(two_epochs, "checkpoints/best.safetensors").read_bytes()
     copies = runs.TrackedRun.keep_copies
     be_killed(
         lambda patch: patch.setattr(runs.TrackedRun, "keep_copies", dying_at(1, copies)),
@@ -317,9 +317,9 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     vals = [value for _, value in metrics["perplexity/val"]]
     assert vals == pytest.approx([point.val_perplexity for point in whole.history], rel=1e-5)
     assert [step for step, _ in metrics["result/val_perplexity"]] == [0, 0]
-    assert json.loads(recorded.read_text(two_epochs, "earlier/epoch-0002/result.json")) == result
-    assert recorded.artifact_path(two_epochs, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
-    assert json.loads(recorded.read_text(two_epochs, "result.json"))["epochs"] == 3
+    assert json.loads(artifacts.read_text(two_epochs, "earlier/epoch-0002/result.json")) == result
+    assert artifacts.artifact_path(two_epochs, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
+    assert json.loads(artifacts.read_text(two_epochs, "result.json"))["epochs"] == 3
     assert json.loads(bare_tags(MlflowClient().get_run(two_epochs).data.tags)["config"])["train"]["epochs"] == 3
     with pytest.raises(InputError, match="--epochs 1 is not possible: 3 epochs are done"):
         train_stage.resume(two_epochs, {"epochs": 1})
@@ -338,7 +338,7 @@ def test_what_can_not_be_resumed_is_refused_and_the_run_stays_as_it_was(stopped)
     run, client = MlflowClient().get_run(stopped), MlflowClient()
     assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
 
-    last = recorded.artifact_path(stopped, "checkpoints/last.safetensors")
+    last = artifacts.artifact_path(stopped, "checkpoints/last.safetensors")
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 1
     last.write_bytes(data)

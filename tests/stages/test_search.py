@@ -18,18 +18,17 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.export.tables import FRONT
 from pipeline.search.study.attributes import of_trial
 from pipeline.search.summary import SearchRun
-from pipeline.stages.search import search
+from pipeline.stages.search import YOURS, search
 from pipeline.stages.sweep import TextKey, TrainingTask, do
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.registry import PICKS
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
 from pipeline.tracking.ui import links
 from pipeline.training import memory
-from pipeline.training.summary import YOURS
 from tests.export.made_up import training
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, record, store_at
 from tests.pools import Inline, not_trained, pool_with
@@ -72,7 +71,7 @@ def study(searched: SearchRun, lab: Path) -> optuna.Study:
 
 
 def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
-    runs = recorded.nested_trainings(searched.run_id)
+    runs = queries.nested_trainings(searched.run_id)
     roles = [run.tags["role"] for run in runs]
     assert roles.count("trial") == 3
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
@@ -81,7 +80,7 @@ def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_sear
     assert len(colours) == len({colour for _, colour in colours}) == len({cell for cell, _ in colours}), "one a cell"
     for run in runs:
         assert (run.state, list(run.curve("perplexity/val"))) == ("finished", [1])
-        assert recorded.artifact_path(run.id, CURVES_PLOT).is_file()
+        assert artifacts.artifact_path(run.id, CURVES_PLOT).is_file()
     metrics = {run.id: run.metrics for run in runs if run.tags["role"] == "trial"}
     assert {trial.user_attrs["run_id"] for trial in study.trials} == metrics.keys()
     for trial in study.trials:
@@ -105,9 +104,9 @@ def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(sea
     pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
     assert pictures == [f"plots/{name}.png" for name in ("hypervolume", "importance", "pareto", "time")]
     assert "MACs per character" in run.data.tags["mlflow.note.content"]
-    assert json.loads(recorded.read_text(searched.run_id, "result.json")) == searched.result
+    assert json.loads(artifacts.read_text(searched.run_id, "result.json")) == searched.result
     assert all(name.isidentifier() for name in searched.result)
-    assert yaml.safe_load(recorded.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,9"
+    assert yaml.safe_load(artifacts.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,9"
     assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 3
     history = client.get_metric_history(searched.run_id, "progress/best_val_perplexity")
@@ -135,19 +134,19 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
     yours = [record(f"gru-{number}", **of_text) for number in range(2)]
     for number, run_id in enumerate(yours):
         MlflowClient().log_metric(run_id, "result/val_perplexity", 9.0 - number)
-        MlflowClient().log_dict(run_id, dict(training(number).result), recorded.RESULT_FILE)
+        MlflowClient().log_dict(run_id, dict(training(number).result), artifacts.RESULT_FILE)
     config = SearchConfig(**TINY, confirm_seeds=2)
     again = search_on(small_text, config, make_pool=pool_with(given))
     assert again.run_id == searched.run_id
     assert given == []
-    assert len(recorded.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
+    assert len(queries.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
     assert again.result["front"] == searched.result["front"]
     assert [row["label"] for row in searched.result["compared"][-2:]] != [YOURS, ""]
     row, ngram = again.result["compared"][-2:]
     assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[1], 3.6)
     assert (ngram["macs_per_char"], ngram["mixture_val_perplexity"]) == (5 * 10 * 28 + 1322, None)
     pick = again.result["compared"][0]
-    of_seeds = [recorded.read_result(each, "train") for each in searched.picks["small"].point.candidate.run_ids]
+    of_seeds = [artifacts.read_result(each, "train") for each in searched.picks["small"].point.candidate.run_ids]
     assert pick["mixture_test_perplexity"] == geometric_mean([each["mixture_test_perplexity"] for each in of_seeds])
 
 

@@ -14,17 +14,18 @@ from models.config import ConfigError
 from pipeline.cli.runs import folded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.results import OVER_SEEDS
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.stages.sweep import TrainingTask
 from pipeline.stages.train import options_like, train
 from pipeline.support.statistics import estimate
 from pipeline.support.workers import Event
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
-from pipeline.training.seeds import ENDS, OVER_SEEDS, over_seeds
+from pipeline.training.seeds import ENDS, over_seeds
 from tests.cli.commands import examples, run
 from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import diverges, pool_with
@@ -58,10 +59,10 @@ def done(lab: None, small_text: Path) -> Step:
 def test_each_seed_is_the_training_that_the_seed_alone_gives(done, small_text):
     config = CorpusConfig(str(small_text), "letters")
     alone = train(load_corpus(config), config, *resolve({**TINY, "epochs": 1, "seed": 2}))
-    nested = {each.seed: each for each in recorded.nested_trainings(done.run_id)}
+    nested = {each.seed: each for each in queries.nested_trainings(done.run_id)}
     assert {seed: each.state for seed, each in nested.items()} == {0: "finished", 1: "failed", 2: "finished"}
     assert nested[2].tag("protocol") == recorded.run_of(alone.run_id).tag("protocol") == "stream"
-    weights = [load_checkpoint(recorded.artifact_path(run, "checkpoints/best.safetensors"))[0] for run in
+    weights = [load_checkpoint(artifacts.artifact_path(run, "checkpoints/best.safetensors"))[0] for run in
                (alone.run_id, nested[2].id)]  # fmt: skip
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     of_the_clock = {"train_seconds", "chars_per_second", "run_id", "checkpoint"}
@@ -78,8 +79,8 @@ def test_the_parent_has_the_means_and_stands_for_the_best_seed(done):
         min(perplexities),
         max(perplexities),
     )
-    assert json.loads(json.dumps(done.result)) == recorded.read_json(done.run_id, recorded.RESULT_FILE)
-    (row,) = folded(recorded.listed_trainings())
+    assert json.loads(json.dumps(done.result)) == artifacts.read_json(done.run_id, artifacts.RESULT_FILE)
+    (row,) = folded(queries.listed_trainings())
     assert (row["run_id"], row["name"][:25], row["trainings"]) == (done.run_id, "lstm-1x8-seeds-epochs-1-b", 3)
     assert row["val_perplexity"] == pytest.approx(expected.mean, rel=1e-5)
     assert find("latest").id == done.run_id
@@ -107,11 +108,11 @@ def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(do
         assert raised.value.models == ["a model"]
     assert [task.train.seed for task in given] == [3]
     assert again.result["val_perplexity"] == done.result["val_perplexity"]
-    assert recorded.read_json(done.run_id, recorded.RESULT_FILE)["seeds"] == 4
+    assert artifacts.read_json(done.run_id, artifacts.RESULT_FILE)["seeds"] == 4
 
 
 def test_a_seed_whose_configuration_can_not_be_read_is_trained_again(done, small_text):
-    (first, *_) = recorded.nested_trainings(done.run_id)
+    (first, *_) = queries.nested_trainings(done.run_id)
     MlflowClient().set_tag(first.id, "mlflow.tmlm.config", "{")
     given: list[TrainingTask] = []
     assert trained(small_text, 2, given).run_id == done.run_id

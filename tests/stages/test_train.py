@@ -19,7 +19,7 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.train import Recorder, options_like, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.references import training_of
 from pipeline.tracking.runs import TrackedRun
@@ -37,7 +37,7 @@ def mlflow_run(run_id: str) -> Run:
     return MlflowClient().get_run(run_id)
 
 
-def artifacts(run_id: str, folder: str = "") -> set[str]:
+def artifact_names(run_id: str, folder: str = "") -> set[str]:
     return {file.path for file in MlflowClient().list_artifacts(run_id, folder)}
 
 
@@ -79,20 +79,20 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert said.startswith("**lstm-1x8** on **topics** has on test ")
     assert ngram_name(step.result) in said
     assert text.startswith(f"`tmlm sample {step.run_id[:8]}` writes “the assert"), "the first words of topics.txt"
-    assert artifacts(step.run_id) == {
+    assert artifact_names(step.run_id) == {
         "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
         "samples",
     }  # fmt: skip
-    assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors"}
-    assert artifacts(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
-    assert artifacts(step.run_id, "samples") == {"samples/epoch-0001.md", "samples/final.json", "samples/final.md"}
+    assert artifact_names(step.run_id, "checkpoints") == {"checkpoints/best.safetensors"}
+    assert artifact_names(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
+    assert artifact_names(step.run_id, "samples") == {"samples/epoch-0001.md", "samples/final.json", "samples/final.md"}
     assert run.inputs is not None
     assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"topics/train", "topics/val", "topics/test"}
 
 
 def test_the_configuration_artifact_makes_the_same_configuration_again(trained, small_text):
     step = trained
-    kept = yaml.safe_load(recorded.read_text(step.run_id, "config.yaml"))
+    kept = yaml.safe_load(artifacts.read_text(step.run_id, "config.yaml"))
     model, config = resolve(TINY)
     assert resolve({**kept["model"], **kept["train"]}) == (model, config)
     assert CorpusConfig(**kept["corpus"]) == CorpusConfig(str(small_text), "letters")
@@ -107,8 +107,8 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"].startswith("TrainingDivergedError: ")
     assert [epoch for epoch, _ in history(run.info.run_id, "perplexity/val")] == [1]
-    (best,) = (path for path in artifacts(run.info.run_id, "checkpoints") if "best" in path)
-    assert load_model(recorded.artifact_path(run.info.run_id, best))[2]["epoch"] == 1
+    (best,) = (path for path in artifact_names(run.info.run_id, "checkpoints") if "best" in path)
+    assert load_model(artifacts.artifact_path(run.info.run_id, best))[2]["epoch"] == 1
 
 
 def test_nothing_holds_network_and_optimizer_once_the_model_is_logged(store, small_text, monkeypatch):
@@ -174,7 +174,7 @@ def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_
     shown = list[str]()
 
     def look_and_stop(recorder: Recorder, training: Training) -> None:
-        shown.extend(run.id for run in recorded.search_runs(view.query))
+        shown.extend(run.id for run in queries.search_runs(view.query))
         raise KeyboardInterrupt
 
     config = CorpusConfig(str(small_text), "letters")
@@ -184,7 +184,7 @@ def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_
     with pytest.raises(KeyboardInterrupt):
         train(corpus, config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
     assert len(shown) == 1
-    assert list(recorded.search_runs(view.query)) == []
+    assert list(queries.search_runs(view.query)) == []
 
 
 def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(trained):

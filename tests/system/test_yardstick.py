@@ -35,7 +35,7 @@ from pipeline.stages.search import search
 from pipeline.stages.seeds import train_seeds
 from pipeline.stages.sweep import TrainingTask
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, queries, recorded
 from tests import yardstick
 from tests.cli.commands import run
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, store_at
@@ -113,7 +113,7 @@ def test_every_training_is_listed_as_it_was_left(kept):
 
 def test_a_finished_training_writes_what_it_wrote(kept):
     for each in finished(kept[1]):
-        greedy = [sample for sample in recorded.read_samples(each["id"]) if sample["method"] == "greedy"]
+        greedy = [sample for sample in artifacts.read_samples(each["id"]) if sample["method"] == "greedy"]
         code, out, err = run(
             "sample", each["id"], "--prompt", greedy[0]["prompt"], "--length", "20", "--method", "greedy"
         )
@@ -130,7 +130,7 @@ def test_a_finished_training_is_exported(kept, tmp_path):
 
 
 def test_every_configuration_has_the_id_that_it_had(kept):
-    for each in recorded.trainings():
+    for each in queries.trainings():
         is_of_now = each.configuration["recipe"] == RECIPE["stream"]
         assert (config_id(*each.configs, each.corpus_sha256) == each.config_id) is is_of_now, each.name
 

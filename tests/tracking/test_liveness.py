@@ -132,7 +132,7 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
 
 
 def test_doctor_repair_closes_the_dead_on_all_pages_and_nothing_else(store, monkeypatch):
-    monkeypatch.setattr("pipeline.tracking.recorded.PAGE", 2)
+    monkeypatch.setattr("pipeline.tracking.queries.PAGE", 2)
     dead = [open_run(**{"process.pid": "999999999"}) for _ in range(3)]
     left, alive = begun_by_mlflow_run(), open_run()
     assert {said.split()[1] for said in doctor.repair()} == set(dead)

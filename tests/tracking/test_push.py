@@ -13,7 +13,8 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import recorded, references
 from pipeline.tracking.push import push
-from pipeline.tracking.recorded import RecordedRun, search_runs
+from pipeline.tracking.queries import search_runs
+from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import register_picks
 from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.store import setup

@@ -9,20 +9,19 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.tracking import recorded, runs
+from pipeline.tracking import artifacts, queries, recorded, runs
 from pipeline.tracking.names import VISIBLE
-from pipeline.tracking.recorded import (
+from pipeline.tracking.queries import (
     BEST_FIRST,
-    RecordedTraining,
     diverged_trainings,
     finished_trainings,
     has_tag,
     latest,
     listed_trainings,
     nested_trainings,
-    run_of,
     trainings,
 )
+from pipeline.tracking.recorded import RecordedTraining, run_of
 from pipeline.tracking.store import set_tags, setup
 from tests.cli.commands import run
 from tests.labs import record
@@ -63,13 +62,13 @@ def test_an_impossible_metric_and_artifacts_at_an_unreadable_address_count_as_mi
 
 @pytest.mark.parametrize("content", ["[1]", "null", "{", "[" * 10**5, "\udcff"])
 def test_what_is_recorded_in_a_wrong_form_counts_as_missing(content):
-    assert recorded.as_dict(json.loads, content, dict) == {}
+    assert artifacts.as_dict(json.loads, content, dict) == {}
 
 
 def test_a_recorded_text_is_utf_8_in_any_locale(trained, monkeypatch):
     MlflowClient().log_text(trained.run_id, "Straße", "note.txt")
     monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "ascii")  # as with LC_ALL=C
-    assert recorded.read_text(trained.run_id, "note.txt") == "Straße"
+    assert artifacts.read_text(trained.run_id, "note.txt") == "Straße"
 
 
 def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):
@@ -84,7 +83,7 @@ def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(
 def test_a_study_of_any_name_can_be_asked_for(store):
     for name in ("it's", 'the "best"', "100%", "a_b"):
         run = record("search", stage="search", study=name)
-        assert [found.id for found in recorded.search_runs(has_tag("study", name))] == [run]
+        assert [found.id for found in queries.search_runs(has_tag("study", name))] == [run]
     assert latest(has_tag("study", "axb")) is None
 
 
@@ -120,7 +119,7 @@ def test_running_trainings_come_first_and_then_the_last_that_ended(store, monkey
 
 
 def test_trainings_are_chosen_by_words_text_and_number_from_all_pages(store, monkeypatch):
-    monkeypatch.setattr(recorded, "PAGE", 2)
+    monkeypatch.setattr(queries, "PAGE", 2)
     record("lstm-1x8-s0", corpus="a-text")
     record("gru-1x8-s0", corpus="novel", study="tiny")
     last = record("gru-2x8-s0", corpus="novel")

@@ -5,7 +5,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError
 from pipeline.stages.evaluate import TrainedModel
-from pipeline.tracking.recorded import RESULT_FILE
+from pipeline.tracking.artifacts import RESULT_FILE
 from pipeline.tracking.references import checkpoint_of, find, training_of
 from pipeline.tracking.registry import REGISTERED_MODEL
 from pipeline.tracking.runs import tracked_run

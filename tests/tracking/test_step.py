@@ -15,18 +15,11 @@ from pipeline.errors import InputError
 from pipeline.stages.train import ALONE, training_identity
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import recorded
+from pipeline.tracking import artifacts, recorded
 from pipeline.tracking.names import bare_tags
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.step import (
-    Step,
-    corpus_tags,
-    leave_out_repeats,
-    parent_run,
-    same_text,
-    step_key,
-    text_to_train,
-)
+from pipeline.tracking.step import Step, leave_out_repeats, parent_run, step_key
+from pipeline.tracking.text_identity import corpus_tags, same_text, text_to_train
 from tests.labs import record, run_step
 from tests.tracking.test_liveness import open_run
 
@@ -46,14 +39,14 @@ def test_a_key_follows_the_stage_and_its_inputs():
 def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(store):
     first = step({"corpus": "x"})
     failed = record("a step", "prepare", ValueError("half way"), step_key=step_key("prepare", {"corpus": "x"}))
-    MlflowClient().log_dict(failed, {"value": 0}, recorded.RESULT_FILE)
+    MlflowClient().log_dict(failed, {"value": 0}, artifacts.RESULT_FILE)
     again = step({"corpus": "x"})
     assert (first.reused, again.reused, again.run_id) == (False, True, first.run_id)
-    assert again.result == first.result == recorded.read_result(first.run_id, "")
+    assert again.result == first.result == artifacts.read_result(first.run_id, "")
     assert step({"corpus": "y"}).run_id != first.run_id
     latest = step({"corpus": "x"}, reuse=False)
     assert latest.run_id != first.run_id
-    (store / "mlruns" / "0" / latest.run_id / "artifacts" / recorded.RESULT_FILE).unlink()
+    (store / "mlruns" / "0" / latest.run_id / "artifacts" / artifacts.RESULT_FILE).unlink()
     assert not step({"corpus": "x"}).reused
 
 

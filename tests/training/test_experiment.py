@@ -17,6 +17,7 @@ from models.mixture import Mixture
 from models.packing import packed, rounded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.results import TrainingResult
 from pipeline.support.records import has_form
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
@@ -28,7 +29,6 @@ from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
-from pipeline.training.result import TrainingResult
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
 REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 1}

@@ -5,9 +5,9 @@ import pytest
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import resolve
+from pipeline.results import METRICS
 from pipeline.training.loop import EpochPoint
 from pipeline.training.metrics import epoch_metrics, final_metrics, protocol_of, size_metrics
-from pipeline.training.result import METRICS
 
 POINT = EpochPoint(1, 9.0, 8.0, 9.5, 8.5, 0.01, 1.0, 2.0, 100)
 

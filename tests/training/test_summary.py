@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.training.summary import RIVAL_HEADS, comparison_table, picks_and_rivals, verdict
+from pipeline.results import RIVAL_HEADS, picks_and_rivals
+from pipeline.training.summary import comparison_table, verdict
 
 RESULT = {
     "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,

@@ -9,7 +9,7 @@ from models.config import ModelConfig
 from models.gated_ngrams import NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
 from models.ngram import KneserNey
-from pipeline.training import timing
+from pipeline.training.timing import generation_ms_per_char
 
 
 @pytest.mark.parametrize("order", [1, 3])
@@ -33,9 +33,7 @@ def test_networks_and_n_grams_take_turns_with_one_network_in_memory(monkeypatch,
         return distributions(model, ids, context)
 
     monkeypatch.setattr(NGramModel, "log_probabilities", reading)
-    monkeypatch.setattr(timing, "CHARS", 4)
-    monkeypatch.setattr(timing, "ROUNDS", 2)
-    times = timing.generation_ms_per_char([lambda: load(4), ngram, lambda: load(8)])
+    times = generation_ms_per_char([lambda: load(4), ngram, lambda: load(8)], chars=4, rounds=2)
     assert turns == ["4", *["n-gram"] * 4, "8"] * 3
     assert read == [min(done + 1, order - 1) for done in range(4)] * 3
     assert len(times) == 3

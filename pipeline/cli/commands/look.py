@@ -1,7 +1,7 @@
 """Commands about what was recorded: runs, compare, best, export, push, ui, delete, doctor."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,9 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
     are one row with their means.
     """
     from pipeline.cli import runs
-    from pipeline.tracking import recorded
+    from pipeline.tracking import queries
 
-    found = recorded.listed_trainings(search, corpus)
+    found = queries.listed_trainings(search, corpus)
     listed: Iterable[dict[str, Any]] = (training.row() for training in found) if all else runs.folded(found)
     rows = list(islice(runs.sorted_rows(listed, sort) if sort else listed, limit + 1))
     if rows:
@@ -48,7 +48,7 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
     elif search or corpus:
         text = f"no training is recorded{' with these words' * bool(search)}{' on this text' * bool(corpus)}"
     else:
-        text = recorded.unread_runs() or "no training is recorded"
+        text = queries.unread_runs() or "no training is recorded"
     if len(rows) > limit:
         text += f"\n(the {'first' if sort else 'last'} {limit}; more with --limit)"
     show({"runs": rows[:limit]}, as_json, text)
@@ -187,7 +187,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
     from pipeline.cli.printed import deletion_text
     from pipeline.stages import delete
 
-    def ask(found: dict[str, Any]) -> None:
+    def ask(found: Mapping[str, Any]) -> None:
         if not yes and not sys.stdin.isatty():
             raise click.UsageError("there is no terminal to ask at: give --yes, or --dry-run to see what is deleted")
         if not yes:

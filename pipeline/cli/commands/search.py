@@ -46,7 +46,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     from pipeline.search import summary as search_summary
     from pipeline.search.study.protocol import describe_training
     from pipeline.stages import search, sweep
-    from pipeline.tracking.step import text_to_train
+    from pipeline.tracking.text_identity import text_to_train
     from pipeline.tracking.ui import links
 
     pool_for = pool_on(cluster, config.workers, sweep.do)
@@ -107,7 +107,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
     from pipeline.stages import answer
-    from pipeline.tracking.step import text_to_train
+    from pipeline.tracking.text_identity import text_to_train
     from pipeline.tracking.ui import links
 
     resumed_by("answer", chosen)

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -31,7 +32,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages import main
     from pipeline.stages.bar import training_bar
     from pipeline.stages.train import TrainingContext
-    from pipeline.tracking.step import text_to_train
+    from pipeline.tracking.text_identity import text_to_train
     from pipeline.tracking.ui import links
     from pipeline.training.memory import configurations_for
 
@@ -124,14 +125,15 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
 
     context = train.TrainingContext(progress=training_bar)
     changes = given(options)
+    result: Mapping[str, Any]
     if resume is not None:
         result = train.resume(resume, changes, context).result
     else:
-        from pipeline.tracking.recorded import SEEDS
-        from pipeline.tracking.step import text_to_train
+        from pipeline.results import SEEDS, TRAIN
+        from pipeline.tracking.text_identity import text_to_train
         from pipeline.training.memory import configurations_for
 
-        corpus = text_to_train(corpus_config, SEEDS if seeds else "train" if like else "")
+        corpus = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
         if like is not None:
             own = train.options_like(like, corpus if "corpus" in changes else None)
             _, others = checked({**options, **own, **changes})
@@ -156,9 +158,9 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
 
 def sample_command(run_id: str) -> str:
     """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
-    from pipeline.tracking import program, recorded
+    from pipeline.tracking import artifacts, program
 
-    samples = recorded.read_samples(run_id)
+    samples = artifacts.read_samples(run_id)
     prompt = f" --prompt {shlex.quote(samples[0]['prompt'])}" if samples else ""
     return f"{program.command()} sample {run_id}{prompt}"
 
@@ -251,7 +253,7 @@ def complexity(as_json: bool, **options: Any) -> None:
     in the report's convention, and ptflops' own output.
     """
     config = ModelConfig(**options)
-    from pipeline.report.table import REPORT_SYMBOLS
+    from models.complexity import REPORT_SYMBOLS
     from pipeline.stages import complexity
     from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text

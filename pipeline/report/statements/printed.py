@@ -6,12 +6,12 @@ takes precedence over prose; seconds of different machines can't be compared, bu
 
 from collections.abc import Mapping
 
-from models.complexity import Complexity, closed_form
+from models.complexity import REPORT_SYMBOLS, Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.verdicts import Graded, Part, Statement, Verdict, Word, all_of, each_of, holds_if
-from pipeline.report.table import REPORT_SYMBOLS, Reported, size_agrees
+from pipeline.report.table import Reported, size_agrees
 from pipeline.support.wording import listed
 
 

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import COSTS, SearchConfig, costs_of
+from pipeline.results import FIGURES, OF_TRIALS
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import objectives
@@ -38,8 +39,6 @@ class Results:
         """Store the result of another seed of a trial's configuration; None if it diverged."""
         self.confirmations[number, seed] = run
         attributes.set_of_study(self.study, f"{attributes.CONFIRMED}{number}:{seed}", run)
-
-    # --- trials ------------------------------------------------------------------------------------------------------
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The trials in these states (default: all), in the order of their numbers."""
@@ -76,29 +75,27 @@ class Results:
             plotted.append(Trial(model.cell, trial.user_attrs[cost], value, model.on_top_of == "ngram"))
         return plotted
 
-    # --- candidates --------------------------------------------------------------------------------------------------
-
     def candidates(self, ms_per_char: Mapping[str, float] | None = None) -> list[Candidate]:
         """The configurations of complete trials, each with all its runs, that are better than uniform guessing.
 
         Trials that differ only in their seed are runs of one configuration; each seed counts once. ``ms_per_char``
         maps run ids to the milliseconds in which the model generates a character.
         """
-        candidates = []
-        times = ms_per_char or {}
+        candidates, times = [], ms_per_char or {}
+        sizes = [name for name in OF_TRIALS if FIGURES[name].section == "size"]
         for trials in self.by_configuration():
             first, runs = trials[0], list(self.runs_by_seed(trials).values())
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
             model = model_of(first.params, self.space)
+            floats = [f"{name} {value:.3g}" for name, value in first.params.items() if PARAMETERS[name] is float]
             candidates.append(
                 Candidate(
-                    name=_name(model.shape, first.params),
+                    name=" ".join([model.shape, *floats]),
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
-                    parameters=first.user_attrs["parameters"],
-                    costs=costs_of(first.user_attrs),
+                    sizes={name: first.user_attrs.get(name) for name in sizes} | costs_of(first.user_attrs),
                     run_ids=tuple(run[attributes.RUN_ID] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),
@@ -125,8 +122,6 @@ class Results:
                 runs.setdefault(seed, run or DIVERGED)
         return runs
 
-    # --- importances -------------------------------------------------------------------------------------------------
-
     def importances(self) -> dict[str, dict[str, float]]:
         """Each parameter's share of each objective's variance (functional ANOVA); {} for fewer than FEWEST_TO_RANK."""
         importances: dict[str, dict[str, float]] = {}
@@ -148,9 +143,3 @@ class Results:
 def key_of(parameters: Mapping[str, Any]) -> str:
     """A key of a configuration: equal parameters have equal keys."""
     return json.dumps(parameters, sort_keys=True)
-
-
-def _name(shape: str, parameters: Mapping[str, Any]) -> str:
-    """A candidate's name: the model's shape and the other searched parameters."""
-    others = [f"{name} {value:.3g}" for name, value in parameters.items() if PARAMETERS[name] is float]
-    return " ".join([shape, *others])

@@ -23,6 +23,7 @@ from models.config import ModelConfig
 from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.known_cost.space import internal_value
+from pipeline.results import OF_TRIALS
 from pipeline.search.front import Candidate
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import open_study
@@ -32,16 +33,12 @@ from pipeline.search.study.space import Space, model_of
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.workers import LOSSES_ALLOWED, Loss, LossCause, Outcome
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams
 from pipeline.training.memory import check_can_train
 
 FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
 UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a random untried configuration is enqueued
 SAMPLE_CHARS = 80  # of a trial's sample text among its attributes, which optuna-dashboard does not wrap
-
-# user attributes of a trial, named as in the result of its training
-from pipeline.text.ngrams import baselines_of, fitted_ngrams
-
-RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
 class Proposal(NamedTuple):
@@ -53,14 +50,13 @@ class Proposal(NamedTuple):
 
 
 class SearchStudy:
-    """An open study: proposes trainings and records their outcomes."""
+    """A study, new or opened again: proposes trainings and records their outcomes.
+
+    Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
+    another space, text or budget.
+    """
 
     def __init__(self, config: SearchConfig, space: Space, corpus: Corpus) -> None:
-        """Create or open the study.
-
-        Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
-        another space, text or budget.
-        """
         self.config, self.space, self.corpus = config, space, corpus
         self.vocab_size = len(corpus.vocabulary)
         self.axis = COSTS[config.cost]
@@ -129,8 +125,6 @@ class SearchStudy:
         """Whether a configuration is within --budget-macs."""
         return not self.config.budget_macs or self.cost(parameters) <= self.config.budget_macs
 
-    # --- ask ---------------------------------------------------------------------------------------------------------
-
     def ask(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
 
@@ -190,7 +184,7 @@ class SearchStudy:
         """
         lacking = []
         by_run = {trials[0].user_attrs[attributes.RUN_ID]: trials for trials in self.results.by_configuration()}
-        for member in sorted(set(members), key=lambda member: -member.costs["macs_per_char"]):
+        for member in sorted(set(members), key=lambda member: -member.sizes["macs_per_char"]):
             trials = by_run[member.run_ids[0]]
             first = trials[0]
             lost = {seed for number, seed in self._lost_confirmations if number == first.number}
@@ -201,10 +195,7 @@ class SearchStudy:
         return lacking
 
     def _untried(self) -> dict[str, Any] | None:
-        """Draw searched parameters that are untried and within the budget; None if there are none.
-
-        With --sampler grid, they are drawn from the grid.
-        """
+        """Draw searched parameters that are untried and within the budget; None if there are none."""
         trials = self.results.trials()
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
@@ -222,8 +213,6 @@ class SearchStudy:
         """The tried trial with the parameters of this one, if any."""
         others = (each for each in self.results.trials() if each.params == trial.params and self._is_tried(each))
         return next((other for other in others if other.number != trial.number), None)
-
-    # --- tell --------------------------------------------------------------------------------------------------------
 
     def tell(self, number: int, outcome: Outcome) -> None:
         """Record the outcome of a trial.
@@ -269,7 +258,7 @@ class SearchStudy:
         if result[attributes.STOPPED_BY]:
             attributes.set_of_trial(self.study, number, attributes.STOPPED_BY, result[attributes.STOPPED_BY])
         for name, value in {
-            **{name: result[name] for name in RESULT},
+            **{name: result[name] for name in OF_TRIALS},
             **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
             attributes.SAMPLE_TEXT: " ".join(result["texts"][-1].split())[:SAMPLE_CHARS],
             attributes.RUN_ID: result[attributes.RUN_ID],
@@ -283,8 +272,6 @@ class SearchStudy:
         attributes.set_of_trial(self.study, number, attributes.FAILURE_KIND, kind)
         self.storage.set_trial_user_attr(trial_id, attributes.FAILURE, reason)
         self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
-
-    # --- resume ------------------------------------------------------------------------------------------------------
 
     def count_loss(self, number: int, cause: LossCause) -> bool:
         """Count a loss of a trial, in all commands; returns whether it may be trained again."""

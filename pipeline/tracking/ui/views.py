@@ -14,8 +14,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from pipeline.results import METRICS as RESULT_METRICS
+from pipeline.results import TRAIN
 from pipeline.tracking.names import recorded_tag
-from pipeline.tracking.recorded import NOT_FAILED
+from pipeline.tracking.queries import NOT_FAILED
 from pipeline.training.metrics import (
     COMPARABLE,
     CURVES,
@@ -27,7 +29,6 @@ from pipeline.training.metrics import (
     TRAIN_CURVE,
     VAL_CURVE,
 )
-from pipeline.training.result import METRICS as RESULT_METRICS
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
@@ -193,7 +194,7 @@ class View(NamedTuple):
 def models(text: str, corpus_sha256: str) -> View:
     """The comparable trainings on a text."""
     query = (
-        f"{NOT_FAILED} and tags.stage = 'train' and tags.`{recorded_tag('protocol')}` = "
+        f"{NOT_FAILED} and tags.stage = '{TRAIN}' and tags.`{recorded_tag('protocol')}` = "
         f"'{COMPARABLE}' and tags.`{recorded_tag('corpus.sha256')}` = '{corpus_sha256}'"
     )
     sections = (
@@ -211,6 +212,6 @@ def search(study: str, text: str, parent: str) -> View:
         ChartSection("Shapes", (parallel_chart(),), columns=1, card_height=400),
         ChartSection("Curves", (line_chart((VAL_CURVE,), runs=50), line_chart((VAL_CURVE,), SECONDS_CURVE, runs=50))),
     )
-    query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
+    query = f"tags.stage = '{TRAIN}' and tags.`mlflow.parentRunId` = '{parent}'"
     columns = {**COLUMNS, "params.`seed`": 60, "tags.`stopped`": 220}
     return View(key("search", parent), f"Study {study} on {text}", query, sections, columns)

@@ -70,7 +70,7 @@ def test_a_study_of_stored_numbers_counts_the_ngrams_of_a_trial_on_top_of_them(b
         search.tell(task.number, {**result_of(task, 5.0), "stored_numbers": stored})
         assert 10 ** search.results.trials()[task.number].values[1] == pytest.approx(stored)
         candidate = search.results.candidates()[-1]
-        assert (candidate.costs["stored_numbers"], candidate.ngram_numbers) == (stored, stored - parameters)
+        assert (candidate.sizes["stored_numbers"], candidate.ngram_numbers) == (stored, stored - parameters)
     assert sum(candidate.name.endswith("-on-ngram") for candidate in search.results.candidates()) == 3
 
 

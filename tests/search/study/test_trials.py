@@ -175,7 +175,7 @@ def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
 def test_candidates_are_given_the_seeds_that_they_lack_the_dearest_first(begin_on_disk):
     search = begin_on_disk(trials=2, confirm_seeds=3, seed=5)
     train_all(search)
-    member, other = sorted(search.results.candidates(), key=lambda candidate: candidate.costs["macs_per_char"])
+    member, other = sorted(search.results.candidates(), key=lambda candidate: candidate.sizes["macs_per_char"])
     assert shapes(search.missing_confirmations([member, other, member])) == [*[other.name] * 2, *[member.name] * 2]
     tasks = search.missing_confirmations([member])
     assert [task.train.seed for task in tasks] == [6, 7]

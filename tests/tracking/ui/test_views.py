@@ -8,10 +8,10 @@ import pytest
 
 from models.complexity import closed_form
 from models.config import ModelConfig
+from pipeline.results import METRICS
 from pipeline.tracking.ui import views
 from pipeline.training.loop import EpochPoint
 from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics
-from pipeline.training.result import METRICS
 
 DIGEST = "9f258eadf409c46591c5c61d72c087cb"
 PARENT = "ab" * 16

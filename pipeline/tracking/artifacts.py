@@ -1,0 +1,81 @@
+"""Read the artifacts of recorded runs: results, sample texts, files; what is missing or damaged is empty."""
+
+import atexit
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import earlier
+from pipeline.results import ENVIRONMENT, SAMPLES, SEARCH, STAGES, TRAIN, Stage
+from pipeline.support.records import has_form
+from pipeline.tracking.relocation import local_path
+from pipeline.tracking.store import client, setup
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+RESULT_FILE = "result.json"  # artifact with a step's result
+SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
+COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
+
+
+def read_result(run_id: str, stage: str) -> dict[str, Any]:
+    """The result of a stage; {} if it is missing, damaged or not in the form that its stage declares."""
+    found = read_json(run_id, RESULT_FILE, STAGES.get(stage, Stage()).result)
+    if stage == SEARCH and found.get("compared"):
+        return {**found, "compared": [*map(earlier.compared, found["compared"])]}
+    return earlier.facts(found) if stage == TRAIN and found else found
+
+
+def read_samples(run_id: str) -> list[dict[str, Any]]:
+    """The sample texts of a training, the longest last; [] if they are missing or damaged."""
+    found: list[dict[str, Any]] = read_json(run_id, SAMPLES_FILE, SAMPLES).get("samples", [])
+    return found
+
+
+def read_environment(run_id: str) -> dict[str, Any]:
+    """The machine and the versions that a run has recorded; {} if they are missing or damaged."""
+    found = as_dict(yaml.safe_load, read_text(run_id, "environment.yaml"), ENVIRONMENT)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def read_json(run_id: str, path: str, form: Any = dict) -> dict[str, Any]:
+    """A JSON artifact as a dict; {} if it is missing, damaged or not of this form."""
+    return as_dict(json.loads, read_text(run_id, path), form)
+
+
+def read_text(run_id: str, path: str) -> str:
+    """A text artifact; "" if it is missing or no text."""
+    with suppress(MlflowException, OSError, ValueError):
+        return artifact_path(run_id, path).read_text(encoding="utf-8")
+    return ""
+
+
+def as_dict(parse: Callable[[Any], Any], text: str | bytes, form: Any) -> dict[str, Any]:
+    """What a recorded text says; {} if it does not parse or is no dict of this form."""
+    try:
+        value = parse(text)
+        json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()  # half of a surrogate pair fails
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return value if isinstance(value, dict) and has_form(value, form) else {}
+
+
+def artifact_path(run_id: str, path: str) -> Path:
+    """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
+    setup()
+    local = local_path(client().get_run(run_id).info.artifact_uri)
+    return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
+
+
+def download_artifact(uri: str) -> Path:
+    """Download an artifact or a logged model to a folder that is removed at exit."""
+    folder = tempfile.mkdtemp(prefix="tmlm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
