@@ -33,17 +33,8 @@ from pipeline.answer.systems import (
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
 from pipeline.earlier import GONE
 from pipeline.results import ANSWER, FIGURES, AnswerResult
-from pipeline.stages.sweep import (
-    Sweep,
-    TrainingTask,
-    earlier_run,
-    lock_of,
-    model_loader,
-    models_of,
-    result_of,
-    sweep,
-    train_in_processes,
-)
+from pipeline.stages import sweep
+from pipeline.stages.sweep import Sweep, TrainingTask, model_loader
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
@@ -81,7 +72,7 @@ def answer(
     corpus_config: CorpusConfig,
     config: AnswerConfig,
     say: Callable[[str], None] = lambda line: None,
-    make_pool: MakePool = train_in_processes,
+    make_pool: MakePool = sweep.train_in_processes,
     plan: AnswerPlan = DEFAULT_PLAN,
 ) -> AnswerRun:
     """Train what is missing of the plan, and answer the question from the recorded trainings.
@@ -96,9 +87,9 @@ def answer(
     identity = step_key(ANSWER, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     name = f"answer-{corpus.label}"
-    with sweep(name, corpus, corpus_config, lock_of(ANSWER, identity, refusal)) as this:
-        earlier, before = earlier_run(ANSWER, ANSWER, identity)
-        models = models_of(run.id for run in before if run.result)
+    with sweep.sweep(name, corpus, corpus_config, sweep.lock_of(ANSWER, identity, refusal)) as this:
+        earlier, before = sweep.earlier_run(ANSWER, ANSWER, identity)
+        models = sweep.models_of(run.id for run in before if run.result)
         results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         waiting = list[TrainingTask]()
         for seed, (number, each) in product(range(config.seeds), enumerate(networks)):
@@ -118,7 +109,7 @@ def answer(
         steps = _steps_after(networks, config.seeds)
         step_work = STEP_MACS + CHAR_MACS * len(corpus.baseline_text("stream"))
         for task, outcome in this.train_all(waiting, len(results), steps * step_work):
-            results[task.number, task.train.seed] = result_of(task, outcome)
+            results[task.number, task.train.seed] = sweep.result_of(task, outcome)
         this.stop_workers("comparing with n-grams")
 
         share = (1 - this.bar.n) / steps  # of the bar that one of the steps takes

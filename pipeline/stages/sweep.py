@@ -21,21 +21,10 @@ from pipeline.errors import InputError, RecordingError, TmlmError, without_secre
 from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
-from pipeline.support import machine
+from pipeline.support import machine, workers
 from pipeline.support.files import command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
-from pipeline.support.workers import (
-    LOSSES_ALLOWED,
-    WAIT_SECONDS,
-    Event,
-    Loss,
-    LossCause,
-    MakePool,
-    Outcome,
-    Pool,
-    Workers,
-)
 from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, liveness, queries, recorded, store
@@ -117,9 +106,9 @@ def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
     return train(_text(task.text), task.corpus, task.model, task.train, reuse=True, context=context).result
 
 
-def train_in_processes(count: int) -> Workers:
+def train_in_processes(count: int) -> workers.Workers:
     """Make a pool of ``count`` worker processes, which compute with one thread each."""
-    return Workers(do, count)
+    return workers.Workers(do, count)
 
 
 # --- in the command --------------------------------------------------------------------------------------------------
@@ -143,9 +132,9 @@ class Sweep:
     run: TrackedRun = field(init=False)
     began: float = field(init=False)
     bar: Progress = field(init=False)
-    pool: Pool | None = field(init=False, default=None)
+    pool: workers.Pool | None = field(init=False, default=None)
     _workers: ExitStack = field(init=False)
-    _losses: Counter[tuple[TaskKey, LossCause]] = field(init=False, default_factory=Counter)
+    _losses: Counter[tuple[TaskKey, workers.LossCause]] = field(init=False, default_factory=Counter)
 
     @property
     def seconds(self) -> float:
@@ -177,7 +166,7 @@ class Sweep:
         self.run.yaml("environment.yaml", machine.environment())
         record_datasets(self.run, self.corpus, preset)
 
-    def start_workers(self, count: int, make_pool: MakePool) -> None:
+    def start_workers(self, count: int, make_pool: workers.MakePool) -> None:
         """Show the bar, and make a pool of ``count`` workers; none is made for 0, when nothing is missing."""
         pool = make_pool(count) if count else None
         self.bar = self.stack.enter_context(Progress(self.run.name))
@@ -198,8 +187,8 @@ class Sweep:
         self,
         tasks: Iterator[TrainingTask | None],
         show: Callable[[Shares], None],
-        may_repeat: Callable[[TrainingTask, LossCause], bool] | None = None,
-    ) -> Iterator[tuple[TrainingTask, Outcome]]:
+        may_repeat: Callable[[TrainingTask, workers.LossCause], bool] | None = None,
+    ) -> Iterator[tuple[TrainingTask, workers.Outcome]]:
         """Train tasks; yield each with its result, the exception it raised, or the loss after which it is not repeated.
 
         The next of ``tasks`` is taken when a worker is idle and all outcomes so far are yielded; None stands for none
@@ -217,7 +206,7 @@ class Sweep:
             if not self.pool.running:
                 return
             show(shares)
-            for event in self.pool.events(WAIT_SECONDS):
+            for event in self.pool.events(workers.WAIT_SECONDS):
                 task, outcome = event.task, event.value
                 if event.kind == "message":
                     shares[task.key] = outcome
@@ -235,7 +224,7 @@ class Sweep:
 
     def train_all(
         self, waiting: list[TrainingTask], done: int = 0, work_after: float = 0.0, phase: str = ""
-    ) -> Iterator[tuple[TrainingTask, Outcome]]:
+    ) -> Iterator[tuple[TrainingTask, workers.Outcome]]:
         """Train a list of tasks, in order, as ``trained`` does; ``done`` are those that were trained before.
 
         ``work_after`` is the ``work`` that follows the trainings, which one process does.
@@ -267,9 +256,9 @@ class Sweep:
         count = self.pool.count if self.pool else 0
         return f"{what}{are_done}, with {counted(count, 'worker')}\n{link_to_run(self.run.id)}"
 
-    def _may_repeat(self, task: TrainingTask, cause: LossCause) -> bool:
+    def _may_repeat(self, task: TrainingTask, cause: workers.LossCause) -> bool:
         self._losses[task.key, cause] += 1
-        return self._losses[task.key, cause] <= LOSSES_ALLOWED[cause]
+        return self._losses[task.key, cause] <= workers.LOSSES_ALLOWED[cause]
 
 
 @contextmanager
@@ -302,12 +291,12 @@ def earlier_run(stage: str, tag: str, identity: str) -> tuple[RecordedRun | None
     return earlier, queries.nested_trainings(earlier.id) if earlier else []
 
 
-def result_of(task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
+def result_of(task: TrainingTask, outcome: workers.Outcome) -> Mapping[str, Any]:
     """The result of a training. Raises its exception, and TmlmError for one that was lost again."""
-    if isinstance(outcome, Loss):
+    if isinstance(outcome, workers.Loss):
         raise TmlmError(
             f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
-            f"{LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
+            f"{workers.LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
         )
     if isinstance(outcome, Exception):
         raise outcome
@@ -315,7 +304,7 @@ def result_of(task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
     return result
 
 
-def close_lost(event: Event) -> None:
+def close_lost(event: workers.Event) -> None:
     """End the run of a training that was lost, here or on a node. Raises RecordingError if the store refuses."""
     task, loss = event.task, event.value
     try:

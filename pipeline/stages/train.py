@@ -29,20 +29,13 @@ from pipeline.results import TRAIN, TrainingResult
 from pipeline.support import machine
 from pipeline.support.files import write_atomically
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import artifacts, queries, recorded, references, runs, store
+from pipeline.tracking import artifacts, queries, recorded, references, runs, store, text_identity
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, finished_step, step_key
-from pipeline.tracking.text_identity import (
-    corpus_keys,
-    corpus_options,
-    corpus_tags,
-    datasets_of,
-    record_datasets,
-    same_text,
-)
+from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import Callback, EpochPoint, Training
@@ -308,7 +301,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     example, best = prompts_for(corpus.vocabulary, corpus.own_prompt)[0], run.checkpoint_dir / BEST_CHECKPOINT
     model_id = run.model(model.shape, best, example, best_epoch, {"corpus": corpus.label})
     metrics = final_metrics(result.figures) | size_metrics(result.complexity)
-    datasets = datasets_of(corpus, config.preset)
+    datasets = text_identity.datasets_of(corpus, config.preset)
     run.constants(metrics, model_id, {key: datasets[split] for key in metrics if (split := split_of(key))})
     run.note(training_note(run.id[: recorded.SHORT_ID], corpus, model, config, result))
 
@@ -336,7 +329,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     if result and not _may_go_on(config, run.facts["stopped_by"]):
         why = _why_done(config, result["epochs"], run.facts["stopped_by"], result["stopped"])
         raise InputError(f"{what} has nothing left to do: {why}")
-    corpus = same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
+    corpus = text_identity.same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
     fetched = recorded.fetch_checkpoints(run)  # from a remote artifact store: another machine may have trained on
