@@ -158,8 +158,8 @@ def train(
         given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
     configs = configurations_for(text, given)
     if seeds is None:
-        return load(train_stage.train(text, corpus_config, *configs, context=WITH_BAR).run_id)
-    done = train_seeds(text, corpus_config, *configs, seeds, write_line)
+        return load(train_stage.train(text, *configs, context=WITH_BAR).run_id)
+    done = train_seeds(text, *configs, seeds, write_line)
     models = [load(each["run_id"]) for each in done.result["trainings"]]
     refuse_diverged(done.result, models)
     return models
@@ -444,7 +444,7 @@ def search(corpus: TextOrPath = "auto", *, trials: int | None = None, quick: boo
     config = SearchConfig(**given)
     search_stage.check(config)
     text = text_to_train(corpus_config, "search")
-    return Search(search_stage.search(text, corpus_config, config, quick, write_line).result)
+    return Search(search_stage.search(text, config, quick, write_line).result)
 
 
 class Search:

@@ -20,7 +20,7 @@ from pipeline.answer import figures, systems
 from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Rivals, segments
 from pipeline.answer.plan import DEFAULT_PLAN, AnswerPlan, Planned, planned
 from pipeline.answer.sentences import answer_note, answer_table, sentences_of
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
+from pipeline.config import RECIPE, AnswerConfig, model_identity, train_identity
 from pipeline.earlier import GONE
 from pipeline.results import ANSWER, FIGURES, AnswerResult
 from pipeline.stages import sweep
@@ -59,7 +59,6 @@ class AnswerRun:
 
 def answer(
     corpus: Corpus,
-    corpus_config: CorpusConfig,
     config: AnswerConfig,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = sweep.train_in_processes,
@@ -77,7 +76,7 @@ def answer(
     identity = step_key(ANSWER, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     name = f"answer-{corpus.label}"
-    with sweep.sweep(name, corpus, corpus_config, sweep.lock_of(ANSWER, identity, refusal)) as this:
+    with sweep.sweep(name, corpus, sweep.lock_of(ANSWER, identity, refusal)) as this:
         earlier, before = sweep.earlier_run(ANSWER, ANSWER, identity)
         models = sweep.models_of(run.id for run in before if run.result)
         results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
@@ -92,7 +91,7 @@ def answer(
         workers = this.workers_for(waiting, config.workers)
 
         this.begin(ANSWER, name, {ANSWER: identity}, earlier)
-        this.record({**corpus_options(corpus_config, corpus), **asdict(config)}, "stream")
+        this.record({**corpus_options(corpus), **asdict(config)}, "stream")
         this.start_workers(workers, make_pool)
         if waiting:
             say(this.announcement(counted(len(waiting), "training"), len(results)))

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
-from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.results import PIPELINE, MainResult
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.page import record_page
@@ -42,12 +42,7 @@ class PipelineRun:
 
 
 def pipeline(
-    corpus: Corpus,
-    corpus_config: CorpusConfig,
-    model: ModelConfig,
-    config: TrainConfig,
-    force: bool = False,
-    context: TrainingContext = ALONE,
+    corpus: Corpus, model: ModelConfig, config: TrainConfig, force: bool = False, context: TrainingContext = ALONE
 ) -> PipelineRun:
     """Run the steps in one parent run; with ``force``, without reusing earlier results.
 
@@ -58,9 +53,9 @@ def pipeline(
         record_datasets(run, corpus, config.preset)
 
         times = [time.perf_counter()]
-        prepared = prepare(corpus, corpus_config, config.preset, reuse)
+        prepared = prepare(corpus, config.preset, reuse)
         times.append(time.perf_counter())
-        trained = train(corpus, corpus_config, model, config, reuse, context)
+        trained = train(corpus, model, config, reuse, context)
         times.append(time.perf_counter())
         evaluated = evaluate(trained.run_id, "test", reuse=reuse, scored=trained.result)
         times.append(time.perf_counter())

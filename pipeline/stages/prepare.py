@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from pipeline.config import RECIPE, CorpusConfig, PresetName
+from pipeline.config import RECIPE, PresetName
 from pipeline.results import PREPARE, Preparation
 from pipeline.support import machine
 from pipeline.support.markdown import plain
@@ -17,7 +17,7 @@ from pipeline.training.summary import baseline_table
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 
 
-def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step[Preparation]:
+def prepare(corpus: Corpus, preset: PresetName, reuse: bool = False) -> Step[Preparation]:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
     baselines = baselines_of(corpus, preset)  # before the store is opened, so that the two don't need memory at once
@@ -28,7 +28,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         return step
 
     with tracked_run(PREPARE, f"{PREPARE}-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
-        run.params({**corpus_options(corpus_config, corpus), "preset": preset})
+        run.params({**corpus_options(corpus), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             "run_id": run.id,

@@ -86,7 +86,7 @@ def reproduce(
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
     options = {**asdict(config), "quick": quick, "check": check}
     name = "reproduce-quick" if quick else "reproduce"
-    with sweep(name, corpus, TEXT, lock_of(REPRODUCE, identity, busy)) as this:
+    with sweep(name, corpus, lock_of(REPRODUCE, identity, busy)) as this:
         earlier, trained = earlier_run(REPRODUCE, "reproduction", identity)
         failures, before, waiting = list[str](), record.by_key(trained), list[TrainingTask]()
         for role, row, seed in _planned(rows, config.seeds, quick):

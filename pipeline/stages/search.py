@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from models.complexity import ngram_macs_per_char
 from models.ngram import compared_label
-from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
+from pipeline.config import SHAPES, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
 from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, Rival, SearchResult
 from pipeline.search import figures
@@ -60,7 +60,6 @@ def check(config: SearchConfig) -> None:
 
 def search(
     corpus: Corpus,
-    corpus_config: CorpusConfig,
     config: SearchConfig,
     quick: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -75,7 +74,7 @@ def search(
     config = with_storage(config)
     space = Space.of(config)
     config = with_study_name(config, corpus, quick, say)
-    with sweep(config.study_name, corpus, corpus_config, study_lock(config), clock) as this, storage_errors(config):
+    with sweep(config.study_name, corpus, study_lock(config), clock) as this, storage_errors(config):
         check_aliases(config.study_name, corpus.corpus_sha256)
         study = SearchStudy(config, space, corpus)
         this.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
@@ -149,7 +148,7 @@ def _begin(this: Sweep, study: SearchStudy, earlier: RecordedRun | None) -> Trac
     run.yaml("space.yaml", study.space.as_texts())
     study.study.set_user_attr(attributes.MLFLOW_RUN, recorded_link(run.id))
     options = asdict(replace(config, storage=without_secrets(config.storage)))
-    this.record({**corpus_options(this.corpus_config, this.corpus), **options}, config.preset)
+    this.record({**corpus_options(this.corpus), **options}, config.preset)
     return run
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from models.complexity import closed_form
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig, model_identity, train_identity
+from pipeline.config import Alphabet, PresetName, TrainConfig, model_identity, train_identity
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
 from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
@@ -57,6 +57,7 @@ class TextKey:
     source: str
     alphabet: Alphabet
     corpus_sha256: str
+    option: str
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,6 @@ class TrainingTask:
 
     role: Role
     number: int
-    corpus: CorpusConfig
     text: TextKey
     model: ModelConfig
     train: TrainConfig
@@ -92,7 +92,7 @@ class TrainingTask:
 
 @cache
 def _text(key: TextKey) -> Corpus:
-    return same_text(key.name, key.source, key.alphabet, key.corpus_sha256)
+    return replace(same_text(key.name, key.source, key.alphabet, key.corpus_sha256), option=key.option)
 
 
 def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
@@ -103,7 +103,7 @@ def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
     """
     report(0.03)  # its process has started, which takes long for a short training; its steps follow from 0 on
     context = TrainingContext(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
-    return train(_text(task.text), task.corpus, task.model, task.train, reuse=True, context=context).result
+    return train(_text(task.text), task.model, task.train, reuse=True, context=context).result
 
 
 def train_in_processes(count: int) -> workers.Workers:
@@ -124,7 +124,6 @@ class Sweep:
 
     study: str
     corpus: Corpus
-    corpus_config: CorpusConfig
     clock: Callable[[], float]
     stack: ExitStack
     study_id: str = ""
@@ -143,10 +142,10 @@ class Sweep:
 
     def task(self, role: Role, number: int, model: ModelConfig, config: TrainConfig, **tags: str) -> TrainingTask:
         """A training of this command."""
-        text, alphabet = self.corpus, self.corpus.vocabulary.alphabet
-        key = TextKey(text.name, text.source, alphabet, text.corpus_sha256)
+        text = self.corpus
+        key = TextKey(text.name, text.source, text.vocabulary.alphabet, text.corpus_sha256, text.option)
         tags = {**corpus_tags(text), "study": self.study, "role": role, **tags}
-        return TrainingTask(role, number, replace(self.corpus_config, alphabet=alphabet), key, model, config, tags=tags)
+        return TrainingTask(role, number, key, model, config, tags=tags)
 
     def workers_for(self, waiting: Sequence[TrainingTask], workers: int | None) -> int:
         """The number of workers for these tasks, 0 for none; raises InputError for one that can't be trained."""
@@ -263,11 +262,7 @@ class Sweep:
 
 @contextmanager
 def sweep(
-    study: str,
-    corpus: Corpus,
-    corpus_config: CorpusConfig,
-    lock: AbstractContextManager[None],
-    clock: Callable[[], float] = time.monotonic,
+    study: str, corpus: Corpus, lock: AbstractContextManager[None], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Sweep]:
     """Hold the lock of a command while it trains; end its workers, its bar and its run, in that order, with the block.
 
@@ -276,7 +271,7 @@ def sweep(
     with ExitStack() as stack:
         stack.enter_context(lock)
         liveness.close_the_dead()
-        yield Sweep(study, corpus, corpus_config, clock, stack)
+        yield Sweep(study, corpus, clock, stack)
 
 
 def lock_of(stage: str, identity: str, refusal: str) -> AbstractContextManager[None]:

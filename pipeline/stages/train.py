@@ -110,7 +110,6 @@ class Resumed:
 
 def train(
     corpus: Corpus,
-    corpus_config: CorpusConfig,
     model: ModelConfig,
     config: TrainConfig,
     reuse: bool = False,
@@ -125,7 +124,7 @@ def train(
     Raises InputError, TrainingDivergedError, and RecordingError if the store refuses.
     """
     extra = resumed.extra if resumed else {"study": context.study} if context.study else {}
-    inputs, tags = training_identity(corpus, corpus_config, model, config, extra, context)
+    inputs, tags = training_identity(corpus, model, config, extra, context)
     tags["step_key"] = key = step_key(TRAIN, inputs)
     if reuse and (step := finished_step(TRAIN, key) or _resume_stopped(key, context)):
         return step
@@ -136,9 +135,9 @@ def train(
         corpus = experiment.corpus
         if resumed:
             _keep_outcome(run, experiment.training)
-        _record_start(run, experiment, corpus_config, context)
+        _record_start(run, experiment, context)
 
-        options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config)}
+        options = {**corpus_options(corpus), **asdict(model), **asdict(config)}
         recorder = Recorder(run, corpus, config, options)
         with context.progress(run.name) as progress:
             try:
@@ -178,12 +177,7 @@ def _resume_stopped(key: str, context: TrainingContext) -> Step[TrainingResult] 
 
 
 def training_identity(
-    corpus: Corpus,
-    corpus_config: CorpusConfig,
-    model: ModelConfig,
-    config: TrainConfig,
-    extra: Mapping[str, str],
-    context: TrainingContext,
+    corpus: Corpus, model: ModelConfig, config: TrainConfig, extra: Mapping[str, str], context: TrainingContext
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The inputs of a training's step key, and the tags of its run, "config" of which ``resume`` reads.
 
@@ -197,7 +191,7 @@ def training_identity(
     return inputs, {
         **corpus_tags(corpus),
         **context.tags,
-        "config": json.dumps({"corpus": corpus_options(corpus_config, corpus), **options, "text": text}),
+        "config": json.dumps({"corpus": corpus_options(corpus), **options, "text": text}),
         "config_id": config_id(model, config, corpus.corpus_sha256),
     }
 
@@ -258,9 +252,7 @@ class Recorder(Callback):
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
-def _record_start(
-    run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, context: TrainingContext
-) -> None:
+def _record_start(run: TrackedRun, experiment: Experiment, context: TrainingContext) -> None:
     """Record where, on what and with which options a training runs; of a resumed one, where this has changed."""
     corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
     environment, done = machine.environment(), len(experiment.training.history)
@@ -268,7 +260,7 @@ def _record_start(
         run.yaml("environment.yaml", environment)
     elif artifacts.read_environment(run.id) != environment:  # it is resumed in another one
         run.yaml(f"environment-from-epoch-{done:04d}.yaml", environment)
-    options = {"corpus": corpus_options(corpus_config, corpus), "model": asdict(model), "train": asdict(config)}
+    options = {"corpus": corpus_options(corpus), "model": asdict(model), "train": asdict(config)}
     run.yaml("config.yaml", options)
     record_datasets(run, corpus, config.preset)
     # now, so that the UI's views show a training that runs
@@ -317,7 +309,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     run = recorded.resumable(references.find(reference, "--resume "))
     what, started = f"--resume {run.id} ({run.name})", run.configuration
     try:
-        corpus_config, model = CorpusConfig(**started["corpus"]), ModelConfig(**started["model"])
+        named, model = CorpusConfig(**started["corpus"]), ModelConfig(**started["model"])
         config, text = TrainConfig(**started["train"]), started["text"]
         if (recipe := started["recipe"]) != RECIPE[config.preset]:
             raise ValueError(f"by recipe {recipe}; this one trains by recipe {RECIPE[config.preset]}")
@@ -330,6 +322,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
         why = _why_done(config, result["epochs"], run.facts["stopped_by"], result["stopped"])
         raise InputError(f"{what} has nothing left to do: {why}")
     corpus = text_identity.same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
+    corpus = replace(corpus, option=named.corpus)
 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
     fetched = recorded.fetch_checkpoints(run)  # from a remote artifact store: another machine may have trained on
@@ -348,12 +341,12 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
 
     extra = {name: started[name] for name in ("study", "mixed") if started.get(name)}
     key = run.tag("step_key")
-    if key != step_key("train", training_identity(corpus, corpus_config, model, config, extra, context)[0]):
+    if key != step_key("train", training_identity(corpus, model, config, extra, context)[0]):
         log.warning("torch changed after %s was started; it may not be bit-identical", run.name)
         extra["mixed"] = key
     elif run.facts["stopped_by"] == "time":
         extra["mixed"] = key  # the epoch that the time limit cut short stays short
-    return train(corpus, corpus_config, model, changed, context=context, resumed=Resumed(run, experiment, extra))
+    return train(corpus, model, changed, context=context, resumed=Resumed(run, experiment, extra))
 
 
 def _may_go_on(config: TrainConfig, stopped_by: StoppedBy) -> bool:
