@@ -20,7 +20,6 @@ from pipeline.results import REPORT, REPRODUCE, ReproductionResult
 from pipeline.support.files import write_atomically
 from pipeline.tracking import queries, runs, store
 from pipeline.tracking.references import find
-from pipeline.tracking.runs import TrackedRun
 
 REPORT_FILE = "report/report.html"  # in the artifacts
 
@@ -46,7 +45,7 @@ def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
     }
 
 
-def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun:
+def write_report(reproduction: Reproduction, run: runs.TrackedRun) -> ReproductionRun:
     """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
     evidence, held = weigh(reproduction, report_statements()), checks(reproduction)
     files = report_files(evidence, held)

@@ -38,7 +38,6 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, pruned_scores
 from pipeline.tracking import artifacts, queries, recorded, references, store
 from pipeline.tracking.names import COLOUR
-from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import check_aliases, register_picks
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import leave_out_repeats
@@ -114,7 +113,7 @@ def search(
     return done
 
 
-def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> RecordedRun | None:
+def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> recorded.RecordedRun | None:
     """The run that an earlier command began for the study, whose running trials are requeued: no command trains them.
 
     Raises InputError if the study has its runs in another store, or if its run was deleted or is still running.
@@ -135,7 +134,7 @@ def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> RecordedRun 
     return earlier
 
 
-def _begin(this: Sweep, study: SearchStudy, earlier: RecordedRun | None) -> TrackedRun:
+def _begin(this: Sweep, study: SearchStudy, earlier: recorded.RecordedRun | None) -> TrackedRun:
     """Start the run of a study, or reopen ``earlier``; record the options, and in the study which run it has."""
     config = study.config
     name = config.study_name if config.study_name.startswith("search") else f"search-{config.study_name}"

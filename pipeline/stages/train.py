@@ -32,7 +32,6 @@ from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, queries, recorded, references, runs, store, text_identity
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.program import command
-from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, finished_step, step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
@@ -103,7 +102,7 @@ ALONE = TrainingContext()
 class Resumed:
     """A training to continue in its own run, as ``resume`` has checked it; ``extra`` is as in ``training_identity``."""
 
-    run: RecordedTraining
+    run: recorded.RecordedTraining
     experiment: Experiment
     extra: Mapping[str, str]
 
