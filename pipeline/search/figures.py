@@ -130,10 +130,7 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
-    """Draw the hypervolume after each trial, then that of the means over seeds.
-
-    ``areas`` are in perplexity times decades of cost.
-    """
+    """Draw the hypervolume (perplexity times decades of cost) after each trial, then that of the means over seeds."""
     figure = plotting.new_figure(8, 4)
     axes = plotting.add_axes(figure, title)
     if any(areas):

@@ -55,13 +55,8 @@ def write_report(reproduction: Reproduction, run: runs.TrackedRun) -> Reproducti
             write_atomically(folder / name, text.encode())
     for name, text in files.items():
         run.text(f"report/{name}", text)
-    return ReproductionRun(
-        reproduction=reproduction,
-        verdicts=evidence.verdicts,
-        checks=held,
-        folder=folder,
-        result=json.loads(files["result.json"]) | {"report": str(folder / "report.html")},
-    )
+    data = json.loads(files["result.json"]) | {"report": str(folder / "report.html")}
+    return ReproductionRun(reproduction, evidence.verdicts, held, folder, data)
 
 
 def report_folder(quick: bool) -> Path:

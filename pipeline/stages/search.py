@@ -1,7 +1,4 @@
-"""The stage ``search``: run the trials, confirm the picks of their front, and register them.
-
-The function that makes the pool of workers is a parameter of ``search``, so that a test can train in its own process.
-"""
+"""The stage ``search``: run the trials, confirm the picks of their front, and register them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
