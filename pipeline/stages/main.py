@@ -20,8 +20,7 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import artifacts, recorded, runs
-from pipeline.tracking.names import STEP
+from pipeline.tracking import artifacts, names, recorded, runs
 from pipeline.tracking.step import Step
 from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
@@ -81,7 +80,7 @@ def pipeline(
         for name in (TRAIN_CURVE, VAL_CURVE):
             run.curve(name, training.curve(name))
         run.constants(final_metrics(result))
-        run.tags({"trained_run": trained.run_id, **{f"{STEP}{step.stage}": step.run_id for step in steps}})
+        run.tags({"trained_run": trained.run_id, **{f"{names.STEP}{step.stage}": step.run_id for step in steps}})
         run.json(artifacts.RESULT_FILE, result)
         links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
         run.note(pipeline_note(links, result))

@@ -8,8 +8,7 @@ from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking import artifacts
-from pipeline.tracking.runs import tracked_run
+from pipeline.tracking import artifacts, runs
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
 from pipeline.training.summary import baseline_table
@@ -27,7 +26,7 @@ def prepare(corpus: Corpus, preset: PresetName, reuse: bool = False) -> Step[Pre
     if reuse and (step := finished_step(PREPARE, key)):
         return step
 
-    with tracked_run(PREPARE, f"{PREPARE}-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
+    with runs.tracked_run(PREPARE, f"{PREPARE}-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
         run.params({**corpus_options(corpus), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {

@@ -21,8 +21,7 @@ from pipeline.errors import InputError, RecordingError, TmlmError, without_secre
 from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
-from pipeline.support import machine, workers
-from pipeline.support.files import command_lock
+from pipeline.support import files, machine, workers
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
 from pipeline.text.batches import data_of, number_of_epochs
@@ -276,7 +275,7 @@ def sweep(
 
 def lock_of(stage: str, identity: str, refusal: str) -> AbstractContextManager[None]:
     """The lock of the command with this identity; raises InputError(refusal) if another process has it."""
-    return command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal)
+    return files.command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal)
 
 
 def earlier_run(stage: str, tag: str, identity: str) -> tuple[RecordedRun | None, list[RecordedTraining]]:

@@ -26,12 +26,9 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError, option_name, without_secrets
 from pipeline.results import TRAIN, TrainingResult
-from pipeline.support import machine
-from pipeline.support.files import write_atomically
+from pipeline.support import files, machine
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import artifacts, queries, recorded, references, runs, store, text_identity
-from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.program import command
+from pipeline.tracking import artifacts, liveness, program, queries, recorded, references, runs, store, text_identity
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, finished_step, step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
@@ -145,7 +142,7 @@ def train(
                 if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
                     has_ended = bool(experiment.training.history)
                     kept = "The epochs trained so far are kept" if has_ended else "The first epoch has not ended"
-                    log.warning("%s. Resume with: %s train --resume %s", kept, command(), run.id)
+                    log.warning("%s. Resume with: %s train --resume %s", kept, program.command(), run.id)
                 run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
                 raise
         del experiment, recorder  # with the optimizer: logging the model keeps this frame in a cycle for a while
@@ -304,7 +301,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     run's value, and only those in MAY_CHANGE may have a new one. Raises InputError, and leaves the run unchanged, for
     any other change, for a run that can't be resumed, and for one that has nothing left to do.
     """
-    close_the_dead()  # the run may be RUNNING although its process died
+    liveness.close_the_dead()  # the run may be RUNNING although its process died
     run = recorded.resumable(references.find(reference, "--resume "))
     what, started = f"--resume {run.id} ({run.name})", run.configuration
     try:
@@ -326,7 +323,7 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
     fetched = recorded.fetch_checkpoints(run)  # from a remote artifact store: another machine may have trained on
     if fetched is not None and steps_kept(fetched) > steps_kept(folder):
-        write_atomically(folder / LAST_CHECKPOINT, (fetched / LAST_CHECKPOINT).read_bytes())
+        files.write_atomically(folder / LAST_CHECKPOINT, (fetched / LAST_CHECKPOINT).read_bytes())
     experiment = Experiment(corpus, model, changed, folder)
     training, done = experiment.training, len(experiment.training.history)
     if not done and VAL_CURVE in run.metrics:
