@@ -157,7 +157,6 @@ def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> Repro
     """Write the report, and record its result."""
     reproduction = record.recorded_reproduction(run.id)
     done = write_report(reproduction, run)
-    verdicts, held = done.verdicts, done.checks
     whole = sum(len(configuration.whole) for configuration in reproduction.configurations)
     trained = sum(len(configuration.runs) for configuration in reproduction.configurations)
     result: ReproductionResult = {
@@ -167,11 +166,10 @@ def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> Repro
         "failed": [*failures],
         "minutes": seconds / 60,
     }
-    counts = words_counted(each for each in verdicts if each.statement.basis == "training")
+    counts = words_counted(each for each in done.verdicts if each.statement.basis == "training")
     figures = {name: float(counts[word]) for word, name in COUNTS.items()}
-    figures["reproduction/trainings"] = float(trained)
-    run.constants(figures)
+    run.constants({**figures, "reproduction/trainings": float(trained)})
     run.json(artifacts.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
-    note = reproduction_note(reproduction, verdicts, held)
+    note = reproduction_note(reproduction, done.verdicts, done.checks)
     run.note(f"{note}\n\n{measured_duration(seconds)}")
     return replace(done, result=result)

@@ -1,6 +1,6 @@
 """The stage ``train``: train a model in an MLflow run, or resume a training; log metrics, plots, samples and the model.
 
-``train`` and ``resume`` are the two entry points. The worker processes of sweeps call them through ``tasks.do``.
+``train`` and ``resume`` are the two entry points. The worker processes of sweeps call them through ``sweep.do``.
 """
 
 import json

@@ -6,8 +6,8 @@ is unchanged: its configuration, the text, the RECIPE of its preset and the resu
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,6 @@ import torch
 from pipeline.errors import InputError
 from pipeline.tracking import artifacts, liveness, names, queries, runs
 from pipeline.tracking.recorded import RecordedRun
-from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
@@ -25,7 +24,6 @@ from pipeline.training.files import BEST_CHECKPOINT
 log = logging.getLogger(__name__)
 
 CURVES_PLOT = "plots/perplexity.png"
-
 
 R = TypeVar("R", bound=Mapping[str, Any])  # a result
 
@@ -89,12 +87,12 @@ def _reusable(run: RecordedRun) -> dict[str, Any] | None:
     return {**run.result, "checkpoint": str(checkpoint)} if has_curves else None
 
 
-@contextmanager
-def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
+def parent_run(
+    stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None
+) -> AbstractContextManager[runs.TrackedRun]:
     """Start the parent run, or reopen ``earlier``, the parent run of the same command, and close what it has lost."""
     if earlier is not None:
         with store_errors():
             lost = "the command that it was for has ended"
             liveness.close_nested(earlier.id, lambda run: liveness.process_state(run) == "remote", lost)
-    with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
-        yield run
+    return runs.tracked_run(stage, name, tags, resumed=earlier)
