@@ -387,7 +387,7 @@ def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name_as_the_search_
     attributes.set_of_study(study.study, attributes.PARENT, run.id)
     MlflowClient().delete_run(run.id)
     with pytest.raises(InputError, match=r"the run of study own was deleted.*`tmlm delete own`"):
-        search(corpus, corpus_config, config)
+        search(corpus, config)
     delete(["own"])
     assert traces(store, run.id, trial) == {}
     assert storage.kept_study("own") is None
