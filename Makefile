@@ -6,7 +6,7 @@ EXTRAS ?=
 MINUTES ?= 5
 FUZZ_CASES ?= 750
 CPU_LIMIT := 120# of `make test`: printed, never asserted, as it depends on the machine
-ARITHMETIC := tests/test_recipe.py tests/test_cells.py tests/models tests/text tests/training tests/export tests/known_cost/test_*.py
+ARITHMETIC := tests/test_recipe.py tests/test_cells.py tests/models tests/text tests/training tests/pages tests/known_cost/test_*.py
 OLDEST_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41# of PyTorch's own kernels, of oneDNN's
 ENV := .venv
 READY := $(ENV)/.ready# what running needs

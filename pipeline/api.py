@@ -39,10 +39,10 @@ from models.recurrent import parts_of
 from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
-from pipeline.stages import delete as delete_stage
+from pipeline.runs import delete as delete_stage
+from pipeline.search import run as search_stage
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
-from pipeline.stages import search as search_stage
 from pipeline.stages import train as train_stage
 from pipeline.stages.bar import training_bar
 from pipeline.stages.seeds import refuse_diverged, train_seeds

@@ -1,6 +1,6 @@
 """Write docs/demo/index.html, the page of the latest training: ``python -m tests.demo``, as `make demo` runs it."""
 
-from pipeline.export.page import page_of
+from pipeline.pages.page import page_of
 from tests.checkout import ROOT
 
 DEMO = ROOT / "docs" / "demo" / "index.html"

@@ -6,14 +6,14 @@ from math import log2
 from pathlib import Path
 
 from models.ngram import Baselines, NGramScore
-from pipeline.answer.figures import answer_picture, costs_picture
 from pipeline.answer.findings import Findings, MeasuredModel, Rivals
+from pipeline.answer.pictures import answer_picture, costs_picture
 from pipeline.config import SIZES
-from pipeline.search.figures import pareto_front
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
+from pipeline.search.pictures import pareto_front
+from pipeline.stages.pictures import perplexity_curves
 from pipeline.support.statistics import Estimate, PairedComparison
 from pipeline.text.ngrams import PRUNED_SIZES
-from pipeline.training.figures import perplexity_curves
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DEFAULT = "lstm 1x192"

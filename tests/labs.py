@@ -53,10 +53,10 @@ PNG = bytes.fromhex(  # one pixel
 
 def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
     """Compose pictures without drawing and labelling them, and record no page with the model."""
-    patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: PNG)
-    for figures in ("pipeline.support.plotting", "pipeline.answer.figures"):
+    patch.setattr("pipeline.pages.plotting.png", lambda figure, shades=256: PNG)
+    for figures in ("pipeline.pages.plotting", "pipeline.answer.pictures"):
         patch.setattr(f"{figures}.write_labels", lambda *labels, **options: None)
-    for record_page in ("pipeline.stages.main.record_page", "pipeline.stages.search.record_page"):
+    for record_page in ("pipeline.stages.main.record_page", "pipeline.search.run.record_page"):
         patch.setattr(record_page, lambda run_id: None)
 
 

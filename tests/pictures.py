@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.support import plotting
+from pipeline.pages import plotting
 
 
 def figures_drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:

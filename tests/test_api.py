@@ -16,8 +16,8 @@ from models.decoding import Decoding
 from pipeline import api
 from pipeline.config import BUDGET_CHARS, QUICK_SEARCH, CorpusConfig, SearchConfig
 from pipeline.errors import InputError
+from pipeline.search.run import search
 from pipeline.stages.sample import write_texts
-from pipeline.stages.search import search
 from pipeline.tracking.queries import listed_trainings
 from pipeline.training.metrics import CURVES
 from tests.checkout import ROOT, Checkout
@@ -84,7 +84,7 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(store, small_te
         seen.extend(arguments[1:3])
         return SimpleNamespace(result=RESULT)
 
-    monkeypatch.setattr("pipeline.stages.search.search", stand_in)
+    monkeypatch.setattr("pipeline.search.run.search", stand_in)
     options: dict[str, Any] = {"trials": np.int64(3), "hidden_size": [4, 8], "num_layers": 1, "minutes": np.float32(2)}
     api.search(small_text, **options)
     assert seen == [
@@ -102,8 +102,8 @@ def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
     monkeypatch.setitem(BUDGET_CHARS, "stream", 1000)
     for option, value in {"trials": 1, "epochs": 1, "cell": "gru", "hidden_size": "4"}.items():
         monkeypatch.setitem(QUICK_SEARCH, option, value)
-    monkeypatch.setattr("pipeline.stages.search.search", partial(search, make_pool=Inline))
-    monkeypatch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
+    monkeypatch.setattr("pipeline.search.run.search", partial(search, make_pool=Inline))
+    monkeypatch.setattr("pipeline.search.run.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
     monkeypatch.chdir(tmp_path)
     Path("my-book.txt").write_text(small_text.read_text()[::-1])
     (block,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)

@@ -27,9 +27,9 @@ from models.recurrent import CellState, Layer, Recurrent, State, parts_of, state
 from pipeline import api
 from pipeline.cli.options import options_of
 from pipeline.config import CorpusConfig, SearchConfig, resolve
-from pipeline.export.export import export
-from pipeline.search.summary import SearchRun
-from pipeline.stages.search import search
+from pipeline.pages.export import export
+from pipeline.search.run import search
+from pipeline.search.sentences import SearchRun
 from pipeline.text.batches import data_for
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking.store import setup
@@ -283,7 +283,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
-        patch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
+        patch.setattr("pipeline.search.run.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
         setup()
         yield search(load_corpus(corpus_config), config, make_pool=Inline)
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from pipeline.config import COST_NAMES, COSTS
 from pipeline.results import FIGURES, SEARCH, STAGES, TRAIN, Figure, Member, Rival
 from pipeline.support.records import Count, has_form
-from tests.export import made_up
+from tests.pages import made_up
 
 ROOT = Path(__file__).parents[1] / "pipeline"
 STUDY: Any = made_up.study().search

@@ -14,12 +14,14 @@ from contextlib import suppress
 
 import click
 
-from pipeline.cli.cluster import cluster, node
-from pipeline.cli.commands import look, search, train
 from pipeline.cli.group import Lab, StandardError, drop_unwritable
 from pipeline.cli.options import with_dashes
+from pipeline.cluster.commands import cluster, node
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import reason_of
+from pipeline.runs import commands as runs
+from pipeline.search import commands as search
+from pipeline.stages import commands as stages
 from pipeline.support import signals
 from pipeline.support.temporary import use_own_folder
 from pipeline.support.wording import printable
@@ -54,17 +56,17 @@ def cli() -> None:
 
 cli.sections = {
     "Train and use a model": (
-        train.pipeline,
-        train.prepare,
-        train.train,
-        train.evaluate,
-        train.sample,
-        train.chat,
-        train.complexity,
+        stages.pipeline,
+        stages.prepare,
+        stages.train,
+        stages.evaluate,
+        stages.sample,
+        stages.chat,
+        stages.complexity,
     ),
-    "Look at what was recorded": (look.runs, look.compare, look.best, look.export, look.push, look.ui),
+    "Look at what was recorded": (runs.runs, runs.compare, runs.best, runs.export, runs.push, runs.ui),
     "Search and report": (search.search, search.answer, search.reproduce, search.report),
-    "Maintain": (look.delete, look.doctor, cluster, node),
+    "Maintain": (runs.delete, runs.doctor, cluster, node),
 }
 for section in cli.sections.values():
     for command in section:

@@ -30,7 +30,7 @@ from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import prompts_for
-from pipeline.training.summary import evaluation_text
+from pipeline.training.sentences import evaluation_text
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any
 from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.config import TrainConfig
+from pipeline.pages.run_page import record_page
 from pipeline.results import PIPELINE, MainResult
 from pipeline.stages.evaluate import evaluate
-from pipeline.stages.page import record_page
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
@@ -26,7 +26,7 @@ from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
-from pipeline.training.summary import pipeline_note
+from pipeline.training.sentences import pipeline_note
 
 TEMPERATURE = 0.7  # of the sampled texts
 

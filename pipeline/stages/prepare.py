@@ -11,7 +11,7 @@ from pipeline.text.ngrams import baselines_of
 from pipeline.tracking import artifacts, runs
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
-from pipeline.training.summary import baseline_table
+from pipeline.training.sentences import baseline_table
 
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 

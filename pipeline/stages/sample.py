@@ -9,7 +9,7 @@ from pipeline.stages.evaluate import TrainedModel
 from pipeline.tracking import artifacts, runs
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.training.samples import SampleText, continuation_in_pieces, continuations
-from pipeline.training.summary import samples_table
+from pipeline.training.sentences import samples_table
 
 
 def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step[Sample]:

@@ -12,6 +12,7 @@ from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.results import FIGURES, SEEDS, SeedsResult, measured_in
+from pipeline.stages.seed_means import HEADS, over_seeds, seeds_rows
 from pipeline.stages.sweep import earlier_run, lock_of, result_of, sweep, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
 from pipeline.support.markdown import markdown_table
@@ -22,7 +23,6 @@ from pipeline.tracking import artifacts
 from pipeline.tracking.step import Step, step_key
 from pipeline.tracking.text_identity import corpus_options
 from pipeline.training.metrics import final_metrics
-from pipeline.training.seeds import HEADS, over_seeds, seeds_rows
 
 SHARED = measured_in(SeedsResult)  # figures that all seeds of a configuration share
 

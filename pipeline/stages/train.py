@@ -37,7 +37,7 @@ from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
-from pipeline.training.summary import complexity_text, samples_table, training_note
+from pipeline.training.sentences import complexity_text, samples_table, training_note
 
 log = logging.getLogger(__name__)
 
@@ -274,13 +274,13 @@ def _keep_outcome(run: TrackedRun, training: Training) -> None:
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
     """Record a finished training: plots, size, sample texts, the best epoch's model, metrics and the run's note."""
-    from pipeline.training import figures  # imported here, as matplotlib is: a step that is reused draws nothing
+    from pipeline.stages import pictures  # imported here, as matplotlib is: a step that is reused draws nothing
 
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     title, best_epoch = f"{run.name} on {corpus.label}", result.figures["best_epoch"]
     baselines = result.baselines["val"].perplexities()
-    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, best_epoch, baselines, title))
-    run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
+    run.picture(CURVES_PLOT, pictures.perplexity_curves(*curves, best_epoch, baselines, title))
+    run.picture("plots/gap.png", pictures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))
     run.json(artifacts.SAMPLES_FILE, {"samples": [asdict(sample) for sample in result.samples]})

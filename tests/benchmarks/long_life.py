@@ -34,7 +34,7 @@ import psutil
 from pipeline import api
 from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig, SearchConfig
-from pipeline.stages.search import search as run_search
+from pipeline.search.run import search as run_search
 from pipeline.stages.sweep import do
 from pipeline.support.workers import Workers
 from pipeline.text.corpus import load_corpus

@@ -16,8 +16,8 @@ from models.ngram import ngrams_of
 from models.on_top_of_ngram import language_model
 from models.packing import coded, decoded, rounded
 from models.pruning import pruned
-from pipeline.export import page_models
-from pipeline.export.page_models import page_model, weight_arrays
+from pipeline.pages import page_models
+from pipeline.pages.page_models import page_model, weight_arrays
 from tests.models.made_up import VOCAB, a_text
 
 if TYPE_CHECKING:

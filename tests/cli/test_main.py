@@ -10,9 +10,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 import pipeline.stages.main  # noqa: F401  # before a test puts another stage into what it imports
-from pipeline.cli.commands.search import next_commands
 from pipeline.cli.main import cli
 from pipeline.config import QUICK_SEARCH, SearchConfig, resolve
+from pipeline.search.commands import next_commands
 from tests.cli.commands import run
 
 
@@ -87,7 +87,7 @@ def test_options_that_are_given_win_over_those_of_the_training_that_like_names(t
 
 
 def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(store, monkeypatch):
-    from pipeline.stages.reproduce import ChecksNotMetError
+    from pipeline.report.reproduce import ChecksNotMetError
 
     done: Any = "the table"
 
@@ -95,8 +95,8 @@ def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(store, monkeyp
         raise ChecksNotMetError("--check is not met", done)
 
     monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: "the text")
-    monkeypatch.setattr("pipeline.stages.reproduce.reproduce", reproduce)
-    monkeypatch.setattr("pipeline.cli.commands.search.show_reproduction", lambda done, as_json: click.echo(done))
+    monkeypatch.setattr("pipeline.report.reproduce.reproduce", reproduce)
+    monkeypatch.setattr("pipeline.search.commands.show_reproduction", lambda done, as_json: click.echo(done))
     assert run("reproduce", "--check") == (4, "the table\n", "Error: --check is not met\n")
 
 
@@ -105,7 +105,7 @@ def test_a_quick_search_has_its_own_options_and_those_that_are_given_even_at_the
         assert config == SearchConfig(**QUICK_SEARCH | {"trials": 5, "confirm_seeds": 2})
         raise EnoughError
 
-    monkeypatch.setattr("pipeline.stages.search.Space.of", space_of)
+    monkeypatch.setattr("pipeline.search.run.Space.of", space_of)
     with pytest.raises(EnoughError):
         cli.main(["search", "--quick", "--trials", "5", "--confirm-seeds", "2"], standalone_mode=False)
 

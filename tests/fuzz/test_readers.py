@@ -29,19 +29,19 @@ from urllib3 import HTTPResponse
 
 from models.config import ConfigError
 from models.decoding import Decoding
-from pipeline.cli.runs import comparison_text
 from pipeline.cluster.pool import DaskPool, _Running
 from pipeline.config import RECIPE, CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError
-from pipeline.export import export as export_module
-from pipeline.export.model_files import _weights
-from pipeline.export.subject import _of_run
+from pipeline.pages import export as export_module
+from pipeline.pages.model_files import _weights
+from pipeline.pages.subject import _of_run
 from pipeline.report.checks import checks
 from pipeline.report.record import recorded_reproduction
+from pipeline.report.rewrite import report_files
 from pipeline.report.statements.kinds import report_statements, weigh
-from pipeline.search import comparison
+from pipeline.runs import compare
+from pipeline.runs.sentences import comparison_text
 from pipeline.search.study.space import Space
-from pipeline.stages.report import report_files
 from pipeline.support.processes import process_tags
 from pipeline.support.workers import Loss
 from pipeline.text.corpus import Corpus, load_corpus
@@ -54,10 +54,10 @@ from pipeline.training.experiment import Experiment
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.samples import continuations, prompts_for
-from tests.export.made_up import study
 from tests.fuzz.hostile import altered, damaged, json_texts, odd_texts, odd_values
 from tests.labs import TrainedStore
 from tests.made_up import made_up_run
+from tests.pages.made_up import study
 from tests.report.reproductions import TEXT as FACTS
 
 CASES = int(os.environ.get("FUZZ_CASES", "3"))
@@ -204,9 +204,9 @@ def keep(patch: pytest.MonkeyPatch, runs: list[Any], texts: dict[str, str]) -> N
     by_id: dict[str, RecordedRun] = {run.id: run for run in runs}
     patch.setattr(artifacts, "read_text", lambda run_id, path: texts.get(f"{run_id}/{path}", texts.get(path, "")))
     patch.setattr(recorded, "find_run", by_id.get)
-    for module in ("pipeline.export.subject", "pipeline.tracking.recorded"):
+    for module in ("pipeline.pages.subject", "pipeline.tracking.recorded"):
         patch.setattr(f"{module}.run_of", run_of)
-    for module in ("pipeline.export.subject", "pipeline.tracking.queries"):
+    for module in ("pipeline.pages.subject", "pipeline.tracking.queries"):
         patch.setattr(f"{module}.nested_trainings", lambda run_id: [run for run in runs if run.stage == "train"])
 
 
@@ -234,17 +234,17 @@ def test_records_of_searches(
     texts["environment.yaml"] = data.draw(json_texts(ENVIRONMENT))
     texts["samples/final.json"] = data.draw(json_texts({"samples": [{"prompt": "it", "text": "it has"}]}))
     keep(monkeypatch, runs, texts)
-    monkeypatch.setattr("pipeline.export.subject.artifacts.artifact_path", lambda run_id, path: checkpoint)
-    monkeypatch.setattr("pipeline.export.page_models._text_of", lambda training, may_count: None)
+    monkeypatch.setattr("pipeline.pages.subject.artifacts.artifact_path", lambda run_id, path: checkpoint)
+    monkeypatch.setattr("pipeline.pages.page_models._text_of", lambda training, may_count: None)
     monkeypatch.setattr(export_module, "model_files", lambda *details: {})
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
     monkeypatch.setattr(export_module, "subject_of", lambda reference: _of_run(runs[int(reference)]))
-    monkeypatch.setattr(comparison, "find", lambda reference: runs[int(reference)])
+    monkeypatch.setattr(compare, "find", lambda reference: runs[int(reference)])
     folder = tmp_path_factory.getbasetemp() / "export"
     for number in (0, 1 + which % 3):
         read(export_module.export, str(number), folder)
     for pair in (("0", "0"), ("1", "2")):
-        if result := read(comparison.compare, *pair):
+        if result := read(compare.compare, *pair):
             assert comparison_text(result)
     assert all(run.row() for run in runs[1:])
 

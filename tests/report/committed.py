@@ -17,10 +17,10 @@ from pipeline.config import CorpusConfig
 from pipeline.report.checks import checks
 from pipeline.report.open_data import CURVES
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
+from pipeline.report.rewrite import report_files
 from pipeline.report.statements.kinds import report_statements, weigh
 from pipeline.report.table import report_rows
 from pipeline.report.text_facts import text_facts
-from pipeline.stages.report import report_files
 from pipeline.text.corpus import Corpus, load_corpus
 from tests.checkout import ROOT
 

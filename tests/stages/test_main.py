@@ -13,7 +13,7 @@ from pipeline.tracking import recorded
 from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
-from pipeline.training.summary import verdict
+from pipeline.training.sentences import verdict
 from tests.labs import TINY, copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")

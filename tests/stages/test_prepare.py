@@ -11,7 +11,7 @@ from pipeline.stages.train import train
 from pipeline.text import corpus as corpus_module
 from pipeline.text.corpus import load_corpus
 from pipeline.text.ngrams import fitted_ngrams
-from pipeline.training.summary import baseline_table
+from pipeline.training.sentences import baseline_table
 from tests.labs import TINY
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")

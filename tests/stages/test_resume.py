@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.config import RECIPE, CorpusConfig, StoppedBy, resolve
 from pipeline.errors import InputError
+from pipeline.stages import pictures
 from pipeline.stages import train as train_stage
 from pipeline.support import machine
 from pipeline.text.corpus import Corpus, load_corpus
@@ -25,7 +26,7 @@ from pipeline.tracking import artifacts, recorded, runs
 from pipeline.tracking import step as step_module
 from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.store import set_tags, setup
-from pipeline.training import experiment, figures
+from pipeline.training import experiment
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.experiment import Experiment
 from pipeline.training.loop import Training
@@ -167,7 +168,7 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         experiment.Experiment, "_write_best", dying_at(2, experiment.Experiment._write_best)
     ),
     "between training and its pictures": lambda patch: patch.setattr(
-        figures, "perplexity_curves", dying_at(1, figures.perplexity_curves)
+        pictures, "perplexity_curves", dying_at(1, pictures.perplexity_curves)
     ),
     "while its model is logged": lambda patch: patch.setattr(
         runs.TrackedRun, "model", dying_at(1, runs.TrackedRun.model)

@@ -11,10 +11,11 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError
-from pipeline.cli.runs import folded
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.results import OVER_SEEDS
+from pipeline.runs.sentences import folded
+from pipeline.stages.seed_means import ENDS, over_seeds
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.stages.sweep import TrainingTask
 from pipeline.stages.train import options_like, train
@@ -25,7 +26,6 @@ from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
-from pipeline.training.seeds import ENDS, over_seeds
 from tests.cli.commands import examples, run
 from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import diverges, pool_with

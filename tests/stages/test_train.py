@@ -27,7 +27,7 @@ from pipeline.tracking.store import set_tags
 from pipeline.tracking.ui import views
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
-from pipeline.training.summary import ngram_name
+from pipeline.training.sentences import ngram_name
 from tests.labs import TINY, TINY_NAME
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")

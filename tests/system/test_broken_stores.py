@@ -23,7 +23,7 @@ from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
 from pipeline.search.study.storage import with_storage
 from pipeline.tracking import runs
-from pipeline.tracking.push import push
+from pipeline.tracking.copying import push
 from pipeline.tracking.store import setup
 from tests.limits import SLACK
 

@@ -39,7 +39,7 @@ def test_the_bands_are_those_of_the_recorded_seeds():
 @pytest.mark.slow
 def test_the_commands_of_the_exercises_work_in_their_order(store, book, tmp_path, monkeypatch):
     """With less training, in this process."""
-    monkeypatch.setattr("pipeline.cli.commands.search.pool_on", lambda *options: lambda corpus: Inline)
+    monkeypatch.setattr("pipeline.search.commands.pool_on", lambda *options: lambda corpus: Inline)
     monkeypatch.chdir(tmp_path)
     Path("hand-in").mkdir()
     done = []

@@ -13,25 +13,17 @@ import pytest
 
 from models.decoding import Decoding
 from pipeline.answer.plan import AnswerPlan
-from pipeline.cli import doctor
-from pipeline.config import (
-    RECIPE,
-    AnswerConfig,
-    CorpusConfig,
-    ReproduceConfig,
-    SearchConfig,
-    config_id,
-    resolve,
-)
+from pipeline.answer.run import answer
+from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, config_id, resolve
 from pipeline.errors import InputError
-from pipeline.export.export import export
+from pipeline.pages.export import export
+from pipeline.report.reproduce import TEXT as TEXT_OF_THE_REPORT
+from pipeline.report.reproduce import reproduce
+from pipeline.runs import doctor
+from pipeline.search.run import search
 from pipeline.stages import train as train_stage
-from pipeline.stages.answer import answer
 from pipeline.stages.main import pipeline
-from pipeline.stages.reproduce import TEXT as TEXT_OF_THE_REPORT
-from pipeline.stages.reproduce import reproduce
 from pipeline.stages.sample import write_texts
-from pipeline.stages.search import search
 from pipeline.stages.seeds import train_seeds
 from pipeline.stages.sweep import TrainingTask
 from pipeline.text.corpus import load_corpus

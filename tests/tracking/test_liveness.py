@@ -9,8 +9,8 @@ import time
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.cli import doctor
 from pipeline.errors import InputError
+from pipeline.runs import doctor
 from pipeline.support import processes
 from pipeline.tracking import liveness, names
 from pipeline.tracking import runs as runs_module

@@ -10,8 +10,8 @@ from mlflow.tracking._tracking_service.utils import _get_store
 from pipeline.errors import InputError, RecordingError
 from pipeline.tracking.registry import REGISTERED_MODEL, check_aliases, register_picks
 from pipeline.tracking.runs import tracked_run
-from pipeline.training.summary import model_facts
-from tests.export import made_up
+from pipeline.training.sentences import model_facts
+from tests.pages import made_up
 
 
 class Owner(NamedTuple):

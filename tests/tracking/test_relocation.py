@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.cli import doctor
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError
+from pipeline.runs import doctor
 from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs

@@ -56,7 +56,7 @@ from pathlib import Path
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.corpus import load_corpus
 from pipeline.training.experiment import Experiment
-import pipeline.training.figures
+import pipeline.stages.pictures
 
 def peak():
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))

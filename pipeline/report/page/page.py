@@ -2,6 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.pages import document as doc
+from pipeline.pages.charts import svg_file
+from pipeline.pages.document import Block, Bullets, Commands, Heading, Paragraph, Points, Section, Span
+from pipeline.pages.rendering import html, markdown
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import overview_picture, report_explorer
@@ -10,10 +14,6 @@ from pipeline.report.statements.bounds import IN_WORDS
 from pipeline.report.statements.evidence import ON_THE_BOUND
 from pipeline.report.statements.kinds import KINDS
 from pipeline.report.statements.verdicts import Verdict, Word, words_counted
-from pipeline.support.page import document as doc
-from pipeline.support.page.charts import svg_file
-from pipeline.support.page.document import Block, Bullets, Commands, Heading, Paragraph, Points, Section, Span
-from pipeline.support.page.rendering import html, markdown
 
 TITLE = "Does a coursework report on recurrent networks hold when its networks are trained again?"
 

@@ -6,11 +6,11 @@ other shows the book's average, as the report does.
 
 from dataclasses import replace
 
+from pipeline.pages.charts import Row, Series, explorer, rows_chart
+from pipeline.pages.document import Drawing, Explorer, Span
+from pipeline.pages.drawing import Marker
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
-from pipeline.support.drawing import Marker
-from pipeline.support.page.charts import Row, Series, explorer, rows_chart
-from pipeline.support.page.document import Drawing, Explorer, Span
 from pipeline.support.wording import rounded
 
 CAPTION = (

@@ -8,11 +8,11 @@ import numpy as np
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
+from pipeline.pages.document import NOTHING, Span, Table, TableCell, Text
 from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
 from pipeline.report.statements.verdicts import Verdict, Word
-from pipeline.support.page.document import NOTHING, Span, Table, TableCell, Text
 from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from scipy.stats import trim_mean
 
 from pipeline import known_cost
-from pipeline.support import plotting
+from pipeline.pages import plotting
 from tests.known_cost.benchmarks.bench_samplers import RESULTS, SAMPLERS, TRIALS, read_results
 
 HERE = Path(__file__).parent

@@ -9,8 +9,8 @@ from pipeline.report.page.page import pages
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import Verdict, Word
+from tests.pages.parsed import Page
 from tests.report.reproductions import reproduction
-from tests.support.page.parsed import Page
 
 VERDICTS = [
     Verdict(statement, list(Word)[number % 5], f"because of number {number}", part="one of two")

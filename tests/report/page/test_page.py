@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.table import report_rows
+from tests.pages.parsed import Page
 from tests.report.alterations import with_runs
 from tests.report.page.pages import full, of_few, page, rendered
 from tests.report.reproductions import cut
-from tests.support.page.parsed import Page
 
 
 def test_each_link_leads_to_one_anchor():

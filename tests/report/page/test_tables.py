@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.pages.document import NOTHING
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.table import report_rows
-from pipeline.support.page.document import NOTHING
 from pipeline.support.statistics import estimate, pooled_spread
+from tests.pages.parsed import Page
 from tests.report.page.pages import of_few, page, rendered
 from tests.report.reproductions import reproduction
-from tests.support.page.parsed import Page
 
 
 def test_start_and_end_stand_beside_what_is_reported_and_the_verdicts():

@@ -6,14 +6,7 @@ from statistics import geometric_mean
 import pytest
 
 from pipeline.report.reproduction import d2l_trainings
-from pipeline.report.statements.evidence import (
-    LAST_GAP,
-    LAST_TRAIN,
-    LAST_VAL,
-    Comparison,
-    Evidence,
-    with_interval,
-)
+from pipeline.report.statements.evidence import LAST_GAP, LAST_TRAIN, LAST_VAL, Comparison, Evidence, with_interval
 from pipeline.report.statements.kinds import report_statements
 from pipeline.report.statements.verdicts import Verdict, Word
 from pipeline.support.statistics import Estimate, holm

@@ -1,0 +1,1 @@
+"""What people look at: pages, plots, and what an export writes."""

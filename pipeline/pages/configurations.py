@@ -1,0 +1,70 @@
+"""Group trainings by validation text and configuration, and make the charts' series of a configuration."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.config import CostAxis
+from pipeline.pages.charts import Series
+from pipeline.results import PickResult
+from pipeline.support.statistics import geometric_mean
+from pipeline.tracking.queries import by_configuration, told_apart
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
+
+LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
+
+
+@dataclass(frozen=True)
+class TrainedConfiguration:
+    """Finished trainings that differ in their seed alone, one for each seed, under a unique ``name``."""
+
+    name: str
+    trainings: tuple[RecordedTraining, ...]
+
+    @property
+    def perplexities(self) -> list[float]:
+        """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
+        return [each.result["val_perplexity_pooled"] for each in self.trainings]
+
+    def series(self, axis: CostAxis, picks: Mapping[str, PickResult]) -> Series:
+        """The series of the configuration in the charts; ``picks`` are those of its study."""
+        first = self.trainings[0]
+        train, val = (
+            [list(each.pooled(curve).values()) for each in self.trainings] for curve in (TRAIN_CURVE, VAL_CURVE)
+        )
+        model = first.configuration["model"]
+        on_top = "+ngram" if model["on_top_of"] != "nothing" else ""
+        texts = first.result["texts"]
+        text = " ".join(texts[-1].split())[:LONGEST_TEXT] if texts else ""
+        return Series(
+            name=self.name,
+            shape=f"{model['cell'].upper()} {model['num_layers']}x{model['hidden_size']}{on_top}",
+            cell=model["cell"],
+            cost=axis.of(first.result),
+            cost_name=axis.name,
+            epochs_planned=max(map(len, [*train, *val])),
+            seeds=[each.seed for each in self.trainings],
+            best=self.perplexities,
+            best_epochs=[each.result["best_epoch"] for each in self.trainings],
+            train=train,
+            val=val,
+            picks=[name for name, pick in picks.items() if pick["run_id"] in {each.id for each in self.trainings}],
+            remarks=[f"seed {first.seed} writes “{text}”"],
+        )
+
+
+def by_characters(trainings: Iterable[RecordedTraining]) -> list[list[RecordedTraining]]:
+    """Group trainings by the characters of their validation, the largest group first."""
+    groups: dict[tuple[str, bool], list[RecordedTraining]] = {}
+    for training in trainings:
+        groups.setdefault(training.measured_on("val_perplexity"), []).append(training)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def configurations_of(trainings: Sequence[RecordedTraining]) -> list[TrainedConfiguration]:
+    """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
+    members = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in by_configuration(trainings)]
+    firsts = [group[0] for group in members]
+    names = told_apart([each.configs[0].shape for each in firsts], firsts)
+    found = [TrainedConfiguration(name, group) for name, group in zip(names, members, strict=True)]
+    return sorted(found, key=lambda each: geometric_mean(each.perplexities))

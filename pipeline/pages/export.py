@@ -1,0 +1,67 @@
+"""Export a training, a study or an experiment: a page, tables and models, in a folder that needs no MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.pages.model_files import CARD, CONFIG, VOCABULARY, WEIGHTS, model_files
+from pipeline.pages.page import page
+from pipeline.pages.page_models import page_models
+from pipeline.pages.subject import subject_of
+from pipeline.pages.tables import curves_csv, front_csv, runs_csv
+from pipeline.support.files import write_atomically
+
+PAGE = "index.html"
+
+CONTENTS = {
+    "runs.csv": "one row for each training: options and final figures",
+    "curves.csv": "training and validation perplexity of each epoch",
+    "front.csv": "the members of the front, with their intervals and runs",
+    CARD: "what to know of the model, as a model card, and code that loads it without this project",
+    WEIGHTS: "the weights; tmlm sample takes the file as its MODEL",
+    CONFIG: "the model's options, its text and its figures",
+    VOCABULARY: "the symbols in the order of their ids",
+}
+
+
+def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str, Any]:
+    """Write the training, study or experiment that ``reference`` names to a folder; returns its kind, name and files.
+
+    ``with_ngrams`` is as ``page_models`` takes it. Nothing is overwritten. Raises InputError if a file exists already,
+    if the reference names nothing or several things, and if what it names has not finished.
+    """
+    _check_is_free(folder, PAGE)  # before anything is read
+    subject = subject_of(reference)
+    by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()
+    for run_id, names in subject.chosen.items():
+        sentences = " ".join(subject.picks[name]["sentence"] for name in names)
+        of_model = model_files(by_id[run_id], subject.checkpoints[run_id], sentences)
+        for model in [f"models/{name}" for name in names] or ["model"]:
+            files |= {f"{model}/{name}": data for name, data in of_model.items()}
+    files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}
+    if subject.search:
+        files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
+    listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
+    # written last: once it exists, the export is complete
+    files[PAGE] = page(subject, page_models(subject, with_ngrams), listed).encode()
+    for name in files:
+        _check_is_free(folder, name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} can't be made a folder: {error.strerror}; give another one") from error
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    return {
+        "kind": subject.kind,
+        "name": subject.name,
+        "page": str(folder / PAGE),
+        "files": [str(folder / name) for name in sorted(files)],
+    }
+
+
+def _check_is_free(folder: Path, name: str) -> None:
+    if ".." in Path(name).parts or Path(name).is_absolute():  # a record from a server that others write to
+        raise InputError(f"the record has a pick whose file would be {name}, outside of --output {folder}")
+    if (folder / name).exists():
+        raise InputError(f"--output {folder} has {folder / name} already; give another folder, or remove the file")

@@ -1,0 +1,255 @@
+"""The page of an export as plain data: one HTML file that runs the model and needs no network or MLflow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RECIPE
+from pipeline.pages import document as doc
+from pipeline.pages.charts import explorer
+from pipeline.pages.configurations import TrainedConfiguration, by_characters, configurations_of
+from pipeline.pages.document import Heading, Paragraph, Points, Section, Span, Table
+from pipeline.pages.page_models import SCRIPT, PageModels, page_models
+from pipeline.pages.rendering import html
+from pipeline.pages.repeat import changed_options, search_command, text_option, train_command
+from pipeline.pages.subject import Subject, subject_of
+from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, picks_and_rivals
+from pipeline.support.wording import counted, listed, rounded
+from pipeline.text.sources import FALLBACK, licence_of
+from pipeline.tracking.artifacts import read_environment
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.sentences import comparison_rows, sizes, verdict
+
+ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
+
+PERPLEXITY = (
+    "Perplexity is the effective number of characters that the model chooses between at each step: {guessing}1 is "
+    "certainty, lower is better."
+)
+
+LEVELS = "The dashed level “n-grams” is the n-gram model of the same training text."
+
+RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "notes")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trainings that validate on the same characters: their charts, their table, and the best of them."""
+
+    title: str
+    explorer: doc.Explorer
+    runs: Table
+    best: RecordedTraining
+    configurations: int
+
+
+def page_of(reference: str) -> str:
+    """The page of a finished training or study alone, without the files that ``export`` writes beside it."""
+    subject = subject_of(reference)
+    return page(subject, page_models(subject))
+
+
+def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = ()) -> str:
+    """Render the page; ``files`` are the names and contents, in words, of the files beside it."""
+    guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
+    groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
+    pick: Mapping[str, Any] = subject.picks.get("best") or {}
+    best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
+    text = best.configuration["text"]
+    credited = f"The text is the {text['source']}. {licence_of(text['name'])}"
+    credit = [Paragraph(credited)] if text["name"] == FALLBACK else []
+    comparison = Table(
+        f"{best.name} and the n-gram model, alone and together, on the same text",
+        ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
+        comparison_rows(best.result),
+    )
+    first = " (the best training of each group; runs.csv has the options of all)" if len(groups) > 1 else ""
+    repeat: list[doc.Block] = [
+        Paragraph(f"In a checkout of the project, with the text that the sha256 below names{first}:"),
+        doc.Commands(_commands(subject, groups)),
+        *map(Paragraph, _cautions(subject, best)),
+        Points(_environment(subject, best)),
+    ]
+    beside: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])] if files else []
+    charts = [block for group in groups for block in (Heading(group.title), group.explorer)]
+    runs = [block for group in groups for block in (Heading(group.title), group.runs)]
+    on = f" on {best.corpus}" if len(groups) == 1 else ""
+    return html(
+        doc.Page(
+            title=f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}{on}",
+            lead=[
+                *_live(in_page),
+                *map(Paragraph, _about(subject, best, groups)),
+                *credit,
+                Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict"),
+                comparison,
+            ],
+            sections=[
+                Section("Charts", charts, "charts"),
+                Section("The front, and what to take from it", _front(subject), "front"),
+                Section("All trainings", runs, "trainings", is_open=len(subject.finished) <= 20),
+                Section("How to repeat it", repeat, "repeat"),
+                Section("Options", [Points(_options(subject, best))], "options", is_open=False),
+                Section("Files beside this page", beside, "files"),
+            ],
+            scripts=[SCRIPT.read_text(encoding="utf-8")] if in_page.models else [],
+        )
+    )
+
+
+def _live(in_page: PageModels) -> list[doc.Block]:
+    """The models that run in the page; if there are none, why."""
+    if not in_page.models:
+        return [*map(Paragraph, in_page.remarks)]
+    subject, verb = ("network", "has") if len(in_page.models) == 1 else ("networks", "have")
+    line = f"The {subject} below {verb} learned to predict the next letter of a text, and will read yours as you type."
+    elements = ELEMENTS.read_text(encoding="utf-8")
+    data = f'<script type="application/json" id="models">{in_page.json()}</script>'
+    return [Paragraph(line), doc.Markup(elements + data)]
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
+
+
+def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) -> list[str]:
+    """What was trained, if it is more than one network, and the best of it, which is in the first group."""
+    model, result, finished = best.configuration["model"], best.result, len(subject.finished)
+    layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
+    on_top = " on top of n-grams" if model["on_top_of"] != "nothing" else ""
+    about = (
+        f"A character-level language model ({cell}, {layers} of {model['hidden_size']:,} units{on_top}): "
+        f"{sizes(result)}. Trained for {counted(result['epochs'], 'epoch')} in "
+        f"{result['train_seconds']:,.1f} s on {result['device']}, preset {best.preset}, seed {best.seed}."
+    )
+    if finished == 1:
+        return [about]
+    other = len(subject.trainings) - finished
+    unfinished = f" ({other} more without a result)" if other else ""
+    apart = f", in {len(groups)} groups, which can be compared on test only, for the same text" * (len(groups) > 1)
+    count = counted(sum(group.configurations for group in groups), "configuration")
+    return [
+        f"{finished} finished trainings of {count}{unfinished}{apart}.",
+        f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
+    ]
+
+
+def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
+    """Sentences on what may prevent a repetition."""
+    cautions = []
+    if best.tag("git.dirty") == "true":
+        cautions.append("The code had uncommitted changes, which are not part of that commit.")
+    recipe, current = best.configuration["recipe"], RECIPE[best.configuration["train"]["preset"]]
+    if recipe != current:
+        cautions.append(
+            f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {current}."
+        )
+    if subject.search is None:
+        return cautions
+    if subject.search.options.get("space"):
+        cautions.append("The space came from a YAML file, which is not part of this export.")
+    settings = changed_options(subject.search, python_only=True)
+    if shown := [f"{name} {value}" for name, value in settings.items() if name != "storage"]:
+        cautions.append(f"The search had settings of Python only, which the command lacks: {listed(shown)}.")
+    return cautions
+
+
+# --- charts and tables -----------------------------------------------------------------------------------------------
+
+
+def _groups(subject: Subject, perplexity: str) -> list[Group]:
+    groups = []
+    for number, trainings in enumerate(by_characters(subject.finished), 1):
+        configurations = configurations_of(trainings)
+        best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
+        ngram = best.result["ngram_val_perplexity"]
+        levels = {f"n-grams {rounded(ngram)}": ngram}
+        caption = f"{perplexity} {LEVELS} The {subject.axis.name} are {subject.axis.details}."
+        if subject.picks:
+            caption += " Ringed is what the search recommends."
+        for row in subject.compared:
+            if row["kind"] == "yours" and (yours := row.get("val_perplexity")):
+                caption += " The level “yours” is your own best training at that time."
+                levels[f"yours {rounded(yours)}"] = yours
+        series = [each.series(subject.axis, subject.picks) for each in configurations]
+        charts = explorer(series, levels, caption, f"explorer-{number}")
+        presets = listed([*dict.fromkeys(each.preset for each in trainings)])
+        title, runs = f"{best.corpus}, preset {presets}", _runs(subject, configurations)
+        groups.append(Group(title, charts, runs, best, len(configurations)))
+    return groups
+
+
+def _runs(subject: Subject, configurations: Iterable[TrainedConfiguration]) -> Table:
+    """The table of all trainings, the best configuration first."""
+    rows = []
+    for configuration in configurations:
+        for training in configuration.trainings:
+            result = training.result
+            named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
+            stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
+            row = (
+                configuration.name,
+                str(training.seed),
+                rounded(result["val_perplexity"]),
+                rounded(result["test_perplexity"]),
+                f"{result['macs_per_char']:,}",
+                f"{result['parameters']:,}",
+                str(result["epochs"]),
+                f"{result['train_seconds']:,.1f}",
+            )
+            rows.append((*row, doc.TableCell("; ".join([*named, *stopped]), style="remark")))
+    return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
+
+
+def _front(subject: Subject) -> list[doc.Block]:
+    """The picks of a study and the table of its front, in the order of its cost; nothing without a front."""
+    if subject.search is None or not subject.search.result["front"]:
+        return []
+    rows = []
+    first = [name for name in MEMBER_COLUMNS if name not in ("val_perplexity", "run_ids", "test_perplexity")]
+    for member in subject.search.result["front"]:
+        low, high, test = map(member.get, ("val_perplexity_low", "val_perplexity_high", "test_perplexity"))
+        interval = "" if low is None or high is None else f"{rounded(low)} to {rounded(high)}"
+        cells, val = member_cells(member), rounded(member["val_perplexity"])
+        means = val, interval, "" if test is None else rounded(test)
+        rows.append((*(cells[name] for name in first), *means, cells["run_ids"]))
+    heads = (*(MEMBER_COLUMNS[name].head for name in first), "validation", "95 % interval", "test", "seeds")
+    caption = "The front: means over seeds, and the interval in which one more training is expected, with another seed"
+    picks = Points([(f"@{name}", pick["sentence"]) for name, pick in subject.picks.items()])
+    beside = "The picks, your own best training at that time, and the n-gram model; each also with the n-grams mixed in"
+    return [picks, Table(beside, RIVAL_HEADS, picks_and_rivals(subject.compared)), Table(caption, heads, rows)]
+
+
+def _options(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:
+    """The options by name; those of a search's trials are in runs.csv."""
+    if subject.search:
+        hidden = ("corpus", "storage", "space")  # may name folders of this machine
+        return [(name, value) for name, value in subject.search.options.items() if name not in hidden]
+    configuration = best.configuration
+    options = {**configuration["corpus"], **configuration["model"], **configuration["train"]}
+    options["corpus"] = text_option(best)  # without the folder
+    return [(name, str(value)) for name, value in options.items() if value is not None]
+
+
+def _environment(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:
+    """The text, run, commit, machine and package versions of the training or search."""
+    run_id = subject.search.id if subject.search else best.id
+    recorded = read_environment(run_id)
+    packages: Mapping[str, Any] = recorded.pop("packages", {})
+    shown = {
+        "text": f"{best.corpus}, sha256 {best.corpus_sha256}",
+        "run": run_id,
+        "commit": best.tag("git.commit"),
+        **{name.replace("_", " "): str(value) for name, value in recorded.items()},
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+    }
+    return [(name, value) for name, value in shown.items() if value]
+
+
+def _commands(subject: Subject, groups: Sequence[Group]) -> list[str]:
+    """The commands that repeat a search, or the best training of each group."""
+    commits = {group.best.tag("git.commit") for group in groups}
+    checkout = [f"git checkout {commit}" for commit in commits if commit and len(commits) == 1]
+    if subject.search:
+        return [*checkout, search_command(subject.search, groups[0].best)]
+    return [*checkout, *(train_command(group.best) for group in groups)]

@@ -1,0 +1,218 @@
+"""The models that a page runs, as JSON: rounded weights, and pruned n-grams.
+
+``templates/model.js`` decodes and steps them. What a page can't run is left out, with a sentence that says why.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, one_thread
+from models.language_model import LanguageModel
+from models.mixture import best_mixture
+from models.ngram import ngrams_of
+from models.on_top_of_ngram import NgramLanguageModel
+from models.packing import coded, decoded, rounded, whole_numbers
+from models.pruning import pruned
+from pipeline.config import PresetName
+from pipeline.errors import DataUnavailableError, InputError
+from pipeline.pages.subject import Subject
+from pipeline.text.corpus import Corpus
+from pipeline.text.sources import KNOWN_TEXTS
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.text_identity import same_text
+from pipeline.training.evaluation import perplexity, text_costs
+from pipeline.training.experiment import weight_bits
+from pipeline.training.loading import model_of
+from pipeline.training.mixing import costs_with_ngram
+
+SCRIPT = Path(__file__).with_name("templates") / "model.js"
+STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
+MODEL_BYTES = {"training": 1_200_000, "study": 2_600_000}  # of a page's 1.5 and 3 MB; the rest are charts and words
+WEIGHT_BYTES = 1.4  # of a byte of weights in base64, with its part of the step of its row
+OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
+OF_SCRATCH = ("input", "input_bias", "state", "state_bias")  # and of models/recurrent.py, whose book has no last one
+CONTAINS_ITS_TEXT = (
+    "N-grams, and networks on top of them, are left out: such a table nearly contains its text, which may not be free "
+    "to copy (tmlm export --with-ngrams includes them)."
+)
+UNREADABLE = "The text can't be read any more: there is no counting model, and no perplexity of the rounded weights."
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PageModels:
+    """What a page runs: networks, the cheapest first, and the counting model if there is one."""
+
+    symbols: tuple[str, ...] = ()
+    alphabet: str = ""
+    counting: Entry | None = None
+    remarks: list[str] = field(default_factory=list)  # what is left out
+    models: list[Entry] = field(default_factory=list)
+    tables: list[Entry] = field(default_factory=list)  # n-grams of networks on top of them, which name them by index
+
+    def json(self) -> str:
+        """All of it, for a script element of type application/json."""
+        return json.dumps(asdict(self), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def most_ngrams(vocab_size: int) -> int:
+    """The most n-grams of a table, at most 300 kB of those of one order in base64."""
+    return 64_000 if vocab_size < 256 else 40_000
+
+
+class LeftOutError(Exception):
+    """Why a model is not in the page."""
+
+
+class _Text:
+    """A text that can be read: the ids that models are scored on and, if ``may_count``, its counting model."""
+
+    def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool) -> None:
+        self.fitted_on, self.vocab_size = corpus.baseline_text(preset), len(corpus.vocabulary)
+        self.val, self.test = (torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test"))
+        self.entry: Entry | None = None
+        if may_count:
+            ngrams = list(ngrams_of(self.fitted_on, self.vocab_size, order))
+            arrays = coded(NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size))), is_single=True)
+            self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
+            total = sum(len(each.keys) for each in ngrams)
+            label = f"1- to {order}-grams, {self.counting.tables.entries:,} of {total:,}"
+            on_test = perplexity(float(self.counting.costs(self.test.numpy()).mean()))
+            self.entry = {"tables": arrays_of(arrays), "label": label, "test_perplexity": on_test}
+
+    @cached_property
+    def tables(self) -> NGramTables:
+        """The pruned n-grams of all orders, for networks on top of them."""
+        ngrams = ngrams_of(self.fitted_on, self.vocab_size, LONGEST)
+        return NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size)))
+
+    def scores(self, model: LanguageModel) -> Entry:
+        """The perplexity of a model alone, and its mixture with the counting model that is best on validation."""
+        both = None
+        if self.entry is not None:
+            both = asdict(best_mixture(costs_with_ngram(model, self.counting, self.val)[2]))
+        return {"packed_test_perplexity": perplexity(float(text_costs(model, self.test).mean())), "both": both}
+
+
+@one_thread()
+@torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
+def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
+    """The models of a training, or of a study's picks; an experiment has none.
+
+    ``with_ngrams`` includes n-grams of a text that is none of KNOWN_TEXTS. Raises InputError for a checkpoint that is
+    missing or damaged.
+    """
+    by_id, picks = {training.id: training for training in subject.trainings}, subject.chosen
+    chosen = sorted((by_id[run_id] for run_id in picks), key=lambda each: int(each.result["macs_per_char"]))
+    if not chosen:
+        return PageModels()
+    loaded = {run_id: model_of(*found) for run_id, found in subject.checkpoints.items()}
+    vocabulary = loaded[chosen[0].id][1]
+
+    may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS
+    text = _text_of(chosen[0], may_count)
+    remarks = [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not may_count), (UNREADABLE, text is None)) if is_so]
+    page = PageModels(vocabulary.symbols, vocabulary.alphabet, text.entry if text else None, remarks)
+    for training in chosen:
+        left = MODEL_BYTES[subject.kind] - len(page.json())
+        try:
+            bits = training.result.get("weight_bits")
+            tables, entry = page_model(loaded[training.id][0], text, may_count, left, bits)
+        except LeftOutError as error:
+            remarks.append(f"{training.name} is left out: {error}.")
+            continue
+        if tables is not None and tables not in page.tables:
+            page.tables.append(tables)
+        recorded = {name: training.result[name] for name in ("macs_per_char", "parameters", "test_perplexity")}
+        entry |= {"picks": picks[training.id], **recorded}
+        entry["tables"] = None if tables is None else page.tables.index(tables)
+        page.models.append(entry)
+    return page
+
+
+def _text_of(training: RecordedTraining, may_count: bool) -> _Text | None:
+    """The text of a training; None if it can't be read any more."""
+    text, train = training.configuration["text"], training.configuration["train"]
+    alphabet = training.configuration["corpus"]["alphabet"]
+    try:
+        corpus = same_text(text["name"], text["source"], alphabet, training.corpus_sha256, train["train_chars"])
+    except (InputError, DataUnavailableError):
+        return None
+    order = training.result["single_ngram_order"]
+    return _Text(corpus, train["preset"], order, may_count)
+
+
+def page_model(
+    model: LanguageModel, text: _Text | None, may_count: bool, most_bytes: int, recorded_bits: int | None = None
+) -> tuple[Entry | None, Entry]:
+    """The n-grams that a model is on top of, if any, and its entry. Raises LeftOutError for one that can't run.
+
+    ``recorded_bits`` are those of a weight, for a text that can't be read any more.
+    """
+    config, tables, on_top = model.config, None, ""
+    if config.cell not in STEPPED:
+        raise LeftOutError(f"the page has no script for the cell {config.cell}")
+    if isinstance(model, NgramLanguageModel):
+        if not may_count:
+            raise LeftOutError("it is on top of n-grams")
+        if model.tables.entries > most_ngrams(model.vocab_size):
+            if text is None:
+                raise LeftOutError("its n-grams are too many, and their text can't be read any more")
+            model.tables = text.tables
+        arrays = coded(model.tables)
+        model.tables, tables = decoded(arrays, model.vocab_size), arrays_of(arrays)
+        on_top = f" on {model.tables.entries:,} n-grams"
+
+    size = WEIGHT_BYTES * sum(each.numel() for each in model.parameters())
+    left = most_bytes - len(json.dumps(tables))
+    if size > left:
+        raise LeftOutError("it is too large for a page, at 8 bits a weight")
+    bits = weight_bits(model, text.val, float(text_costs(model, text.val).mean())) if text else recorded_bits or 16
+    if size * (1 if bits <= 8 else 2 if bits <= 16 else 4) > left:
+        bits = 8
+    unknown: Entry = dict.fromkeys(("packed_test_perplexity", "both"))
+    return tables, {
+        "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
+        "cell": config.cell,
+        "layers": config.num_layers,
+        "hidden_size": config.hidden_size,
+        "residual": config.residual,
+        "book": config.equations == "book",
+        "bits": bits,
+        "weights": weight_arrays(model, bits),
+        **(text.scores(rounded(model, bits) if bits < 32 else model) if text else unknown),
+    }
+
+
+def weight_arrays(model: LanguageModel, bits: int) -> Entry:
+    """The weights as whole numbers of so many bits with the step of each row, or as floats (32)."""
+    learned, arrays = dict(model.named_parameters()), {}
+    of_core = [name for name in learned if name.startswith("core.")]
+    kinds = OF_TORCH if model.config.by_torch else OF_SCRATCH[: len(of_core) // model.config.num_layers]
+    short = {name: f"{at // len(kinds)}.{kinds[at % len(kinds)]}" for at, name in enumerate(of_core)}
+    for name, values in model.state_dict().items():
+        if name not in learned or bits == 32:
+            array = array_of(values.numpy())
+        else:
+            steps, rows = whole_numbers(values, bits)
+            array = {**array_of(rows), "steps": array_of(steps)}
+        arrays[short.get(name, name)] = array
+    return arrays
+
+
+def arrays_of(arrays: Mapping[str, NDArray[Any]]) -> Entry:
+    return {name: array_of(values.astype(np.int32) if name == "sizes" else values) for name, values in arrays.items()}
+
+
+def array_of(values: NDArray[Any]) -> Entry:
+    return {"type": values.dtype.name, "data": b64encode(values.tobytes()).decode()}

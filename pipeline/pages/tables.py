@@ -1,0 +1,64 @@
+"""Write the values of an export as CSV: curves, runs, and the front of a study."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from models.config import ModelConfig
+from pipeline.config import TrainConfig
+from pipeline.pages.repeat import text_option
+from pipeline.results import FIGURES, Member, PickResult
+from pipeline.tracking.recorded import RecordedTraining
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
+
+OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
+REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
+
+FRONT = [name for name in get_type_hints(Member) if name != "run_ids"]
+
+
+def curves_csv(trainings: Iterable[RecordedTraining]) -> str:
+    """One row for each training and epoch, with perplexities averaged by the protocol of the training."""
+    rows = []
+    for training in trainings:
+        train, val = training.curve(TRAIN_CURVE), training.curve(VAL_CURVE)
+        for epoch in sorted({*train, *val}):
+            rows.append((training.id, training.seed, epoch, train.get(epoch), val.get(epoch)))
+    return _csv(("run", "seed", "epoch", "train_perplexity", "val_perplexity"), rows)
+
+
+def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
+    """One row for each training, finished or not: options and final figures."""
+    heads = ("run", "name", "status", "study", "role", "corpus", "corpus_sha256", "text", "alphabet")
+    rows = []
+    for each in trainings:
+        options = {**each.configuration["model"], **each.configuration["train"]}
+        own = (each.id, each.name, each.state, each.study, each.role, each.corpus)
+        text = (each.corpus_sha256, text_option(each), each.configuration["corpus"]["alphabet"])
+        rows.append((*own, *text, *map(options.get, OPTIONS), *map(each.result.get, FIGURES)))
+    option_heads = [REQUESTED + name if name in FIGURES else name for name in OPTIONS]
+    return _csv((*heads, *option_heads, *FIGURES), rows)
+
+
+def front_csv(front: Iterable[Member], picks: Mapping[str, PickResult]) -> str:
+    """One row for each member of a study's front, with the names of its picks and the ids of its runs."""
+    rows = []
+    for member in front:
+        names = [name for name, pick in picks.items() if pick["run_id"] in member["run_ids"]]
+        rows.append((*map(member.get, FRONT), " ".join(names), " ".join(member["run_ids"])))
+    return _csv((*FRONT, "picks", "runs"), rows)
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows([[_as_text(value) for value in row] for row in rows])
+    return text.getvalue()
+
+
+def _as_text(value: Any) -> Any:
+    """A value that a spreadsheet does not take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

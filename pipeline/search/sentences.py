@@ -1,0 +1,101 @@
+"""Summarise a search: the text that the command prints, and the description of its run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from textwrap import indent
+
+from pipeline.config import COSTS, SearchConfig
+from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, RIVAL_HEADS, SearchResult, member_cells, picks_and_rivals
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick
+from pipeline.support.markdown import markdown_table, plain, text_block, text_table
+from pipeline.support.terminal import wrapped
+from pipeline.support.wording import counted
+from pipeline.training.sentences import at_a_glance
+
+SHORT_HEADS = [column.narrow for column in RIVAL_COLUMNS.values()]
+NO_FRONT = "No trial has finished, so there is no front."
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A finished search: its run, its options, what it has found, and its recorded result.
+
+    ``counts`` are those of ``Results.counts``: {"trials": 40, "cut_short": 0, "failed": 2, ...}. ``remarks`` are
+    sentences about the search as a whole, ``registered`` has the alias of each pick.
+    """
+
+    run_id: str
+    config: SearchConfig
+    evaluated: FrontEstimate = field(repr=False)
+    picks: Mapping[str, Pick] = field(repr=False)
+    registered: Mapping[str, str] = field(repr=False)
+    counts: Mapping[str, int]
+    remarks: Sequence[str] = field(repr=False)
+    result: SearchResult = field(repr=False)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Format counts as "40 trials, 2 failed"; zeros after the first are left out."""
+    labels = {name: name.replace("_", " ").removesuffix("s" if n == 1 else "") for name, n in counts.items()}
+    return ", ".join(f"{n:,} {labels[name]}" for i, (name, n) in enumerate(counts.items()) if n or not i)
+
+
+def _front_row(point: FrontPoint) -> tuple[str, ...]:
+    """The cells of a member, with its intervals, in the order of MEMBER_COLUMNS."""
+    means = {"val_perplexity": str(point.val), "test_perplexity": str(point.test or ""), "run_ids": str(point.seeds)}
+    return tuple((member_cells(point.member) | means).values())
+
+
+def _facts(evaluated: FrontEstimate) -> list[str]:
+    """Sentences on how intervals are computed, and on the hypervolume."""
+    spread = "No configuration was trained with a second seed, so there is no interval."
+    deviation, degrees = evaluated.spread
+    if deviation is not None:
+        spread = (
+            "± is half of the 95 % prediction interval: one more training, with another seed, is expected within it. "
+            f"Its spread among seeds ({100 * deviation:.2g} % of perplexity, {counted(degrees, 'degree')} of freedom) "
+            "is pooled over all that have several."
+        )
+    (perplexity, cost), axis = evaluated.reference, evaluated.axis
+    hypervolume = (
+        f"Hypervolume {evaluated.hypervolume:.2f}, in perplexity times decades of {axis.short} within perplexity "
+        f"{perplexity:.4g} and {cost:,.0f} {axis.name}."
+    )
+    stored = any(point.candidate.ngram_numbers for point in evaluated.front) and axis is COSTS["macs"]
+    uncounted = ["MACs do not show the memory of the n-grams that a model on top of them stores."] if stored else []
+    return [spread, *uncounted, hypervolume]
+
+
+def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: str) -> str:
+    """The best model and its sample text, the picks, the front and the counts of a search as Markdown.
+
+    ``name_of`` returns the Markdown name of a member for the front's table.
+    """
+    front, registered, counts = found.evaluated.front, found.registered, f"{_counted(found.counts)}."
+    if not front:
+        return f"{NO_FRONT}\n\n{counts}"
+    heads = [column.head for column in MEMBER_COLUMNS.values()]
+    table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
+    picks = [f"- `@{registered[name]}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
+    first = at_a_glance(plain(found.picks["best"].sentence), sample, f"@{registered['best']}")
+    rest = " ".join((*found.remarks, *_facts(found.evaluated)))
+    rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.result["compared"])])
+    return "\n\n".join([first, rivals, "\n".join(picks), text_block(sample), table, rest, counts])
+
+
+def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link: str) -> str:
+    """The text that `tmlm search` prints at its end: the front, the picks with their rivals, commands, and a link.
+
+    ``commands`` maps what a command does with the picks to the command.
+    """
+    rivals = text_table(SHORT_HEADS, picks_and_rivals(found.result["compared"]), left=(0, 1))
+    parts = (_counted(found.counts), rivals, text_table((), commands.items(), left=(0, 1)), link)
+    tail = "\n\n".join(indent(part, "  ") for part in parts if part)
+    if not found.evaluated.front:
+        return f"{name}\n\n  {NO_FRONT}\n{tail}"
+    heads = [column.narrow for column in MEMBER_COLUMNS.values()]
+    table = indent(text_table(heads, map(_front_row, found.evaluated.front)), "  ")
+    sentences = [f"@{found.registered[name]}: {pick.sentence}" for name, pick in found.picks.items()]
+    sentences += [*found.remarks, *_facts(found.evaluated)]
+    text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
+    return f"{name}\n\n{table}\n\n{text}\n{tail}"

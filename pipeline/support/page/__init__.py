@@ -1,1 +1,0 @@
-"""What HTML pages share: templates, style sheet, and charts as inline SVG."""

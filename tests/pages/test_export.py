@@ -1,0 +1,138 @@
+"""``tmlm export``: what a reference names, the files, and that nothing is overwritten."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+from safetensors.numpy import load_file
+
+from pipeline.config import COSTS
+from pipeline.errors import InputError
+from pipeline.pages import tables
+from pipeline.pages.configurations import configurations_of
+from pipeline.pages.export import _check_is_free, export
+from pipeline.pages.subject import subject_of
+from pipeline.results import FIGURES
+from pipeline.tracking.recorded import FORMAT
+from pipeline.tracking.references import training_of
+from pipeline.tracking.store import setup
+from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.loading import load_model
+from tests.cli.commands import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "page"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_a_training_becomes_a_page_two_tables_and_its_model(trained, folder):
+    code, out, _ = run("export", "latest", "-o", str(folder), "--json")
+    result = json.loads(out)
+    assert (code, result["kind"], result["page"]) == (0, "training", str(folder / "index.html"))
+    names = {str(Path(file).relative_to(folder)) for file in result["files"]}
+    model = {f"model/{name}" for name in ("README.md", "weights.safetensors", "config.json", "vocabulary.json")}
+    assert names == {"index.html", "runs.csv", "curves.csv", *model}
+    assert names == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert "it is behind (" in (folder / "index.html").read_text()
+
+
+def test_the_tables_have_each_epoch_and_every_option(trained, folder):
+    export(trained.run_id, folder)
+    epochs = rows_of(folder / "curves.csv")
+    assert [float(row["val_perplexity"]) for row in epochs] == pytest.approx(
+        trained.result["val_perplexities"], rel=1e-5
+    )
+    assert {(row["run"], row["seed"]) for row in epochs} == {(trained.run_id, "0")}
+    (row,) = rows_of(folder / "runs.csv")
+    assert (row["hidden_size"], row["batch_size"], row["status"]) == ("8", "32", "finished")
+    assert float(row["test_perplexity"]) == trained.result["test_perplexity"]
+    heads = (folder / "runs.csv").read_text().splitlines()[0].split(",")
+    assert len(set(heads)) == len(heads), "a reader would rename a column"
+    assert set(FIGURES) <= set(trained.result)
+    assert row["requested_epochs"] == row["epochs"] == str(trained.result["epochs"])
+
+
+def test_the_explorer_shows_pooled_perplexities_where_they_are_recorded_beside_the_reports(trained):
+    for epoch in (1, 2):
+        MlflowClient().log_metric(trained.run_id, "perplexity_pooled/val", 10.0 - epoch, step=epoch)
+    (configuration,) = configurations_of([training_of(trained.run_id)])
+    series = configuration.series(COSTS["macs"], picks={})
+    assert series.val == [[9.0, 8.0]]
+    assert len(series.train[0]) == 2
+
+
+def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text):
+    export(trained.run_id, folder)
+    weights = folder / "model" / "weights.safetensors"
+    model, vocabulary, _ = load_model(weights)
+    assert load_file(weights)["model.output.weight"].shape == (28, 8)
+    assert load_checkpoint(weights)[1]["corpus"]["source"] == small_text.name
+    assert json.loads((folder / "model" / "vocabulary.json").read_text()) == list(vocabulary.symbols)
+    config = json.loads((folder / "model" / "config.json").read_text())
+    assert config["model"]["hidden_size"] == model.config.hidden_size
+    assert all(str(small_text.parent) not in file.read_text("latin-1") for file in folder.rglob("*.*"))
+
+
+def test_nothing_is_overwritten_and_a_refusal_leaves_no_folder(trained, folder):
+    assert run("export", "nothing-of-this-name", "-o", str(folder))[0] == 2
+    assert not folder.exists()
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "config.json").write_text("mine")
+    code, _, err = run("export", "latest", "-o", str(folder))
+    assert (code, "--output" in err) == (2, True)
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["config.json"]
+
+
+def test_a_pipelines_run_stands_for_its_training_and_an_experiment_for_the_finished_ones(trained, folder):
+    of_pipeline = begun({"stage": "pipeline", "mlflow.tmlm.trained_run": trained.run_id})
+    assert subject_of(of_pipeline).trainings[0].id == trained.run_id
+    begun({"stage": "train"})
+    result = export(experiment_name(), folder)
+    assert (result["kind"], len(rows_of(folder / "runs.csv"))) == ("experiment", 1)
+    assert subject_of(setup().experiment_id).name == experiment_name()
+
+
+def test_a_reference_that_names_nothing_is_refused_and_so_is_what_has_no_result(trained):
+    begun({"stage": "search", "study": "first"})
+    other = begun({"stage": "prepare"})
+    for reference, words in (
+        ("nothing", "is not a run of .*, or the name of an experiment"),
+        ("first", "tmlm search --study-name first"),
+        (other, "is a run of `tmlm prepare`"),
+    ):
+        with pytest.raises(InputError, match=words):
+            subject_of(reference)
+
+
+def begun(tags: dict[str, str]) -> str:
+    """The id of a new run with these tags."""
+    all_tags = {**tags, "mlflow.tmlm.format": str(FORMAT)}
+    return str(MlflowClient().create_run(setup().experiment_id, tags=all_tags).info.run_id)
+
+
+def experiment_name() -> str:
+    return str(MlflowClient().get_experiment(setup().experiment_id).name)
+
+
+def test_a_record_leads_to_no_file_outside_and_to_no_formula_of_a_spreadsheet(tmp_path):
+    for name in ("models/../../owned/config.json", "/owned.json"):
+        with pytest.raises(InputError, match="outside of --output"):
+            _check_is_free(tmp_path, name)
+    member: Any = {"name": "=1+1", "run_ids": [], "macs_per_char": -1}
+    (row,) = csv.DictReader(tables.front_csv([member], {}).splitlines())
+    assert (row["name"], row["macs_per_char"]) == ("'=1+1", "-1")
+
+
+def test_each_member_of_a_front_has_its_own_picks():
+    front: Any = [{"name": "a", "run_ids": ["1", "2"]}, {"name": "b", "run_ids": ["3"]}]
+    picks: Any = {"small": {"run_id": "2"}, "best": {"run_id": "3"}}
+    rows = csv.DictReader(tables.front_csv(front, picks).splitlines())
+    assert [(row["name"], row["picks"], row["runs"]) for row in rows] == [("a", "small", "1 2"), ("b", "best", "3")]
