@@ -88,12 +88,12 @@ lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 types: $(READY_DEV)  ## static types
 	mypy
 
-mlflow-range: $(READY_DEV)  ## the tests of tracking and of the main job with the lowest MLflow that is allowed, then with the newest
+mlflow-range: $(READY_DEV)  ## the tests of tracking, deletion, push and of the main job with the lowest MLflow that is allowed, then with the newest
 	lowest=$$(sed -n 's/.*"mlflow>=\([0-9.]*\),.*/\1.0/p' pyproject.toml) && $(PIP) --upgrade --no-deps --target build/mlflow \
 		mlflow==$$lowest mlflow-skinny==$$lowest mlflow-tracing==$$lowest
-	PYTHONPATH=build/mlflow pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py
+	PYTHONPATH=build/mlflow pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py tests/runs/test_delete.py tests/runs/test_push.py
 	$(PIP) --upgrade 'mlflow<4'
-	pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py
+	pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py tests/runs/test_delete.py tests/runs/test_push.py
 
 check: lint types reproduce-quick ci-tests twin test  ## what CI checks
 

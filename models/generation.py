@@ -16,8 +16,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from models.config import check_range
-from models.decoding import LONGEST_TEXT, Decoding
+from models.config import LONGEST_TEXT, Decoding, check_range
 from models.language_model import LanguageModel
 from models.recurrent import State, parts_of, state_of
 

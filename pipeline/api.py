@@ -31,8 +31,7 @@ import torch
 
 from models.cells import CELLS
 from models.complexity import Complexity, measure
-from models.config import ConfigError, ModelConfig, check_choice
-from models.decoding import DEFAULT_LENGTH, Decoding
+from models.config import DEFAULT_LENGTH, ConfigError, Decoding, ModelConfig, check_choice
 from models.language_model import LanguageModel
 from models.ngram import compared_label
 from models.recurrent import parts_of

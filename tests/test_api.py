@@ -11,8 +11,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from models.config import ConfigError
-from models.decoding import Decoding
+from models.config import ConfigError, Decoding
 from pipeline import api
 from pipeline.config import BUDGET_CHARS, QUICK_SEARCH, CorpusConfig, SearchConfig
 from pipeline.errors import InputError

@@ -19,8 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models import cells
 from models.cells import CELLS, Cell
 from models.complexity import closed_form, measure, report_print_out
-from models.config import ConfigError, ModelConfig
-from models.decoding import Decoding
+from models.config import ConfigError, Decoding, ModelConfig
 from models.generation import complete
 from models.language_model import LanguageModel
 from models.recurrent import CellState, Layer, Recurrent, State, parts_of, state_of

@@ -23,7 +23,7 @@ RECORDED = [
 ]
 LISTED = {  # where three or more figures may be listed, and why
     "config.py": "SIZES, from which costs are computed, is below results.py",
-    "export/page_models.py": "what model.js shows of a network",
+    "pages/page_models.py": "what model.js shows of a network",
 }
 
 

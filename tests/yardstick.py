@@ -77,8 +77,8 @@ ANSWER_WITH_PLAN = f"""
 from functools import partial
 from pipeline.answer import plan
 if hasattr(plan, "AnswerPlan"):
-    from pipeline.stages import answer
-    answer.answer = partial(answer.answer, plan=plan.AnswerPlan(**{PLAN!r}))
+    from pipeline.answer import run
+    run.answer = partial(run.answer, plan=plan.AnswerPlan(**{PLAN!r}))
 else:  # an earlier commit has it in constants
     plan.SHAPES, plan.HIDDEN_SIZES, plan.ON_TOP_CHARS = ({{"stream": {PLAN["shape"]!r}}}, *{[*PLAN.values()][1:]!r})
 from pipeline.cli.main import main

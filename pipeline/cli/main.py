@@ -14,11 +14,14 @@ from contextlib import suppress
 
 import click
 
+from pipeline.answer import commands as answer
 from pipeline.cli.group import Lab, StandardError, drop_unwritable
 from pipeline.cli.options import with_dashes
 from pipeline.cluster.commands import cluster, node
 from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import reason_of
+from pipeline.pages import commands as pages
+from pipeline.report import commands as report
 from pipeline.runs import commands as runs
 from pipeline.search import commands as search
 from pipeline.stages import commands as stages
@@ -64,8 +67,8 @@ cli.sections = {
         stages.chat,
         stages.complexity,
     ),
-    "Look at what was recorded": (runs.runs, runs.compare, runs.best, runs.export, runs.push, runs.ui),
-    "Search and report": (search.search, search.answer, search.reproduce, search.report),
+    "Look at what was recorded": (runs.runs, runs.compare, runs.best, pages.export, runs.push, runs.ui),
+    "Search and report": (search.search, answer.answer, report.reproduce, report.report),
     "Maintain": (runs.delete, runs.doctor, cluster, node),
 }
 for section in cli.sections.values():

@@ -1,9 +1,8 @@
-"""Commands about what was recorded: runs, compare, best, export, push, ui, delete, doctor."""
+"""Commands about what was recorded: runs, compare, best, push, ui, delete, doctor."""
 
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import click
@@ -37,12 +36,12 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
     search, an answer or a reproduction are one row, with the figures of the best and the seconds of all; several seeds
     are one row with their means.
     """
-    from pipeline.runs import sentences
+    from pipeline.runs import listing, sentences
     from pipeline.tracking import queries
 
     found = queries.listed_trainings(search, corpus)
-    listed: Iterable[dict[str, Any]] = (training.row() for training in found) if all else sentences.folded(found)
-    rows = list(islice(sentences.sorted_rows(listed, sort) if sort else listed, limit + 1))
+    listed: Iterable[dict[str, Any]] = (training.row() for training in found) if all else listing.folded(found)
+    rows = list(islice(listing.sorted_rows(listed, sort) if sort else listed, limit + 1))
     if rows:
         text = sentences.runs_table(rows[:limit])
     elif search or corpus:
@@ -105,38 +104,6 @@ def best(text: str, as_json: bool, **limits: Any) -> None:
 
 
 @click.command(cls=LabCommand)
-@click.argument("reference", metavar="RUN|STUDY|EXPERIMENT", type=completion.TRAINING)
-@click.option(
-    "-o",
-    "--output",
-    metavar="DIR",
-    type=completion.FILE,
-    required=True,
-    help="Folder to write to; existing files are not overwritten.",
-)
-@flag(
-    "--with-ngrams",
-    "Include n-grams of a text of your own in the page, and networks on top of them: whoever has the page can read "
-    "most of the text out of them. The texts that the lab downloads may be copied.",
-)
-@json_flag
-def export(reference: str, output: str, with_ngrams: bool, as_json: bool) -> None:
-    """Export records as a page to share, with the data.
-
-    Writes a run (its id or first characters, latest, its name, or a search's @PICK), a study or an MLflow experiment
-    (by name) to a folder that can be read without MLflow: a page (index.html) that runs the model, with curves, Pareto
-    front, tables and the commands to repeat it, the figures as CSV, and the models as safetensors.
-    """
-    from pipeline.pages.export import export
-
-    if not output or "://" in output:
-        raise click.UsageError(f"--output {output!r} is no folder: give the path of one")
-    result = export(reference, Path(output), with_ngrams)
-    files = "\n".join(f"  {file}" for file in result["files"])
-    show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
-
-
-@click.command(cls=LabCommand)
 @click.argument("uri", metavar="URI", type=completion.FILE)
 @click.argument("reference", metavar="[RUN|STUDY|all]", default="all", type=completion.TRAINING)
 @json_flag
@@ -148,10 +115,10 @@ def push(uri: str, reference: str, as_json: bool) -> None:
     models with their aliases, and nesting. What was pushed before is neither copied again nor changed; the same command
     completes a push that was stopped.
     """
-    from pipeline.tracking import copying
+    from pipeline.runs import push
 
-    result = copying.push(uri, reference)
-    show(result, as_json, copying.summary(result))
+    result = push.push(uri, reference)
+    show(result, as_json, push.summary(result))
 
 
 @click.command(cls=LabCommand)
@@ -185,7 +152,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
     job. Shows all of it with its size, and asks. The same command completes a deletion that was killed.
     """
     from pipeline.runs import delete
-    from pipeline.stages.sentences import deletion_text
+    from pipeline.runs.sentences import deletion_text
 
     def ask(found: Mapping[str, Any]) -> None:
         if not yes and not sys.stdin.isatty():

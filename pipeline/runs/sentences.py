@@ -1,80 +1,28 @@
-"""What ``runs``, ``compare`` and ``best`` print about recorded runs."""
+"""What ``runs``, ``compare``, ``best`` and ``delete`` print about recorded runs."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config import COSTS
-from pipeline.errors import InputError
-from pipeline.results import FIGURES, METRICS, ROW, SEEDS
-from pipeline.stages.seed_means import estimate_of, over_seeds
+from pipeline.results import FIGURES
+from pipeline.runs.listing import HEADS, SHOWN
+from pipeline.stages.seed_means import estimate_of
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
-from pipeline.tracking.queries import nested_trainings
-from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, find_run
+from pipeline.tracking.recorded import SHORT_ID
 from pipeline.training.metrics import COMPARED_METRICS
 
-SORTED_BY = {head: name for name, head in ROW.items() if head} | {"age": "age"}  # head of a column -> column
-HEADS = list(SORTED_BY)
 NAME, TEXT, STATE = map(HEADS.index, ("name", "text", "state"))
-SHOWN = [name for name in SORTED_BY.values() if name in FIGURES]
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-
-
-def folded(trainings: Iterable[RecordedTraining]) -> Iterator[dict[str, Any]]:
-    """The rows of trainings; those of one sweep are one row, at the place of the first."""
-    seen: set[str] = set()
-    for training in trainings:
-        parent_id = training.parent if training.role else ""
-        if parent_id in seen:
-            continue
-        if parent_id and (parent := find_run(parent_id)) is not None:
-            seen.add(parent_id)
-            yield _row_of(parent, nested_trainings(parent_id))
-        else:
-            yield training.row()
-
-
-def _row_of(parent: RecordedRun, parts: Sequence[RecordedTraining]) -> dict[str, Any]:
-    """A row for all parts of a run: its own name and state.
-
-    It has the seconds of all, and the figures of the best one; of several seeds, the figures over all seeds.
-    """
-    metric = "result/val_perplexity"
-    of_seeds = parent.stage == SEEDS
-    comparable = [part for part in parts if metric in part.metrics and (of_seeds or not part.on_reports_text)]
-    best = min(comparable, key=lambda part: part.metrics[metric], default=None)
-    figures = best.row() if best else dict.fromkeys(ROW)
-    seconds = sum(part.metrics.get("speed/train_seconds", 0.0) for part in parts)
-    own = {"run_id": parent.id, "name": parent.name, "corpus": parent.corpus, "corpus_sha256": parent.corpus_sha256}
-    times = {"started_ms": parent.started_ms, "ended_ms": parent.ended_ms, "train_seconds": seconds}
-    row = {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
-    if of_seeds and comparable:
-        row |= over_seeds([{name: part.metrics.get(each) for each, name in METRICS.items()} for part in comparable])
-    return row
 
 
 def _shown(row: Mapping[str, Any], name: str) -> str:
     """A figure of a row, with its interval if it is over several seeds."""
     return FIGURES[name].shown(row[name]) if row.get(f"{name}_low") is None else str(estimate_of(row, name))
-
-
-def sorted_rows(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Sort rows by a column, descending after a minus sign; rows without a value are last in either order.
-
-    Raises InputError for a name that is no column, before the rows are read.
-    """
-    name = {head.lower(): column for head, column in SORTED_BY.items()}.get(sort.removeprefix("-").lower())
-    if name is None:
-        raise InputError(f"--sort {sort} is no column: give one of {', '.join(HEADS)}, or -NAME for descending order")
-    keyed = [(-(row["ended_ms"] or row["started_ms"]) if name == "age" else row[name], row) for row in rows]
-    known = [pair for pair in keyed if pair[0] not in (None, "")]
-    known.sort(key=itemgetter(0), reverse=sort.startswith("-"))
-    return [row for _, row in [*known, *(pair for pair in keyed if pair[0] in (None, ""))]]
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -211,3 +159,18 @@ def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
     texts = [f"Other texts: {', '.join(result['other_corpora'])}"] if result["other_corpora"] else []
     title = f"The best on {result['corpus']}, of {counted(result['configurations'], 'configuration')}"
     return "\n\n".join([title, text_table(heads, rows, left=(0, 1, 7)), *level, *texts])
+
+
+def deletion_text(result: Mapping[str, Any]) -> str:
+    """What is deleted, with its size, and what stays."""
+    lines = [wrapped(f"{note}.") for note in result["notes"]]
+    if result["completed"]:
+        by = "the next `tmlm delete`" if result["dry_run"] else "this"
+        said = f"An earlier deletion was cut off: {by} completes it, and deletes nothing else. Give the command again."
+        lines.insert(0, wrapped(said))
+    rows = [
+        (each["kind"], each["name"], each["id"], f"{each['megabytes']:.1f} MB" if each["path"] else "")
+        for each in result["deleted"]
+    ]
+    lines.append(text_table((), [*rows, ("sum", "", "", f"{result['megabytes']:.1f} MB")], left=(0, 1, 2)))
+    return "\n".join([*lines, *(f"{each['name']} ({each['id']}) stays: {each['reason']}" for each in result["stayed"])])

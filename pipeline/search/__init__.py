@@ -1,1 +1,1 @@
-"""The search for configurations that trade perplexity against MACs."""
+"""The search for configurations that trade perplexity against MACs: run, front, sentences, pictures, commands."""

@@ -1,21 +1,16 @@
-"""Commands that train many models: search, answer, reproduce; and report, which writes their page."""
+"""The command ``search``."""
 
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import completion
 from pipeline.cli.group import say, show
-from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of
+from pipeline.cli.options import LabCommand, command_line, flag, given, json_flag, options_of, resumed_by
 from pipeline.cluster.commands import cluster_option, pool_on
-from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
-from pipeline.errors import option_name, without_secrets
-from pipeline.support import signals
+from pipeline.config import QUICK_SEARCH, CorpusConfig, SearchConfig, quick_search
 
 if TYPE_CHECKING:
-    from pipeline.report.rewrite import ReproductionRun
     from pipeline.search.sentences import SearchRun
 
 NOT_IN_FULL = ("study_name", "minutes", "trials", "epochs", "confirm_seeds")  # options that are for a quick search only
@@ -76,106 +71,3 @@ def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> 
     pick = f"@{done.registered['small']}"
     serve = f"{command('mlflow')} models serve -m models:/{REGISTERED_MODEL}{pick} --env-manager local"
     return {"use": f"{command()} sample {pick}", "serve": serve, **search_on}
-
-
-def command_line(name: str, options: Mapping[str, Any]) -> str:
-    """The command of this name with these options, without secrets; those that are off or empty are left out."""
-    from pipeline.tracking.program import command
-
-    words = [command(), name]
-    for option, value in options.items():
-        if value not in (None, False, ""):
-            words.append(option_name(option) + f" {shlex.quote(str(value))}" * (value is not True))
-    return without_secrets(" ".join(words))
-
-
-def resumed_by(name: str, options: Mapping[str, Any]) -> None:
-    """Have Ctrl-C followed by the command that resumes this one, whose options these are."""
-    signals.advise(f"The same command resumes it: {command_line(name, options)}")
-
-
-@click.command(cls=LabCommand)
-@options_of(CorpusConfig, AnswerConfig)
-@json_flag
-def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
-    """Say whether networks are worth their cost on a text.
-
-    Trains networks of several sizes, on growing parts of the text, and on top of n-grams. Four sentences (alone,
-    together, small, adaptive) and two figures compare them with n-grams. The same command again trains only what is
-    missing.
-    """
-    chosen = given({"corpus": corpus, "alphabet": alphabet, **options})
-    config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
-    from pipeline.answer import run
-    from pipeline.answer.sentences import answer_table
-    from pipeline.tracking.text_identity import text_to_train
-    from pipeline.tracking.ui import links
-
-    resumed_by("answer", chosen)
-    done = run.answer(text_to_train(corpus_config, "answer"), config, say)
-    link = links.link_line("run", links.link_to_run(done.run_id))
-    show(done.result, as_json, answer_table(done.findings, done.result["sentences"], link))
-
-
-@click.command(cls=LabCommand)
-@options_of(ReproduceConfig)
-@flag("--quick", "Train only the small configurations, for a few epochs.", group="Reproduction")
-@flag(
-    "--check",
-    "Exit with code 4 if a complexity differs from the printed one, a perplexity is outside the range of d2l's own "
-    "trainings, or a training failed.",
-    group="Reproduction",
-)
-@cluster_option
-@json_flag
-def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: Any) -> None:
-    """Train the report's models and compare the results.
-
-    Trains the configurations of the coursework report under its own protocol, and writes a page that compares the
-    reported, the reproduced and the corrected figures. The same command again trains only what is missing.
-    """
-    chosen = given(options)
-    config = ReproduceConfig(**options)
-    from pipeline.report import reproduce
-    from pipeline.stages import sweep
-    from pipeline.text.corpus import load_corpus
-
-    pool_for = pool_on(cluster, config.workers, sweep.do)
-    reproduce.rows_to_train(config, quick)  # refuses options before the text is loaded
-    resumed_by("reproduce", {**chosen, "quick": quick, "check": check, "cluster": cluster})
-    try:
-        corpus = load_corpus(reproduce.TEXT)
-        done = reproduce.reproduce(corpus, config, quick, check, say, pool_for(corpus))
-    except reproduce.ChecksNotMetError as error:
-        show_reproduction(error.done, as_json)
-        raise
-    show_reproduction(done, as_json)
-
-
-@click.command(cls=LabCommand)
-@click.option(
-    "--run-id",
-    type=completion.REPRODUCTION,
-    default="",
-    help="Run of the reproduction; by default the latest that is not quick.",
-)
-@json_flag
-def report(run_id: str, as_json: bool) -> None:
-    """Rewrite the page of a reproduction.
-
-    Judges the report's statements by the recorded runs, without training.
-    """
-    from pipeline.report import rewrite
-
-    show_reproduction(rewrite.rewrite_report(run_id), as_json)
-
-
-def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
-    """Print the result of ``reproduce`` or ``report``."""
-    from pipeline.report.page.sentences import reproduction_table
-    from pipeline.tracking.ui import links
-
-    page = str(done.folder / "report.html")
-    link = links.link_line("run", links.link_to_run(done.reproduction.run_id))
-    table = reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
-    show(done.result, as_json, table)

@@ -1,4 +1,1 @@
-"""One module for each entry point of MLproject, of the same name, and what they share: bar, page, sweep.
-
-Start with main.
-"""
+"""The main job, one module for each stage, and the sweep of search, answer, reproduce and seeds: start with main."""

@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
-from models.config import ConfigError
-from models.decoding import Decoding
+from models.config import ConfigError, Decoding
 from pipeline.cli.group import say
 from pipeline.errors import message_of
 from pipeline.stages.evaluate import TrainedModel

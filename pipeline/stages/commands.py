@@ -8,13 +8,22 @@ from typing import Any
 
 import click
 
-from models.config import ModelConfig
-from models.decoding import Decoding
+from models.config import Decoding, ModelConfig
 from pipeline.cli import completion
 from pipeline.cli.group import say, show
-from pipeline.cli.options import Auto, LabCommand, checked, flag, given, json_flag, length_option, option, options_of
+from pipeline.cli.options import (
+    Auto,
+    LabCommand,
+    checked,
+    flag,
+    given,
+    json_flag,
+    length_option,
+    option,
+    options_of,
+    resumed_by,
+)
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
-from pipeline.search.commands import resumed_by
 
 
 @click.command(cls=LabCommand)
@@ -178,8 +187,7 @@ def evaluate(model: str, split: str, text: str, adapt: bool, as_json: bool) -> N
     (its id or first characters, latest, its name), a study or one of its picks (@knee, @STUDY-knee), the path of a
     checkpoint, or a models:/ address.
     """
-    from pipeline.stages import evaluate
-    from pipeline.training import sentences
+    from pipeline.stages import evaluate, sentences
 
     result = evaluate.evaluate(model, split, text or None, adapt).result
     show(result, as_json, sentences.evaluation_text(text or split, result))
@@ -252,8 +260,8 @@ def complexity(as_json: bool, **options: Any) -> None:
     config = ModelConfig(**options)
     from models.complexity import REPORT_SYMBOLS
     from pipeline.stages import complexity
+    from pipeline.stages.sentences import complexity_text
     from pipeline.training.memory import check_shape_fits
-    from pipeline.training.sentences import complexity_text
 
     check_shape_fits(config, REPORT_SYMBOLS)
     cost = complexity.complexity(config, REPORT_SYMBOLS, is_recorded=UNDER_MLFLOW in os.environ)

@@ -6,8 +6,8 @@ from typing import cast
 from models.complexity import measure
 from models.config import ModelConfig
 from pipeline.results import COMPLEXITY, Complexity
+from pipeline.stages.sentences import complexity_text
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.sentences import complexity_text
 
 
 def complexity(model: ModelConfig, vocab_size: int, is_recorded: bool) -> Complexity:

@@ -16,6 +16,7 @@ from models.mixture import Mixture
 from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.results import EVALUATE, TRAIN, Evaluation
+from pipeline.stages.sentences import evaluation_text
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
 from pipeline.text.ngrams import baselines_of, fitted_ngrams
@@ -30,7 +31,6 @@ from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import prompts_for
-from pipeline.training.sentences import evaluation_text
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The stage ``main``, the main job: prepare a text, train a model on it, evaluate it, sample from it, make its page.
 
-Read this file first: it has the whole pipeline in order. Each step is defined in the file of its name in this folder.
+Read this file first: it has the whole pipeline in order. Each step is defined in the file of its name in this room.
 All but the page, which is recorded in the training's run, are tracked as nested runs of the main job; the result of an
 earlier run with the same inputs is reused.
 """
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from models.config import ModelConfig
-from models.decoding import DEFAULT_LENGTH, Decoding
+from models.config import DEFAULT_LENGTH, Decoding, ModelConfig
 from pipeline.config import TrainConfig
 from pipeline.pages.run_page import record_page
 from pipeline.results import PIPELINE, MainResult
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
+from pipeline.stages.sentences import pipeline_note
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, names, recorded, runs
@@ -26,7 +26,6 @@ from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
-from pipeline.training.sentences import pipeline_note
 
 TEMPERATURE = 0.7  # of the sampled texts
 

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from pipeline.config import RECIPE, PresetName
 from pipeline.results import PREPARE, Preparation
+from pipeline.stages.sentences import baseline_table
 from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
@@ -11,7 +12,6 @@ from pipeline.text.ngrams import baselines_of
 from pipeline.tracking import artifacts, runs
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
-from pipeline.training.sentences import baseline_table
 
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from models.decoding import Decoding
+from models.config import Decoding
 from pipeline.results import SAMPLE, Sample
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.tracking import artifacts, runs

@@ -1,17 +1,31 @@
-"""What ``prepare``, ``train``, ``pipeline`` and ``delete`` print about their results."""
+"""What the main job's stages say of their results, in what they print and in the notes of their runs."""
 
 from collections.abc import Mapping
 from textwrap import indent
 from typing import Any
 
+from models.complexity import report_print_out
+from models.config import ModelConfig
+from models.ngram import REPORT_ORDERS
 from pipeline.stages import seed_means
-from pipeline.support.markdown import text_table
+from pipeline.support.markdown import markdown_table, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.text.corpus import FALLBACK_WARNING
-from pipeline.training.sentences import BASELINE_HEADS, baseline_rows, best_epoch, comparison_rows, sizes, verdict
+from pipeline.training.sentences import (
+    best_epoch,
+    comparison_rows,
+    comparison_table,
+    fitted_on,
+    ngram_name,
+    sizes,
+    val_and_test,
+    verdict,
+)
 
 HEADS = ("perplexity", "validation", "test", "bits per character (test)")
+LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
+BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
 def baseline_text(result: Mapping[str, Any]) -> str:
@@ -52,21 +66,6 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
     )
 
 
-def deletion_text(result: Mapping[str, Any]) -> str:
-    """What is deleted, with its size, and what stays."""
-    lines = [wrapped(f"{note}.") for note in result["notes"]]
-    if result["completed"]:
-        by = "the next `tmlm delete`" if result["dry_run"] else "this"
-        said = f"An earlier deletion was cut off: {by} completes it, and deletes nothing else. Give the command again."
-        lines.insert(0, wrapped(said))
-    rows = [
-        (each["kind"], each["name"], each["id"], f"{each['megabytes']:.1f} MB" if each["path"] else "")
-        for each in result["deleted"]
-    ]
-    lines.append(text_table((), [*rows, ("sum", "", "", f"{result['megabytes']:.1f} MB")], left=(0, 1, 2)))
-    return "\n".join([*lines, *(f"{each['name']} ({each['id']}) stays: {each['reason']}" for each in result["stayed"])])
-
-
 def _comparison(result: Mapping[str, Any]) -> str:
     """The n-grams, the network and both mixed, in columns."""
     return indent(text_table(HEADS, comparison_rows(result)), "  ")
@@ -74,3 +73,82 @@ def _comparison(result: Mapping[str, Any]) -> str:
 
 def _stopped(result: Mapping[str, Any]) -> str:
     return f"; stopped early by {result['stopped']}" if result.get("stopped") else ""
+
+
+def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
+    """Rows with the baselines' sizes and perplexities, and a sentence on the n-grams to compare with."""
+    models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
+    models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
+    rows: list[tuple[str, ...]] = [
+        (label, stored, *val_and_test(scores, prefix)) for label, stored, scores, prefix in models
+    ]
+    best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
+    if result["ngram_order"] not in REPORT_ORDERS:
+        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *val_and_test(result, "ngram_")))
+        best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
+    if result["single_ngram_order"] == (last := result["ngrams"][-1]["order"]):
+        best += f" Warning: the best single order is {last}, the last that was tried; a longer one may be better."
+    return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
+
+
+def baseline_table(result: Mapping[str, Any]) -> str:
+    """The baselines as a Markdown table, and the sentence."""
+    rows, best = baseline_rows(result)
+    return f"{markdown_table(BASELINE_HEADS, rows)}\n\n{best}"
+
+
+def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, Any]) -> str:
+    """The size in both conventions, and ptflops' own output."""
+    return (
+        f"{model.shape}, vocabulary of {vocab_size}\n"
+        f"parameters             {cost['parameters']:>14,}\n"
+        f"MACs per character     {cost['macs_per_char']:>14,}   as ptflops counts, output layer included\n"
+        f"  matrix products only {cost['matmul_macs_per_char']:>14,}\n"
+        f"{LOOK_UPS if model.on_top_of == 'ngram' else ''}\n"
+        f"The report's convention: recurrent layers alone, 1,024 characters\n"
+        f"parameters             {cost['report_parameters']:>14,}\n"
+        f"MACs                   {cost['report_macs']:>14,}\n\n{report_print_out(model, vocab_size)}"
+    )
+
+
+def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
+    """A sentence with the result of an evaluation; ``label`` names the text."""
+    adapts = "adaptive_perplexity" in result
+    sentence = (
+        f"{label}{', static' if adapts else ''}: "
+        f"perplexity {result['perplexity']:.3f}, {result['bits_per_char']:.3f} bits per character "
+        f"over {result['characters']:,} characters"
+    )
+    if "ngram_perplexity" in result:
+        bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
+        sentence += f"; {ngram_name(result)} {bar}"
+    if "mixture_perplexity" in result:
+        sentence += f"; both together {result['mixture_perplexity']:.3f} ({result['mixture_bits_per_char']:.3f})"
+    if result.get("unknown_characters"):
+        sentence += f"; {result['unknown_characters']:,} characters are not in the model's vocabulary"
+    if result.get("is_training_text"):
+        sentence += (
+            ". It is the text of the training, so both know most of it: --split test is the part that they do not"
+        )
+    if adapts:
+        sentence += (
+            f"\n\n{label}, adaptive: perplexity {result['adaptive_perplexity']:.3f}, "
+            f"{result['adaptive_bits_per_char']:.3f} bits per character; network and n-grams learn from the text that "
+            f"they have scored ({result['refits']} refits, {result['adaptive_ms_per_char']:.2f} ms per character)"
+        )
+    return sentence
+
+
+def pipeline_note(steps: Mapping[str, tuple[str, str, bool]], result: Mapping[str, Any]) -> str:
+    """The description of the main job's run.
+
+    ``steps`` maps each stage to its run id, the address of that run, and whether it was reused.
+    """
+    lines = [
+        f"- [{stage}]({address}): `{run_id}`{' (reused)' if reused else ''}"
+        for stage, (run_id, address, reused) in steps.items()
+    ]
+    first, *others = map(text_block, result["texts"])
+    stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
+    parts = [f"{verdict(result)}\n\n{stand_in}{first}", comparison_table(result), "\n".join(lines), *others]
+    return "\n\n".join(parts)

@@ -26,6 +26,7 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError, option_name, without_secrets
 from pipeline.results import TRAIN, TrainingResult
+from pipeline.stages.sentences import complexity_text
 from pipeline.support import files, machine
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, liveness, program, queries, recorded, references, runs, store, text_identity
@@ -37,7 +38,7 @@ from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
-from pipeline.training.sentences import complexity_text, samples_table, training_note
+from pipeline.training.sentences import samples_table, training_note
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Tools for any program: files, signals, workers, processes, progress, plots, statistics."""
+"""Tools for any program: files, signals, workers, processes, progress, statistics."""

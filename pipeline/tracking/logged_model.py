@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pipeline.tracking.store  # noqa: F401
-from models.decoding import DEFAULT_LENGTH, Decoding
+from models.config import DEFAULT_LENGTH, Decoding
 from pipeline.support.files import ROOT
 from pipeline.support.machine import public_version
 from pipeline.tracking.relocation import location_of

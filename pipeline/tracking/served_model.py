@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.decoding import DEFAULT_LENGTH, Decoding
+from models.config import DEFAULT_LENGTH, Decoding
 from pipeline.errors import InputError
 from pipeline.training.loading import load_model
 from pipeline.training.samples import continuation_in_pieces, continuations

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from models.decoding import Decoding
+from models.config import Decoding
 from models.generation import complete, generate
 from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS

@@ -1,22 +1,19 @@
-"""Summaries of trainings and evaluations, as in the notes of runs (Markdown) and in what commands print."""
+"""Sentences on one training, as in the notes of runs (Markdown), on pages and in what commands print."""
 
 from collections.abc import Mapping
 from math import log2
 from typing import Any
 
-from models.complexity import report_print_out
 from models.config import ModelConfig
-from models.ngram import REPORT_ORDERS, compared_label
+from models.ngram import compared_label
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
-from pipeline.text.corpus import FALLBACK_WARNING, Corpus
+from pipeline.text.corpus import Corpus
 from pipeline.text.sources import licence_of
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
-LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
-BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
 
 
 def ngram_name(result: Mapping[str, Any]) -> str:
@@ -24,31 +21,9 @@ def ngram_name(result: Mapping[str, Any]) -> str:
     return compared_label(result["ngram_order"])
 
 
-def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
-    """Rows with the baselines' sizes and perplexities, and a sentence on the n-grams to compare with."""
-    models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
-    models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
-    rows: list[tuple[str, ...]] = [
-        (label, stored, *val_and_test(scores, prefix)) for label, stored, scores, prefix in models
-    ]
-    best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
-    if result["ngram_order"] not in REPORT_ORDERS:
-        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *val_and_test(result, "ngram_")))
-        best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
-    if result["single_ngram_order"] == (last := result["ngrams"][-1]["order"]):
-        best += f" Warning: the best single order is {last}, the last that was tried; a longer one may be better."
-    return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
-
-
 def val_and_test(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
     """Validation and test perplexity, as in tables."""
     return f"{scores[f'{prefix}val_perplexity']:.3f}", f"{scores[f'{prefix}test_perplexity']:.3f}"
-
-
-def baseline_table(result: Mapping[str, Any]) -> str:
-    """The baselines as a Markdown table, and the sentence."""
-    rows, best = baseline_rows(result)
-    return f"{markdown_table(BASELINE_HEADS, rows)}\n\n{best}"
 
 
 def fitted_on(sample: int, characters: int) -> str:
@@ -112,20 +87,6 @@ def at_a_glance(verdict: str, sample: str, reference: str) -> str:
     return f"{verdict}\n\n`tmlm sample {reference}` writes “{words}...”"
 
 
-def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, Any]) -> str:
-    """The size in both conventions, and ptflops' own output."""
-    return (
-        f"{model.shape}, vocabulary of {vocab_size}\n"
-        f"parameters             {cost['parameters']:>14,}\n"
-        f"MACs per character     {cost['macs_per_char']:>14,}   as ptflops counts, output layer included\n"
-        f"  matrix products only {cost['matmul_macs_per_char']:>14,}\n"
-        f"{LOOK_UPS if model.on_top_of == 'ngram' else ''}\n"
-        f"The report's convention: recurrent layers alone, 1,024 characters\n"
-        f"parameters             {cost['report_parameters']:>14,}\n"
-        f"MACs                   {cost['report_macs']:>14,}\n\n{report_print_out(model, vocab_size)}"
-    )
-
-
 def samples_table(samples: list[SampleText]) -> str:
     """Sample texts as Markdown."""
     return "\n".join(
@@ -168,46 +129,3 @@ def model_facts(configuration: Mapping[str, Any], result: Mapping[str, Any]) -> 
         f"- **Limits:** It knows {known}, and nothing but this text: what it writes is in the manner of the text and "
         "states no facts. Compare its perplexities with those on the same text, alphabet and split only."
     )
-
-
-def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
-    """A sentence with the result of an evaluation; ``label`` names the text."""
-    adapts = "adaptive_perplexity" in result
-    sentence = (
-        f"{label}{', static' if adapts else ''}: "
-        f"perplexity {result['perplexity']:.3f}, {result['bits_per_char']:.3f} bits per character "
-        f"over {result['characters']:,} characters"
-    )
-    if "ngram_perplexity" in result:
-        bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
-        sentence += f"; {ngram_name(result)} {bar}"
-    if "mixture_perplexity" in result:
-        sentence += f"; both together {result['mixture_perplexity']:.3f} ({result['mixture_bits_per_char']:.3f})"
-    if result.get("unknown_characters"):
-        sentence += f"; {result['unknown_characters']:,} characters are not in the model's vocabulary"
-    if result.get("is_training_text"):
-        sentence += (
-            ". It is the text of the training, so both know most of it: --split test is the part that they do not"
-        )
-    if adapts:
-        sentence += (
-            f"\n\n{label}, adaptive: perplexity {result['adaptive_perplexity']:.3f}, "
-            f"{result['adaptive_bits_per_char']:.3f} bits per character; network and n-grams learn from the text that "
-            f"they have scored ({result['refits']} refits, {result['adaptive_ms_per_char']:.2f} ms per character)"
-        )
-    return sentence
-
-
-def pipeline_note(steps: Mapping[str, tuple[str, str, bool]], result: Mapping[str, Any]) -> str:
-    """The description of the main job's run.
-
-    ``steps`` maps each stage to its run id, the address of that run, and whether it was reused.
-    """
-    lines = [
-        f"- [{stage}]({address}): `{run_id}`{' (reused)' if reused else ''}"
-        for stage, (run_id, address, reused) in steps.items()
-    ]
-    first, *others = map(text_block, result["texts"])
-    stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
-    parts = [f"{verdict(result)}\n\n{stand_in}{first}", comparison_table(result), "\n".join(lines), *others]
-    return "\n\n".join(parts)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from models.decoding import Decoding
+from models.config import Decoding
 from models.gated_ngrams import NGramModel, one_thread
 from models.generation import generate
 from models.language_model import LanguageModel

@@ -32,8 +32,7 @@ from typing import Any
 import torch
 
 from models.complexity import closed_form
-from models.config import ModelConfig
-from models.decoding import Decoding
+from models.config import Decoding, ModelConfig
 from models.generation import generate
 from models.language_model import LanguageModel
 from pipeline.config import WINDOW_LENGTH, CorpusConfig, PresetName, resolve

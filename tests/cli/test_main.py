@@ -96,7 +96,7 @@ def test_a_check_that_is_not_met_shows_its_result_and_ends_with_4(store, monkeyp
 
     monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: "the text")
     monkeypatch.setattr("pipeline.report.reproduce.reproduce", reproduce)
-    monkeypatch.setattr("pipeline.search.commands.show_reproduction", lambda done, as_json: click.echo(done))
+    monkeypatch.setattr("pipeline.report.commands.show_reproduction", lambda done, as_json: click.echo(done))
     assert run("reproduce", "--check") == (4, "the table\n", "Error: --check is not met\n")
 
 

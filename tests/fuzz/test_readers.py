@@ -27,8 +27,7 @@ from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from models.config import ConfigError
-from models.decoding import Decoding
+from models.config import ConfigError, Decoding
 from pipeline.cluster.pool import DaskPool, _Running
 from pipeline.config import RECIPE, CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError

@@ -7,8 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from models.config import ConfigError, ModelConfig
-from models.decoding import Decoding
+from models.config import ConfigError, Decoding, ModelConfig
 from models.generation import complete, draw, generate, truncated_softmax
 from models.language_model import LanguageModel
 

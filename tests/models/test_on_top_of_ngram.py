@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.config import ModelConfig
-from models.decoding import Decoding
+from models.config import Decoding, ModelConfig
 from models.gated_ngrams import NGramModel, NGramTables, OrderGate
 from models.generation import complete
 from models.language_model import detach, with_row_lookup

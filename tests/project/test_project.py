@@ -2,13 +2,16 @@
 
 import ast
 import graphlib
+import inspect
 import lzma
 import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -36,6 +39,7 @@ FOR_A_PERSON = {
     "node",
 }  # no entry points
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+SOURCES = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
 
 
 def tracked_files() -> list[Path]:
@@ -93,6 +97,30 @@ def test_of_our_classes_only_interfaces_data_and_exceptions_are_subclassed_in_an
         names = {re.split(r"[.[]", base)[0]: re.sub(r"\[.*", "", base).rpartition(".")[2] for base in bases}
         others = {name for first, name in names.items() if first in imported and not name.endswith("Error")}
         assert others <= {"Cell", "LanguageModel", "Callback", "Pool", "Checked"}, path
+
+
+def test_no_three_files_have_one_name_but_those_that_every_room_may_have():
+    names = Counter(path.name for path in SOURCES)
+    shared = {"__init__.py", "commands.py", "sentences.py", "pictures.py"}
+    assert {name for name, count in names.items() if count > 2} <= shared
+
+
+def test_a_command_stands_in_the_room_that_it_calls_and_uses_the_commands_of_no_other():
+    for command in cli.commands.values():
+        for each in command.commands.values() if isinstance(command, click.Group) else [command]:
+            callback: Any = each.callback
+            _, room, _ = callback.__module__.split(".")
+            called = re.findall(r"from pipeline\.(\w+)\S* import", inspect.getsource(callback))
+            assert room in called, each.name
+            others = re.findall(r"from pipeline\.(\w+)\.commands import", Path(inspect.getfile(callback)).read_text())
+            assert {*others} <= {"cluster"}, each.name  # the option --cluster
+
+
+def test_only_two_files_declare_options_of_configurations():
+    for path in SOURCES:
+        values = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.AnnAssign)]
+        options = [value for value in values if re.match(r"(option|setting)\(", ast.unparse(value) if value else "")]
+        assert not options or path in (ROOT / "models/config.py", ROOT / "pipeline/config.py"), path
 
 
 # --- MLproject -------------------------------------------------------------------------------------------------------

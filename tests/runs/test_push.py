@@ -11,8 +11,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, RecordingError
+from pipeline.runs.push import push
 from pipeline.tracking import recorded, references
-from pipeline.tracking.copying import push
 from pipeline.tracking.queries import search_runs
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import register_picks

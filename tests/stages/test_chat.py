@@ -3,8 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from models.config import ConfigError
-from models.decoding import Decoding
+from models.config import ConfigError, Decoding
 from pipeline.cli.main import cli
 from pipeline.stages.chat import write
 from pipeline.stages.sample import write_texts

@@ -7,11 +7,11 @@ from models.ngram import BASELINE_ORDERS
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.prepare import prepare
+from pipeline.stages.sentences import baseline_table
 from pipeline.stages.train import train
 from pipeline.text import corpus as corpus_module
 from pipeline.text.corpus import load_corpus
 from pipeline.text.ngrams import fitted_ngrams
-from pipeline.training.sentences import baseline_table
 from tests.labs import TINY
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")

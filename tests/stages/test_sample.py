@@ -2,7 +2,7 @@
 
 from mlflow.tracking import MlflowClient
 
-from models.decoding import Decoding
+from models.config import Decoding
 from pipeline.stages.sample import sample
 from pipeline.tracking.names import bare_tags
 from tests.cli.commands import run

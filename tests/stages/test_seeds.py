@@ -14,7 +14,7 @@ from models.config import ConfigError
 from pipeline.config import CorpusConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.results import OVER_SEEDS
-from pipeline.runs.sentences import folded
+from pipeline.runs.listing import folded
 from pipeline.stages.seed_means import ENDS, over_seeds
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.stages.sweep import TrainingTask

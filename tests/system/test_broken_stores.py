@@ -21,9 +21,9 @@ from sqlalchemy.engine import Engine
 
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
+from pipeline.runs.push import push
 from pipeline.search.study.storage import with_storage
 from pipeline.tracking import runs
-from pipeline.tracking.copying import push
 from pipeline.tracking.store import setup
 from tests.limits import SLACK
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models.decoding import Decoding
+from models.config import Decoding
 from pipeline.answer.plan import AnswerPlan
 from pipeline.answer.run import answer
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, config_id, resolve

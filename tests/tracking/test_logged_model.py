@@ -32,7 +32,7 @@ def test_a_copy_imports_its_own_modules_and_none_of_this_project(tmp_path):
                 imported.add(str(node.module))
             elif isinstance(node, ast.Import):
                 imported.update(alias.name for alias in node.names)
-    assert f"{package.name}.models.decoding" in imported
+    assert f"{package.name}.models.config" in imported
     assert not {name for name in imported if name.split(".")[0] in ("models", "pipeline")}
     ours = [tmp_path.joinpath(*name.split(".")) for name in imported if name.startswith(package.name)]
     assert all(path.is_dir() or path.with_suffix(".py").is_file() for path in ours)

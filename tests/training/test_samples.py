@@ -2,8 +2,7 @@
 
 import pytest
 
-from models.config import ConfigError, ModelConfig
-from models.decoding import Decoding
+from models.config import ConfigError, Decoding, ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.text.vocabulary import LETTERS, Vocabulary
