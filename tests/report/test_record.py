@@ -71,7 +71,7 @@ def test_the_first_point_of_the_book_is_the_first_epochs():
 
 
 def test_a_result_whose_texts_and_precision_are_null_is_read(monkeypatch):
-    monkeypatch.setattr("pipeline.report.record.recorded.read_json", lambda *details: {})
+    monkeypatch.setattr("pipeline.report.record.artifacts.read_json", lambda *details: {})
     trainings = by_key([recorded("report", last_texts=None, precision=None)])
     (run,) = _configuration(ROW, trainings, TEXT.vocab_size).runs
     assert (run.texts, run.precision) == ((), "fp32")
