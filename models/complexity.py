@@ -36,11 +36,7 @@ GATE_MACS = sum((size + 1) * outputs for size, outputs in GATE_LAYERS)  # and th
 
 @dataclass(frozen=True)
 class Complexity:
-    """Size of a model of one shape.
-
-    ``parameters`` and the MACs per character include the output layer. ``report_parameters`` and ``report_macs`` are of
-    the recurrent layers alone, the latter for REPORT_CHARS characters.
-    """
+    """Size of a model of one shape, with the output layer; what begins with ``report_`` is as the report counts."""
 
     parameters: int
     macs_per_char: int
@@ -131,8 +127,7 @@ def _layers(config: ModelConfig, input_size: int) -> nn.RNNBase:
 def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's.
 
-    One time step is measured, since all steps cost the same. A cell that torch.nn lacks gets the closed form. Raises
-    RuntimeError if ptflops fails.
+    One time step is measured, since all steps cost the same. Raises RuntimeError if ptflops fails.
     """
     counted = closed_form(config, vocab_size)
     if not CELLS[config.cell].torch_layer:
@@ -151,10 +146,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
 
 @torch.random.fork_rng(devices=[])
 def report_print_out(config: ModelConfig, vocab_size: int) -> str:
-    """ptflops' printed output as in the report's figures: the recurrent layers alone, 1,024 characters.
-
-    For a cell that torch.nn lacks, a sentence that says so.
-    """
+    """ptflops' printed output as in the report's figures: the recurrent layers alone, 1,024 characters."""
     if not CELLS[config.cell].torch_layer:
         return f"No print-out by ptflops: torch.nn has no {config.cell} layer, so all of these follow from formulas.\n"
     input_size = config.embedding_size or vocab_size

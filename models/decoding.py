@@ -13,11 +13,7 @@ METHOD_OF = {"temperature": "sample", "top_k": "sample", "top_p": "sample", "see
 
 @dataclass(frozen=True)
 class Decoding(Checked):
-    """Decoding method and its parameters; models/generation.py implements them.
-
-    ``temperature``, ``top_k``, ``top_p`` and ``seed`` apply to sample, ``beam_width`` to beam. Raises ConfigError for a
-    value that is not allowed, and for another than the default where it does not apply.
-    """
+    """Decoding method and its parameters. Raises ConfigError for one that is not allowed, or of another method."""
 
     method: Literal["greedy", "sample", "beam"] = option(
         "sample",

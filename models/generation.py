@@ -111,8 +111,7 @@ def truncated_softmax(logits: Tensor, decoding: Decoding) -> tuple[Tensor, Tenso
     renormalised. Truncated probabilities are 0.
     """
     logits, ids = logits.double().sort(dim=-1, descending=True, stable=True)
-    logits = logits - logits[..., :1]  # the largest becomes 0, so that a tiny temperature does not overflow
-    logits = logits / decoding.temperature
+    logits = (logits - logits[..., :1]) / decoding.temperature  # the largest is 0, so that a tiny one does not overflow
     if decoding.top_k:
         logits[..., decoding.top_k :] = -inf
     probabilities = logits.softmax(dim=-1)

@@ -38,10 +38,7 @@ def best_mixture(nats: Tensor) -> Mixture:
 
 
 def mixture_costs(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
-    """Cost in nats (2, N, W) of each of ``targets`` (N,) under every mixture, from log-probabilities (N, V).
-
-    Indexed by KINDS, characters and WEIGHTS; in float64.
-    """
+    """Costs in nats (2, N, W), in float64, of ``targets`` (N,) under every mixture, from log-probabilities (N, V)."""
     weights = torch.tensor(WEIGHTS)
     by_network, by_ngram = (model.gather(1, targets[:, None]) for model in (network, ngram))
     linear = torch.logaddexp(by_network + weights.log(), by_ngram + (1 - weights).log())

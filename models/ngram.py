@@ -228,8 +228,7 @@ class KneserNey:
 def fitted_orders(ngrams: Iterable[NGrams], vocab_size: int) -> Iterator[tuple[_Order, _Order | None]]:
     """Yield the tables of each order, from 1 on, as the highest of a model and as a lower one (None for the last).
 
-    Those of the highest are of occurrences, those of a lower one of continuation counts. ``ngrams`` are those of all
-    orders, the shortest first.
+    ``ngrams`` are those of all orders, the shortest first.
     """
 
     def discounted(grams: NGrams, counts: Ints) -> _Order:

@@ -26,7 +26,16 @@ def pruned(ngrams: Iterable[NGrams], vocab_size: int, most: int) -> KneserNey:
     if not most:
         return KneserNey.of(ngrams, vocab_size)
     ngrams = list(ngrams)
-    return _fitted(ngrams, vocab_size, _most_useful(ngrams, vocab_size, most))
+    kept = _most_useful(ngrams, vocab_size, most)
+    keys, shares, lower_shares = [], [], []
+    ids: Ints = np.zeros(1, dtype=np.int64)  # of the contexts, in the pruned model
+    for grams, own, lower in zip(ngrams, kept, _handed_down(ngrams, kept), strict=True):
+        contexts, last = np.divmod(grams.keys[own], vocab_size)
+        keys.append(ids[contexts] * vocab_size + last)
+        ids = np.cumsum(own) - 1
+        shares.append(discounted_shares(grams.keys, grams.counts, vocab_size)[own])
+        lower_shares.append(discounted_shares(grams.keys, lower, vocab_size)[own])
+    return KneserNey.of_shares(vocab_size, keys, shares, lower_shares[:-1])
 
 
 def _most_useful(ngrams: Sequence[NGrams], vocab_size: int, most: int) -> Kept:
@@ -37,19 +46,6 @@ def _most_useful(ngrams: Sequence[NGrams], vocab_size: int, most: int) -> Kept:
     kept = np.zeros(sum(map(len, worth)), dtype=bool)
     kept[chosen] = True
     return np.split(kept, np.cumsum([len(each) for each in worth])[:-1])
-
-
-def _fitted(ngrams: Sequence[NGrams], vocab_size: int, kept: Kept) -> KneserNey:
-    handed_down = _handed_down(ngrams, kept)
-    keys, shares, lower_shares = [], [], []
-    ids: Ints = np.zeros(1, dtype=np.int64)  # of the contexts, in the pruned model
-    for grams, own, lower in zip(ngrams, kept, handed_down, strict=True):
-        contexts, last = np.divmod(grams.keys[own], vocab_size)
-        keys.append(ids[contexts] * vocab_size + last)
-        ids = np.cumsum(own) - 1
-        shares.append(discounted_shares(grams.keys, grams.counts, vocab_size)[own])
-        lower_shares.append(discounted_shares(grams.keys, lower, vocab_size)[own])
-    return KneserNey.of_shares(vocab_size, keys, shares, lower_shares[:-1])
 
 
 def _handed_down(ngrams: Sequence[NGrams], kept: Kept) -> list[Ints]:

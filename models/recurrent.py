@@ -95,10 +95,7 @@ class Recurrent(nn.Module):
         self.dropout, self.residual = config.dropout, config.residual
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """x (B, T, I) or integer ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step.
-
-        torch.nn's layers take ids where ``by_hand`` computes them.
-        """
+        """x (B, T, I) or integer ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step."""
         last_states: list[tuple[Tensor, ...]] = []
         for index, layer in enumerate(self.layers):
             dropped = F.dropout(x, self.dropout, self.training) if index else x

@@ -40,13 +40,10 @@ class Figure(NamedTuple):
 
 def columns_of(result: Any) -> dict[str, Figure]:
     """The figures and other columns that a type of result declares, in order."""
-    hints = get_type_hints(result, include_extras=True).items()
-    return {
-        name: each for name, hint in hints for each in getattr(hint, "__metadata__", ()) if isinstance(each, Figure)
+    about = {
+        name: getattr(hint, "__metadata__", ()) for name, hint in get_type_hints(result, include_extras=True).items()
     }
-
-
-# --- one training -----------------------------------------------------------------------------------------------------
+    return {name: each for name, details in about.items() for each in details if isinstance(each, Figure)}
 
 
 class TrainingResult(TypedDict, total=False):
@@ -136,9 +133,6 @@ CONFIGURATION = record(  # a tag
 )
 ENVIRONMENT = record(packages=maybe(dict[str, String]))
 SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])
-
-
-# --- a search ---------------------------------------------------------------------------------------------------------
 
 
 class Member(TypedDict, total=False):

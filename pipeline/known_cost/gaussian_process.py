@@ -164,8 +164,7 @@ class GaussianProcess:
         means = cho_solve((lower, True), draws.T).T @ to_x.T
         half = solve_triangular(lower, to_x.T, lower=True)
         variance = np.maximum(self.kernel.variance(x) - np.sum(half * half, axis=0), 1e-12)
-        scale = self.spread
-        return self.centre + scale * draws, self.centre + scale * means, scale * np.sqrt(variance)
+        return self.centre + self.spread * draws, self.centre + self.spread * means, self.spread * np.sqrt(variance)
 
 
 def winsorised(losses: Array, price: Array) -> Array:

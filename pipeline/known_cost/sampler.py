@@ -206,11 +206,10 @@ class KnownCostSampler(BaseSampler):
                 if other.number != trial.number and not (self._ignore is not None and self._ignore(other))
             ]
             point, proposed_by = _Proposal(self, _signs(study), space, fixed, trial.number).of(others)
-            params = space.external(point)
             announcement = dict(zip(space.ranges, point.tolist(), strict=True))
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, proposed_by)
-        return params
+        return space.external(point)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Warn once if a proposed trial's known objective is not its cost."""
@@ -325,8 +324,6 @@ class _Proposal:
         has_failed = np.array([point in failed and not own for point, own in losses.items()], dtype=bool)
         return History(points, self._prices(points), [*losses.values()], has_failed)
 
-    # --- candidates ---
-
     def _prices(self, points: Array) -> Array:
         costs = [self.sampler.cost(self.space.external(point)) for point in points]
         return self.known_sign * np.array(costs)
@@ -387,8 +384,6 @@ class _Proposal:
         anywhere = generator.random(unit.shape)
         shifted = self.space.from_unit(np.where(self.space.categorical(), anywhere, close))
         return self._priced(np.where(moved, shifted, points), fixed)
-
-    # --- the models ---
 
     def _inputs(self, some: Candidates | History) -> Array:
         """Inputs (N, D) of the model: the parameters in unit coordinates, then the price, from 0 to 1 in the budget."""

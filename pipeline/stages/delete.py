@@ -99,11 +99,11 @@ def _carry_out(plan: Plan, paths: Iterable[str]) -> list[str]:
     """Delete the things, which have files at these paths, even if some can't be; returns those, with the reasons."""
     failures = []
     steps = ((Thing("run", step["name"], step["id"]), "", step["job"]) for step in plan.stayed)
-    for thing, path, job in (*steps, *((thing, path, "") for thing, path in zip(plan.things, paths, strict=True))):
+    for thing, path, job in (*steps, *((thing, path, None) for thing, path in zip(plan.things, paths, strict=True))):
         try:
             if thing.kind == "study":
                 storage.delete_study(thing.name, thing.id)
-            elif not job:
+            elif job is None:
                 purge.remove(thing)
             elif (step := recorded.find_run(thing.id)) and not step.is_deleted:
                 with store.store_errors():

@@ -26,9 +26,6 @@ MEMBERSHIP = Path("/proc/self/cgroup")  # has the line 0::PATH
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
 
-# --- code and environment --------------------------------------------------------------------------------------------
-
-
 def public_version(package: str) -> str:
     """A package's version without its local version label (+cpu), as in package indexes."""
     return importlib.metadata.version(package).split("+")[0]
@@ -72,9 +69,6 @@ def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
         for name in values:
             del os.environ[name]
         os.environ.update(before)
-
-
-# --- memory and cores ------------------------------------------------------------------------------------------------
 
 
 def memory_of_this_machine() -> int:

@@ -18,10 +18,7 @@ def line_width() -> int:
 
 
 def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
-    """Wrap a paragraph at ``line_width()`` columns, with its first line indented by ``indent``, others by ``further``.
-
-    ``further`` defaults to ``indent``.
-    """
+    """Wrap a paragraph at ``line_width()`` columns; its lines but the first are indented by ``further``, if given."""
     return fill(
         text,
         line_width(),

@@ -61,12 +61,12 @@ class Corpus:
 
     name: str
     source: str
-    is_fallback: bool
     source_sha256: str
     corpus_sha256: str
     vocabulary: Vocabulary
     ids: NDArray[np.integer] = field(compare=False)  # equal if ``corpus_sha256`` is
     folder: Path
+    is_fallback: bool = False
     last_chars: int = 0
     option: str = field(default="", compare=False, repr=False)  # may hold a secret
 
@@ -159,19 +159,17 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
     alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
-    source_sha256 = text.sha256()
+    wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": text.sha256()}
     if is_new and config.alphabet == "letters":
         check_letters(text)
-    inputs = [text.name, alphabet, source_sha256, str(PREPARED_FORMAT)]
-    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([*wanted.values(), str(PREPARED_FORMAT)]).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
     with writing_cache(), FileLock(folder / "lock"):
         facts = json_in(folder / FACTS_FILE)
-        wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": source_sha256}
         if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
-            facts = _prepare(folder, text, alphabet, source_sha256)
+            facts = _prepare(folder, text, alphabet, wanted)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing), option=config.corpus)
 
 
@@ -244,7 +242,6 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
     return Corpus(
         name=facts["name"],
         source=source,
-        is_fallback=False,
         source_sha256=facts["source_sha256"],
         corpus_sha256=facts["corpus_sha256"],
         vocabulary=vocabulary,
@@ -286,8 +283,8 @@ def text_sha256(ids: NDArray[np.integer], vocabulary: Vocabulary) -> str:
     return digest.hexdigest()
 
 
-def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:
-    """Write the ids, piece by piece, and the facts; returns the facts.
+def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, wanted: dict[str, str]) -> dict[str, Any]:
+    """Write the ids, piece by piece, and the facts, which begin with those that are ``wanted``; returns the facts.
 
     Raises InputError for a text that is too short or not UTF-8, and for one with too many symbols.
     """
@@ -308,12 +305,6 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
                 f"--corpus {text.source} has {characters:,} characters of the alphabet {alphabet!r} "
                 f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed"
             )
-    facts = {
-        "name": text.name,
-        "alphabet": alphabet,
-        "source_sha256": source_sha256,
-        "symbols": vocabulary.symbols,
-        "corpus_sha256": digest.hexdigest(),
-    }
+    facts = {**wanted, "symbols": vocabulary.symbols, "corpus_sha256": digest.hexdigest()}
     write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
     return facts

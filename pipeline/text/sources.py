@@ -199,15 +199,6 @@ def licence_of(name: str) -> str:
     return KNOWN_TEXTS[name].licence if name in KNOWN_TEXTS else UNKNOWN_LICENCE
 
 
-def small_text(path: str, option: str, most_bytes: int) -> str:
-    """Read a small text file. Raises InputError for anything but a readable file of at most ``most_bytes``."""
-    if (found := find_file(path, option)) is None:
-        raise InputError(f"{option} {path} can't be read (No such file or directory); give a UTF-8 text file")
-    if found.size > most_bytes:
-        raise InputError(f"{option} {path} has more than {most_bytes:,} bytes; give a smaller file")
-    return "".join(found.pieces())
-
-
 def _name_of(path: Path) -> str:
     """A text's name, from its file name; "-file" is appended if a known text has that name."""
     name = "".join(character if character.isprintable() else "_" for character in path.stem)

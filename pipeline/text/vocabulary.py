@@ -112,8 +112,7 @@ class Vocabulary:
                     "or train on a text with --alphabet raw",
                 )
             log.warning("Dropped from the prompt, as the model knows only letters and spaces: %s", _names(dropped))
-        missing = sorted({character for character in text if character not in self.symbols})
-        if missing:
+        if missing := sorted(set(text) - set(self.symbols)):
             raise ConfigError(
                 "prompt",
                 f"{prompt!r} has characters that the model has never seen: {_names(missing)}; leave them out, "

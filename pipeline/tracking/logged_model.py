@@ -34,8 +34,7 @@ SIGNATURE = infer_signature([""], [""], {"length": DEFAULT_LENGTH, **asdict(Deco
 def log_model(run_id: str, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
     """Log the model of a checkpoint (text in, text out) in a run; returns the model's id.
 
-    The code that the model needs is logged with it. ``epoch`` is the one after which the checkpoint was written, which
-    MLflow takes as the model's step.
+    The code that it needs is logged with it. ``epoch`` is the one after which the checkpoint was written.
     """
     with tempfile.TemporaryDirectory() as folder:
         package = copy_as_package(SERVED_MODULE, Path(folder))

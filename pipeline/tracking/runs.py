@@ -146,12 +146,8 @@ class TrackedRun:
 
     @records
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, except those already logged, as by ``mlflow run``: MLflow does not allow changing them.
-
-        Options whose value is None, "auto" or "" are left out; the value that is used is logged once it is known.
-        """
-        decided = {key: value for key, value in values.items() if value not in UNDECIDED}
-        new = {key: str(value) for key, value in decided.items() if key not in self._params}
+        """Log parameters that are decided, but those already logged, as by ``mlflow run``: they can't be changed."""
+        new = {key: str(each) for key, each in values.items() if each not in UNDECIDED and key not in self._params}
         self._params |= new
         self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])
 
@@ -162,10 +158,7 @@ class TrackedRun:
 
     @records
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log one step of curves in one synchronous call.
-
-        Steps that a resumed run has already recorded are skipped.
-        """
+        """Log one step of curves in one synchronous call, unless a resumed run has recorded it already."""
         now, metrics = int(1000 * time.time()), []
         for key, value in values.items():
             if self._is_resumed and key not in self._steps:

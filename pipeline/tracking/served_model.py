@@ -78,10 +78,7 @@ class TextGenerator(PythonModel):
             yield from continuation_in_pieces(self.language_model, self.vocabulary, model_input, length, decoding)
 
     def _checked(self, prompts: list[Any], params: Mapping[str, Any]) -> tuple[int, Decoding]:
-        """The requested length and decoding.
-
-        Raises ValueError for prompts that are not strings, unknown parameters, invalid values, and too much work.
-        """
+        """The requested length and decoding. Raises ValueError for a request that is not valid, or too much work."""
         known = ["length", *(field.name for field in fields(Decoding))]
         if unknown := {**_requested_params(), **params}.keys() - known:
             raise ValueError(f"{', '.join(sorted(unknown))} is no parameter; there are {', '.join(known)}")

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,14 +73,11 @@ ADVICE = {  # pattern of the error message -> what to do; the first match counts
 
 @dataclass(frozen=True)
 class Store:
-    """The store in which runs are recorded, and its experiment.
-
-    ``database`` is our own database file, None for any other store.
-    """
+    """The store in which runs are recorded, and its experiment."""
 
     uri: str
     experiment_id: str
-    database: Path | None
+    database: Path | None  # our own database file; None for any other store
 
 
 def root() -> Path:
@@ -216,9 +213,6 @@ def shown(uri: str) -> str:
     return without_secrets(uri.replace(" ", "%20")) if file is None else str(file)
 
 
-# --- errors of the store ----------------------------------------------------------------------------------------------
-
-
 def store_reason(error: Exception) -> str:
     """A store's error in one line: its main message, without secrets, and what to do.
 
@@ -252,9 +246,6 @@ def store_refusals() -> Iterator[None]:
         raise failed(f"{store} can't be used: {reason}") from None
 
 
-# --- requests to a server ---------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def warn_if_silent(uri: str) -> Iterator[None]:
     """Log one warning if a request to a server takes longer than SILENT_SECONDS."""
@@ -271,12 +262,10 @@ def warn_if_silent(uri: str) -> Iterator[None]:
         timer.cancel()
 
 
-@contextmanager
-def impatient() -> Iterator[None]:
+def impatient() -> AbstractContextManager[None]:
     """Within the block, requests time out after SERVER_SECONDS and are not retried."""
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
-    with environment_variables(limits):
-        yield
+    return environment_variables(limits)
 
 
 def _probe(uri: str) -> None:
@@ -291,9 +280,6 @@ def _probe(uri: str) -> None:
         create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"), "experiments")
         with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-
-
-# --- our own store ----------------------------------------------------------------------------------------------------
 
 
 def own_experiment() -> Experiment | None:

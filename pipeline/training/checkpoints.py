@@ -58,11 +58,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             if number != str(FORMAT):
                 raise InputError(f"{path} has format {number}, and this version reads format {FORMAT}; train it again")
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        facts, digest = header["facts"], header["sha256"]
-        is_whole = digest == _digest(tensors, facts)
-        if not is_whole:
+        if _digest(tensors, header["facts"]) != header["sha256"]:
             raise InputError(f"checkpoint {path} is damaged: its sha256 does not match; use another one of the run")
-        return tensors, json.loads(facts)
+        return tensors, json.loads(header["facts"])
     except OSError as error:
         raise InputError(f"checkpoint {path} can't be read: {error}; give a run id or another file") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:  # KeyError: an unknown dtype

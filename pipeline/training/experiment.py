@@ -34,6 +34,7 @@ from pipeline.support.files import leftovers
 from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.differences import compared, percent
 from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
@@ -44,8 +45,6 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
-from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
-
 WEIGHT_BITS = range(4, 17)  # of rounded weights
 SMALL_CHANGE = log(1.001)  # of the nats per character: 0.1 % of perplexity
 RESUMABLE = record(corpus=dict, train=dict, state=STATE)  # the facts of a last checkpoint
@@ -185,8 +184,6 @@ class Experiment(Callback):
                 f"--epochs {training.epochs} is not possible: {done} epochs are done; give at least as many"
             )
 
-    # --- training and its checkpoints --------------------------------------------------------------------------------
-
     def run(self, *callbacks: Callback) -> Result:
         """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
 
@@ -249,8 +246,6 @@ class Experiment(Callback):
         if isinstance(training.model, NgramLanguageModel):
             tensors |= flatten("ngram", training.model.tables.tensors())
         save_checkpoint(self.checkpoint_dir / BEST_CHECKPOINT, tensors, facts)
-
-    # --- the evaluation ----------------------------------------------------------------------------------------------
 
     def _evaluate(self) -> Result:
         training, corpus, preset = self.training, self.corpus, self.train_config.preset

@@ -355,8 +355,7 @@ class Training:
         if self.average is not None:
             self.average.load_state_dict(group("average", tensors))
         parameters = list(self.model.parameters())
-        found = {index: group(f"optimizer.{index}", tensors) for index in range(len(parameters))}
-        moments = {index: each for index, each in found.items() if each}
+        moments = {index: each for index in range(len(parameters)) if (each := group(f"optimizer.{index}", tensors))}
         check_state(OPTIMIZERS[self.config.optimizer], ((parameters[index], each) for index, each in moments.items()))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.step = facts["step"]

@@ -79,10 +79,7 @@ def check_can_train(
 
 
 def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
-    """Resolve options for a text.
-
-    Raises ConfigError for a value that is not allowed, and InputError as ``check_can_train`` does.
-    """
+    """Resolve options for a text. Raises ConfigError for one not allowed and InputError as ``check_can_train`` does."""
     model, train = resolve(options, corpus.train_chars)
     check_can_train(corpus, model, train)
     return model, train

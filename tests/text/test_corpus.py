@@ -132,7 +132,7 @@ def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limi
 
 def long_corpus(folder: Path, length: int = 12_000_000) -> Corpus:
     ids = np.resize(np.arange(251, dtype=np.uint8) % 27, length)
-    return Corpus("long", "", False, "", "", Vocabulary("letters", LETTERS), ids, folder)
+    return Corpus("long", "", "", "", Vocabulary("letters", LETTERS), ids, folder)
 
 
 def test_stream_splits_follow_each_other_and_leave_nothing_out(corpus):

@@ -19,7 +19,7 @@ from pipeline.errors import DataUnavailableError, InputError
 from pipeline.text import downloads, sources
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import load_corpus
-from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_text, small_text
+from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_text
 from pipeline.text.vocabulary import UNKNOWN
 from pipeline.tracking.text_identity import same_text
 
@@ -49,8 +49,6 @@ def test_what_is_no_regular_file_is_refused_unread(tmp_path):
     for path, kind in ((tmp_path, "a folder"), (tmp_path / "pipe", "not a regular"), (Path("/dev/zero"), "not a reg")):
         with pytest.raises(InputError, match=f"--corpus {path} can't be read: it is {kind}"):
             find_text(str(path))
-    with pytest.raises(InputError, match=r"--space no/such can't be read \(No such file or directory\); give"):
-        small_text("no/such", "--space", 100)
 
 
 def test_a_file_is_looked_for_in_two_folders(tmp_path, monkeypatch):

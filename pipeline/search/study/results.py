@@ -40,8 +40,6 @@ class Results:
         self.confirmations[number, seed] = run
         attributes.set_of_study(self.study, f"{attributes.CONFIRMED}{number}:{seed}", run)
 
-    # --- trials ------------------------------------------------------------------------------------------------------
-
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The trials in these states (default: all), in the order of their numbers."""
         return self.study.get_trials(deepcopy=False, states=states or None)
@@ -77,8 +75,6 @@ class Results:
             plotted.append(Trial(model.cell, trial.user_attrs[cost], value, model.on_top_of == "ngram"))
         return plotted
 
-    # --- candidates --------------------------------------------------------------------------------------------------
-
     def candidates(self, ms_per_char: Mapping[str, float] | None = None) -> list[Candidate]:
         """The configurations of complete trials, each with all its runs, that are better than uniform guessing.
 
@@ -92,9 +88,10 @@ class Results:
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
             model = model_of(first.params, self.space)
+            floats = [f"{name} {value:.3g}" for name, value in first.params.items() if PARAMETERS[name] is float]
             candidates.append(
                 Candidate(
-                    name=_name(model.shape, first.params),
+                    name=" ".join([model.shape, *floats]),
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
@@ -125,8 +122,6 @@ class Results:
                 runs.setdefault(seed, run or DIVERGED)
         return runs
 
-    # --- importances -------------------------------------------------------------------------------------------------
-
     def importances(self) -> dict[str, dict[str, float]]:
         """Each parameter's share of each objective's variance (functional ANOVA); {} for fewer than FEWEST_TO_RANK."""
         importances: dict[str, dict[str, float]] = {}
@@ -148,9 +143,3 @@ class Results:
 def key_of(parameters: Mapping[str, Any]) -> str:
     """A key of a configuration: equal parameters have equal keys."""
     return json.dumps(parameters, sort_keys=True)
-
-
-def _name(shape: str, parameters: Mapping[str, Any]) -> str:
-    """A candidate's name: the model's shape and the other searched parameters."""
-    others = [f"{name} {value:.3g}" for name, value in parameters.items() if PARAMETERS[name] is float]
-    return " ".join([shape, *others])

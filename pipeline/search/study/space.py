@@ -24,7 +24,7 @@ from models.config import ConfigError, ModelConfig, Partner
 from pipeline.config import SearchConfig, resolve
 from pipeline.errors import InputError, option_name
 from pipeline.known_cost.space import Distribution
-from pipeline.text.sources import small_text
+from pipeline.text.sources import find_file
 
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
@@ -120,9 +120,12 @@ def _read(path: str) -> dict[str, Any]:
 
     Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates.
     """
-    text = small_text(path, "--space", LARGEST_FILE)
+    if (file := find_file(path, "--space")) is None:
+        raise InputError(f"--space {path} can't be read (No such file or directory); give a UTF-8 text file")
+    if file.size > LARGEST_FILE:
+        raise InputError(f"--space {path} has more than {LARGEST_FILE:,} bytes; give a smaller file")
     try:
-        found = yaml.BaseLoader(text).get_single_data()
+        found = yaml.BaseLoader("".join(file.pieces())).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
     lines = found.items() if isinstance(found, dict) else ()

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -56,10 +56,7 @@ def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[N
 
 
 def open_storage(config: SearchConfig) -> RDBStorage:
-    """Open the storage, creating its tables if they are missing.
-
-    Raises InputError for an invalid URL, and RecordingError if the storage can't be used.
-    """
+    """Open the storage, or create it. Raises InputError for an invalid URL, RecordingError if it can't be used."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage_url(config)
     try:
@@ -76,8 +73,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         return RDBStorage(url, engine_kwargs=arguments)
 
 
-@contextmanager
-def study_lock(config: SearchConfig) -> Iterator[None]:
+def study_lock(config: SearchConfig) -> AbstractContextManager[None]:
     """Hold the lock of a study; raise InputError if another command on this machine holds it."""
     # a digest, as a study name may be too long for a file name
     study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]
@@ -85,8 +81,7 @@ def study_lock(config: SearchConfig) -> Iterator[None]:
         f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
         "or give another name"
     )
-    with files.command_lock(default_storage().parent / f".search-{study}.lock", refusal):
-        yield
+    return files.command_lock(default_storage().parent / f".search-{study}.lock", refusal)
 
 
 def kept_study(name: str) -> dict[str, Any] | None:

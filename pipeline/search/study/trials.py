@@ -50,14 +50,13 @@ class Proposal(NamedTuple):
 
 
 class SearchStudy:
-    """An open study: proposes trainings and records their outcomes."""
+    """A study, new or opened again: proposes trainings and records their outcomes.
+
+    Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
+    another space, text or budget.
+    """
 
     def __init__(self, config: SearchConfig, space: Space, corpus: Corpus) -> None:
-        """Create or open the study.
-
-        Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
-        another space, text or budget.
-        """
         self.config, self.space, self.corpus = config, space, corpus
         self.vocab_size = len(corpus.vocabulary)
         self.axis = COSTS[config.cost]
@@ -125,8 +124,6 @@ class SearchStudy:
     def can_afford(self, parameters: Mapping[str, Any]) -> bool:
         """Whether a configuration is within --budget-macs."""
         return not self.config.budget_macs or self.cost(parameters) <= self.config.budget_macs
-
-    # --- ask ---------------------------------------------------------------------------------------------------------
 
     def ask(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
@@ -198,10 +195,7 @@ class SearchStudy:
         return lacking
 
     def _untried(self) -> dict[str, Any] | None:
-        """Draw searched parameters that are untried and within the budget; None if there are none.
-
-        With --sampler grid, they are drawn from the grid.
-        """
+        """Draw searched parameters that are untried and within the budget; None if there are none."""
         trials = self.results.trials()
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
@@ -219,8 +213,6 @@ class SearchStudy:
         """The tried trial with the parameters of this one, if any."""
         others = (each for each in self.results.trials() if each.params == trial.params and self._is_tried(each))
         return next((other for other in others if other.number != trial.number), None)
-
-    # --- tell --------------------------------------------------------------------------------------------------------
 
     def tell(self, number: int, outcome: Outcome) -> None:
         """Record the outcome of a trial.
@@ -280,8 +272,6 @@ class SearchStudy:
         attributes.set_of_trial(self.study, number, attributes.FAILURE_KIND, kind)
         self.storage.set_trial_user_attr(trial_id, attributes.FAILURE, reason)
         self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
-
-    # --- resume ------------------------------------------------------------------------------------------------------
 
     def count_loss(self, number: int, cause: LossCause) -> bool:
         """Count a loss of a trial, in all commands; returns whether it may be trained again."""

@@ -52,9 +52,6 @@ class Scale:
         return [float(value) for value in range(step, floor(self.high) + 1, step)]
 
 
-# --- elements --------------------------------------------------------------------------------------------------------
-
-
 def text(x: float, y: float, words: str, style: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{escape(words)}</text>'
 
@@ -86,9 +83,6 @@ def svg_file(drawing: Drawing) -> str:
     size = f'width="{drawing.width:g}" height="{drawing.height:g}"'
     head = f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" {size}><style>{shared("charts.css")}</style>'
     return f'{head}<rect class="paper" {size}/>{drawing.elements}</svg>\n'
-
-
-# --- parts of charts -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -134,9 +128,6 @@ def spread(places: Sequence[float], low: float, high: float, gap: float = LINE_H
     return moved
 
 
-# --- rows of values --------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Row:
     """A row of marks (shape, style, value) on a common axis; ``ticks`` are short vertical lines (style, value)."""
@@ -171,8 +162,6 @@ def rows_chart(rows: Sequence[Row], levels: Mapping[str, float], title: str) -> 
     parts.append(text((left + width) / 2, bottom + 30, title, "middle"))
     return Drawing(width, bottom + 36, "".join(parts))
 
-
-# --- the explorer ----------------------------------------------------------------------------------------------------
 
 SHOWN = 3  # configurations whose curves are coloured at first
 

@@ -98,13 +98,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Explorer:
-    """Two charts as SVG, a choice of curves (name -> whether it is shown at first), and the script's data; HTML only.
-
-    ``front`` may be "".
-    """
+    """Two charts as SVG, a choice of curves (name -> whether it is shown at first) and the script's data; HTML only."""
 
     anchor: str
-    front: str
+    front: str  # "" for one without
     curves: str
     choices: Mapping[str, bool]
     caption: str

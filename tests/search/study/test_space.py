@@ -63,6 +63,7 @@ def test_no_value_of_a_grid_is_outside_of_its_range(name: str, low: float, span:
         ({"on_top_of": "nothing,ngram", "preset": "report"}, "can't be trained: on_top_of is 'ngram', which --preset"),
         ({"num_layers": "0..2"}, "can't be trained: num_layers is 0; it must be at least 1"),
         ({"learning_rate": "nan..1"}, "--learning-rate is 'nan..1'"),
+        ({"space": "no/such"}, r"--space no/such can't be read \(No such file or directory\); give"),
     ],
 )
 def test_a_space_that_can_not_be_is_refused_with_the_option_named(options, said):
