@@ -45,7 +45,6 @@ from pipeline.stages import sample as sample_stage
 from pipeline.stages import search as search_stage
 from pipeline.stages import train as train_stage
 from pipeline.stages.bar import training_bar
-from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
 from pipeline.tracking import artifacts, queries, recorded
@@ -158,8 +157,8 @@ def train(
         given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
     configs = configurations_for(text, given)
     if seeds is None:
-        return load(train_stage.train(text, corpus_config, *configs, context=WITH_BAR).run_id)
-    done = train_seeds(text, corpus_config, *configs, seeds, write_line)
+        return load(train_stage.train(text, *configs, context=WITH_BAR).run_id)
+    done = train_seeds(text, *configs, seeds, write_line)
     models = [load(each["run_id"]) for each in done.result["trainings"]]
     refuse_diverged(done.result, models)
     return models
@@ -196,7 +195,7 @@ def load(reference: TextOrPath = "latest") -> "Model":
         Model lstm-1x16 on python-docs: test perplexity ..., ... MACs per character (run ...)
     """
     name = os.fspath(reference)
-    return Model(TrainedModel.find(name), name)
+    return Model(evaluate_stage.TrainedModel.find(name), name)
 
 
 class Model:
@@ -209,7 +208,7 @@ class Model:
         corpus: Name of the text that the model was trained on.
     """
 
-    def __init__(self, trained: TrainedModel, reference: str) -> None:
+    def __init__(self, trained: evaluate_stage.TrainedModel, reference: str) -> None:
         self._trained = trained
         self._reference = trained.run_id or reference
         self.network: LanguageModel = trained.network
@@ -444,7 +443,7 @@ def search(corpus: TextOrPath = "auto", *, trials: int | None = None, quick: boo
     config = SearchConfig(**given)
     search_stage.check(config)
     text = text_to_train(corpus_config, "search")
-    return Search(search_stage.search(text, corpus_config, config, quick, write_line).result)
+    return Search(search_stage.search(text, config, quick, write_line).result)
 
 
 class Search:

@@ -5,10 +5,9 @@ on the command line. Every other field has a fixed default.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from math import inf, log2
-from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from models.cells import CELLS
@@ -361,37 +360,32 @@ SIZES = ("macs_per_char", "parameters", "stored_numbers")  # of a model, also of
 
 
 class CostAxis(NamedTuple):
-    """A cost that a search may minimise: its names, and how it is computed from SIZES.
+    """A cost that a search may minimise: one of SIZES.
 
-    ``attribute`` is its name in results and attributes, ``name`` and ``short`` are those in sentences and figures, and
-    ``head`` is that of a narrow column.
+    ``attribute`` is its name in results and attributes, ``name`` and ``short`` are those in sentences and figures.
     """
 
     attribute: str
     name: str
     short: str
-    head: str
     details: str
-    of: Callable[[Mapping[str, Any]], int]
+
+    def of(self, sizes: Mapping[str, Any]) -> int:
+        """The cost of a model, from a mapping that has SIZES, such as a training's result."""
+        return int(sizes[self.attribute])
 
 
 COSTS: dict[str, CostAxis] = {
     "macs": CostAxis(
-        *("macs_per_char", "MACs per character", "MACs", "MACs/char"),
-        "multiply-accumulate operations, output layer included",
-        itemgetter("macs_per_char"),
+        "macs_per_char", "MACs per character", "MACs", "multiply-accumulate operations, output layer included"
     ),
-    "stored-numbers": CostAxis(
-        *("stored_numbers", "stored numbers", "stored numbers", "stored"),
-        "parameters and n-grams",
-        itemgetter("stored_numbers"),
-    ),
+    "stored-numbers": CostAxis("stored_numbers", "stored numbers", "stored numbers", "parameters and n-grams"),
 }
 COST_NAMES = tuple(axis.attribute for axis in COSTS.values())
 
 
 def costs_of(sizes: Mapping[str, Any]) -> dict[str, int]:
-    """All costs of a model, by their names in results, from a mapping that has SIZES, such as a training's result."""
+    """All costs of a model, by their names in results."""
     return {axis.attribute: axis.of(sizes) for axis in COSTS.values()}
 
 

@@ -54,7 +54,7 @@ PNG = bytes.fromhex(  # one pixel
 def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
     """Compose pictures without drawing and labelling them, and record no page with the model."""
     patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: PNG)
-    for figures in ("pipeline.search.figures", "pipeline.answer.figures"):
+    for figures in ("pipeline.support.plotting", "pipeline.answer.figures"):
         patch.setattr(f"{figures}.write_labels", lambda *labels, **options: None)
     for record_page in ("pipeline.stages.main.record_page", "pipeline.stages.search.record_page"):
         patch.setattr(record_page, lambda run_id: None)
@@ -113,7 +113,7 @@ def trained_store(home: Path, text: Path) -> TrainedStore:
     """Train TINY in an empty store."""
     config = CorpusConfig(str(text), "letters")
     with store_at(home):
-        return TrainedStore(home, train(load_corpus(config), config, *resolve(TINY)))
+        return TrainedStore(home, train(load_corpus(config), *resolve(TINY)))
 
 
 def run_step(stage: str, inputs: dict[str, Any], reuse: bool, **result: Any) -> Step:

@@ -285,7 +285,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, sma
         leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
         patch.setattr("pipeline.stages.search.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
         setup()
-        yield search(load_corpus(corpus_config), corpus_config, config, make_pool=Inline)
+        yield search(load_corpus(corpus_config), config, make_pool=Inline)
 
 
 def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_exported(searched, tmp_path, monkeypatch):

@@ -92,7 +92,7 @@ def _describe(axes: Axes, title: str, x: str, y: str) -> None:
     axes.tick_params(labelsize=TEXT_SIZE)
 
 
-def _picture(panels: Sequence[Panel]) -> bytes:
+def _picture(*panels: Panel) -> bytes:
     """Draw panels, two in a row."""
     rows = len(panels) // 2
     figure = plotting.new_figure(WIDTH, HEIGHT * rows, DOTS_PER_INCH)
@@ -135,12 +135,10 @@ def answer_picture(findings: Findings) -> bytes:
         labels = [f"by {unit}", *(f"{each.network.hidden_size}" for each in rivals[1:])]
         sizes.append(PlottedLine(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
     return _picture(
-        [
-            _curves("Alone", f"training characters of {findings.corpus}", by_text),
-            _dots(findings, "Together", "n-grams", combined),
-            _curves(small, "stored numbers, or shipped bytes", sizes, "% of perplexity, against pruned n-grams"),
-            _dots(findings, "Adaptive", "adaptive n-grams", learning),
-        ]
+        _curves("Alone", f"training characters of {findings.corpus}", by_text),
+        _dots(findings, "Together", "n-grams", combined),
+        _curves(small, "stored numbers, or shipped bytes", sizes, "% of perplexity, against pruned n-grams"),
+        _dots(findings, "Adaptive", "adaptive n-grams", learning),
     )
 
 
@@ -163,8 +161,6 @@ def costs_picture(findings: Findings) -> bytes:
 
     python = f"milliseconds, of which Python takes {findings.python_ms:.2f} (LSTM 1x1)"
     return _picture(
-        [
-            panel("Arithmetic of a character", "MACs", lambda each: each.macs_per_char),
-            panel("Time of a character", python, lambda each: each.ms_per_char),
-        ]
+        panel("Arithmetic of a character", "MACs", lambda each: each.macs_per_char),
+        panel("Time of a character", python, lambda each: each.ms_per_char),
     )

@@ -25,34 +25,27 @@ COMPARED = {  # key of Findings.compared -> keys of Findings.systems
         ("adaptive both", "adaptive n-grams"),
     )
 }
-ADAPTIVE = ("adaptive network", "adaptive both")  # systems that are compared with adaptive n-grams
 Unit = Literal["numbers", "bytes"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """A model, its costs, and its test perplexity by seed (one without seeds).
-
-    ``ms_per_char`` are milliseconds to write a character; of an adaptive model, to read one and learn from it, and its
-    size is not known. ``text_chars`` are the characters of a network's training text, ``ngram_test`` is the perplexity
-    of the n-gram model of that text. ``shape`` is that of a network, such as LSTM 1x192, ``order`` the
-    largest of n-grams.
-    """
+    """A model, its costs, and its test perplexity by seed (one without seeds); of adaptive ones, no size is known."""
 
     name: str
     test: tuple[float, ...]
     macs_per_char: int
-    ms_per_char: float
+    ms_per_char: float  # to write a character; of an adaptive model, to read one and learn from it
     stored_numbers: int = 0
     shipped_bytes: int = 0
     fit_seconds: float | None = None
     family: Family | None = None
-    text_chars: int = 0
-    ngram_test: float = 0.0
-    shape: str = ""
+    text_chars: int = 0  # of a network's training text
+    ngram_test: float = 0.0  # perplexity of the n-gram model of that text
+    shape: str = ""  # of a network, such as LSTM 1x192
     hidden_size: int = 0
-    order: int = 0
+    order: int = 0  # the largest of n-grams
 
     def size(self, unit: Unit) -> int:
         """The numbers that it stores, or the bytes in which it can be shipped."""
@@ -78,20 +71,18 @@ class Rivals:
 class Findings:
     """All measurements on the text ``corpus``.
 
-    ``counted`` are the n-gram models of single orders, then that of all orders, ``trained`` the networks. ``systems``
-    are what the sentences compare: the default "network", the "n-grams" of all orders, both "mixed", the largest
-    network "on top"; as a control, "two networks" (each pair of seeds of the default) mixed; and network, n-grams and
-    both, "adaptive". ``compared`` are differences in bits per character. ``python_ms`` is the time in which the
-    smallest network writes a character, all of it Python's.
+    ``systems`` are what the sentences compare: the default "network", the "n-grams" of all orders, both "mixed", the
+    largest network "on top"; as a control, "two networks" (each pair of seeds of the default) mixed; and network,
+    n-grams and both, "adaptive".
     """
 
     corpus: str
-    counted: tuple[MeasuredModel, ...]
-    trained: tuple[MeasuredModel, ...]
+    counted: tuple[MeasuredModel, ...]  # n-gram models of single orders, then that of all orders
+    trained: tuple[MeasuredModel, ...]  # networks
     rivals: tuple[Rivals, ...]
     systems: Mapping[str, MeasuredModel]
-    compared: Mapping[str, PairedComparison]
-    python_ms: float
+    compared: Mapping[str, PairedComparison]  # differences in bits per character
+    python_ms: float  # in which the smallest network writes a character, all of it Python's
 
     @property
     def models(self) -> list[MeasuredModel]:
@@ -117,7 +108,7 @@ class Findings:
             system = next((name for name, each in self.systems.items() if each == model), "")
         if system in ("", "n-grams", "adaptive n-grams", "two networks"):
             return estimate(model.test, spread=Spread(None, 0))
-        rival = "adaptive n-grams" if system in ADAPTIVE else "n-grams"
+        rival = "adaptive n-grams" if system in ("adaptive network", "adaptive both") else "n-grams"
         deviation, degrees = SEED_SPREADS[f"{system} against {rival}"]
         assert deviation is not None
         return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)
@@ -125,15 +116,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive measured sizes, ``low`` to ``high``, at each of which networks are ahead, behind or level ("open").
-
-    ``changes`` are their differences in percent of perplexity at these sizes.
-    """
+    """Consecutive measured sizes, ``low`` to ``high``, at each of which networks are ahead, behind or level (open)."""
 
     low: int
     high: int
     side: Side
-    changes: tuple[float, ...]
+    changes: tuple[float, ...]  # differences in percent of perplexity at these sizes
 
 
 def segments(findings: Findings, unit: Unit) -> list[Segment]:

@@ -51,10 +51,7 @@ class Planned:
 
 
 def text_sizes(train_chars: int, smallest: int = DEFAULT_PLAN.smallest_text) -> list[int]:
-    """The training characters of the learning curves: ``smallest``, 4 times as many, ... and all.
-
-    The steps are larger for a long text.
-    """
+    """The training characters of the learning curves: ``smallest``, STEP times as many, ... and all."""
     step = STEP
     while smallest * step ** (MOST_TEXTS - 1) < train_chars / LAST_STEP:
         step *= STEP

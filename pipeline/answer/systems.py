@@ -124,11 +124,10 @@ def paired_comparisons(bits: Mapping[str, Bits]) -> dict[str, PairedComparison]:
     found = {}
     for key, (first, second) in COMPARED.items():
         if bits.keys() >= {first, second}:
-            found[key] = (
-                _with_two_networks(bits, first, second)
-                if "two networks" in (first, second)
-                else compared(key, bits[first], bits[second], COVERAGE)
-            )
+            if "two networks" in (first, second):
+                found[key] = _with_two_networks(bits, first, second)
+            else:
+                found[key] = compared(key, bits[first], bits[second], COVERAGE)
     return found
 
 

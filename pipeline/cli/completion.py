@@ -11,32 +11,24 @@ MOST = 50  # runs
 
 
 class Completed(click.ParamType):
-    """A string for which the shell offers ``words``, recorded runs of a ``stage``, and file names if ``files``.
-
-    For a ``text``, it offers the known texts.
-    """
+    """A string for which the shell offers ``words`` (or known texts), runs of a ``stage``, and files if ``files``."""
 
     def __init__(self, name: str, words: tuple[str, ...] = (), stage: str = "", files: bool = False) -> None:
         self.name, self.words, self.stage, self.files = name, words, stage, files
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         items = [CompletionItem(incomplete, type="file")] if self.files else []  # first: bash drops the items before it
-        words = _known_texts() if self.name == "text" else self.words
+        words: Iterable[str] = self.words
+        if self.name == "text":
+            from pipeline.text.sources import KNOWN_TEXTS
+
+            words = KNOWN_TEXTS
         items += [CompletionItem(word) for word in words if word.startswith(incomplete)]
         return items + (_runs(self.stage, incomplete) if self.stage else [])
 
 
-def _known_texts() -> Iterable[str]:
-    from pipeline.text.sources import KNOWN_TEXTS
-
-    return KNOWN_TEXTS
-
-
 def _runs(stage: str, beginning: str) -> list[CompletionItem]:
-    """The latest runs of a stage whose id begins so, as short ids unless that is longer; for trainings, names too.
-
-    Each has what it is beside it.
-    """
+    """The latest runs of a stage whose id begins so, as short ids unless that is longer; for trainings, names too."""
     from pipeline.tracking import queries, recorded, references, store
 
     length = recorded.SHORT_ID if len(beginning) <= recorded.SHORT_ID else None

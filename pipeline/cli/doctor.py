@@ -1,7 +1,4 @@
-"""Report what commands would use on this machine and why, without downloading or recording anything.
-
-Also report runs whose process died and artifact paths that a moved checkout has left outdated; ``repair`` fixes both.
-"""
+"""Report what commands would use here and why, without downloading or recording anything; repair the store."""
 
 import os
 import shutil
@@ -82,10 +79,7 @@ def _text() -> str:
 
 
 def repair() -> list[str]:
-    """Close runs whose process died, fix the artifact paths of a moved checkout, and remove caches of other versions.
-
-    Returns one message per repair.
-    """
+    """Close runs whose process died, fix artifact paths of a moved checkout, and remove caches of other versions."""
     messages = [f"removed {file}, which another version has cached" for file in remove_outdated()]
     if not look():
         return [*messages, "there is no store yet"]

@@ -18,10 +18,8 @@ from urllib.parse import urlsplit
 from pipeline.cli.group import say
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
-from pipeline.tracking import server
+from pipeline.tracking import recorded, references, server
 from pipeline.tracking.queries import NOT_FAILED, has_tag, trainings
-from pipeline.tracking.recorded import OWN_ROLES
-from pipeline.tracking.references import NoSuchRunError, find
 from pipeline.tracking.store import setup, shown
 from pipeline.tracking.ui import links, views
 
@@ -104,13 +102,13 @@ def link_to(what: str) -> str:
     """
     if what in ("", "models"):
         order = "start_time DESC"
-        own = (trainings(NOT_FAILED, has_tag("role", role or None), order=order) for role in OWN_ROLES)
+        own = (trainings(NOT_FAILED, has_tag("role", role or None), order=order) for role in recorded.OWN_ROLES)
         by_a_person = merge(*own, key=lambda run: -run.started_ms)
         last = next(chain(by_a_person, trainings(NOT_FAILED, order=order)), None)
         return links.link_to_view(views.key("models", last.corpus_sha256)) if last else links.link_to_runs()
     try:
-        run = find(what)
-    except NoSuchRunError as error:
+        run = references.find(what)
+    except references.NoSuchRunError as error:
         raise InputError(f"{error}, or models for those of the text of your last training") from None
     trained = run.tag("trained_run")
     if run.stage == "search":

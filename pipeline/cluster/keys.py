@@ -141,14 +141,13 @@ class Address:
             raise InputError(
                 f"{text} is without TLS, which is allowed on the loopback interface only; give tls://{host}:{port}"
             )
-        if url.scheme == "tls":
-            if not has_keys(keys):
-                raise InputError(
-                    f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` created in "
-                    f"{VARIABLE}"
-                )
-            _check_is_private(keys)
-        return cls(host, port, keys if url.scheme == "tls" else None)
+        if url.scheme == "tcp":
+            return cls(host, port, None)
+        if not has_keys(keys):
+            created = "the folder that `tmlm cluster keys` created"
+            raise InputError(f"{text} needs keys, and {keys} has none; give {created} in {VARIABLE}")
+        _check_is_private(keys)
+        return cls(host, port, keys)
 
     @classmethod
     def to_serve(cls, host: str, port: int, keys: Path | None) -> "Address":
@@ -172,8 +171,7 @@ class Address:
 
         Raises InputError if the certificate has neither.
         """
-        hosts = [self.host] if self.keys is None else _hosts_of(self.keys)
-        if self.host in hosts:
+        if self.keys is None or self.host in (hosts := _hosts_of(self.keys)):
             return self.host
         if names := [host for host in hosts if host not in LOOPBACK and not is_ip(host)]:
             return names[0]

@@ -24,13 +24,10 @@ FOLDER = "text"  # in the artifacts of the parent run
 
 @dataclass(frozen=True)
 class Needs:
-    """What the tasks of a command need: the store, the text, and the RECIPE and versions that make the same figures.
-
-    ``run_id`` is the run that has the text.
-    """
+    """What the tasks of a command need: the store, the text, and the RECIPE and versions that make the same figures."""
 
     store: str
-    run_id: str
+    run_id: str  # of the run that has the text
     facts: str
     recipe: dict[PresetName, int] = field(hash=False)
     versions: dict[str, str] = field(hash=False)

@@ -51,10 +51,7 @@ def page_of(reference: str) -> str:
 
 
 def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = ()) -> str:
-    """Render the page.
-
-    ``files`` are the names and contents, in words, of the files beside the page.
-    """
+    """Render the page; ``files`` are the names and contents, in words, of the files beside it."""
     guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
     pick: Mapping[str, Any] = subject.picks.get("best") or {}

@@ -51,17 +51,14 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class PageModels:
-    """What a page runs: networks, the cheapest first, and the counting model if there is one.
-
-    ``tables`` are the n-grams of networks on top of them, which name them by index. ``remarks`` say what is left out.
-    """
+    """What a page runs: networks, the cheapest first, and the counting model if there is one."""
 
     symbols: tuple[str, ...] = ()
     alphabet: str = ""
     counting: Entry | None = None
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # what is left out
     models: list[Entry] = field(default_factory=list)
-    tables: list[Entry] = field(default_factory=list)
+    tables: list[Entry] = field(default_factory=list)  # n-grams of networks on top of them, which name them by index
 
     def json(self) -> str:
         """All of it, for a script element of type application/json."""

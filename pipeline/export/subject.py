@@ -10,11 +10,9 @@ from pipeline.config import COSTS, CostAxis
 from pipeline.errors import InputError
 from pipeline.results import SEARCH, PickResult, Rival
 from pipeline.support.wording import listed
-from pipeline.tracking import artifacts
+from pipeline.tracking import artifacts, references, store
 from pipeline.tracking.queries import FINISHED, nested_trainings, trainings
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, run_of
-from pipeline.tracking.references import NoSuchRunError, find, training_behind
-from pipeline.tracking.store import client, store_errors
 from pipeline.training.checkpoints import Checkpoint, load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
 
@@ -71,11 +69,11 @@ def subject_of(reference: str) -> Subject:
     id. Raises InputError if the reference names nothing, and if what it names has not finished.
     """
     try:
-        return _of_run(find(reference))
-    except NoSuchRunError as error:
+        return _of_run(references.find(reference))
+    except references.NoSuchRunError as error:
         missing = error
-    with store_errors():
-        experiments = client().search_experiments()
+    with store.store_errors():
+        experiments = store.client().search_experiments()
     experiment = next((each for each in experiments if reference in (each.name, each.experiment_id)), None)
     if experiment is None:
         raise InputError(f"{missing}, or the name of an experiment")
@@ -89,7 +87,7 @@ def _of_run(run: RecordedRun) -> Subject:
     """The subject of a run: its study if it is a search, else the training that it is about, or all of its seeds."""
     if run.stage == SEARCH:
         return _study(run)
-    training = training_behind(run)
+    training = references.training_behind(run)
     others = [each for each in nested_trainings(run.id) if each.result and each.id != training.id]  # of several seeds
     if not training.result:
         remedy = "wait for its end" if training.state == "running" else f"tmlm train --resume {training.id}"
@@ -103,7 +101,7 @@ def _study(search: RecordedRun) -> Subject:
     nested = [training for training in nested_trainings(search.id) if training.configuration]
     known = {training.id for training in nested}
     members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
-    earlier = [training_behind(run_of(member)) for member in members if member not in known]
+    earlier = [references.training_behind(run_of(member)) for member in members if member not in known]
     subject = Subject("study", search.study, (*nested, *(run for run in earlier if run.configuration)), search)
     if strange := {pick["run_id"] for pick in subject.picks.values()} - {each.id for each in subject.finished}:
         raise InputError(f"the study {search.study} picks {listed(sorted(strange))}, no finished training of it")

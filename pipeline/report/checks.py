@@ -33,20 +33,16 @@ CheckKind = Literal["printed", "trained", "train", "val"]  # a printed size, the
 
 @dataclass(frozen=True)
 class Check:
-    """A checked figure of a configuration; ``is_met`` is None without a reference, ``said`` explains the result.
-
-    For a perplexity, ``epochs`` are those compared, ``planned`` is the number of epochs of the training, and
-    ``is_blind`` says that letter frequencies alone would be within every band.
-    """
+    """A checked figure of a configuration; ``is_met`` is None without a reference, ``said`` explains the result."""
 
     name: str
     is_met: bool | None
     said: str
     configuration: str = ""
     kind: CheckKind = "printed"
-    epochs: tuple[int, ...] = ()
-    planned: int = 0
-    is_blind: bool = False
+    epochs: tuple[int, ...] = ()  # after which a perplexity is compared
+    planned: int = 0  # epochs of the training
+    is_blind: bool = False  # letter frequencies alone would be within every band
 
 
 def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int, ...]:
@@ -86,11 +82,10 @@ def checks(reproduction: Reproduction) -> tuple[Check, ...]:
 
 def _printed_checks(reproduction: Reproduction, configuration: Configuration) -> Iterator[Check]:
     """Compare measured parameters and MACs with the printed ones, within half of the last printed digit."""
-    id, size, known = configuration.id, configuration.complexity, KNOWN_ERRORS.get(configuration.id)
+    id, size, reported = configuration.id, configuration.complexity, configuration.reported
+    known = KNOWN_ERRORS.get(id)
     measured = ("parameters", f"{size.report_parameters:,}"), ("MMac", f"{size.report_macs / 1e6:.2f}")
-    for stated, (unit, now), is_met in zip(
-        configuration.reported.printed, measured, configuration.reported.agreement(size), strict=True
-    ):
+    for stated, (unit, now), is_met in zip(reported.printed, measured, reported.agreement(size), strict=True):
         if is_met is None:
             continue
         said = f"{id}: {now} {unit} measured, {stated} reported"
@@ -131,9 +126,6 @@ def _perplexity_check(
     )
     is_blind = split == "val" and all(low <= reproduction.text.unigram <= high for low, high in bands.values())
     return Check(name, not outside, said, id, split, epochs, planned, is_blind)
-
-
-# --- in words --------------------------------------------------------------------------------------------------------
 
 
 def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:

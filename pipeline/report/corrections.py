@@ -1,9 +1,9 @@
 """The report's errors, corrected and explained: the texts of data/corrections.csv with figures of the recorded runs.
 
-A row is part of a correction (reported, found, instead) or an explanation. Its text names figures in braces: those of
-``_figures``, or what justifies a verdict, by the id of its statement. It is left out if one of them is unknown. With a
-figure in the column ``needs``, it is said only if that is known too; with ID=WORD, only if that is the verdict. What
-follows from the report itself, by its table and the formulas of models.complexity, is written out there.
+A row is part of a correction (reported, found by our runs, instead) or an explanation. Its text names figures in
+braces: those of ``_figures``, or what justifies a verdict, by the id of its statement. It is left out if one of them is
+unknown. With a figure in the column ``needs``, it is said only if that is known too; with ID=WORD, only if that is the
+verdict. What follows from the report itself, by its table and the formulas of models.complexity, is written out there.
 """
 
 from collections import defaultdict
@@ -25,10 +25,7 @@ THREE = ("rnn-torch-1x128", "lstm-torch-1x128", "gru-torch-1x128")
 
 
 def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
-    """The sentences of each correction and explanation, by title and part.
-
-    A correction has the parts reported, found (by our runs) and instead (what we conclude).
-    """
+    """The sentences of each correction and explanation, by title and part."""
     known = defaultdict(str, {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence))
     true = {"", *(key for key in known if known[key])}
     true |= {f"{each.statement.id}={each.word}" for each in evidence.verdicts}
@@ -38,7 +35,8 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
         said, text = parts.setdefault(row["part"], ""), row["text"].format_map(known)
         if {row["needs"], *(name or "" for _, name, _, _ in Formatter().parse(row["text"]))} <= true:
             parts[row["part"]] = f"{said} {text}".strip()
-    missing = f"Our runs leave it open. {evidence.missing(*(row.id for row in evidence.rows))}".rstrip()
+    ids = [each.id for each in evidence.reproduction.configurations]
+    missing = f"Our runs leave it open. {evidence.missing(*ids)}".rstrip()
     return {title: {part: said or missing for part, said in parts.items()} for title, parts in texts.items()}
 
 
@@ -65,7 +63,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
     }
 
-    ids = [row.id for row in evidence.rows]
+    ids = [each.id for each in reproduction.configurations]
     if evidence.missing(*ids):
         return known
     best_vals = {id: evidence.mean(id, BEST_VAL).mean for id in ids}
@@ -84,13 +82,13 @@ def _figures(evidence: Evidence) -> dict[str, str]:
     )
     known["eight do not learn"] = "yes" * (not learn)
     if own := whole(reproduction[EIGHT[0]].same_text):
-        best = estimate([run.best_val for run in own])
+        best = estimate([run.best() for run in own])
         known["own recipe of eight"] = f"{best} in validation ({counted(len(own), 'seed')})"
         known["own recipe alone learns"] = "yes" * (not learn and best.mean < LEARNT * text.unigram)
 
     # the best networks of either recipe beside n-grams; perplexities are pooled
     _, (name, bar) = text.levels.items()
-    ahead = sum(reproduction[id].mean_best_pooled < bar for id in ids)
+    ahead = sum(reproduction[id].best("val_pooled") < bar for id in ids)
     known["winners"] = f"{ahead or 'None'} of the {len(ids)} {'beats' if ahead < 2 else 'beat'} the {name} ({bar:.2f})"
     if winner := against_counting(reproduction, "report", "windowed"):
         known["best network"] = f"Of {len(ids)} trained configurations, the best: {winner}."

@@ -23,17 +23,13 @@ BLOCKS_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class AgainstCounting:
-    """A network, by its mean over seeds, compared with the n-gram of one order on the same characters.
+    """A network, by its mean over seeds, compared with the n-gram of one order on the same characters."""
 
-    ``name`` is the id of a configuration, or by our recipe a shape; ``bar`` is the perplexity of the n-gram;
-    ``comparison`` is of costs in nats per character.
-    """
-
-    name: str
+    name: str  # id of a configuration, or by our recipe a shape
     perplexity: float
     order: int
-    bar: float
-    comparison: PairedComparison
+    bar: float  # perplexity of the n-gram
+    comparison: PairedComparison  # of costs in nats per character
 
     def __str__(self) -> str:
         """Format as "ID has 5.1, behind the 8-gram's 4.76: +7.2 %, +5.5 to +9.1 by seeds, +5.4 to +9.2 by the text"."""
@@ -70,7 +66,7 @@ def against_counting(reproduction: Reproduction, role: str, reading: Reading) ->
     has_blocks = bool(blocks) and counts <= {len(blocks)}
 
     def costs(run: JudgedTraining) -> Sequence[float]:
-        perplexity = run.windowed if is_windowed else run.best_val_pooled
+        perplexity = run.windowed if is_windowed else run.best("val_pooled")
         return run.block_costs[reading] if has_blocks else [log(perplexity or 1)]
 
     ours = {id: np.array([costs(run) for run in group]) for id, group in runs.items() if group}

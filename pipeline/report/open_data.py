@@ -49,8 +49,7 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "tally": {"all": words_counted(verdicts), **{by: tally(verdicts, by) for by in ("kind", "basis")}},
         "checks": [asdict(check) for check in checks],
     }
-    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda infinity: None)  # which JSON lacks
-    return plain
+    return dict(json.loads(json.dumps(found), parse_constant=lambda infinity: None))  # which JSON lacks
 
 
 def _configuration(configuration: Configuration) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
         "epochs": min((run.epochs for run in whole), default=0),
         "train_perplexity": configuration.last("train") if whole else None,
         "val_perplexity": configuration.last("val") if whole else None,
-        "best_val_perplexity": configuration.mean_best_val if whole else None,
+        "best_val_perplexity": configuration.best() if whole else None,
         "trainings": [_training(role, run) for role, runs in roles.items() for run in runs if run.epochs],
     }
 

@@ -52,8 +52,7 @@ def epochs_of(training: recorded.RecordedTraining) -> int:
 
 def recorded_commands(run_id: str) -> list[dict[str, Any]]:
     """The options of each distinct command of a reproduction, in order."""
-    commands: list[dict[str, Any]] = artifacts.read_json(run_id, COMMANDS_FILE, COMMANDS).get("commands", [])
-    return commands
+    return list(artifacts.read_json(run_id, COMMANDS_FILE, COMMANDS).get("commands", []))
 
 
 def command_of(options: Mapping[str, Any]) -> str:

@@ -22,13 +22,9 @@ class JudgedTraining:
     """One training of a configuration, complete or not; curves are perplexities per character after each epoch.
 
     ``train`` and ``val`` are averaged as in the book (mean over batches of exp of the batch's loss), ``train`` while
-    the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. ``first_half`` is
-    the book's average over the first half of the first epoch's batches, the first point that the book draws.
-    ``test_perplexity`` is on the last 5 % of the text and ``windowed`` on the report's validation windows, pooled, both
-    at the best epoch. ``block_costs`` are mean costs in nats per character of consecutive blocks of held-out text at
-    the best epoch, by reading: "val" and "test" (with context) and "windowed". ``texts`` (prompt, text including the
-    prompt) are generated greedily with the weights after the last epoch. Fields known only at the end are None or
-    empty before it.
+    the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. ``block_costs`` are mean
+    costs in nats per character of consecutive blocks of held-out text at the best epoch, by reading: "val" and "test"
+    (with context) and "windowed". Fields known only at the end are None or empty before it.
     """
 
     run_id: str
@@ -38,12 +34,12 @@ class JudgedTraining:
     val: tuple[float, ...]
     train_pooled: tuple[float, ...] = ()
     val_pooled: tuple[float, ...] = ()
-    first_half: float | None = None
-    test_perplexity: float | None = None
-    windowed: float | None = None
+    first_half: float | None = None  # average over half of the first epoch's batches, the first point of the book
+    test_perplexity: float | None = None  # on the last 5 % of the text, pooled, at the best epoch
+    windowed: float | None = None  # on the report's validation windows, pooled, at the best epoch
     train_seconds: float = 0.0
     block_costs: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    texts: tuple[tuple[str, str], ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()  # prompt, greedy text including it; weights after the last epoch
     precision: str = "fp32"
     trained_parameters: int | None = None
 
@@ -62,14 +58,10 @@ class JudgedTraining:
         """The first epoch with the lowest validation perplexity, counted from 1."""
         return self.val.index(min(self.val)) + 1
 
-    @property
-    def best_val(self) -> float:
-        return min(self.val)
-
-    @property
-    def best_val_pooled(self) -> float:
-        """The pooled validation perplexity at the best epoch."""
-        return self.val_pooled[self.best_epoch - 1]
+    def best(self, curve: Curve = "val") -> float:
+        """The perplexity at the best epoch."""
+        values: tuple[float, ...] = getattr(self, curve)
+        return values[self.best_epoch - 1]
 
 
 def whole(runs: Iterable[JudgedTraining]) -> tuple[JudgedTraining, ...]:
@@ -90,17 +82,12 @@ def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A reported configuration with its trainings by the report's protocol, and those of its shape by our recipe.
-
-    ``runs`` are by the report's protocol, ``same_text`` by the preset report-text on the protocol's training and
-    validation characters. ``complexity`` is measured by ptflops; its report_parameters and report_macs are in the
-    report's convention.
-    """
+    """A reported configuration with its trainings by the report's protocol, and those of its shape by our recipe."""
 
     reported: Reported
-    complexity: Complexity
+    complexity: Complexity  # measured by ptflops; report_parameters and report_macs are in the report's convention
     runs: tuple[JudgedTraining, ...] = ()
-    same_text: tuple[JudgedTraining, ...] = ()
+    same_text: tuple[JudgedTraining, ...] = ()  # preset report-text, on the protocol's training and validation text
 
     @property
     def id(self) -> str:
@@ -126,15 +113,9 @@ class Configuration:
             return f"{run.epochs} of {run.epochs_planned} epochs"
         return "" if len(self.whole) == len(self.runs) else f"{len(self.whole)} of {len(self.runs)} seeds"
 
-    @property
-    def mean_best_val(self) -> float:
-        """The mean over the seeds of the best validation perplexity; needs a complete training."""
-        return geometric_mean([run.best_val for run in self.whole])
-
-    @property
-    def mean_best_pooled(self) -> float:
-        """The mean over the seeds of the pooled validation perplexity at the best epoch; needs a complete training."""
-        return geometric_mean([run.best_val_pooled for run in self.whole])
+    def best(self, curve: Curve = "val") -> float:
+        """The mean over the seeds of the perplexity at the best epoch; needs a complete training."""
+        return geometric_mean([run.best(curve) for run in self.whole])
 
     def last(self, curve: Curve) -> float:
         """The mean over the seeds of the perplexity after the last epoch; needs a complete training."""
@@ -158,10 +139,8 @@ class TextFacts:
     N-grams fitted on the protocol's training characters, by order, 1 (letter frequencies) to 8 (Kneser-Ney):
     ``val_perplexities`` are on the protocol's validation characters; ``windowed`` too, where each window of 32 starts
     without context and is first predicted by lower orders. ``gated`` has both ("val", "windowed") of all orders
-    combined by a gate. ``train_unigram`` is that of letter frequencies on the training characters themselves.
-
-    ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as in
-    ``JudgedTraining.block_costs``. ``words`` are the distinct words of the whole text, sorted.
+    combined by a gate. ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as
+    in ``JudgedTraining.block_costs``.
     """
 
     corpus: String
@@ -169,8 +148,8 @@ class TextFacts:
     vocab_size: Count
     val_perplexities: Mapping[Natural, Positive]
     windowed: Mapping[Natural, Positive]
-    train_unigram: Positive
-    words: tuple[String, ...]
+    train_unigram: Positive  # of letter frequencies on the training characters themselves
+    words: tuple[String, ...]  # the distinct words of the whole text, sorted
     prompts: tuple[PromptInText, ...]
     block_costs: Mapping[str, Mapping[Natural, Sequence[Number]]] = field(default_factory=dict)
     gated: Mapping[str, Positive] = field(default_factory=dict)
@@ -189,18 +168,14 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A recorded reproduction.
-
-    ``quick`` says that only the small configurations were trained, for a few epochs. ``commands`` are the distinct
-    commands that made it, in order.
-    """
+    """A recorded reproduction."""
 
     run_id: str
-    quick: bool
+    quick: bool  # only the small configurations were trained, for a few epochs
     text: TextFacts
     configurations: tuple[Configuration, ...]
     environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as shown
-    commands: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()  # the distinct commands that made it, in order
 
     def __getitem__(self, id: str) -> Configuration:
         return next(each for each in self.configurations if each.id == id)

@@ -35,11 +35,7 @@ def size_agrees(stated: str, size: Complexity) -> bool:
 
 @dataclass(frozen=True)
 class Reported:
-    """A reported configuration and its numbers; None or "" where the report gives none.
-
-    Perplexities are taken from the prose, which gives one digit for both curves. ``params`` is as printed (20.22 k),
-    ``mmac`` is in millions of MACs for 1,024 characters without the output layer.
-    """
+    """A reported configuration and its numbers; None or "" where the report gives none."""
 
     id: str  # cell, implementation and shape, such as gru-scratch-1x32
     figures: tuple[str, ...]
@@ -47,12 +43,12 @@ class Reported:
     cell: str
     num_layers: int
     hidden_size: int
-    perplexity_start: float
+    perplexity_start: float  # both from the prose, which gives one digit for both curves
     perplexity_end: float
     train_seconds_prose: float
     train_seconds_transcript: float | None = None
-    params: str = ""
-    mmac: float | None = None
+    params: str = ""  # as printed (20.22 k)
+    mmac: float | None = None  # millions of MACs for 1,024 characters without the output layer
     samples: tuple[tuple[str, str], ...] = ()  # prompt, text
 
     @property

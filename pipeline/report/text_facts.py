@@ -1,8 +1,4 @@
-"""Compute the facts of a text that a reproduction records: n-gram perplexities and the places of prompts.
-
-A network of the report's protocol reads windows of 32 characters without earlier context; ``windowed`` perplexities are
-those of n-grams under the same restriction.
-"""
+"""Compute the facts of a text that a reproduction records: n-gram perplexities and the places of prompts."""
 
 import re
 from collections.abc import Iterator
@@ -36,10 +32,11 @@ def text_facts(corpus: Corpus) -> TextFacts:
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
     }
     unigram = 2 ** unigram_bits_per_char(train, val, symbols)
-    perplexities = {
-        text: {1: unigram, **{order: exp(each.mean()) for order, each in by_order.items()}}
-        for text, by_order in costs.items()
-    }
+    perplexities, blocks = dict[str, dict[int, float]](), dict[str, dict[int, list[float]]]()
+    for text, by_order in costs.items():
+        perplexities[text] = {1: unigram, **{order: exp(each.mean()) for order, each in by_order.items()}}
+        recorded = [order for order in by_order if order >= BASELINE_ORDER]
+        blocks[text] = {order: block_means(torch.from_numpy(by_order[order])) for order in recorded}
     return TextFacts(
         corpus=corpus.label,
         corpus_sha256=corpus.corpus_sha256,
@@ -48,12 +45,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
         windowed=perplexities["windowed"],
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in places_of(corpus, prompt)),
         train_unigram=2 ** unigram_bits_per_char(train, train, symbols),
-        block_costs={
-            text: {
-                order: block_means(torch.from_numpy(by_order[order])) for order in by_order if order >= BASELINE_ORDER
-            }
-            for text, by_order in costs.items()
-        },
+        block_costs=blocks,
         words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
         gated=gated_perplexities(train, val, symbols),
     )

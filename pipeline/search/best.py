@@ -12,8 +12,7 @@ from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.search.front import WITHIN
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
-from pipeline.tracking import artifacts, queries, recorded
-from pipeline.tracking.program import command
+from pipeline.tracking import artifacts, program, queries, recorded
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
@@ -125,7 +124,7 @@ def _row(chosen: Configuration, name: str = VAL, level_with: Sequence[str] = ())
         "seeds": len(chosen.finished) + chosen.diverged,
         "diverged": chosen.diverged,
         "level_with": list(level_with),
-        "command": f"{command()} {verb} {chosen.run.id[:SHORT_ID]}",
+        "command": f"{program.command()} {verb} {chosen.run.id[:SHORT_ID]}",
     }
 
 

@@ -12,27 +12,7 @@ from pipeline.config import COSTS
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
 from pipeline.support.drawing import cell_style
-from pipeline.support.plotting import (
-    BAR,
-    FAINT,
-    INK,
-    TRAIN,
-    VAL,
-    Axes,
-    Figure,
-    add_axes,
-    baseline_lines,
-    legend_below,
-    log_x,
-    log_y,
-    mean_with_interval,
-    new_figure,
-    scatter,
-    scatter_by_cell,
-    whole_numbers,
-    write_labels,
-    write_message,
-)
+from pipeline.support.plotting import BAR, FAINT, INK, TRAIN, VAL, Axes, Figure, scatter
 
 HOLLOW = {"markerfacecolor": "none", "mew": 1.0}  # the markers of models on top of n-grams
 
@@ -55,7 +35,7 @@ def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
         style = cell_style(point.candidate.cell)
         hollow = {"markerfacecolor": "white", "markeredgecolor": style.colour, "markeredgewidth": 1.5}
         look = hollow if point.candidate.ngram_numbers else {"markeredgecolor": "black"}
-        mean_with_interval(axes, (style.colour, style.marker), x, point.val, zorder=5, **look)
+        plotting.mean_with_interval(axes, (style.colour, style.marker), x, point.val, zorder=5, **look)
 
 
 def pareto_front(
@@ -84,8 +64,8 @@ def pareto_front(
         title += f" ({left_out} above {limit:.3g} not drawn)"
     if max(seeds, default=1) > 1:
         title += f"; up to {max(seeds)} seeds each"
-    figure = new_figure(14.6, 6.3)
-    axes = add_axes(figure, title, 121)
+    figure = plotting.new_figure(14.6, 6.3)
+    axes = plotting.add_axes(figure, title, 121)
     cost_of = itemgetter(evaluated.axis.attribute)
     yours = [row for row in compared if row["kind"] == "yours"]
     mixed = []
@@ -95,17 +75,17 @@ def pareto_front(
     costs += map(cost_of, yours)
     heights = [row["val_perplexity"] for row in yours] + [mixture for _, mixture in mixed]
     heights += [height for _, height in done] + [point.val.mean for point in evaluated.front]
-    log_x(axes, costs or [evaluated.reference[1]])
-    log_y(axes, [*heights, *bars.values()] or [evaluated.reference[0]])
+    plotting.log_x(axes, costs or [evaluated.reference[1]])
+    plotting.log_y(axes, [*heights, *bars.values()] or [evaluated.reference[0]])
     for on_ngrams, label, look in (False, "{} trials", {}), (True, "{} trials on n-grams (hollow)", HOLLOW):
         shown = [(trial.cell, trial.cost, height) for trial, height in done if trial.on_ngrams == on_ngrams]
-        scatter_by_cell(axes, shown, label, **look)
+        plotting.scatter_by_cell(axes, shown, label, **look)
     if failed:
         top = axes.get_xaxis_transform()
         axes.plot(failed, [0.985] * len(failed), "x", color=FAINT, transform=top, label=f"failed ({len(failed)})")
-    baseline_lines(axes, bars)
+    plotting.baseline_lines(axes, bars)
     if not heights:
-        write_message(axes, "no finished trial")
+        plotting.write_message(axes, "no finished trial")
     ends = [*(point.cost for point in evaluated.front), axes.get_xlim()[1]]  # of the steps, up to the right edge
     steps = zip(evaluated.front, pairwise(ends), strict=True)
     corners = [(x, point.val.mean) for point, step in steps for x in step]
@@ -122,13 +102,13 @@ def pareto_front(
     named = _named(compress(evaluated.points, is_shown), chosen, default)
     labels += [(text, point.cost, point.val.mean) for text, point in named]
     keep = len(yours) + sum(text != point.candidate.label for text, point in named)  # what is yours, picked or default
-    write_labels(axes, labels, keep)
+    plotting.write_labels(axes, labels, keep)
     return plotting.png(figure)
 
 
 def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines: Baselines) -> None:
     """Draw the front's members, and the n-gram models, against the numbers that they store; add a legend for both."""
-    axes = add_axes(figure, "the front by memory, beside n-grams\nfitted on the same text, same split", 122)
+    axes = plotting.add_axes(figure, "the front by memory, beside n-grams\nfitted on the same text, same split", 122)
     scores = {f"{each.order}-gram, {each.entries // 1000}k": each for each in baselines.pruned}
     scores[f"{baselines.single.order}-gram"] = baselines.single
     if baselines.gated:
@@ -136,34 +116,32 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
     counted = [(float(each.stored_numbers), 2**each.bits_per_char) for each in scores.values()]
     pruned, together = counted[: len(baselines.pruned) + 1], counted[len(baselines.pruned) + 1 :]
     members = [(float(point.candidate.sizes["stored_numbers"]), point) for point in evaluated.front]
-    log_x(axes, [x for x, _ in counted] + [x for x, _ in members])
-    log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members])
+    plotting.log_x(axes, [x for x, _ in counted] + [x for x, _ in members])
+    plotting.log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members])
     scatter(axes, pruned, "s--", color=BAR, linewidth=1.0, label="n-grams of one order, pruned")
     scatter(axes, together, "P", color=BAR, markersize=9, label="n-grams of all orders")
     _members(axes, members)
     axes.set(xlabel="numbers stored: parameters, n-grams", ylabel="validation perplexity per character")
-    legend_below(figure, [front, axes], 4, "small")  # before labels are placed: it changes the sizes of the axes
+    # before labels are placed: it changes the sizes of the axes
+    plotting.legend_below(figure, [front, axes], 4, "small")
     labels = [(name, *dot) for name, dot in zip(scores, counted, strict=True)]
     labels += [(point.candidate.label, x, point.val.mean) for x, point in members]
-    write_labels(axes, labels, 0)
+    plotting.write_labels(axes, labels, 0)
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
-    """Draw the hypervolume after each trial, then that of the means over seeds.
-
-    ``areas`` are in perplexity times decades of cost.
-    """
-    figure = new_figure(8, 4)
-    axes = add_axes(figure, title)
+    """Draw the hypervolume (perplexity times decades of cost) after each trial, then that of the means over seeds."""
+    figure = plotting.new_figure(8, 4)
+    axes = plotting.add_axes(figure, title)
     if any(areas):
         axes.step(range(1, len(areas) + 1), areas, where="post", color=TRAIN, label="trials, one run each")
     else:
-        write_message(axes, "no finished trial")
+        plotting.write_message(axes, "no finished trial")
     if evaluated.points:
         scatter(axes, [(len(areas) + 1, evaluated.hypervolume)], "o", color=VAL, label="means over seeds")
     axes.set(xlabel="trials", ylabel=f"hypervolume\nperplexity x decades of {evaluated.axis.short}")
-    whole_numbers(axes)
-    legend_below(figure, [axes], 2)
+    plotting.whole_numbers(axes)
+    plotting.legend_below(figure, [axes], 2)
     return plotting.png(figure)
 
 
@@ -171,8 +149,8 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
     """Draw each parameter's share of each objective's variance as horizontal bars, the largest sum on top."""
     parameters = {name for shares in importance.values() for name in shares}
     ranked = sorted(parameters, key=lambda name: (sum(s.get(name, 0.0) for s in importance.values()), name))
-    figure = new_figure(8, 1.6 + 0.55 * max(len(ranked), 2))
-    axes = add_axes(figure, title)
+    figure = plotting.new_figure(8, 1.6 + 0.55 * max(len(ranked), 2))
+    axes = plotting.add_axes(figure, title)
     for (objective, shares), colour, above in zip(importance.items(), (VAL, TRAIN), (0.2, -0.2), strict=False):
         places, widths = [row + above for row in range(len(ranked))], [shares.get(name, 0.0) for name in ranked]
         drawn = axes.barh(places, widths, 0.37, color=colour, label=objective)
@@ -182,26 +160,26 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
     if ranked:
         axes.legend(loc="lower right")
     else:
-        write_message(axes, "too few trials to tell")
+        plotting.write_message(axes, "too few trials to tell")
     return plotting.png(figure)
 
 
 def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick], title: str) -> bytes:
     """Draw mean validation perplexity against milliseconds per character (median of the runs), on log scales."""
-    figure = new_figure(8, 5)
-    axes = add_axes(figure, title)
+    figure = plotting.new_figure(8, 5)
+    axes = plotting.add_axes(figure, title)
     points = [(median(point.candidate.ms_per_char), point) for point in evaluated.points if point.candidate.ms_per_char]
     axes.set(xlabel="milliseconds per character, measured", ylabel="validation perplexity per character")
     if not points:
-        write_message(axes, "no time was measured")
+        plotting.write_message(axes, "no time was measured")
         return plotting.png(figure)
-    log_x(axes, [x for x, _ in points])
-    log_y(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
-    scatter_by_cell(axes, [(point.candidate.cell, x, point.val.mean) for x, point in points])
+    plotting.log_x(axes, [x for x, _ in points])
+    plotting.log_y(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
+    plotting.scatter_by_cell(axes, [(point.candidate.cell, x, point.val.mean) for x, point in points])
     front = [(x, point) for x, point in points if point.on_front]
     _members(axes, front)
-    legend_below(figure, [axes], 3)
+    plotting.legend_below(figure, [axes], 3)
     named = _named([point for _, point in front], chosen)
     labels = [(text, median(point.candidate.ms_per_char), point.val.mean) for text, point in named]
-    write_labels(axes, labels, keep=len(chosen))
+    plotting.write_labels(axes, labels, keep=len(chosen))
     return plotting.png(figure)

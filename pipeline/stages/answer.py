@@ -16,34 +16,15 @@ from models.config import ModelConfig
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
 from models.language_model import LanguageModel
 from models.ngram import BASELINE_ORDERS, KneserNey, ngrams_of
-from pipeline.answer import figures
+from pipeline.answer import figures, systems
 from pipeline.answer.findings import COVERAGE, UNITS, Findings, MeasuredModel, Rivals, segments
 from pipeline.answer.plan import DEFAULT_PLAN, AnswerPlan, Planned, planned
 from pipeline.answer.sentences import answer_note, answer_table, sentences_of
-from pipeline.answer.systems import (
-    adaptive_bits,
-    bits_of_systems,
-    in_bits,
-    network_row,
-    ngram_row,
-    paired_comparisons,
-    rivals,
-    system_models,
-)
-from pipeline.config import RECIPE, AnswerConfig, CorpusConfig, model_identity, train_identity
+from pipeline.config import RECIPE, AnswerConfig, model_identity, train_identity
 from pipeline.earlier import GONE
 from pipeline.results import ANSWER, FIGURES, AnswerResult
-from pipeline.stages.sweep import (
-    Sweep,
-    TrainingTask,
-    earlier_run,
-    lock_of,
-    model_loader,
-    models_of,
-    result_of,
-    sweep,
-    train_in_processes,
-)
+from pipeline.stages import sweep
+from pipeline.stages.sweep import Sweep, TrainingTask, model_loader
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
@@ -78,10 +59,9 @@ class AnswerRun:
 
 def answer(
     corpus: Corpus,
-    corpus_config: CorpusConfig,
     config: AnswerConfig,
     say: Callable[[str], None] = lambda line: None,
-    make_pool: MakePool = train_in_processes,
+    make_pool: MakePool = sweep.train_in_processes,
     plan: AnswerPlan = DEFAULT_PLAN,
 ) -> AnswerRun:
     """Train what is missing of the plan, and answer the question from the recorded trainings.
@@ -96,9 +76,9 @@ def answer(
     identity = step_key(ANSWER, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     name = f"answer-{corpus.label}"
-    with sweep(name, corpus, corpus_config, lock_of(ANSWER, identity, refusal)) as this:
-        earlier, before = earlier_run(ANSWER, ANSWER, identity)
-        models = models_of(run.id for run in before if run.result)
+    with sweep.sweep(name, corpus, sweep.lock_of(ANSWER, identity, refusal)) as this:
+        earlier, before = sweep.earlier_run(ANSWER, ANSWER, identity)
+        models = sweep.models_of(run.id for run in before if run.result)
         results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         waiting = list[TrainingTask]()
         for seed, (number, each) in product(range(config.seeds), enumerate(networks)):
@@ -111,14 +91,14 @@ def answer(
         workers = this.workers_for(waiting, config.workers)
 
         this.begin(ANSWER, name, {ANSWER: identity}, earlier)
-        this.record({**corpus_options(corpus_config, corpus), **asdict(config)}, "stream")
+        this.record({**corpus_options(corpus), **asdict(config)}, "stream")
         this.start_workers(workers, make_pool)
         if waiting:
             say(this.announcement(counted(len(waiting), "training"), len(results)))
         steps = _steps_after(networks, config.seeds)
         step_work = STEP_MACS + CHAR_MACS * len(corpus.baseline_text("stream"))
         for task, outcome in this.train_all(waiting, len(results), steps * step_work):
-            results[task.number, task.train.seed] = result_of(task, outcome)
+            results[task.number, task.train.seed] = sweep.result_of(task, outcome)
         this.stop_workers("comparing with n-grams")
 
         share = (1 - this.bar.n) / steps  # of the bar that one of the steps takes
@@ -185,23 +165,23 @@ def _findings(
     defaults, largest = (
         [model_loader(result["run_id"])() for result in results[trained.index(each)]] for each in (network, on_top)
     )
-    adaptive = adaptive_bits(corpus, defaults, did, plan)
-    bits = adaptive.bits | bits_of_systems(corpus, defaults, largest)
+    adaptive = systems.adaptive_bits(corpus, defaults, did, plan)
+    bits = adaptive.bits | systems.bits_of_systems(corpus, defaults, largest)
     known = {"network": network, "n-grams": by_counting[-1], "on top": on_top}
-    systems = system_models(known, bits, adaptive, vocab_size)
-    findings = Findings(corpus.label, by_counting, trained, (), systems, paired_comparisons(bits), python_ms)
+    of_systems = systems.system_models(known, bits, adaptive, vocab_size)
+    findings = Findings(corpus.label, by_counting, trained, (), of_systems, systems.paired_comparisons(bits), python_ms)
 
     test, ngrams, found = corpus.split("stream", "test"), list(ngrams_of(text, vocab_size, LONGEST)), []
     for each in findings.by_size:
         of_network = results[trained.index(each)]
         loaded = [model_loader(result["run_id"])() for result in of_network]
-        by_network = in_bits([text_costs(model, torch.from_numpy(test)) for model in loaded])
+        by_network = systems.in_bits([text_costs(model, torch.from_numpy(test)) for model in loaded])
         sizes = {"numbers": [each.stored_numbers], "bytes": [result["shipped_bytes"] for result in of_network]}
         for unit in UNITS:
-            pruned = rivals(corpus, ngrams, unit, sizes[unit], plan.pruned_orders)
-            by_ngram = in_bits([model.costs(test) for model in pruned])
+            pruned = systems.rivals(corpus, ngrams, unit, sizes[unit], plan.pruned_orders)
+            by_ngram = systems.in_bits([model.costs(test) for model in pruned])
             (ms_per_char,) = generation_ms_per_char([pruned[0]], chars=plan.timed_chars, rounds=plan.timings)
-            row = ngram_row(pruned[0], float(2 ** by_ngram[0].mean()), ms_per_char)
+            row = systems.ngram_row(pruned[0], float(2 ** by_ngram[0].mean()), ms_per_char)
             comparison = compared("network against n-grams", by_network, by_ngram, COVERAGE)
             found.append(Rivals(unit, each, row, comparison))
             did(SLOW)
@@ -233,12 +213,12 @@ def _timed(
         [lambda: smallest, *ngrams, *loads.values()], did, plan.timed_chars, plan.timings
     )
     by_counting = []
-    for row in map(ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds):
+    for row in map(systems.ngram_row, ngrams, (2**each.bits_per_char for each in scores), times, seconds):
         by_counting.append(row)
         did(1)
     ms_per_char = dict(zip(loads, times[len(ngrams) :], strict=True))
     trained = (
-        network_row(each, of_model, ms_per_char[each.model.shape])
+        systems.network_row(each, of_model, ms_per_char[each.model.shape])
         for each, of_model in zip(networks, results, strict=True)
     )
     return python_ms, tuple(by_counting), tuple(trained)

@@ -23,9 +23,8 @@ from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking import artifacts, liveness, purge, recorded, references, store
+from pipeline.tracking import artifacts, liveness, program, purge, recorded, references, store
 from pipeline.tracking.names import PARENT, STEP
-from pipeline.tracking.program import command
 from pipeline.tracking.purge import Thing
 from pipeline.tracking.queries import has_tag, search_runs, trainings
 from pipeline.tracking.recorded import RecordedRun
@@ -100,11 +99,11 @@ def _carry_out(plan: Plan, paths: Iterable[str]) -> list[str]:
     """Delete the things, which have files at these paths, even if some can't be; returns those, with the reasons."""
     failures = []
     steps = ((Thing("run", step["name"], step["id"]), "", step["job"]) for step in plan.stayed)
-    for thing, path, job in (*steps, *((thing, path, "") for thing, path in zip(plan.things, paths, strict=True))):
+    for thing, path, job in (*steps, *((thing, path, None) for thing, path in zip(plan.things, paths, strict=True))):
         try:
             if thing.kind == "study":
                 storage.delete_study(thing.name, thing.id)
-            elif not job:
+            elif job is None:
                 purge.remove(thing)
             elif (step := recorded.find_run(thing.id)) and not step.is_deleted:
                 with store.store_errors():
@@ -170,7 +169,7 @@ def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
             cure = "" if searched_in == "auto" else shlex.quote(searched_in)
             raise InputError(
                 f"{in_use} has no trials of {name}, which was searched with another storage; delete it with that: "
-                f"{storage.STORAGE_VARIABLE}={cure} {command()} delete {shlex.quote(name)}"
+                f"{storage.STORAGE_VARIABLE}={cure} {program.command()} delete {shlex.quote(name)}"
             )
         else:
             notes.append(f"{in_use} has no trials of {name}")

@@ -21,9 +21,8 @@ from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
 from pipeline.text.ngrams import baselines_of, fitted_ngrams
 from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking import artifacts, references
+from pipeline.tracking import artifacts, references, runs
 from pipeline.tracking.queries import finished_trainings
-from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.text_identity import corpus_keys, record_datasets, same_text
 from pipeline.training.checkpoints import stored_digest
@@ -139,7 +138,7 @@ def evaluate(
     if reuse and (step := finished_step(EVALUATE, key)):
         return step
 
-    with tracked_run(EVALUATE, f"{EVALUATE}-{label}-{trained.name}", {**trained.tags, "step_key": key}) as run:
+    with runs.tracked_run(EVALUATE, f"{EVALUATE}-{label}-{trained.name}", {**trained.tags, "step_key": key}) as run:
         run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
         run.params({"adapt": str(adapt).lower()})
         corpus: Corpus | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
-from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.results import PIPELINE, MainResult
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.page import record_page
@@ -20,8 +20,7 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import artifacts, recorded, runs
-from pipeline.tracking.names import STEP
+from pipeline.tracking import artifacts, names, recorded, runs
 from pipeline.tracking.step import Step
 from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
@@ -42,12 +41,7 @@ class PipelineRun:
 
 
 def pipeline(
-    corpus: Corpus,
-    corpus_config: CorpusConfig,
-    model: ModelConfig,
-    config: TrainConfig,
-    force: bool = False,
-    context: TrainingContext = ALONE,
+    corpus: Corpus, model: ModelConfig, config: TrainConfig, force: bool = False, context: TrainingContext = ALONE
 ) -> PipelineRun:
     """Run the steps in one parent run; with ``force``, without reusing earlier results.
 
@@ -58,9 +52,9 @@ def pipeline(
         record_datasets(run, corpus, config.preset)
 
         times = [time.perf_counter()]
-        prepared = prepare(corpus, corpus_config, config.preset, reuse)
+        prepared = prepare(corpus, config.preset, reuse)
         times.append(time.perf_counter())
-        trained = train(corpus, corpus_config, model, config, reuse, context)
+        trained = train(corpus, model, config, reuse, context)
         times.append(time.perf_counter())
         evaluated = evaluate(trained.run_id, "test", reuse=reuse, scored=trained.result)
         times.append(time.perf_counter())
@@ -86,7 +80,7 @@ def pipeline(
         for name in (TRAIN_CURVE, VAL_CURVE):
             run.curve(name, training.curve(name))
         run.constants(final_metrics(result))
-        run.tags({"trained_run": trained.run_id, **{f"{STEP}{step.stage}": step.run_id for step in steps}})
+        run.tags({"trained_run": trained.run_id, **{f"{names.STEP}{step.stage}": step.run_id for step in steps}})
         run.json(artifacts.RESULT_FILE, result)
         links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
         run.note(pipeline_note(links, result))

@@ -2,14 +2,13 @@
 
 from typing import Any, cast
 
-from pipeline.config import RECIPE, CorpusConfig, PresetName
+from pipeline.config import RECIPE, PresetName
 from pipeline.results import PREPARE, Preparation
 from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking import artifacts
-from pipeline.tracking.runs import tracked_run
+from pipeline.tracking import artifacts, runs
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
 from pipeline.training.summary import baseline_table
@@ -17,7 +16,7 @@ from pipeline.training.summary import baseline_table
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 
 
-def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step[Preparation]:
+def prepare(corpus: Corpus, preset: PresetName, reuse: bool = False) -> Step[Preparation]:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
     baselines = baselines_of(corpus, preset)  # before the store is opened, so that the two don't need memory at once
@@ -27,8 +26,8 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
     if reuse and (step := finished_step(PREPARE, key)):
         return step
 
-    with tracked_run(PREPARE, f"{PREPARE}-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
-        run.params({**corpus_options(corpus_config, corpus), "preset": preset})
+    with runs.tracked_run(PREPARE, f"{PREPARE}-{corpus.label}", {**corpus_tags(corpus), "step_key": key}) as run:
+        run.params({**corpus_options(corpus), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             "run_id": run.id,

@@ -20,7 +20,6 @@ from pipeline.results import REPORT, REPRODUCE, ReproductionResult
 from pipeline.support.files import write_atomically
 from pipeline.tracking import queries, runs, store
 from pipeline.tracking.references import find
-from pipeline.tracking.runs import TrackedRun
 
 REPORT_FILE = "report/report.html"  # in the artifacts
 
@@ -46,7 +45,7 @@ def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
     }
 
 
-def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun:
+def write_report(reproduction: Reproduction, run: runs.TrackedRun) -> ReproductionRun:
     """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
     evidence, held = weigh(reproduction, report_statements()), checks(reproduction)
     files = report_files(evidence, held)
@@ -56,13 +55,8 @@ def write_report(reproduction: Reproduction, run: TrackedRun) -> ReproductionRun
             write_atomically(folder / name, text.encode())
     for name, text in files.items():
         run.text(f"report/{name}", text)
-    return ReproductionRun(
-        reproduction=reproduction,
-        verdicts=evidence.verdicts,
-        checks=held,
-        folder=folder,
-        result=json.loads(files["result.json"]) | {"report": str(folder / "report.html")},
-    )
+    data = json.loads(files["result.json"]) | {"report": str(folder / "report.html")}
+    return ReproductionRun(reproduction, evidence.verdicts, held, folder, data)
 
 
 def report_folder(quick: bool) -> Path:

@@ -12,17 +12,9 @@ from tempfile import TemporaryFile
 
 from pipeline.config import RECIPE, CorpusConfig, ReproduceConfig
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
+from pipeline.report import record
 from pipeline.report.checks import refusal
 from pipeline.report.page.sentences import reproduction_note
-from pipeline.report.record import (
-    COMMANDS_FILE,
-    TEXT_FILE,
-    by_key,
-    epochs_of,
-    recorded_commands,
-    recorded_reproduction,
-    shape_key,
-)
 from pipeline.report.reproduction import TextFacts
 from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import REPORT_NAME, Reported, chosen_rows, configs_of_row, report_rows
@@ -94,17 +86,17 @@ def reproduce(
     busy = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
     options = {**asdict(config), "quick": quick, "check": check}
     name = "reproduce-quick" if quick else "reproduce"
-    with sweep(name, corpus, TEXT, lock_of(REPRODUCE, identity, busy)) as this:
+    with sweep(name, corpus, lock_of(REPRODUCE, identity, busy)) as this:
         earlier, trained = earlier_run(REPRODUCE, "reproduction", identity)
-        failures, before, waiting = list[str](), by_key(trained), list[TrainingTask]()
+        failures, before, waiting = list[str](), record.by_key(trained), list[TrainingTask]()
         for role, row, seed in _planned(rows, config.seeds, quick):
             model, train = configs_of_row(row, seed, role, config.precision)
-            found = before.get((role, shape_key(asdict(model)), seed))
+            found = before.get((role, record.shape_key(asdict(model)), seed))
             if found is not None and found.has_diverged:  # and would again
                 failures.append(_left_out(row, seed, found.facts["failure.message"]))
             elif found is None or found.state != "finished":
                 train = replace(train, epochs=quick_epochs) if quick else train
-                if found is not None and epochs_of(found):  # it goes on as it began
+                if found is not None and record.epochs_of(found):  # it goes on as it began
                     train = replace(train, precision=found.configuration["train"]["precision"])
                 waiting.append(this.task(role, report_rows().index(row), model, train, configuration=row.id))
         workers = this.workers_for(waiting, config.workers)
@@ -112,9 +104,9 @@ def reproduce(
         tags = {"reproduction": identity, "reproduction.quick": str(quick).lower()}
         run = this.begin(REPRODUCE, name, tags, earlier)
         this.record(options, "report")
-        commands = recorded_commands(run.id)
-        run.json(COMMANDS_FILE, {"commands": commands + [options] * (options not in commands)})
-        run.json(TEXT_FILE, asdict(facts_of(corpus)))
+        commands = record.recorded_commands(run.id)
+        run.json(record.COMMANDS_FILE, {"commands": commands + [options] * (options not in commands)})
+        run.json(record.TEXT_FILE, asdict(facts_of(corpus)))
         this.start_workers(workers, make_pool)
         if waiting:
             by_report, own = (sum(task.role == role for task in waiting) for role in ("report", "same-text"))
@@ -163,9 +155,8 @@ def _planned(rows: Sequence[Reported], seeds: int, quick: bool) -> list[tuple[Ro
 
 def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> ReproductionRun:
     """Write the report, and record its result."""
-    reproduction = recorded_reproduction(run.id)
+    reproduction = record.recorded_reproduction(run.id)
     done = write_report(reproduction, run)
-    verdicts, held = done.verdicts, done.checks
     whole = sum(len(configuration.whole) for configuration in reproduction.configurations)
     trained = sum(len(configuration.runs) for configuration in reproduction.configurations)
     result: ReproductionResult = {
@@ -175,11 +166,10 @@ def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> Repro
         "failed": [*failures],
         "minutes": seconds / 60,
     }
-    counts = words_counted(each for each in verdicts if each.statement.basis == "training")
+    counts = words_counted(each for each in done.verdicts if each.statement.basis == "training")
     figures = {name: float(counts[word]) for word, name in COUNTS.items()}
-    figures["reproduction/trainings"] = float(trained)
-    run.constants(figures)
+    run.constants({**figures, "reproduction/trainings": float(trained)})
     run.json(artifacts.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
-    note = reproduction_note(reproduction, verdicts, held)
+    note = reproduction_note(reproduction, done.verdicts, done.checks)
     run.note(f"{note}\n\n{measured_duration(seconds)}")
     return replace(done, result=result)

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from models.decoding import Decoding
 from pipeline.results import SAMPLE, Sample
 from pipeline.stages.evaluate import TrainedModel
-from pipeline.tracking import artifacts
-from pipeline.tracking.runs import tracked_run
+from pipeline.tracking import artifacts, runs
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.training.samples import SampleText, continuation_in_pieces, continuations
 from pipeline.training.summary import samples_table
@@ -20,7 +19,7 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
     if reuse and (step := finished_step(SAMPLE, key)):
         return step
 
-    with tracked_run(SAMPLE, f"{SAMPLE}-{trained.name}", {**trained.tags, "step_key": key}) as run:
+    with runs.tracked_run(SAMPLE, f"{SAMPLE}-{trained.name}", {**trained.tags, "step_key": key}) as run:
         run.params(
             {"model": trained.run_id or model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)}
         )

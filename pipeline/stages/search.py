@@ -1,7 +1,4 @@
-"""The stage ``search``: run the trials, confirm the picks of their front, and register them.
-
-The function that makes the pool of workers is a parameter of ``search``, so that a test can train in its own process.
-"""
+"""The stage ``search``: run the trials, confirm the picks of their front, and register them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from models.complexity import ngram_macs_per_char
 from models.ngram import compared_label
-from pipeline.config import SHAPES, CorpusConfig, SearchConfig, costs_of
+from pipeline.config import SHAPES, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
 from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, Rival, SearchResult
 from pipeline.search import figures
@@ -38,7 +35,6 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, pruned_scores
 from pipeline.tracking import artifacts, queries, recorded, references, store
 from pipeline.tracking.names import COLOUR
-from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import check_aliases, register_picks
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import leave_out_repeats
@@ -60,7 +56,6 @@ def check(config: SearchConfig) -> None:
 
 def search(
     corpus: Corpus,
-    corpus_config: CorpusConfig,
     config: SearchConfig,
     quick: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -75,7 +70,7 @@ def search(
     config = with_storage(config)
     space = Space.of(config)
     config = with_study_name(config, corpus, quick, say)
-    with sweep(config.study_name, corpus, corpus_config, study_lock(config), clock) as this, storage_errors(config):
+    with sweep(config.study_name, corpus, study_lock(config), clock) as this, storage_errors(config):
         check_aliases(config.study_name, corpus.corpus_sha256)
         study = SearchStudy(config, space, corpus)
         this.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
@@ -115,7 +110,7 @@ def search(
     return done
 
 
-def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> RecordedRun | None:
+def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> recorded.RecordedRun | None:
     """The run that an earlier command began for the study, whose running trials are requeued: no command trains them.
 
     Raises InputError if the study has its runs in another store, or if its run was deleted or is still running.
@@ -136,7 +131,7 @@ def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> RecordedRun 
     return earlier
 
 
-def _begin(this: Sweep, study: SearchStudy, earlier: RecordedRun | None) -> TrackedRun:
+def _begin(this: Sweep, study: SearchStudy, earlier: recorded.RecordedRun | None) -> TrackedRun:
     """Start the run of a study, or reopen ``earlier``; record the options, and in the study which run it has."""
     config = study.config
     name = config.study_name if config.study_name.startswith("search") else f"search-{config.study_name}"
@@ -149,7 +144,7 @@ def _begin(this: Sweep, study: SearchStudy, earlier: RecordedRun | None) -> Trac
     run.yaml("space.yaml", study.space.as_texts())
     study.study.set_user_attr(attributes.MLFLOW_RUN, recorded_link(run.id))
     options = asdict(replace(config, storage=without_secrets(config.storage)))
-    this.record({**corpus_options(this.corpus_config, this.corpus), **options}, config.preset)
+    this.record({**corpus_options(this.corpus), **options}, config.preset)
     return run
 
 

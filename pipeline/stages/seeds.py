@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, cast
 
 from models.config import ModelConfig, check_range
-from pipeline.config import MOST_SEEDS, CorpusConfig, TrainConfig
+from pipeline.config import MOST_SEEDS, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.results import FIGURES, SEEDS, SeedsResult, measured_in
 from pipeline.stages.sweep import earlier_run, lock_of, result_of, sweep, train_in_processes
@@ -29,7 +29,6 @@ SHARED = measured_in(SeedsResult)  # figures that all seeds of a configuration s
 
 def train_seeds(
     corpus: Corpus,
-    corpus_config: CorpusConfig,
     model: ModelConfig,
     config: TrainConfig,
     seeds: int,
@@ -47,11 +46,11 @@ def train_seeds(
         raise InputError(
             f"--seed {config.seed} is one seed, and --seeds {seeds} trains the seeds 0 to {seeds - 1}: leave out one"
         )
-    inputs, _ = training_identity(corpus, corpus_config, model, config, {}, ALONE)
+    inputs, _ = training_identity(corpus, model, config, {}, ALONE)
     identity = step_key(SEEDS, inputs)
     refusal = f"the seeds of {model.shape} on {corpus.label} are being trained by another command; wait for it"
     name = run_name(corpus, model, config, seeds=SEEDS)
-    with sweep(name, corpus, corpus_config, lock_of(SEEDS, identity, refusal)) as this:
+    with sweep(name, corpus, lock_of(SEEDS, identity, refusal)) as this:
         earlier, trained = earlier_run(SEEDS, SEEDS, identity)
         trained = [run for run in trained if run.configuration]  # the others can't be read, and are trained again
         results: dict[int, Mapping[str, Any]] = {run.seed: run.result for run in trained if run.result}
@@ -63,7 +62,7 @@ def train_seeds(
         workers = this.workers_for(waiting, None)
 
         run = this.begin(SEEDS, name, {SEEDS: identity}, earlier)
-        options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config), "seed": None}
+        options = {**corpus_options(corpus), **asdict(model), **asdict(config), "seed": None}
         this.record(options, config.preset)
         this.start_workers(workers, make_pool)
         if waiting:

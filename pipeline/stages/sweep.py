@@ -16,26 +16,14 @@ from typing import Any, Literal
 from models.complexity import closed_form
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig, model_identity, train_identity
+from pipeline.config import Alphabet, PresetName, TrainConfig, model_identity, train_identity
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
 from pipeline.results import TrainingResult
 from pipeline.stages.bar import Share
 from pipeline.stages.train import TrainingContext, train
-from pipeline.support import machine
-from pipeline.support.files import command_lock
+from pipeline.support import files, machine, workers
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
-from pipeline.support.workers import (
-    LOSSES_ALLOWED,
-    WAIT_SECONDS,
-    Event,
-    Loss,
-    LossCause,
-    MakePool,
-    Outcome,
-    Pool,
-    Workers,
-)
 from pipeline.text.batches import data_of, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, liveness, queries, recorded, store
@@ -68,6 +56,7 @@ class TextKey:
     source: str
     alphabet: Alphabet
     corpus_sha256: str
+    option: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +69,6 @@ class TrainingTask:
 
     role: Role
     number: int
-    corpus: CorpusConfig
     text: TextKey
     model: ModelConfig
     train: TrainConfig
@@ -103,7 +91,7 @@ class TrainingTask:
 
 @cache
 def _text(key: TextKey) -> Corpus:
-    return same_text(key.name, key.source, key.alphabet, key.corpus_sha256)
+    return replace(same_text(key.name, key.source, key.alphabet, key.corpus_sha256), option=key.option)
 
 
 def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
@@ -114,12 +102,12 @@ def do(task: TrainingTask, report: Callable[[float], None]) -> TrainingResult:
     """
     report(0.03)  # its process has started, which takes long for a short training; its steps follow from 0 on
     context = TrainingContext(task.study, task.parent, task.tags, lambda name: nullcontext(Share(report)))
-    return train(_text(task.text), task.corpus, task.model, task.train, reuse=True, context=context).result
+    return train(_text(task.text), task.model, task.train, reuse=True, context=context).result
 
 
-def train_in_processes(count: int) -> Workers:
+def train_in_processes(count: int) -> workers.Workers:
     """Make a pool of ``count`` worker processes, which compute with one thread each."""
-    return Workers(do, count)
+    return workers.Workers(do, count)
 
 
 # --- in the command --------------------------------------------------------------------------------------------------
@@ -135,7 +123,6 @@ class Sweep:
 
     study: str
     corpus: Corpus
-    corpus_config: CorpusConfig
     clock: Callable[[], float]
     stack: ExitStack
     study_id: str = ""
@@ -143,9 +130,9 @@ class Sweep:
     run: TrackedRun = field(init=False)
     began: float = field(init=False)
     bar: Progress = field(init=False)
-    pool: Pool | None = field(init=False, default=None)
+    pool: workers.Pool | None = field(init=False, default=None)
     _workers: ExitStack = field(init=False)
-    _losses: Counter[tuple[TaskKey, LossCause]] = field(init=False, default_factory=Counter)
+    _losses: Counter[tuple[TaskKey, workers.LossCause]] = field(init=False, default_factory=Counter)
 
     @property
     def seconds(self) -> float:
@@ -154,10 +141,10 @@ class Sweep:
 
     def task(self, role: Role, number: int, model: ModelConfig, config: TrainConfig, **tags: str) -> TrainingTask:
         """A training of this command."""
-        text, alphabet = self.corpus, self.corpus.vocabulary.alphabet
-        key = TextKey(text.name, text.source, alphabet, text.corpus_sha256)
+        text = self.corpus
+        key = TextKey(text.name, text.source, text.vocabulary.alphabet, text.corpus_sha256, text.option)
         tags = {**corpus_tags(text), "study": self.study, "role": role, **tags}
-        return TrainingTask(role, number, replace(self.corpus_config, alphabet=alphabet), key, model, config, tags=tags)
+        return TrainingTask(role, number, key, model, config, tags=tags)
 
     def workers_for(self, waiting: Sequence[TrainingTask], workers: int | None) -> int:
         """The number of workers for these tasks, 0 for none; raises InputError for one that can't be trained."""
@@ -177,7 +164,7 @@ class Sweep:
         self.run.yaml("environment.yaml", machine.environment())
         record_datasets(self.run, self.corpus, preset)
 
-    def start_workers(self, count: int, make_pool: MakePool) -> None:
+    def start_workers(self, count: int, make_pool: workers.MakePool) -> None:
         """Show the bar, and make a pool of ``count`` workers; none is made for 0, when nothing is missing."""
         pool = make_pool(count) if count else None
         self.bar = self.stack.enter_context(Progress(self.run.name))
@@ -198,8 +185,8 @@ class Sweep:
         self,
         tasks: Iterator[TrainingTask | None],
         show: Callable[[Shares], None],
-        may_repeat: Callable[[TrainingTask, LossCause], bool] | None = None,
-    ) -> Iterator[tuple[TrainingTask, Outcome]]:
+        may_repeat: Callable[[TrainingTask, workers.LossCause], bool] | None = None,
+    ) -> Iterator[tuple[TrainingTask, workers.Outcome]]:
         """Train tasks; yield each with its result, the exception it raised, or the loss after which it is not repeated.
 
         The next of ``tasks`` is taken when a worker is idle and all outcomes so far are yielded; None stands for none
@@ -217,7 +204,7 @@ class Sweep:
             if not self.pool.running:
                 return
             show(shares)
-            for event in self.pool.events(WAIT_SECONDS):
+            for event in self.pool.events(workers.WAIT_SECONDS):
                 task, outcome = event.task, event.value
                 if event.kind == "message":
                     shares[task.key] = outcome
@@ -235,7 +222,7 @@ class Sweep:
 
     def train_all(
         self, waiting: list[TrainingTask], done: int = 0, work_after: float = 0.0, phase: str = ""
-    ) -> Iterator[tuple[TrainingTask, Outcome]]:
+    ) -> Iterator[tuple[TrainingTask, workers.Outcome]]:
         """Train a list of tasks, in order, as ``trained`` does; ``done`` are those that were trained before.
 
         ``work_after`` is the ``work`` that follows the trainings, which one process does.
@@ -267,18 +254,14 @@ class Sweep:
         count = self.pool.count if self.pool else 0
         return f"{what}{are_done}, with {counted(count, 'worker')}\n{link_to_run(self.run.id)}"
 
-    def _may_repeat(self, task: TrainingTask, cause: LossCause) -> bool:
+    def _may_repeat(self, task: TrainingTask, cause: workers.LossCause) -> bool:
         self._losses[task.key, cause] += 1
-        return self._losses[task.key, cause] <= LOSSES_ALLOWED[cause]
+        return self._losses[task.key, cause] <= workers.LOSSES_ALLOWED[cause]
 
 
 @contextmanager
 def sweep(
-    study: str,
-    corpus: Corpus,
-    corpus_config: CorpusConfig,
-    lock: AbstractContextManager[None],
-    clock: Callable[[], float] = time.monotonic,
+    study: str, corpus: Corpus, lock: AbstractContextManager[None], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Sweep]:
     """Hold the lock of a command while it trains; end its workers, its bar and its run, in that order, with the block.
 
@@ -287,12 +270,12 @@ def sweep(
     with ExitStack() as stack:
         stack.enter_context(lock)
         liveness.close_the_dead()
-        yield Sweep(study, corpus, corpus_config, clock, stack)
+        yield Sweep(study, corpus, clock, stack)
 
 
 def lock_of(stage: str, identity: str, refusal: str) -> AbstractContextManager[None]:
     """The lock of the command with this identity; raises InputError(refusal) if another process has it."""
-    return command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal)
+    return files.command_lock(store.root() / "mlruns" / f".{stage}-{identity}.lock", refusal)
 
 
 def earlier_run(stage: str, tag: str, identity: str) -> tuple[RecordedRun | None, list[RecordedTraining]]:
@@ -302,12 +285,12 @@ def earlier_run(stage: str, tag: str, identity: str) -> tuple[RecordedRun | None
     return earlier, queries.nested_trainings(earlier.id) if earlier else []
 
 
-def result_of(task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
+def result_of(task: TrainingTask, outcome: workers.Outcome) -> Mapping[str, Any]:
     """The result of a training. Raises its exception, and TmlmError for one that was lost again."""
-    if isinstance(outcome, Loss):
+    if isinstance(outcome, workers.Loss):
         raise TmlmError(
             f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
-            f"{LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
+            f"{workers.LOSSES_ALLOWED[outcome.cause] + 1} times; run the same command again to resume it"
         )
     if isinstance(outcome, Exception):
         raise outcome
@@ -315,7 +298,7 @@ def result_of(task: TrainingTask, outcome: Outcome) -> Mapping[str, Any]:
     return result
 
 
-def close_lost(event: Event) -> None:
+def close_lost(event: workers.Event) -> None:
     """End the run of a training that was lost, here or on a node. Raises RecordingError if the store refuses."""
     task, loss = event.task, event.value
     try:

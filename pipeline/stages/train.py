@@ -1,6 +1,6 @@
 """The stage ``train``: train a model in an MLflow run, or resume a training; log metrics, plots, samples and the model.
 
-``train`` and ``resume`` are the two entry points. The worker processes of sweeps call them through ``tasks.do``.
+``train`` and ``resume`` are the two entry points. The worker processes of sweeps call them through ``sweep.do``.
 """
 
 import json
@@ -26,23 +26,12 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError, option_name, without_secrets
 from pipeline.results import TRAIN, TrainingResult
-from pipeline.support import machine
-from pipeline.support.files import write_atomically
+from pipeline.support import files, machine
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import artifacts, queries, recorded, references, runs, store
-from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.program import command
-from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking import artifacts, liveness, program, queries, recorded, references, runs, store, text_identity
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, finished_step, step_key
-from pipeline.tracking.text_identity import (
-    corpus_keys,
-    corpus_options,
-    corpus_tags,
-    datasets_of,
-    record_datasets,
-    same_text,
-)
+from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import Callback, EpochPoint, Training
@@ -110,14 +99,13 @@ ALONE = TrainingContext()
 class Resumed:
     """A training to continue in its own run, as ``resume`` has checked it; ``extra`` is as in ``training_identity``."""
 
-    run: RecordedTraining
+    run: recorded.RecordedTraining
     experiment: Experiment
     extra: Mapping[str, str]
 
 
 def train(
     corpus: Corpus,
-    corpus_config: CorpusConfig,
     model: ModelConfig,
     config: TrainConfig,
     reuse: bool = False,
@@ -132,7 +120,7 @@ def train(
     Raises InputError, TrainingDivergedError, and RecordingError if the store refuses.
     """
     extra = resumed.extra if resumed else {"study": context.study} if context.study else {}
-    inputs, tags = training_identity(corpus, corpus_config, model, config, extra, context)
+    inputs, tags = training_identity(corpus, model, config, extra, context)
     tags["step_key"] = key = step_key(TRAIN, inputs)
     if reuse and (step := finished_step(TRAIN, key) or _resume_stopped(key, context)):
         return step
@@ -143,9 +131,9 @@ def train(
         corpus = experiment.corpus
         if resumed:
             _keep_outcome(run, experiment.training)
-        _record_start(run, experiment, corpus_config, context)
+        _record_start(run, experiment, context)
 
-        options = {**corpus_options(corpus_config, corpus), **asdict(model), **asdict(config)}
+        options = {**corpus_options(corpus), **asdict(model), **asdict(config)}
         recorder = Recorder(run, corpus, config, options)
         with context.progress(run.name) as progress:
             try:
@@ -154,7 +142,7 @@ def train(
                 if isinstance(error, KeyboardInterrupt | SystemExit) and not context.study:  # a study resumes by itself
                     has_ended = bool(experiment.training.history)
                     kept = "The epochs trained so far are kept" if has_ended else "The first epoch has not ended"
-                    log.warning("%s. Resume with: %s train --resume %s", kept, command(), run.id)
+                    log.warning("%s. Resume with: %s train --resume %s", kept, program.command(), run.id)
                 run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
                 raise
         del experiment, recorder  # with the optimizer: logging the model keeps this frame in a cycle for a while
@@ -185,12 +173,7 @@ def _resume_stopped(key: str, context: TrainingContext) -> Step[TrainingResult] 
 
 
 def training_identity(
-    corpus: Corpus,
-    corpus_config: CorpusConfig,
-    model: ModelConfig,
-    config: TrainConfig,
-    extra: Mapping[str, str],
-    context: TrainingContext,
+    corpus: Corpus, model: ModelConfig, config: TrainConfig, extra: Mapping[str, str], context: TrainingContext
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The inputs of a training's step key, and the tags of its run, "config" of which ``resume`` reads.
 
@@ -204,7 +187,7 @@ def training_identity(
     return inputs, {
         **corpus_tags(corpus),
         **context.tags,
-        "config": json.dumps({"corpus": corpus_options(corpus_config, corpus), **options, "text": text}),
+        "config": json.dumps({"corpus": corpus_options(corpus), **options, "text": text}),
         "config_id": config_id(model, config, corpus.corpus_sha256),
     }
 
@@ -265,9 +248,7 @@ class Recorder(Callback):
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
-def _record_start(
-    run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, context: TrainingContext
-) -> None:
+def _record_start(run: TrackedRun, experiment: Experiment, context: TrainingContext) -> None:
     """Record where, on what and with which options a training runs; of a resumed one, where this has changed."""
     corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
     environment, done = machine.environment(), len(experiment.training.history)
@@ -275,7 +256,7 @@ def _record_start(
         run.yaml("environment.yaml", environment)
     elif artifacts.read_environment(run.id) != environment:  # it is resumed in another one
         run.yaml(f"environment-from-epoch-{done:04d}.yaml", environment)
-    options = {"corpus": corpus_options(corpus_config, corpus), "model": asdict(model), "train": asdict(config)}
+    options = {"corpus": corpus_options(corpus), "model": asdict(model), "train": asdict(config)}
     run.yaml("config.yaml", options)
     record_datasets(run, corpus, config.preset)
     # now, so that the UI's views show a training that runs
@@ -308,7 +289,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     example, best = prompts_for(corpus.vocabulary, corpus.own_prompt)[0], run.checkpoint_dir / BEST_CHECKPOINT
     model_id = run.model(model.shape, best, example, best_epoch, {"corpus": corpus.label})
     metrics = final_metrics(result.figures) | size_metrics(result.complexity)
-    datasets = datasets_of(corpus, config.preset)
+    datasets = text_identity.datasets_of(corpus, config.preset)
     run.constants(metrics, model_id, {key: datasets[split] for key in metrics if (split := split_of(key))})
     run.note(training_note(run.id[: recorded.SHORT_ID], corpus, model, config, result))
 
@@ -320,11 +301,11 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     run's value, and only those in MAY_CHANGE may have a new one. Raises InputError, and leaves the run unchanged, for
     any other change, for a run that can't be resumed, and for one that has nothing left to do.
     """
-    close_the_dead()  # the run may be RUNNING although its process died
+    liveness.close_the_dead()  # the run may be RUNNING although its process died
     run = recorded.resumable(references.find(reference, "--resume "))
     what, started = f"--resume {run.id} ({run.name})", run.configuration
     try:
-        corpus_config, model = CorpusConfig(**started["corpus"]), ModelConfig(**started["model"])
+        named, model = CorpusConfig(**started["corpus"]), ModelConfig(**started["model"])
         config, text = TrainConfig(**started["train"]), started["text"]
         if (recipe := started["recipe"]) != RECIPE[config.preset]:
             raise ValueError(f"by recipe {recipe}; this one trains by recipe {RECIPE[config.preset]}")
@@ -336,12 +317,13 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     if result and not _may_go_on(config, run.facts["stopped_by"]):
         why = _why_done(config, result["epochs"], run.facts["stopped_by"], result["stopped"])
         raise InputError(f"{what} has nothing left to do: {why}")
-    corpus = same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
+    corpus = text_identity.same_text(text["name"], text["source"], started["corpus"]["alphabet"], text["corpus_sha256"])
+    corpus = replace(corpus, option=named.corpus)
 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
     fetched = recorded.fetch_checkpoints(run)  # from a remote artifact store: another machine may have trained on
     if fetched is not None and steps_kept(fetched) > steps_kept(folder):
-        write_atomically(folder / LAST_CHECKPOINT, (fetched / LAST_CHECKPOINT).read_bytes())
+        files.write_atomically(folder / LAST_CHECKPOINT, (fetched / LAST_CHECKPOINT).read_bytes())
     experiment = Experiment(corpus, model, changed, folder)
     training, done = experiment.training, len(experiment.training.history)
     if not done and VAL_CURVE in run.metrics:
@@ -355,12 +337,12 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
 
     extra = {name: started[name] for name in ("study", "mixed") if started.get(name)}
     key = run.tag("step_key")
-    if key != step_key("train", training_identity(corpus, corpus_config, model, config, extra, context)[0]):
+    if key != step_key("train", training_identity(corpus, model, config, extra, context)[0]):
         log.warning("torch changed after %s was started; it may not be bit-identical", run.name)
         extra["mixed"] = key
     elif run.facts["stopped_by"] == "time":
         extra["mixed"] = key  # the epoch that the time limit cut short stays short
-    return train(corpus, corpus_config, model, changed, context=context, resumed=Resumed(run, experiment, extra))
+    return train(corpus, model, changed, context=context, resumed=Resumed(run, experiment, extra))
 
 
 def _may_go_on(config: TrainConfig, stopped_by: StoppedBy) -> bool:

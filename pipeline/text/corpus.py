@@ -56,7 +56,7 @@ class Corpus:
     ``source_sha256`` is the digest of the source's bytes, ``corpus_sha256`` that of the normalised text in UTF-8:
     results with the same one are comparable. ``is_fallback`` marks the substitute for The Time Machine. ``last_chars``
     is the number of training characters, counted from the end of the split, under the presets stream and best (0: all);
-    see ``limited``.
+    see ``limited``. ``option`` is the --corpus that named it.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Corpus:
     folder: Path
     is_fallback: bool = False
     last_chars: int = 0
+    option: str = field(default="", compare=False, repr=False)  # may hold a secret
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -169,7 +170,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
             facts = _prepare(folder, text, alphabet, wanted)
-    return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
+    return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing), option=config.corpus)
 
 
 def check_letters(text: FoundText) -> None:

@@ -27,10 +27,7 @@ def command(name: str = "tmlm") -> str:
 
 
 def program(name: str, prefix: str = sys.prefix) -> str:
-    """``tmlm`` if the shell finds it, else its path: make adds .venv to the PATH of its own commands only.
-
-    ``prefix`` is the folder of the environment.
-    """
+    """``tmlm`` if the shell finds it, else its path: make adds .venv to the PATH of its own commands only."""
     script = Path(sysconfig.get_path("scripts", vars={"base": prefix})) / name
     if not script.is_file():  # the environment of conda.yaml has only our dependencies
         return f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m pipeline"

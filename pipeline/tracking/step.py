@@ -6,8 +6,8 @@ is unchanged: its configuration, the text, the RECIPE of its preset and the resu
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
@@ -15,12 +15,8 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from pipeline.errors import InputError
-from pipeline.tracking import queries, runs
-from pipeline.tracking.artifacts import artifact_path
-from pipeline.tracking.liveness import close_nested, process_state
-from pipeline.tracking.names import failure_tags
+from pipeline.tracking import artifacts, liveness, names, queries, runs
 from pipeline.tracking.recorded import RecordedRun
-from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
@@ -28,7 +24,6 @@ from pipeline.training.files import BEST_CHECKPOINT
 log = logging.getLogger(__name__)
 
 CURVES_PLOT = "plots/perplexity.png"
-
 
 R = TypeVar("R", bound=Mapping[str, Any])  # a result
 
@@ -65,12 +60,12 @@ def leave_out_repeats(parent: str, needed: Collection[str]) -> None:
     closed. Raises as ``store_errors`` does.
     """
     with store_errors():
-        close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
+        liveness.close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
         kept: dict[str, str] = {}
         finished = [run for run in queries.nested_trainings(parent) if run.state == "finished"]
         for run in sorted(finished, key=lambda run: run.id not in needed):
             if (first := kept.setdefault(run.tag("step_key") or run.id, run.id)) != run.id:
-                failure = failure_tags(f"a duplicate: the run {first} of the same training counts")
+                failure = names.failure_tags(f"a duplicate: the run {first} of the same training counts")
                 set_tags(run.id, {"duplicate_of": first, **failure})
                 client().set_terminated(run.id, "FAILED", run.ended_ms)
 
@@ -83,21 +78,21 @@ def _reusable(run: RecordedRun) -> dict[str, Any] | None:
     if run.result.get("checkpoint") is None:
         return dict(run.result) or None
     try:
-        checkpoint = artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
+        checkpoint = artifacts.artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
         load_checkpoint(checkpoint)
-        has_curves = artifact_path(run.id, CURVES_PLOT).is_file()
+        has_curves = artifacts.artifact_path(run.id, CURVES_PLOT).is_file()
     except (InputError, *REFUSALS) as error:  # damaged or deleted artifacts, or an unreachable artifact store
         log.warning("the training %s is repeated: its artifacts can't be read: %s", run.id, store_reason(error))
         return None
     return {**run.result, "checkpoint": str(checkpoint)} if has_curves else None
 
 
-@contextmanager
-def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
+def parent_run(
+    stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None
+) -> AbstractContextManager[runs.TrackedRun]:
     """Start the parent run, or reopen ``earlier``, the parent run of the same command, and close what it has lost."""
     if earlier is not None:
         with store_errors():
             lost = "the command that it was for has ended"
-            close_nested(earlier.id, lambda run: process_state(run) == "remote", lost)
-    with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
-        yield run
+            liveness.close_nested(earlier.id, lambda run: liveness.process_state(run) == "remote", lost)
+    return runs.tracked_run(stage, name, tags, resumed=earlier)

@@ -23,9 +23,9 @@ def corpus_tags(corpus: Corpus) -> dict[str, str]:
     return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
 
 
-def corpus_options(config: CorpusConfig, corpus: Corpus) -> dict[str, Any]:
+def corpus_options(corpus: Corpus) -> dict[str, Any]:
     """The text's options as recorded: an address without credentials, and the alphabet that it has."""
-    return {"corpus": without_secrets(config.corpus), "alphabet": corpus.vocabulary.alphabet}
+    return {"corpus": without_secrets(corpus.option), "alphabet": corpus.vocabulary.alphabet}
 
 
 def corpus_keys(corpus: Corpus) -> dict[str, Any]:

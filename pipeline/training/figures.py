@@ -4,17 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.support import plotting
 from pipeline.support.drawing import drawable
-from pipeline.support.plotting import (
-    FAINT,
-    TRAIN,
-    VAL,
-    add_axes,
-    baseline_lines,
-    legend_below,
-    log_y,
-    new_figure,
-    whole_numbers,
-)
+from pipeline.support.plotting import FAINT, TRAIN, VAL
 
 
 def perplexity_curves(
@@ -26,9 +16,9 @@ def perplexity_curves(
     """
     train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
-    figure = new_figure(8, 5)
-    axes = add_axes(figure, title)
-    log_y(axes, [*train, *val, *baselines.values()])
+    figure = plotting.new_figure(8, 5)
+    axes = plotting.add_axes(figure, title)
+    plotting.log_y(axes, [*train, *val, *baselines.values()])
     marker = "o" if len(val) <= 40 else None
     axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=3, label="train (measured while training)")
     axes.plot(epochs, val, color=VAL, marker=marker, markersize=3, label="validation")
@@ -39,10 +29,10 @@ def perplexity_curves(
     axes.annotate(
         f"best {best:.3f}", (best_epoch, best), xytext=(0, 10), textcoords="offset points", ha=label_side, color=VAL
     )
-    baseline_lines(axes, baselines)
+    plotting.baseline_lines(axes, baselines)
     axes.set(xlabel="epoch", ylabel="perplexity per character")
-    whole_numbers(axes)
-    legend_below(figure, [axes], 3)
+    plotting.whole_numbers(axes)
+    plotting.legend_below(figure, [axes], 3)
     return plotting.png(figure)
 
 
@@ -51,11 +41,11 @@ def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str)
     train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
     gap = [v - t for v, t in zip(val, train, strict=True)]
-    figure = new_figure(8, 3)
-    axes = add_axes(figure, title)
+    figure = plotting.new_figure(8, 3)
+    axes = plotting.add_axes(figure, title)
     axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.plot(epochs, gap, color=VAL, marker="o" if len(gap) <= 40 else None, markersize=3)
     axes.fill_between(epochs, gap, color=VAL, alpha=0.15)
     axes.set(xlabel="epoch", ylabel="validation - train\nperplexity")
-    whole_numbers(axes)
+    plotting.whole_numbers(axes)
     return plotting.png(figure)

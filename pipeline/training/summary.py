@@ -155,10 +155,7 @@ def training_note(reference: str, corpus: Corpus, model: ModelConfig, config: Tr
 
 
 def model_facts(configuration: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """What to know of a trained model, as Markdown: figures, cost, text with its licence, and limits.
-
-    ``configuration`` and ``result`` are as its run has recorded them.
-    """
+    """What its records say of a trained model, as Markdown: figures, cost, text with its licence, and limits."""
     train, text, alphabet = configuration["train"], configuration["text"], configuration["corpus"]["alphabet"]
     known = "26 letters and the space" if alphabet == "letters" else "the characters of its text"
     tables = " Its n-grams nearly contain the text." if "on_top_of_order" in result else ""

@@ -235,7 +235,7 @@ def tracking_seconds(folder: str) -> tuple[float, float]:
     corpus, (model, config) = load_corpus(corpus_config), resolve({"device": "cpu"})
     epochs = round(config.budget_chars / len(split_of(text(), "train", "stream")))
     config = replace(config, epochs=epochs, patience=0)
-    recorded = cpu_seconds(lambda: train(corpus, corpus_config, model, config))
+    recorded = cpu_seconds(lambda: train(corpus, model, config))
     return recorded, cpu_seconds(lambda: Experiment(corpus, model, config).run())
 
 

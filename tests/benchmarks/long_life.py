@@ -123,7 +123,7 @@ def search(count: int, text: Path) -> None:
         num_layers="1..2", hidden_size="4..16", learning_rate="0.001..0.05",
     )  # fmt: skip
     corpus_config = CorpusConfig(str(text), "letters")
-    run_search(load_corpus(corpus_config), corpus_config, config, make_pool=lambda workers: Metered(do, workers))
+    run_search(load_corpus(corpus_config), config, make_pool=lambda workers: Metered(do, workers))
     meter.conclude()
 
 

@@ -1,5 +1,7 @@
 """Pictures of a search: they can be drawn for any number of trials, and show what they are given."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -40,7 +42,7 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
 @pytest.fixture
 def _coarse(monkeypatch):
     """Figures of a ninth of the pixels, which are drawn in less time."""
-    monkeypatch.setattr(figures, "new_figure", lambda width, height: plotting.new_figure(width, height, 40))
+    monkeypatch.setattr(plotting, "new_figure", partial(plotting.new_figure, dots_per_inch=40))
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ PLAN = AnswerPlan(  # the smallest networks of each family, and two characters t
 
 
 def answer_on(corpus_config: CorpusConfig, config: AnswerConfig, make_pool: Any, **more: Any) -> AnswerRun:
-    return answer(load_corpus(corpus_config), corpus_config, config, make_pool=make_pool, plan=PLAN, **more)
+    return answer(load_corpus(corpus_config), config, make_pool=make_pool, plan=PLAN, **more)
 
 
 @pytest.fixture(scope="module")

@@ -346,7 +346,8 @@ def test_a_journal_deletes_what_the_store_owns_and_only_if_that_is_confirmed(sto
     for text, is_completed in (("victim", True), ("../victim", False), ("\xff", False)):
         things = [("text", text), ("run", gone), ("run", "0" * 32)]
         deleted = [{"kind": kind, "name": "x", "id": id, "path": str(victim), "megabytes": 0.0} for kind, id in things]
-        file.write_text(json.dumps({"deleted": deleted, "stayed": []}, ensure_ascii=False), encoding="latin-1")
+        stayed = [{"name": "other", "id": other, "job": "", "reason": ""}]  # stays though the job is damaged
+        file.write_text(json.dumps({"deleted": deleted, "stayed": stayed}, ensure_ascii=False), encoding="latin-1")
         assert command("delete", other)[0] == 2
         code, _, err = command("delete", other, "--yes")
         assert (code, "is damaged: move it away" in err) == ((0, False) if is_completed else (2, True))
@@ -386,7 +387,7 @@ def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name_as_the_search_
     attributes.set_of_study(study.study, attributes.PARENT, run.id)
     MlflowClient().delete_run(run.id)
     with pytest.raises(InputError, match=r"the run of study own was deleted.*`tmlm delete own`"):
-        search(corpus, corpus_config, config)
+        search(corpus, config)
     delete(["own"])
     assert traces(store, run.id, trial) == {}
     assert storage.kept_study("own") is None

@@ -42,7 +42,7 @@ def test_a_training_on_a_part_of_the_text_is_compared_with_the_ngrams_of_that_pa
     trained, small_text, no_served_model
 ):
     config = CorpusConfig(str(small_text), "letters")
-    part = train(load_corpus(config), config, *resolve({**TINY, "train_chars": 5000, "epochs": 1})).result
+    part = train(load_corpus(config), *resolve({**TINY, "train_chars": 5000, "epochs": 1})).result
     assert "lstm-1x8-s0-epochs-1-last-5000-batch-" in MlflowClient().get_run(part["run_id"]).info.run_name
     assert part["ngram_test_perplexity"] > trained.result["ngram_test_perplexity"]
     evaluated = evaluate(part["run_id"]).result
@@ -68,7 +68,7 @@ def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(
     text = tmp_path / "topics.txt"
     text.write_text(small_text.read_text(encoding="utf-8")[:6000], encoding="utf-8")
     config = CorpusConfig(str(text), "raw")
-    step = train(load_corpus(config), config, *resolve({**TINY, "epochs": 1}))
+    step = train(load_corpus(config), *resolve({**TINY, "epochs": 1}))
     other = tmp_path / "other.txt"
     other.write_text("a statement of the \U0001f40d language", encoding="utf-8-sig")
     evaluated = evaluate(step.run_id, text=str(other))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 
 def run_pipeline(text: Path, force: bool = False, **options):
     config = CorpusConfig(str(text), "letters")
-    return pipeline(load_corpus(config), config, *resolve({**TINY, **options}), force=force)
+    return pipeline(load_corpus(config), *resolve({**TINY, **options}), force=force)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     fitted_ngrams.cache_clear()  # that of the whole text may be there already
     config = CorpusConfig(str(small_text), "letters")
     corpus = load_corpus(config)
-    step = prepare(corpus, config, "stream")
+    step = prepare(corpus, "stream")
     prepared = MlflowClient().get_run(step.run_id)
     assert step.result["baseline_characters"] == 2000
     assert (step.result["val_characters"], step.result["test_characters"]) == (300, 300)
@@ -36,7 +36,7 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     assert "Warning: the best single order is 16, the last that was tried" in at_the_end
     seen = f"fitted on 2,000 of {step.result['train_characters']:,} training characters"
     assert seen in prepared.data.tags["mlflow.note.content"]
-    trained = train(corpus, config, *resolve({**TINY, "epochs": 1}))
+    trained = train(corpus, *resolve({**TINY, "epochs": 1}))
     note = MlflowClient().get_run(trained.run_id).data.tags["mlflow.note.content"]
     assert seen in note
     assert "Each epoch is a pass over 10,000,000 of these; validation and test read 100,000 characters each." in note

@@ -198,8 +198,8 @@ def test_a_lost_training_whose_end_can_not_be_recorded_is_no_wrong_input(store, 
     def refuse() -> None:
         raise OSError(ENOSPC, "No space left on device")
 
-    text = CorpusConfig("time-machine")
-    task = TrainingTask("report", 0, text, TextKey("time-machine", "", "letters", ""), ModelConfig(), TrainConfig())
+    text = TextKey("time-machine", "", "letters", "", "time-machine")
+    task = TrainingTask("report", 0, text, ModelConfig(), TrainConfig())
     monkeypatch.setattr("pipeline.tracking.liveness.client", refuse)
     with pytest.raises(RecordingError, match=r"a training was lost \(it died\), .*No space left on device") as refused:
         close_lost(Event("lost", task, Loss("it died")))

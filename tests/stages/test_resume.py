@@ -47,7 +47,7 @@ class KilledError(BaseException):
 
 def train(text: Path, options: dict[str, Any]) -> step_module.Step:
     config = CorpusConfig(str(text), "letters")
-    return train_stage.train(load_corpus(config), config, *resolve(options))
+    return train_stage.train(load_corpus(config), *resolve(options))
 
 
 class TrainedAnewError(Exception):
@@ -62,7 +62,7 @@ def reuse(text: Path, options: dict[str, Any], patch: pytest.MonkeyPatch) -> ste
 
     patch.setattr(experiment.Experiment, "run", begin)
     config = CorpusConfig(str(text), "letters")
-    return train_stage.train(load_corpus(config), config, *resolve(options), reuse=True)
+    return train_stage.train(load_corpus(config), *resolve(options), reuse=True)
 
 
 def outcome(run_id: str) -> Outcome:
@@ -278,7 +278,7 @@ def test_what_can_not_go_on_keeps_its_best_checkpoint_only_and_has_nothing_left_
 
 def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small_text, expected):
     config = CorpusConfig(str(small_text), "letters")
-    step = train_stage.train(load_corpus(config), config, *resolve(TINY), reuse=True)
+    step = train_stage.train(load_corpus(config), *resolve(TINY), reuse=True)
     assert step.run_id == stopped
     assert_same(stopped, expected)
 

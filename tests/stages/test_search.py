@@ -43,7 +43,7 @@ TINY: dict[str, Any] = {
 def search_on(text: Path, config: SearchConfig, **more: Any) -> SearchRun:
     """Search on the letters of a text, in this process unless another pool is given."""
     corpus_config = CorpusConfig(str(text), "letters")
-    return search(load_corpus(corpus_config), corpus_config, config, **{"make_pool": Inline, **more})
+    return search(load_corpus(corpus_config), config, **{"make_pool": Inline, **more})
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +180,8 @@ def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small
 
 def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store, small_text):
     model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
-    config, text = CorpusConfig(str(small_text), "letters"), str(small_text)
-    task = TrainingTask(
-        "trial", 0, config, TextKey("topics", text, "letters", "0" * 64), model, train, "study", "parent"
-    )
+    text = TextKey("topics", str(small_text), "letters", "0" * 64, str(small_text))
+    task = TrainingTask("trial", 0, text, model, train, "study", "parent")
     with pytest.raises(InputError, match="is not the one that was trained on"):
         do(task, lambda share: None)
 

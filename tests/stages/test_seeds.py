@@ -48,7 +48,7 @@ def seed_1_diverges(task: TrainingTask) -> list[Event] | None:
 def trained(text: Path, seeds: int, given: list[TrainingTask], ends: Any = seed_1_diverges, **options: Any) -> Step:
     config = CorpusConfig(str(text), "letters")
     configs = resolve({**TINY, "epochs": 1, **options})
-    return train_seeds(load_corpus(config), config, *configs, seeds, make_pool=pool_with(given, ends))
+    return train_seeds(load_corpus(config), *configs, seeds, make_pool=pool_with(given, ends))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def done(lab: None, small_text: Path) -> Step:
 
 def test_each_seed_is_the_training_that_the_seed_alone_gives(done, small_text):
     config = CorpusConfig(str(small_text), "letters")
-    alone = train(load_corpus(config), config, *resolve({**TINY, "epochs": 1, "seed": 2}))
+    alone = train(load_corpus(config), *resolve({**TINY, "epochs": 1, "seed": 2}))
     nested = {each.seed: each for each in queries.nested_trainings(done.run_id)}
     assert {seed: each.state for seed, each in nested.items()} == {0: "finished", 1: "failed", 2: "finished"}
     assert nested[2].tag("protocol") == recorded.run_of(alone.run_id).tag("protocol") == "stream"

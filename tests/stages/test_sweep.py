@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.stages.sweep import Sweep, TextKey, TrainingTask
 from pipeline.support.workers import Event, Loss
 
@@ -37,15 +37,14 @@ class TwoAtOnce:
 
 def test_all_outcomes_of_a_poll_are_yielded_before_the_next_task_is_asked_for_and_none_now_is_not_the_end(store):
     said: list[Any] = []
-    sweep: Any = Sweep("study", SimpleNamespace(), CorpusConfig(), lambda: 0.0, ExitStack())  # type: ignore[arg-type]
+    sweep: Any = Sweep("study", SimpleNamespace(), lambda: 0.0, ExitStack())  # type: ignore[arg-type]
     sweep.run, sweep.pool = SimpleNamespace(id="run"), TwoAtOnce(said)
-    text = TextKey("", "", "letters", "")
+    text = TextKey("", "", "letters", "", "")
 
     def tasks() -> Any:
         for number in (0, 1, None, 2, 3):
             said.append(("ask", number))
-            config = CorpusConfig(), text, ModelConfig(), TrainConfig()
-            yield None if number is None else TrainingTask("trial", number, *config)
+            yield None if number is None else TrainingTask("trial", number, text, ModelConfig(), TrainConfig())
 
     for task, outcome in sweep.trained(tasks(), lambda shares: said.append("show")):
         said.append((task.number, outcome))

@@ -102,7 +102,7 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
     monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 20 else 1e6)
     config = CorpusConfig(str(small_text), "letters")
     with pytest.raises(TrainingDivergedError, match=r"lower --learning-rate.*the checkpoint of epoch 1 is kept"):
-        train(load_corpus(config), config, *resolve(TINY))
+        train(load_corpus(config), *resolve(TINY))
     (run,) = MlflowClient().search_runs(["0"])
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"].startswith("TrainingDivergedError: ")
@@ -120,7 +120,7 @@ def test_nothing_holds_network_and_optimizer_once_the_model_is_logged(store, sma
     corpus_config = CorpusConfig(str(small_text), "letters")
     gc.disable()
     try:
-        train(load_corpus(corpus_config), corpus_config, *resolve({**TINY, "epochs": 1}))
+        train(load_corpus(corpus_config), *resolve({**TINY, "epochs": 1}))
     finally:
         gc.enable()
     assert frames
@@ -139,10 +139,10 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    prepare(corpus, config, "stream")
+    prepare(corpus, "stream")
     monkeypatch.setattr(Recorder, "before_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(corpus, config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
+        train(corpus, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
     runs = MlflowClient().search_runs(["0"])
     assert {run.data.params["corpus"] for run in runs} == {"https://host/topics.txt"}
     assert "pa55" not in json.dumps([run.to_dictionary() for run in runs])
@@ -164,7 +164,7 @@ def test_a_stopped_training_says_that_epochs_are_kept_only_if_some_are(
     corpus_config = CorpusConfig(str(small_text), "letters")
     monkeypatch.setattr(Recorder, "on_step", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(load_corpus(corpus_config), corpus_config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
+        train(load_corpus(corpus_config), ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
     assert any(message.startswith(f"{said}. Resume with: ") for message in caplog.messages)
 
 
@@ -182,7 +182,7 @@ def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_
     view = views.models(corpus.label, corpus.corpus_sha256)
     monkeypatch.setattr(Recorder, "before_checkpoint", look_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        train(corpus, config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
+        train(corpus, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
     assert len(shown) == 1
     assert list(queries.search_runs(view.query)) == []
 

@@ -36,7 +36,7 @@ def train_tiny(text: Path, reason_to_stop: Callable[[Any], str] = lambda trainin
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=2, batch_size=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "before_checkpoint", lambda recorder, training: reason_to_stop(training))
-        return train(load_corpus(config), config, model, recipe, reuse=reuse)
+        return train(load_corpus(config), model, recipe, reuse=reuse)
 
 
 # --- a server that is gone -------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_w
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
     moving = TrainingContext(progress=lambda name: nullcontext(Mover()))
     with pytest.raises(RecordingError, match="`tmlm doctor --repair` in its new place") as caught:
-        train(load_corpus(config), config, model, recipe, context=moving)
+        train(load_corpus(config), model, recipe, context=moving)
     assert "train --resume" in caught.value.__notes__[0]
     assert not (store / "mlruns" / "0").exists()
     assert list((store / "moved").rglob("last.safetensors"))

@@ -72,14 +72,14 @@ def go_on(home: Path, command: str, options: dict[str, Any], given: list[Trainin
     own = {name: value for name, value in options.items() if name not in ("corpus", "alphabet", "seeds")}
     corpus = load_corpus(text)
     if command == "search":
-        return search(corpus, text, SearchConfig(**own), make_pool=pool)
+        return search(corpus, SearchConfig(**own), make_pool=pool)
     if command == "answer":
         own |= {"seeds": options["seeds"]}
-        return answer(corpus, text, AnswerConfig(**own), make_pool=pool, plan=AnswerPlan(**PLAN))
+        return answer(corpus, AnswerConfig(**own), make_pool=pool, plan=AnswerPlan(**PLAN))
     model, config = resolve(own, corpus.train_chars)
     if command == "train":
-        return train_seeds(corpus, text, model, config, options["seeds"], make_pool=pool)
-    return pipeline(corpus, text, model, config)
+        return train_seeds(corpus, model, config, options["seeds"], make_pool=pool)
+    return pipeline(corpus, model, config)
 
 
 # --- read -------------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, recipe, 
         train_stage.resume(own[-1], {})
     text = CorpusConfig(str(left / TEXT), "letters")
     with pytest.raises(InputError, match=refusal):
-        search(load_corpus(text), text, SearchConfig(study_name=study))
+        search(load_corpus(text), SearchConfig(study_name=study))
     assert runs_of(left) == before
     assert run("sample", own[0], "--length", "5")[0] == 0
 

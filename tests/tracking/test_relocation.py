@@ -78,7 +78,7 @@ def test_commands_in_a_moved_checkout_are_refused_until_it_is_repaired(moved, sm
     assert everything(copy) == before
     assert doctor.repair() == ["nothing to repair"]
     config = CorpusConfig(str(small_text), "letters")
-    again = train(load_corpus(config), config, *resolve(TINY), reuse=True)
+    again = train(load_corpus(config), *resolve(TINY), reuse=True)
     assert (again.run_id, Path(str(again.result["checkpoint"])).is_relative_to(new)) == (run_id, True)
     with runs.tracked_run("prepare", "new", {}) as run:
         run.text("note.txt", "new")

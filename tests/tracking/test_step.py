@@ -130,7 +130,7 @@ def test_a_training_is_that_of_before_whether_the_alphabet_is_given_or_auto(tmp_
     path = tmp_path / "story.txt"
     path.write_text("It has a Zebra, and so it goes.\n" * 60, encoding="utf-8")
     for config in (CorpusConfig(str(path), alphabet), CorpusConfig(str(path))):
-        inputs, tags = training_identity(load_corpus(config), config, ModelConfig(), TrainConfig(), {}, ALONE)
+        inputs, tags = training_identity(load_corpus(config), ModelConfig(), TrainConfig(), {}, ALONE)
         assert step_key("train", inputs) == KEYS[alphabet]
         assert json.loads(tags["config"])["corpus"]["alphabet"] == alphabet
 
@@ -160,7 +160,7 @@ def test_letters_says_what_it_drops_of_a_new_text_and_refuses_to_drop_most_of_it
 def test_auto_says_that_all_trainings_on_a_text_are_as_letters(store, tmp_path, caplog):
     letters, raw = of_letters(tmp_path / "story.txt", 4000, ""), CorpusConfig(str(tmp_path / "story.txt"), "raw")
     for config, said in ((letters, "1 training "), (letters, "2 trainings "), (raw, "")):
-        of_training = training_identity(load_corpus(config), config, ModelConfig(), TrainConfig(), {}, ALONE)[1]
+        of_training = training_identity(load_corpus(config), ModelConfig(), TrainConfig(), {}, ALONE)[1]
         with tracked_run("train", "lstm", of_training) as run:
             run.constants({"result/val_perplexity": 2.0})
         caplog.clear()

@@ -53,7 +53,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     resumed_by("search", {**chosen, "quick": quick, "cluster": cluster})
     search.check(config)
     corpus = text_to_train(corpus_config, "search")
-    done = search.search(corpus, corpus_config, config, quick, say, pool_for(corpus))
+    done = search.search(corpus, config, quick, say, pool_for(corpus))
     name = f"study {done.config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"{name}: a first look at small models, trained for {describe_training(done.config)}"
@@ -111,7 +111,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     from pipeline.tracking.ui import links
 
     resumed_by("answer", chosen)
-    done = answer.answer(text_to_train(corpus_config, "answer"), corpus_config, config, say)
+    done = answer.answer(text_to_train(corpus_config, "answer"), config, say)
     link = links.link_line("run", links.link_to_run(done.run_id))
     show(done.result, as_json, answer_table(done.findings, done.result["sentences"], link))
 

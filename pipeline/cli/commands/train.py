@@ -39,7 +39,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     corpus = text_to_train(corpus_config)
     model_config, train_config = configurations_for(corpus, others)
     context = TrainingContext(progress=training_bar)
-    done = main.pipeline(corpus, corpus_config, model_config, train_config, force, context)
+    done = main.pipeline(corpus, model_config, train_config, force, context)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id = done.result["trained_run"]
     further = f"text    {sample_command(run_id)}\n{links.link_line('curves', links.link_to_curves(run_id))}"
@@ -63,7 +63,7 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     from pipeline.text.corpus import load_corpus
 
     corpus = load_corpus(corpus_config, refresh=force, is_new=True)
-    result = prepare.prepare(corpus, corpus_config, others["preset"]).result
+    result = prepare.prepare(corpus, others["preset"]).result
     text = (
         f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
         f"{result['vocabulary_size']} symbols\n"
@@ -139,10 +139,10 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
             _, others = checked({**options, **own, **changes})
         configs = configurations_for(corpus, others)
         if seeds is None:
-            result = train.train(corpus, corpus_config, *configs, context=context).result
+            result = train.train(corpus, *configs, context=context).result
         else:
             resumed_by("train", {**changes, "like": like, "seeds": seeds})
-            result = train_seeds(corpus, corpus_config, *configs, seeds, say).result
+            result = train_seeds(corpus, *configs, seeds, say).result
     run_id = result["run_id"]
     summary = printed.training_text(result) if seeds is None else printed.seeds_text(result)
     link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)

@@ -1,7 +1,4 @@
-"""The report's page as plain data, rendered as one HTML file and as Markdown with its pictures in a folder.
-
-It depends on recorded values alone.
-"""
+"""The report's page as plain data, rendered as one HTML file and as Markdown with its pictures in a folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -47,10 +44,8 @@ def pages(
     bounds: list[Block] = [Paragraph(tolerances), Bullets(IN_WORDS), Paragraph(BOUNDS.format(on_the_bound))]
     corrected: list[Block] = []
     for number, (title, parts) in enumerate(corrections.items(), 1):
-        corrected += [
-            Heading(f"{number}. {title}"),
-            Points([(part.capitalize(), text) for part, text in parts.items()]),
-        ]
+        points = [(part.capitalize(), text) for part, text in parts.items()]
+        corrected += [Heading(f"{number}. {title}"), Points(points)]
     last = [*_reproducibility(reproduction, verdicts, checks)]
     page = doc.Page(
         title=f"{sentences.warning(reproduction)} {TITLE}".strip(),

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pipeline.report.page.sentences import ENDS
 from pipeline.report.reproduction import Reproduction
 from pipeline.support.drawing import Marker
-from pipeline.support.page import charts
-from pipeline.support.page.charts import Row, Series
+from pipeline.support.page.charts import Row, Series, explorer, rows_chart
 from pipeline.support.page.document import Drawing, Explorer, Span
 from pipeline.support.wording import rounded
 
@@ -38,7 +37,7 @@ def report_explorer(reproduction: Reproduction) -> Explorer | None:
                 cost=each.complexity.macs_per_char,
                 epochs_planned=planned,
                 seeds=[run.seed for run in runs],
-                best=[run.best_val_pooled for run in runs],
+                best=[run.best("val_pooled") for run in runs],
                 best_epochs=[run.best_epoch for run in runs],
                 train=[run.train_pooled for run in runs],
                 val=[run.val_pooled for run in runs],
@@ -46,7 +45,7 @@ def report_explorer(reproduction: Reproduction) -> Explorer | None:
             )
         )
     levels = {f"{name} {rounded(value)}": value for name, value in reproduction.text.levels.items()}
-    return charts.explorer(series, levels, CAPTION) if series else None
+    return explorer(series, levels, CAPTION) if series else None
 
 
 def overview_picture(reproduction: Reproduction) -> Drawing:
@@ -57,9 +56,9 @@ def overview_picture(reproduction: Reproduction) -> Drawing:
         if each.whole:
             marks += [("circle", style, each.last(style)) for style in ENDS]
         marks.append(("cross", "cross", each.reported.perplexity_end))
-        ticks = [("val", each.mean_best_val)] if each.whole else []
+        ticks = [("val", each.best())] if each.whole else []
         rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
-    drawn = charts.rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")
+    drawn = rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",
         Span("○", "train"),

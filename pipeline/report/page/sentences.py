@@ -51,7 +51,7 @@ def answer_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
         sentences.append(
             f"Furthest from what is reported is the perplexity of {worst.id}: about "
             f"{worst.reported.perplexity_end:g}, where it ends at {train} in training and {val} in validation (at best "
-            f"{rounded(worst.mean_best_val)}, epoch {epochs})."
+            f"{rounded(worst.best())}, epoch {epochs})."
         )
     if best := against_counting(reproduction, "report", "windowed"):
         networks = counted(len(whole), "network")
@@ -99,7 +99,7 @@ def _rows(reproduction: Reproduction) -> Iterator[tuple[str, ...]]:
     for each in reproduction.configurations:
         means, trained = ["", "", ""], each.progress
         if each.whole:
-            means = [f"{mean:.2f}" for mean in (each.last("train"), each.last("val"), each.mean_best_val)]
+            means = [f"{mean:.2f}" for mean in (each.last("train"), each.last("val"), each.best())]
             trained = f"{counted(len(each.whole), 'seed')}, {span([run.epochs for run in each.whole])} epochs"
         yield each.id, f"{each.reported.perplexity_end:g}", *means, trained
 

@@ -12,8 +12,7 @@ from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
 from pipeline.report.statements.kinds import BASES
 from pipeline.report.statements.texts import best_match
 from pipeline.report.statements.verdicts import Verdict, Word
-from pipeline.support.page import document as doc
-from pipeline.support.page.document import Span, Table, TableCell
+from pipeline.support.page.document import NOTHING, Span, Table, TableCell, Text
 from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, rounded, span
 
@@ -32,14 +31,11 @@ def _head(configuration: Configuration) -> TableCell:
 
 
 def _number(value: float | None, form: str = "g") -> str:
-    return doc.NOTHING if value is None else format(value, form)
+    return NOTHING if value is None else format(value, form)
 
 
 def _mean(values: Sequence[float]) -> str:
-    return rounded(estimate(values).mean) if values else doc.NOTHING
-
-
-# --- verdicts --------------------------------------------------------------------------------------------------------
+    return rounded(estimate(values).mean) if values else NOTHING
 
 
 def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Table:
@@ -65,7 +61,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
                 _mean([run.train[-1] for run in runs]),
                 _mean([run.val[-1] for run in runs]),
                 verdict("end", each),
-                f"{len(best_match(each)[1])} of {samples}" if samples else doc.NOTHING,
+                f"{len(best_match(each)[1])} of {samples}" if samples else NOTHING,
                 verdict("print-out", each),
             )
         )
@@ -87,7 +83,7 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         figures = f"Fig. {', '.join(statement.figures)} · " if statement.figures else ""
         id = Span(statement.id, href=f"#statement-{statement.id}")
         how = [verdict.part, "" if statement.basis == "training" else BASES[statement.basis]]
-        why: list[doc.Text] = [statement.reading] if statement.reading else []
+        why: list[Text] = [statement.reading] if statement.reading else []
         if statement.contradiction:
             why.append(f"The report contradicts itself: {statement.contradiction}")
         if statement.reasons:
@@ -99,14 +95,11 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
 
 
-# --- perplexities and costs ------------------------------------------------------------------------------------------
-
-
 def perplexity_table(reproduction: Reproduction) -> Table:
     """Mean perplexities of our trainings with their intervals over seeds, one row per configuration."""
     columns: list[tuple[str, Callable[[Configuration], Iterable[float | None]]]] = [
-        ("validation, best", lambda each: (run.best_val for run in each.whole)),
-        ("validation, best", lambda each: (run.best_val_pooled for run in each.whole)),
+        ("validation, best", lambda each: (run.best() for run in each.whole)),
+        ("validation, best", lambda each: (run.best("val_pooled") for run in each.whole)),
         ("test, best", lambda each: (run.test_perplexity for run in each.whole)),
         ("validation", lambda each: (run.windowed for run in each.same_text)),
     ]
@@ -145,9 +138,8 @@ def _runs(configuration: Configuration) -> TableCell:
         return TableCell(progress, style="missing")
     epochs = f"{span([run.epochs for run in runs])} epochs, best at {span(sorted({run.best_epoch for run in runs}))}"
     others = sorted({run.precision for run in runs} - {"fp32"})
-    return TableCell(
-        counted(len(runs), "seed"), [", ".join([progress or epochs, *others])], "missing" if progress else ""
-    )
+    notes = [", ".join([progress or epochs, *others])]
+    return TableCell(counted(len(runs), "seed"), notes, "missing" if progress else "")
 
 
 def cost_table(reproduction: Reproduction) -> Table:
@@ -190,23 +182,17 @@ def cost_table(reproduction: Reproduction) -> Table:
 
 def ngram_table(text: TextFacts) -> Table:
     """Perplexities of the n-gram baselines, by order."""
-    rows = [
-        (
-            "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram",
-            *(rounded(values[order]) for values in (text.val_perplexities, text.windowed)),
-        )
-        for order in sorted(text.val_perplexities)
-    ]
+    rows = []
+    for order, read_on in sorted(text.val_perplexities.items()):
+        name = "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"
+        rows.append((name, rounded(read_on), rounded(text.windowed[order])))
     if text.gated:
-        rows.append(("all orders, combined by a gate", *(rounded(text.gated[name]) for name in ("val", "windowed"))))
+        rows.append(("all orders, combined by a gate", rounded(text.gated["val"]), rounded(text.gated["windowed"])))
     return Table(
         "Perplexity per character (pooled) of n-grams fitted on the characters that the networks are trained on.",
         ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks"),
         rows,
     )
-
-
-# --- texts -----------------------------------------------------------------------------------------------------------
 
 
 def texts_table(reproduction: Reproduction) -> Table:
@@ -219,16 +205,13 @@ def texts_table(reproduction: Reproduction) -> Table:
     for each in reproduction.configurations:
         run, equal = best_match(each)
         for head, source, texts in (
-            (_head(each), "as reported", dict(each.reported.samples)),
-            ("", f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
+            (_head(each), "as reported", each.reported.samples),
+            ("", f"ours, seed {run.seed}" if run else "ours", run.texts if run else ()),
         ):
-            cells = [
-                TableCell(_sample(texts[prompt]), style="equal" if prompt in equal else "")
-                if prompt in texts
-                else TableCell()
-                for prompt in REPORT_PROMPTS
-            ]
-            rows.append([head, source, *cells])
+            shown = {
+                prompt: TableCell(_sample(text), style="equal" if prompt in equal else "") for prompt, text in texts
+            }
+            rows.append([head, source, *(shown.get(prompt, TableCell()) for prompt in REPORT_PROMPTS)])
     caption = (
         "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Ours are "
         "by the seed with the most texts that equal the reported ones (marked), spaces at the end apart. "

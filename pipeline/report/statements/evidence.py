@@ -28,28 +28,22 @@ from pipeline.report.table import Reported, protocol_epochs
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 from pipeline.support.wording import counted, listed
 
-# --- measures --------------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a training, None or infinite if the training lacks it; ``logarithmic`` measures compare by ratio.
+    """A number of a training, None or infinite if the training lacks it; ``logarithmic`` measures compare by ratio."""
 
-    ``name`` identifies the measure and any bound that it depends on; sentences show it. Unfinished trainings count too
-    for a measure of the first epoch.
-    """
-
-    name: str
+    name: str  # identifies the measure and any bound that it depends on; sentences show it
     of: Callable[[JudgedTraining], float | None]
     logarithmic: bool = True
-    of_first_epoch: bool = False
+    of_first_epoch: bool = False  # unfinished trainings count too
 
 
 FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, of_first_epoch=True)
 FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], of_first_epoch=True)
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
 LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
-BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
+BEST_VAL = Measure("best validation perplexity", lambda run: run.best())
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
 ON_THE_BOUND = "(on the bound)"
@@ -62,30 +56,22 @@ def with_interval(mean: Estimate, *limits: float, digits: int = 2) -> str:
     return f"{shown} {ON_THE_BOUND}" if is_on else shown
 
 
-# --- comparisons -----------------------------------------------------------------------------------------------------
-
 LEVEL = 0.05  # family-wise error rate, by Holm's correction over all comparisons
 MOST_SEEDS = 1000  # no larger number of needed seeds is given
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of a measure between two configurations, by Welch's test over their seeds.
-
-    ``difference`` has a 95 % interval; it is first / second - 1 for a measure that is averaged as a logarithm
-    (``relative``), otherwise first - second. The interval and ``p`` are of this test alone, ``adjusted_p`` is after
-    Holm's correction; both are None if the spread over seeds is unknown. ``seeds`` are the numbers of trainings on both
-    sides, ours and d2l's together.
-    """
+    """The difference of a measure between two configurations, by Welch's test over their seeds."""
 
     first: str
     second: str
     means: tuple[float, float]
-    difference: Estimate
-    relative: bool
-    seeds: tuple[int, int]
-    p: float | None
-    adjusted_p: float | None
+    difference: Estimate  # with the 95 % interval of this test alone
+    relative: bool  # first / second - 1, for a measure that is averaged as a logarithm; otherwise first - second
+    seeds: tuple[int, int]  # trainings on both sides, ours and d2l's together
+    p: float | None  # of this test alone; None if the spread over seeds is unknown
+    adjusted_p: float | None  # after Holm's correction
 
     @property
     def sign(self) -> int:
@@ -103,9 +89,8 @@ class Comparison:
         if (ends := self.difference.ends) and self.adjusted_p is not None:
             interval = f"{scale * ends[0]:+.{digits}f} to {scale * ends[1]:+.{digits}f}{unit}"
             spread = f"{interval}, p {self.p:.2g}, corrected {self.adjusted_p:.2g}; {seeds}"
-        return (
-            f"of {self.first} and {self.second}: {self.means[0]:.2f} against {self.means[1]:.2f}, {change} ({spread})"
-        )
+        means = f"{self.means[0]:.2f} against {self.means[1]:.2f}"
+        return f"of {self.first} and {self.second}: {means}, {change} ({spread})"
 
     @property
     def seeds_needed(self) -> str:
@@ -125,11 +110,6 @@ class Comparison:
 
 Judge = Callable[[Comparison], Word]
 Combine = Callable[[Sequence[Word]], Word]  # of the comparisons with all others
-
-
-# --- the evidence ----------------------------------------------------------------------------------------------------
-
-
 ComparisonKey = tuple[str, str, str]  # two configurations in alphabetical order, name of the measure
 
 
@@ -162,20 +142,13 @@ class Evidence:
         other._verdicts, other._adjusted = {}, dict(zip(p_values, holm(list(p_values.values())), strict=True))
         return other
 
-    # --- the report ---------------------------------------------------------------------------------------------------
-
-    @property
-    def rows(self) -> tuple[Reported, ...]:
-        """What the report says of each configuration."""
-        return tuple(each.reported for each in self.reproduction.configurations)
-
     def row(self, id: str) -> Reported:
         """The table row of a configuration."""
         return self.reproduction[id].reported
 
     def id_of_figure(self, figure: str) -> str:
         """The configuration that a figure shows; "none" if no row of the table names the figure."""
-        return next((row.id for row in self.rows if figure in row.figures), "none")
+        return next((each.id for each in self.reproduction.configurations if figure in each.reported.figures), "none")
 
     def verdict(self, id: str) -> Verdict:
         """The verdict on another statement, such as a reason for this one."""
@@ -187,8 +160,6 @@ class Evidence:
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdict on each statement, in order."""
         return tuple(map(self.verdict, self.statements))
-
-    # --- trainings ----------------------------------------------------------------------------------------------------
 
     def trainings(self, id: str) -> tuple[JudgedTraining, ...]:
         """Our complete trainings, one per seed; none in a quick reproduction."""
@@ -215,8 +186,6 @@ class Evidence:
         needs = [id for id in ids if not self.trainings(id)] or ids
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
         return Verdict(statement, Word.OPEN, self.missing(*ids) or "Our trainings have recorded no texts.", part)
-
-    # --- values, means and differences --------------------------------------------------------------------------------
 
     def _measured(self, id: str, measure: Measure) -> list[tuple[JudgedTraining, float]]:
         values = ((run, measure.of(run)) for run in self.pooled(id, measure.of_first_epoch))

@@ -1,7 +1,4 @@
-"""The kinds of statements: their titles on the page and what judges them; read and judge those of data/statements.csv.
-
-Each judge says what the claims of its kind mean.
-"""
+"""The kinds of statements: their titles on the page and what judges them; judge those of data/statements.csv."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache

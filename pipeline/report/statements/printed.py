@@ -14,8 +14,6 @@ from pipeline.report.statements.verdicts import Graded, Part, Statement, Verdict
 from pipeline.report.table import Reported, size_agrees
 from pipeline.support.wording import listed
 
-# --- sizes -----------------------------------------------------------------------------------------------------------
-
 
 def model_of(row: Reported) -> ModelConfig:
     """The model of a row of the table, whatever its implementation."""
@@ -105,22 +103,16 @@ def ratio_word(claim: Graded, ratio: float) -> Word:
     return Word.HOLDS if claim.degree != "considerably" or factor >= 1 + bounds.CONSIDERABLY else Word.IN_PART
 
 
-# --- times -----------------------------------------------------------------------------------------------------------
-
-
 def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a time in prose is that of the transcript."""
     id, stated = statement.configurations[0], float(statement.value)
-    transcript = evidence.row(id).train_seconds_transcript
-    if transcript is None:
+    rows = [each.reported for each in evidence.reproduction.configurations]
+    taken = {row.id: row.train_seconds_transcript for row in rows if row.train_seconds_transcript is not None}
+    if id not in taken:
         because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
         return Verdict(statement, Word.OPEN, because, part="not checkable")
-    because = f"{stated:g} s is stated, and the transcript has {transcript:g} s."
-    agreeing = [
-        row.id
-        for row in evidence.rows
-        if row.train_seconds_transcript is not None and abs(row.train_seconds_transcript - stated) <= bounds.SECONDS
-    ]
+    because = f"{stated:g} s is stated, and the transcript has {taken[id]:g} s."
+    agreeing = [other for other, seconds in taken.items() if abs(seconds - stated) <= bounds.SECONDS]
     if agreeing and id not in agreeing:
         because += f" {stated:g} s is what {listed(agreeing)} took."
     return Verdict(statement, holds_if(id in agreeing), because)
@@ -146,9 +138,6 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     return each_of(statement, parts, because)
 
 
-# --- captions and references to figures ------------------------------------------------------------------------------
-
-
 def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge by the table and the print-outs what is said of the figures, or of the lines of the book."""
     claim, ids = statement.claim, statement.configurations
@@ -156,9 +145,8 @@ def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
     if claim == "in-order":  # the figures show the configurations, in this order
         return Verdict(statement, holds_if(tuple(shown) == ids), f"The figures are of {listed(shown)}.")
     if claim == "figures":  # each figure is of a configuration in the table
-        return Verdict(
-            statement, holds_if("none" not in shown), f"The {len(statement.figures)} figures are of {listed(shown)}."
-        )
+        because = f"The {len(statement.figures)} figures are of {listed(shown)}."
+        return Verdict(statement, holds_if("none" not in shown), because)
     if claim == "sizes":  # parameters and MACs of each configuration are printed
         lacking = [id for id in ids if not evidence.row(id).params or evidence.row(id).mmac is None]
         because = f"Parameters and MACs are printed of {len(ids) - len(lacking)} of the {len(ids)}."

@@ -16,8 +16,6 @@ from pipeline.support.wording import counted, listed
 
 Texts = Sequence[tuple[str, str]]  # prompt, text including the prompt
 
-# --- measures --------------------------------------------------------------------------------------------------------
-
 
 def sense(texts: Texts, words: tuple[str, ...]) -> tuple[float, float]:
     """Shares of generated words, averaged over texts: those that the book has, and those distinct in their text.
@@ -87,9 +85,6 @@ def _quoted(prompts: Sequence[str]) -> str:
     return listed([f"'{prompt}'" for prompt in prompts])
 
 
-# --- texts of one configuration --------------------------------------------------------------------------------------
-
-
 def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge the texts of one configuration by the relation: "prompts", "transcript", or what ``_measured`` knows."""
     if statement.relation == "prompts":
@@ -134,9 +129,8 @@ def _same_prompts(statement: Statement, evidence: Evidence) -> Verdict:
     shown = [texts for texts in samples if texts]
     alike = sum(all(text.startswith(prompt) for prompt, text in texts) for texts in shown)
     prompts = _quoted(list(dict.fromkeys(prompt for texts in samples for prompt, _ in texts)))
-    because = (
-        f"{len(shown)} of {len(samples)} configurations have a transcript, {alike} of texts that begin with {prompts}."
-    )
+    have = f"{len(shown)} of {len(samples)} configurations have a transcript"
+    because = f"{have}, {alike} of texts that begin with {prompts}."
     if alike and alike == len(shown) < len(samples):
         return Verdict(statement, Word.IN_PART, because, part=f"the {alike} of which it shows texts")
     return Verdict(statement, holds_if(bool(alike) and alike == len(shown)), because)
@@ -153,13 +147,9 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     because = f"Equal, letter for letter, are {listed(counts)}."
     _, best = best_match(evidence.reproduction[id])
     if 0 < len(best) < len(theirs):
-        return Verdict(
-            statement, Word.IN_PART, because, part=f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}"
-        )
+        part = f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}"
+        return Verdict(statement, Word.IN_PART, because, part)
     return Verdict(statement, holds_if(bool(best)), because)
-
-
-# --- texts of several ------------------------------------------------------------------------------------------------
 
 
 def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:

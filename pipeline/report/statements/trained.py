@@ -3,14 +3,14 @@
 The gap is validation minus training perplexity, averaged over the seeds epoch by epoch. In the first epochs it is
 negative: training perplexity is averaged over an epoch in which the network improves, validation is measured after it.
 
-Each comparison is Welch's test over the seeds with Holm's correction over all of them; a difference that is not
-significant leaves the statement open. "Better" is by the lowest validation perplexity of any epoch, at which one would
-stop; the last epoch's is shown beside it. Levels and gaps are judged by their means; an interval that contains the
-bound is marked as on the bound.
+A difference that is not significant (see evidence) leaves the statement open. "Better" is by the lowest validation
+perplexity of any epoch, at which one would stop; the last epoch's is shown beside it. Levels and gaps are judged by
+their means; an interval that contains the bound is marked as on the bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from statistics import fmean
 
@@ -60,9 +60,6 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
     if statement.kind == "end" and statement.curve != "training":
         because += f" The lowest validation perplexity is {evidence.mean(id, BEST_VAL).mean:.2f}."
     return each_of(statement, parts, because)
-
-
-# --- the gap ---------------------------------------------------------------------------------------------------------
 
 
 def gaps_of(run: JudgedTraining) -> Gaps:
@@ -200,33 +197,25 @@ def onset(run: JudgedTraining, visible: float) -> int:
     return 1 + max((epoch for epoch, gap in enumerate(gaps_of(run), 1) if gap < visible), default=0)
 
 
-# --- comparisons -----------------------------------------------------------------------------------------------------
-
-
-def in_order(sign: int, share: float = 0.0) -> Judge:
+def in_order(comparison: Comparison, sign: int, share: float = 0.0) -> Word:
     """Whether the first is significantly lower (sign -1) or higher (1) than the second.
 
     With a share, it must be higher by at least that share of the second; IN_PART if by less.
     """
-
-    def judge(comparison: Comparison) -> Word:
-        if comparison.sign != sign:
-            return Word.FAILS if comparison.sign else Word.OPEN
-        mean, other = comparison.means
-        return Word.IN_PART if share and mean < (1 + share) * other else Word.HOLDS
-
-    return judge
-
-
-def alike_within(most: float) -> Judge:
-    """Whether the difference is at most ``most``; open if it is larger but not significant."""
-
-    def judge(comparison: Comparison) -> Word:
-        if abs(comparison.difference.mean) <= most:
-            return Word.HOLDS
+    if comparison.sign != sign:
         return Word.FAILS if comparison.sign else Word.OPEN
+    mean, other = comparison.means
+    return Word.IN_PART if share and mean < (1 + share) * other else Word.HOLDS
 
-    return judge
+
+LOWER, HIGHER = partial(in_order, sign=-1), partial(in_order, sign=1)
+
+
+def alike_within(most: float, comparison: Comparison) -> Word:
+    """Whether the difference is at most ``most``; open if it is larger but not significant."""
+    if abs(comparison.difference.mean) <= most:
+        return Word.HOLDS
+    return Word.FAILS if comparison.sign else Word.OPEN
 
 
 def with_some(words: Sequence[Word]) -> Word:
@@ -242,13 +231,13 @@ def with_all_but_one(words: Sequence[Word]) -> Word:
 def judge_order(statement: Statement, evidence: Evidence) -> Verdict:
     """Judge an order of perplexities, for both curves unless the statement names one, or of gaps; at the last epoch."""
     orders: dict[str, tuple[Judge, Combine]] = {
-        "lower": (in_order(-1), all_of),
-        "smaller": (in_order(-1), all_of),
-        "higher": (in_order(1), all_of),
-        "far-higher": (in_order(1, bounds.FAR), all_of),
-        "considerably-larger": (in_order(1, bounds.CONSIDERABLY), all_of),
-        "among-lowest": (in_order(-1), with_all_but_one),
-        "higher-than-some": (in_order(1), with_some),
+        "lower": (LOWER, all_of),
+        "smaller": (LOWER, all_of),
+        "higher": (HIGHER, all_of),
+        "far-higher": (partial(HIGHER, share=bounds.FAR), all_of),
+        "considerably-larger": (partial(HIGHER, share=bounds.CONSIDERABLY), all_of),
+        "among-lowest": (LOWER, with_all_but_one),
+        "higher-than-some": (HIGHER, with_some),
     }
     judge, combine = orders[statement.relation]
     if statement.kind == "gap-order":
@@ -276,15 +265,15 @@ def judge_best(statement: Statement, evidence: Evidence) -> Verdict:
         for id in statement.configurations:
             cells.setdefault(evidence.row(id).cell, []).append(id)
         first_of = [(f"of the {cell.upper()}s", ids) for cell, ids in cells.items()]
-        parts = [evidence.compared(name, BEST_VAL, statement, in_order(-1), ids=ids) for name, ids in first_of]
+        parts = [evidence.compared(name, BEST_VAL, statement, LOWER, ids=ids) for name, ids in first_of]
         return each_of(statement, parts)
     if relation in ("by-each-reason", "by-all-reasons"):
         verdict = each_of(statement, given)
         fails = relation == "by-all-reasons" and any(reason.word == Word.FAILS for reason in given)
         return replace(verdict, word=Word.FAILS, part="") if fails else verdict
-    judge, of_gap = in_order(1 if relation in ("not-better", "worse-unseen") else -1), in_order(-1)
+    judge, of_gap = HIGHER if relation in ("not-better", "worse-unseen") else LOWER, LOWER
     if relation == "alike":
-        judge, of_gap = alike_within(bounds.SLIGHTLY), alike_within(bounds.VISIBLE_GAP)
+        judge, of_gap = partial(alike_within, bounds.SLIGHTLY), partial(alike_within, bounds.VISIBLE_GAP)
     if relation in ("better", "alike", "best-by-gap"):
         given = [evidence.compared("its gap", LAST_GAP, statement, of_gap), *given]
     conclusion = evidence.compared("the conclusion, by validation perplexity", BEST_VAL, statement, judge)

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from models.config import ModelConfig
@@ -30,75 +31,59 @@ class Graded(NamedTuple):
 Claim = str | Graded | ModelConfig | Mapping[str, str]  # of a caption: what its figure has
 
 
-def _claim(kind: str, relation: str) -> Claim:
-    """What a statement of this kind claims, from its word for it; a word without parts stays a word."""
-    words = relation.split("-")
-    if kind == "gap" and (size := {"visible", "considerable"}.intersection(words)):
-        return Graded(size.pop(), words[-1] if "at" in words else "never")
-    if kind in ("size-order", "time-order"):
-        return Graded(words[0], "than some") if "than" in words else Graded(words[-1], " ".join(words[:-1]))
-    if kind == "print-out":  # the model that it names, such as gru-2x32
-        layers, units = words[1].split("x")
-        return ModelConfig(cell=words[0], num_layers=int(layers), hidden_size=int(units))
-    return dict(each.split("=") for each in relation.split()) if "=" in relation else relation
-
-
 @dataclass(frozen=True)
 class Statement:
     """A statement of a report, in our words.
 
-    ``configurations`` are ids: the first is the subject, which is compared with the others. ``basis`` is "training"
-    if a training decides the statement, "report" if the report's own numbers, texts and print-outs (or a count of
-    operations) do, and "caption" for a caption or a reference to a figure. ``reading`` says how an ambiguous word is
-    read, ``contradiction`` what the report says elsewhere; the page shows both. ``reasons`` are the ids of the
-    statements that the report gives as reasons for this one. ``curve`` is "" if it is not about a curve. ``relation``
-    is the word of its kind for what it claims, and ``claim`` what that word means.
+    ``basis`` is "training" if a training decides the statement, "report" if the report's own numbers, texts and
+    print-outs (or a count of operations) do, and "caption" for a caption or a reference to a figure.
     """
 
     id: str
     figures: tuple[str, ...]
     kind: str
-    configurations: tuple[str, ...]
+    configurations: tuple[str, ...]  # ids: the first is the subject, which is compared with the others
     statement: str
     value: str
-    curve: str
-    relation: str
+    curve: str  # "" if it is not about a curve
+    relation: str  # the word of its kind for what it claims
     basis: str
-    reading: str
-    contradiction: str
-    reasons: tuple[str, ...]
-    claim: Claim = field(init=False, compare=False)
+    reading: str  # how an ambiguous word is read; the page shows it, and the contradiction
+    contradiction: str  # what the report says elsewhere
+    reasons: tuple[str, ...]  # ids of the statements that the report gives as reasons for this one
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "claim", _claim(self.kind, self.relation))  # as the dataclass is frozen
+    @cached_property
+    def claim(self) -> Claim:
+        """What a statement of this kind claims, from its word for it; a word without parts stays a word."""
+        words = self.relation.split("-")
+        if self.kind == "gap" and (size := {"visible", "considerable"}.intersection(words)):
+            return Graded(size.pop(), words[-1] if "at" in words else "never")
+        if self.kind in ("size-order", "time-order"):
+            return Graded(words[0], "than some") if "than" in words else Graded(words[-1], " ".join(words[:-1]))
+        if self.kind == "print-out":  # the model that it names, such as gru-2x32
+            layers, units = words[1].split("x")
+            return ModelConfig(cell=words[0], num_layers=int(layers), hidden_size=int(units))
+        return dict(each.split("=") for each in self.relation.split()) if "=" in self.relation else self.relation
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement and the word on it, with the sentences that justify it.
-
-    ``part`` says which part is reproduced if the word is "in part", and what would decide the statement if the word is
-    "open".
-    """
+    """A statement and the word on it, with the sentences that justify it."""
 
     statement: Statement
     word: Word
     because: str
-    part: str = ""
+    part: str = ""  # which part is reproduced if the word is "in part", what would decide it if the word is "open"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a statement that is judged separately: a curve, a reason or a conclusion.
+    """A part of a statement that is judged separately: a curve, a reason or a conclusion."""
 
-    ``name`` names the part in ``Verdict.part`` if it holds and others do not; ``needs`` lists what would decide it if
-    it is open.
-    """
-
-    name: str
+    name: str  # in ``Verdict.part``, if it holds and others do not
     word: Word
     because: str = ""
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()  # what would decide it if it is open
 
 
 def holds_if(is_so: bool) -> Word:
@@ -158,8 +143,7 @@ def words_counted(verdicts: Iterable[Verdict]) -> Mapping[Word, int]:
 
 def tally(verdicts: Sequence[Verdict], by: str) -> Mapping[str, Mapping[Word, int]]:
     """The number of each word, by kind of statement or by what decides it."""
-    groups = dict.fromkeys(getattr(verdict.statement, by) for verdict in verdicts)
-    return {
-        group: words_counted(verdict for verdict in verdicts if getattr(verdict.statement, by) == group)
-        for group in groups
-    }
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(getattr(verdict.statement, by), []).append(verdict)
+    return {group: words_counted(found) for group, found in groups.items()}

@@ -18,26 +18,17 @@ from pipeline.results import METRICS as RESULT_METRICS
 from pipeline.results import TRAIN
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.queries import NOT_FAILED
-from pipeline.training.metrics import (
-    COMPARABLE,
-    CURVES,
-    FURTHER_SIZES,
-    LOG10_MACS,
-    MACS,
-    REPORT_CURVES,
-    SECONDS_CURVE,
-    TRAIN_CURVE,
-    VAL_CURVE,
-)
+from pipeline.training import metrics
+from pipeline.training.metrics import LOG10_MACS, SECONDS_CURVE, TRAIN_CURVE, VAL_CURVE
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
 CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value does not change between commands
 
 METRICS = (  # all that a training records
-    *(CURVES | REPORT_CURVES),
+    *(metrics.CURVES | metrics.REPORT_CURVES),
     *RESULT_METRICS,
-    *(f"size/{name}" for name in FURTHER_SIZES),
+    *(f"size/{name}" for name in metrics.FURTHER_SIZES),
     LOG10_MACS,
 )
 
@@ -49,7 +40,7 @@ COLUMNS = {  # of the table, with their widths in pixels
     "runDateAndNestInfo": 130,
     f"metrics.`{PERPLEXITY}`": 155,
     "metrics.`result/test_perplexity`": 160,
-    f"metrics.`{MACS}`": 150,
+    f"metrics.`{metrics.MACS}`": 150,
     "params.`cell`": 55,
     "params.`num_layers`": 90,
     "params.`hidden_size`": 95,
@@ -195,7 +186,7 @@ def models(text: str, corpus_sha256: str) -> View:
     """The comparable trainings on a text."""
     query = (
         f"{NOT_FAILED} and tags.stage = '{TRAIN}' and tags.`{recorded_tag('protocol')}` = "
-        f"'{COMPARABLE}' and tags.`{recorded_tag('corpus.sha256')}` = '{corpus_sha256}'"
+        f"'{metrics.COMPARABLE}' and tags.`{recorded_tag('corpus.sha256')}` = '{corpus_sha256}'"
     )
     sections = (
         ChartSection("Quality and cost", (line_chart((TRAIN_CURVE, VAL_CURVE)), scatter_chart(LOG10_MACS, PERPLEXITY))),

@@ -27,7 +27,7 @@ def test_start_and_end_stand_beside_what_is_reported_and_the_verdicts():
 
 def test_a_perplexity_has_the_interval_by_the_spread_over_seeds_of_all_configurations():
     found = reproduction()
-    groups = {each.id: np.array([run.best_val for run in each.runs]) for each in found.configurations}
+    groups = {each.id: np.array([run.best() for run in each.runs]) for each in found.configurations}
     mean = estimate(groups["gru-torch-2x32"].tolist(), spread=pooled_spread([np.log(each) for each in groups.values()]))
     cells = page().row("configurations", "gru-torch-2x32")
     assert cells[2].split() == [f"{mean.mean:.2f}", f"{mean.low:.2f}", "to", f"{mean.high:.2f}"]

@@ -45,7 +45,7 @@ def test_a_mean_has_the_spread_of_a_seed_pooled_over_all_configurations():
     made = evidence()
     mean, spread = made.mean(WITHOUT, LAST_TRAIN), made.spread(LAST_TRAIN)
     assert mean.mean == pytest.approx(geometric_mean(made.values(WITHOUT, LAST_TRAIN)))
-    counts = [len(made.values(row.id, LAST_TRAIN)) for row in made.rows]
+    counts = [len(made.values(row.id, LAST_TRAIN)) for row in made.reproduction.configurations]
     assert spread.degrees_of_freedom == sum(counts) - len(counts)
     single = evidence(runs(WITHOUT, lambda run: run)(reproduction(seeds=1))).mean(WITHOUT, LAST_TRAIN)
     assert single.low is not None  # by the seeds of d2l's others
