@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from models.complexity import closed_form
 from models.config import ModelConfig
@@ -294,8 +294,7 @@ def result_of(task: TrainingTask, outcome: workers.Outcome) -> Mapping[str, Any]
         )
     if isinstance(outcome, Exception):
         raise outcome
-    result: Mapping[str, Any] = outcome
-    return result
+    return cast(Mapping[str, Any], outcome)
 
 
 def close_lost(event: workers.Event) -> None:
