@@ -18,8 +18,8 @@ from pipeline.training.sentences import (
     comparison_table,
     fitted_on,
     ngram_name,
+    on_splits,
     sizes,
-    val_and_test,
     verdict,
 )
 
@@ -80,11 +80,11 @@ def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
     rows: list[tuple[str, ...]] = [
-        (label, stored, *val_and_test(scores, prefix)) for label, stored, scores, prefix in models
+        (label, stored, *on_splits(scores, prefix)) for label, stored, scores, prefix in models
     ]
     best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
     if result["ngram_order"] not in REPORT_ORDERS:
-        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *val_and_test(result, "ngram_")))
+        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *on_splits(result, "ngram_")))
         best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
     if result["single_ngram_order"] == (last := result["ngrams"][-1]["order"]):
         best += f" Warning: the best single order is {last}, the last that was tried; a longer one may be better."

@@ -57,11 +57,6 @@ class Thing:
         return bool(re.fullmatch(IDS.get(self.kind, "(?s).*"), self.id))
 
 
-def is_of_this_experiment(run_id: str) -> bool:
-    """Whether a run is of the experiment in use."""
-    return bool(client().get_run(run_id).info.experiment_id == setup().experiment_id)
-
-
 @store_errors()
 def things_of(runs: Sequence[RecordedRun]) -> list[Thing]:
     """Registered versions, logged models, runs and views of searches, in the order in which to delete them."""

@@ -25,19 +25,8 @@ PROJECT = PYPROJECT["project"]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
-FOR_A_PERSON = {
-    "runs",
-    "compare",
-    "chat",
-    "best",
-    "export",
-    "push",
-    "ui",
-    "delete",
-    "doctor",
-    "cluster",
-    "node",
-}  # no entry points
+NO_ENTRY_POINTS = "runs compare chat best export push ui delete doctor cluster node"  # for a person at a terminal
+FOR_A_PERSON = {*NO_ENTRY_POINTS.split()}
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 SOURCES = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
 
@@ -48,7 +37,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_local_name_hides_what_its_module_imports():
-    for path in [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]:
+    for path in SOURCES:
         module = ast.parse(path.read_text())
         imports = [each for each in module.body if isinstance(each, ast.Import | ast.ImportFrom)]
         imported = {name.asname or name.name for each in imports for name in each.names}
@@ -88,7 +77,7 @@ def test_mlflows_tags_and_addresses_stand_in_tracking_alone():
 
 def test_of_our_classes_only_interfaces_data_and_exceptions_are_subclassed_in_another_file():
     """What several commands share is called, not inherited."""
-    for path in [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]:
+    for path in SOURCES:
         nodes = [*ast.walk(ast.parse(path.read_text()))]
         imports = [each for each in nodes if isinstance(each, ast.ImportFrom) and each.module]
         own = [each for each in imports if str(each.module).startswith(("models", "pipeline"))]
@@ -185,8 +174,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     declared, optional = (
         {re.split("[<>=]", line)[0] for line in lines} for lines in (PROJECT["dependencies"], extras["cluster"])
     )
-    sources = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
-    imported = {name for path in sources for name in imported_packages(path)} - set(sys.stdlib_module_names)
+    imported = {name for path in SOURCES for name in imported_packages(path)} - set(sys.stdlib_module_names)
     imported -= {"models", "pipeline", "pydoc_data"}
     imported = {name.replace("yaml", "pyyaml").replace("_", "-") for name in imported}
     assert declared <= imported <= declared | optional
