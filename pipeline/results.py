@@ -40,10 +40,9 @@ class Figure(NamedTuple):
 
 def columns_of(result: Any) -> dict[str, Figure]:
     """The figures and other columns that a type of result declares, in order."""
-    about = {
-        name: getattr(hint, "__metadata__", ()) for name, hint in get_type_hints(result, include_extras=True).items()
-    }
-    return {name: each for name, details in about.items() for each in details if isinstance(each, Figure)}
+    hints = get_type_hints(result, include_extras=True).items()
+    found = ((name, each) for name, hint in hints for each in getattr(hint, "__metadata__", ()))
+    return {name: each for name, each in found if isinstance(each, Figure)}
 
 
 class TrainingResult(TypedDict, total=False):

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError, Decoding
 from pipeline import api
-from pipeline.config import BUDGET_CHARS, QUICK_SEARCH, CorpusConfig, SearchConfig
+from pipeline.config import BUDGET_CHARS, QUICK_SEARCH, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.run import search
 from pipeline.stages.sample import write_texts
@@ -80,17 +80,16 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(store, small_te
     seen: list[Any] = []
 
     def stand_in(*arguments: Any) -> SimpleNamespace:
-        seen.extend(arguments[1:3])
+        seen.extend(arguments[:2])
         return SimpleNamespace(result=RESULT)
 
     monkeypatch.setattr("pipeline.search.run.search", stand_in)
     options: dict[str, Any] = {"trials": np.int64(3), "hidden_size": [4, 8], "num_layers": 1, "minutes": np.float32(2)}
     api.search(small_text, **options)
-    assert seen == [
-        CorpusConfig(str(small_text)),
-        SearchConfig(trials=3, hidden_size="4,8", num_layers="1", minutes=2.0),
-    ]
-    assert type(seen[1].trials) is int
+    corpus, config = seen
+    assert corpus.option == str(small_text)
+    assert config == SearchConfig(trials=3, hidden_size="4,8", num_layers="1", minutes=2.0)
+    assert type(config.trials) is int
 
 
 @pytest.mark.slow

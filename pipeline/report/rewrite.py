@@ -39,10 +39,8 @@ def report_files(evidence: Evidence, held: Sequence[Check]) -> dict[str, str]:
     """The pages and the data of a reproduction, by path."""
     reproduction, verdicts = evidence.reproduction, evidence.verdicts
     data = {**result(reproduction, verdicts, held), "report": "report.html"}
-    return {
-        **pages(reproduction, verdicts, corrections(evidence), held),
-        "result.json": json.dumps(data, indent=1, ensure_ascii=False),
-    }
+    files = pages(reproduction, verdicts, corrections(evidence), held)
+    return files | {"result.json": json.dumps(data, indent=1, ensure_ascii=False)}
 
 
 def write_report(reproduction: Reproduction, run: runs.TrackedRun) -> ReproductionRun:

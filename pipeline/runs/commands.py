@@ -166,11 +166,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
 
 
 @click.command(cls=LabCommand)
-@click.option(
-    "--repair",
-    is_flag=True,
-    help="Close runs whose process died, and fix the artifact paths of a checkout that was moved.",
-)
+@flag("--repair", "Close runs whose process died, and fix the artifact paths of a checkout that was moved.")
 @click.option("--close", help="Close this run, whose machine or container no longer exists.")
 @json_flag
 def doctor(repair: bool, close: str | None, as_json: bool) -> None:

@@ -67,10 +67,7 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
 
 
 def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: str) -> str:
-    """The best model and its sample text, the picks, the front and the counts of a search as Markdown.
-
-    ``name_of`` returns the Markdown name of a member for the front's table.
-    """
+    """The best model and its sample, the picks, the front (with ``name_of`` its members) and the counts as Markdown."""
     front, registered, counts = found.evaluated.front, found.registered, f"{_counted(found.counts)}."
     if not front:
         return f"{NO_FRONT}\n\n{counts}"

@@ -65,8 +65,7 @@ class TrainedModel:
 
     @property
     def preset(self) -> PresetName:
-        preset: PresetName = self.facts["train"]["preset"]
-        return preset
+        return cast(PresetName, self.facts["train"]["preset"])
 
     @property
     def keys(self) -> dict[str, Any]:

@@ -42,10 +42,7 @@ class PipelineRun:
 def pipeline(
     corpus: Corpus, model: ModelConfig, config: TrainConfig, force: bool = False, context: TrainingContext = ALONE
 ) -> PipelineRun:
-    """Run the steps in one parent run; with ``force``, without reusing earlier results.
-
-    ``context`` is that of the training. Raises what the steps raise.
-    """
+    """Run the steps in one parent run; with ``force``, without reusing earlier results."""
     reuse = not force
     with runs.tracked_run(PIPELINE, f"{PIPELINE}-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         record_datasets(run, corpus, config.preset)

@@ -10,10 +10,7 @@ from pipeline.pages.plotting import FAINT, TRAIN, VAL
 def perplexity_curves(
     train: Sequence[float], val: Sequence[float], best_epoch: int, baselines: Mapping[str, float], title: str
 ) -> bytes:
-    """A PNG of training and validation perplexity by epoch on a log axis, with the baselines as horizontal lines.
-
-    ``baselines`` maps a label to a perplexity on the validation text.
-    """
+    """A PNG of training and validation perplexity by epoch on a log axis, with the baselines as horizontal lines."""
     train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
     figure = plotting.new_figure(8, 5)

@@ -74,13 +74,14 @@ def train_seeds(
                 results[task.train.seed] = result_of(task, outcome)
         this.stop_workers("recording the result")
 
-        known = _result((run.id, name), corpus, results, diverged, {*results, *diverged, seeds - 1})
+        about = {"run_id": run.id, "name": name, "corpus": corpus.label, "corpus_sha256": corpus.corpus_sha256}
+        known = _result(about, results, diverged, {*results, *diverged, seeds - 1})
         run.constants(final_metrics(known))
         run.tags({f"latest.{SEEDS}": known["seeds"], "trained_run": known["trained_run"]})
         run.json(artifacts.RESULT_FILE, known)
         best = f"The best by validation is the run {known['trained_run']}."
         run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
-        return Step(SEEDS, run.id, _result((run.id, name), corpus, results, diverged, range(seeds)))
+        return Step(SEEDS, run.id, _result(about, results, diverged, range(seeds)))
 
 
 def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> None:
@@ -93,24 +94,16 @@ def refuse_diverged(result: Mapping[str, Any], models: Sequence[Any] = ()) -> No
 
 
 def _result(
-    run: tuple[str, str],
-    corpus: Corpus,
-    results: Mapping[int, Mapping[str, Any]],
-    diverged: Collection[int],
-    seeds: Collection[int],
+    about: Mapping[str, str], results: Mapping[int, Any], diverged: Collection[int], seeds: Collection[int]
 ) -> SeedsResult:
-    """The flat result of a run (id, name) over these seeds. Raises TrainingDivergedError if all of them diverged."""
-    run_id, name = run
+    """The flat result over these seeds, and ``about`` its run. Raises TrainingDivergedError if all of them diverged."""
     trained = [{"seed": seed, **results[seed]} for seed in sorted(seeds) if seed in results]
     if not trained:
-        raise TrainingDivergedError(f"all seeds of {name} diverged: try a smaller --learning-rate")
+        raise TrainingDivergedError(f"all seeds of {about['name']} diverged: try a smaller --learning-rate")
     best = min(trained, key=itemgetter("val_perplexity"))
     shown = ("seed", "run_id", *FIGURES)
     result = {
-        "run_id": run_id,
-        "name": name,
-        "corpus": corpus.label,
-        "corpus_sha256": corpus.corpus_sha256,
+        **about,
         "seeds": max(seeds) + 1,
         "diverged": sorted({*diverged}.intersection(seeds)),
         "trained_run": best["run_id"],

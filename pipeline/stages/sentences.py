@@ -140,10 +140,7 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
 
 
 def pipeline_note(steps: Mapping[str, tuple[str, str, bool]], result: Mapping[str, Any]) -> str:
-    """The description of the main job's run.
-
-    ``steps`` maps each stage to its run id, the address of that run, and whether it was reused.
-    """
+    """The note of a main job; ``steps`` maps each stage to its run's id and address, and whether it was reused."""
     lines = [
         f"- [{stage}]({address}): `{run_id}`{' (reused)' if reused else ''}"
         for stage, (run_id, address, reused) in steps.items()

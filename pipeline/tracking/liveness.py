@@ -59,10 +59,7 @@ def close_dead_runs() -> list[RecordedRun]:
 
 
 def close_by_hand(run: RecordedRun) -> None:
-    """Close a run whose process can't be seen from this machine.
-
-    Raises InputError if it is not RUNNING, or if its process is alive here.
-    """
+    """Close a run whose process can't be seen from here. Raises InputError if it is not RUNNING, or is alive here."""
     if run.status != "RUNNING":
         raise InputError(f"--close {run.id} is not a RUNNING run; `tmlm doctor` lists them")
     if process_state(run) == "alive":

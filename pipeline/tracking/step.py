@@ -51,8 +51,8 @@ def finished_step(stage: str, key: str) -> Step[Any] | None:
     return Step(stage, found.id, result, reused=True) if found and result else None
 
 
-def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
-    """Keep one finished training for each step key in a run, if possible one of ``counted``; mark others FAILED.
+def leave_out_repeats(parent: str, needed: Collection[str]) -> None:
+    """Keep one finished training for each step key in a run, if possible one of ``needed``; mark others FAILED.
 
     A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. FAILED runs
     are not listed as finished trainings; the tag duplicate_of names the run that counts. Trainings that are still
@@ -63,7 +63,7 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
         liveness.close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
         kept: dict[str, str] = {}
         finished = [run for run in queries.nested_trainings(parent) if run.state == "finished"]
-        for run in sorted(finished, key=lambda run: run.id not in counted):
+        for run in sorted(finished, key=lambda run: run.id not in needed):
             if (first := kept.setdefault(run.tag("step_key") or run.id, run.id)) != run.id:
                 failure = names.failure_tags(f"a duplicate: the run {first} of the same training counts")
                 set_tags(run.id, {"duplicate_of": first, **failure})

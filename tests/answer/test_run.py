@@ -50,7 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Itera
     with store_at(home), pytest.MonkeyPatch.context() as patch:
         make_artifacts_plain(patch)
         leave_out_the_served_model(patch)
-        patch.setattr("pipeline.answer.pictures._picture", lambda panels: PNG)
+        patch.setattr("pipeline.answer.pictures._picture", lambda *panels: PNG)
         yield home
 
 

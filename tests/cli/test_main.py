@@ -41,7 +41,7 @@ def test_options_are_checked_before_the_text_is_looked_for(command):
 
 @pytest.mark.parametrize("command", ["train", "pipeline"])
 def test_the_defaults_of_a_training_follow_from_the_length_of_its_text(command, small_text, monkeypatch):
-    def stage(corpus, corpus_config, *configurations, **others):
+    def stage(corpus, *configurations, **others):
         expected = resolve({"hidden_size": 64}, corpus.train_chars)
         assert configurations[:2] == expected
         assert expected != resolve({"hidden_size": 64})
@@ -75,7 +75,7 @@ def test_what_may_be_said_beside_resume(cut_short, monkeypatch):
 
 
 def test_options_that_are_given_win_over_those_of_the_training_that_like_names(trained, small_text, monkeypatch):
-    def stage(corpus, corpus_config, model, config, **others):
+    def stage(corpus, model, config, **others):
         assert (model.hidden_size, config.sequence_length, config.epochs, config.seed) == (8, 16, None, 7)
         raise EnoughError
 
