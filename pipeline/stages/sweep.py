@@ -146,11 +146,11 @@ class Sweep:
         tags = {**corpus_tags(text), "study": self.study, "role": role, **tags}
         return TrainingTask(role, number, key, model, config, tags=tags)
 
-    def workers_for(self, waiting: Sequence[TrainingTask], workers: int | None) -> int:
+    def workers_for(self, waiting: Sequence[TrainingTask], most: int | None) -> int:
         """The number of workers for these tasks, 0 for none; raises InputError for one that can't be trained."""
-        at_once = min(workers or 1, len(waiting))
+        at_once = min(most or 1, len(waiting))
         needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in waiting]
-        return worker_count(workers, max(needed)) if needed else 0
+        return worker_count(most, max(needed)) if needed else 0
 
     def begin(self, stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> TrackedRun:
         """Start the run of the command, or reopen ``earlier``."""
