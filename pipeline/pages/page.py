@@ -1,5 +1,6 @@
 """The page of an export as plain data: one HTML file that runs the model and needs no network or MLflow."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,15 @@ from pipeline.pages.subject import Subject, subject_of
 from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, picks_and_rivals
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
+from pipeline.tracking import store
 from pipeline.tracking.artifacts import read_environment
-from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.recorded import RecordedTraining, run_of
+from pipeline.tracking.ui.links import link_within
 from pipeline.training.sentences import comparison_rows, sizes, verdict
 
+log = logging.getLogger(__name__)
+
+RECORDED = "page.html"  # artifact of a run, which runs its models
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 
 PERPLEXITY = (
@@ -48,6 +54,23 @@ def page_of(reference: str) -> str:
     """The page of a finished training or study alone, without the files that ``export`` writes beside it."""
     subject = subject_of(reference)
     return page(subject, page_models(subject))
+
+
+def record_page(run_id: str) -> None:
+    """Record the page that ``export`` makes of a run as an artifact, and link it first in the run's note.
+
+    A linked page is kept: the note is written anew when the run ends. A failure is logged, not raised: what the page
+    shows is recorded.
+    """
+    try:
+        with store.impatient():
+            run = run_of(run_id)
+            link = f"[Let it read your text, and write]({link_within(run.id, RECORDED)})"
+            if link not in (note := run.tag(store.NOTE)):
+                store.client().log_text(run.id, page_of(run.id), RECORDED)
+                store.set_tags(run.id, {store.NOTE: f"{link}: {note}"})  # MLflow folds what is below
+    except Exception as error:  # of any kind
+        log.warning("%s has no page that runs its model: %s", run_id, error)
 
 
 def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = ()) -> str:

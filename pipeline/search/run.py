@@ -14,7 +14,7 @@ from models.ngram import compared_label
 from pipeline.config import SHAPES, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
 from pipeline.pages.drawing import cell_style
-from pipeline.pages.run_page import record_page
+from pipeline.pages.page import record_page
 from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, Rival, SearchResult
 from pipeline.search import pictures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
