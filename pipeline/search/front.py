@@ -15,8 +15,6 @@ from pipeline.support.statistics import Estimate, Spread, estimate, geometric_me
 
 WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this share
 
-# --- configurations and their runs -----------------------------------------------------------------------------------
-
 
 class Trial(NamedTuple):
     """A trial as the figures show it; the cost of a failed trial is known too."""
@@ -161,9 +159,6 @@ def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]
     points = [(log10(trial.cost), trial.val_perplexity or reference[0]) for trial in trials]
     corner = (log10(reference[1]), reference[0])
     return [hypervolume(points[: number + 1], corner) for number in range(len(points))]
-
-
-# --- picks -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
