@@ -53,9 +53,7 @@ def front_csv(front: Iterable[Member], picks: Mapping[str, PickResult]) -> str:
 
 def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows([[_as_text(value) for value in row] for row in rows])
+    csv.writer(text, lineterminator="\n").writerows([[_as_text(value) for value in row] for row in (heads, *rows)])
     return text.getvalue()
 
 
