@@ -25,8 +25,7 @@ PROJECT = PYPROJECT["project"]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
-NO_ENTRY_POINTS = "runs compare chat best export push ui delete doctor cluster node"  # for a person at a terminal
-FOR_A_PERSON = {*NO_ENTRY_POINTS.split()}
+FOR_A_PERSON = {"runs", "compare", "chat", "best", "export", "push", "ui", "delete", "doctor", "cluster", "node"}
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 SOURCES = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
 
@@ -89,8 +88,7 @@ def test_of_our_classes_only_interfaces_data_and_exceptions_are_subclassed_in_an
 
 def test_no_three_files_have_one_name_but_those_that_every_room_may_have():
     names = Counter(path.name for path in SOURCES)
-    shared = {"__init__.py", "commands.py", "sentences.py", "pictures.py"}
-    assert {name for name, count in names.items() if count > 2} <= shared
+    assert {name for name, n in names.items() if n > 2} <= {"__init__.py", "commands.py", "sentences.py", "pictures.py"}
 
 
 def test_a_command_stands_in_the_room_that_it_calls():
