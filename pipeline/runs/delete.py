@@ -136,9 +136,6 @@ def _result(plan: Plan, dry_run: bool) -> DeletionResult:
     return {**found, "megabytes": size, "dry_run": dry_run, "completed": plan.is_begun}
 
 
-# --- the plan ---------------------------------------------------------------------------------------------------------
-
-
 def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
     """What goes with these, and what stays. Raises InputError as ``delete`` does."""
     notes, studies, wholes = list[str](), dict[str, str](), list[RecordedRun]()
