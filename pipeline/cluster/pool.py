@@ -1,7 +1,8 @@
 """A pool of workers on the nodes of a cluster, with the interface of ``pipeline.support.workers.Workers``.
 
-Each task is pinned to one node, so that dask never repeats it. The tasks of a node that disappears, or turns out to be
-unfit, are reported as lost. If no node is left, the pool waits for one for NODES_SECONDS, then raises ClusterError.
+Each task is pinned to one node, so that dask never repeats it: the sweep does (stages/sweep.py). The tasks of a node
+that disappears, or turns out to be unfit, are reported as lost. If no node is left, the pool waits for one for
+NODES_SECONDS, then raises ClusterError.
 """
 
 import logging

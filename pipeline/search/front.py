@@ -1,4 +1,4 @@
-"""The Pareto front of a search: candidates with their estimates over seeds, its members, and the picks."""
+"""The Pareto front of a search: candidates with estimates over seeds, members (columns: ``results.Member``), picks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

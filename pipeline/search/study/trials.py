@@ -189,7 +189,7 @@ class SearchStudy:
         if result[attributes.STOPPED_BY]:
             attributes.set_of_trial(self.study, number, attributes.STOPPED_BY, result[attributes.STOPPED_BY])
         for name, value in {
-            **{name: result[name] for name in OF_TRIALS},
+            **{name: result[name] for name in OF_TRIALS if name in result},
             **({attributes.STOPPED: result[attributes.STOPPED]} if result[attributes.STOPPED] else {}),
             attributes.SAMPLE_TEXT: " ".join(result["texts"][-1].split())[:SAMPLE_CHARS],
             attributes.RUN_ID: result[attributes.RUN_ID],
