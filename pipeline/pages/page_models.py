@@ -148,8 +148,7 @@ def _text_of(training: RecordedTraining, may_count: bool) -> _Text | None:
         corpus = same_text(text["name"], text["source"], alphabet, training.corpus_sha256, train["train_chars"])
     except (InputError, DataUnavailableError):
         return None
-    order = training.result["single_ngram_order"]
-    return _Text(corpus, train["preset"], order, may_count)
+    return _Text(corpus, train["preset"], training.result["single_ngram_order"], may_count)
 
 
 def page_model(

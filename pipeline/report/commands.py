@@ -74,5 +74,4 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 
     page = str(done.folder / "report.html")
     link = links.link_line("run", links.link_to_run(done.reproduction.run_id))
-    table = reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
-    show(done.result, as_json, table)
+    show(done.result, as_json, reproduction_table(done.reproduction, done.verdicts, done.checks, page, link))

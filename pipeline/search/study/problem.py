@@ -7,8 +7,9 @@ from typing import Any
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import COSTS, SearchConfig, TrainConfig, resolve
+from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError
+from pipeline.known_cost.space import internal_value
 from pipeline.search.study.space import Space, model_of
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams
@@ -70,6 +71,14 @@ class Problem:
     def can_afford(self, parameters: Mapping[str, Any]) -> bool:
         """Whether a configuration is within --budget-macs."""
         return not self.config.budget_macs or self.cost(parameters) <= self.config.budget_macs
+
+    def default_shape(self) -> dict[str, Any]:
+        """The searched parameters of the preset's own shape; {} if it is not in the space or over the budget."""
+        shape = {"on_top_of": "nothing", **self.space.fixed, **SHAPES[self.config.preset]}
+        within = all(internal_value(self.space.values[name], shape, name) is not None for name in shape)
+        if not within or not self.can_afford(shape):
+            return {}
+        return {name: value for name, value in shape.items() if name in self.space.searched}
 
     def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
         """The model and training configurations of a trial, from its parameters, the fixed ones and the common budget.

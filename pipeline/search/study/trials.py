@@ -18,9 +18,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from models.config import ModelConfig
-from pipeline.config import SHAPES, SearchConfig, TrainConfig, costs_of
+from pipeline.config import SearchConfig, TrainConfig, costs_of
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
-from pipeline.known_cost.space import internal_value
 from pipeline.results import OF_TRIALS
 from pipeline.search.front import Candidate
 from pipeline.search.study import attributes
@@ -73,12 +72,12 @@ class SearchStudy:
         A proposal that repeats an earlier trial is told that trial's values, and one over the budget fails; neither
         counts towards --trials. After UNTRAINED_IN_A_ROW such proposals, a random untried configuration is enqueued.
         """
-        if not self.results.trials() and (default := self._default_shape()):
+        is_grid = self.config.sampler == "grid"
+        if not self.results.trials() and not is_grid and (default := self.problem.default_shape()):
             self.study.enqueue_trial(default)
         untrained = 0
         while len(self.results.complete()) + running < self.trials:
-            enqueues = self.config.sampler == "grid" or untrained >= UNTRAINED_IN_A_ROW
-            if enqueues and not self.results.trials(TrialState.WAITING):
+            if (is_grid or untrained >= UNTRAINED_IN_A_ROW) and not self.results.trials(TrialState.WAITING):
                 if (new := self._untried()) is None:
                     self.is_exhausted = True
                     return None
@@ -91,12 +90,11 @@ class SearchStudy:
                         f"the study {self.config.study_name} has an enqueued trial that its space lacks: {error} "
                         "End it by Optuna's study.tell(NUMBER, state=TrialState.FAIL), or give another --study-name"
                     ) from None
-            parameters = {**self.space.fixed, **trial.params}
-            costs = costs_of(self.problem.sizes(parameters))
-            shape = model_of(parameters, self.space).shape
+            costs = costs_of(self.problem.sizes(trial.params))
+            shape = model_of(trial.params, self.space).shape
             for name, value in {attributes.MODEL: shape, attributes.SEED: self.config.seed, **costs}.items():
                 trial.set_user_attr(name, value)
-            if not self.problem.can_afford(parameters):
+            if not self.problem.can_afford(trial.params):
                 reason = f"over --budget-macs: {costs[self.problem.axis.attribute]:,} {self.problem.axis.name}"
                 self._fail(trial.number, reason, OVER_BUDGET)
             elif earlier := self._duplicate_of(trial):
@@ -106,17 +104,9 @@ class SearchStudy:
                 else:
                     self._fail(trial.number, f"the same configuration as trial {earlier.number}")
             else:
-                return Proposal(trial.number, *self.problem.configs_of(parameters, self.config.seed))
+                return Proposal(trial.number, *self.problem.configs_of(trial.params, self.config.seed))
             untrained += 1
         return None
-
-    def _default_shape(self) -> dict[str, Any]:
-        """The searched parameters of the preset's own shape; {} if it is not in the space or over the budget."""
-        shape = {"on_top_of": "nothing", **self.space.fixed, **SHAPES[self.config.preset]}
-        within = all(internal_value(self.space.values[name], shape, name) is not None for name in shape)
-        if not within or self.config.sampler == "grid" or not self.problem.can_afford(shape):
-            return {}
-        return {name: value for name, value in shape.items() if name in self.space.searched}
 
     def missing_confirmations(self, members: Iterable[Candidate]) -> list[Proposal]:
         """The trainings that candidates lack to have --confirm-seeds runs, those of the most MACs first.
