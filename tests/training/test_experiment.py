@@ -21,6 +21,7 @@ from pipeline.results import TrainingResult
 from pipeline.support.records import has_form
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_windows, text_costs
@@ -32,9 +33,6 @@ from pipeline.training.mixing import costs_with_ngram
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
 REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 1}
-
-
-from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 
 
 def write_text(folder: Path, characters: int) -> Corpus:
