@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.text.corpus import Corpus
     from pipeline.tracking.step import Step
     from tests.labs import TrainedStore
     from tests.servers import MlflowServer
@@ -288,6 +289,15 @@ def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "topics.txt"
     path.write_text("\n".join(topics[name] for name in sorted(topics))[:9_000], encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def corpus(small_text: Path) -> "Corpus":
+    """The letters of ``small_text``, whose n-grams are fitted once."""
+    from pipeline.config import CorpusConfig
+    from pipeline.text.corpus import load_corpus
+
+    return load_corpus(CorpusConfig(str(small_text), "letters"))
 
 
 @pytest.fixture
