@@ -217,6 +217,15 @@ def store(no_store: Path, empty_store: Path) -> Path:
     return no_store
 
 
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Path]:
+    """A store that the tests of a module share, with plain artifacts and without served models."""
+    from tests.labs import plain_store
+
+    with plain_store(tmp_path_factory.mktemp("shared") / "lab", empty_database) as home:
+        yield home
+
+
 @pytest.fixture
 def begun(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of a run that ``mlflow run`` has started for the command."""

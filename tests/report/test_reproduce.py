@@ -33,10 +33,11 @@ from pipeline.tracking.step import step_key
 from pipeline.tracking.store import set_tags, setup
 from pipeline.tracking.text_identity import corpus_keys
 from tests.cli.commands import run
-from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import copy_store, plain_store, store_at
 from tests.pools import Inline, diverges, events_of, not_trained, pool_with
 from tests.report.reproductions import TEXT
 
+pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8")
 ONE = replace(TWO, only="gru-scratch-1x8")
 
@@ -73,10 +74,6 @@ def reproduced(corpus: Corpus) -> Callable[..., ReproductionRun]:
     return partial(reproduce, corpus, **PLAN)
 
 
-@pytest.fixture(autouse=True)
-def _light_artifacts(plain_artifacts: None, no_served_model: None) -> None: ...
-
-
 @pytest.fixture
 def _no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.report.rewrite.pages", lambda *what: {})
@@ -85,10 +82,7 @@ def _no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory, empty_database, text) -> tuple[Path, ReproductionRun]:
     """The folder of a store, and the quick reproduction of two configurations in it, made once."""
-    home = new_store(tmp_path_factory.mktemp("kept") / "lab", empty_database)
-    with store_at(home), pytest.MonkeyPatch.context() as patch:
-        make_artifacts_plain(patch)
-        leave_out_the_served_model(patch)
+    with plain_store(tmp_path_factory.mktemp("kept") / "lab", empty_database) as home:
         return home, reproduce(load_corpus(text), TWO, quick=True, make_pool=Inline, **PLAN)
 
 

@@ -29,7 +29,7 @@ from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
 from pipeline.tracking.ui import links
 from pipeline.training import memory
-from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, record, store_at
+from tests.labs import make_artifacts_plain, new_store, record, store_at
 from tests.pages.made_up import training
 from tests.pools import Inline, not_trained, pool_with
 
@@ -185,10 +185,7 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
         do(task, lambda share: None)
 
 
-def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, corpus, monkeypatch):
-    leave_out_the_served_model(monkeypatch)
-    registered = {name: f"study-{name}" for name in PICKS}
-    monkeypatch.setattr("pipeline.search.run.register_picks", lambda *details: registered)
+def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, corpus, no_served_model):
     given: list[TrainingTask] = []
 
     def dies_once(task: TrainingTask) -> list[Event] | None:
@@ -204,10 +201,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
 
 
 @pytest.mark.slow
-def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_on(store, corpus, monkeypatch):
-    leave_out_the_served_model(monkeypatch)
-    registered = {name: f"study-{name}" for name in PICKS}
-    monkeypatch.setattr("pipeline.search.run.register_picks", lambda *details: registered)
+def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_on(store, corpus, no_served_model):
     clock, given = [0.0], list[TrainingTask]()
 
     def takes_a_minute(task: TrainingTask) -> list[Event] | None:

@@ -30,7 +30,7 @@ from pipeline.training import experiment
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.experiment import Experiment
 from pipeline.training.loop import Training
-from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import copy_store, plain_store, store_at
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 
@@ -98,10 +98,7 @@ def stores(tmp_path_factory, empty_database, corpus) -> Stores:
 
     @cache
     def store_of(name: str) -> tuple[Path, str]:
-        home = new_store(tmp_path_factory.mktemp("recorded") / "lab", empty_database)
-        with store_at(home), pytest.MonkeyPatch.context() as patch:
-            make_artifacts_plain(patch)
-            leave_out_the_served_model(patch)
+        with plain_store(tmp_path_factory.mktemp("recorded") / "lab", empty_database) as home:
             return home, RUNS[name](corpus)
 
     return store_of

@@ -1,7 +1,6 @@
 """``tmlm train --seeds N``: one parent run, whose trainings are those of ``tmlm train --seed k``."""
 
 import json
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,8 @@ from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
 from tests.cli.commands import examples, run
-from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import TINY
 from tests.pools import diverges, pool_with
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[None]:
-    """A store that the tests of this module share."""
-    home = new_store(tmp_path_factory.mktemp("seeds") / "lab", empty_database)
-    with store_at(home), pytest.MonkeyPatch.context() as patch:
-        make_artifacts_plain(patch)
-        leave_out_the_served_model(patch)
-        yield
 
 
 def seed_1_diverges(task: TrainingTask) -> list[Event] | None:
