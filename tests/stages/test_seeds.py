@@ -1,7 +1,6 @@
 """``tmlm train --seeds N``: one parent run, whose trainings are those of ``tmlm train --seed k``."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,9 @@ from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
 from tests.cli.commands import examples, run
-from tests.labs import TINY
 from tests.pools import diverges, pool_with
+
+OPTIONS: dict[str, Any] = {"hidden_size": 8, "epochs": 1, "batch_size": 32, "precision": "fp32"}
 
 
 def seed_1_diverges(task: TrainingTask) -> list[Event] | None:
@@ -35,7 +35,7 @@ def seed_1_diverges(task: TrainingTask) -> list[Event] | None:
 
 
 def trained(corpus: Corpus, seeds: int, given: list[TrainingTask], ends: Any = seed_1_diverges, **options: Any) -> Step:
-    configs = resolve({**TINY, "epochs": 1, **options})
+    configs = resolve({**OPTIONS, **options})
     return train_seeds(corpus, *configs, seeds, make_pool=pool_with(given, ends))
 
 
@@ -45,7 +45,7 @@ def done(lab: Path, corpus: Corpus) -> Step:
 
 
 def test_each_seed_is_the_training_that_the_seed_alone_gives(done, corpus):
-    alone = train(corpus, *resolve({**TINY, "epochs": 1, "seed": 2}))
+    alone = train(corpus, *resolve({**OPTIONS, "seed": 2}))
     nested = {each.seed: each for each in queries.nested_trainings(done.run_id)}
     assert {seed: each.state for seed, each in nested.items()} == {0: "finished", 1: "failed", 2: "finished"}
     assert nested[2].tag("protocol") == recorded.run_of(alone.run_id).tag("protocol") == "stream"
@@ -107,13 +107,11 @@ def test_a_seed_whose_configuration_can_not_be_read_is_trained_again(done, corpu
     MlflowClient().set_tag(first.id, "mlflow.tmlm.config", first.tag("config"))
 
 
-def test_the_documented_commands_work(done, small_text, monkeypatch):
-    """Seed 1 diverges here, so the first one ends with exit code 1 after it has shown the others."""
-    monkeypatch.setattr(
-        "pipeline.stages.seeds.train_seeds", partial(train_seeds, make_pool=pool_with([], seed_1_diverges))
-    )
+def test_the_documented_commands_work(done, small_text):
+    """Seed 1 has diverged here, so the first one ends with exit code 1 after it has shown the others."""
     (words,) = (each for each in examples("train") if "--seeds" in each)
-    code, out, err = run(*words, "--corpus", str(small_text), "--epochs", "1", "--hidden-size", "8")
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
+    code, out, err = run(*words, "--corpus", str(small_text), "--alphabet", "letters", *options)
     assert (code, "3 seeds; diverged: 1" in out, "diverged: seed 1" in err) == (1, True, True)
     assert [run(*each)[0] for each in examples("best")] == [0]
 
