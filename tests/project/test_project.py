@@ -48,7 +48,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_local_name_hides_what_its_module_imports():
-    for path in [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]:
+    for path in SOURCES:
         module = ast.parse(path.read_text())
         imports = [each for each in module.body if isinstance(each, ast.Import | ast.ImportFrom)]
         imported = {name.asname or name.name for each in imports for name in each.names}
@@ -73,8 +73,7 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 def test_no_files_import_each_other_in_a_circle():
     """But for models.cells, which names the types of models.recurrent that its cells are given."""
-    paths = [path for package in ("models", "pipeline") for path in ROOT.glob(f"{package}/**/*.py")]
-    imports = {".".join(path.relative_to(ROOT).with_suffix("").parts): {*imported_modules(path)} for path in paths}
+    imports = {".".join(path.relative_to(ROOT).with_suffix("").parts): {*imported_modules(path)} for path in SOURCES}
     imports["models.cells"].remove("models.recurrent")
     graphlib.TopologicalSorter(imports).prepare()  # CycleError names the files of a circle
 
@@ -88,7 +87,7 @@ def test_mlflows_tags_and_addresses_stand_in_tracking_alone():
 
 def test_of_our_classes_only_interfaces_data_and_exceptions_are_subclassed_in_another_file():
     """What several commands share is called, not inherited."""
-    for path in [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]:
+    for path in SOURCES:
         nodes = [*ast.walk(ast.parse(path.read_text()))]
         imports = [each for each in nodes if isinstance(each, ast.ImportFrom) and each.module]
         own = [each for each in imports if str(each.module).startswith(("models", "pipeline"))]
@@ -185,8 +184,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     declared, optional = (
         {re.split("[<>=]", line)[0] for line in lines} for lines in (PROJECT["dependencies"], extras["cluster"])
     )
-    sources = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
-    imported = {name for path in sources for name in imported_packages(path)} - set(sys.stdlib_module_names)
+    imported = {name for path in SOURCES for name in imported_packages(path)} - set(sys.stdlib_module_names)
     imported -= {"models", "pipeline", "pydoc_data"}
     imported = {name.replace("yaml", "pyyaml").replace("_", "-") for name in imported}
     assert declared <= imported <= declared | optional

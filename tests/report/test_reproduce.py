@@ -269,9 +269,7 @@ def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(
 
 
 @pytest.mark.slow
-def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_each_time(
-    reproduced, store, monkeypatch, given
-):
+def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_each_time(reproduced, store, given):
     lacking = "gru-scratch-1x8, seed 0: the loss is nan"
     for _ in range(2):
         with pytest.raises(ChecksNotMetError, match=f"--check lacks 1 of the trainings: {lacking}") as raised:
