@@ -179,6 +179,7 @@ SHAPES: dict[PresetName, dict[str, Any]] = {
     "report-text": {"cell": "lstm", "num_layers": 1, "hidden_size": 128},
 }
 REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
+WINDOW_ENDS = (0, REPORT_TEXT_CHARS), (WINDOW_TRAIN, REPORT_TEXT_CHARS + WINDOW_VAL)  # in training, in validation
 BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
 TEXT_CHARS = 156_000  # training characters of The Time Machine
 TAUGHT_CHARS = 500_000  # training characters at most for a counting_loss by default

@@ -242,7 +242,7 @@ SeedsResult = TypedDict("SeedsResult", {  # the figures that all seeds of a conf
     "trained_run": String, "ngram_val_perplexity": float, "ngram_test_perplexity": float, "macs_per_char": int,
     "parameters": int, "stored_numbers": int, "trainings": list[dict[str, Any]],
 }, total=False)  # fmt: skip
-AnswerResult = TypedDict("AnswerResult", {  # what follows from the ``Findings`` of an answer, which it has, too
+AnswerResult = TypedDict("AnswerResult", {  # beside the fields of ``Findings``; for people: no command reads it back
     "run_id": String, "corpus": String, "corpus_sha256": String, "train_characters": int, "seeds": int,
     "minutes": float, "sentences": dict[str, String], "test_perplexity": dict[str, Any], "segments": dict[str, Any],
     "trainings": list[dict[str, Any]],

@@ -6,6 +6,7 @@ from math import log2
 from pathlib import Path
 
 from models.ngram import Baselines, NGramScore
+from pipeline import earlier
 from pipeline.answer.findings import Findings, MeasuredModel, Rivals
 from pipeline.answer.pictures import answer_picture, costs_picture
 from pipeline.config import SIZES
@@ -99,7 +100,8 @@ def search_picture() -> bytes:
     largest = max(each.sizes["macs_per_char"] for each in searched)
     evaluated = evaluate_front(searched, (search["max_perplexity"], largest))
     about = f"{search['study_name']} on {search['corpus']}"
-    return pareto_front(trials, evaluated, picks(evaluated), ngrams(), about, search["compared"], DEFAULT)
+    compared = [*map(earlier.compared, search["compared"])]
+    return pareto_front(trials, evaluated, picks(evaluated), ngrams(), about, compared, DEFAULT)
 
 
 def training_picture() -> bytes:

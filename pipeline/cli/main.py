@@ -59,13 +59,8 @@ def cli() -> None:
 
 cli.sections = {
     "Train and use a model": (
-        stages.pipeline,
-        stages.prepare,
-        stages.train,
-        stages.evaluate,
-        stages.sample,
-        stages.chat,
-        stages.complexity,
+        *(stages.pipeline, stages.prepare, stages.train, stages.evaluate),
+        *(stages.sample, stages.chat, stages.complexity),
     ),
     "Look at what was recorded": (runs.runs, runs.compare, runs.best, pages.export, runs.push, runs.ui),
     "Search and report": (search.search, answer.answer, report.reproduce, report.report),

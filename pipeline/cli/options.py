@@ -1,8 +1,7 @@
 """click options made from the fields of the configuration dataclasses, and the parsing rules that all commands share.
 
 Options whose default depends on the preset have the default ``auto``; an empty value means the same. A flag may have
-a value (``--force true``), because MLflow passes every parameter with one. ``_`` may be written for ``-``
-in the name of an option.
+a value (``--force true``), because MLflow passes every parameter with one. A name may have ``_`` for ``-``.
 """
 
 import os

@@ -279,8 +279,7 @@ def _front(series: Sequence[Series], front: Sequence[Series], levels: Mapping[st
     for each in sorted(front, key=lambda each: (not each.picks, -each.cost)):
         name = f"{each.shape} ({', '.join(each.picks)})" if each.picks else each.shape
         dot = (axes.x(each.cost), axes.y(each.mean))
-        placed = places.place(dot, LETTER * len(name), LINE_HEIGHT, is_needed=bool(each.picks))
-        if placed:
+        if placed := places.place(dot, LETTER * len(name), LINE_HEIGHT, is_needed=bool(each.picks)):
             parts.append(text(placed.box[0], (placed.box[1] + placed.box[3]) / 2 + 4, name, "name"))
             parts += [path([*map(tuple, placed.leader)], "leader")] if placed.leader is not None else []
     return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "front", "group")

@@ -29,9 +29,8 @@ class TrainedConfiguration:
     def series(self, axis: CostAxis, picks: Mapping[str, PickResult]) -> Series:
         """The series of the configuration in the charts; ``picks`` are those of its study."""
         first = self.trainings[0]
-        train, val = (
-            [list(each.pooled(curve).values()) for each in self.trainings] for curve in (TRAIN_CURVE, VAL_CURVE)
-        )
+        train = [list(each.pooled(TRAIN_CURVE).values()) for each in self.trainings]
+        val = [list(each.pooled(VAL_CURVE).values()) for each in self.trainings]
         model = first.configuration["model"]
         on_top = "+ngram" if model["on_top_of"] != "nothing" else ""
         texts = first.result["texts"]

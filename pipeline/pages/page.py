@@ -1,5 +1,6 @@
 """The page of an export as plain data: one HTML file that runs the model and needs no network or MLflow."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +18,16 @@ from pipeline.pages.subject import Subject, subject_of
 from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, picks_and_rivals
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
+from pipeline.tracking import store
 from pipeline.tracking.artifacts import read_environment
-from pipeline.tracking.recorded import RecordedTraining
+from pipeline.tracking.recorded import RecordedTraining, run_of
+from pipeline.tracking.ui.links import link_within
 from pipeline.training.sentences import comparison_rows, sizes, verdict
 
+log = logging.getLogger(__name__)
+
+RECORDED = "page.html"  # artifact of a run, which runs its models
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
-
-PERPLEXITY = (
-    "Perplexity is the effective number of characters that the model chooses between at each step: {guessing}1 is "
-    "certainty, lower is better."
-)
-
-LEVELS = "The dashed level “n-grams” is the n-gram model of the same training text."
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "notes")
 
@@ -50,10 +49,26 @@ def page_of(reference: str) -> str:
     return page(subject, page_models(subject))
 
 
+def record_page(run_id: str) -> None:
+    """Record the page that ``export`` makes of a run as an artifact, and link it first in the run's note.
+
+    A linked page is kept: the note is written anew when the run ends. A failure is logged, not raised: what the page
+    shows is recorded.
+    """
+    try:
+        with store.impatient():
+            run = run_of(run_id)
+            link = f"[Let it read your text, and write]({link_within(run.id, RECORDED)})"
+            if link not in (note := run.tag(store.NOTE)):
+                store.client().log_text(run.id, page_of(run.id), RECORDED)
+                store.set_tags(run.id, {store.NOTE: f"{link}: {note}"})  # MLflow folds what is below
+    except Exception as error:  # of any kind
+        log.warning("%s has no page that runs its model: %s", run_id, error)
+
+
 def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = ()) -> str:
     """Render the page; ``files`` are the names and contents, in words, of the files beside it."""
-    guessing = f"{len(in_page.symbols)} is guessing, " if in_page.symbols else ""
-    groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
+    groups = _groups(subject, len(in_page.symbols))
     pick: Mapping[str, Any] = subject.picks.get("best") or {}
     best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
     text = best.configuration["text"]
@@ -109,9 +124,6 @@ def _live(in_page: PageModels) -> list[doc.Block]:
     return [Paragraph(line), doc.Markup(elements + data)]
 
 
-# --- sentences -------------------------------------------------------------------------------------------------------
-
-
 def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) -> list[str]:
     """What was trained, if it is more than one network, and the best of it, which is in the first group."""
     model, result, finished = best.configuration["model"], best.result, len(subject.finished)
@@ -154,19 +166,22 @@ def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
     return cautions
 
 
-# --- charts and tables -----------------------------------------------------------------------------------------------
-
-
-def _groups(subject: Subject, perplexity: str) -> list[Group]:
+def _groups(subject: Subject, symbols: int) -> list[Group]:
+    """The groups of finished trainings; ``symbols`` is the size of the alphabet, 0 if it is not known."""
+    guessing = f"{symbols} is guessing, " if symbols else ""
+    about = (
+        "Perplexity is the effective number of characters that the model chooses between at each step: "
+        f"{guessing}1 is certainty, lower is better. The dashed level “n-grams” is the n-gram model of the same "
+        f"training text. The {subject.axis.name} are {subject.axis.details}."
+    )
+    about += " Ringed is what the search recommends." * bool(subject.picks)
     groups = []
     for number, trainings in enumerate(by_characters(subject.finished), 1):
         configurations = configurations_of(trainings)
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         ngram = best.result["ngram_val_perplexity"]
         levels = {f"n-grams {rounded(ngram)}": ngram}
-        caption = f"{perplexity} {LEVELS} The {subject.axis.name} are {subject.axis.details}."
-        if subject.picks:
-            caption += " Ringed is what the search recommends."
+        caption = about
         for row in subject.compared:
             if row["kind"] == "yours" and (yours := row.get("val_perplexity")):
                 caption += " The level “yours” is your own best training at that time."
@@ -187,17 +202,11 @@ def _runs(subject: Subject, configurations: Iterable[TrainedConfiguration]) -> T
             result = training.result
             named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
             stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
-            row = (
-                configuration.name,
-                str(training.seed),
-                rounded(result["val_perplexity"]),
-                rounded(result["test_perplexity"]),
-                f"{result['macs_per_char']:,}",
-                f"{result['parameters']:,}",
-                str(result["epochs"]),
-                f"{result['train_seconds']:,.1f}",
-            )
-            rows.append((*row, doc.TableCell("; ".join([*named, *stopped]), style="remark")))
+            perplexities = rounded(result["val_perplexity"]), rounded(result["test_perplexity"])
+            cost = f"{result['macs_per_char']:,}", f"{result['parameters']:,}"
+            length = str(result["epochs"]), f"{result['train_seconds']:,.1f}"
+            notes = doc.TableCell("; ".join([*named, *stopped]), style="remark")
+            rows.append((configuration.name, str(training.seed), *perplexities, *cost, *length, notes))
     return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
 
 

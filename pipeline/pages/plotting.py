@@ -160,9 +160,8 @@ def write_labels(
 ) -> None:
     """Annotate each (text, x, y) beside its dot, without overlapping what is drawn or earlier labels.
 
-    A label takes the nearest free place around its dot; a distant one gets a thin leader line. If there is no free
-    place, the first ``keep`` labels are written where they overlap least, and later ones are left out. ``colours`` are
-    the labels' colours, black by default. Call this when all is drawn and the axes' limits are final.
+    Without a free place, the first ``keep`` labels are written where they overlap least, and later ones are left out.
+    ``colours`` are the labels' colours, black by default. Call this when all is drawn and the axes' limits are final.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None

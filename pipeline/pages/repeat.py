@@ -6,8 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import PurePath
 from typing import Any
 
-from models.config import ModelConfig
-from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, resolve
+from pipeline.config import DECLARED, NOT_COMPUTED, SearchConfig, config_id, resolve
 from pipeline.errors import option_name, without_secrets
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS, usual_alphabet
@@ -28,14 +27,14 @@ def train_command(training: RecordedTraining) -> str:
     own = training.configs
     values = {**asdict(own[0]), **asdict(own[1])}
     options, of_command = _text_options(training), {}
-    for field in (*fields(ModelConfig), *fields(TrainConfig)):
-        value = values[field.name]
-        is_preset = field.metadata.get("preset") and field.name not in NOT_COMPUTED
+    for name, field in DECLARED.items():
+        value = values[name]
+        is_preset = field.metadata.get("preset") and name not in NOT_COMPUTED
         if not field.metadata or value is None or not (is_preset or value != field.default):
             continue
-        options[field.name] = value
+        options[name] = value
         if not field.metadata.get("python_only"):
-            of_command[field.name] = value
+            of_command[name] = value
 
     repeated, how = resolve(of_command, training.configuration["text"]["train_chars"])
     if config_id(repeated, how, "") == config_id(*own, ""):

@@ -16,14 +16,12 @@ from pipeline.tracking.recorded import RecordedRun, RecordedTraining, run_of
 from pipeline.training.checkpoints import Checkpoint, load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
 
-SubjectKind = Literal["training", "study", "experiment"]
-
 
 @dataclass(frozen=True)
 class Subject:
     """What is exported; ``search`` is None unless it is a study."""
 
-    kind: SubjectKind
+    kind: Literal["training", "study", "experiment"]
     name: str
     trainings: tuple[RecordedTraining, ...]
     search: RecordedRun | None = None

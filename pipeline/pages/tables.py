@@ -3,17 +3,14 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, get_type_hints
 
-from models.config import ModelConfig
-from pipeline.config import TrainConfig
+from pipeline.config import DECLARED
 from pipeline.pages.repeat import text_option
 from pipeline.results import FIGURES, Member, PickResult
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
-OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
 
 FRONT = [name for name in get_type_hints(Member) if name != "run_ids"]
@@ -37,8 +34,8 @@ def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
         options = {**each.configuration["model"], **each.configuration["train"]}
         own = (each.id, each.name, each.state, each.study, each.role, each.corpus)
         text = (each.corpus_sha256, text_option(each), each.configuration["corpus"]["alphabet"])
-        rows.append((*own, *text, *map(options.get, OPTIONS), *map(each.result.get, FIGURES)))
-    option_heads = [REQUESTED + name if name in FIGURES else name for name in OPTIONS]
+        rows.append((*own, *text, *map(options.get, DECLARED), *map(each.result.get, FIGURES)))
+    option_heads = [REQUESTED + name if name in FIGURES else name for name in DECLARED]
     return _csv((*heads, *option_heads, *FIGURES), rows)
 
 
@@ -53,9 +50,7 @@ def front_csv(front: Iterable[Member], picks: Mapping[str, PickResult]) -> str:
 
 def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows([[_as_text(value) for value in row] for row in rows])
+    csv.writer(text, lineterminator="\n").writerows([[_as_text(value) for value in row] for row in (heads, *rows)])
     return text.getvalue()
 
 

@@ -64,9 +64,6 @@ def _differing(options: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
     return {name: each for name, each in values.items() if len({*each}) > 1}
 
 
-# --- trainings --------------------------------------------------------------------------------------------------------
-
-
 def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:
     runs = [run if run.stage == SEEDS else training_behind(run) for run in found]
     seeds = [[run] if isinstance(run, RecordedTraining) else _finished_seeds(run) for run in runs]
@@ -135,9 +132,6 @@ def _above_best(perplexities: Sequence[Sequence[float]]) -> list[dict[str, float
         return {"percent": percent(by), "low": low, "high": high}
 
     return [above(mean) if mean else None for mean in means]
-
-
-# --- searches ---------------------------------------------------------------------------------------------------------
 
 
 def _compare_searches(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:

@@ -136,9 +136,6 @@ def _result(plan: Plan, dry_run: bool) -> DeletionResult:
     return {**found, "megabytes": size, "dry_run": dry_run, "completed": plan.is_begun}
 
 
-# --- the plan ---------------------------------------------------------------------------------------------------------
-
-
 def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
     """What goes with these, and what stays. Raises InputError as ``delete`` does."""
     notes, studies, wholes = list[str](), dict[str, str](), list[RecordedRun]()
@@ -189,7 +186,7 @@ def _whole_of(run: RecordedRun) -> RecordedRun:
 
     Raises InputError for a part of a search, an answer, a reproduction or seeds, and for a run of another experiment.
     """
-    if not purge.is_of_this_experiment(run.id):
+    if store.client().get_run(run.id).info.experiment_id != store.setup().experiment_id:
         what = references.describe_run(run)
         raise InputError(f"{what}, is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
     parent = recorded.find_run(run.parent) if run.parent else None

@@ -10,14 +10,13 @@ from pipeline.results import SEARCH
 from pipeline.support.files import command_lock
 from pipeline.support.progress import Progress
 from pipeline.support.wording import counted
-from pipeline.tracking import store as stores
 from pipeline.tracking.copying import ID, Place, Transfer, current_store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.names import PARENT
 from pipeline.tracking.queries import search_runs
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.references import find
-from pipeline.tracking.store import setup, shown
+from pipeline.tracking.store import identity, root, setup, shown
 
 ALL = "all"  # the reference to all runs of the experiment
 
@@ -31,12 +30,10 @@ def push(uri: str, reference: str) -> dict[str, Any]:
     store = setup()
     close_the_dead()
     known = {run.id: run for run in search_runs(order="start_time ASC")}
-    runs, source, by = _runs_to_copy(reference, known), Place(store), stores.identity()
+    runs, source, by = _runs_to_copy(reference, known), Place(store), identity()
     running = [f"{run.name} ({run.id})" for run in runs if run.status == "RUNNING"]
     ended = [run for run in runs if run.status != "RUNNING"]
-    lock = command_lock(
-        stores.root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end"
-    )
+    lock = command_lock(root() / "mlruns" / ".push.lock", "another `tmlm push` is running here; wait for its end")
     with lock, current_store(uri, source.name) as target, Progress("push") as progress:
         counts = Transfer(source, Place(target), known, by).copy(ended, progress)
         searches = sum(run.stage == SEARCH for run in ended)

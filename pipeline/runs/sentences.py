@@ -16,7 +16,6 @@ from pipeline.tracking.recorded import SHORT_ID
 from pipeline.training.metrics import COMPARED_METRICS
 
 NAME, TEXT, STATE = map(HEADS.index, ("name", "text", "state"))
-
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 

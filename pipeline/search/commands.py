@@ -38,8 +38,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
         options |= quick_search(chosen)
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = SearchConfig(**options)
-    from pipeline.search import run
-    from pipeline.search import sentences as search_summary
+    from pipeline.search import run, sentences
     from pipeline.search.study.protocol import describe_training
     from pipeline.stages import sweep
     from pipeline.tracking.text_identity import text_to_train
@@ -54,7 +53,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     if quick:
         name = f"{name}: a first look at small models, trained for {describe_training(done.config)}"
     link = links.link_line("front", links.link_to_search(done.run_id))
-    show(done.result, as_json, search_summary.search_table(name, done, next_commands(done, chosen, quick), link))
+    show(done.result, as_json, sentences.search_table(name, done, next_commands(done, chosen, quick), link))
 
 
 def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> dict[str, str]:

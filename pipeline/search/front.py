@@ -15,8 +15,6 @@ from pipeline.support.statistics import Estimate, Spread, estimate, geometric_me
 
 WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this share
 
-# --- configurations and their runs -----------------------------------------------------------------------------------
-
 
 class Trial(NamedTuple):
     """A trial as the figures show it; the cost of a failed trial is known too."""
@@ -65,8 +63,7 @@ class Candidate:
     def run_id(self) -> str:
         """The run to use: the one with the lowest validation perplexity; of equal ones, the first.
 
-        All runs of a configuration cost the same. Reported figures are means over all of them, so they do not profit
-        from this choice.
+        Reported figures are means over all runs, so they do not profit from this choice.
         """
         return self.run_ids[int(np.argmin(self.val_perplexities))]
 
@@ -135,8 +132,7 @@ def evaluate_front(
     candidates = sorted(candidates, key=lambda c: (axis.of(c.sizes), c.mean_val_perplexity, c.name))
     means = [candidate.mean_val_perplexity for candidate in candidates]
     costs = [axis.of(candidate.sizes) for candidate in candidates]
-    on_front = front_mask(costs, means)
-    on_front &= np.array(means) <= reference[0]
+    on_front = front_mask(costs, means) & (np.array(means) <= reference[0])
     spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
     test_spread = pooled_spread([np.log(candidate.test_perplexities) for candidate in candidates])
     points = tuple(
@@ -161,9 +157,6 @@ def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]
     points = [(log10(trial.cost), trial.val_perplexity or reference[0]) for trial in trials]
     corner = (log10(reference[1]), reference[0])
     return [hypervolume(points[: number + 1], corner) for number in range(len(points))]
-
-
-# --- picks -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,8 @@ def pareto_front(
 
     Nothing above the perplexity of the reference point is drawn. ``about`` names study and text, ``chosen`` are the
     picks, which the labels name. ``baselines`` are horizontal lines, and n-gram models are drawn against the numbers
-    that they store. A failed trial is a cross at the upper edge. ``compared`` are the picks and their rivals: the
-    mixture of each with the n-grams is drawn too, and your own best training. ``default`` is the label of the preset's
-    own shape, which is marked.
+    that they store. ``compared`` are the picks and their rivals: the mixture of each with the n-grams is drawn too, and
+    your own best training. ``default`` is the label of the preset's own shape, which is marked.
     """
     limit, failed = evaluated.reference[0], [trial.cost for trial in trials if trial.val_perplexity is None]
     bars = {label: value for label, value in baselines.perplexities().items() if value <= limit}

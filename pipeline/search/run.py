@@ -14,7 +14,7 @@ from models.ngram import compared_label
 from pipeline.config import SHAPES, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
 from pipeline.pages.drawing import cell_style
-from pipeline.pages.run_page import record_page
+from pipeline.pages.page import record_page
 from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, Rival, SearchResult
 from pipeline.search import pictures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
@@ -75,9 +75,9 @@ def search(
         study = SearchStudy(config, space, corpus)
         this.study_id = attributes.of_study(study.study)[attributes.IDENTITY]
         run = _begin(this, study, _earlier_run(study, say))
-        this.start_workers(worker_count(config.workers, study.largest_bytes), make_pool)
+        this.start_workers(worker_count(config.workers, study.problem.largest_bytes), make_pool)
         say(f"{_announcement(study)}; {link_to_search(run.id)}")
-        run.params({"max_perplexity": f"{study.max_perplexity:.4g}"})
+        run.params({"max_perplexity": f"{study.problem.max_perplexity:.4g}"})
 
         def trials() -> Iterator[TrainingTask | None]:
             """Ask for trials until enough are complete, time is up, or the sampler has nothing new to propose."""
@@ -203,14 +203,15 @@ class _Progress:
         self.sweep.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self.done == before:
             return
-        corner = log10(self.study.largest_cost), self.study.max_perplexity
+        problem = self.study.problem
+        corner = log10(problem.largest_cost), problem.max_perplexity
         area = hypervolume([(log10_cost, value) for value, log10_cost in values], corner)
         self.sweep.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self.done)
 
 
 def _evaluated(study: SearchStudy, ms_per_char: Mapping[str, float]) -> FrontEstimate:
     candidates = study.results.candidates(ms_per_char)
-    reference = study.reference(each.mean_val_perplexity for each in candidates)
+    reference = study.problem.reference(each.mean_val_perplexity for each in candidates)
     return evaluate_front(candidates, reference, study.config.cost)
 
 
@@ -255,7 +256,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         **counts,  # type: ignore[typeddict-item]  # by the names of SearchResult
         "minutes": seconds / 60,
         "hypervolume": evaluated.hypervolume,
-        "max_perplexity": study.max_perplexity,
+        "max_perplexity": study.problem.max_perplexity,
         "front": [point.member for point in evaluated.front],
         "picks": {
             name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": [registered[name]]}
@@ -290,9 +291,9 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
 def _remarks(study: SearchStudy, evaluated: FrontEstimate) -> list[str]:
     """Sentences about the search as a whole: its limit of perplexity, and whether it still gets better."""
     remarks, areas = [], hypervolume_by_trial(study.results.plotted_trials(), evaluated.reference)
-    if evaluated.reference[0] > study.max_perplexity:
+    if evaluated.reference[0] > study.problem.max_perplexity:
         limit = "--max-perplexity" if study.config.max_perplexity else "the 3-gram's"
-        reached = f"perplexity {study.max_perplexity:.3g} ({limit})"
+        reached = f"perplexity {study.problem.max_perplexity:.3g} ({limit})"
         remarks.append(f"No configuration reaches {reached}, so this is the front of all.")
     ngram, front = baselines_of(study.corpus, study.config.preset)["val"].ngram, evaluated.front
     if front and min(point.val.mean for point in front) >= 2**ngram.bits_per_char:

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.config import DEFAULT_LENGTH, Decoding, ModelConfig
 from pipeline.config import TrainConfig
-from pipeline.pages.run_page import record_page
+from pipeline.pages.page import record_page
 from pipeline.results import PIPELINE, MainResult
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.prepare import prepare

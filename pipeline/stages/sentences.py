@@ -12,16 +12,7 @@ from pipeline.support.markdown import markdown_table, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.text.corpus import FALLBACK_WARNING
-from pipeline.training.sentences import (
-    best_epoch,
-    comparison_rows,
-    comparison_table,
-    fitted_on,
-    ngram_name,
-    sizes,
-    val_and_test,
-    verdict,
-)
+from pipeline.training import sentences as training
 
 HEADS = ("perplexity", "validation", "test", "bits per character (test)")
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
@@ -36,7 +27,7 @@ def baseline_text(result: Mapping[str, Any]) -> str:
 
 def training_text(result: Mapping[str, Any]) -> str:
     """A training: comparison with the baseline, best epoch and verdict."""
-    words = f"{best_epoch(result)}{_stopped(result)}. {verdict(result)}"
+    words = f"{training.best_epoch(result)}{_stopped(result)}. {training.verdict(result)}"
     return f"{_comparison(result)}\n\n{wrapped(words, indent='  ')}"
 
 
@@ -58,8 +49,8 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     return (
         f"{name} on {result['corpus']}{stand_in}\n\n{_comparison(result)}\n\n"
-        f"{wrapped(verdict(result), indent='  ')}\n"
-        f"  {sizes(result)}; trained in "
+        f"{wrapped(training.verdict(result), indent='  ')}\n"
+        f"  {training.sizes(result)}; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}{_stopped(result)}\n"
         f"  time: {spent}\n\n"
         f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(further, "  ")
@@ -68,7 +59,7 @@ def pipeline_text(name: str, seconds: Mapping[str, tuple[float, bool]], result: 
 
 def _comparison(result: Mapping[str, Any]) -> str:
     """The n-grams, the network and both mixed, in columns."""
-    return indent(text_table(HEADS, comparison_rows(result)), "  ")
+    return indent(text_table(HEADS, training.comparison_rows(result)), "  ")
 
 
 def _stopped(result: Mapping[str, Any]) -> str:
@@ -80,15 +71,16 @@ def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
     models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
     rows: list[tuple[str, ...]] = [
-        (label, stored, *val_and_test(scores, prefix)) for label, stored, scores, prefix in models
+        (label, stored, *training.on_splits(scores, prefix)) for label, stored, scores, prefix in models
     ]
-    best = f"Networks are compared with the {ngram_name(result)}, the best on validation."
+    name = training.ngram_name(result)
+    best = f"Networks are compared with the {name}, the best on validation."
     if result["ngram_order"] not in REPORT_ORDERS:
-        rows.append((ngram_name(result), f"{result['ngram_entries']:,}", *val_and_test(result, "ngram_")))
-        best = f"Networks are compared with the {ngram_name(result)}, combined by a gate."
+        rows.append((name, f"{result['ngram_entries']:,}", *training.on_splits(result, "ngram_")))
+        best = f"Networks are compared with the {name}, combined by a gate."
     if result["single_ngram_order"] == (last := result["ngrams"][-1]["order"]):
         best += f" Warning: the best single order is {last}, the last that was tried; a longer one may be better."
-    return rows, f"{best} {fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
+    return rows, f"{best} {training.fitted_on(result['baseline_characters'], result['train_characters'])}".rstrip()
 
 
 def baseline_table(result: Mapping[str, Any]) -> str:
@@ -121,7 +113,7 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
     )
     if "ngram_perplexity" in result:
         bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
-        sentence += f"; {ngram_name(result)} {bar}"
+        sentence += f"; {training.ngram_name(result)} {bar}"
     if "mixture_perplexity" in result:
         sentence += f"; both together {result['mixture_perplexity']:.3f} ({result['mixture_bits_per_char']:.3f})"
     if result.get("unknown_characters"):
@@ -147,5 +139,5 @@ def pipeline_note(steps: Mapping[str, tuple[str, str, bool]], result: Mapping[st
     ]
     first, *others = map(text_block, result["texts"])
     stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
-    parts = [f"{verdict(result)}\n\n{stand_in}{first}", comparison_table(result), "\n".join(lines), *others]
-    return "\n\n".join(parts)
+    said = f"{training.verdict(result)}\n\n{stand_in}{first}", training.comparison_table(result)
+    return "\n\n".join([*said, "\n".join(lines), *others])

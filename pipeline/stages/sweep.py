@@ -1,7 +1,8 @@
 """Train many models in worker processes, in a run that can be resumed: what search, reproduce, answer and seeds share.
 
 Within ``sweep``, a command plans what earlier ones have not trained, begins its run or reopens theirs, starts workers,
-loops over the trainings and their outcomes, stops the workers, and concludes. ``seeds.py`` is the shortest.
+loops over the trainings and their outcomes, stops the workers, and concludes. ``seeds.py`` is the shortest. A training
+that is lost is repeated, as often as LOSSES_ALLOWED in ``support/workers.py`` says.
 """
 
 import logging
@@ -146,11 +147,11 @@ class Sweep:
         tags = {**corpus_tags(text), "study": self.study, "role": role, **tags}
         return TrainingTask(role, number, key, model, config, tags=tags)
 
-    def workers_for(self, waiting: Sequence[TrainingTask], workers: int | None) -> int:
+    def workers_for(self, waiting: Sequence[TrainingTask], most: int | None) -> int:
         """The number of workers for these tasks, 0 for none; raises InputError for one that can't be trained."""
-        at_once = min(workers or 1, len(waiting))
+        at_once = min(most or 1, len(waiting))
         needed = [check_can_train(self.corpus, task.model, task.train, at_once) for task in waiting]
-        return worker_count(workers, max(needed)) if needed else 0
+        return worker_count(most, max(needed)) if needed else 0
 
     def begin(self, stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> TrackedRun:
         """Start the run of the command, or reopen ``earlier``."""
@@ -185,12 +186,12 @@ class Sweep:
         self,
         tasks: Iterator[TrainingTask | None],
         show: Callable[[Shares], None],
-        may_repeat: Callable[[TrainingTask, workers.LossCause], bool] | None = None,
+        count_loss: Callable[[TrainingTask, workers.LossCause], bool] | None = None,
     ) -> Iterator[tuple[TrainingTask, workers.Outcome]]:
         """Train tasks; yield each with its result, the exception it raised, or the loss after which it is not repeated.
 
         The next of ``tasks`` is taken when a worker is idle and all outcomes so far are yielded; None stands for none
-        now, and ends it only while no task is running. ``show`` is called every WAIT_SECONDS or sooner. ``may_repeat``
+        now, and ends it only while no task is running. ``show`` is called every WAIT_SECONDS or sooner. ``count_loss``
         counts a loss, and says whether the task may be trained again; by default as often as LOSSES_ALLOWED allows in
         this command.
         """
@@ -214,7 +215,7 @@ class Sweep:
                         "The training %s (seed %d) is lost: %s", task.model.shape, task.train.seed, outcome.reason
                     )
                     close_lost(event)
-                    if (may_repeat or self._may_repeat)(task, outcome.cause):
+                    if (count_loss or self.count_loss)(task, outcome.cause):
                         lost.append(task)
                         continue
                 shares[task.key] = 1.0
@@ -254,7 +255,8 @@ class Sweep:
         count = self.pool.count if self.pool else 0
         return f"{what}{are_done}, with {counted(count, 'worker')}\n{link_to_run(self.run.id)}"
 
-    def _may_repeat(self, task: TrainingTask, cause: workers.LossCause) -> bool:
+    def count_loss(self, task: TrainingTask, cause: workers.LossCause) -> bool:
+        """Count a loss of a training in this command; returns whether it may be repeated."""
         self._losses[task.key, cause] += 1
         return self._losses[task.key, cause] <= workers.LOSSES_ALLOWED[cause]
 

@@ -13,17 +13,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from pipeline.config import (
-    HELD_OUT_CHARS,
-    ON_REPORTS_TEXT,
-    PASS_CHARS,
-    WINDOW_LENGTH,
-    WINDOW_TRAIN,
-    WINDOW_VAL,
-    Alphabet,
-    CorpusConfig,
-    PresetName,
-)
+from pipeline.config import HELD_OUT_CHARS, ON_REPORTS_TEXT, PASS_CHARS, WINDOW_ENDS, Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError
 from pipeline.support.files import atomic_write, leftovers, write_atomically
 from pipeline.support.progress import Progress
@@ -118,13 +108,12 @@ class Corpus:
         start = train_end - self.last_chars if self.last_chars else 0
         train, val = (start, train_end), (train_end, min(val_end, train_end + held_out))
         if preset in ON_REPORTS_TEXT:
-            needed = WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH
-            if val_end < needed:
+            train, val = WINDOW_ENDS
+            if val_end < (needed := val[1]):
                 raise InputError(
                     f"{self.name} has {len(self):,} characters; --preset {preset} needs {needed:,} before the last "
                     "5 %: use a longer --corpus or --preset stream"
                 )
-            train, val = (0, WINDOW_TRAIN + WINDOW_LENGTH), (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH)
         return {"train": train, "val": val, "test": (val_end, min(len(self), val_end + held_out))}
 
     def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:

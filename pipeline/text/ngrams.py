@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from models import ngram
 from models.gated_ngrams import LONGEST, SEEN, NGramModel, NGramTables, OrderGate, fit_gate, sample_of, sampled_spans
-from models.ngram import (
-    BASELINE_ORDERS,
-    REPORT_ORDERS,
-    Baselines,
-    KneserNey,
-    NGramScore,
-    baselines,
-    ngrams_of,
-    predicted_bits_per_char,
-)
 from models.pruning import pruned
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, PresetName
 from pipeline.support.files import write_atomically
@@ -36,25 +27,25 @@ ENDINGS = f"-v{FORMAT}.json", f"-v{FORMAT}.f16"
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 
 
-def baselines_of(corpus: Corpus, preset: PresetName) -> dict[str, Baselines]:
+def baselines_of(corpus: Corpus, preset: PresetName) -> dict[str, ngram.Baselines]:
     """Scores of the uniform, unigram and n-gram models fitted on ``baseline_text``, by split: "val" and "test"."""
-    scores = read_as(_fitted(corpus, preset)["scores"], dict[str, Baselines])
+    scores = read_as(_fitted(corpus, preset)["scores"], dict[str, ngram.Baselines])
     assert scores, "the digest of the cache has been checked"
     return scores
 
 
-def pruned_scores(corpus: Corpus, preset: PresetName) -> tuple[NGramScore, ...]:
+def pruned_scores(corpus: Corpus, preset: PresetName) -> tuple[ngram.NGramScore, ...]:
     """Scores on validation of n-grams of PRUNED_ORDER, pruned to those of PRUNED_SIZES that are fewer than all."""
 
     def scores() -> dict[str, Any]:
         symbols, val = len(corpus.vocabulary), corpus.split(preset, "val")
-        ngrams = list(ngrams_of(corpus.baseline_text(preset), symbols, PRUNED_ORDER))
+        ngrams = list(ngram.ngrams_of(corpus.baseline_text(preset), symbols, PRUNED_ORDER))
         total = sum(len(each.keys) for each in ngrams)
         models = {str(most): pruned(ngrams, symbols, most) for most in PRUNED_SIZES if most < total}
-        return {most: predicted_bits_per_char(model, val) for most, model in models.items()}
+        return {most: ngram.predicted_bits_per_char(model, val) for most, model in models.items()}
 
     found = _cached(_file(corpus, f"pruned-{preset}", preset), scores)
-    return tuple(NGramScore(PRUNED_ORDER, int(most), int(most), bits) for most, bits in found.items())
+    return tuple(ngram.NGramScore(PRUNED_ORDER, int(most), int(most), bits) for most, bits in found.items())
 
 
 @lru_cache(maxsize=2)  # which keeps two texts alive, not every one
@@ -68,8 +59,8 @@ def fitted_ngrams(corpus: Corpus, preset: PresetName, most: int = 0) -> NGramMod
     weights = _fitted(corpus, preset)["gate"]  # None under the presets on the report's text
     if weights is None:
         order = baselines_of(corpus, preset)["val"].best_order
-        return NGramModel(NGramTables(pruned(ngrams_of(text, symbols, order), symbols, most)), None)
-    tables = NGramTables(pruned(ngrams_of(text, symbols, LONGEST), symbols, most))
+        return NGramModel(NGramTables(pruned(ngram.ngrams_of(text, symbols, order), symbols, most)), None)
+    tables = NGramTables(pruned(ngram.ngrams_of(text, symbols, LONGEST), symbols, most))
     if most:
 
         def computed() -> dict[str, Any]:
@@ -125,21 +116,21 @@ def _fit(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
     """What ``_fitted`` keeps, and the distributions of ``soft_targets`` in float16 if there are any."""
     text, symbols = corpus.baseline_text(preset), len(corpus.vocabulary)
     held_out = {split: corpus.split(preset, split) for split in ("val", "test")}
-    orders = REPORT_ORDERS if preset in ON_REPORTS_TEXT else BASELINE_ORDERS
+    orders = ngram.REPORT_ORDERS if preset in ON_REPORTS_TEXT else ngram.BASELINE_ORDERS
     with Progress(f"n-grams of {corpus.label}") as bar:
         bar.phase("single orders")
-        scores = baselines(text, held_out, symbols, orders)
+        scores = ngram.baselines(text, held_out, symbols, orders)
         if preset in ON_REPORTS_TEXT:
             return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": None}, b""
         bar.phase("all orders")
-        tables = NGramTables(KneserNey(text, symbols, LONGEST))
+        tables = NGramTables(ngram.KneserNey(text, symbols, LONGEST))
         sample = sample_of(text, tables)
         bar.phase("gate")
         model = NGramModel(tables, fit_gate(sample))
         bar.phase("evaluation")
         nats = {"val": model.calibrate(held_out["val"]), "test": float(model.costs(held_out["test"]).mean())}
     for split, cost in nats.items():
-        gated = NGramScore(tables.order, tables.entries, model.stored_numbers, float(cost / np.log(2)))
+        gated = ngram.NGramScore(tables.order, tables.entries, model.stored_numbers, float(cost / np.log(2)))
         scores[split] = replace(scores[split], gated=gated)
     fitted = {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": _weights(model)}
     is_whole = len(corpus.baseline_spans(preset)) == 1

@@ -1,9 +1,8 @@
 """Find the text that --corpus names, and read it in pieces, so that memory does not grow with its length.
 
 A file is looked up at the given path and in $TMLM_DATA_DIR; a known text in $TMLM_DATA_DIR, in the user's cache, and
-then downloaded (https only, checked against the known digest).
-``auto`` stands for The Time Machine and falls back, with a warning, to the documentation topics that ship with Python,
-so that the pipeline runs without a network.
+then downloaded. ``auto`` stands for The Time Machine and falls back, with a warning, to the documentation topics that
+ship with Python, so that the pipeline runs without a network.
 """
 
 import hashlib

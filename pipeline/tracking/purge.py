@@ -28,11 +28,7 @@ from pipeline.tracking.store import client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views
 
 LINKED = "input_uuid IN (SELECT input_uuid FROM inputs WHERE source_id = :id OR destination_id = :id)"
-IDS: dict[Kind, str] = {  # that things with files have
-    "run": "[0-9a-f]{32}",
-    "logged model": "m-[0-9a-f]{32}",
-    "text": r"(?!\.{1,2}\Z)[^/\0]+",
-}
+IDS: dict[Kind, str] = {"run": "[0-9a-f]{32}", "logged model": "m-[0-9a-f]{32}", "text": r"(?!\.{1,2}\Z)[^/\0]+"}
 ROWS: dict[Kind, str] = {  # queries of where the artifacts of a run or a model are, and of its run
     "run": "SELECT artifact_uri, run_uuid FROM runs WHERE run_uuid = ?",
     "logged model": "SELECT artifact_location, source_run_id FROM logged_models WHERE model_id = ?",
@@ -55,11 +51,6 @@ class Thing:
     def has_own_id(self) -> bool:
         """Whether its id is such as a store or the cache gives it."""
         return bool(re.fullmatch(IDS.get(self.kind, "(?s).*"), self.id))
-
-
-def is_of_this_experiment(run_id: str) -> bool:
-    """Whether a run is of the experiment in use."""
-    return bool(client().get_run(run_id).info.experiment_id == setup().experiment_id)
 
 
 @store_errors()

@@ -214,9 +214,6 @@ def read_run(run: Run) -> RecordedRun:
     )
 
 
-# --- one run ----------------------------------------------------------------------------------------------------------
-
-
 def find_run(run_id: str) -> RecordedRun | None:
     """Read a run, deleted or not; None if the store has no such run. Raises as ``store_errors`` does."""
     with store_errors():

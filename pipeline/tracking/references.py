@@ -1,7 +1,6 @@
 """Which run a reference names, and the training or checkpoint behind it; the same references everywhere.
 
-A reference is a run id or its first characters, ``latest``, the name of a run or of a study, or a pick of a search. One
-that is not a full id is logged with what it names, which the command line prints.
+``find`` says what can be named. What is not a full id is logged with what it names, which the command line prints.
 """
 
 import logging

@@ -71,10 +71,7 @@ def leave_out_repeats(parent: str, needed: Collection[str]) -> None:
 
 
 def _reusable(run: RecordedRun) -> dict[str, Any] | None:
-    """A step's result with the present path of its checkpoint.
-
-    None if the result, or an artifact that later steps need (checkpoint, curves), is missing or damaged.
-    """
+    """A step's result with its checkpoint's present path; None if it, checkpoint or curves are missing or damaged."""
     if run.result.get("checkpoint") is None:
         return dict(run.result) or None
     try:

@@ -21,7 +21,7 @@ def ngram_name(result: Mapping[str, Any]) -> str:
     return compared_label(result["ngram_order"])
 
 
-def val_and_test(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
+def on_splits(scores: Mapping[str, Any], prefix: str) -> tuple[str, str]:
     """Validation and test perplexity, as in tables."""
     return f"{scores[f'{prefix}val_perplexity']:.3f}", f"{scores[f'{prefix}test_perplexity']:.3f}"
 
@@ -42,7 +42,7 @@ def comparison_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]
         "mixture_": f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)",
     }
     bits = {prefix: log2(result[f"{prefix}test_perplexity"]) for prefix in labels}
-    return [(label, *val_and_test(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
+    return [(label, *on_splits(result, prefix), f"{bits[prefix]:.3f}") for prefix, label in labels.items()]
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:

@@ -59,10 +59,7 @@ def test_an_address_is_read_as_it_is_shown(keys, tmp_path):
     assert str(Address.read("tcp://127.0.0.1:8786", tmp_path)) == "tcp://127.0.0.1:8786"
 
 
-@pytest.mark.parametrize(
-    ("host", "message"),
-    [("head", "not an IP"), ("10.9.9.9", r"are for .*--head 10\.9\.9\.9")],
-)
+@pytest.mark.parametrize(("host", "message"), [("head", "not an IP"), ("10.9.9.9", r"are for .*--head 10\.9\.9\.9")])
 def test_a_host_that_is_not_one_interface_or_of_the_keys_is_refused(host, message, keys):
     with pytest.raises(InputError, match=message):
         _ = Address.to_serve(host, 8786, keys).certified_host

@@ -73,12 +73,7 @@ def committed(corpus: Corpus) -> Reproduction:
         for row in report_rows()
     )
     return Reproduction(
-        kept["run_id"],
-        False,
-        text_facts(corpus),
-        configurations,
-        kept["environment"],
-        tuple(kept["commands"]),
+        kept["run_id"], False, text_facts(corpus), configurations, kept["environment"], tuple(kept["commands"])
     )
 
 

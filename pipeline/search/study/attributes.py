@@ -1,7 +1,6 @@
 """Attributes of a study and its trials: user attributes for people, system attributes for this program.
 
-optuna-dashboard and ``study.trials_dataframe(attrs=("number", "values", "params", "user_attrs"))`` show user attributes
-only.
+optuna-dashboard and the columns ``user_attrs`` of ``study.trials_dataframe()`` show user attributes only.
 """
 
 from collections.abc import Mapping

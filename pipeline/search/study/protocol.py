@@ -133,10 +133,8 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, find_r
     if attributes.MLFLOW_STORE not in kept:
         attributes.set_of_study(study, attributes.MLFLOW_STORE, identity)
     elif kept[attributes.MLFLOW_STORE] != identity:
-        runs = [
-            kept.get(attributes.PARENT),
-            *(trial.user_attrs.get(attributes.RUN_ID) for trial in study.get_trials(deepcopy=False)),
-        ]
+        trials = study.get_trials(deepcopy=False)
+        runs = [kept.get(attributes.PARENT), *(trial.user_attrs.get(attributes.RUN_ID) for trial in trials)]
         if not any(find_run(run_id) for run_id in runs if run_id):
             raise InputError(
                 f"--study-name {config.study_name} of {store.shown(storage_url(config))} has its runs in another "

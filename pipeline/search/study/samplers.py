@@ -1,6 +1,6 @@
 """Build the sampler that --sampler names; list or draw the configurations of a search space."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from math import log10
 from random import Random
 from typing import Any
@@ -9,10 +9,10 @@ import numpy as np
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from pipeline.config import SearchConfig
 from pipeline.known_cost.sampler import KnownCostSampler
 from pipeline.known_cost.space import CandidateSpace
 from pipeline.search.study import attributes
+from pipeline.search.study.problem import Problem
 from pipeline.search.study.space import Space
 
 NSGA_POPULATION = 10  # with Optuna's default of 50, all of 40 trials would be of the first, random generation
@@ -21,29 +21,22 @@ LARGEST_LISTED_SPACE = 100_000  # configurations; a larger space is sampled inst
 DRAWN = 1000  # configurations of such a space; if none of them is new, it counts as exhausted
 
 
-def build_sampler(
-    config: SearchConfig,
-    space: Space,
-    cost: Callable[[Mapping[str, Any]], int],
-    vocab_size: int,
-    max_perplexity: float,
-    done: int,
-) -> BaseSampler:
-    """Build the sampler of ``config``.
+def build_sampler(problem: Problem, done: int) -> BaseSampler:
+    """Build the sampler that the configuration names.
 
-    ``cost`` computes the cost of parameters; to known-cost, perplexities above ``max_perplexity`` are no improvement.
     ``done``, the number of trials in the study, is added to the seed of Optuna's samplers, which would otherwise repeat
-    their proposals when a search is resumed.
+    their proposals when a search is resumed. To known-cost, perplexities above ``max_perplexity`` are no improvement.
     """
+    config = problem.config
     seed = config.seed + done
     if config.sampler == "known-cost":
         return KnownCostSampler(
-            lambda parameters: log10(cost(parameters)),
+            lambda parameters: log10(problem.cost(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
-            worst=float(vocab_size),
-            reference=max_perplexity,
+            worst=float(problem.vocab_size),
+            reference=problem.max_perplexity,
             ignore=lambda trial: attributes.has(trial, attributes.REPEATS) or is_over_budget(trial),
-            search_space=space.searched,
+            search_space=problem.space.searched,
             seed=config.seed,
         )
     samplers: dict[str, Callable[[], BaseSampler]] = {

@@ -1,7 +1,7 @@
 """Ask an Optuna study for the trials of a search and tell it their results: perplexity and log10 of the cost.
 
 Optuna's storage is the record of the trials. ``SearchStudy`` proposes trainings and records their outcomes; it does not
-depend on which process trains, or where its run is recorded. ``results`` reads the study.
+depend on which process trains, or where its run is recorded. ``problem`` has the costs, ``results`` reads the study.
 
 A trial that was not told, because its command was stopped or killed, becomes WAITING again: Optuna then hands out the
 same trial, with the same number and parameters.
@@ -9,7 +9,6 @@ same trial, with the same number and parameters.
 
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from itertools import count, islice
 from math import inf, log10
 from random import Random
@@ -18,14 +17,14 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import COSTS, SHAPES, SearchConfig, TrainConfig, costs_of, resolve
+from pipeline.config import SHAPES, SearchConfig, TrainConfig, costs_of
 from pipeline.errors import InputError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.known_cost.space import internal_value
 from pipeline.results import OF_TRIALS
 from pipeline.search.front import Candidate
 from pipeline.search.study import attributes
+from pipeline.search.study.problem import Problem
 from pipeline.search.study.protocol import open_study
 from pipeline.search.study.results import DIVERGED, Results, key_of
 from pipeline.search.study.samplers import OVER_BUDGET, build_sampler, configurations, is_over_budget
@@ -33,8 +32,6 @@ from pipeline.search.study.space import Space, model_of
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.workers import LOSSES_ALLOWED, Loss, LossCause, Outcome
 from pipeline.text.corpus import Corpus
-from pipeline.text.ngrams import baselines_of, fitted_ngrams
-from pipeline.training.memory import check_can_train
 
 FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
 UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a random untried configuration is enqueued
@@ -52,78 +49,22 @@ class Proposal(NamedTuple):
 class SearchStudy:
     """A study, new or opened again: proposes trainings and records their outcomes.
 
-    Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
-    another space, text or budget.
+    Raises InputError if its problem is not possible, and if the study has another space, text or budget.
     """
 
     def __init__(self, config: SearchConfig, space: Space, corpus: Corpus) -> None:
         self.config, self.space, self.corpus = config, space, corpus
-        self.vocab_size = len(corpus.vocabulary)
-        self.axis = COSTS[config.cost]
+        self.problem = Problem(config, space, corpus)
         self.is_exhausted = False  # whether no new configuration is left to propose
         self._lost_confirmations: set[tuple[int, int]] = set()  # number and seed; left to the next command
         self._failures_in_a_row = 0  # since this command started
-        affordable = list(filter(self.can_afford, space.corners()))
-        if not affordable:
-            raise InputError(
-                f"--budget-macs {config.budget_macs:,} is less than the cheapest model of the space needs: "
-                f"{min(map(self.cost, space.corners())):,} MACs per character; raise it, or lower --hidden-size"
-            )
-        configs = [self.configs_of(corner, config.seed) for corner in affordable]
-        self.largest_bytes = max(check_can_train(corpus, *each, config.workers or 1) for each in configs)
         self.storage = open_storage(config)
         with storage_errors(config):
             self.study = open_study(self.storage, config, space, corpus)
-            self.results = Results(self.study, config, space, self.vocab_size)
+            self.results = Results(self.study, config, space, self.problem.vocab_size)
             done = len(self.results.trials())
             self.trials = config.trials or inf  # complete ones in total, at the end of this command
-            self.study.sampler = build_sampler(config, space, self.cost, self.vocab_size, self.max_perplexity, done)
-
-    @cached_property
-    def max_perplexity(self) -> float:
-        """--max-perplexity, by default the 3-gram's; at most the uniform perplexity."""
-        singles = baselines_of(self.corpus, self.config.preset)["val"].singles
-        trigram = next(2**score.bits_per_char for score in singles if score.order == 3)
-        return min(self.config.max_perplexity or trigram, float(self.vocab_size))
-
-    @cached_property
-    def largest_cost(self) -> int:
-        """The largest cost of the space."""
-        return max(self.cost(corner) for corner in self.space.corners())
-
-    def reference(self, perplexities: Iterable[float]) -> tuple[float, float]:
-        """The reference point of hypervolumes: ``max_perplexity``, or if none of these reaches it uniform; cost."""
-        reaches = min(perplexities, default=inf) <= self.max_perplexity
-        return self.max_perplexity if reaches else float(self.vocab_size), float(self.largest_cost)
-
-    @cached_property
-    def ngram_numbers(self) -> int:
-        """The numbers of the n-grams that a model on top of them stores, without its parameters."""
-        return fitted_ngrams(self.corpus, self.config.preset).tables.stored_numbers
-
-    def sizes(self, parameters: Mapping[str, Any]) -> dict[str, int]:
-        """The exact SIZES of a configuration, computed without training."""
-        model = model_of(parameters, self.space)
-        size, numbers = closed_form(model, self.vocab_size), self.ngram_numbers if model.on_top_of == "ngram" else 0
-        sizes = {"macs_per_char": size.macs_per_char, "parameters": size.parameters}
-        return {**sizes, "stored_numbers": size.parameters + numbers}
-
-    def cost(self, parameters: Mapping[str, Any]) -> int:
-        """The cost of a configuration that the study minimises."""
-        return self.axis.of(self.sizes(parameters))
-
-    def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
-        """The model and training configurations of a trial, from its parameters, the fixed ones and the common budget.
-
-        Other options follow from these and from the length of the training text, as they do for a single training.
-        """
-        budget = {name: getattr(self.config, name) for name in ("preset", "epochs", "max_seconds")}
-        options = {**self.space.fixed, **parameters, **budget, "seed": seed, "sample_every": 0}
-        return resolve(options, self.corpus.train_chars)
-
-    def can_afford(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether a configuration is within --budget-macs."""
-        return not self.config.budget_macs or self.cost(parameters) <= self.config.budget_macs
+            self.study.sampler = build_sampler(self.problem, done)
 
     def ask(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
@@ -151,12 +92,12 @@ class SearchStudy:
                         "End it by Optuna's study.tell(NUMBER, state=TrialState.FAIL), or give another --study-name"
                     ) from None
             parameters = {**self.space.fixed, **trial.params}
-            costs = costs_of(self.sizes(parameters))
+            costs = costs_of(self.problem.sizes(parameters))
             shape = model_of(parameters, self.space).shape
             for name, value in {attributes.MODEL: shape, attributes.SEED: self.config.seed, **costs}.items():
                 trial.set_user_attr(name, value)
-            if not self.can_afford(parameters):
-                reason = f"over --budget-macs: {costs[self.axis.attribute]:,} {self.axis.name}"
+            if not self.problem.can_afford(parameters):
+                reason = f"over --budget-macs: {costs[self.problem.axis.attribute]:,} {self.problem.axis.name}"
                 self._fail(trial.number, reason, OVER_BUDGET)
             elif earlier := self._duplicate_of(trial):
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
@@ -165,7 +106,7 @@ class SearchStudy:
                 else:
                     self._fail(trial.number, f"the same configuration as trial {earlier.number}")
             else:
-                return Proposal(trial.number, *self.configs_of(parameters, self.config.seed))
+                return Proposal(trial.number, *self.problem.configs_of(parameters, self.config.seed))
             untrained += 1
         return None
 
@@ -173,7 +114,7 @@ class SearchStudy:
         """The searched parameters of the preset's own shape; {} if it is not in the space or over the budget."""
         shape = {"on_top_of": "nothing", **self.space.fixed, **SHAPES[self.config.preset]}
         within = all(internal_value(self.space.values[name], shape, name) is not None for name in shape)
-        if not within or self.config.sampler == "grid" or not self.can_afford(shape):
+        if not within or self.config.sampler == "grid" or not self.problem.can_afford(shape):
             return {}
         return {name: value for name, value in shape.items() if name in self.space.searched}
 
@@ -191,7 +132,7 @@ class SearchStudy:
             done = lost | self.results.runs_by_seed(trials).keys()
             unused = (seed for seed in count(first.user_attrs[attributes.SEED] + 1) if seed not in done)
             for seed in islice(unused, max(0, self.config.confirm_seeds - len(done))):
-                lacking.append(Proposal(first.number, *self.configs_of({**self.space.fixed, **first.params}, seed)))
+                lacking.append(Proposal(first.number, *self.problem.configs_of(first.params, seed)))
         return lacking
 
     def _untried(self) -> dict[str, Any] | None:
@@ -200,7 +141,7 @@ class SearchStudy:
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
         listed = self.space.grid() if self.config.sampler == "grid" else configurations(self.space, random)
-        untried = [each for each in listed if key_of(each) not in tried and self.can_afford(each)]
+        untried = [each for each in listed if key_of(each) not in tried and self.problem.can_afford(each)]
         chosen = random.choice(untried) if untried else None
         return None if chosen is None else {name: chosen[name] for name in self.space.searched}
 
@@ -264,8 +205,8 @@ class SearchStudy:
             attributes.RUN_ID: result[attributes.RUN_ID],
         }.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
-        perplexity = min(result["val_perplexity"], float(self.vocab_size))
-        self.study.tell(number, [perplexity, log10(self.axis.of(result))])
+        perplexity = min(result["val_perplexity"], float(self.problem.vocab_size))
+        self.study.tell(number, [perplexity, log10(self.problem.axis.of(result))])
 
     def _fail(self, number: int, reason: str, kind: str = "error") -> None:
         trial_id = attributes.trial_id(self.study, number)

@@ -74,14 +74,14 @@ RUNS_OF_LINES, RUNS_OF_POINTS = 20, 200  # a chart draws at most so many runs, t
 Chart = dict[str, Any]
 
 
-def line_chart(metrics: Sequence[str], x: str = "", runs: int = RUNS_OF_LINES) -> Chart:
-    """Curves of metrics on a log axis, against the step or the metric ``x``."""
+def line_chart(curves: Sequence[str], x: str = "", runs: int = RUNS_OF_LINES) -> Chart:
+    """Curves on a log axis, against the step or the metric ``x``."""
     return {
         "type": "LINE",
         "runsCountToCompare": runs,
-        "metricKey": metrics[0],
-        "selectedMetricKeys": list(metrics),
-        "selectedYAxisMetricKeys": list(metrics),
+        "metricKey": curves[0],
+        "selectedMetricKeys": list(curves),
+        "selectedYAxisMetricKeys": list(curves),
         "yAxisKey": "metric",
         "yAxisExpressions": [],
         "scaleType": "log",

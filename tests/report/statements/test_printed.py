@@ -21,10 +21,7 @@ EARLIER = "against gru-scratch-1x32, but not slightly and against gru-scratch-1x
 
 @pytest.mark.parametrize(
     ("id", "value", "word"),
-    [
-        ("rnn-torch-1x128-macs", "20.85 MMac", FAILS),
-        ("print-out-15", "5.95 k; 6.33 MMac", IN_PART),
-    ],
+    [("rnn-torch-1x128-macs", "20.85 MMac", FAILS), ("print-out-15", "5.95 k; 6.33 MMac", IN_PART)],
 )
 def test_a_size_is_judged_to_its_last_digit(id, value, word):
     assert judged(FOUND, statement(id, value=value)).word == word

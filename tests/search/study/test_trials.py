@@ -29,7 +29,7 @@ def test_a_trial_is_what_tmlm_train_makes_of_its_shape_on_the_text(begin):
 def test_a_trial_has_the_budget_and_the_seed_that_it_is_given_and_the_rest_as_the_preset_says_for_its_cell(begin):
     search, rates = begin(epochs=4, max_seconds=9.0), {}
     for cell in ("rnn", "lstm"):
-        model, train = search.configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, 5)
+        model, train = search.problem.configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, 5)
         assert (model.shape, train.epochs, train.max_seconds, train.seed) == (f"{cell}-1x8", 4, 9.0, 5)
         rates[cell] = train.learning_rate
     assert rates == {"rnn": 0.015, "lstm": 0.03}
@@ -58,8 +58,8 @@ def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of
 def test_the_reference_is_the_trigrams_perplexity_or_the_one_given_once_it_is_reached(begin):
     search, given = begin(), begin(max_perplexity=5.0)
     (trigram,) = [each for each in baselines_of(search.corpus, "stream")["val"].singles if each.order == 3]
-    assert search.max_perplexity == 2**trigram.bits_per_char
-    assert [given.reference(values)[0] for values in ([4.9, 6.0], [5.1], [])] == [5, 28, 28]
+    assert search.problem.max_perplexity == 2**trigram.bits_per_char
+    assert [given.problem.reference(values)[0] for values in ([4.9, 6.0], [5.1], [])] == [5, 28, 28]
 
 
 def test_a_repeat_is_told_what_the_earlier_trial_came_to_and_does_not_count(begin):

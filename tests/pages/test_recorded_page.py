@@ -1,6 +1,6 @@
 """The page in the run of a training or a search: recorded once, linked first, and no reason to fail."""
 
-from pipeline.pages.run_page import record_page
+from pipeline.pages.page import record_page
 from pipeline.tracking import artifacts, recorded
 from pipeline.tracking.store import set_tags
 from tests.labs import TINY_NAME, record
