@@ -38,14 +38,7 @@ class Checkout:
                 target.symlink_to(source.readlink())
             elif source.exists():
                 shutil.copy2(source, target)
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        self.environment.pop("TMLM_DATA_DIR", None)
-        self.environment |= {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TMLM_CACHE_DIR": str(folder / "cache"),
-            "TMLM_OFFLINE": "1",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
+        self.environment = environment_with(folder / "cache")
         self.database = self.folder / "mlruns" / "mlflow.db"
 
     def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -60,16 +53,7 @@ class Checkout:
         return self.run("mlflow", "run", ".", "--env-manager", "local", *words, code=code)
 
     def runs(self) -> list[dict[str, Any]]:
-        """All runs with their tags (by bare names too), parameters and last metrics, oldest first."""
-        with closing(sqlite3.connect(self.database)) as connection:
-            rows = connection.execute("SELECT run_uuid, name, status, artifact_uri FROM runs ORDER BY start_time")
-            runs = [dict(zip(("id", "name", "status", "artifacts"), row, strict=True)) for row in rows]
-            for run in runs:
-                for table in ("tags", "params", "latest_metrics"):
-                    found = connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid=?", (run["id"],))
-                    run[table] = dict(found.fetchall())
-                run["tags"] = bare_tags(run["tags"])
-        return runs
+        return runs_in(self.database)
 
     def query(self, sql: str, *values: str) -> list[tuple]:
         with closing(sqlite3.connect(self.database, timeout=60)) as connection:
@@ -78,6 +62,30 @@ class Checkout:
     def last(self, stage: str) -> dict[str, Any]:
         """The latest run of a stage."""
         return [run for run in self.runs() if run["tags"].get("stage") == stage][-1]
+
+
+def environment_with(cache: Path) -> dict[str, str]:
+    """The variables of a command with this cache: no downloads, and none of the user's or the test's settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TMLM_"))}
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TMLM_CACHE_DIR": str(cache),
+        "TMLM_OFFLINE": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def runs_in(database: Path) -> list[dict[str, Any]]:
+    """All runs with their tags (by bare names too), parameters and last metrics, oldest first."""
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        rows = connection.execute("SELECT run_uuid, name, status, artifact_uri FROM runs ORDER BY start_time")
+        runs = [dict(zip(("id", "name", "status", "artifacts"), row, strict=True)) for row in rows]
+        for run in runs:
+            for table in ("tags", "params", "latest_metrics"):
+                found = connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid=?", (run["id"],))
+                run[table] = dict(found.fetchall())
+            run["tags"] = bare_tags(run["tags"])
+    return runs
 
 
 def free_port() -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.text.corpus import Corpus
     from pipeline.tracking.step import Step
     from tests.labs import TrainedStore
     from tests.servers import MlflowServer
@@ -216,6 +217,15 @@ def store(no_store: Path, empty_store: Path) -> Path:
     return no_store
 
 
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Path]:
+    """A store that the tests of a module share, with plain artifacts and without served models."""
+    from tests.labs import plain_store
+
+    with plain_store(tmp_path_factory.mktemp("shared") / "lab", empty_database) as home:
+        yield home
+
+
 @pytest.fixture
 def begun(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of a run that ``mlflow run`` has started for the command."""
@@ -288,6 +298,15 @@ def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "topics.txt"
     path.write_text("\n".join(topics[name] for name in sorted(topics))[:9_000], encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def corpus(small_text: Path) -> "Corpus":
+    """The letters of ``small_text``, whose n-grams are fitted once."""
+    from pipeline.config import CorpusConfig
+    from pipeline.text.corpus import load_corpus
+
+    return load_corpus(CorpusConfig(str(small_text), "letters"))
 
 
 @pytest.fixture

@@ -101,7 +101,6 @@ def test_the_readmes_block_works(store, small_text, tmp_path, monkeypatch):
     for option, value in {"trials": 1, "epochs": 1, "cell": "gru", "hidden_size": "4"}.items():
         monkeypatch.setitem(QUICK_SEARCH, option, value)
     monkeypatch.setattr("pipeline.search.run.search", partial(search, make_pool=Inline))
-    monkeypatch.setattr("pipeline.search.run.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
     monkeypatch.chdir(tmp_path)
     Path("my-book.txt").write_text(small_text.read_text()[::-1])
     (block,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)

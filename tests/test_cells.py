@@ -25,16 +25,15 @@ from models.language_model import LanguageModel
 from models.recurrent import CellState, Layer, Recurrent, State, parts_of, state_of
 from pipeline import api
 from pipeline.cli.options import options_of
-from pipeline.config import CorpusConfig, SearchConfig, resolve
+from pipeline.config import SearchConfig, resolve
 from pipeline.pages.export import export
 from pipeline.search.run import search
 from pipeline.search.sentences import SearchRun
 from pipeline.text.batches import data_for
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.loop import Training, fit
-from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
 
 VOCAB, INPUT, HIDDEN, BATCH, STEPS = 11, 5, 7, 3, 6
@@ -273,21 +272,15 @@ def test_a_training_that_was_stopped_and_saved_is_resumed_bit_for_bit(cell, tmp_
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, small_text: Path) -> Iterator[SearchRun]:
-    """A search of one trial, of the new cell, in a store of its own."""
+def searched(lab: Path, corpus: Corpus) -> SearchRun:
+    """A search of one trial, of the new cell; no served model, whose copy of the code lacks that."""
     space: dict[str, Any] = {"cell": NEW, "num_layers": "1", "hidden_size": "8"}
     config = SearchConfig(trials=1, epochs=1, confirm_seeds=1, sampler="grid", **space)
-    corpus_config = CorpusConfig(str(small_text), "letters")
-    home = new_store(tmp_path_factory.mktemp("lab"), empty_database)
-    with store_at(home), pytest.MonkeyPatch.context() as patch:
-        make_artifacts_plain(patch)
-        leave_out_the_served_model(patch)  # its copy of the code lacks the new cell
-        patch.setattr("pipeline.search.run.register_picks", lambda picks, *details: dict.fromkeys(picks, ""))
-        setup()
-        yield search(load_corpus(corpus_config), config, make_pool=Inline)
+    setup()
+    return search(corpus, config, make_pool=Inline)
 
 
-def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_exported(searched, tmp_path, monkeypatch):
+def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_exported(searched, tmp_path):
     (point,) = searched.evaluated.points
     model = api.load(point.candidate.run_ids[0])
     assert model.network.config.cell == NEW

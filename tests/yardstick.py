@@ -18,7 +18,6 @@ user, so that each run that was killed is one of another machine: ``tmlm doctor 
 import argparse
 import hashlib
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -34,8 +33,7 @@ import optuna
 from mlflow.store.db.utils import _get_latest_schema_revision
 from safetensors.numpy import load_file
 
-from pipeline.tracking.names import bare_tags
-from tests.checkout import ROOT, Checkout
+from tests.checkout import ROOT, Checkout, environment_with, runs_in
 
 DATA = ROOT / "tests" / "data"
 PATIENCE_SECONDS = 300  # for a command
@@ -114,13 +112,8 @@ def unpack(store: str, home: Path) -> None:
 
 
 def runs_of(home: Path) -> list[dict[str, Any]]:
-    """The runs of a store, oldest first: id, name, status, tags by their bare names, and what they are paired by."""
-    with closing(sqlite3.connect(home / "mlruns" / "mlflow.db")) as database:
-        rows = database.execute("SELECT run_uuid, name, status FROM runs ORDER BY start_time").fetchall()
-        runs = [dict(zip(("id", "name", "status"), row, strict=True)) for row in rows]
-        for run in runs:
-            tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid=?", (run["id"],)).fetchall())
-            run["tags"] = bare_tags(tags)
+    """The runs of a store, as ``runs_in`` has them, with what they are paired by."""
+    runs = runs_in(home / "mlruns" / "mlflow.db")
     tags_of = {run["id"]: run["tags"] for run in runs}
     return [{**run, "pair": pair_of(run["tags"], tags_of)} for run in runs]
 
@@ -214,17 +207,8 @@ class Lab:
             subprocess.run([*git, "checkout", "--quiet", commit], check=True)
             subprocess.run([*git, "remote", "remove", "origin"], check=True)  # whose address MLflow would record
             (self.home / ".git" / "info" / "exclude").write_text(f"{TEXT}\n")  # else the runs were of changed code
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TMLM_"))
-        }
-        self.environment |= {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(self.home),
-            "TMLM_CACHE_DIR": str(folder / "cache"),
-            "TMLM_OFFLINE": "1",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "LOGNAME": "yardstick",  # MLflow records it
-        }
+        self.environment = environment_with(folder / "cache")
+        self.environment |= {"PYTHONPATH": str(self.home), "LOGNAME": "yardstick"}  # MLflow records the name
 
     def run(self, *words: str, **options: Any) -> None:
         """Run a command; end with its errors if it fails."""

@@ -21,7 +21,7 @@ from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import artifacts, queries
 from pipeline.training.files import BEST_CHECKPOINT
-from tests.labs import PNG, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import PNG
 from tests.pools import Inline, pool_with
 
 BRIEF = AnswerConfig(seeds=1, minutes=0.001)  # one pass of each
@@ -44,14 +44,10 @@ def answer_on(corpus_config: CorpusConfig, config: AnswerConfig, make_pool: Any,
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Path]:
-    """A store that the tests of this module share."""
-    home = new_store(tmp_path_factory.mktemp("answer") / "lab", empty_database)
-    with store_at(home), pytest.MonkeyPatch.context() as patch:
-        make_artifacts_plain(patch)
-        leave_out_the_served_model(patch)
+def lab(lab: Path) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.answer.pictures._picture", lambda *panels: PNG)
-        yield home
+        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ from pipeline.support.files import write_atomically
 from pipeline.support.machine import environment
 from pipeline.text.batches import data_for, data_of, windows
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.ngrams import fitted_ngrams
 from pipeline.training.adaptive import REFIT_CHARS, AdaptiveModel, fit_weights, mixed_costs
 from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import Experiment
@@ -48,7 +49,6 @@ from pipeline.training.loop import Callback, Training
 
 Shape = tuple[str, int, int]  # cell, layers, hidden size
 Work = Callable[..., tuple[float, ...]]
-from pipeline.text.ngrams import fitted_ngrams
 
 SHAPES: dict[Shape, float] = {("lstm", 1, 128): 4.0, ("gru", 1, 128): 3.0, ("rnn", 1, 128): 2.2, ("lstm", 2, 128): 3.5}
 """The shapes of training steps and epochs, and how many times as fast as d2l's an epoch shall be."""

@@ -1,14 +1,12 @@
 """A search on a head and nodes, each in a network namespace, and what its store has."""
 
 import random
-import sqlite3
 import subprocess
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 
-from pipeline.tracking.names import bare_tags
+from tests.checkout import runs_in
 from tests.cluster.network import HEAD, Machine
 
 ADDRESS, STORE = f"tls://{HEAD}:8786", f"https://{HEAD}:5000"
@@ -35,24 +33,10 @@ class Cluster:
         (self.head.checkout.folder / "text.txt").write_text(text())
         return self.head.tmlm(*SEARCH, *SPACE, "--corpus", "text.txt", *more)
 
-    def rows(self, sql: str) -> list[tuple]:
-        """What the store's database answers."""
-        database = self.head.checkout.folder / "mlruns" / "cluster" / "mlflow.db"
-        if not database.exists():
-            return []
-        with closing(sqlite3.connect(database, timeout=60)) as connection:
-            return connection.execute(sql).fetchall()
-
     def runs(self) -> list[dict]:
-        """The runs of the store, with their tags by bare names."""
-        tags: dict[str, dict[str, str]] = defaultdict(dict)
-        runs = self.rows("SELECT run_uuid, name, status FROM runs ORDER BY start_time")
-        for run_id, key, value in self.rows("SELECT run_uuid, key, value FROM tags"):
-            tags[run_id][key] = value
-        return [
-            {"id": run_id, "name": name, "status": status, "tags": bare_tags(tags[run_id])}
-            for run_id, name, status in runs
-        ]
+        """The runs of the store."""
+        database = self.head.checkout.folder / "mlruns" / "cluster" / "mlflow.db"
+        return runs_in(database) if database.exists() else []
 
     def trainings(self) -> list[dict]:
         return [run for run in self.runs() if run["tags"].get("stage") == "train"]

@@ -6,19 +6,17 @@ from dataclasses import replace
 import pytest
 
 from pipeline.cluster import texts
-from pipeline.config import CorpusConfig
 from pipeline.errors import UnfitNodeError
 from pipeline.text import corpus as corpus_module
-from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
 from pipeline.tracking.text_identity import same_text
 
 
 @pytest.fixture
-def needs(mlflow_server, small_text):
+def needs(mlflow_server, corpus):
     """What the nodes of a search are told, whose text is in its run."""
     with runs.tracked_run("search", "a search", {}):
-        yield texts.send(load_corpus(CorpusConfig(str(small_text), "letters")), mlflow_server.url())
+        yield texts.send(corpus, mlflow_server.url())
 
 
 def facts_of(needs):

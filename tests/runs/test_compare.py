@@ -84,7 +84,7 @@ def test_the_examples_of_the_documentation_work(store, tmp_path, monkeypatch):
     assert (tmp_path / "curves.png").is_file()
 
 
-def test_what_is_not_compared_is_refused_and_nothing_is_drawn(store, tmp_path):
+def test_what_is_not_compared_is_refused_and_nothing_is_drawn(store):
     searched("tiny", (10, 6.0))
     searched("of another text", (10, 5.0), sha256="b")
     searched("of windows", (10, 5.0), preset="report")

@@ -378,9 +378,8 @@ def test_a_study_in_another_storage_is_refused_with_the_command_that_deletes_it(
     assert not runs()
 
 
-def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name_as_the_search_says(store, small_text):
-    config, corpus_config = storage.with_storage(SearchConfig(study_name="own")), CorpusConfig(str(small_text))
-    corpus = load_corpus(corpus_config)
+def test_a_study_whose_run_was_deleted_elsewhere_goes_by_its_name_as_the_search_says(store, corpus):
+    config = storage.with_storage(SearchConfig(study_name="own"))
     study = SearchStudy(config, Space.of(config), corpus)
     with tracked_run("search", "a search", {"study": "own"}) as run:
         trial = training("gru-1x8-s0", study="own", role="trial")

@@ -177,7 +177,7 @@ def test_the_first_training_is_shown_while_it_runs_and_before_it_the_list_of_run
         assert path_to("") == f"{VIEW}{views.key('models', DIGEST)}&compareRunsMode=CHART"
 
 
-def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(running, capsys):
+def test_a_running_ui_is_used_and_opened_unless_no_open_is_given(running):
     run, opened = record("a reproduction", "reproduce"), list[str]()
     address = f"{running}/#/experiments/0/runs/{run}?{SIDE}"
     assert said("ui", run, "--no-open") == f"{address}\n"

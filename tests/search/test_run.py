@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
 from pipeline.pages.tables import FRONT
 from pipeline.search.run import YOURS, search
@@ -22,14 +22,14 @@ from pipeline.search.study.attributes import of_trial
 from pipeline.stages.sweep import TextKey, TrainingTask, do
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.registry import PICKS
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
 from pipeline.tracking.ui import links
 from pipeline.training import memory
-from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, record, store_at
+from tests.labs import make_artifacts_plain, new_store, record, store_at
 from tests.pages.made_up import training
 from tests.pools import Inline, not_trained, pool_with
 
@@ -40,10 +40,9 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def search_on(text: Path, config: SearchConfig, **more: Any) -> SearchRun:
-    """Search on the letters of a text, in this process unless another pool is given."""
-    corpus_config = CorpusConfig(str(text), "letters")
-    return search(load_corpus(corpus_config), config, **{"make_pool": Inline, **more})
+def search_on(corpus: Corpus, config: SearchConfig, **more: Any) -> SearchRun:
+    """Search in this process unless another pool is given."""
+    return search(corpus, config, **{"make_pool": Inline, **more})
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +60,8 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def searched(lab: Path, small_text: Path, said: list[str]) -> SearchRun:
-    return search_on(small_text, SearchConfig(**TINY, confirm_seeds=2), say=said.append)
+def searched(lab: Path, corpus: Corpus, said: list[str]) -> SearchRun:
+    return search_on(corpus, SearchConfig(**TINY, confirm_seeds=2), say=said.append)
 
 
 @pytest.fixture
@@ -128,7 +127,7 @@ def test_every_column_of_an_exported_front_is_a_figure_of_its_members(searched):
     assert all(set(FRONT) <= set(member) for member in searched.result["front"])
 
 
-def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(searched, small_text):
+def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_have_trained(searched, corpus):
     given: list[TrainingTask] = []
     of_text = {"corpus": "topics", "corpus_sha256": searched.result["corpus_sha256"], "protocol": "stream"}
     yours = [record(f"gru-{number}", **of_text) for number in range(2)]
@@ -136,7 +135,7 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
         MlflowClient().log_metric(run_id, "result/val_perplexity", 9.0 - number)
         MlflowClient().log_dict(run_id, dict(training(number).result), artifacts.RESULT_FILE)
     config = SearchConfig(**TINY, confirm_seeds=2)
-    again = search_on(small_text, config, make_pool=pool_with(given))
+    again = search_on(corpus, config, make_pool=pool_with(given))
     assert again.run_id == searched.run_id
     assert given == []
     assert len(queries.nested_trainings(searched.run_id)) == 3 + searched.result["confirmations"]
@@ -153,7 +152,7 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
 # --- each in a store of its own ---------------------------------------------------------------------------------------
 
 
-def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, monkeypatch):
+def test_auto_starts_no_more_workers_than_the_memory_holds(store, corpus, monkeypatch):
     counts = []
 
     def no_pool(count: int) -> Inline:
@@ -164,18 +163,18 @@ def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, mo
     monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 12 * 10**8)
     config = SearchConfig(**{**TINY, "workers": None})
     with pytest.raises(KeyboardInterrupt):
-        search_on(small_text, config, make_pool=no_pool)
+        search_on(corpus, config, make_pool=no_pool)
     assert counts == [3]
 
 
-def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small_text, monkeypatch):
+def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, corpus, monkeypatch):
     def full(*arguments: object, **named: object) -> None:
         raise optuna.exceptions.StorageInternalError("database or disk is full")
 
     monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_user_attr", full)
     config = SearchConfig(**{**TINY, "study_name": "full"})
     with pytest.raises(RecordingError, match=r"the study can't be kept in .*optuna.db: database or disk is full"):
-        search_on(small_text, config)
+        search_on(corpus, config)
 
 
 def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store, small_text):
@@ -186,10 +185,7 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
         do(task, lambda share: None)
 
 
-def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, small_text, monkeypatch):
-    leave_out_the_served_model(monkeypatch)
-    registered = {name: f"study-{name}" for name in PICKS}
-    monkeypatch.setattr("pipeline.search.run.register_picks", lambda *details: registered)
+def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store, corpus, no_served_model):
     given: list[TrainingTask] = []
 
     def dies_once(task: TrainingTask) -> list[Event] | None:
@@ -197,7 +193,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
         return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))] if is_first else None
 
     config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
-    done = search_on(small_text, config, make_pool=pool_with(given, dies_once))
+    done = search_on(corpus, config, make_pool=pool_with(given, dies_once))
     assert [task.role for task in given] == ["trial", "trial", "confirmation", "confirmation"]
     assert (done.counts["trials"], done.counts["confirmations"], done.counts["failed"]) == (1, 1, 0)
     study = optuna.load_study(study_name="search-topics", storage=f"sqlite:///{store}/mlruns/optuna.db")
@@ -205,10 +201,7 @@ def test_lost_trainings_are_repeated_as_the_same_trials_and_confirmations(store,
 
 
 @pytest.mark.slow
-def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_on(store, small_text, monkeypatch):
-    leave_out_the_served_model(monkeypatch)
-    registered = {name: f"study-{name}" for name in PICKS}
-    monkeypatch.setattr("pipeline.search.run.register_picks", lambda *details: registered)
+def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_on(store, corpus, no_served_model):
     clock, given = [0.0], list[TrainingTask]()
 
     def takes_a_minute(task: TrainingTask) -> list[Event] | None:
@@ -217,7 +210,7 @@ def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_o
 
     config = SearchConfig(**TINY | {"cell": "gru", "trials": None, "minutes": 0.5}, confirm_seeds=2)
     for trials in (1, 2):
-        done = search_on(small_text, config, make_pool=pool_with(given, takes_a_minute), clock=lambda: clock[0])
+        done = search_on(corpus, config, make_pool=pool_with(given, takes_a_minute), clock=lambda: clock[0])
         roles = [task.role for task in given]
         assert (roles[0], roles.count("trial"), done.result["trials"]) == ("trial", 1, trials)
         assert all(pick.point.seeds == 2 for pick in done.picks.values())
@@ -226,7 +219,7 @@ def test_no_trial_starts_after_the_minutes_and_the_same_command_again_searches_o
 
 
 def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anything_is_changed(
-    searched, study, lab, empty_database, small_text, monkeypatch, tmp_path
+    searched, study, lab, empty_database, corpus, monkeypatch, tmp_path
 ):
     """Its own MLflow store knows none of the study's runs: trials would be trained, and then be found nowhere."""
     before = dict(study.user_attrs), len(study.trials)
@@ -236,7 +229,7 @@ def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anyt
     _setup.cache_clear()
     try:
         with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*give another --study-name"):
-            search_on(small_text, SearchConfig(**TINY, storage=storage))
+            search_on(corpus, SearchConfig(**TINY, storage=storage))
     finally:
         monkeypatch.undo()
         _setup.cache_clear()

@@ -38,11 +38,8 @@ def test_evaluating_the_text_of_the_training_is_said(trained, small_text, tmp_pa
         assert ("It is the text of the training" in said) == is_own
 
 
-def test_a_training_on_a_part_of_the_text_is_compared_with_the_ngrams_of_that_part(
-    trained, small_text, no_served_model
-):
-    config = CorpusConfig(str(small_text), "letters")
-    part = train(load_corpus(config), *resolve({**TINY, "train_chars": 5000, "epochs": 1})).result
+def test_a_training_on_a_part_of_the_text_is_compared_with_the_ngrams_of_that_part(trained, corpus, no_served_model):
+    part = train(corpus, *resolve({**TINY, "train_chars": 5000, "epochs": 1})).result
     assert "lstm-1x8-s0-epochs-1-last-5000-batch-" in MlflowClient().get_run(part["run_id"]).info.run_name
     assert part["ngram_test_perplexity"] > trained.result["ngram_test_perplexity"]
     evaluated = evaluate(part["run_id"]).result

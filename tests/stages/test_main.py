@@ -14,7 +14,7 @@ from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from pipeline.training.sentences import verdict
-from tests.labs import TINY, copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import TINY, copy_store, plain_store
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 
@@ -27,10 +27,7 @@ def run_pipeline(text: Path, force: bool = False, **options):
 @pytest.fixture(scope="module")
 def piped_store(tmp_path_factory, empty_database, small_text) -> tuple[Path, PipelineRun]:
     """A store with one run of the pipeline, to be copied."""
-    home = new_store(tmp_path_factory.mktemp("piped") / "lab", empty_database)
-    with store_at(home), pytest.MonkeyPatch.context() as patch:
-        make_artifacts_plain(patch)
-        leave_out_the_served_model(patch)
+    with plain_store(tmp_path_factory.mktemp("piped") / "lab", empty_database) as home:
         return home, run_pipeline(small_text)
 
 

@@ -16,12 +16,12 @@ import torch
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from pipeline.config import RECIPE, CorpusConfig, StoppedBy, resolve
+from pipeline.config import RECIPE, StoppedBy, resolve
 from pipeline.errors import InputError
 from pipeline.stages import pictures
 from pipeline.stages import train as train_stage
 from pipeline.support import machine
-from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, recorded, runs
 from pipeline.tracking import step as step_module
 from pipeline.tracking.names import bare_tags, recorded_tag
@@ -30,7 +30,7 @@ from pipeline.training import experiment
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.experiment import Experiment
 from pipeline.training.loop import Training
-from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.labs import copy_store, plain_store, store_at
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 
@@ -46,24 +46,22 @@ class KilledError(BaseException):
     """Nobody's to catch."""
 
 
-def train(text: Path, options: dict[str, Any]) -> step_module.Step:
-    config = CorpusConfig(str(text), "letters")
-    return train_stage.train(load_corpus(config), *resolve(options))
+def train(corpus: Corpus, options: dict[str, Any]) -> step_module.Step:
+    return train_stage.train(corpus, *resolve(options))
 
 
 class TrainedAnewError(Exception):
     """No run was reused: a new one is begun."""
 
 
-def reuse(text: Path, options: dict[str, Any], patch: pytest.MonkeyPatch) -> step_module.Step:
+def reuse(corpus: Corpus, options: dict[str, Any], patch: pytest.MonkeyPatch) -> step_module.Step:
     """The recorded training with these options; TrainedAnewError where there is none."""
 
     def begin(*arguments: Any) -> None:
         raise TrainedAnewError
 
     patch.setattr(experiment.Experiment, "run", begin)
-    config = CorpusConfig(str(text), "letters")
-    return train_stage.train(load_corpus(config), *resolve(options), reuse=True)
+    return train_stage.train(corpus, *resolve(options), reuse=True)
 
 
 def outcome(run_id: str) -> Outcome:
@@ -95,16 +93,13 @@ Stores = Callable[[str], tuple[Path, str]]  # the name of a run in RUNS -> a sto
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory, empty_database, small_text) -> Stores:
+def stores(tmp_path_factory, empty_database, corpus) -> Stores:
     """Records each run of RUNS once, artifacts as in the tests."""
 
     @cache
     def store_of(name: str) -> tuple[Path, str]:
-        home = new_store(tmp_path_factory.mktemp("recorded") / "lab", empty_database)
-        with store_at(home), pytest.MonkeyPatch.context() as patch:
-            make_artifacts_plain(patch)
-            leave_out_the_served_model(patch)
-            return home, RUNS[name](small_text)
+        with plain_store(tmp_path_factory.mktemp("recorded") / "lab", empty_database) as home:
+            return home, RUNS[name](corpus)
 
     return store_of
 
@@ -184,19 +179,19 @@ def be_killed(moment: Callable[[pytest.MonkeyPatch], None], work: Callable[[], A
             work()
 
 
-def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyPatch], None]) -> str:
+def killed(corpus: Corpus, options: dict[str, Any], moment: Callable[[pytest.MonkeyPatch], None]) -> str:
     """Train, be killed, and give the run's id."""
-    be_killed(moment, lambda: train(text, options))
+    be_killed(moment, lambda: train(corpus, options))
     (run,) = MlflowClient().search_runs(["0"], "attributes.status != 'FINISHED'")
     return str(run.info.run_id)
 
 
-RUNS: dict[str, Callable[[Path], str]] = {
-    "finished": lambda text: train(text, TINY).run_id,
-    "stopped": lambda text: killed(text, TINY, stop_in_an_epoch),
-    "cut": lambda text: killed(text, TINY, kill_between_checkpoint_and_figures),
-    "timed_out": lambda text: train(text, {**TINY, "max_seconds": 1e-6}).run_id,
-    "two_epochs": lambda text: train(text, TWO_EPOCHS).run_id,
+RUNS: dict[str, Callable[[Corpus], str]] = {
+    "finished": lambda corpus: train(corpus, TINY).run_id,
+    "stopped": lambda corpus: killed(corpus, TINY, stop_in_an_epoch),
+    "cut": lambda corpus: killed(corpus, TINY, kill_between_checkpoint_and_figures),
+    "timed_out": lambda corpus: train(corpus, {**TINY, "max_seconds": 1e-6}).run_id,
+    "two_epochs": lambda corpus: train(corpus, TWO_EPOCHS).run_id,
 }
 finished, stopped, cut, timed_out, two_epochs = map(copy_of, RUNS)
 
@@ -204,16 +199,11 @@ finished, stopped, cut, timed_out, two_epochs = map(copy_of, RUNS)
 @pytest.mark.parametrize(
     "moment", [pytest.param(each, marks=() if "result" in each else pytest.mark.slow) for each in MOMENTS]
 )
-def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, expected, moment):
-    run_id = killed(small_text, TINY, MOMENTS[moment])
+def test_killed_at_this_moment_and_resumed_it_is_the_same(store, corpus, expected, moment):
+    run_id = killed(corpus, TINY, MOMENTS[moment])
     step = train_stage.resume(run_id, {})
     assert step.run_id == run_id
     assert_same(run_id, expected)
-
-
-@pytest.fixture(scope="module")
-def corpus(small_text) -> Corpus:
-    return load_corpus(CorpusConfig(str(small_text), "letters"))
 
 
 def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
@@ -265,27 +255,24 @@ def test_a_finished_training_may_go_on_after_a_limit_of_time_or_with_a_constant_
     assert not train_stage._may_go_on(resolve({**constant, "counting_loss": 0.1})[1], "")
 
 
-def test_what_can_not_go_on_keeps_its_best_checkpoint_only_and_has_nothing_left_to_do(
-    finished, small_text, monkeypatch
-):
+def test_what_can_not_go_on_keeps_its_best_checkpoint_only_and_has_nothing_left_to_do(finished, corpus, monkeypatch):
     (checkpoint,) = artifacts.artifact_path(finished, "checkpoints").iterdir()
     assert checkpoint.name == "best.safetensors"
     for changes in ({}, {"epochs": 9}, {"max_seconds": 9.0}):
         with pytest.raises(InputError, match=r"nothing left to do: epoch 4 was the last one; start a new training"):
             train_stage.resume(finished, changes)
     assert MlflowClient().get_run(finished).info.status == "FINISHED"
-    assert reuse(small_text, TINY, monkeypatch).run_id == finished
+    assert reuse(corpus, TINY, monkeypatch).run_id == finished
 
 
-def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small_text, expected):
-    config = CorpusConfig(str(small_text), "letters")
-    step = train_stage.train(load_corpus(config), *resolve(TINY), reuse=True)
+def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, corpus, expected):
+    step = train_stage.train(corpus, *resolve(TINY), reuse=True)
     assert step.run_id == stopped
     assert_same(stopped, expected)
 
 
 def test_a_training_of_two_versions_of_torch_is_nobody_elses_result_and_has_both_environments(
-    stopped, small_text, monkeypatch, caplog
+    stopped, corpus, monkeypatch, caplog
 ):
     before = bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "")
     first = artifacts.read_text(stopped, "environment.yaml")
@@ -297,13 +284,13 @@ def test_a_training_of_two_versions_of_torch_is_nobody_elses_result_and_has_both
     assert artifacts.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
     assert bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "") != before
     with pytest.raises(TrainedAnewError):
-        reuse(small_text, TINY, monkeypatch)
+        reuse(corpus, TINY, monkeypatch)
 
 
 # --- what may change, and what may not -------------------------------------------------------------------------------
 
 
-def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_is_kept(two_epochs, small_text, corpus):
+def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_is_kept(two_epochs, corpus):
     """Though keeping the earlier outcome is interrupted at first."""
     result = json.loads(artifacts.read_text(two_epochs, "result.json"))
     best = artifacts.artifact_path(two_epochs, "checkpoints/best.safetensors").read_bytes()
@@ -355,9 +342,7 @@ def test_what_can_not_be_resumed_is_refused_and_the_run_stays_as_it_was(stopped)
         train_stage.resume(stopped, {})
 
 
-def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_whole_one(
-    timed_out, small_text, monkeypatch
-):
+def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_whole_one(timed_out, corpus, monkeypatch):
     assert MlflowClient().get_run(timed_out).data.tags["stopped"] == "--max-seconds 1e-06"
     with pytest.raises(InputError, match=r"nothing left to do: .* give a larger --max-seconds"):
         train_stage.resume(timed_out, {})
@@ -367,7 +352,7 @@ def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_wh
     assert tags["resumed"] == "--max-seconds 1e-06"
     assert [m.step for m in MlflowClient().get_metric_history(timed_out, "perplexity/val")] == [1, 2, 3, 4]
     with pytest.raises(TrainedAnewError):
-        reuse(small_text, {**TINY, "max_seconds": 1000.0}, monkeypatch)
+        reuse(corpus, {**TINY, "max_seconds": 1000.0}, monkeypatch)
 
 
 def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):

@@ -1,8 +1,6 @@
 """``tmlm train --seeds N``: one parent run, whose trainings are those of ``tmlm train --seed k``."""
 
 import json
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from models.config import ConfigError
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.results import OVER_SEEDS
 from pipeline.runs.listing import folded
@@ -21,44 +19,33 @@ from pipeline.stages.sweep import TrainingTask
 from pipeline.stages.train import options_like, train
 from pipeline.support.statistics import estimate
 from pipeline.support.workers import Event
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.references import find, training_of
 from pipeline.tracking.step import Step
 from pipeline.training.checkpoints import load_checkpoint
 from tests.cli.commands import examples, run
-from tests.labs import TINY, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import diverges, pool_with
 
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[None]:
-    """A store that the tests of this module share."""
-    home = new_store(tmp_path_factory.mktemp("seeds") / "lab", empty_database)
-    with store_at(home), pytest.MonkeyPatch.context() as patch:
-        make_artifacts_plain(patch)
-        leave_out_the_served_model(patch)
-        yield
+OPTIONS: dict[str, Any] = {"hidden_size": 8, "epochs": 1, "batch_size": 32, "precision": "fp32"}
 
 
 def seed_1_diverges(task: TrainingTask) -> list[Event] | None:
     return diverges(task) if task.train.seed == 1 else None
 
 
-def trained(text: Path, seeds: int, given: list[TrainingTask], ends: Any = seed_1_diverges, **options: Any) -> Step:
-    config = CorpusConfig(str(text), "letters")
-    configs = resolve({**TINY, "epochs": 1, **options})
-    return train_seeds(load_corpus(config), *configs, seeds, make_pool=pool_with(given, ends))
+def trained(corpus: Corpus, seeds: int, given: list[TrainingTask], ends: Any = seed_1_diverges, **options: Any) -> Step:
+    configs = resolve({**OPTIONS, **options})
+    return train_seeds(corpus, *configs, seeds, make_pool=pool_with(given, ends))
 
 
 @pytest.fixture(scope="module")
-def done(lab: None, small_text: Path) -> Step:
-    return trained(small_text, 3, [])
+def done(lab: Path, corpus: Corpus) -> Step:
+    return trained(corpus, 3, [])
 
 
-def test_each_seed_is_the_training_that_the_seed_alone_gives(done, small_text):
-    config = CorpusConfig(str(small_text), "letters")
-    alone = train(load_corpus(config), *resolve({**TINY, "epochs": 1, "seed": 2}))
+def test_each_seed_is_the_training_that_the_seed_alone_gives(done, corpus):
+    alone = train(corpus, *resolve({**OPTIONS, "seed": 2}))
     nested = {each.seed: each for each in queries.nested_trainings(done.run_id)}
     assert {seed: each.state for seed, each in nested.items()} == {0: "finished", 1: "failed", 2: "finished"}
     assert nested[2].tag("protocol") == recorded.run_of(alone.run_id).tag("protocol") == "stream"
@@ -97,10 +84,10 @@ def test_a_figure_that_a_seed_has_not_recorded_has_no_mean():
     }  # fmt: skip
 
 
-def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(done, small_text):
+def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(done, corpus):
     given: list[TrainingTask] = []
     for seeds in (3, 2, 4, 3):
-        again = trained(small_text, seeds, given)
+        again = trained(corpus, seeds, given)
         assert again.run_id == done.run_id
         assert (again.result["seeds"], again.result["diverged"]) == (seeds, [1])
         with pytest.raises(TrainingDivergedError, match="diverged: seed 1; ") as raised:
@@ -111,30 +98,28 @@ def test_the_same_command_trains_nothing_again_and_a_larger_number_adds_seeds(do
     assert artifacts.read_json(done.run_id, artifacts.RESULT_FILE)["seeds"] == 4
 
 
-def test_a_seed_whose_configuration_can_not_be_read_is_trained_again(done, small_text):
+def test_a_seed_whose_configuration_can_not_be_read_is_trained_again(done, corpus):
     (first, *_) = queries.nested_trainings(done.run_id)
     MlflowClient().set_tag(first.id, "mlflow.tmlm.config", "{")
     given: list[TrainingTask] = []
-    assert trained(small_text, 2, given).run_id == done.run_id
+    assert trained(corpus, 2, given).run_id == done.run_id
     assert [task.train.seed for task in given] == [0]
     MlflowClient().set_tag(first.id, "mlflow.tmlm.config", first.tag("config"))
 
 
-def test_the_documented_commands_work(done, small_text, monkeypatch):
-    """Seed 1 diverges here, so the first one ends with exit code 1 after it has shown the others."""
-    monkeypatch.setattr(
-        "pipeline.stages.seeds.train_seeds", partial(train_seeds, make_pool=pool_with([], seed_1_diverges))
-    )
+def test_the_documented_commands_work(done, small_text):
+    """Seed 1 has diverged here, so the first one ends with exit code 1 after it has shown the others."""
     (words,) = (each for each in examples("train") if "--seeds" in each)
-    code, out, err = run(*words, "--corpus", str(small_text), "--epochs", "1", "--hidden-size", "8")
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
+    code, out, err = run(*words, "--corpus", str(small_text), "--alphabet", "letters", *options)
     assert (code, "3 seeds; diverged: 1" in out, "diverged: seed 1" in err) == (1, True, True)
     assert [run(*each)[0] for each in examples("best")] == [0]
 
 
-def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab, small_text):
+def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab, corpus):
     with pytest.raises(ConfigError, match="seeds is 1; it must be at least 2 and at most 100"):
-        trained(small_text, 1, [])
+        trained(corpus, 1, [])
     with pytest.raises(InputError, match="--seed 1 is one seed, and --seeds 2 trains the seeds 0 to 1"):
-        trained(small_text, 2, [], seed=1)
+        trained(corpus, 2, [], seed=1)
     with pytest.raises(TrainingDivergedError, match=r"all seeds of gru-1x8-seeds-epochs-1-.*-topics diverged"):
-        trained(small_text, 2, [], diverges, cell="gru")
+        trained(corpus, 2, [], diverges, cell="gru")

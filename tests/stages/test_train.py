@@ -98,11 +98,10 @@ def test_the_configuration_artifact_makes_the_same_configuration_again(trained, 
     assert CorpusConfig(**kept["corpus"]) == CorpusConfig(str(small_text), "letters")
 
 
-def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, small_text, monkeypatch):
+def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, corpus, monkeypatch):
     monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 20 else 1e6)
-    config = CorpusConfig(str(small_text), "letters")
     with pytest.raises(TrainingDivergedError, match=r"lower --learning-rate.*the checkpoint of epoch 1 is kept"):
-        train(load_corpus(config), *resolve(TINY))
+        train(corpus, *resolve(TINY))
     (run,) = MlflowClient().search_runs(["0"])
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"].startswith("TrainingDivergedError: ")
@@ -111,16 +110,15 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
     assert load_model(artifacts.artifact_path(run.info.run_id, best))[2]["epoch"] == 1
 
 
-def test_nothing_holds_network_and_optimizer_once_the_model_is_logged(store, small_text, monkeypatch):
+def test_nothing_holds_network_and_optimizer_once_the_model_is_logged(store, corpus, monkeypatch):
     trainings: WeakSet[Training] = WeakSet()
     frames: list[FrameType] = []
     monkeypatch.setattr(Recorder, "before_checkpoint", lambda recorder, training: trainings.add(training))
     # as MLflow 3.17 does: an error of SQLAlchemy that it catches is in a cycle with its frames
     monkeypatch.setattr(TrackedRun, "model", lambda *arguments: frames.append(sys._getframe()))
-    corpus_config = CorpusConfig(str(small_text), "letters")
     gc.disable()
     try:
-        train(load_corpus(corpus_config), *resolve({**TINY, "epochs": 1}))
+        train(corpus, *resolve({**TINY, "epochs": 1}))
     finally:
         gc.enable()
     assert frames
@@ -133,8 +131,7 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch
     kept = downloads.kept_file(address)
     kept.parent.mkdir(parents=True)
     shutil.copy(small_text, kept)
-    config = CorpusConfig(address)
-    corpus = load_corpus(config)
+    corpus = load_corpus(CorpusConfig(address))
 
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -155,21 +152,20 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch
     ("epochs", "said"), [(0, "The first epoch has not ended"), (1, "The epochs trained so far are kept")]
 )
 def test_a_stopped_training_says_that_epochs_are_kept_only_if_some_are(
-    store, small_text, monkeypatch, caplog, epochs, said
+    store, corpus, monkeypatch, caplog, epochs, said
 ):
     def stop(recorder: Recorder, training: Training, *point: object) -> None:
         if len(training.history) == epochs:
             raise KeyboardInterrupt
 
-    corpus_config = CorpusConfig(str(small_text), "letters")
     monkeypatch.setattr(Recorder, "on_step", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(load_corpus(corpus_config), ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
+        train(corpus, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
     assert any(message.startswith(f"{said}. Resume with: ") for message in caplog.messages)
 
 
 def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_it_was_stopped(
-    store, small_text, monkeypatch
+    store, corpus, monkeypatch
 ):
     shown = list[str]()
 
@@ -177,8 +173,6 @@ def test_the_view_of_its_text_shows_a_training_while_it_runs_and_no_longer_when_
         shown.extend(run.id for run in queries.search_runs(view.query))
         raise KeyboardInterrupt
 
-    config = CorpusConfig(str(small_text), "letters")
-    corpus = load_corpus(config)
     view = views.models(corpus.label, corpus.corpus_sha256)
     monkeypatch.setattr(Recorder, "before_checkpoint", look_and_stop)
     with pytest.raises(KeyboardInterrupt):

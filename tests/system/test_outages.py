@@ -11,10 +11,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.errors import RecordingError
 from pipeline.stages.train import Recorder, TrainingContext, train
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus
 from pipeline.tracking import runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.names import bare_tags
@@ -31,12 +31,11 @@ def unsent(home: Path) -> list[Path]:
     return [path for path in (home / "mlruns" / "unsent").rglob("*") if path.is_file()]
 
 
-def train_tiny(text: Path, reason_to_stop: Callable[[Any], str] = lambda training: "", reuse: bool = False) -> Step:
-    config = CorpusConfig(str(text), "letters")
+def train_tiny(corpus: Corpus, reason_to_stop: Callable[[Any], str] = lambda training: "", reuse: bool = False) -> Step:
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=2, batch_size=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "before_checkpoint", lambda recorder, training: reason_to_stop(training))
-        return train(load_corpus(config), model, recipe, reuse=reuse)
+        return train(corpus, model, recipe, reuse=reuse)
 
 
 # --- a server that is gone -------------------------------------------------------------------------------------------
@@ -73,21 +72,21 @@ def test_a_server_that_is_gone_for_good_is_told_soon_and_ends_the_run_in_bounded
 
 
 def test_an_artifact_store_that_refuses_does_not_make_a_stopped_training_a_failed_one(
-    mlflow_server, no_store, small_text, plain_artifacts, caplog
+    mlflow_server, no_store, corpus, plain_artifacts, caplog
 ):
     def stop_and_refuse(training: Any) -> str:
         mlflow_server.refuse("/checkpoints/", "PUT")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_tiny(small_text, stop_and_refuse)
+        train_tiny(corpus, stop_and_refuse)
     (run, *_) = MlflowClient().search_runs([setup().experiment_id], order_by=["attributes.start_time DESC"])
     assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
     assert f"The checkpoints of {run.info.run_name} stay in" in caplog.text
 
 
 @pytest.mark.slow
-def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, small_text, plain_artifacts, monkeypatch):
+def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, corpus, plain_artifacts, monkeypatch):
     def stop(training: Any) -> str:
         stop.calls += 1  # type: ignore[attr-defined]
         if stop.calls == 2:  # type: ignore[attr-defined]
@@ -96,20 +95,20 @@ def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, sma
 
     stop.calls = 0  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
-        train_tiny(small_text, stop)
+        train_tiny(corpus, stop)
     assert unsent(no_store) == []
     monkeypatch.setattr(TrackedRun, "model", lambda *args: None)  # seconds
-    step = train_tiny(small_text, reuse=True)
+    step = train_tiny(corpus, reuse=True)
     run = MlflowClient().get_run(step.run_id)
     assert bare_tags(run.data.tags).get("resumed", ""), "by the checkpoint that was fetched from the server"
     assert unsent(no_store) == []
     assert step.result["checkpoint"] == f"{run.info.artifact_uri}/checkpoints/best.safetensors"
-    again = train_tiny(small_text, reuse=True)
+    again = train_tiny(corpus, reuse=True)
     assert again.reused
     assert Path(again.result["checkpoint"]).is_file()
 
 
-def test_checkpoints_are_sent_to_a_server_in_mid_training(mlflow_server, small_text, monkeypatch):
+def test_checkpoints_are_sent_to_a_server_in_mid_training(mlflow_server, corpus, monkeypatch):
     """Another machine has to go on with them if this one is gone."""
     monkeypatch.setattr(runs, "SEND_SECONDS", 0.0)
     sent: list[bool] = []
@@ -122,7 +121,7 @@ def test_checkpoints_are_sent_to_a_server_in_mid_training(mlflow_server, small_t
         return ""
 
     with pytest.raises(KeyboardInterrupt):
-        train_tiny(small_text, after_an_epoch)
+        train_tiny(corpus, after_an_epoch)
     assert sent == [False, True]
 
 
@@ -137,17 +136,16 @@ def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_
 
 
 def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_where_it_was(
-    store, small_text, plain_artifacts
+    store, corpus, plain_artifacts
 ):
     class Mover(Callback):
         def on_epoch(self, training: Training, point: EpochPoint) -> None:
             (store / "mlruns").rename(store / "moved")
 
-    config = CorpusConfig(str(small_text), "letters")
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
     moving = TrainingContext(progress=lambda name: nullcontext(Mover()))
     with pytest.raises(RecordingError, match="`tmlm doctor --repair` in its new place") as caught:
-        train(load_corpus(config), model, recipe, context=moving)
+        train(corpus, model, recipe, context=moving)
     assert "train --resume" in caught.value.__notes__[0]
     assert not (store / "mlruns" / "0").exists()
     assert list((store / "moved").rglob("last.safetensors"))

@@ -114,7 +114,7 @@ def test_prepared_text_outlives_its_file(text_file, corpus):
     assert kept(replace(corpus, corpus_sha256="0" * 64)) is None
 
 
-def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limit, monkeypatch):
+def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limit):
     with (
         file_size_limit(5000),
         pytest.raises(InputError, match=r"can't be written: File too large.*; TMLM_CACHE_DIR sets another folder"),
@@ -216,9 +216,7 @@ def test_baselines_are_those_of_the_training_text_and_are_kept_unless_their_file
         ("raw", "=" * 300 + "\n* * *\n  «Call me __ ", "«Call me"),
     ],
 )
-def test_the_own_prompt_of_a_text_is_its_first_words_but_of_the_time_machine(
-    corpus, tmp_path, alphabet, begins, prompt
-):
+def test_the_own_prompt_of_a_text_is_its_first_words_but_of_the_time_machine(tmp_path, alphabet, begins, prompt):
     (tmp_path / "novel.txt").write_text(begins + "some more words " * 100, encoding="utf-8")
     novel = load_corpus(CorpusConfig(str(tmp_path / "novel.txt"), alphabet))
     assert novel.own_prompt == prompt

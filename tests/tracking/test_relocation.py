@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import resolve
 from pipeline.errors import InputError
 from pipeline.runs import doctor
 from pipeline.stages.train import train
-from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
 from pipeline.tracking.relocation import PATH_COLUMNS, local_path, location_of
 from pipeline.tracking.store import _setup, setup
@@ -60,7 +59,7 @@ def moved(request, trained, no_store, monkeypatch, tmp_path) -> tuple[Path, Path
     return no_store, new, trained.run_id
 
 
-def test_commands_in_a_moved_checkout_are_refused_until_it_is_repaired(moved, small_text):
+def test_commands_in_a_moved_checkout_are_refused_until_it_is_repaired(moved, corpus):
     old, new, run_id = moved
     database = new / "mlruns" / "mlflow.db"
     before = everything(database)
@@ -77,8 +76,7 @@ def test_commands_in_a_moved_checkout_are_refused_until_it_is_repaired(moved, sm
     (copy,) = (new / "mlruns").glob("mlflow.db.before-repair-*")
     assert everything(copy) == before
     assert doctor.repair() == ["nothing to repair"]
-    config = CorpusConfig(str(small_text), "letters")
-    again = train(load_corpus(config), *resolve(TINY), reuse=True)
+    again = train(corpus, *resolve(TINY), reuse=True)
     assert (again.run_id, Path(str(again.result["checkpoint"])).is_relative_to(new)) == (run_id, True)
     with runs.tracked_run("prepare", "new", {}) as run:
         run.text("note.txt", "new")

@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.language_model import LanguageModel
 from models.mixture import Mixture
 from models.packing import packed, rounded
 from pipeline.config import CorpusConfig, resolve
@@ -21,6 +21,7 @@ from pipeline.results import TrainingResult
 from pipeline.support.records import has_form
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_windows, text_costs
@@ -29,12 +30,10 @@ from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
+from tests.training.test_loop import perplexity_of, scripted
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
 REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 1}
-
-
-from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 
 
 def write_text(folder: Path, characters: int) -> Corpus:
@@ -55,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 class Heard(Callback):
     """Keeps what it was called with, and what the folder held at that moment."""
 
-    def __init__(self, folder: Path | None = None, script: Callable[[Training], None] = lambda training: None) -> None:
+    def __init__(self, folder: Path | None = None, script: Callable[[Training], Any] = lambda training: None) -> None:
         self.folder, self.script = folder, script
         self.started, self.points, self.steps, self.best_epochs = list[Training](), list[EpochPoint](), 0, list[int]()
         self.last_epochs = list[int]()
@@ -84,11 +83,6 @@ class Interrupt(Callback):
     def on_step(self, training: Training) -> None:
         if training.step == self.step:
             raise KeyboardInterrupt
-
-
-def perplexity_of(model: LanguageModel, ids: Tensor) -> float:
-    costs = text_costs(model, ids)
-    return exp(float(costs.sum()) / len(costs))
 
 
 def experiment(corpus: Corpus, heard: Heard | None = None, folder: Path | None = None, **options: Any) -> Result:
@@ -186,19 +180,8 @@ def test_an_observer_hears_one_start_every_step_and_every_epoch_whose_checkpoint
 # --- the best epoch, not the last one --------------------------------------------------------------------------------
 
 
-def says(values: list[float]) -> Callable[[Training], None]:
-    """The validation says these numbers, whatever was learnt."""
-
-    def script(training: Training) -> None:
-        said = iter(values)
-        training.validate = lambda: (*(next(said),) * 2, 1.0)  # type: ignore[method-assign]
-
-    return script
-
-
 @pytest.mark.parametrize(("average", "best_epoch"), [(0.0, 1), (0.9, 2)])
 def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, average, best_epoch):
-    model_config, train_config = resolve(OPTIONS | {"average": average})
     values = [5.0, 5.0, 5.0]
     values[best_epoch - 1] = 4.0
     after: list[float] = []
@@ -207,7 +190,8 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
         def on_epoch(self, training: Training, point: EpochPoint) -> None:
             after.append(perplexity_of(training.eval_model, ids_of(corpus, "test")))
 
-    figures = Experiment(corpus, model_config, train_config, tmp_path).run(Scores(None, says(values))).figures
+    scores = Scores(script=partial(scripted, values=values))
+    figures = experiment(corpus, scores, tmp_path, average=average).figures
     test = figures["test_perplexity"]
     assert figures["best_epoch"] == best_epoch
     assert test == after[best_epoch - 1]

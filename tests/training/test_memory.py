@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import resolve
 from pipeline.errors import InputError
 from pipeline.support.machine import GB
-from pipeline.text.corpus import load_corpus
 from pipeline.training import memory
 from pipeline.training.memory import check_can_train, training_bytes, worker_count
 
@@ -23,8 +22,7 @@ WORST = 2.0  # times, too many or too few
 @pytest.mark.parametrize(
     "options", [{"num_layers": 10**9}, {"hidden_size": 4, "sequence_length": 900, "batch_size": 20}]
 )
-def test_what_does_not_fit_is_refused_with_both_figures(small_text, options):
-    corpus = load_corpus(CorpusConfig(str(small_text), "letters"))
+def test_what_does_not_fit_is_refused_with_both_figures(corpus, options):
     with pytest.raises(InputError, match=r"GB of memory; this machine has 0 GB: lower --hidden-size"):
         check_can_train(corpus, *resolve({**options, "device": "cpu"}), memory=15_000_000)
 
@@ -34,9 +32,8 @@ def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
         memory.check_shape_fits(ModelConfig(hidden_size=10**9), 28)
 
 
-def test_as_many_trainings_as_workers_have_to_fit(small_text):
+def test_as_many_trainings_as_workers_have_to_fit(corpus):
     """LSTM 3x2048 takes 9.7 GB: two of them do not fit into 10 GB, though each alone does."""
-    corpus = load_corpus(CorpusConfig(str(small_text), "letters"))
     training = resolve({"cell": "lstm", "num_layers": 3, "hidden_size": 2048, "device": "cpu"})
     assert 9 * GB < check_can_train(corpus, *training, memory=10 * GB) < 10 * GB
     with pytest.raises(InputError, match=r"in 2 workers at once needs about \d+ GB .* lower --workers to 1$"):

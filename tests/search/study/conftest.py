@@ -8,18 +8,13 @@ from typing import Any
 import optuna
 import pytest
 
-from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.config import SearchConfig
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import open_storage
 from pipeline.search.study.trials import SearchStudy
-from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.corpus import Corpus
 from tests.search.study.studies import SMALL
-
-
-@pytest.fixture(scope="module")
-def corpus(small_text: Path) -> Corpus:
-    return load_corpus(CorpusConfig(str(small_text), "letters"))
 
 
 @pytest.fixture(scope="session")
