@@ -260,8 +260,6 @@ DeletionResult = TypedDict("DeletionResult", {  # completed: an earlier one, whi
     "megabytes": float, "dry_run": bool, "completed": bool,
 }, total=False)  # fmt: skip
 
-# --- stages -----------------------------------------------------------------------------------------------------------
-
 PIPELINE, PREPARE, TRAIN, EVALUATE, SAMPLE = "pipeline", "prepare", "train", "evaluate", "sample"
 COMPLEXITY, SEEDS, SEARCH, ANSWER, REPRODUCE = "complexity", "seeds", "search", "answer", "reproduce"
 REPORT, RESUME = "report", "resume"

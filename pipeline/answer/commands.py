@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli.group import say, show
-from pipeline.cli.options import LabCommand, given, json_flag, options_of, resumed_by
+from pipeline.cli.group import resumed_by, say, show
+from pipeline.cli.options import LabCommand, given, json_flag, options_of
 from pipeline.config import AnswerConfig, CorpusConfig
 
 

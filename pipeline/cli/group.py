@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -107,6 +108,22 @@ def say(line: str) -> None:
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     """Print the result of a command on standard output."""
     click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
+
+
+def command_line(name: str, options: Mapping[str, Any]) -> str:
+    """The command of this name with these options, without secrets; those that are off or empty are left out."""
+    from pipeline.tracking.program import command
+
+    words = [command(), name]
+    for option, value in options.items():
+        if value not in (None, False, ""):
+            words.append(option_name(option) + f" {shlex.quote(str(value))}" * (value is not True))
+    return without_secrets(" ".join(words))
+
+
+def resumed_by(name: str, options: Mapping[str, Any]) -> None:
+    """Have Ctrl-C followed by the command that resumes this one, whose options these are."""
+    signals.advise(f"The same command resumes it: {command_line(name, options)}")
 
 
 class StandardError(logging.Handler):

@@ -6,7 +6,6 @@ a value (``--force true``), because MLflow passes every parameter with one. A na
 
 import os
 import re
-import shlex
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
@@ -18,8 +17,6 @@ import click
 from models.config import DEFAULT_LENGTH, LONGEST_TEXT
 from pipeline.cli.completion import FILE, TEXT
 from pipeline.config import UNDER_MLFLOW, CorpusConfig, resolve
-from pipeline.errors import option_name, without_secrets
-from pipeline.support import signals
 
 HEADINGS = {"Corpus": "Text", "Train": "Training", "Reproduce": "Reproduction"}  # in the help; else the name itself
 COMPLETED = {"corpus": TEXT, "space": FILE}  # by field name
@@ -164,19 +161,3 @@ class LabCommand(click.Command):
                 elif word.lower() in FALSE:
                     plain.pop()
         return super().parse_args(ctx, plain)
-
-
-def command_line(name: str, options: Mapping[str, Any]) -> str:
-    """The command of this name with these options, without secrets; those that are off or empty are left out."""
-    from pipeline.tracking.program import command
-
-    words = [command(), name]
-    for option, value in options.items():
-        if value not in (None, False, ""):
-            words.append(option_name(option) + f" {shlex.quote(str(value))}" * (value is not True))
-    return without_secrets(" ".join(words))
-
-
-def resumed_by(name: str, options: Mapping[str, Any]) -> None:
-    """Have Ctrl-C followed by the command that resumes this one, whose options these are."""
-    signals.advise(f"The same command resumes it: {command_line(name, options)}")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli import completion
-from pipeline.cli.group import say, show
-from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of, resumed_by
+from pipeline.cli.group import resumed_by, say, show
+from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of
 from pipeline.cluster.commands import cluster_option, pool_on
 from pipeline.config import ReproduceConfig
 

@@ -10,19 +10,8 @@ import click
 
 from models.config import Decoding, ModelConfig
 from pipeline.cli import completion
-from pipeline.cli.group import say, show
-from pipeline.cli.options import (
-    Auto,
-    LabCommand,
-    checked,
-    flag,
-    given,
-    json_flag,
-    length_option,
-    option,
-    options_of,
-    resumed_by,
-)
+from pipeline.cli.group import resumed_by, say, show
+from pipeline.cli.options import Auto, LabCommand, checked, flag, given, json_flag, length_option, option, options_of
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
 
 

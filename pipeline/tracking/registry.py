@@ -95,9 +95,7 @@ def register(alias: str, run_id: str, sentence: str, study: str, corpus: str) ->
     about = f"{sentence}\n\nStudy: {study}. Registered {time.strftime('%Y-%m-%d')}."
     run = find_run(run_id)
     if isinstance(run, RecordedTraining) and run.result:
-        from pipeline.training.sentences import (
-            model_facts,  # here, as it imports torch, which finding a run does without
-        )
+        from pipeline.training.sentences import model_facts  # here, as it imports torch
 
         about += f"\n\n{model_facts(run.configuration, run.result)}"
     client().update_model_version(REGISTERED_MODEL, version, about[:LONGEST_DESCRIPTION])
