@@ -96,7 +96,8 @@ NEEDED = ("weights best", "perplexity/", "result/", "trial ")  # beginnings of t
 def unpack(store: str, home: Path) -> None:
     """Put the store and its text into a folder, with the tables that the installed MLflow and Optuna have."""
     with tarfile.open(DATA / f"yardstick-{store}.tar.xz") as tar:
-        tar.extractall(home, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Python before 3.11.4 has none
+        tar.extractall(home)
     with closing(sqlite3.connect(home / "mlruns" / "mlflow.db")) as database:
         ((revision,),) = database.execute("SELECT version_num FROM alembic_version")
     if revision != _get_latest_schema_revision():
