@@ -200,8 +200,6 @@ def member_cells(member: Member) -> dict[str, str]:
     return cells
 
 
-# --- other results ----------------------------------------------------------------------------------------------------
-
 Preparation = TypedDict("Preparation", {  # a text, its splits and its baselines
     "run_id": String, "corpus": String, "corpus_sha256": String, "source_sha256": String, "source": String,
     "alphabet": String, "preset": String, "characters": int, "vocabulary_size": int, "train_characters": int,

@@ -18,7 +18,7 @@ from pipeline.pages.page import record_page
 from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, Rival, SearchResult
 from pipeline.search import pictures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
-from pipeline.search.sentences import SearchRun, search_note
+from pipeline.search.sentences import SearchRun, remarks, search_note
 from pipeline.search.study import attributes
 from pipeline.search.study.protocol import check_store, with_study_name
 from pipeline.search.study.space import Space
@@ -45,7 +45,6 @@ from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.timing import generation_ms_per_char
 
-PATIENCE = 10  # trials without a better one, after which the summary says so
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
 
 
@@ -282,25 +281,10 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
     def linked(point: FrontPoint) -> str:
         return f"[{plain(point.candidate.name)}]({link_within(point.candidate.run_id)})"
 
-    done = SearchRun(run.id, config, evaluated, chosen, registered, counts, _remarks(study, evaluated), result)
+    done = SearchRun(run.id, config, evaluated, chosen, registered, counts, remarks(study, evaluated), result)
     where = f"{measured_duration(seconds)} Pictures: `plots/` among the artifacts."
     run.note(f"{search_note(done, linked, sample)}\n\n{where}")
     return done
-
-
-def _remarks(study: SearchStudy, evaluated: FrontEstimate) -> list[str]:
-    """Sentences about the search as a whole: its limit of perplexity, and whether it still gets better."""
-    remarks, areas = [], hypervolume_by_trial(study.results.plotted_trials(), evaluated.reference)
-    if evaluated.reference[0] > study.problem.max_perplexity:
-        limit = "--max-perplexity" if study.config.max_perplexity else "the 3-gram's"
-        reached = f"perplexity {study.problem.max_perplexity:.3g} ({limit})"
-        remarks.append(f"No configuration reaches {reached}, so this is the front of all.")
-    ngram, front = baselines_of(study.corpus, study.config.preset)["val"].ngram, evaluated.front
-    if front and min(point.val.mean for point in front) >= 2**ngram.bits_per_char:
-        remarks.append(f"No configuration beats the n-gram model ({2**ngram.bits_per_char:.3f}).")
-    if len(areas) > PATIENCE and areas[-1] == areas[-1 - PATIENCE]:
-        remarks.append(f"The last {PATIENCE} trials have found nothing better.")
-    return remarks
 
 
 def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[Rival]:

@@ -6,13 +6,16 @@ from textwrap import indent
 
 from pipeline.config import COSTS, SearchConfig
 from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, RIVAL_HEADS, SearchResult, member_cells, picks_and_rivals
-from pipeline.search.front import FrontEstimate, FrontPoint, Pick
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick, hypervolume_by_trial
+from pipeline.search.study.trials import SearchStudy
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted
+from pipeline.text.ngrams import baselines_of
 from pipeline.training.sentences import at_a_glance
 
 SHORT_HEADS = [column.narrow for column in RIVAL_COLUMNS.values()]
+PATIENCE = 10  # trials without a better one, after which a remark says so
 NO_FRONT = "No trial has finished, so there is no front."
 
 
@@ -32,6 +35,21 @@ class SearchRun:
     counts: Mapping[str, int]
     remarks: Sequence[str] = field(repr=False)
     result: SearchResult = field(repr=False)
+
+
+def remarks(study: SearchStudy, evaluated: FrontEstimate) -> list[str]:
+    """Sentences about the search as a whole: its limit of perplexity, and whether it still gets better."""
+    found, areas = list[str](), hypervolume_by_trial(study.results.plotted_trials(), evaluated.reference)
+    if evaluated.reference[0] > study.problem.max_perplexity:
+        limit = "--max-perplexity" if study.config.max_perplexity else "the 3-gram's"
+        reached = f"perplexity {study.problem.max_perplexity:.3g} ({limit})"
+        found.append(f"No configuration reaches {reached}, so this is the front of all.")
+    ngram, front = baselines_of(study.corpus, study.config.preset)["val"].ngram, evaluated.front
+    if front and min(point.val.mean for point in front) >= 2**ngram.bits_per_char:
+        found.append(f"No configuration beats the n-gram model ({2**ngram.bits_per_char:.3f}).")
+    if len(areas) > PATIENCE and areas[-1] == areas[-1 - PATIENCE]:
+        found.append(f"The last {PATIENCE} trials have found nothing better.")
+    return found
 
 
 def _counted(counts: Mapping[str, int]) -> str:
