@@ -35,5 +35,5 @@ def options(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def steps(description: str) -> list[str]:
-    """The ids in the description of a main job, its steps' among them."""
-    return re.findall("[0-9a-f]{32}", description)
+    """The ids in the description of a main job, its steps' among them, whatever stands beside them."""
+    return re.findall("(?=([0-9a-f]{32}))", description)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline import earlier
 from pipeline.errors import TrainingDivergedError
 from pipeline.tracking import artifacts, queries, recorded
 from pipeline.tracking.names import HIDDEN
@@ -41,3 +42,7 @@ def test_whose_a_compared_model_is_does_not_hang_on_its_label(store, given):
             artifacts.RESULT_FILE, {**SEARCH, "compared": [{**given, "name": "a"}, {"label": "best", "name": "b"}]}
         )
     assert [row["kind"] for row in artifacts.read_result(run.id, "search")["compared"]] == ["yours", "pick"]
+
+
+def test_an_id_is_found_in_a_description_whatever_stands_beside_it():
+    assert "0f" * 16 in earlier.steps(f"trained by a{'0f' * 16}")
