@@ -24,8 +24,8 @@ def facts(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, **record}
 
 
-def compared(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the models that a search has compared, with its ``kind``."""
+def rival(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A pick or rival of a search as recorded, with its ``kind``."""
     return {**row, "kind": row.get("kind") or RIVALS.get(row["label"], "pick")}
 
 

@@ -100,7 +100,7 @@ def search_picture() -> bytes:
     largest = max(each.sizes["macs_per_char"] for each in searched)
     evaluated = evaluate_front(searched, (search["max_perplexity"], largest))
     about = f"{search['study_name']} on {search['corpus']}"
-    compared = [*map(earlier.compared, search["compared"])]
+    compared = [*map(earlier.rival, search["compared"])]
     return pareto_front(trials, evaluated, picks(evaluated), ngrams(), about, compared, DEFAULT)
 
 

@@ -12,7 +12,7 @@ from pipeline.pages.card import card
 from pipeline.text.downloads import is_address
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.checkpoints import Checkpoint, save_checkpoint
-from pipeline.training.loading import model_of
+from pipeline.training.loading import built_model
 
 WEIGHTS, CONFIG, VOCABULARY = "weights.safetensors", "config.json", "vocabulary.json"
 CARD = "README.md"
@@ -23,7 +23,7 @@ def model_files(training: RecordedTraining, found: tuple[Checkpoint, Path], sent
 
     ``sentence`` says why a study has picked it. Raises InputError for a model that this version can't build.
     """
-    model, vocabulary, facts = model_of(*found)
+    model, vocabulary, facts = built_model(*found)
     config = {
         "run_id": training.id,
         "name": training.name,

@@ -31,7 +31,7 @@ from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.text_identity import same_text
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
-from pipeline.training.loading import model_of
+from pipeline.training.loading import built_model
 from pipeline.training.mixing import costs_with_ngram
 
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
@@ -116,7 +116,7 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     chosen = sorted((by_id[run_id] for run_id in picks), key=lambda each: int(each.result["macs_per_char"]))
     if not chosen:
         return PageModels()
-    loaded = {run_id: model_of(*found) for run_id, found in subject.checkpoints.items()}
+    loaded = {run_id: built_model(*found) for run_id, found in subject.checkpoints.items()}
     vocabulary = loaded[chosen[0].id][1]
 
     may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS

@@ -29,7 +29,7 @@ def read_result(run_id: str, stage: str) -> dict[str, Any]:
     """The result of a stage; {} if it is missing, damaged or not in the form that its stage declares."""
     found = read_json(run_id, RESULT_FILE, STAGES.get(stage, Stage()).result)
     if stage == SEARCH and found.get("compared"):
-        return {**found, "compared": [*map(earlier.compared, found["compared"])]}
+        return {**found, "compared": [*map(earlier.rival, found["compared"])]}
     return earlier.facts(found) if stage == TRAIN and found else found
 
 

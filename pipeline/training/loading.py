@@ -31,11 +31,11 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     A "last" checkpoint gives the best model so far. Raises InputError for a damaged file, and for a model that this
     version can't build.
     """
-    return model_of(load_checkpoint(path), path)
+    return built_model(load_checkpoint(path), path)
 
 
-def model_of(checkpoint: Checkpoint, path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
-    """The same of a checkpoint that was read already, from this path."""
+def built_model(checkpoint: Checkpoint, path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
+    """Build what ``load_model`` returns from a checkpoint that has been read from this path."""
     tensors, facts = checkpoint
     try:
         if not has_form(facts, FACTS):
