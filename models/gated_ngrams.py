@@ -247,7 +247,7 @@ class NGramModel(nn.Module):
         """All shares and the gate's parameters; without a gate one share for each n-gram."""
         if self.gate is None:
             return self.tables.entries
-        return self.tables.stored_numbers + sum(each.numel() for each in self.gate.parameters())
+        return self.tables.stored_numbers + sum(parameter.numel() for parameter in self.gate.parameters())
 
     @torch.no_grad()
     def log_probabilities(self, ids: ArrayLike, context: int = 0) -> Tensor:

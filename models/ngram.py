@@ -307,7 +307,7 @@ class Baselines:
         """Perplexities of the n-gram models and the unigram model on this text, by their labels in figures."""
         gated = {ngram_label(self.gated.order, is_gated=True): self.gated} if self.gated else {}
         models = {**gated, ngram_label(self.single.order): self.single}
-        perplexities = {label: 2**each.bits_per_char for label, each in models.items()}
+        perplexities = {label: 2**model.bits_per_char for label, model in models.items()}
         return {**perplexities, "letter frequencies": 2**self.unigram_bits_per_char}
 
 

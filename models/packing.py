@@ -100,7 +100,7 @@ def decoded(arrays: Mapping[str, NDArray[Any]], vocab_size: int) -> NGramTables:
         shares[f"{prefix}shares"] = np.append(unigrams, _shares(longer, left, parts))
     shares.setdefault("lower_shares", shares["shares"][: len(contexts) - sizes[-1]])
     tensors = {"sizes": sizes, "keys": contexts * vocab_size + arrays["last"], **shares}
-    return NGramTables.from_tensors({name: torch.tensor(each) for name, each in tensors.items()}, vocab_size)
+    return NGramTables.from_tensors({name: torch.tensor(array) for name, array in tensors.items()}, vocab_size)
 
 
 def _codes(contexts: NDArray[np.int64], shares: NDArray[np.float32]) -> tuple[Codes, Codes]:

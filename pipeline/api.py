@@ -158,7 +158,7 @@ def train(
     if seeds is None:
         return load(train_stage.train(text, *configs, context=WITH_BAR).run_id)
     done = train_seeds(text, *configs, seeds, write_line)
-    models = [load(each["run_id"]) for each in done.result["trainings"]]
+    models = [load(training["run_id"]) for training in done.result["trainings"]]
     refuse_diverged(done.result, models)
     return models
 

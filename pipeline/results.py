@@ -102,7 +102,7 @@ class TrainingResult(TypedDict, total=False):
 FIGURES = columns_of(TrainingResult)
 METRICS = {  # metric -> name in the result; by section, as in MLflow's UI
     f"{figure.section}/{name}": name
-    for name, figure in sorted(FIGURES.items(), key=lambda each: each[1].section)
+    for name, figure in sorted(FIGURES.items(), key=lambda entry: entry[1].section)
     if figure.section
 }
 OVER_SEEDS = {name: figure for name, figure in FIGURES.items() if figure.head}

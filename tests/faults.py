@@ -69,7 +69,7 @@ COMMANDS = {
     "train": [*TMLM, "train", *TRAINING],
     "pipeline": [*TMLM, "pipeline", *TRAINING],
     "mlflow run": [sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local", "-e", "train"]
-    + [word for each in PARAMETERS for word in ("-P", each)],
+    + [word for parameter in PARAMETERS for word in ("-P", parameter)],
     "search": [*SEARCH, "--minutes", "5", "--epochs", "4", "--workers", "2"],
     "answer": [*TMLM, "answer", "--corpus", "text.txt", "--minutes", "0.05", "--seeds", "1", "--workers", "2"],
     "reproduce": [*TMLM, "reproduce", "--quick", "--only", "*-scratch-1x8", "--workers", "2"],

@@ -66,7 +66,7 @@ def ngrams() -> Baselines:
         return NGramScore(order, stored, stored, bits[name])
 
     singles = tuple(score(f"{order}-gram", order) for order in range(2, 9))
-    best = min(singles, key=lambda each: each.bits_per_char).order
+    best = min(singles, key=lambda single: single.bits_per_char).order
     gated = score("n-grams of orders 1 to 10", 10)
     pruned = tuple(score(f"6-gram, pruned to {most:,}", 6) for most in PRUNED_SIZES)
     return Baselines(log2(28), bits["letter frequencies"], best, singles, gated, pruned)

@@ -119,7 +119,7 @@ def test_the_class_says_all_that_is_asked_of_a_cell(cell):
 
 
 def test_every_class_of_the_module_is_listed():
-    classes = {each for each in vars(cells).values() if isinstance(each, type) and issubclass(each, Cell)} - {Cell}
+    classes = {value for value in vars(cells).values() if isinstance(value, type) and issubclass(value, Cell)} - {Cell}
     assert classes <= set(CELLS.values()), "a class of models/cells.py is missing from CELLS"
 
 

@@ -52,7 +52,7 @@ def test_no_other_file_lists_figures():
     for path in {*ROOT.rglob("*.py")} - {ROOT / "results.py"}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Tuple | ast.List | ast.Set):
-                words = [each.value for each in node.elts if isinstance(each, ast.Constant)]
+                words = [element.value for element in node.elts if isinstance(element, ast.Constant)]
                 if len(FIGURES.keys() & {str(word).rpartition("/")[2] for word in words}) > 2:
                     listing.add(str(path.relative_to(ROOT)))
     assert listing == {*LISTED}

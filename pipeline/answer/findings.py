@@ -87,13 +87,13 @@ class Findings:
     @property
     def models(self) -> list[MeasuredModel]:
         """All models, each once."""
-        pruned = [each.ngram for each in self.rivals]
+        pruned = [rival.ngram for rival in self.rivals]
         every = (*self.counted, *pruned, *self.trained, *self.systems.values())
         return list({each.name: each for each in every}.values())
 
     def family(self, family: Family) -> list[MeasuredModel]:
         """The networks of a family."""
-        return [each for each in self.trained if each.family == family]
+        return [training for training in self.trained if training.family == family]
 
     @property
     def by_size(self) -> list[MeasuredModel]:
@@ -126,8 +126,8 @@ class Segment:
 
 def segments(findings: Findings, unit: Unit) -> list[Segment]:
     """The sizes of the networks in runs of the same verdict against pruned n-grams, smallest first."""
-    rivals = sorted((each for each in findings.rivals if each.unit == unit), key=lambda each: each.size)
-    runs = [(side, list(run)) for side, run in groupby(rivals, key=lambda each: each.comparison.verdict)]
+    rivals = sorted((rival for rival in findings.rivals if rival.unit == unit), key=lambda rival: rival.size)
+    runs = [(side, list(run)) for side, run in groupby(rivals, key=lambda rival: rival.comparison.verdict)]
     return [
         Segment(run[0].size, run[-1].size, side, tuple(percent(each.comparison.over_both.mean) for each in run))
         for side, run in runs

@@ -115,7 +115,7 @@ def answer_picture(findings: Findings) -> bytes:
     ends = [""] * (len(texts) - 1)
     by_text = [
         PlottedLine(NGRAM, [(each.text_chars, Estimate(each.ngram_test)) for each in texts], [*ends, "n-grams"]),
-        PlottedLine(NETWORK, [(each.text_chars, findings.mean(each)) for each in texts], [network, *ends]),
+        PlottedLine(NETWORK, [(training.text_chars, findings.mean(training)) for training in texts], [network, *ends]),
     ]
     combined = {
         "network": (network, NETWORK),
@@ -131,9 +131,9 @@ def answer_picture(findings: Findings) -> bytes:
     smallest, largest = (findings.by_size[end].name for end in (0, -1))
     small, sizes = f"Small: {smallest} to {largest}", list[PlottedLine]()
     for unit, style in zip(UNITS, (NETWORK, MIXED), strict=True):
-        rivals = [each for each in findings.rivals if each.unit == unit]
-        labels = [f"by {unit}", *(f"{each.network.hidden_size}" for each in rivals[1:])]
-        sizes.append(PlottedLine(style, [(each.size, _in_percent(each.comparison)) for each in rivals], labels))
+        rivals = [rival for rival in findings.rivals if rival.unit == unit]
+        labels = [f"by {unit}", *(f"{rival.network.hidden_size}" for rival in rivals[1:])]
+        sizes.append(PlottedLine(style, [(rival.size, _in_percent(rival.comparison)) for rival in rivals], labels))
     return _picture(
         _curves("Alone", f"training characters of {findings.corpus}", by_text),
         _dots(findings, "Together", "n-grams", combined),
@@ -147,15 +147,15 @@ def costs_picture(findings: Findings) -> bytes:
     *singles, together = findings.counted
     alone, on_top = findings.by_size, findings.family("on top")
     drawn = [  # style, models, and their labels, of which the first names the series
-        (NGRAM, singles, [singles[0].name, *(f"{each.order}" for each in singles[1:])]),
+        (NGRAM, singles, [singles[0].name, *(f"{single.order}" for single in singles[1:])]),
         (GATED, [together], ["all orders"]),
         (NETWORK, alone, [alone[0].name, *(f"{each.hidden_size}" for each in alone[1:])]),
-        (ON_TOP, on_top, [f"{on_top[0].shape} on n-grams", *(f"{each.hidden_size}" for each in on_top[1:])]),
+        (ON_TOP, on_top, [f"{on_top[0].shape} on n-grams", *(f"{model.hidden_size}" for model in on_top[1:])]),
     ]
 
     def panel(title: str, label: str, cost: Callable[[MeasuredModel], float]) -> Panel:
         def points(models: Sequence[MeasuredModel]) -> list[tuple[float, Estimate]]:
-            return [(cost(each), findings.mean(each)) for each in models]
+            return [(cost(model), findings.mean(model)) for model in models]
 
         return _curves(title, label, [PlottedLine(style, points(models), labels) for style, models, labels in drawn])
 

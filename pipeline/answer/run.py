@@ -114,8 +114,8 @@ def answer(
 
 def _steps_after(networks: Sequence[Planned], seeds: int) -> int:
     """The number of steps after the trainings, of about equal work, in which the bar moves."""
-    timed = 1 + len({each.model.shape for each in networks})  # and n-grams, which are fitted and packed, too
-    slow = 2 + len(UNITS) * (1 + sum(each.family == "size" for each in networks))  # pictures, prunings to a size
+    timed = 1 + len({network.model.shape for network in networks})  # and n-grams, which are fitted and packed, too
+    slow = 2 + len(UNITS) * (1 + sum(network.family == "size" for network in networks))  # pictures, prunings to a size
     return 3 * (1 + len(BASELINE_ORDERS)) + timed + 2 + 2 * seeds + SLOW * slow
 
 
@@ -160,7 +160,7 @@ def _findings(
     """Measure what the trainings have not measured."""
     python_ms, by_counting, trained = _timed(corpus, networks, results, plan, did)
     (network,) = (each for each in trained if each.family == "text" and each.text_chars == corpus.train_chars)
-    on_top = [each for each in trained if each.family == "on top"][-1]
+    on_top = [training for training in trained if training.family == "on top"][-1]
     text, vocab_size = corpus.baseline_text("stream"), len(corpus.vocabulary)
     defaults, largest = (
         [model_loader(result["run_id"])() for result in results[trained.index(each)]] for each in (network, on_top)
@@ -206,7 +206,7 @@ def _timed(
         ngrams.append(NGramModel(tables, fit_gate(sample_of(text, tables)) if score is baselines.gated else None))
         seconds.append(time.perf_counter() - began)
         did(1)
-    shapes = [each.model.shape for each in networks]
+    shapes = [network.model.shape for network in networks]
     loads = {shape: model_loader(by_seed[0]["run_id"]) for shape, by_seed in zip(shapes, results, strict=True)}
     smallest = LanguageModel(ModelConfig(hidden_size=1), vocab_size).eval()
     python_ms, *times = generation_ms_per_char(
@@ -218,7 +218,7 @@ def _timed(
         did(1)
     ms_per_char = dict(zip(loads, times[len(ngrams) :], strict=True))
     trained = (
-        systems.network_row(each, of_model, ms_per_char[each.model.shape])
-        for each, of_model in zip(networks, results, strict=True)
+        systems.network_row(network, of_model, ms_per_char[network.model.shape])
+        for network, of_model in zip(networks, results, strict=True)
     )
     return python_ms, tuple(by_counting), tuple(trained)

@@ -160,7 +160,7 @@ def _rows(findings: Findings) -> list[tuple[str, ...]]:
             number(each.fit_seconds, ".2f"),
             f"{mean.mean:.3f} ± {mean.half:.3f}" if mean.ends else f"{mean.mean:.3f}",
         )
-        for each, mean in ((each, findings.mean(each)) for each in findings.models)
+        for each, mean in ((model, findings.mean(model)) for model in findings.models)
     ]
 
 

@@ -64,12 +64,12 @@ def bits_of_systems(
     Two networks are mixed for each pair of the seeds, in the order of ``combinations``.
     """
     val, test = (torch.from_numpy(corpus.split("stream", split)) for split in ("val", "test"))
-    ngram, reads = fitted_ngrams(corpus, "stream"), [reading(each) for each in networks]
+    ngram, reads = fitted_ngrams(corpus, "stream"), [reading(network) for network in networks]
     nats = {
-        "network": [text_costs(each, test) for each in networks],
+        "network": [text_costs(network, test) for network in networks],
         "n-grams": [ngram.costs(test.numpy())],
         "mixed": [costs_of_best_mixture(each, ngram.log_probabilities, val, test) for each in reads],
-        "on top": [text_costs(each, test) for each in on_top],
+        "on top": [text_costs(model, test) for model in on_top],
     }
     if len(networks) > 1:
         nats["two networks"] = [costs_of_best_mixture(*pair, val, test) for pair in combinations(reads, 2)]

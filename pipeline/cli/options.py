@@ -117,7 +117,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     if UNDER_MLFLOW not in os.environ:
         typed = click.core.ParameterSource.COMMANDLINE
         return {name: value for name, value in options.items() if context.get_parameter_source(name) is typed}
-    defaults = {each.name: each.default for each in context.command.params}
+    defaults = {param.name: param.default for param in context.command.params}
     return {name: value for name, value in options.items() if value not in (None, defaults[name])}
 
 

@@ -65,7 +65,7 @@ def own_hosts() -> list[str]:
     """The IP addresses of this machine's interfaces."""
     families = (socket.AF_INET, socket.AF_INET6)
     found = [each for interface in psutil.net_if_addrs().values() for each in interface if each.family in families]
-    return [each.address.partition("%")[0] for each in found]  # without the scope of a link-local address
+    return [address.address.partition("%")[0] for address in found]  # without the scope of a link-local address
 
 
 def _new_keys(hosts: Iterable[str]) -> tuple[bytes, bytes]:

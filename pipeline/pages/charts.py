@@ -258,7 +258,7 @@ def _front(series: Sequence[Series], front: Sequence[Series], levels: Mapping[st
         places.block((LEFT, axes.y(value)), (axes.x.end, axes.y(value)), 1.5)
         places.block((axes.x.end, height), (WIDTH, height), LINE_HEIGHT / 2)
 
-    line = axes.at(sorted((each.cost, each.mean) for each in front))
+    line = axes.at(sorted((member.cost, member.mean) for member in front))
     parts.append(path(line, "front-line", "The front: no configuration costs less and has a lower perplexity"))
     for start, end in pairwise(line):
         places.block(start, end, 1.5)
@@ -276,10 +276,10 @@ def _front(series: Sequence[Series], front: Sequence[Series], levels: Mapping[st
         parts += [f'<circle class="pick" cx="{x}" cy="{y}" r="8"/>'] * bool(each.picks)
         parts.append("</g>")
 
-    for each in sorted(front, key=lambda each: (not each.picks, -each.cost)):
-        name = f"{each.shape} ({', '.join(each.picks)})" if each.picks else each.shape
-        dot = (axes.x(each.cost), axes.y(each.mean))
-        if placed := places.place(dot, LETTER * len(name), LINE_HEIGHT, is_needed=bool(each.picks)):
+    for member in sorted(front, key=lambda member: (not member.picks, -member.cost)):
+        name = f"{member.shape} ({', '.join(member.picks)})" if member.picks else member.shape
+        dot = (axes.x(member.cost), axes.y(member.mean))
+        if placed := places.place(dot, LETTER * len(name), LINE_HEIGHT, is_needed=bool(member.picks)):
             parts.append(text(placed.box[0], (placed.box[1] + placed.box[3]) / 2 + 4, name, "name"))
             parts += [path([*map(tuple, placed.leader)], "leader")] if placed.leader is not None else []
     return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "front", "group")

@@ -24,13 +24,13 @@ class TrainedConfiguration:
     @property
     def perplexities(self) -> list[float]:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
-        return [each.result["val_perplexity_pooled"] for each in self.trainings]
+        return [training.result["val_perplexity_pooled"] for training in self.trainings]
 
     def series(self, axis: CostAxis, picks: Mapping[str, PickResult]) -> Series:
         """The series of the configuration in the charts; ``picks`` are those of its study."""
         first = self.trainings[0]
-        train = [list(each.pooled(TRAIN_CURVE).values()) for each in self.trainings]
-        val = [list(each.pooled(VAL_CURVE).values()) for each in self.trainings]
+        train = [list(training.pooled(TRAIN_CURVE).values()) for training in self.trainings]
+        val = [list(training.pooled(VAL_CURVE).values()) for training in self.trainings]
         model = first.configuration["model"]
         on_top = "+ngram" if model["on_top_of"] != "nothing" else ""
         texts = first.result["texts"]
@@ -42,9 +42,9 @@ class TrainedConfiguration:
             cost=axis.of(first.result),
             cost_name=axis.name,
             epochs_planned=max(map(len, [*train, *val])),
-            seeds=[each.seed for each in self.trainings],
+            seeds=[training.seed for training in self.trainings],
             best=self.perplexities,
-            best_epochs=[each.result["best_epoch"] for each in self.trainings],
+            best_epochs=[training.result["best_epoch"] for training in self.trainings],
             train=train,
             val=val,
             picks=[name for name, pick in picks.items() if pick["run_id"] in {each.id for each in self.trainings}],
@@ -64,6 +64,6 @@ def configurations_of(trainings: Sequence[RecordedTraining]) -> list[TrainedConf
     """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
     members = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in by_configuration(trainings)]
     firsts = [group[0] for group in members]
-    names = told_apart([each.configs[0].shape for each in firsts], firsts)
+    names = told_apart([first.configs[0].shape for first in firsts], firsts)
     found = [TrainedConfiguration(name, group) for name, group in zip(names, members, strict=True)]
-    return sorted(found, key=lambda each: geometric_mean(each.perplexities))
+    return sorted(found, key=lambda configuration: geometric_mean(configuration.perplexities))

@@ -70,7 +70,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     """Render the page; ``files`` are the names and contents, in words, of the files beside it."""
     groups = _groups(subject, len(in_page.symbols))
     pick: Mapping[str, Any] = subject.picks.get("best") or {}
-    best = next((each for each in subject.finished if each.id == pick.get("run_id")), groups[0].best)
+    best = next((run for run in subject.finished if run.id == pick.get("run_id")), groups[0].best)
     text = best.configuration["text"]
     credited = f"The text is the {text['source']}. {licence_of(text['name'])}"
     credit = [Paragraph(credited)] if text["name"] == FALLBACK else []
@@ -186,7 +186,7 @@ def _groups(subject: Subject, symbols: int) -> list[Group]:
             if row["kind"] == "yours" and (yours := row.get("val_perplexity")):
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(yours)}"] = yours
-        series = [each.series(subject.axis, subject.picks) for each in configurations]
+        series = [configuration.series(subject.axis, subject.picks) for configuration in configurations]
         charts = explorer(series, levels, caption, f"explorer-{number}")
         presets = listed([*dict.fromkeys(each.preset for each in trainings)])
         title, runs = f"{best.corpus}, preset {presets}", _runs(subject, configurations)

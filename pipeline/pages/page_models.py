@@ -85,7 +85,7 @@ class _Text:
             ngrams = list(ngrams_of(self.fitted_on, self.vocab_size, order))
             arrays = coded(NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size))), is_single=True)
             self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
-            total = sum(len(each.keys) for each in ngrams)
+            total = sum(len(ngram.keys) for ngram in ngrams)
             label = f"1- to {order}-grams, {self.counting.tables.entries:,} of {total:,}"
             on_test = perplexity(float(self.counting.costs(self.test.numpy()).mean()))
             self.entry = {"tables": arrays_of(arrays), "label": label, "test_perplexity": on_test}
@@ -113,7 +113,7 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     missing or damaged.
     """
     by_id, picks = {training.id: training for training in subject.trainings}, subject.chosen
-    chosen = sorted((by_id[run_id] for run_id in picks), key=lambda each: int(each.result["macs_per_char"]))
+    chosen = sorted((by_id[run_id] for run_id in picks), key=lambda run: int(run.result["macs_per_char"]))
     if not chosen:
         return PageModels()
     loaded = {run_id: built_model(*found) for run_id, found in subject.checkpoints.items()}
@@ -172,7 +172,7 @@ def page_model(
         model.tables, tables = decoded(arrays, model.vocab_size), arrays_of(arrays)
         on_top = f" on {model.tables.entries:,} n-grams"
 
-    size = WEIGHT_BYTES * sum(each.numel() for each in model.parameters())
+    size = WEIGHT_BYTES * sum(parameter.numel() for parameter in model.parameters())
     left = most_bytes - len(json.dumps(tables))
     if size > left:
         raise LeftOutError("it is too large for a page, at 8 bits a weight")

@@ -104,7 +104,7 @@ def scatter_by_cell(axes: Axes, points: Sequence[tuple[str, float, float]], labe
     for cell in sorted({cell for cell, *_ in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
         style = cell_style(cell)
         look = {"color": style.colour, "markersize": 5, "alpha": 0.55, "mew": 0, **options}
-        of_cell = [(x, y) for each, x, y in points if each == cell]
+        of_cell = [(x, y) for point, x, y in points if point == cell]
         scatter(axes, of_cell, style.marker, label=label.format(cell), **look)
 
 
@@ -176,7 +176,7 @@ def write_labels(
             places.block(point, point, 4)
         for start, end in pairwise(points) if line.get_linestyle() != "None" else ():
             places.block(start, end, 1.5)
-    for bars in (each for each in axes.collections if isinstance(each, LineCollection)):
+    for bars in (collection for collection in axes.collections if isinstance(collection, LineCollection)):
         for segment in bars.get_segments():
             start, end = bars.get_transform().transform(segment).tolist()
             places.block(start, end, 1.5)

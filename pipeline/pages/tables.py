@@ -30,11 +30,11 @@ def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
     """One row for each training, finished or not: options and final figures."""
     heads = ("run", "name", "status", "study", "role", "corpus", "corpus_sha256", "text", "alphabet")
     rows = []
-    for each in trainings:
-        options = {**each.configuration["model"], **each.configuration["train"]}
-        own = (each.id, each.name, each.state, each.study, each.role, each.corpus)
-        text = (each.corpus_sha256, text_option(each), each.configuration["corpus"]["alphabet"])
-        rows.append((*own, *text, *map(options.get, DECLARED), *map(each.result.get, FIGURES)))
+    for training in trainings:
+        options = {**training.configuration["model"], **training.configuration["train"]}
+        own = (training.id, training.name, training.state, training.study, training.role, training.corpus)
+        text = (training.corpus_sha256, text_option(training), training.configuration["corpus"]["alphabet"])
+        rows.append((*own, *text, *map(options.get, DECLARED), *map(training.result.get, FIGURES)))
     option_heads = [REQUESTED + name if name in FIGURES else name for name in DECLARED]
     return _csv((*heads, *option_heads, *FIGURES), rows)
 

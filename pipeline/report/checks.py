@@ -108,7 +108,7 @@ def _perplexity_check(
     """Compare a training's curve with the bands of its configuration."""
     id, planned, what = configuration.id, run.epochs_planned, "training" if split == "train" else "validation"
     name = f"{id} seed {run.seed} {split}"
-    curves = [getattr(each, split) for each in d2l_trainings(configuration.reported)]
+    curves = [getattr(training, split) for training in d2l_trainings(configuration.reported)]
     epochs = compared_epochs(curves, run.epochs)
     if not epochs:
         said = f"{id}, seed {run.seed}: no {what} perplexities of d2l to compare with"

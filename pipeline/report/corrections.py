@@ -28,14 +28,14 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
     """The sentences of each correction and explanation, by title and part."""
     known = defaultdict(str, {each.statement.id: each.because for each in evidence.verdicts} | _figures(evidence))
     true = {"", *(key for key in known if known[key])}
-    true |= {f"{each.statement.id}={each.word}" for each in evidence.verdicts}
+    true |= {f"{verdict.statement.id}={verdict.word}" for verdict in evidence.verdicts}
     texts: dict[str, dict[str, str]] = {}
     for row in read_csv("corrections.csv"):
         parts = texts.setdefault(row["title"], {})
         said, text = parts.setdefault(row["part"], ""), row["text"].format_map(known)
         if {row["needs"], *(name or "" for _, name, _, _ in Formatter().parse(row["text"]))} <= true:
             parts[row["part"]] = f"{said} {text}".strip()
-    ids = [each.id for each in evidence.reproduction.configurations]
+    ids = [configuration.id for configuration in evidence.reproduction.configurations]
     missing = f"Our runs leave it open. {evidence.missing(*ids)}".rstrip()
     return {title: {part: said or missing for part, said in parts.items()} for title, parts in texts.items()}
 
@@ -43,9 +43,9 @@ def corrections(evidence: Evidence) -> dict[str, dict[str, str]]:
 def _figures(evidence: Evidence) -> dict[str, str]:
     """The figures that the sentences name, if the runs have them; "yes" for what is the case."""
     reproduction, text, verdicts = evidence.reproduction, evidence.reproduction.text, evidence.verdicts
-    transcripts = [each for each in verdicts if each.statement.relation == "transcript"]
+    transcripts = [verdict for verdict in verdicts if verdict.statement.relation == "transcript"]
     counts = words_counted(transcripts)
-    failed = [each for each in verdicts if each.word == Word.FAILS and each.statement.relation != "units"]
+    failed = [verdict for verdict in verdicts if verdict.word == Word.FAILS and verdict.statement.relation != "units"]
     captions, sizes, seconds = (
         [each.because for each in failed if each.statement.kind == kind] for kind in ("caption", "size", "seconds")
     )
@@ -54,7 +54,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "letters": f"{text.unigram:.2f}",
         "letters in training": f"{text.train_unigram:.2f}",
         "n-grams": listed([f"{text.windowed[order]:.2f} (order {order})" for order in orders]),
-        "places": listed([f"'{each.prompt}' ({each.split}, {each.position:,})" for each in text.prompts]),
+        "places": listed([f"'{prompt.prompt}' ({prompt.split}, {prompt.position:,})" for prompt in text.prompts]),
         "captions": " ".join(dict.fromkeys(captions)),
         "prose": " ".join([*sizes, *seconds]),
         "transcripts": f"of {len(transcripts)} transcripts "
@@ -63,7 +63,7 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "levels of the deep": listed([f"{evidence.verdict(f'{id}-end').word} for {id}" for id in DEEP]),
     }
 
-    ids = [each.id for each in reproduction.configurations]
+    ids = [configuration.id for configuration in reproduction.configurations]
     if evidence.missing(*ids):
         return known
     best_vals = {id: evidence.mean(id, BEST_VAL).mean for id in ids}

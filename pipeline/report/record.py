@@ -27,7 +27,7 @@ def text_of(kept: Mapping[str, Any]) -> TextFacts | None:
     text = read_as(kept, TextFacts)
     is_whole = (
         text is not None
-        and {each.prompt for each in text.prompts} >= {*REPORT_PROMPTS}
+        and {prompt.prompt for prompt in text.prompts} >= {*REPORT_PROMPTS}
         and 1 in text.windowed.keys() == text.val_perplexities.keys()
         and (not text.gated or text.gated.keys() >= {*READINGS})
     )
@@ -41,7 +41,7 @@ def shape_key(model: Mapping[str, Any]) -> ShapeKey:
 
 def by_key(trainings: Iterable[recorded.RecordedTraining]) -> dict[TrainingKey, recorded.RecordedTraining]:
     """Index trainings by role, shape and seed; of duplicates, keep the latest of those with the most epochs."""
-    furthest_last = sorted((each for each in trainings if each.configuration), key=epochs_of)
+    furthest_last = sorted((training for training in trainings if training.configuration), key=epochs_of)
     return {(each.tag("role"), shape_key(each.configuration["model"]), each.seed): each for each in furthest_last}
 
 

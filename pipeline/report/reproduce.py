@@ -166,7 +166,7 @@ def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> Repro
         "failed": [*failures],
         "minutes": seconds / 60,
     }
-    counts = words_counted(each for each in done.verdicts if each.statement.basis == "training")
+    counts = words_counted(verdict for verdict in done.verdicts if verdict.statement.basis == "training")
     figures = {name: float(counts[word]) for word, name in COUNTS.items()}
     run.constants({**figures, "reproduction/trainings": float(trained)})
     run.json(artifacts.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path

@@ -178,4 +178,4 @@ class Reproduction:
     commands: tuple[str, ...] = ()  # the distinct commands that made it, in order
 
     def __getitem__(self, id: str) -> Configuration:
-        return next(each for each in self.configurations if each.id == id)
+        return next(configuration for configuration in self.configurations if configuration.id == id)

@@ -88,12 +88,12 @@ def best(
     lines: dict[str, dict[str, Any] | None] = dict.fromkeys(("alone", "within", "mixed", "cheapest"))
     if max_perplexity is not None:
         return {**on, **lines, "cheapest": _row(min(fitting, key=_smallest))}
-    alone = [each for each in found if each.run.configuration["model"]["on_top_of"] == "nothing"]
+    alone = [candidate for candidate in found if candidate.run.configuration["model"]["on_top_of"] == "nothing"]
     lines["alone"] = _best_of(alone, VAL)
-    enough = (1 + WITHIN) * min(each.value(VAL) for each in found)
-    small = [each for each in found if each.value(VAL) <= enough]
+    enough = (1 + WITHIN) * min(candidate.value(VAL) for candidate in found)
+    small = [candidate for candidate in found if candidate.value(VAL) <= enough]
     lines["within"] = _best_of(fitting, VAL) if limits else _row(min(small, key=_smallest))
-    lines["mixed"] = _best_of([each for each in found if each.value(MIXED) < inf], MIXED)
+    lines["mixed"] = _best_of([candidate for candidate in found if candidate.value(MIXED) < inf], MIXED)
     return {**on, **lines}
 
 
@@ -103,7 +103,7 @@ def _smallest(configuration: Configuration) -> tuple[float, float]:
 
 def _best_of(configurations: Sequence[Configuration], name: str) -> dict[str, Any] | None:
     """The configuration with the lowest perplexity of this name, and the names of those that are level with it."""
-    ranked = sorted(configurations, key=lambda each: (each.value(name), *_smallest(each)))
+    ranked = sorted(configurations, key=lambda configuration: (configuration.value(name), *_smallest(configuration)))
     if not ranked:
         return None
     return _row(ranked[0], name, [each.name for each in ranked[1:] if each.is_level_with(ranked[0], name)])
@@ -113,7 +113,7 @@ def _row(chosen: Configuration, name: str = VAL, level_with: Sequence[str] = ())
     """A configuration as a flat dict, with a command that uses it."""
     verb = "evaluate" if name == MIXED else "sample"  # which nothing but an evaluation mixes with n-grams
     sizes = {each: chosen.value(each) for each in (*SIZES, "shipped_bytes")}
-    perplexities = {each: chosen.value(each) for each in PERPLEXITIES}
+    perplexities = {figure: chosen.value(figure) for figure in PERPLEXITIES}
     return {
         "run_id": chosen.run.id,
         "name": chosen.name,
@@ -132,7 +132,7 @@ def _refusal(found: Sequence[Configuration], limits: Mapping[str, float]) -> str
     """Say that nothing is within the limits, and the nearest to each."""
     nearest = []
     for name in limits:
-        least = min(found, key=lambda each: each.value(name))
+        least = min(found, key=lambda candidate: candidate.value(name))
         value = f"{ceil(1000 * least.value(name)) / 1000:,.10g}" if least.value(name) < inf else "no known"
         nearest.append(f"{value} {LIMITS[name][1]} ({least.name})")
     options = listed([LIMITS[name][0] for name in limits])
@@ -163,9 +163,9 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
         lost = len(by_seed) - len(finished)
         if finished:
             found.append(Configuration(finished, lost, _uniform_perplexity(finished[0]) if lost else inf))
-    chosen = [each.run for each in found]
+    chosen = [candidate.run for candidate in found]
     names = queries.told_apart([run.name.removesuffix(f"-{run.corpus}") for run in chosen], chosen)
-    found = [replace(each, name=name) for each, name in zip(found, names, strict=True)]
+    found = [replace(candidate, name=name) for candidate, name in zip(found, names, strict=True)]
     return found, {"corpus": latest.corpus, "other_corpora": others, "configurations": len(found)}
 
 

@@ -67,27 +67,27 @@ def _differing(options: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
 def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:
     runs = [run if run.stage == SEEDS else training_behind(run) for run in found]
     seeds = [[run] if isinstance(run, RecordedTraining) else _finished_seeds(run) for run in runs]
-    best = [min(each, key=lambda run: run.metrics.get(RANKED[0], inf)) for each in seeds]
+    best = [min(seed, key=lambda run: run.metrics.get(RANKED[0], inf)) for seed in seeds]
     ranked, warning = _comparable(best)
     samples = [artifacts.read_samples(run.id) for run in best]
     values = {
-        name: [[run.metrics[name] for run in each if name in run.metrics] for each in seeds]
+        name: [[run.metrics[name] for run in seed if name in run.metrics] for seed in seeds]
         for name in COMPARED_METRICS
     }
     result = {
         "run_ids": [run.id for run in runs],
         "names": [run.name for run in runs],
         "corpora": [run.corpus for run in runs],
-        "seeds": [len(each) for each in seeds],
+        "seeds": [len(seed) for seed in seeds],
         "warning": warning,
         "options": _differing(
-            [{**each[0].params, "seed": ", ".join(run.params.get("seed", "") for run in each)} for each in seeds]
+            [{**seed[0].params, "seed": ", ".join(run.params.get("seed", "") for run in seed)} for seed in seeds]
         ),
         "figures": {name: [_mean(name, each) for each in by_run] for name, by_run in values.items()},
         "differences": {name: _above_best(values[name]) for name in ranked},
-        "texts": [str(each[-1]["text"]) if each else "" for each in samples],  # the last is the longest
+        "texts": [str(sample[-1]["text"]) if sample else "" for sample in samples],  # the last is the longest
     }
-    return result, ([run.pooled(VAL_CURVE) for run in each] for each in seeds)
+    return result, ([run.pooled(VAL_CURVE) for run in seed] for seed in seeds)
 
 
 def _finished_seeds(run: RecordedRun) -> list[RecordedTraining]:

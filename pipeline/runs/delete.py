@@ -70,7 +70,7 @@ def delete(
         if not plan.is_begun:
             things = [{"kind": thing.kind, "name": thing.name, "id": thing.id} for thing in plan.things]
             write_atomically(journal, json.dumps({"deleted": things, "stayed": plan.stayed}).encode())
-        if failures := _carry_out(plan, [each["path"] for each in result["deleted"]]):
+        if failures := _carry_out(plan, [step["path"] for step in result["deleted"]]):
             more = f" (and {len(failures) - 1} more)" * (len(failures) > 1)
             way = f"the next `tmlm delete` tries it again; to give it up, remove {journal}"
             raise RecordingError(f"not deleted: {failures[0]}{more}; {way}")
@@ -82,7 +82,7 @@ def _begun(journal: Path) -> Plan:
     """The plan of a deletion that was cut off. Raises InputError for a journal that is damaged."""
     store.look()  # so that MLflow uses the store
     found = artifacts.as_dict(json.loads, journal.read_bytes() if journal.is_file() else b"", JOURNAL)
-    things = [Thing(each["kind"], each["name"], each["id"]) for each in found.get("deleted", ())]
+    things = [Thing(step["kind"], step["name"], step["id"]) for step in found.get("deleted", ())]
     if not found or not all(thing.has_own_id for thing in things):
         raise InputError(f"{journal} is damaged: move it away; what it names may be half deleted")
     return Plan(things, found["stayed"], is_begun=True)
@@ -131,7 +131,7 @@ def _result(plan: Plan, dry_run: bool) -> DeletionResult:
         stay |= {without_secrets(location): reason} if reason else {}
         left += [{**about, "path": path} for path in stay]
         notes |= dict.fromkeys(stay.values())
-    size = sum(each["megabytes"] for each in deleted)
+    size = sum(step["megabytes"] for step in deleted)
     found: DeletionResult = {"stayed": plan.stayed, "deleted": deleted, "left": left, "notes": [*plan.notes, *notes]}
     return {**found, "megabytes": size, "dry_run": dry_run, "completed": plan.is_begun}
 
@@ -234,7 +234,7 @@ def _copies(text: str, notes: list[str]) -> list[Thing]:
     paths, digests = kept_copies(text)
     if not paths:
         raise InputError(f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts")
-    trained = [run for each in digests if store.look() for run in trainings(has_tag("corpus.sha256", each))]
+    trained = [run for digest in digests if store.look() for run in trainings(has_tag("corpus.sha256", digest))]
     for source in sorted({run.tag("corpus.source") for run in trained}):
         is_there = text in KNOWN_TEXTS or is_address(source) or Path(source).is_file()
         gone = "" if is_there else ", which is not there"

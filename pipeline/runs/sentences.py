@@ -168,8 +168,8 @@ def deletion_text(result: Mapping[str, Any]) -> str:
         said = f"An earlier deletion was cut off: {by} completes it, and deletes nothing else. Give the command again."
         lines.insert(0, wrapped(said))
     rows = [
-        (each["kind"], each["name"], each["id"], f"{each['megabytes']:.1f} MB" if each["path"] else "")
-        for each in result["deleted"]
+        (step["kind"], step["name"], step["id"], f"{step['megabytes']:.1f} MB" if step["path"] else "")
+        for step in result["deleted"]
     ]
     lines.append(text_table((), [*rows, ("sum", "", "", f"{result['megabytes']:.1f} MB")], left=(0, 1, 2)))
-    return "\n".join([*lines, *(f"{each['name']} ({each['id']}) stays: {each['reason']}" for each in result["stayed"])])
+    return "\n".join([*lines, *(f"{step['name']} ({step['id']}) stays: {step['reason']}" for step in result["stayed"])])

@@ -26,7 +26,7 @@ def _named(points: Iterable[FrontPoint], chosen: Mapping[str, Pick], default: st
         group = picked if names else others
         names += ["default"] * (label == default)
         group.append((f"{label} ({', '.join(names)})" if names else label, point))
-    return picked + sorted(others, key=lambda each: each[1].candidate.label != default)
+    return picked + sorted(others, key=lambda other: other[1].candidate.label != default)
 
 
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
@@ -112,7 +112,7 @@ def _by_memory(figure: Figure, front: Axes, evaluated: FrontEstimate, baselines:
     scores[f"{baselines.single.order}-gram"] = baselines.single
     if baselines.gated:
         scores[f"orders 1 to {baselines.gated.order}"] = baselines.gated
-    counted = [(float(each.stored_numbers), 2**each.bits_per_char) for each in scores.values()]
+    counted = [(float(score.stored_numbers), 2**score.bits_per_char) for score in scores.values()]
     pruned, together = counted[: len(baselines.pruned) + 1], counted[len(baselines.pruned) + 1 :]
     members = [(float(point.candidate.sizes["stored_numbers"]), point) for point in evaluated.front]
     plotting.log_x(axes, [x for x, _ in counted] + [x for x, _ in members])

@@ -210,7 +210,7 @@ class _Progress:
 
 def _evaluated(study: SearchStudy, ms_per_char: Mapping[str, float]) -> FrontEstimate:
     candidates = study.results.candidates(ms_per_char)
-    reference = study.problem.reference(each.mean_val_perplexity for each in candidates)
+    reference = study.problem.reference(candidate.mean_val_perplexity for candidate in candidates)
     return evaluate_front(candidates, reference, study.config.cost)
 
 
@@ -230,7 +230,7 @@ def _timed_front(study: SearchStudy) -> FrontEstimate:
 def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, seconds: float) -> SearchRun:
     """Register the picks; record the pictures, the metrics, the result and the note."""
     config, corpus = study.config, study.corpus
-    leave_out_repeats(run.id, {run_id for each in study.results.candidates() for run_id in each.run_ids})
+    leave_out_repeats(run.id, {run_id for candidate in study.results.candidates() for run_id in candidate.run_ids})
     chosen, counts = picks(evaluated), study.results.counts()
 
     sentences: dict[str, str] = {}  # by run id: a model that is several picks has the sentences of all of them
@@ -310,7 +310,7 @@ def _compared(study: SearchStudy, chosen: Mapping[str, Pick]) -> list[Rival]:
     row = {"label": "", "kind": "ngram", "name": compared_label(score.order), "run_id": ""}
     sizes = {
         "macs_per_char": ngram_macs_per_char(ngrams),
-        "parameters": sum(each.numel() for each in ngrams.parameters()),
+        "parameters": sum(parameter.numel() for parameter in ngrams.parameters()),
         "stored_numbers": score.stored_numbers,
     }
     own = {f"{split}_perplexity": 2 ** scores[split].ngram.bits_per_char for split in ("val", "test")}
@@ -339,4 +339,4 @@ def _pictures(
 def _means(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """The mean perplexities of the trainings of one configuration; None if a result is gone, as after ``mlflow gc``."""
     are_there = all(results)
-    return {name: geometric_mean([each[name] for each in results]) if are_there else None for name in PERPLEXITIES}
+    return {name: geometric_mean([result[name] for result in results]) if are_there else None for name in PERPLEXITIES}

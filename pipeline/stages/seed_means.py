@@ -36,8 +36,8 @@ def estimate_of(figures: Mapping[str, Any], name: str) -> Estimate:
 def seeds_rows(result: Mapping[str, Any]) -> list[list[str]]:
     """The cells under HEADS: a row for each seed, the means with their intervals, and the range."""
     rows = [
-        [f"seed {each['seed']}", *(figure.shown(each[name]) for name, figure in OVER_SEEDS.items())]
-        for each in result["trainings"]
+        [f"seed {training['seed']}", *(figure.shown(training[name]) for name, figure in OVER_SEEDS.items())]
+        for training in result["trainings"]
     ]
     rows.append(["mean", *(str(estimate_of(result, name)) for name in OVER_SEEDS)])
     for end, label in (("min", "from"), ("max", "to")):

@@ -109,6 +109,6 @@ def _result(
         "trained_run": best["run_id"],
         **{shared: best[shared] for shared in SHARED},
         **over_seeds(trained),
-        "trainings": [{figure: each.get(figure) for figure in shown} for each in trained],
+        "trainings": [{figure: training.get(figure) for figure in shown} for training in trained],
     }
     return cast(SeedsResult, result)

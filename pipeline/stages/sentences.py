@@ -69,7 +69,7 @@ def _stopped(result: Mapping[str, Any]) -> str:
 def baseline_rows(result: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], str]:
     """Rows with the baselines' sizes and perplexities, and a sentence on the n-grams to compare with."""
     models = [("uniform", "", result, "uniform_"), ("letter frequencies", "", result, "unigram_")]
-    models += [(f"Kneser-Ney {each['order']}-gram", f"{each['entries']:,}", each, "") for each in result["ngrams"]]
+    models += [(f"Kneser-Ney {ngram['order']}-gram", f"{ngram['entries']:,}", ngram, "") for ngram in result["ngrams"]]
     rows: list[tuple[str, ...]] = [
         (label, stored, *training.on_splits(scores, prefix)) for label, stored, scores, prefix in models
     ]

@@ -121,7 +121,7 @@ def _fit(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
         bar.phase("single orders")
         scores = ngram.baselines(text, held_out, symbols, orders)
         if preset in ON_REPORTS_TEXT:
-            return {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": None}, b""
+            return {"scores": {split: asdict(score) for split, score in scores.items()}, "gate": None}, b""
         bar.phase("all orders")
         tables = NGramTables(ngram.KneserNey(text, symbols, LONGEST))
         sample = sample_of(text, tables)
@@ -132,7 +132,7 @@ def _fit(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
     for split, cost in nats.items():
         gated = ngram.NGramScore(tables.order, tables.entries, model.stored_numbers, float(cost / np.log(2)))
         scores[split] = replace(scores[split], gated=gated)
-    fitted = {"scores": {split: asdict(each) for split, each in scores.items()}, "gate": _weights(model)}
+    fitted = {"scores": {split: asdict(score) for split, score in scores.items()}, "gate": _weights(model)}
     is_whole = len(corpus.baseline_spans(preset)) == 1
     return fitted, sample.distributions(model).numpy().tobytes() if is_whole else b""
 

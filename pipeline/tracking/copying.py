@@ -84,7 +84,7 @@ class Place:
             "params": data.params,
             "tags": {key: value for key, value in data.tags.items() if key not in DIFFERENT},
             "metrics": _points(points, *POINT),
-            "datasets": sorted([each.dataset.name, each.dataset.digest] for each in datasets),
+            "datasets": sorted([dataset.dataset.name, dataset.dataset.digest] for dataset in datasets),
             "files": self.files(info.artifact_uri),
             "models": {
                 model.model_id: {
@@ -202,7 +202,7 @@ class Transfer:
 
         linked = [{name: p[name] for name in POINT} for model in wanted["models"].values() for p in model["metrics"]]
         plain = [Metric(**point) for point in wanted["metrics"] if point not in linked]
-        client.log_batch(copy, plain, [Param(*each) for each in wanted["params"].items()])
+        client.log_batch(copy, plain, [Param(*entry) for entry in wanted["params"].items()])
         for model_id, model in wanted["models"].items():
             client.log_batch(copy, [Metric(**point, model_id=model_id) for point in model["metrics"]])
             _upload(model["files"], partial(client.log_model_artifacts, model_id))
@@ -216,7 +216,7 @@ class Transfer:
         _upload(wanted["files"], partial(client.log_artifacts, copy))
         _, status, _, ended_ms = wanted["run"]
         client.set_terminated(copy, status, ended_ms)  # before its tags say what it is, so that no command closes it
-        client.log_batch(copy, tags=[RunTag(*each) for each in wanted["tags"].items()])
+        client.log_batch(copy, tags=[RunTag(*entry) for entry in wanted["tags"].items()])
 
         if digest(self.target.read(copy)) != digest(wanted):
             raise RecordingError(

@@ -56,8 +56,8 @@ class Thing:
 @store_errors()
 def things_of(runs: Sequence[RecordedRun]) -> list[Thing]:
     """Registered versions, logged models, runs and views of searches, in the order in which to delete them."""
-    versions = [each for each in client().search_model_versions() if each.run_id in {run.id for run in runs}]
-    things = [Thing("model version", each.name, str(each.version)) for each in versions]
+    versions = [version for version in client().search_model_versions() if version.run_id in {run.id for run in runs}]
+    things = [Thing("model version", version.name, str(version.version)) for version in versions]
     for run in reversed(runs):
         for model in client().search_logged_models([setup().experiment_id], equals("source_run_id", run.id)):
             things.append(Thing("logged model", model.name, model.model_id, model.artifact_location))

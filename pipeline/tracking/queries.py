@@ -127,7 +127,7 @@ def by_configuration(trainings: Iterable[RecordedTraining]) -> list[dict[int, Re
 
 def told_apart(names: Sequence[str], trainings: Sequence[RecordedTraining]) -> list[str]:
     """Add to equal names up to three options that differ among their trainings; the run's id if these are equal too."""
-    options = [{**each.configuration["model"], **each.configuration["train"]} for each in trainings]
+    options = [{**training.configuration["model"], **training.configuration["train"]} for training in trainings]
     values = defaultdict[tuple[str, str], set[str]](set)
     for name, own in zip(names, options, strict=True):
         for option in own.keys() - NOT_COMPUTED:

@@ -164,7 +164,7 @@ def _find(reference: str, what: str = "", corpus_sha256: str = "") -> RecordedRu
         conditions = [equals("attributes.run_name", reference)]
         conditions += [f"{has_tag('stage', SEARCH)} and {has_tag('study', reference)}"]
         conditions += [begins("attributes.run_id", reference)] * bool(re.fullmatch("[0-9a-f]{4,31}", reference))
-        bearers = {run.id: run for each in conditions for run in islice(search_runs(each), NAMED + 1)}
+        bearers = {run.id: run for condition in conditions for run in islice(search_runs(condition), NAMED + 1)}
     if not bearers:
         raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}{_near(reference)}; give {FORMS}")
     if len(bearers) > 1:

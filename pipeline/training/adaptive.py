@@ -80,7 +80,7 @@ class DynamicNetwork:
     def __init__(self, model: LanguageModel, scales: Sequence[Tensor], rate: float) -> None:
         self.model, self.scales, self.rate = deepcopy(model), scales, rate
         self.weights = adapted(self.model)
-        self.trained = [each.detach().clone() for each in self.weights]
+        self.trained = [weight.detach().clone() for weight in self.weights]
         self.state: State | None = None  # at the latest step
 
     def log_probabilities(self, text: Tensor) -> Tensor:

@@ -308,5 +308,5 @@ class Experiment(Callback):
             figures["val_perplexity_windowed"] = perplexity(float(costs["windowed"].mean()))
         if tables is not None:
             figures["on_top_of_order"] = tables.order
-        block_costs = {name: block_means(each) for name, each in costs.items()}
+        block_costs = {name: block_means(cost) for name, cost in costs.items()}
         return Result(figures, training.history, baselines, block_costs, complexity, samples)

@@ -24,8 +24,8 @@ def generation_ms_per_char(
     """
     times: list[list[float]] = [[] for _ in models]
     for _ in range(rounds + 1):
-        for each, spent in zip(models, times, strict=True):
-            spent.append(1e3 * _writing_seconds(each if isinstance(each, NGramModel) else each(), chars) / chars)
+        for model, spent in zip(models, times, strict=True):
+            spent.append(1e3 * _writing_seconds(model if isinstance(model, NGramModel) else model(), chars) / chars)
             did(1 / (rounds + 1))
     return [median(spent[1:]) for spent in times]
 

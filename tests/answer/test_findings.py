@@ -26,8 +26,8 @@ def test_the_interval_of_one_seed_is_as_wide_as_the_constant_of_its_kind_says():
 
 def test_a_run_of_measured_sizes_has_a_verdict_if_each_of_them_has_it():
     found = findings()
-    rivals = sorted((each for each in found.rivals if each.unit == "numbers"), key=lambda each: each.size)
-    sizes = [each.size for each in rivals]
+    rivals = sorted((rival for rival in found.rivals if rival.unit == "numbers"), key=lambda rival: rival.size)
+    sizes = [rival.size for rival in rivals]
     pairs = zip(rivals, (0.2, 0.1, 0.01, -0.1, -0.1), strict=True)
     compared = tuple(replace(each, comparison=comparison(mean, half=0.05)) for each, mean in pairs)
     assert segments(replace(found, rivals=compared), "numbers") == [

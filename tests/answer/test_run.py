@@ -84,9 +84,9 @@ def done(lab: Path, corpus_config: CorpusConfig, said: list[str], shown: list[fl
 
 def test_every_training_is_a_finished_run_nested_in_the_answers(done):
     nested = queries.nested_trainings(done.run_id)
-    assert [each.state for each in nested] == ["finished"] * 4
-    assert sorted(each.tags["family"] for each in nested) == ["on top", "size", "text", "text"]
-    ids = {each.id for each in nested}
+    assert [training.state for training in nested] == ["finished"] * 4
+    assert sorted(training.tags["family"] for training in nested) == ["on top", "size", "text", "text"]
+    ids = {training.id for training in nested}
     assert {run["run_id"] for run in done.result["trainings"]} == ids
 
 
@@ -125,11 +125,11 @@ def test_differences_to_the_ngram_are_those_of_the_recorded_perplexities(done):
 
 def test_networks_meet_n_grams_of_at_most_their_size(done):
     rivals = done.findings.rivals
-    assert [(each.unit, each.network.name) for each in rivals] == [
+    assert [(rival.unit, rival.network.name) for rival in rivals] == [
         (unit, name) for name in ("LSTM 1x4", "LSTM 1x12") for unit in ("numbers", "bytes")
     ]
     least = {"numbers": 0.9, "bytes": 0.985}
-    assert all(least[each.unit] * each.size <= each.ngram.size(each.unit) <= each.size for each in rivals)
+    assert all(least[rival.unit] * rival.size <= rival.ngram.size(rival.unit) <= rival.size for rival in rivals)
 
 
 @pytest.mark.slow
@@ -137,7 +137,7 @@ def test_with_more_seeds_only_these_are_trained_and_two_networks_are_a_control(d
     given: list[TrainingTask] = []
     more = answer_on(corpus_config, replace(BRIEF, seeds=2), pool_with(given))
     assert (more.run_id, len(given)) == (done.run_id, 4)
-    assert [len(each.test) for each in more.findings.trained] == [2] * 4
+    assert [len(training.test) for training in more.findings.trained] == [2] * 4
     assert more.findings.systems["network"].test[0] == done.findings.systems["network"].test[0]
     assert more.findings.compared.keys() - done.findings.compared.keys() == {
         f"{system} against two networks" for system in ("mixed", "on top")

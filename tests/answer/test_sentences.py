@@ -54,4 +54,4 @@ def test_what_is_printed_has_a_row_for_every_model_and_every_comparison():
     sentences = sentences_of(found)
     assert len(answer_note(sentences)) < 7_900, "MLflow cuts a tag at 8,000 characters"
     text = answer_table(found, sentences, "run  http://there")
-    assert all(f"\n  {each.name}" in text for each in found.models)
+    assert all(f"\n  {model.name}" in text for model in found.models)

@@ -82,9 +82,9 @@ class Meter:
         row = [
             1000 * median(self._seconds[-self._tenth :]),
             1000 * (cpu - self._cpu) / self._tenth,
-            sum(each.memory_info().rss for each in tree) / 1e6,
-            sum(each.num_fds() for each in tree),
-            sum(each.num_threads() for each in tree),
+            sum(process.memory_info().rss for process in tree) / 1e6,
+            sum(process.num_fds() for process in tree),
+            sum(process.num_threads() for process in tree),
             sum(1 for _ in Path(os.environ["TMPDIR"]).rglob("*")),
         ]
         self._rows, self._cpu = [*self._rows, row], cpu

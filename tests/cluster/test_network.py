@@ -50,7 +50,7 @@ def test_a_training_that_is_killed_is_repeated(cluster):
     run = cluster.wait_for(is_running_on("n1"))
     assert cluster.machines["n1"].kill("multiprocessing-fork")
     cluster.check_complete(search)
-    (killed,) = [each for each in cluster.trainings() if each["id"] == run["id"]]
+    (killed,) = [training for training in cluster.trainings() if training["id"] == run["id"]]
     assert killed["status"] in ("FAILED", "FINISHED")  # resumed in its own run, if a checkpoint was sent
     assert "exit code -9" in killed["tags"].get("failure", "") + killed["tags"].get("resumed", "")
 
@@ -109,7 +109,7 @@ def test_a_node_leaves_and_another_one_joins_while_a_search_runs(three):
     three.machines["n3"].tmlm("node", ADDRESS, "--workers", "2")
     finished = three.check_complete(search, trials=10)
     assert {"n2", "n3"} <= {each["tags"]["process.host"] for each in finished}
-    (left,) = [each for each in three.trainings() if each["id"] == run["id"]]
+    (left,) = [training for training in three.trainings() if training["id"] == run["id"]]
     assert left["status"] == "FINISHED", "resumed on another node"
     assert re.search(r"is lost: the node n1 has stopped it$", three.head.log.read_text(), re.M)
     assert three.machines["n1"].running[0].wait(timeout=10) == 143

@@ -94,7 +94,7 @@ def test_without_the_keys_nothing_is_had_from_scheduler_node_and_their_http_serv
                 Client(address.replace("tls:", "tcp:"), timeout=1, set_as_default=False)
         started = [psutil.Process(process.pid) for process in processes._running]
         sockets = [each for process in started for each in process.net_connections("tcp") if each.status == "LISTEN"]
-        for port in {each.laddr.port for each in sockets}:
+        for port in {socket.laddr.port for socket in sockets}:
             for path in ("", "status", "health", "metrics", "json/identity.json", "info/main/workers.html"):
                 with pytest.raises((OSError, HTTPException)):
                     urlopen(f"http://127.0.0.1:{port}/{path}", timeout=2)

@@ -75,7 +75,7 @@ def test_an_interrupt_in_the_midst_of_counting_finds_and_leaves_torch_as_it_was(
     places: list[Any] = [F, torch, torch.Tensor, nn.LSTM, nn.Linear, nn.Module, nn.RNNBase]
 
     def of_torch() -> dict[str, Any]:
-        return {f"{place.__name__}.{name}": each for place in places for name, each in vars(place).items()}
+        return {f"{place.__name__}.{name}": value for place in places for name, value in vars(place).items()}
 
     def interrupt() -> None:
         seen.append(of_torch())

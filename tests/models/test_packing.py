@@ -74,6 +74,6 @@ def test_ngrams_of_a_single_order_take_fewer_bytes_than_those_of_all_with_a_gate
 
 def test_a_weight_takes_a_byte():
     model = build(ModelConfig(hidden_size=100))
-    weights = sum(each.numel() for each in model.state_dict().values())
+    weights = sum(tensor.numel() for tensor in model.state_dict().values())
     sizes = [len(packed(model, bits)) / weights for bits in (6, 8, 10, 32)]
     assert sizes[0] < 0.85 < sizes[1] < 1.1 < sizes[2] < 1.5 < sizes[3] / 2

@@ -38,9 +38,9 @@ def test_weights_are_whole_numbers_of_their_rows_step(bits):
     model = LanguageModel(ModelConfig("gru", 2, 8, implementation="scratch", residual=True, embedding_size=3), VOCAB)
     arrays, again = weight_arrays(model, bits), rounded(model, bits)
     decoded = {
-        name: np.frombuffer(b64decode(each["data"]), each["type"]).reshape(len(steps), -1) * steps[:, None]
-        for name, each in arrays.items()
-        if len(steps := np.frombuffer(b64decode(each["steps"]["data"]), np.float32))
+        name: np.frombuffer(b64decode(array["data"]), array["type"]).reshape(len(steps), -1) * steps[:, None]
+        for name, array in arrays.items()
+        if len(steps := np.frombuffer(b64decode(array["steps"]["data"]), np.float32))
     }
     for name, ours in (("1.state", "core.layers.1.from_state.weight"), ("output.bias", "output.bias")):
         values = again.get_parameter(ours)
@@ -71,7 +71,7 @@ def test_of_a_text_that_is_gone_a_page_has_the_network_alone(trained, monkeypatc
     monkeypatch.setattr(module, "same_text", gone)
     page = models_of_latest(with_ngrams=True)
     assert (page.counting, page.remarks) == (None, [UNREADABLE])
-    assert [(each["bits"], each["packed_test_perplexity"]) for each in page.models] == [
+    assert [(model["bits"], model["packed_test_perplexity"]) for model in page.models] == [
         (trained.result["weight_bits"], None)
     ]
 

@@ -102,8 +102,8 @@ def data_of(row: Row) -> list[Row]:
     commands = [
         command for command in re.findall("`(.+?)`", row.get("command", "")) if command.startswith("tmlm train")
     ]
-    found = [each for each in RUNS if each["command"] in commands and not each["change"]]
-    found = found or [each for each in NGRAMS if each["model"] == row["model"]]
+    found = [run for run in RUNS if run["command"] in commands and not run["change"]]
+    found = found or [example for example in NGRAMS if example["model"] == row["model"]]
     found = [each for each in found if "adaptive, test" not in row or each["adaptive_test_perplexity"]]
     speed = {each["model"]: each["ms_per_char"] for each in SPEED}.get(row["model"], "")
     nats = [fmean(log(float(each[f"{split}_perplexity"])) for split in ("val", "test")) for each in found]
@@ -207,7 +207,7 @@ def told(first: str, second: str) -> str:
         difference, low, high = difference_of(text, first, second)
         side = "ahead" if high < 0 else "behind" if low > 0 else "level"
         sides.setdefault(side, []).append((difference, name))
-    for side, found in sorted(sides.items(), key=lambda each: -len(each[1])):
+    for side, found in sorted(sides.items(), key=lambda entry: -len(entry[1])):
         many = {5: "all five", 4: "four of the five", 3: "three of the five"}
         where = many.get(len(found)) or listed([name for _, name in found])
         ends = dict.fromkeys(f"{each:+.1f}" for each in (min(found)[0], max(found)[0]))
@@ -232,7 +232,7 @@ def test_the_answer_in_the_readme_follows_from_the_five_texts():
 
 def test_the_constant_spreads_of_seeds_are_those_of_the_answers_five():
     bits = {system: [log2(each) for each in row["test"]] for system, row in ANSWER["systems"].items()}
-    for key, (deviation, degrees) in [each for each in SEED_SPREADS.items() if each[1].deviation]:
+    for key, (deviation, degrees) in [entry for entry in SEED_SPREADS.items() if entry[1].deviation]:
         first, second = (bits[system] for system in key.split(" against "))
         found = stdev(a - b for a, b in zip(first, second * (1 if len(second) > 1 else 5), strict=True))
         assert (round(found, 4), len(first) - 1) == (deviation, degrees), key

@@ -77,10 +77,10 @@ def test_of_our_classes_only_interfaces_data_and_exceptions_are_subclassed_in_an
     """What several commands share is called, not inherited."""
     for path in SOURCES:
         nodes = [*ast.walk(ast.parse(path.read_text()))]
-        imports = [each for each in nodes if isinstance(each, ast.ImportFrom) and each.module]
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
         own = [each for each in imports if str(each.module).startswith(("models", "pipeline"))]
         imported = {name.asname or name.name for each in own for name in each.names}
-        bases = [ast.unparse(base) for each in nodes if isinstance(each, ast.ClassDef) for base in each.bases]
+        bases = [ast.unparse(base) for node in nodes if isinstance(node, ast.ClassDef) for base in node.bases]
         names = {re.split(r"[.[]", base)[0]: re.sub(r"\[.*", "", base).rpartition(".")[2] for base in bases}
         others = {name for first, name in names.items() if first in imported and not name.endswith("Error")}
         assert others <= {"Cell", "LanguageModel", "Callback", "Pool", "Checked"}, path

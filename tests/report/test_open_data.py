@@ -58,7 +58,7 @@ def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements
     assert len(made["verdicts"]) == 258
     assert made["verdicts"] == expected["verdicts"]
     assert made["tally"] == expected["tally"]
-    met, before = ({each["name"]: each["is_met"] for each in one["checks"]} for one in (made, expected))
+    met, before = ({check["name"]: check["is_met"] for check in one["checks"]} for one in (made, expected))
     assert met == before
     for one, other in zip(made["configurations"], expected["configurations"], strict=True):
         assert one["best_val_perplexity"] == pytest.approx(other["best_val_perplexity"], rel=1e-5)

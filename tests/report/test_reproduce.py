@@ -42,7 +42,7 @@ ONE = replace(TWO, only="gru-scratch-1x8")
 
 
 def trainings(run_id: str) -> dict[str, Any]:
-    return {each.tags["configuration"]: each for each in queries.nested_trainings(run_id)}
+    return {training.tags["configuration"]: training for training in queries.nested_trainings(run_id)}
 
 
 def facts_of(corpus: Corpus) -> TextFacts:

@@ -63,7 +63,7 @@ def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_inter
     assert means == [pytest.approx(6.0), pytest.approx((4.0 * 4.1 * 4.2) ** (1 / 3)), None]
     above, best, nothing = result["differences"]["result/val_perplexity"]
     logs = [np.log([4.0, 9.0]), np.log([4.0, 4.1, 4.2])]
-    deviation = (sum(((each - each.mean()) ** 2).sum() for each in logs) / 3) ** 0.5
+    deviation = (sum(((log - log.mean()) ** 2).sum() for log in logs) / 3) ** 0.5
     half = 3.18245 * deviation * (1 / 2 + 1 / 3) ** 0.5  # Student's t of 3 degrees of freedom
     ends = [100 * (means[0] / means[1] * np.exp(sign * half) - 1) for sign in (-1, 0, 1)]
     assert [above["low"], above["percent"], above["high"]] == pytest.approx(ends, rel=1e-4)

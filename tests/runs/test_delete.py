@@ -129,7 +129,7 @@ def outcome() -> str:
     run = training("lstm")
     (model,) = MlflowClient().search_logged_models([setup().experiment_id], f"source_run_id = '{run}'")
     places = {run: MlflowClient().get_run(run).info.artifact_uri, model.model_id: model.artifact_location}
-    left = {each["id"]: each["path"] for each in delete([run])["left"]}
+    left = {step["id"]: step["path"] for step in delete([run])["left"]}
     assert left in ({}, places)
     assert all(folder.exists() == bool(left) for place in places.values() if (folder := local_path(place)))
     assert bool(recorded.find_run(run)) == bool(left)
@@ -207,8 +207,8 @@ def test_a_deletion_killed_after_any_write_is_completed_and_takes_nothing_of_oth
 def test_a_step_that_another_job_reused_is_kept_by_that_and_goes_with_it(store):
     (first, trained), second = job("a"), job("b")
     sharing, _ = job("c", trained)
-    assert {each["id"] for each in delete([first, second[1]], dry_run=True)["deleted"]} >= {first, *second}
-    assert [each["id"] for each in delete([trained])["stayed"]] == [trained]
+    assert {step["id"] for step in delete([first, second[1]], dry_run=True)["deleted"]} >= {first, *second}
+    assert [step["id"] for step in delete([trained])["stayed"]] == [trained]
     assert runs() == {trained, sharing, *second}
     other, gru = job("d", training("gru"))
     with pytest.raises(InputError, match=f"gru is reused by the main job {other}"):
@@ -308,7 +308,7 @@ def test_hostile_rows_delete_nothing_elsewhere(store, tmp_path):
         id = training("lstm")
         (outside / id / "artifacts").mkdir(parents=True)
         execute(database, "UPDATE runs SET artifact_uri=? WHERE run_uuid=?", f"{place}/{id}/artifacts", id)
-        assert [each["path"] for each in delete([id])["left"]] == [f"{place}/{id}/artifacts"]
+        assert [step["path"] for step in delete([id])["left"]] == [f"{place}/{id}/artifacts"]
         assert (outside / id / "artifacts").exists()
     id = training("its own parent")
     execute(database, "INSERT INTO tags (key, value, run_uuid) VALUES ('mlflow.parentRunId', ?, ?)", id, id)
@@ -363,7 +363,7 @@ def test_what_a_job_has_reused_is_read_from_tags_and_of_earlier_records_from_the
         MlflowClient().set_tag(second, "mlflow.note.content", note)
         if earlier:
             MlflowClient().delete_tag(second, "mlflow.tmlm.step.train")
-        assert [each["id"] for each in delete([first], dry_run=True)["stayed"]] == [reused]
+        assert [step["id"] for step in delete([first], dry_run=True)["stayed"]] == [reused]
         MlflowClient().delete_run(second)
 
 
@@ -403,7 +403,7 @@ def test_a_run_that_failed_before_a_command_took_it_over_is_listed_by_doctor_and
         assert not doctor.findings()["unread"]
         client.set_tag(begun, "stage", "train")  # as version 0.2.0 did
     doctor.repair()
-    assert [each["id"] for each in delete([begun[:8]])["deleted"]] == [begun]
+    assert [step["id"] for step in delete([begun[:8]])["deleted"]] == [begun]
 
 
 def test_a_deletion_keeps_the_locks_of_its_database(store):

@@ -46,8 +46,8 @@ def done(lab: Path, corpus: Corpus) -> Step:
 
 def test_each_seed_is_the_training_that_the_seed_alone_gives(done, corpus):
     alone = train(corpus, *resolve({**OPTIONS, "seed": 2}))
-    nested = {each.seed: each for each in queries.nested_trainings(done.run_id)}
-    assert {seed: each.state for seed, each in nested.items()} == {0: "finished", 1: "failed", 2: "finished"}
+    nested = {training.seed: training for training in queries.nested_trainings(done.run_id)}
+    assert {seed: training.state for seed, training in nested.items()} == {0: "finished", 1: "failed", 2: "finished"}
     assert nested[2].tag("protocol") == recorded.run_of(alone.run_id).tag("protocol") == "stream"
     weights = [load_checkpoint(artifacts.artifact_path(run, "checkpoints/best.safetensors"))[0] for run in
                (alone.run_id, nested[2].id)]  # fmt: skip
@@ -59,7 +59,7 @@ def test_each_seed_is_the_training_that_the_seed_alone_gives(done, corpus):
 
 
 def test_the_parent_has_the_means_and_stands_for_the_best_seed(done):
-    perplexities = [each["val_perplexity"] for each in done.result["trainings"]]
+    perplexities = [training["val_perplexity"] for training in done.result["trainings"]]
     expected = estimate(perplexities, of_next=True)
     assert (done.result["val_perplexity"], done.result["val_perplexity_high"]) == (expected.mean, expected.high)
     assert (done.result["val_perplexity_min"], done.result["val_perplexity_max"]) == (
@@ -109,11 +109,11 @@ def test_a_seed_whose_configuration_can_not_be_read_is_trained_again(done, corpu
 
 def test_the_documented_commands_work(done, small_text):
     """Seed 1 has diverged here, so the first one ends with exit code 1 after it has shown the others."""
-    (words,) = (each for each in examples("train") if "--seeds" in each)
+    (words,) = (example for example in examples("train") if "--seeds" in example)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
     code, out, err = run(*words, "--corpus", str(small_text), "--alphabet", "letters", *options)
     assert (code, "3 seeds; diverged: 1" in out, "diverged: seed 1" in err) == (1, True, True)
-    assert [run(*each)[0] for each in examples("best")] == [0]
+    assert [run(*example)[0] for example in examples("best")] == [0]
 
 
 def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab, corpus):

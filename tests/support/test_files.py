@@ -79,7 +79,7 @@ def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_
         create_database(file, create, "second")
     create(tmp_path / "expected.db")
     assert contents(file) == contents(tmp_path / "expected.db")
-    assert {each.name for each in tmp_path.iterdir()} == {"new.db", ".new.db.lock", "expected.db"}
+    assert {path.name for path in tmp_path.iterdir()} == {"new.db", ".new.db.lock", "expected.db"}
 
 
 @pytest.mark.parametrize("has_links", [True, False])

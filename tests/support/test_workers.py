@@ -174,7 +174,7 @@ def all_ended(processes: list[psutil.Process], seconds: float) -> bool:
     """Whether all have ended within so many seconds; nobody waits for an orphan that is a zombie."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes):
+        if not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
             return True
         time.sleep(0.02)
     return False

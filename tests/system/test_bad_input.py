@@ -57,7 +57,7 @@ def refusal(*words: str, code: int = 2) -> str:
 
 def statuses() -> set[str]:
     setup()
-    experiments = [each.experiment_id for each in MlflowClient().search_experiments()]
+    experiments = [experiment.experiment_id for experiment in MlflowClient().search_experiments()]
     return {run.info.status for run in MlflowClient().search_runs(experiments)}
 
 

@@ -99,8 +99,8 @@ def test_kill_9_of_the_parent_between_two_statements_time_after_time(checkout):
     assert done.returncode == 0, done.stdout
     check(checkout, "parent", 4)
     killed = {
-        each.number: attributes(each)["losses"]
-        for each in trials_of(checkout, "parent")
-        if "losses" in attributes(each)
+        trial.number: attributes(trial)["losses"]
+        for trial in trials_of(checkout, "parent")
+        if "losses" in attributes(trial)
     }
     assert killed == {number: {"shared": 1} for number in range(3)}

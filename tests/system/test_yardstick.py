@@ -54,7 +54,7 @@ def trainings(home: Path) -> dict[str, dict[str, Any]]:
 
 def finished(home: Path) -> list[dict[str, Any]]:
     """The finished trainings whose options a person chose."""
-    own = [each for each in trainings(home).values() if each["tags"].get("role", "seed") == "seed"]
+    own = [training for training in trainings(home).values() if training["tags"].get("role", "seed") == "seed"]
     return [each for each in own if each["status"] == "FINISHED"]
 
 
@@ -92,7 +92,7 @@ def test_every_training_is_listed_as_it_was_left(kept):
     listed = {row["run_id"]: row for row in json.loads(out)["runs"]}
     assert code == 0
     assert {key: row["state"] for key, row in listed.items()} == {
-        key: each["status"].lower() for key, each in trainings(home).items()
+        key: training["status"].lower() for key, training in trainings(home).items()
     }
     for each in finished(home):
         assert (
@@ -122,9 +122,9 @@ def test_a_finished_training_is_exported(kept, tmp_path):
 
 
 def test_every_configuration_has_the_id_that_it_had(kept):
-    for each in queries.trainings():
-        is_of_now = each.configuration["recipe"] == RECIPE["stream"]
-        assert (config_id(*each.configs, each.corpus_sha256) == each.config_id) is is_of_now, each.name
+    for training in queries.trainings():
+        is_of_now = training.configuration["recipe"] == RECIPE["stream"]
+        assert (config_id(*training.configs, training.corpus_sha256) == training.config_id) is is_of_now, training.name
 
 
 def test_a_study_that_is_not_finished_says_so_when_it_is_exported(kept, tmp_path):
@@ -166,7 +166,7 @@ def test_what_was_cut_off_is_continued_and_what_had_finished_is_not_trained_agai
         assert (done.result["trained_run"], done.result["reused"]) == (resumed, ["prepare"])
     else:
         assert len(given) == len(trained)
-    known = [each for each in trained if each["pair"] in expected["runs"]]
+    known = [training for training in trained if training["pair"] in expected["runs"]]
     assert known == trained or command == "search"  # rounding may lead to other proposals
     for each in known:
         figures = expected["runs"][each["pair"]]
@@ -204,7 +204,7 @@ def test_with_another_recipe_it_is_another_answer(left, monkeypatch):
     leave_out_the_served_model(monkeypatch)
     before = trainings(left)
     done = go_on(left, "answer", ANSWER, [])
-    assert not {each["run_id"] for each in done.result["trainings"]} & before.keys()
+    assert not {training["run_id"] for training in done.result["trainings"]} & before.keys()
     assert before.items() <= trainings(left).items()
 
 

@@ -65,7 +65,7 @@ def test_a_file_is_looked_for_in_two_folders(tmp_path, monkeypatch):
 
 
 def test_the_help_names_the_known_texts():
-    (corpus,) = (each for each in fields(CorpusConfig) if each.name == "corpus")
+    (corpus,) = (field for field in fields(CorpusConfig) if field.name == "corpus")
     assert corpus.metadata["help"].startswith(", ".join(KNOWN_TEXTS))
 
 

@@ -39,7 +39,7 @@ def pages(
     answer = overview_picture(reproduction)
     overview = tables.overview_table(reproduction, verdicts)
     texts = [tables.ngram_table(reproduction.text), tables.texts_table(reproduction)]
-    on_the_bound = sum(ON_THE_BOUND in each.because for each in verdicts)
+    on_the_bound = sum(ON_THE_BOUND in verdict.because for verdict in verdicts)
     tolerances = "Every tolerance by which statements are judged:"
     bounds: list[Block] = [Paragraph(tolerances), Bullets(IN_WORDS), Paragraph(BOUNDS.format(on_the_bound))]
     corrected: list[Block] = []
@@ -74,16 +74,16 @@ def _not_reproduced(verdicts: Sequence[Verdict]) -> Iterator[Block]:
     }
     for word, title in titles.items():
         links = [
-            Span(each.statement.statement, href=f"#statement-{each.statement.id}")
-            for each in verdicts
-            if each.word == word and (word != Word.FAILS or each.statement.basis == "training")
+            Span(verdict.statement.statement, href=f"#statement-{verdict.statement.id}")
+            for verdict in verdicts
+            if verdict.word == word and (word != Word.FAILS or verdict.statement.basis == "training")
         ]
         yield Section(f"{title} ({len(links)})", [Bullets(links)] if links else [], is_open=False)
 
 
 def _statements(verdicts: Sequence[Verdict]) -> Iterator[Block]:
     for name, kind in KINDS.items():
-        if found := [each for each in verdicts if each.statement.kind == name]:
+        if found := [verdict for verdict in verdicts if verdict.statement.kind == name]:
             counts = [tables.chip(word, f"{n}") if n else Span("", "chip") for word, n in words_counted(found).items()]
             table = tables.statements_table(found)
             yield Section(kind.title, [table], is_open=False, summary=counts)

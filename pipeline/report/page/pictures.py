@@ -25,16 +25,16 @@ CAPTION = (
 def report_explorer(reproduction: Reproduction) -> Explorer | None:
     """Draw the explorer; None without any training."""
     series = []
-    for each in reproduction.configurations:
-        if not (runs := each.whole):
+    for configuration in reproduction.configurations:
+        if not (runs := configuration.whole):
             continue
-        reported, planned = each.reported, max(run.epochs_planned for run in runs)
+        reported, planned = configuration.reported, max(run.epochs_planned for run in runs)
         series.append(
             Series(
-                name=each.id,
+                name=configuration.id,
                 shape=f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}",
                 cell=reported.cell,
-                cost=each.complexity.macs_per_char,
+                cost=configuration.complexity.macs_per_char,
                 epochs_planned=planned,
                 seeds=[run.seed for run in runs],
                 best=[run.best("val_pooled") for run in runs],
@@ -51,13 +51,13 @@ def report_explorer(reproduction: Reproduction) -> Explorer | None:
 def overview_picture(reproduction: Reproduction) -> Drawing:
     """Draw a row for each configuration: the reported perplexity, and where training and validation end."""
     rows = []
-    for each in reproduction.configurations:
+    for configuration in reproduction.configurations:
         marks: list[tuple[Marker, str, float]] = []
-        if each.whole:
-            marks += [("circle", style, each.last(style)) for style in ENDS]
-        marks.append(("cross", "cross", each.reported.perplexity_end))
-        ticks = [("val", each.best())] if each.whole else []
-        rows.append(Row(each.id, marks, ticks, "" if each.whole else each.progress))
+        if configuration.whole:
+            marks += [("circle", style, configuration.last(style)) for style in ENDS]
+        marks.append(("cross", "cross", configuration.reported.perplexity_end))
+        ticks = [("val", configuration.best())] if configuration.whole else []
+        rows.append(Row(configuration.id, marks, ticks, "" if configuration.whole else configuration.progress))
     drawn = rows_chart(rows, reproduction.text.levels, "perplexity per character (book average, log scale)")
     caption: list[str | Span] = [
         "Crosses: as reported of both curves. ",

@@ -43,7 +43,7 @@ def warning(reproduction: Reproduction) -> str:
 def answer_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """What is decided how, by what decides it, then the furthest level, and n-grams."""
     sentences = verdicts_counted(verdicts)
-    whole = [each for each in reproduction.configurations if each.whole]
+    whole = [configuration for configuration in reproduction.configurations if configuration.whole]
     if whole:
         worst = max(whole, key=lambda each: abs(log(each.last("val") / each.reported.perplexity_end)))
         train, val = (rounded(worst.last(curve)) for curve in ENDS)

@@ -87,7 +87,7 @@ def statements_table(verdicts: Sequence[Verdict]) -> Table:
         if statement.contradiction:
             why.append(f"The report contradicts itself: {statement.contradiction}")
         if statement.reasons:
-            links = [part for each in statement.reasons for part in (", ", Span(each, href=f"#statement-{each}"))]
+            links = [part for reason in statement.reasons for part in (", ", Span(reason, href=f"#statement-{reason}"))]
             why.append(["Reasons given: ", *links[1:]])
         word, because = TableCell(chip(verdict.word), [*filter(None, how)]), TableCell(verdict.because, why)
         rows.append((TableCell(statement.statement, [[figures, id]]), word, because))
@@ -150,8 +150,8 @@ def cost_table(reproduction: Reproduction) -> Table:
         return TableCell(f"{right:,}", notes[agrees], "strong" if agrees is False else "")
 
     rows = []
-    for each in reproduction.configurations:
-        runs, reported, size = each.whole, each.reported, each.complexity
+    for configuration in reproduction.configurations:
+        runs, reported, size = configuration.whole, configuration.reported, configuration.complexity
         head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
         (parameters, macs), (same_parameters, same_macs) = reported.printed, reported.agreement(size)
         seconds = fmean(run.train_seconds for run in runs) if runs else None
@@ -159,7 +159,7 @@ def cost_table(reproduction: Reproduction) -> Table:
         trained = {run.trained_parameters for run in runs} - {None, size.parameters}
         rows.append(
             (
-                _head(each),
+                _head(configuration),
                 _number(reported.train_seconds_transcript),
                 _number(reported.train_seconds_prose),
                 _number(seconds, ",.1f"),
@@ -202,10 +202,10 @@ def texts_table(reproduction: Reproduction) -> Table:
     for prompt in REPORT_PROMPTS:
         where = f"{places[prompt].split} text, character {places[prompt].position:,}"
         rows[0].append(TableCell(_sample(prompt + places[prompt].continuation), [where]))
-    for each in reproduction.configurations:
-        run, equal = best_match(each)
+    for configuration in reproduction.configurations:
+        run, equal = best_match(configuration)
         for head, source, texts in (
-            (_head(each), "as reported", each.reported.samples),
+            (_head(configuration), "as reported", configuration.reported.samples),
             ("", f"ours, seed {run.seed}" if run else "ours", run.texts if run else ()),
         ):
             shown = {

@@ -208,7 +208,7 @@ class Evidence:
     def spread(self, measure: Measure) -> Spread:
         """The standard deviation of a single seed, of the logarithm if the measure is logarithmic, pooled."""
         if measure.name not in self._spreads:
-            values = [self._scaled(each.id, measure) for each in self.reproduction.configurations]
+            values = [self._scaled(configuration.id, measure) for configuration in self.reproduction.configurations]
             self._spreads[measure.name] = pooled_spread(values)
         return self._spreads[measure.name]
 

@@ -106,7 +106,7 @@ def ratio_word(claim: Graded, ratio: float) -> Word:
 def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether a time in prose is that of the transcript."""
     id, stated = statement.configurations[0], float(statement.value)
-    rows = [each.reported for each in evidence.reproduction.configurations]
+    rows = [configuration.reported for configuration in evidence.reproduction.configurations]
     taken = {row.id: row.train_seconds_transcript for row in rows if row.train_seconds_transcript is not None}
     if id not in taken:
         because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
@@ -168,7 +168,7 @@ def _properties_named(statement: Statement, said: Mapping[str, str], evidence: E
     figure = statement.figures[0]
     row = evidence.row(evidence.id_of_figure(figure))
     print_outs = (each for each in evidence.statements.values() if each.kind == "print-out")
-    is_print_out = any(figure in each.figures for each in print_outs)
+    is_print_out = any(figure in print_out.figures for print_out in print_outs)
     model = printed_model(row.id, evidence) if is_print_out else model_of(row)
     properties = {"cell": model.cell, "layers": str(model.num_layers), "units": str(model.hidden_size)}
     wrong = [f"{value.upper()} {name}" for name, value in said.items() if properties[name] != value]

@@ -161,13 +161,13 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
     if not all(texts.values()):
         return evidence.without_training(statement, *texts)
     if statement.relation == "closest":
-        edits = {id: edits_to_book(each, facts) for id, each in texts.items()}
+        edits = {id: edits_to_book(text, facts) for id, text in texts.items()}
         shown = listed([f"{number:.2f} ({id})" for id, number in edits.items()])
         is_closest = all(edits[id] > edits[first] for id in others)
         return Verdict(statement, holds_if(is_closest), f"Edits per character to the book: {shown}.")
     limit = bounds.SENSE_SHARE
-    makes = {id: min(sense(each, facts.words)) >= limit for id, each in texts.items()}
-    shares = "; ".join(f"{id} {_sense_shown(each, facts)}" for id, each in texts.items())
+    makes = {id: min(sense(text, facts.words)) >= limit for id, text in texts.items()}
+    shares = "; ".join(f"{id} {_sense_shown(text, facts)}" for id, text in texts.items())
     because = f"Our texts: {shares}, where {100 * limit:g} % of both is some sense."
     if statement.relation == "alike-without-sense":
         alike = Part("that they are alike", holds_if(len({*makes.values()}) == 1), because)
@@ -187,5 +187,5 @@ def _same(statement: Statement, evidence: Evidence) -> Verdict:
         equal = len(equal_prompts(theirs, evidence.row(id).samples))
         word = Word.HOLDS if theirs and equal == len(theirs) else Word.IN_PART if equal else Word.FAILS
         parts.append(Part(f"{equal} of {len(theirs)} texts of {id}", word))
-    because = f"By the report's own transcripts equal are {listed([each.name for each in parts])}."
+    because = f"By the report's own transcripts equal are {listed([part.name for part in parts])}."
     return each_of(statement, parts, because)

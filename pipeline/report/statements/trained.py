@@ -56,7 +56,7 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
         mean = evidence.mean(id, measure)
         shown = f"{measure.name} is {with_interval(mean, low, high)} over {evidence.seeds(id, measure)}"
         parts.append(Part(f"{name} only", holds_if(low <= mean.mean < high), shown))
-    because = f"{id}: {', '.join(each.because for each in parts)}; about {target:g} is {low:g} to {high:g}."
+    because = f"{id}: {', '.join(part.because for part in parts)}; about {target:g} is {low:g} to {high:g}."
     if statement.kind == "end" and statement.curve != "training":
         because += f" The lowest validation perplexity is {evidence.mean(id, BEST_VAL).mean:.2f}."
     return each_of(statement, parts, because)

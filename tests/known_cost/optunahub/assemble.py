@@ -55,7 +55,7 @@ def comparison() -> bytes:
     for sampler in reversed(SAMPLERS):
         scores = [[float(row[f"after_{n}"]) for row in rows if row["sampler"] == sampler] for n in TRIALS]
         width = 2.5 if sampler == "known-cost" else 1.2
-        axes.plot(TRIALS, [trim_mean(each, 0.25) for each in scores], "o-", linewidth=width, label=sampler)
+        axes.plot(TRIALS, [trim_mean(score, 0.25) for score in scores], "o-", linewidth=width, label=sampler)
     axes.set(xlabel="trials", ylabel="share of the attainable hypervolume", xticks=TRIALS)
     plotting.legend_below(figure, [axes], 4)
     return plotting.png(figure)

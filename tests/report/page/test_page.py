@@ -57,7 +57,7 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
 def test_trainings_that_configurations_of_one_shape_share_are_counted_once():
     found = of_few("gru-scratch-1x128", "gru-torch-1x128")
     shared = found.configurations[0].runs[:1]
-    both = tuple(replace(each, same_text=shared) for each in found.configurations)
+    both = tuple(replace(configuration, same_text=shared) for configuration in found.configurations)
     text = rendered(replace(found, configurations=both))["report.md"]
     assert "6 trainings by this protocol (seeds 0, 1, 2)" in text
     assert "1 trainings of the same shapes" in text

@@ -41,7 +41,7 @@ def test_parts_count_separately(words, word, part):
     ],
 )
 def test_a_conclusion_rests_on_all_of_its_reasons(conclusion, reasons, word):
-    assert concluded(SAID, Part("it", conclusion), [Part("why", each) for each in reasons]).word == word
+    assert concluded(SAID, Part("it", conclusion), [Part("why", reason) for reason in reasons]).word == word
 
 
 @pytest.mark.parametrize("found", [reproduction(), reproduction(ends={}), reproduction(quick=True)])

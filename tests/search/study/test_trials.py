@@ -57,7 +57,7 @@ def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of
 
 def test_the_reference_is_the_trigrams_perplexity_or_the_one_given_once_it_is_reached(begin):
     search, given = begin(), begin(max_perplexity=5.0)
-    (trigram,) = [each for each in baselines_of(search.corpus, "stream")["val"].singles if each.order == 3]
+    (trigram,) = [single for single in baselines_of(search.corpus, "stream")["val"].singles if single.order == 3]
     assert search.problem.max_perplexity == 2**trigram.bits_per_char
     assert [given.problem.reference(values)[0] for values in ([4.9, 6.0], [5.1], [])] == [5, 28, 28]
 
@@ -97,7 +97,7 @@ def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin
     assert all(number in ignored for number, trial in enumerate(high.results.trials()) if REPEATS in of_trial(trial))
     assert 1 not in ignored
     train_all(begin(**{**options, "trials": 5}, sampler="known-cost"))
-    assert sorted(each.hidden_size for each in high.results.candidates()) == [4, 5, 6, 7, 8]
+    assert sorted(candidate.hidden_size for candidate in high.results.candidates()) == [4, 5, 6, 7, 8]
 
 
 def test_a_search_whose_trials_all_diverge_ends_with_the_reason_and_may_be_started_again(begin):
