@@ -235,7 +235,7 @@ class Sweep:
 
         def tasks() -> Iterator[TrainingTask | None]:
             while True:
-                self.bar.figures(trainings=f"{total - len(waiting) - pool.running}/{total}")
+                self.bar.show_values(trainings=f"{total - len(waiting) - pool.running}/{total}")
                 yield waiting.pop(0) if waiting else None
 
         def show(shares: Shares) -> None:

@@ -65,7 +65,7 @@ class Results:
         }
 
     def plotted_trials(self) -> list[Trial]:
-        """The complete and the failed trials for figures."""
+        """The complete and the failed trials, for pictures."""
         plotted, cost = [], COSTS[self.config.cost].attribute
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if cost not in trial.user_attrs:  # failed by hand
