@@ -1,11 +1,14 @@
 """The comparison of the samplers: a recorded run is made again, and the page has what is recorded. No training."""
 
+from math import log
 from pathlib import Path
 
+import optuna
 import pytest
 
 from tests.known_cost.benchmarks import bench_samplers as bench
 from tests.known_cost.benchmarks.bench_samplers import Run
+from tests.known_cost.benchmarks.surface import make_surface
 
 RUNS = [  # surface, sampler, first trials, trials at a time, seed
     Run("time-machine", "tpe", "own", 2, 0),
@@ -27,3 +30,13 @@ def test_a_recorded_run_has_the_same_scores_when_it_is_made_again(run):
 def test_the_page_says_what_is_recorded():
     page_of_record = bench.page(bench.read_results(bench.RESULTS))
     assert (Path(__file__).parents[3] / "docs" / "sampler-comparison.md").read_text() == page_of_record
+
+
+def test_carbs_stays_in_the_space_and_goes_on_after_failures():
+    run, surface = Run("digits", "carbs", "own", 2, 0), make_surface("digits")
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=bench.make_sampler(run, surface))
+    for number in range(14):
+        trial = study.ask(surface.space)
+        assert all(range_._contains(range_.to_internal_repr(trial.params[n])) for n, range_ in surface.space.items())
+        value = surface.worst if number in (5, 7) else surface.truth(trial.params)
+        study.tell(trial, [log(value), surface.log10_cost(trial.params)])
