@@ -33,10 +33,11 @@ def test_the_page_says_what_is_recorded():
 
 
 def test_carbs_stays_in_the_space_and_goes_on_after_failures():
-    run, surface = Run("digits", "carbs", "own", 2, 0), make_surface("digits")
-    study = optuna.create_study(directions=["minimize"] * 2, sampler=bench.make_sampler(run, surface))
+    surface = make_surface("digits")
+    sampler = bench.make_sampler(Run("digits", "carbs", "own", 1, 0), surface)
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
     for number in range(14):
         trial = study.ask(surface.space)
-        assert all(range_._contains(range_.to_internal_repr(trial.params[n])) for n, range_ in surface.space.items())
+        assert trial.relative_params == trial.params  # Optuna draws what is outside of the space at random
         value = surface.worst if number in (5, 7) else surface.truth(trial.params)
         study.tell(trial, [log(value), surface.log10_cost(trial.params)])
