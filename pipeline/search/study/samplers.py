@@ -43,7 +43,7 @@ def build_sampler(problem: Problem, done: int, is_constrained: bool) -> BaseSamp
             seed=config.seed,
         )
     options: dict[str, Any] = {"seed": seed}
-    if is_constrained and not hasattr(FrozenTrial, "constraints"):  # Optuna 5 reads a trial's constraints from the trial
+    if is_constrained and not hasattr(FrozenTrial, "constraints"):  # Optuna 5 needs only the trials
         options["constraints_func"] = attributes.constraints
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "gp": lambda: GPSampler(**options),
