@@ -8,7 +8,10 @@ from optuna.samplers import BaseSampler
 
 from pipeline.known_cost.sampler import KnownCostSampler
 
-suite = pytest.importorskip("optuna.testing.pytest_samplers", reason="this version of Optuna has none")
+pytest.importorskip("optuna.testing.pytest_samplers", reason="this version of Optuna has none")
+
+from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
+
 pytestmark = pytest.mark.usefixtures("fewer_candidates")
 
 
@@ -23,14 +26,14 @@ class OptunasSuite:
         return lambda: KnownCostSampler(anything, log=False, n_startup_trials=1, seed=0)
 
 
-class TestBasic(OptunasSuite, suite.BasicSamplerTestCase):
+class TestBasic(OptunasSuite, BasicSamplerTestCase):
     pass
 
 
 @pytest.mark.slow
-class TestRelative(OptunasSuite, suite.RelativeSamplerTestCase):
+class TestRelative(OptunasSuite, RelativeSamplerTestCase):
     pass
 
 
-class TestMultiObjective(OptunasSuite, suite.MultiObjectiveSamplerTestCase):
+class TestMultiObjective(OptunasSuite, MultiObjectiveSamplerTestCase):
     pass
