@@ -26,14 +26,10 @@ class OptunasSuite:
         return lambda: KnownCostSampler(anything, log=False, n_startup_trials=1, seed=0)
 
 
-class TestBasic(OptunasSuite, BasicSamplerTestCase):
+class TestBasic(OptunasSuite, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     pass
 
 
 @pytest.mark.slow
 class TestRelative(OptunasSuite, RelativeSamplerTestCase):
-    pass
-
-
-class TestMultiObjective(OptunasSuite, MultiObjectiveSamplerTestCase):
     pass

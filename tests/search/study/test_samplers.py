@@ -28,36 +28,29 @@ def test_tpe_is_multivariate_with_constant_liar_whichever_version_of_optuna_is_i
 
 @pytest.mark.parametrize(("sampler", "trials"), [("gp", 11), ("tpe", 11), ("nsga2", 16)])
 def test_optunas_samplers_follow_the_limit_unless_an_earlier_versions_study_lacks_it(begin, sampler, trials):
-    def asked(limit: float, name: str, more: int = 0) -> Any:
-        options = {"max_perplexity": limit, "study_name": name, "trials": trials + more}
-        search = begin(sampler=sampler, hidden_size="4..64", num_layers="1..3", **options)
-        return search, shapes(train_all(search))
-
-    (search, strict), (_, lenient) = asked(8.0, "strict"), asked(12.0, "lenient")
-    assert [*strict[:10], strict != lenient] == [*lenient[:10], True]
-    earlier = begin(study_name="earlier", hidden_size="4..64", num_layers="1..3")
-    for trial in search.results.complete():
+    wide = {"sampler": sampler, "hidden_size": "4..64", "num_layers": "1..3", "trials": trials}
+    strict, lenient = (begin(**wide, study_name=f"{limit}", max_perplexity=limit) for limit in (8.0, 12.0))
+    assert shapes(train_all(strict)) != shapes(train_all(lenient))
+    earlier = wide | {"study_name": "earlier", "trials": trials + 1}
+    for trial in strict.results.complete():
         about = {name: getattr(trial, name) for name in ("values", "params", "distributions", "user_attrs")}
-        earlier.study.add_trial(create_trial(**about))
-    continued, new = asked(8.0, "earlier", more=1)
-    assert len(new) == 1
+        begin(**earlier).study.add_trial(create_trial(**about))
+    continued = begin(**earlier)
+    assert len(train_all(continued)) == 1
     assert not any(map(attributes.constraints, continued.results.trials()))
 
 
 def test_a_trial_keeps_the_limit_of_its_command_and_our_front_is_that_without_a_limit(begin):
-    grid = {"sampler": "grid", "cell": "lstm", "hidden_size": "4,5,6,7,8"}
-    for limit, trials in ((7.0, 3), (6.0, 10)):
-        limited = begin(**grid, study_name="limited", max_perplexity=limit, trials=trials)
-        train_all(limited)
-    told = limited.results.complete()
+    grid, studies = {"sampler": "grid", "cell": "lstm", "hidden_size": "4,5,6,7,8"}, {}
+    for name, limit, trials in (("limited", 9.8, 3), ("limited", 9.5, 10), ("free", 28.0, 10)):
+        studies[name] = begin(**grid, study_name=name, max_perplexity=limit, trials=trials)
+        train_all(studies[name])
+    told = studies["limited"].results.complete()
     limits = [trial.values[0] - attributes.constraints(trial)[0] for trial in told]
-    assert limits == pytest.approx([7.0] * 3 + [6.0] * 7)
-    free = begin(**grid, study_name="free", max_perplexity=28.0, trials=10)
-    train_all(free)
-    assert len(limited.study.best_trials) < len(free.study.best_trials)  # Optuna's own front
-    fronts = [evaluate_front(each.results.candidates(), (8.0, 1e6)) for each in (limited, free)]
-    assert fronts[0] == fronts[1]
-    assert picks(fronts[0]) == picks(fronts[1])
+    assert limits == pytest.approx([9.8] * 3 + [9.5] * 7)
+    limited, free = (evaluate_front(search.results.candidates(), (28.0, 1e6)) for search in studies.values())
+    assert (limited, picks(limited)) == (free, picks(free))
+    assert 0 < len(studies["limited"].study.best_trials) < len(limited.front)  # Optuna's own front
 
 
 def test_the_default_space_has_2241_configurations():
