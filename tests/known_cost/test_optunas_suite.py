@@ -20,16 +20,12 @@ def anything(params: dict[str, Any]) -> float:
     return sum(float(x) if isinstance(x, int | float) else len(str(x)) for x in params.values())
 
 
-class OptunasSuite:
+class TestBasic(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
         return lambda: KnownCostSampler(anything, log=False, n_startup_trials=1, seed=0)
 
 
-class TestBasic(OptunasSuite, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
-    pass
-
-
 @pytest.mark.slow
-class TestRelative(OptunasSuite, RelativeSamplerTestCase):
-    pass
+class TestRelative(RelativeSamplerTestCase):
+    sampler = TestBasic.sampler
