@@ -118,7 +118,11 @@ def _has_row(file: Path, table: str) -> bool:
 
 def _copy_tables(source: Path, target: Path) -> None:
     """Copy all tables of a database in one transaction, unless the target has tables."""
-    with closing(sqlite3.connect(source)) as whole, closing(sqlite3.connect(target, DATABASE_SECONDS)) as copy, copy:
+    with (
+        closing(sqlite3.connect(source)) as whole,
+        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
+        copy,
+    ):
         copy.execute("BEGIN IMMEDIATE")
         if copy.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
             for statement in list(whole.iterdump())[1:-1]:  # without BEGIN and COMMIT

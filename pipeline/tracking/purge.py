@@ -113,7 +113,7 @@ def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:
     try:
         is_used = file == stores.sqlite_file(stores.address()) or Path(f"{file}-wal").exists()
         address = f"{file.as_uri()}?{'mode=ro' if is_used else 'immutable=1'}"  # else a reader may leave a log
-        with closing(sqlite3.connect(address, LOCK_SECONDS, uri=True)) as connection:
+        with closing(sqlite3.connect(address, timeout=LOCK_SECONDS, uri=True)) as connection:
             return connection.execute(ROWS[kind], (id,)).fetchone() or None
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, OSError) or NO_STORE.match(str(error)) or not os.access(file, os.R_OK):
