@@ -29,7 +29,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import optuna
+import pytest
 from mlflow.store.db.utils import _get_latest_schema_revision
 from safetensors.numpy import load_file
 
@@ -102,7 +104,10 @@ def unpack(store: str, home: Path) -> None:
         ((revision,),) = database.execute("SELECT version_num FROM alembic_version")
     if revision != _get_latest_schema_revision():
         upgrade = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{home}/mlruns/mlflow.db"]
-        subprocess.run(upgrade, check=True, capture_output=True)
+        done = subprocess.run(upgrade, check=False, capture_output=True, text=True)
+        if "Can't locate revision" in done.stderr:
+            pytest.skip(f"a later MLflow than {mlflow.__version__} recorded this store")
+        done.check_returncode()
     storage = optuna.storages.RDBStorage(f"sqlite:///{home}/mlruns/optuna.db", skip_compatibility_check=True)
     if storage.get_current_version() != storage.get_head_version():
         storage.upgrade()

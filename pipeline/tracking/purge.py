@@ -133,6 +133,8 @@ def remove(thing: Thing) -> None:
         match thing.kind, bool(reason):
             case "model version", _:
                 with tolerating("RESOURCE_DOES_NOT_EXIST"):
+                    for alias in client().get_model_version(thing.name, id).aliases:  # which MLflow 3.15 leaves
+                        client().delete_registered_model_alias(thing.name, alias)
                     client().delete_model_version(thing.name, id)
                 if thing.name == registry.REGISTERED_MODEL:
                     registry.describe_registered_model()

@@ -68,12 +68,6 @@ def test_a_runs_first_line_opens_its_page_which_runs_the_model_in_mlflows_sandbo
     inside.get_by_text(re.compile(r"Next letter: .*%")).wait_for()
 
 
-def test_the_experiment_opens_on_the_side_for_training(lab: Lab, visit: Visit):
-    opened = visit(f"{lab.address}/#/experiments/{setup().experiment_id}")
-    opened.page.wait_for_url(re.compile(r"/runs\?workflowType=machine_learning"))
-    opened.wait_for("matching runs")
-
-
 @pytest.mark.ci
 def test_the_link_of_a_search_opens_the_view_of_its_trials(lab: Lab, visit: Visit):
     assert lab.link("search", "front") in link_to("shapes")

@@ -136,7 +136,7 @@ def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(sto
 
 
 @pytest.mark.parametrize("kind", [TRAINING, "genai_development"])
-def test_an_experiment_opens_on_the_side_for_training_unless_it_has_a_kind(store, monkeypatch, kind):
+def test_an_experiment_without_a_kind_gets_that_of_training_as_the_ui_names_it(store, monkeypatch, kind):
     made = MlflowClient(setup().uri).create_experiment("my own", tags={} if kind == TRAINING else {KIND: kind})
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", made)
     assert MlflowClient(setup().uri).get_experiment(made).tags[KIND] == kind
