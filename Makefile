@@ -20,7 +20,7 @@ WITH_BROWSER := $(PIP) 'playwright>=1.50,<2' 'axe-playwright-python>=0.1.4,<0.2'
 define fast_tests_with
 	@for version in $(1); do \
 		env=$(CURDIR)/build/$@-$$version; \
-		uv venv --quiet --allow-existing --seed --python $$version $$env || { echo "no Python $$version here"; continue; }; \
+		uv venv --quiet --allow-existing --seed --python $$version $$env 2>/dev/null || { echo "no Python $$version here"; continue; }; \
 		$$env/bin/python -m pip install --quiet --disable-pip-version-check $(2) --editable . --group dev || exit; \
 		PATH=$$env/bin:$$PATH; python -c 'import sys, torch, mlflow, optuna; print("Python", sys.version.split()[0], \
 			*(f"{each.__name__} {each.__version__}" for each in (torch, mlflow, optuna)))'; \
@@ -104,7 +104,7 @@ types: $(READY_DEV)  ## static types
 mlflow-range: $(READY_DEV)  ## all tests of what calls MLflow, with the lowest one that is allowed, then with the newest
 	lowest=$$(sed -n 's/.*"mlflow>=\([0-9.]*\),.*/\1.0/p' pyproject.toml) && $(PIP) --upgrade --no-deps --target build/mlflow \
 		mlflow==$$lowest mlflow-skinny==$$lowest mlflow-tracing==$$lowest
-	$(WITH_BROWSER) PYTHONPATH=build/mlflow pytest -rs $(MLFLOW_TESTS)
+	$(WITH_BROWSER) PYTHONPATH=$(CURDIR)/build/mlflow pytest -rs $(MLFLOW_TESTS)
 	$(PIP) --upgrade 'mlflow<4'
 	$(WITH_BROWSER) pytest -rs $(MLFLOW_TESTS)
 
