@@ -45,7 +45,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {  # what is done
     "of another MLflow": (
         lambda path: schema(path, "0a8213491aaa"),
         "sqlite:///{}",
-        "out-of-date database schema.*`mlflow db upgrade` an older one",
+        "out-of-date database schema; `tmlm doctor --upgrade` upgrades it",
     ),
     "read-only": (
         lambda path: None,
