@@ -4,7 +4,6 @@ It is <root>/mlruns/mlflow.db, where root is the folder of our MLproject, or the
 written. MLFLOW_TRACKING_URI overrides it.
 """
 
-import json
 import logging
 import os
 import re
@@ -26,9 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
 from pipeline.support.files import ROOT, create_database, has_row
 from pipeline.support.machine import environment_variables
-from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.tracking import schema
-from pipeline.tracking.names import bare_tags, recorded_tags
+from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
@@ -144,21 +142,11 @@ def look() -> bool:
 def upgrade() -> list[str]:
     """Upgrade the tables of an SQLite file to those of the installed MLflow; raises as ``schema.upgrade``."""
     if (file := sqlite_file(address())) is None:
-        whose = f"--upgrade: whoever runs {shown(address())} stops its server, backs up its database"
-        raise InputError(f"{whose} and calls `mlflow db upgrade`")
+        raise InputError(f"--upgrade: whoever runs {shown(address())} has to stop it and call `mlflow db upgrade`")
     migrate = partial(mlflow.db.commands, ["upgrade", sqlite_address(file)], standalone_mode=False)
     counted = "experiments", "runs", "logged_models", "registered_models", "model_versions"
     with store_errors():
-        return schema.upgrade(file, _get_latest_schema_revision(), migrate, counted, _running_in)
-
-
-def _running_in(file: Path) -> list[str]:
-    """The RUNNING runs of a database, of whatever MLflow, whose process is alive."""
-    groups = "FROM runs JOIN tags USING (run_uuid) WHERE status = 'RUNNING' GROUP BY run_uuid"
-    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
-        rows = connection.execute(f"SELECT run_uuid, json_group_object(key, value) {groups}").fetchall()
-    found = {id: bare_tags(json.loads(tags)) for id, tags in rows}
-    return [f"the run {id}" for id, tags in found.items() if is_of_this_machine(tags) and not is_gone(tags)]
+        return schema.upgrade(file, _get_latest_schema_revision(), migrate, counted)
 
 
 def _point_at(uri: str) -> None:
