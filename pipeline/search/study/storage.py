@@ -80,7 +80,7 @@ def upgrade() -> list[str]:
     if (file := store.sqlite_file(storage_url(config))) is None:
         return []
     older = partial(RDBStorage, store.sqlite_address(file), skip_compatibility_check=True)
-    with storage_errors(config):
+    with storage_errors(config, OSError):
         newest = RDBStorage("sqlite://").get_head_version()
         return schema.upgrade(file, newest, lambda: older().upgrade(), ("studies", "trials"))
 
