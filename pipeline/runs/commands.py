@@ -143,13 +143,15 @@ def ui(what: str, port: int, no_open: bool) -> None:
 @click.option("--text", default="", type=completion.TEXT, help="Name of a text, whose copies and caches are deleted.")
 @flag("--yes", "Ask nothing.")
 @flag("--dry-run", "Only show what would be deleted.")
+@flag("--weights", "Delete only the weights of finished trainings, which keep their figures.")
 @json_flag
-def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Delete runs, studies and the kept copies of texts.
+def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, weights: bool, as_json: bool) -> None:
+    """Delete runs, studies, the weights of trainings, and the kept copies of texts.
 
     Deletes a run (its id or first characters, latest, its name) with the runs nested in it, its evaluations and
     samples, logged models, registered versions and aliases; a study also with its trials in Optuna; of a step its main
-    job. Shows all of it with its size, and asks. The same command completes a deletion that was killed.
+    job. With --weights, finished trainings lose their checkpoints and logged models, and keep their figures. Shows all
+    of it with its size, and asks. The same command completes a deletion that was killed.
     """
     from pipeline.runs import delete
     from pipeline.runs.sentences import deletion_text
@@ -161,7 +163,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
             say(deletion_text(found))
             click.confirm("Delete all of it?", abort=True, err=True)
 
-    result = delete.delete(named, text, dry_run, ask)
+    result = delete.delete(named, text, dry_run, weights, ask)
     show(result, as_json, deletion_text(result))
 
 
