@@ -170,16 +170,18 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, weights:
 @click.command(cls=LabCommand)
 @flag("--repair", "Close runs whose process died, and fix the artifact paths of a checkout that was moved.")
 @click.option("--close", help="Close this run, whose machine or container no longer exists.")
+@flag("--upgrade", "Upgrade the tables of a store that an older MLflow wrote, and keep a backup beside it.")
 @json_flag
-def doctor(repair: bool, close: str | None, as_json: bool) -> None:
+def doctor(repair: bool, close: str | None, upgrade: bool, as_json: bool) -> None:
     """Show what commands would use here, and repair the store.
 
     Shows the text, store, device, threads and versions, with the reason for each, and the runs that are RUNNING, with
-    the state of their processes. Changes nothing without --repair or --close.
+    the state of their processes. Changes nothing without --repair, --close or --upgrade.
     """
     from pipeline.runs import doctor
 
-    done = {"closed": doctor.close(close)} if close is not None else {}
+    done = {"upgraded": doctor.upgrade()} if upgrade else {}
+    done |= {"closed": doctor.close(close)} if close is not None else {}
     done |= {"repaired": doctor.repair()} if repair else {}
     result = done | doctor.findings()
     lines = [(name, line) for name, value in result.items() for line in (value if isinstance(value, list) else [value])]

@@ -297,18 +297,19 @@ def test_on_a_server_runs_are_marked_and_their_files_stay(mlflow_server, tmp_pat
 
 
 def test_a_copy_of_a_database_deletes_no_files_nor_does_its_original_beside_it(store, monkeypatch):
-    ids, database = [training(name) for name in "abcde"], store / "mlruns" / "mlflow.db"
-    copies = [store.parent / "above.db", store / "mlruns/beside.db", store / "mlruns/mlflow.db.before-repair-1"]
+    ids, database = [training(name) for name in "abcdef"], store / "mlruns" / "mlflow.db"
+    copies = [store.parent / "above.db", store / "mlruns/beside.db"]
+    copies += [store / "mlruns/mlflow.db.before-repair-1", store / "mlruns/mlflow.db.before-upgrade-1"]
     with closing(sqlite3.connect(database)) as connection:
         for copy in copies:
             connection.execute("VACUUM INTO ?", (str(copy),))
-    for used, id, named in zip([*copies, database], ids, [copies[1], database, copies[2], copies[1]], strict=False):
+    for used, id, named in zip([*copies, database], ids, [copies[1], database, *copies[2:], copies[1]], strict=False):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{used}")
         assert str(named) in delete([id])["notes"][0]
         assert MlflowClient().get_run(id).info.lifecycle_stage == "deleted"
     copies[1].unlink()
-    assert not delete([ids[4]])["left"]
-    assert {id for id in ids if [*store.glob(f"mlruns/0/{id}/artifacts/samples/final.md")]} == {*ids} - {ids[4]}
+    assert not delete([ids[5]])["left"]
+    assert {id for id in ids if [*store.glob(f"mlruns/0/{id}/artifacts/samples/final.md")]} == {*ids} - {ids[5]}
 
 
 def test_hostile_rows_delete_nothing_elsewhere(store, tmp_path):
