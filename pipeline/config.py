@@ -363,7 +363,7 @@ SIZES = ("macs_per_char", "parameters", "stored_numbers")  # of a model, also of
 class CostAxis(NamedTuple):
     """A cost that a search may minimise: one of SIZES.
 
-    ``attribute`` is its name in results and attributes, ``name`` and ``short`` are those in sentences and figures.
+    ``attribute`` is its name in results and attributes, ``name`` and ``short`` are those in sentences and pictures.
     """
 
     attribute: str

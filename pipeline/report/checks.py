@@ -11,7 +11,7 @@ GRU 2x32; not within 40 for LSTM 2x32, whose seeds differ much; for GRU 2x128, i
 and barely; for GRU 8x32, in its 6 epochs, neither.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 from statistics import stdev
@@ -19,7 +19,7 @@ from typing import Literal
 
 from models.cells import CELLS
 from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, d2l_trainings
-from pipeline.report.table import size_agrees
+from pipeline.report.table import Reported, size_agrees
 from pipeline.support.statistics import Spread, estimate
 from pipeline.support.wording import listed
 
@@ -66,17 +66,19 @@ def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) ->
     return ends
 
 
-def checks(reproduction: Reproduction) -> tuple[Check, ...]:
-    """Check the printed complexity of each configuration, and the size and both perplexities of each training."""
+def checks(
+    reproduction: Reproduction, d2l: Callable[[Reported], Sequence[JudgedTraining]] = d2l_trainings
+) -> tuple[Check, ...]:
+    """Check the printed complexity of each configuration, the size of each training, and its curves against d2l's."""
     made: list[Check] = []
     for configuration in reproduction.configurations:
-        id, expected = configuration.id, shape_parameters(configuration)
+        id, expected, theirs = configuration.id, shape_parameters(configuration), d2l(configuration.reported)
         made += _printed_checks(reproduction, configuration)
         for run in configuration.runs:
             if (trained := run.trained_parameters) is not None:  # it has finished
                 said = f"{id}, seed {run.seed}: {trained:,} parameters trained, {expected:,} by its shape"
                 made.append(Check(f"{id} seed {run.seed} parameters", trained == expected, said, id, "trained"))
-            made += [_perplexity_check(reproduction, configuration, run, split) for split in ("train", "val")]
+            made += [_perplexity_check(id, run, split, theirs, reproduction.text.unigram) for split in ("train", "val")]
     return tuple(made)
 
 
@@ -103,12 +105,12 @@ def shape_parameters(configuration: Configuration) -> int:
 
 
 def _perplexity_check(
-    reproduction: Reproduction, configuration: Configuration, run: JudgedTraining, split: Split
+    id: str, run: JudgedTraining, split: Split, d2l: Sequence[JudgedTraining], unigram: float
 ) -> Check:
-    """Compare a training's curve with the bands of its configuration."""
-    id, planned, what = configuration.id, run.epochs_planned, "training" if split == "train" else "validation"
+    """Compare a training's curve with the bands of d2l's trainings."""
+    planned, what = run.epochs_planned, "training" if split == "train" else "validation"
     name = f"{id} seed {run.seed} {split}"
-    curves = [getattr(training, split) for training in d2l_trainings(configuration.reported)]
+    curves = [getattr(training, split) for training in d2l]
     epochs = compared_epochs(curves, run.epochs)
     if not epochs:
         said = f"{id}, seed {run.seed}: no {what} perplexities of d2l to compare with"
@@ -124,7 +126,7 @@ def _perplexity_check(
         f"{id}, seed {run.seed}: {what} perplexity is {'outside' if outside else 'within'} the bands of d2l 1.0.3 "
         f"({len(curves)} seeds): {', '.join(shown)}; compared after {', '.join(map(str, epochs))} of {planned} epochs"
     )
-    is_blind = split == "val" and all(low <= reproduction.text.unigram <= high for low, high in bands.values())
+    is_blind = split == "val" and all(low <= unigram <= high for low, high in bands.values())
     return Check(name, not outside, said, id, split, epochs, planned, is_blind)
 
 

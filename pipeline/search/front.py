@@ -17,7 +17,7 @@ WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this 
 
 
 class Trial(NamedTuple):
-    """A trial as the figures show it; the cost of a failed trial is known too."""
+    """A trial as pictures show it; the cost of a failed trial is known too."""
 
     cell: str
     cost: int
@@ -31,7 +31,7 @@ class Candidate:
 
     ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, and so
     has the mean. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds to generate a
-    character, which only figures show. ``sizes`` are the other figures of a ``Member``, which all runs share.
+    character, which only pictures show. ``sizes`` are the other figures of a ``Member``, which all runs share.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """The name in figures, such as lstm 1x64, or lstm 1x32+ngram."""
+        """The name in pictures, such as lstm 1x64, or lstm 1x32+ngram."""
         return f"{self.cell} {self.num_layers}x{self.hidden_size}{'+ngram' if self.ngram_numbers else ''}"
 
     @property

@@ -145,7 +145,7 @@ def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title:
 
 
 def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: str) -> bytes:
-    """Draw each parameter's share of each objective's variance as horizontal bars, the largest sum on top."""
+    """Draw each parameter's importance for each objective as horizontal bars, the largest sum on top."""
     parameters = {name for shares in importance.values() for name in shares}
     ranked = sorted(parameters, key=lambda name: (sum(s.get(name, 0.0) for s in importance.values()), name))
     figure = plotting.new_figure(8, 1.6 + 0.55 * max(len(ranked), 2))
@@ -155,7 +155,7 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
         drawn = axes.barh(places, widths, 0.37, color=colour, label=objective)
         axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
     axes.set_yticks(range(len(ranked)), ranked)
-    axes.set(xlabel="share of the variance between trials", xlim=(0, 1.08))
+    axes.set(xlabel="importance for reaching the best tenth of the trials (PED-ANOVA)", xlim=(0, 1.08))
     if ranked:
         axes.legend(loc="lower right")
     else:

@@ -199,7 +199,7 @@ class _Progress:
         self.done, trials = len(values), self.study.config.trials
         best = min((perplexity for perplexity, _ in values), default=None)
         done = f"{self.done}/{trials}" if trials else f"{self.done}"
-        self.sweep.bar.figures(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
+        self.sweep.bar.show_values(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self.done == before:
             return
         problem = self.study.problem

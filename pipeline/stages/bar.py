@@ -41,4 +41,4 @@ def training_bar(name: str) -> Iterator[Callback]:
             if share == 1:
                 bar.phase("evaluating")
 
-        yield Share(show, bar.figures)
+        yield Share(show, bar.show_values)

@@ -31,7 +31,7 @@ class _Lines:
 
 
 class Progress(tqdm):
-    """Shows the share of some work that is done, the remaining time and figures; a context manager.
+    """Shows the share of some work that is done, the remaining time and values; a context manager.
 
     It never goes back, shows 100 % only when its block has ended without an exception, and no remaining time that is
     not known. In a worker process it shows nothing.
@@ -57,7 +57,7 @@ class Progress(tqdm):
         self._left, self._first = "?", None
         self.set_description_str(name or self._name, refresh=not self.disable and self.delay == 0)
 
-    def figures(self, **values: str) -> None:
+    def show_values(self, **values: str) -> None:
         """Set the values to show beside the share."""
         self.set_postfix(values, refresh=False)
         self.update(0)

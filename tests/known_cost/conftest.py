@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import optuna
 import pytest
 
+from pipeline.known_cost import gaussian_process, sampler
+
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
@@ -12,3 +14,11 @@ def _quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     yield
     optuna.logging.set_verbosity(verbosity)
+
+
+@pytest.fixture
+def fewer_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sixteenth of the candidates, a quarter of the draws, one start of each fit: their tests need no more."""
+    monkeypatch.setattr(sampler, "SOBOL_POINTS", 256)
+    monkeypatch.setattr(sampler, "POSTERIOR_SAMPLES", 8)
+    monkeypatch.setattr(gaussian_process, "MANY_VALUES", 0)

@@ -1,9 +1,8 @@
-"""The known-cost sampler: Optuna's own test-suite for samplers, and what it promises."""
+"""What the known-cost sampler promises."""
 
 import math
 import pickle
 import runpy
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
-from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState
 
-from pipeline.known_cost import gaussian_process
 from pipeline.known_cost import sampler as sampler_module
 from pipeline.known_cost.sampler import PROPOSED_BY, History, KnownCostSampler
 from pipeline.search.known_cost import sampler as earlier
@@ -33,42 +30,7 @@ SPACE: dict[str, BaseDistribution] = {
 RATED: dict[str, BaseDistribution] = {**SPACE, "learning_rate": FloatDistribution(1e-3, 0.3, log=True)}
 
 
-@pytest.fixture(autouse=True)
-def _fewer_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sixteenth of the candidates, a quarter of the draws, one start of each fit: no fact below needs more."""
-    monkeypatch.setattr(sampler_module, "SOBOL_POINTS", 256)
-    monkeypatch.setattr(sampler_module, "POSTERIOR_SAMPLES", 8)
-    monkeypatch.setattr(gaussian_process, "MANY_VALUES", 0)
-
-
-# Optuna's own test-suite ----------------------------------------------------------------------------------------------
-
-
-def anything(params: dict[str, Any]) -> float:
-    """A cost of whatever parameters there are."""
-    return sum(float(x) if isinstance(x, int | float) else len(str(x)) for x in params.values())
-
-
-class OptunasSuite:
-    @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return lambda: KnownCostSampler(anything, log=False, n_startup_trials=1, seed=0)
-
-
-class TestBasic(OptunasSuite, BasicSamplerTestCase):
-    pass
-
-
-@pytest.mark.slow
-class TestRelative(OptunasSuite, RelativeSamplerTestCase):
-    pass
-
-
-class TestMultiObjective(OptunasSuite, MultiObjectiveSamplerTestCase):
-    pass
-
-
-# What it promises -----------------------------------------------------------------------------------------------------
+pytestmark = pytest.mark.usefixtures("fewer_candidates")
 
 
 def log_macs(params: dict[str, Any]) -> float:

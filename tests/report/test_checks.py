@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import exp, log, sqrt
+from typing import Any
 
 import pytest
 
@@ -24,18 +25,17 @@ def test_a_band_is_the_prediction_interval_of_students_t():
 
 
 @pytest.mark.parametrize("wrong", [5, 50])
-def test_an_epoch_outside_is_seen_wherever_it_is_and_the_chance_is_shared_among_all(monkeypatch, wrong):
+def test_an_epoch_outside_is_seen_wherever_it_is_and_the_chance_is_shared_among_all(wrong):
     """What is just inside the band of a single comparison's level is within; what is beyond the shared one is not."""
     id, epochs = "gru-scratch-1x8", (5, 10, 20, 50)
     curves = [(8.0 * 1.01**number,) * 50 for number in range(5)]
     theirs = [JudgedTraining("", seed, 50, curve, curve) for seed, curve in enumerate(curves)]
-    monkeypatch.setattr(checks, "d2l_trainings", lambda reported: theirs)
     alone, shared = (band(curves, wrong, level)[1] for level in (LEVEL, LEVEL / len(epochs)))
     assert shared > 1.02 * alone
     for value, is_met in ((1.01 * alone, True), (1.01 * shared, False)):
         val = [8.16] * 50
         val[wrong - 1] = value
-        (train, made) = perplexities_of(id, [8.16] * 50, val)
+        (train, made) = perplexities_of(id, [8.16] * 50, val, d2l=lambda reported: theirs)
         assert (train.is_met, made.is_met, made.epochs) == (True, is_met, epochs)
         assert f"{value:.3f} after epoch {wrong} (" in made.said
 
@@ -43,11 +43,11 @@ def test_an_epoch_outside_is_seen_wherever_it_is_and_the_chance_is_shared_among_
 # --- what is compared with them --------------------------------------------------------------------------------------
 
 
-def perplexities_of(id: str, train: list[float], val: list[float], planned: int = 50) -> list[checks.Check]:
+def perplexities_of(id: str, train: list[float], val: list[float], planned: int = 50, **d2l: Any) -> list[checks.Check]:
     """The checks of the perplexities of one training with these curves."""
     found = reproduction(seeds=0)
     run = replace(training(found[id].reported, 6.0, 7.0), train=tuple(train), val=tuple(val), epochs_planned=planned)
-    return [check for check in checks.checks(with_runs(found, id, (run,))) if check.kind in ("train", "val")]
+    return [check for check in checks.checks(with_runs(found, id, (run,)), **d2l) if check.kind in ("train", "val")]
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,7 @@ def test_the_first_point_of_the_book_is_the_first_epochs():
     assert (run.first_half, run.epochs_planned, run.is_whole) == (22.7, 50, False)
 
 
-def test_a_result_whose_texts_and_precision_are_null_is_read(monkeypatch):
-    monkeypatch.setattr("pipeline.report.record.artifacts.read_json", lambda *details: {})
+def test_a_result_whose_texts_and_precision_are_null_is_read(store):
     trainings = by_key([recorded("report", last_texts=None, precision=None)])
     (run,) = _configuration(ROW, trainings, TEXT.vocab_size).runs
     assert (run.texts, run.precision) == ((), "fp32")

@@ -61,7 +61,7 @@ def train(clock: Clock) -> None:
         bar.show(0.0)
         for epoch in range(1, 5):
             clock.seconds += 9
-            bar.figures(epoch=f"{epoch}/4", val="4.50")
+            bar.show_values(epoch=f"{epoch}/4", val="4.50")
             clock.seconds += 1
             bar.show(epoch / 4)
         bar.phase("evaluating")

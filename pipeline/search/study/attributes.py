@@ -3,7 +3,7 @@
 optuna-dashboard and the columns ``user_attrs`` of ``study.trials_dataframe()`` show user attributes only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -31,6 +31,10 @@ STOPPED_BY, FAILURE_KIND = "stopped_by", "failure.kind"  # the facts of which ST
 REPEATS = "repeats"  # number of the trial with equal parameters
 LOSSES = "losses"  # how often it was lost, by cause
 
+# Optuna's own system attribute of a trial: numbers above 0 say that it is not feasible. ``Trial.set_constraint`` of
+# Optuna 5 writes a form that the samplers of 4.x do not read; both read this one, so that a study can go on in either.
+CONSTRAINTS = "constraints"
+
 
 def of_study(study: optuna.Study) -> dict[str, Any]:
     """The system attributes of a study that this program has set, by name without prefix."""
@@ -45,6 +49,12 @@ def of_trial(trial: FrozenTrial) -> dict[str, Any]:
 def has(trial: FrozenTrial, name: str) -> bool:
     """Whether a trial has a system attribute; cheaper than ``of_trial``, as a search often checks all trials."""
     return PREFIX + name in trial.system_attrs
+
+
+def constraints(trial: FrozenTrial) -> Sequence[float]:
+    """The constraints that a trial was told with; none in a study that an earlier version began."""
+    values: Sequence[float] = trial.system_attrs.get(CONSTRAINTS, ())
+    return values
 
 
 def set_of_study(study: optuna.Study, name: str, value: Any) -> None:

@@ -65,7 +65,7 @@ class Results:
         }
 
     def plotted_trials(self) -> list[Trial]:
-        """The complete and the failed trials for figures."""
+        """The complete and the failed trials, for pictures."""
         plotted, cost = [], COSTS[self.config.cost].attribute
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if cost not in trial.user_attrs:  # failed by hand
@@ -123,7 +123,10 @@ class Results:
         return runs
 
     def importances(self) -> dict[str, dict[str, float]]:
-        """Each parameter's share of each objective's variance (functional ANOVA); {} for fewer than FEWEST_TO_RANK."""
+        """Each parameter's importance (PED-ANOVA) for reaching the best tenth of the trials, by objective.
+
+        They sum to 1. {} for fewer than FEWEST_TO_RANK trials.
+        """
         importances: dict[str, dict[str, float]] = {}
         if len(self.complete()) < FEWEST_TO_RANK:
             return importances
@@ -131,8 +134,8 @@ class Results:
 
         targets = (lambda trial: float(trial.values[0])), (lambda trial: float(trial.values[1]))
         for name, target in zip(objectives(self.config), targets, strict=True):
-            with warnings.catch_warnings(action="ignore"):  # it is experimental, and leaves out fixed parameters
-                evaluator = importance.FanovaImportanceEvaluator(seed=self.config.seed)
+            with warnings.catch_warnings(action="ignore"):  # it is experimental in 4.x, and says that low is good
+                evaluator = importance.PedAnovaImportanceEvaluator()
                 try:
                     importances[name] = importance.get_param_importances(self.study, evaluator=evaluator, target=target)
                 except (ValueError, RuntimeError) as error:

@@ -1,11 +1,13 @@
 """Build the sampler that --sampler names; list or draw the configurations of a search space."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from math import log10
 from random import Random
 from typing import Any
 
 import numpy as np
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
@@ -21,11 +23,12 @@ LARGEST_LISTED_SPACE = 100_000  # configurations; a larger space is sampled inst
 DRAWN = 1000  # configurations of such a space; if none of them is new, it counts as exhausted
 
 
-def build_sampler(problem: Problem, done: int) -> BaseSampler:
+def build_sampler(problem: Problem, done: int, is_constrained: bool) -> BaseSampler:
     """Build the sampler that the configuration names.
 
     ``done``, the number of trials in the study, is added to the seed of Optuna's samplers, which would otherwise repeat
     their proposals when a search is resumed. To known-cost, perplexities above ``max_perplexity`` are no improvement.
+    If ``is_constrained``, Optuna's samplers follow the constraints of the trials.
     """
     config = problem.config
     seed = config.seed + done
@@ -39,14 +42,18 @@ def build_sampler(problem: Problem, done: int) -> BaseSampler:
             search_space=problem.space.searched,
             seed=config.seed,
         )
+    options: dict[str, Any] = {"seed": seed}
+    if is_constrained and not hasattr(FrozenTrial, "constraints"):  # Optuna 5 needs only the trials
+        options["constraints_func"] = attributes.constraints
     samplers: dict[str, Callable[[], BaseSampler]] = {
-        "gp": lambda: GPSampler(seed=seed),
-        "tpe": lambda: TPESampler(seed=seed),
-        "nsga2": lambda: NSGAIISampler(population_size=NSGA_POPULATION, seed=seed),
+        "gp": lambda: GPSampler(**options),
+        "tpe": lambda: TPESampler(multivariate=True, constant_liar=True, **options),
+        "nsga2": lambda: NSGAIISampler(population_size=NSGA_POPULATION, **options),
         "random": lambda: RandomSampler(seed=seed),
         "grid": lambda: RandomSampler(seed=seed),  # never used: each trial of a grid is enqueued
     }
-    return samplers[config.sampler]()
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        return samplers[config.sampler]()
 
 
 def is_over_budget(trial: FrozenTrial) -> bool:

@@ -8,7 +8,7 @@ same trial, with the same number and parameters.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, islice
 from math import inf, log10
 from random import Random
@@ -62,8 +62,10 @@ class SearchStudy:
             self.study = open_study(self.storage, config, space, corpus)
             self.results = Results(self.study, config, space, self.problem.vocab_size)
             done = len(self.results.trials())
+            # Optuna's samplers want it of all complete trials or of none, and an earlier version wrote none
+            self._is_constrained = all(map(attributes.constraints, self.results.trials(TrialState.COMPLETE)))
             self.trials = config.trials or inf  # complete ones in total, at the end of this command
-            self.study.sampler = build_sampler(self.problem, done)
+            self.study.sampler = build_sampler(self.problem, done, self._is_constrained)
 
     def ask(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
@@ -100,7 +102,7 @@ class SearchStudy:
             elif earlier := self._duplicate_of(trial):
                 attributes.set_of_trial(self.study, trial.number, attributes.REPEATS, earlier.number)
                 if earlier.state == TrialState.COMPLETE:
-                    self.study.tell(trial, earlier.values)
+                    self._complete(trial.number, earlier.values)
                 else:
                     self._fail(trial.number, f"the same configuration as trial {earlier.number}")
             else:
@@ -196,7 +198,14 @@ class SearchStudy:
         }.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
         perplexity = min(result["val_perplexity"], float(self.problem.vocab_size))
-        self.study.tell(number, [perplexity, log10(self.problem.axis.of(result))])
+        self._complete(number, [perplexity, log10(self.problem.axis.of(result))])
+
+    def _complete(self, number: int, values: Sequence[float]) -> None:
+        """Tell the study the values of a trial, and by how much its perplexity is above this command's limit."""
+        if self._is_constrained:
+            above = [values[0] - self.problem.max_perplexity]
+            self.storage.set_trial_system_attr(attributes.trial_id(self.study, number), attributes.CONSTRAINTS, above)
+        self.study.tell(number, values)
 
     def _fail(self, number: int, reason: str, kind: str = "error") -> None:
         trial_id = attributes.trial_id(self.study, number)

@@ -1,12 +1,16 @@
-"""Optuna's storage: its address, its passwords, its lock."""
+"""Optuna's storage: its address, its passwords, its lock, and what of Optuna is private."""
 
+import ast
 from contextlib import ExitStack
+from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import IntDistribution
 
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
+from pipeline.search.study import attributes
 from pipeline.search.study.storage import open_storage, study_lock, with_storage
 from tests.databases import standing_in
 
@@ -57,3 +61,14 @@ def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(
         begin(storage=f"sqlite:///{tmp_path}/text.db")
     with pytest.raises(RecordingError, match=r"the study can't be kept in .*: .*; see TMLM_STORAGE"):
         begin(storage="firebird://here/no-such-driver")
+
+
+def test_no_other_private_names_of_optuna_are_used_and_these_exist():
+    study, trial, values = optuna.create_study(), optuna.trial.create_trial(value=1.0), IntDistribution(1, 2)
+    names = {"_storage": study, "_study_id": study, "_trial_id": trial, "_contains": values}
+    assert all(hasattr(thing, name) for name, thing in names.items())
+    assert optuna.study._constrained_optimization._CONSTRAINTS_KEY == attributes.CONSTRAINTS
+    texts = [path.read_text() for path in Path(attributes.__file__).parents[2].rglob("*.py")]
+    nodes = [node for text in texts if "optuna" in text for node in ast.walk(ast.parse(text))]
+    used = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr.lstrip("_") == node.attr[1:]]
+    assert {node.attr for node in used} - {node.attr for node in used if ast.unparse(node.value) == "self"} == {*names}

@@ -162,7 +162,7 @@ def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin_o
 
 
 def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
-    train_all(begin_on_disk(trials=3))
+    train_all(begin_on_disk(trials=3, max_perplexity=28.0))
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{no_store}/mlruns/optuna.db")
     assert len(study.best_trials) >= 1
     frame = study.trials_dataframe(attrs=("number", "values", "user_attrs"))
