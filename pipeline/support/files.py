@@ -63,7 +63,10 @@ def megabytes(path: Path) -> float:
 
 def copy_database(source: Path, target: Path) -> None:
     """Copy an SQLite database in one transaction; a target that is there is written to, as others may have it open."""
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target, DATABASE_SECONDS)) as copy:
+    with (
+        closing(sqlite3.connect(source)) as original,
+        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
+    ):
         original.backup(copy)
 
 
