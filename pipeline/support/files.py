@@ -63,7 +63,10 @@ def megabytes(path: Path) -> float:
 
 def copy_database(source: Path, target: Path) -> None:
     """Copy an SQLite database in one transaction; a target that is there is written to, as others may have it open."""
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target, DATABASE_SECONDS)) as copy:
+    with (
+        closing(sqlite3.connect(source)) as original,
+        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
+    ):
         original.backup(copy)
 
 
@@ -124,7 +127,11 @@ def has_row(file: Path, tables: str) -> bool:
 
 def _copy_tables(source: Path, target: Path) -> None:
     """Copy all tables of a database in one transaction, unless the target has tables."""
-    with closing(sqlite3.connect(source)) as whole, closing(sqlite3.connect(target, DATABASE_SECONDS)) as copy, copy:
+    with (
+        closing(sqlite3.connect(source)) as whole,
+        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
+        copy,
+    ):
         copy.execute("BEGIN IMMEDIATE")
         if copy.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
             for statement in list(whole.iterdump())[1:-1]:  # without BEGIN and COMMIT

@@ -118,7 +118,7 @@ def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:
     try:
         is_used = file == stores.sqlite_file(stores.address()) or Path(f"{file}-wal").exists()
         address = f"{file.as_uri()}?{'mode=ro' if is_used else 'immutable=1'}"  # else a reader may leave a log
-        with closing(sqlite3.connect(address, LOCK_SECONDS, uri=True)) as connection:
+        with closing(sqlite3.connect(address, timeout=LOCK_SECONDS, uri=True)) as connection:
             return connection.execute(ROWS[kind], (id,)).fetchone() or None
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, OSError) or NO_STORE.match(str(error)) or not os.access(file, os.R_OK):
@@ -141,6 +141,8 @@ def remove(thing: Thing) -> None:
         match thing.kind, bool(reason):
             case "model version", _:
                 with tolerating("RESOURCE_DOES_NOT_EXIST"):
+                    for alias in client().get_model_version(thing.name, id).aliases:  # which MLflow 3.15 leaves
+                        client().delete_registered_model_alias(thing.name, alias)
                     client().delete_model_version(thing.name, id)
                 if thing.name == registry.REGISTERED_MODEL:
                     registry.describe_registered_model()

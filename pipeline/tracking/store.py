@@ -44,6 +44,7 @@ EXPERIMENT = "time-machine-lm"
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"  # for training, in the words of MLflow's UI
 LONGEST_PATH = 500  # bytes of the path of an SQLite file, whose journal's name is longer: SQLite takes 512
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
 SILENT_SECONDS = 10  # without an answer, until a warning is logged
@@ -324,7 +325,8 @@ def _chosen_experiment(database: Path | None) -> str:
             "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
             "MLFLOW_EXPERIMENT_NAME to another experiment"
         )
-    tag_experiment(experiment.experiment_id, {NOTE: EXPERIMENT_NOTE})
+    tags = {NOTE: EXPERIMENT_NOTE, KIND: experiment.tags.get(KIND, TRAINING)}
+    tag_experiment(experiment.experiment_id, tags)
     return str(experiment.experiment_id)
 
 
