@@ -7,6 +7,8 @@ MINUTES ?= 5
 FUZZ_CASES ?= 750
 CPU_LIMIT := 120# of `make test`: printed, never asserted, as it depends on the machine
 ARITHMETIC := tests/test_recipe.py tests/test_cells.py tests/models tests/text tests/training tests/pages tests/known_cost/test_*.py
+MLFLOW_TESTS := -m 'not network' tests/tracking tests/runs tests/stages/test_main.py tests/stages/test_train.py tests/system/test_end_to_end.py tests/browser/test_mlflow_ui.py
+NEWEST_PYTHONS ?= 3.14 3.13 3.12# the first of them that uv finds, or downloads: for these all dependencies have wheels
 OLDEST_CPU := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41# of PyTorch's own kernels, of oneDNN's
 ENV := .venv
 READY := $(ENV)/.ready# what running needs
@@ -14,6 +16,17 @@ READY_DEV := $(ENV)/.ready-dev# and the development tools
 PIP := $(ENV)/bin/python -m pip install --quiet --disable-pip-version-check
 WITH_BROWSER := $(PIP) 'playwright>=1.50,<2' 'axe-playwright-python>=0.1.4,<0.2'; \
 	if python -m tests.browser.browsers; then export TMLM_REQUIRE_BROWSER=1; fi;
+# the fast tests in build/NAME-VERSION, with the first version of Python (1) that uv finds or downloads and pip's options (2)
+define fast_tests_with
+	@for version in $(1); do \
+		env=$(CURDIR)/build/$@-$$version; \
+		uv venv --quiet --allow-existing --seed --python $$version $$env 2>/dev/null || { echo "no Python $$version here"; continue; }; \
+		$$env/bin/python -m pip install --quiet --disable-pip-version-check $(2) --editable . --group dev || exit; \
+		PATH=$$env/bin:$$PATH; python -c 'import sys, torch, mlflow, optuna; print("Python", sys.version.split()[0], \
+			*(f"{each.__name__} {each.__version__}" for each in (torch, mlflow, optuna)))'; \
+		exec pytest -rs; \
+	done; echo "skipped: none of the Pythons $(1) is installed here, and uv can't download one"
+endef
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 # `mlflow run --env-manager local` starts the `python` that is first on the path
 export PATH := $(CURDIR)/$(ENV)/bin:$(PATH)
@@ -21,7 +34,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow isa cluster browser faults fuzz twin bench figures demo screens lint types mlflow-range check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow isa cluster browser faults fuzz twin bench figures demo screens lint types mlflow-range lowest newest check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -88,16 +101,24 @@ lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 types: $(READY_DEV)  ## static types
 	mypy
 
-mlflow-range: $(READY_DEV)  ## the tests of tracking, deletion, push and of the main job with the lowest MLflow that is allowed, then with the newest
+mlflow-range: $(READY_DEV)  ## all tests of what calls MLflow, with the lowest one that is allowed, then with the newest
 	lowest=$$(sed -n 's/.*"mlflow>=\([0-9.]*\),.*/\1.0/p' pyproject.toml) && $(PIP) --upgrade --no-deps --target build/mlflow \
 		mlflow==$$lowest mlflow-skinny==$$lowest mlflow-tracing==$$lowest
-	PYTHONPATH=build/mlflow pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py tests/runs/test_delete.py tests/runs/test_push.py
+	$(WITH_BROWSER) PYTHONPATH=$(CURDIR)/build/mlflow pytest -rs $(MLFLOW_TESTS)
 	$(PIP) --upgrade 'mlflow<4'
-	pytest tests/tracking tests/stages/test_main.py tests/stages/test_train.py tests/runs/test_delete.py tests/runs/test_push.py
+	$(WITH_BROWSER) pytest -rs $(MLFLOW_TESTS)
+
+lowest: $(READY_DEV)  ## the fast tests with the lowest Python and the lowest releases that pyproject.toml allows
+	mkdir -p build
+	sed -n '/^dependencies/,/^]/s/.*"\([^>]*\)>=\([^,]*\),.*/\1==\2/p' pyproject.toml > build/lowest.txt
+	$(call fast_tests_with,3.11,--constraint build/lowest.txt)
+
+newest: $(READY_DEV)  ## the fast tests with the newest Python of NEWEST_PYTHONS that is to be had, and the newest releases
+	$(call fast_tests_with,$(NEWEST_PYTHONS),--upgrade --upgrade-strategy eager)
 
 check: lint types reproduce-quick ci-tests twin test  ## what CI checks
 
-nightly: mlflow-range slow isa cluster browser faults fuzz  ## every test that CI leaves out, before a release
+nightly: mlflow-range lowest newest slow isa cluster browser faults fuzz  ## every test that CI leaves out, before a release
 
 setup: $(READY_DEV)
 

@@ -502,8 +502,8 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
 
 
 @_settings_kept()
-def delete(*references: str, text: str = "", dry_run: bool = False) -> DeletionResult:
-    """Delete runs and studies, and the kept copies of the text ``text``, as ``tmlm delete --yes`` does.
+def delete(*references: str, text: str = "", dry_run: bool = False, weights: bool = False) -> DeletionResult:
+    """Delete runs and studies, or only their ``weights``, and the copies of a ``text``, as ``tmlm delete --yes`` does.
 
     Returns what went ("deleted"), what stayed ("stayed"), the files that are left ("left") and the MB ("megabytes");
     with ``dry_run``, nothing goes. Raises InputError for what can't be deleted, such as a run that is RUNNING or a part
@@ -514,4 +514,4 @@ def delete(*references: str, text: str = "", dry_run: bool = False) -> DeletionR
         >>> [each["kind"] for each in tmlm.delete(model.run_id)["deleted"]]
         ['logged model', 'run']
     """
-    return delete_stage.delete(references, text, dry_run)
+    return delete_stage.delete(references, text, dry_run, weights)

@@ -249,7 +249,7 @@ ReproductionResult = TypedDict("ReproductionResult", {  # what a command has tra
     "run_id": String, "report": String, "trainings": int, "whole": int, "failed": list[String], "minutes": float,
 }, total=False)  # fmt: skip
 
-Kind = Literal["study", "model version", "logged model", "run", "view", "text"]  # of what is deleted
+Kind = Literal["study", "model version", "logged model", "run", "view", "text", "weights", "page"]  # of what is deleted
 LeftFiles = TypedDict("LeftFiles", {"kind": Kind, "name": str, "id": str, "path": str})
 DeletedThing = TypedDict("DeletedThing", {"kind": Kind, "name": str, "id": str, "path": str, "megabytes": float})
 StayingStep = TypedDict("StayingStep", {"name": str, "id": str, "job": str, "reason": str})  # of the job that reused it

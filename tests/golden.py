@@ -19,6 +19,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from models.config import ModelConfig
 from pipeline.config import RECIPE, CorpusConfig, PresetName, TrainConfig, resolve
 from pipeline.support.machine import environment_variables
@@ -86,8 +88,14 @@ def rows() -> list[dict[str, str]]:
 
 
 def figures_and_band(case: str) -> tuple[tuple[float, ...], float]:
-    """The figures of a case in its first row, and its band: twice the largest difference between any two rows."""
-    recorded = [tuple(map(float, row["figures"].split())) for row in rows() if row["case"] == case]
+    """The figures of a case in its first row, and its band: twice the largest difference between any two rows.
+
+    The dropout of torch 2.6 draws other numbers; cases without rows of it have none.
+    """
+    drawn = torch.empty(1000).bernoulli_(0.8, generator=torch.Generator().manual_seed(0))
+    known = [row for row in rows() if row["case"] == case]
+    known = [row for row in known if (row["processor"] == "torch-2.6") == (drawn.sum() == 808)] or known
+    recorded = [tuple(map(float, row["figures"].split())) for row in known]
     largest = max(max(figure) / min(figure) - 1 for figure in zip(*recorded, strict=True))
     return recorded[0], max(2 * largest, LEAST_BAND)
 

@@ -29,7 +29,7 @@ from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.tracking import artifacts
+from pipeline.tracking import artifacts, program, recorded
 from pipeline.tracking.step import step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options
 from pipeline.training.differences import compared
@@ -78,6 +78,8 @@ def answer(
     name = f"answer-{corpus.label}"
     with sweep.sweep(name, corpus, sweep.lock_of(ANSWER, identity, refusal)) as this:
         earlier, before = sweep.earlier_run(ANSWER, ANSWER, identity)
+        for run in before:  # all are measured
+            recorded.refuse_without_weights(run, f"{program.command()} delete {run.parent}, then this command again")
         models = sweep.models_of(run.id for run in before if run.result)
         results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
         waiting = list[TrainingTask]()

@@ -33,9 +33,10 @@ def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str,
     _check_is_free(folder, PAGE)  # before anything is read
     subject = subject_of(reference)
     by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()
-    for run_id, names in subject.chosen.items():
+    for run_id, found in subject.checkpoints.items():
+        names = subject.chosen[run_id]
         sentences = " ".join(subject.picks[name]["sentence"] for name in names)
-        of_model = model_files(by_id[run_id], subject.checkpoints[run_id], sentences)
+        of_model = model_files(by_id[run_id], found, sentences)
         for model in [f"models/{name}" for name in names] or ["model"]:
             files |= {f"{model}/{name}": data for name, data in of_model.items()}
     files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}

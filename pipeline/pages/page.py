@@ -19,14 +19,14 @@ from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, picks_an
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
-from pipeline.tracking.artifacts import read_environment
+from pipeline.tracking.artifacts import PAGE_FILE, read_environment
 from pipeline.tracking.recorded import RecordedTraining, run_of
 from pipeline.tracking.ui.links import link_within
 from pipeline.training.sentences import comparison_rows, sizes, verdict
 
 log = logging.getLogger(__name__)
 
-RECORDED = "page.html"  # artifact of a run, which runs its models
+MODELS = '<script type="application/json" id="models">'
 ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models that run
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "notes")
@@ -49,19 +49,21 @@ def page_of(reference: str) -> str:
     return page(subject, page_models(subject))
 
 
-def record_page(run_id: str) -> None:
+def record_page(run_id: str, anew: bool = False) -> None:
     """Record the page that ``export`` makes of a run as an artifact, and link it first in the run's note.
 
-    A linked page is kept: the note is written anew when the run ends. A failure is logged, not raised: what the page
-    shows is recorded.
+    A linked page is kept, unless it is made ``anew``: the note is written anew when the run ends. A failure is logged,
+    not raised: what the page shows is recorded.
     """
     try:
         with store.impatient():
             run = run_of(run_id)
-            link = f"[Let it read your text, and write]({link_within(run.id, RECORDED)})"
-            if link not in (note := run.tag(store.NOTE)):
-                store.client().log_text(run.id, page_of(run.id), RECORDED)
-                store.set_tags(run.id, {store.NOTE: f"{link}: {note}"})  # MLflow folds what is below
+            link = f"]({link_within(run.id, PAGE_FILE)}): "
+            if anew or link not in run.tag(store.NOTE):
+                store.client().log_text(run.id, text := page_of(run.id), PAGE_FILE)
+                what = "Let it read your text, and write" if MODELS in text else "Its page, without a model"
+                note = run.tag(store.NOTE).rpartition(link)[2]
+                store.set_tags(run.id, {store.NOTE: f"[{what}{link}{note}"})  # MLflow folds what is below
     except Exception as error:  # of any kind
         log.warning("%s has no page that runs its model: %s", run_id, error)
 
@@ -120,7 +122,7 @@ def _live(in_page: PageModels) -> list[doc.Block]:
     subject, verb = ("network", "has") if len(in_page.models) == 1 else ("networks", "have")
     line = f"The {subject} below {verb} learned to predict the next letter of a text, and will read yours as you type."
     elements = ELEMENTS.read_text(encoding="utf-8")
-    data = f'<script type="application/json" id="models">{in_page.json()}</script>'
+    data = f"{MODELS}{in_page.json()}</script>"
     return [Paragraph(line), doc.Markup(elements + data)]
 
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import logging
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,8 @@ from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
 from pipeline.training.loading import built_model
 from pipeline.training.mixing import costs_with_ngram
+
+log = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
@@ -113,15 +116,19 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     missing or damaged.
     """
     by_id, picks = {training.id: training for training in subject.trainings}, subject.chosen
-    chosen = sorted((by_id[run_id] for run_id in picks), key=lambda run: int(run.result["macs_per_char"]))
+    chosen = sorted((by_id[run_id] for run_id in subject.checkpoints), key=lambda run: int(run.result["macs_per_char"]))
+    gone = [by_id[run_id].name for run_id in picks if run_id not in subject.checkpoints]
+    remarks = [f"The model of {name} is left out: its weights were deleted." for name in gone]
+    for remark in remarks:
+        log.warning("%s", remark)
     if not chosen:
-        return PageModels()
+        return PageModels(remarks=remarks)
     loaded = {run_id: built_model(*found) for run_id, found in subject.checkpoints.items()}
     vocabulary = loaded[chosen[0].id][1]
 
     may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS
     text = _text_of(chosen[0], may_count)
-    remarks = [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not may_count), (UNREADABLE, text is None)) if is_so]
+    remarks += [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not may_count), (UNREADABLE, text is None)) if is_so]
     page = PageModels(vocabulary.symbols, vocabulary.alphabet, text.entry if text else None, remarks)
     for training in chosen:
         left = MODEL_BYTES[subject.kind] - len(page.json())

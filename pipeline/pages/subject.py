@@ -11,6 +11,7 @@ from pipeline.errors import InputError
 from pipeline.results import SEARCH, PickResult, Rival
 from pipeline.support.wording import listed
 from pipeline.tracking import artifacts, references, store
+from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.queries import FINISHED, nested_trainings, trainings
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, run_of
 from pipeline.training.checkpoints import Checkpoint, load_checkpoint
@@ -50,8 +51,10 @@ class Subject:
 
     @cached_property
     def checkpoints(self) -> Mapping[str, tuple[Checkpoint, Path]]:
-        """The best checkpoint of each, and its path. Raises InputError for one that is missing or damaged."""
-        paths = ((run_id, artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in self.chosen)
+        """The best checkpoint of each that has weights, and its path; InputError if that is missing or damaged."""
+        gone = {training.id for training in self.trainings if training.tag(WEIGHTS)}
+        kept = [run_id for run_id in self.chosen if run_id not in gone]
+        paths = ((run_id, artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in kept)
         return {run_id: (load_checkpoint(path), path) for run_id, path in paths}
 
     @property

@@ -143,13 +143,15 @@ def ui(what: str, port: int, no_open: bool) -> None:
 @click.option("--text", default="", type=completion.TEXT, help="Name of a text, whose copies and caches are deleted.")
 @flag("--yes", "Ask nothing.")
 @flag("--dry-run", "Only show what would be deleted.")
+@flag("--weights", "Delete only the weights of finished trainings, which keep their figures.")
 @json_flag
-def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Delete runs, studies and the kept copies of texts.
+def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, weights: bool, as_json: bool) -> None:
+    """Delete runs, studies, the weights of trainings, and the kept copies of texts.
 
     Deletes a run (its id or first characters, latest, its name) with the runs nested in it, its evaluations and
     samples, logged models, registered versions and aliases; a study also with its trials in Optuna; of a step its main
-    job. Shows all of it with its size, and asks. The same command completes a deletion that was killed.
+    job. With --weights, finished trainings lose their checkpoints and logged models, and keep their figures. Shows all
+    of it with its size, and asks. The same command completes a deletion that was killed.
     """
     from pipeline.runs import delete
     from pipeline.runs.sentences import deletion_text
@@ -161,23 +163,25 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, as_json:
             say(deletion_text(found))
             click.confirm("Delete all of it?", abort=True, err=True)
 
-    result = delete.delete(named, text, dry_run, ask)
+    result = delete.delete(named, text, dry_run, weights, ask)
     show(result, as_json, deletion_text(result))
 
 
 @click.command(cls=LabCommand)
 @flag("--repair", "Close runs whose process died, and fix the artifact paths of a checkout that was moved.")
 @click.option("--close", help="Close this run, whose machine or container no longer exists.")
+@flag("--upgrade", "Upgrade the tables of a store that an older MLflow wrote, and keep a backup beside it.")
 @json_flag
-def doctor(repair: bool, close: str | None, as_json: bool) -> None:
+def doctor(repair: bool, close: str | None, upgrade: bool, as_json: bool) -> None:
     """Show what commands would use here, and repair the store.
 
     Shows the text, store, device, threads and versions, with the reason for each, and the runs that are RUNNING, with
-    the state of their processes. Changes nothing without --repair or --close.
+    the state of their processes. Changes nothing without --repair, --close or --upgrade.
     """
     from pipeline.runs import doctor
 
-    done = {"closed": doctor.close(close)} if close is not None else {}
+    done = {"upgraded": doctor.upgrade()} if upgrade else {}
+    done |= {"closed": doctor.close(close)} if close is not None else {}
     done |= {"repaired": doctor.repair()} if repair else {}
     result = done | doctor.findings()
     lines = [(name, line) for name, value in result.items() for line in (value if isinstance(value, list) else [value])]

@@ -1,4 +1,4 @@
-"""Delete recorded runs and studies, and the kept copies of texts.
+"""Delete recorded runs and studies, or the weights in them, and the kept copies of texts.
 
 ``planned`` finds what goes and what stays; ``delete`` writes it to a journal first, so that the next call completes a
 deletion that was killed. Rows and files are removed by ``tracking/purge.py``, Optuna's studies by ``study/storage.py``.
@@ -8,14 +8,14 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 from pipeline import earlier
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, without_secrets
-from pipeline.results import PIPELINE, SEARCH, STAGES, DeletedThing, DeletionResult, Kind, LeftFiles, StayingStep
+from pipeline.results import PIPELINE, SEARCH, STAGES, TRAIN, DeletedThing, DeletionResult, Kind, LeftFiles, StayingStep
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, megabytes, write_atomically
 from pipeline.support.records import ListOf, String, record
@@ -24,7 +24,7 @@ from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import artifacts, liveness, program, purge, recorded, references, store
-from pipeline.tracking.names import PARENT, STEP
+from pipeline.tracking.names import PARENT, STEP, WEIGHTS
 from pipeline.tracking.purge import Thing
 from pipeline.tracking.queries import has_tag, search_runs, trainings
 from pipeline.tracking.recorded import RecordedRun
@@ -47,9 +47,10 @@ def delete(
     named: Sequence[str],
     text: str = "",
     dry_run: bool = False,
+    weights: bool = False,
     confirm: Callable[[DeletionResult], None] = lambda found: None,
 ) -> DeletionResult:
-    """Delete the runs and studies that are named, and what the cache keeps of a text.
+    """Delete the runs and studies that are named, or only their ``weights``, and what the cache keeps of a text.
 
     Returns what is deleted, what stays, and the files that are left; ``confirm`` is called with that before, and may
     raise. ``dry_run`` deletes nothing. A deletion that was cut off is completed in place of this one. Raises InputError
@@ -60,7 +61,13 @@ def delete(
     place = sha256(f"{store.shown(store.address())}\n{studies}".encode()).hexdigest()[:16]
     journal = store.root() / "mlruns" / f".delete-{place}.json"
     with command_lock(journal.with_suffix(".lock"), "another `tmlm delete` is running here; wait for its end"):
-        plan = _begun(journal) if os.path.lexists(journal) else _planned(named, text, config)
+        if os.path.lexists(journal):
+            plan = _begun(journal)
+        else:
+            plan = _weights(named, text) if weights else _planned(named, text, config)
+        if strange := [thing for thing in plan.things if not thing.has_own_id]:
+            what = f"{strange[0].kind} {strange[0].id!r}"
+            raise InputError(f"{store.shown(store.address())} has the {what}, which is no id: nothing is deleted")
         _refuse_running(plan)
         result = _result(plan, dry_run)
         if dry_run:
@@ -89,7 +96,7 @@ def _begun(journal: Path) -> Plan:
 
 
 def _refuse_running(plan: Plan) -> None:
-    ids = {thing.id for thing in plan.things if thing.kind == "run"}
+    ids = {thing.id for thing in plan.things if thing.kind in purge.OF_RUN}
     for run in liveness.running_runs() if ids else ():
         if run.id in ids:
             recorded.refuse_running(run, references.describe_run(run))
@@ -98,13 +105,17 @@ def _refuse_running(plan: Plan) -> None:
 def _carry_out(plan: Plan, paths: Iterable[str]) -> list[str]:
     """Delete the things, which have files at these paths, even if some can't be; returns those, with the reasons."""
     failures = []
-    steps = ((Thing("run", step["name"], step["id"]), "", step["job"]) for step in plan.stayed)
+    steps = ((Thing("run", step["name"], step["id"]), "", step["job"]) for step in plan.stayed if step["job"])
     for thing, path, job in (*steps, *((thing, path, None) for thing, path in zip(plan.things, paths, strict=True))):
         try:
             if thing.kind == "study":
                 storage.delete_study(thing.name, thing.id)
             elif job is None:
                 purge.remove(thing)
+                if thing.kind == "page":
+                    from pipeline.pages.page import record_page  # here, as it imports torch
+
+                    record_page(thing.id, anew=True)
             elif (step := recorded.find_run(thing.id)) and not step.is_deleted:
                 with store.store_errors():
                     store.set_tags(step.id, {PARENT: job})
@@ -143,7 +154,7 @@ def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
         liveness.close_the_dead()
     for reference in named:
         try:
-            run = references.find(reference)
+            run = _find(reference)
             wholes.append(_whole_of(run))
             if wholes[-1] is not run:
                 notes.append(f"{run.name} is a step of {wholes[-1].name}, which is deleted as a whole")
@@ -175,20 +186,55 @@ def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
     if not things:
         reasons = "; ".join(f"{step['name']} is {step['reason']}: name that, too" for step in stayed)
         raise InputError(reasons or "give a run or a study to delete, or --text NAME")
-    if strange := [thing for thing in things if not thing.has_own_id]:
-        what = f"{strange[0].kind} {strange[0].id!r}"
-        raise InputError(f"{store.shown(store.address())} has the {what}, which is no id: nothing is deleted")
     return Plan(things, stayed, notes)
+
+
+def _weights(named: Sequence[str], text: str) -> Plan:
+    """The weights of these trainings, or of those nested in these runs, and of which they stay."""
+    if text or not named:
+        raise InputError("--weights needs a run or a study, and no --text")
+    liveness.close_the_dead()
+    found = _with_nested(map(_find, named))
+    things, stayed, going = list[Thing](), list[StayingStep](), dict[str, RecordedRun]()
+    for run in found.values():
+        recorded.refuse_running(run, references.describe_run(run))
+        if run.stage != TRAIN or run.tag(WEIGHTS):
+            continue
+        own = purge.things_of([run])
+        versions = (thing for thing in own if thing.kind == "model version")
+        reasons = [f"version {version.id} of the registered model {version.name}" for version in versions]
+        reasons += [f"{run.state}, and resumed from its weights"] * (run.state != "finished")
+        reasons += ["marked as deleted"] * run.is_deleted
+        if reasons:
+            stayed.append({"name": run.name, "id": run.id, "job": "", "reason": reasons[0]})
+        else:
+            going[run.id] = run
+            things += [replace(thing, kind="weights") if thing.kind == "run" else thing for thing in reversed(own)]
+    if not things:
+        why = [f"{step['name']} ({step['id']}) keeps its weights: it is {step['reason']}" for step in stayed]
+        raise InputError("; ".join(why) or f"there are no weights in {' and '.join(named)}: name another training")
+    parents = map(recorded.find_run, {run.parent for run in going.values()})
+    for search in (run for run in parents if run and run.stage == SEARCH):  # whose page runs its picks
+        picks = artifacts.read_result(search.id, SEARCH).get("picks", {}).values()
+        going |= {search.id: search} if going.keys() & {pick["run_id"] for pick in picks} else {}
+    pages = [run for run in going.values() if artifacts.PAGE_FILE in recorded.artifacts_of(run)]
+    return Plan(things + [Thing("page", run.name, run.id, run.artifact_uri) for run in pages], stayed)
+
+
+def _find(reference: str) -> RecordedRun:
+    """The run that is named, as ``references.find`` does. Raises InputError for one of another experiment."""
+    run = references.find(reference)
+    if store.client().get_run(run.id).info.experiment_id != store.setup().experiment_id:
+        what = references.describe_run(run)
+        raise InputError(f"{what}, is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
+    return run
 
 
 def _whole_of(run: RecordedRun) -> RecordedRun:
     """The run to delete for this one: the main job of a step, else itself.
 
-    Raises InputError for a part of a search, an answer, a reproduction or seeds, and for a run of another experiment.
+    Raises InputError for a part of a search, an answer, a reproduction or seeds.
     """
-    if store.client().get_run(run.id).info.experiment_id != store.setup().experiment_id:
-        what = references.describe_run(run)
-        raise InputError(f"{what}, is of another experiment: set MLFLOW_EXPERIMENT_NAME to that")
     parent = recorded.find_run(run.parent) if run.parent else None
     if parent is None or parent.id == run.id or parent.is_deleted or not parent.stage:
         return run
@@ -198,11 +244,8 @@ def _whole_of(run: RecordedRun) -> RecordedRun:
     return parent
 
 
-def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[StayingStep]]:
-    """The runs to delete with these, parents first, and the steps that stay with a main job that has reused them.
-
-    With a run go those nested in it, and evaluations and samples of them.
-    """
+def _with_nested(wholes: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
+    """These runs and those nested in them, parents first."""
     found, queue = dict[str, RecordedRun](), list(wholes)
     while queue:
         run = queue.pop()
@@ -210,6 +253,15 @@ def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[
             found[run.id] = run
             if not run.tag("role"):  # a training of a search, an answer or a reproduction has none
                 queue += search_runs(has_tag(PARENT, run.id))
+    return found
+
+
+def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[StayingStep]]:
+    """The runs to delete with these, parents first, and the steps that stay with a main job that has reused them.
+
+    With a run go those nested in it, and evaluations and samples of them.
+    """
+    found = _with_nested(wholes)
     jobs = [job for job in search_runs(has_tag("stage", PIPELINE)) if job.id not in found]
     users = {run_id: [job.id for job in jobs if run_id in _steps(job)] for run_id in found}
     stayed: list[StayingStep] = [

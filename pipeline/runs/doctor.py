@@ -6,13 +6,14 @@ from typing import Any
 
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
+from pipeline.search.study import storage
 from pipeline.support import machine
 from pipeline.support.files import megabytes
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import kept_facts, prepared_dir
 from pipeline.text.ngrams import remove_outdated
 from pipeline.text.sources import find_text
-from pipeline.tracking import liveness, relocation
+from pipeline.tracking import liveness, relocation, store
 from pipeline.tracking.queries import refused_runs, unread_runs
 from pipeline.tracking.references import find
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
@@ -89,6 +90,11 @@ def repair() -> list[str]:
         if (database := own_database()) is not None:
             messages += relocation.repair(database)
     return messages or ["nothing to repair"]
+
+
+def upgrade() -> list[str]:
+    """Upgrade the store, and Optuna's storage, that older versions have written, and keep backups; returns messages."""
+    return store.upgrade() + storage.upgrade()
 
 
 def close(run_id: str) -> list[str]:

@@ -13,14 +13,14 @@ from typing import Any
 from models.config import DEFAULT_LENGTH, Decoding, ModelConfig
 from pipeline.config import TrainConfig
 from pipeline.pages.page import record_page
-from pipeline.results import PIPELINE, MainResult
+from pipeline.results import EVALUATE, PIPELINE, SAMPLE, MainResult
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.sentences import pipeline_note
 from pipeline.stages.train import ALONE, TrainingContext, run_name, train
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import artifacts, names, recorded, runs
+from pipeline.tracking import artifacts, names, queries, recorded, runs
 from pipeline.tracking.step import Step
 from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
@@ -52,10 +52,11 @@ def pipeline(
         times.append(time.perf_counter())
         trained = train(corpus, model, config, reuse, context)
         times.append(time.perf_counter())
-        evaluated = evaluate(trained.run_id, "test", reuse=reuse, scored=trained.result)
+        earlier = {} if trained.result["checkpoint"] else _recorded_steps(trained.run_id)
+        evaluated = earlier.get(EVALUATE) or evaluate(trained.run_id, "test", reuse=reuse, scored=trained.result)
         times.append(time.perf_counter())
         prompts, decoding = prompts_for(corpus.vocabulary, corpus.own_prompt), Decoding(temperature=TEMPERATURE)
-        sampled = sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse)
+        sampled = earlier.get(SAMPLE) or sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse)
         times.append(time.perf_counter())
         record_page(trained.run_id)
 
@@ -81,3 +82,11 @@ def pipeline(
         links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
         run.note(pipeline_note(links, result))
     return PipelineRun(steps, [end - start for start, end in pairwise(times)], result)
+
+
+def _recorded_steps(training: str) -> dict[str, Step[Any]]:
+    """The evaluation and sample of a training whose weights were deleted, from its last main job."""
+    job = queries.latest(queries.FINISHED, queries.has_tag("stage", PIPELINE), queries.has_tag("trained_run", training))
+    ids = {stage: job.tag(f"{names.STEP}{stage}") for stage in (EVALUATE, SAMPLE)} if job else {}
+    steps = (Step(stage, id, artifacts.read_result(id, stage), reused=True) for stage, id in ids.items())
+    return {step.stage: step for step in steps if step.result}

@@ -316,6 +316,7 @@ def close_lost(event: workers.Event) -> None:
 
 def model_loader(run_id: str) -> Callable[[], LanguageModel]:
     """A function that loads the model of a training; a remote one is downloaded once."""
+    recorded.refuse_without_weights(recorded.run_of(run_id))
     path = artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
     return lambda: load_model(path)[0]
 

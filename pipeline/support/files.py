@@ -61,6 +61,15 @@ def megabytes(path: Path) -> float:
     return size / 1e6
 
 
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database in one transaction; a target that is there is written to, as others may have it open."""
+    with (
+        closing(sqlite3.connect(source)) as original,
+        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
+    ):
+        original.backup(copy)
+
+
 def leftovers(path: Path) -> list[Path]:
     """Temporary files that killed writers of ``path`` left behind; call it only when no process is writing ``path``."""
     return list(path.parent.glob(f".{path.name}.*"))
@@ -98,18 +107,18 @@ def create_database(file: Path, create: Callable[[Path], object], table: str) ->
 def _wait_for_creator(file: Path, table: str) -> None:
     """Wait until a database has a row in ``table``, while its file exists and was changed within UNCHANGED_SECONDS."""
     deadline = time.monotonic() + DATABASE_SECONDS
-    while file.exists() and not _has_row(file, table) and time.monotonic() < deadline:
+    while file.exists() and not has_row(file, table) and time.monotonic() < deadline:
         if abs(time.time() - file.stat().st_mtime) > UNCHANGED_SECONDS:
             return
         time.sleep(0.1)
 
 
-def _has_row(file: Path, table: str) -> bool:
-    """Whether an SQLite file, which is not created, has this table and a row in it."""
+def has_row(file: Path, tables: str) -> bool:
+    """Whether an SQLite file, which is not created, has these tables, with rows for the WHERE clause, if any."""
     uri = f"{file.as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, timeout=DATABASE_SECONDS, uri=True)) as connection:
         try:
-            return connection.execute(f"SELECT 1 FROM {table}").fetchone() is not None
+            return connection.execute(f"SELECT 1 FROM {tables}").fetchone() is not None
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return False
@@ -118,7 +127,11 @@ def _has_row(file: Path, table: str) -> bool:
 
 def _copy_tables(source: Path, target: Path) -> None:
     """Copy all tables of a database in one transaction, unless the target has tables."""
-    with closing(sqlite3.connect(source)) as whole, closing(sqlite3.connect(target, DATABASE_SECONDS)) as copy, copy:
+    with (
+        closing(sqlite3.connect(source)) as whole,
+        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
+        copy,
+    ):
         copy.execute("BEGIN IMMEDIATE")
         if copy.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
             for statement in list(whole.iterdump())[1:-1]:  # without BEGIN and COMMIT

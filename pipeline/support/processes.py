@@ -52,6 +52,13 @@ def is_gone(tags: Mapping[str, str]) -> bool:
         return False
 
 
+def users_of(file: Path) -> list[str]:
+    """The other processes that have a file open, of those that this user may look into."""
+    others = (process for process in psutil.process_iter(["open_files", "name"]) if process.pid != os.getpid())
+    users = [each for each in others if str(file) in (opened.path for opened in each.info["open_files"] or ())]
+    return [f"{each.info['name']} (pid {each.pid})" for each in users]
+
+
 def start_ticks(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; None where the system does not report it."""
     try:  # proc(5): field 22, starttime; the second one, the program's name, may contain spaces and parentheses

@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 
 RESULT_FILE = "result.json"  # artifact with a step's result
 SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
+PAGE_FILE = "page.html"  # artifact of a run, which runs its models
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 HIDDEN = "mlflow.tmlm."
 PARENT, COLOUR = "mlflow.parentRunId", "mlflow.runColor"  # which the UI reads
 STEP = "step."  # and a stage: the id of the run of that step of a main job
+WEIGHTS = "weights"  # "deleted": of a finished training that keeps its figures alone
 VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
 FailureKind = Literal["error", "stopped", "diverged"]
 

@@ -19,8 +19,9 @@ from pipeline.errors import InputError, without_secrets
 from pipeline.results import SEARCH, Kind
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
-from pipeline.tracking import registry
+from pipeline.tracking import artifacts, registry
 from pipeline.tracking import store as stores
+from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.queries import equals
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
@@ -28,14 +29,15 @@ from pipeline.tracking.store import client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views
 
 LINKED = "input_uuid IN (SELECT input_uuid FROM inputs WHERE source_id = :id OR destination_id = :id)"
-IDS: dict[Kind, str] = {"run": "[0-9a-f]{32}", "logged model": "m-[0-9a-f]{32}", "text": r"(?!\.{1,2}\Z)[^/\0]+"}
-ROWS: dict[Kind, str] = {  # queries of where the artifacts of a run or a model are, and of its run
-    "run": "SELECT artifact_uri, run_uuid FROM runs WHERE run_uuid = ?",
+OF_RUN = {"run": (), "weights": ("checkpoints", "earlier/*/checkpoints"), "page": (artifacts.PAGE_FILE,)}  # what goes
+OWN_IDS = {**dict.fromkeys(OF_RUN, "[0-9a-f]{32}"), "logged model": "m-[0-9a-f]{32}", "text": r"(?!\.{1,2}\Z)[^/\0]+"}
+ROWS = {  # queries of where the artifacts of a run or a model are, and of its run
+    **dict.fromkeys(OF_RUN, "SELECT artifact_uri, run_uuid FROM runs WHERE run_uuid = ?"),
     "logged model": "SELECT artifact_location, source_run_id FROM logged_models WHERE model_id = ?",
 }
 NO_STORE = re.compile("no such (table|column)|file is not a database")  # errors of SQLite
 BY_DOCTOR = re.compile(r"\.before-(repair|upgrade)-")  # in the name of a copy
-MARKED = "runs are only marked as deleted, and their files stay"
+MARKED = "runs and weights are only marked as deleted, and their files stay"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Thing:
     @property
     def has_own_id(self) -> bool:
         """Whether its id is such as a store or the cache gives it."""
-        return bool(re.fullmatch(IDS.get(self.kind, "(?s).*"), self.id))
+        return bool(re.fullmatch(OWN_IDS.get(self.kind, "(?s).*"), self.id))
 
 
 @store_errors()
@@ -79,7 +81,7 @@ def files_of(thing: Thing) -> tuple[list[Path], str, str]:
     if kind not in ROWS:
         return [], "", ""
     mlruns, waiting = (Path(os.path.realpath(stores.root() / "mlruns" / name)) for name in ("", "unsent"))
-    unsent = [waiting / id] if mlruns in waiting.parents else []
+    unsent = [waiting / id] if kind != "page" and mlruns in waiting.parents else []
     database = stores.sqlite_file(stores.address())
     if database is None:
         reason = f"{stores.shown(stores.address())} is no SQLite file of this machine"
@@ -102,7 +104,10 @@ def files_of(thing: Thing) -> tuple[list[Path], str, str]:
             is_other = os.path.realpath(file) != str(database) and not BY_DOCTOR.search(file.name) and file.is_file()
             if is_other and (_row(file, "run", run) or _row(file, kind, id)):
                 return unsent, location, f"{file} has the same runs: {MARKED} as long as it is there"
-    return [folder, *unsent], location, ""
+    parts = [part for pattern in OF_RUN.get(kind, ()) for part in (folder / "artifacts").glob(pattern)]
+    if linked := [part for part in parts if os.path.realpath(part.parent) != str(part.parent)]:
+        return unsent, location, f"{linked[0]} is where a link leads: {MARKED}"
+    return [*(parts if OF_RUN.get(kind) else [folder]), *unsent], location, ""
 
 
 def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:
@@ -113,7 +118,7 @@ def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:
     try:
         is_used = file == stores.sqlite_file(stores.address()) or Path(f"{file}-wal").exists()
         address = f"{file.as_uri()}?{'mode=ro' if is_used else 'immutable=1'}"  # else a reader may leave a log
-        with closing(sqlite3.connect(address, LOCK_SECONDS, uri=True)) as connection:
+        with closing(sqlite3.connect(address, timeout=LOCK_SECONDS, uri=True)) as connection:
             return connection.execute(ROWS[kind], (id,)).fetchone() or None
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, OSError) or NO_STORE.match(str(error)) or not os.access(file, os.R_OK):
@@ -127,26 +132,29 @@ def remove(thing: Thing) -> None:
     The row of a run or a model whose files stay is only marked as deleted.
     """
     id, (paths, _, reason) = thing.id, files_of(thing)
+    if thing.kind == "weights":  # first, as a training that has lost them is repeated without this tag
+        with store_errors(), tolerating("RESOURCE_DOES_NOT_EXIST"):
+            stores.set_tags(id, {WEIGHTS: "deleted"})
     for path in filter(os.path.lexists, paths):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     with store_errors(), tolerating("RESOURCE_DOES_NOT_EXIST"):
         match thing.kind, bool(reason):
             case "model version", _:
                 with tolerating("RESOURCE_DOES_NOT_EXIST"):
+                    for alias in client().get_model_version(thing.name, id).aliases:  # which MLflow 3.15 leaves
+                        client().delete_registered_model_alias(thing.name, alias)
                     client().delete_model_version(thing.name, id)
                 if thing.name == registry.REGISTERED_MODEL:
                     registry.describe_registered_model()
             case "view", _:
                 client().delete_experiment_tag(setup().experiment_id, id)
-            case "logged model", False:
-                _store()._hard_delete_logged_model(id)
             case "logged model", True:
                 client().delete_logged_model(id)
-            case "run", False:
+            case ("logged model" | "run") as kind, False:
                 with _store().engine.begin() as connection:  # links to datasets and models, which MLflow leaves
                     for table in ("input_tags", "inputs"):
                         connection.execute(text(f"DELETE FROM {table} WHERE {LINKED}"), {"id": id})
-                _store()._hard_delete_run(id)
+                (_store()._hard_delete_run if kind == "run" else _store()._hard_delete_logged_model)(id)
             case "run", True:
                 client().delete_run(id)
 

@@ -1,6 +1,7 @@
 """Runs and trainings as they were recorded, with their curves and results."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from pipeline.config import ON_REPORTS_TEXT, TrainConfig
 from pipeline.errors import InputError
 from pipeline.results import CONFIGURATION, FIGURES, METRICS, ROW, TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine
+from pipeline.tracking import program
 from pipeline.tracking.artifacts import as_dict, download_artifact, read_result
-from pipeline.tracking.names import PARENT, bare_tags
+from pipeline.tracking.names import PARENT, WEIGHTS, bare_tags
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
@@ -271,7 +273,16 @@ def resumable(run: RecordedRun) -> RecordedTraining:
         child = f"; its training is {run.tag('trained_run')}" if run.tag("trained_run") else ""
         raise InputError(f"{what} is not a training that can be resumed{child}")
     refuse_running(run, what)
+    refuse_without_weights(run)
     return run
+
+
+def refuse_without_weights(run: RecordedRun, anew: str = "") -> None:
+    """Raise InputError for a training whose weights were deleted; ``anew`` is the command that trains it again."""
+    if run.tag(WEIGHTS):
+        own = (f" --{name} {shlex.quote(run.params.get(name, ''))}" for name in ("corpus", "alphabet", "seed"))
+        anew = anew or f"{program.command()} train --like {run.id}{''.join(own)}"
+        raise InputError(f"the weights of {run.name} ({run.id}) were deleted; to train it anew: {anew}")
 
 
 def artifacts_of(run: RecordedRun, folder: str = "") -> list[str]:

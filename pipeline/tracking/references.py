@@ -92,6 +92,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     except NoSuchRunError:
         neither = f"MODEL {model} is neither a run of {shown(store.uri)} nor a file{_near(model)}"
         raise InputError(f"{neither}; give {FORMS}, the path of a checkpoint, or a models:/ address") from None
+    recorded.refuse_without_weights(training)
     if BEST_CHECKPOINT not in recorded.artifacts_of(training, "checkpoints"):
         raise InputError(f"MODEL {model} ({describe_run(training)}) has no checkpoint; give another training")
     _tell(training, model, run)

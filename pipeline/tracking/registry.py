@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pipeline.errors import InputError, RecordingError
 from pipeline.results import FIGURES
 from pipeline.support.markdown import markdown_table, plain
+from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.recorded import RecordedRun, RecordedTraining, find_run
 from pipeline.tracking.store import client, store_errors, tolerating
 from pipeline.training.metrics import MACS
@@ -83,8 +84,11 @@ def register_picks(picks: Mapping[str, tuple[str, str]], study: str, corpus: str
 def register(alias: str, run_id: str, sentence: str, study: str, corpus: str) -> None:
     """Register a run's model, unless that is done already; set its description, tags and alias."""
     versions = client().search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
+    run = find_run(run_id)
     if versions:
         version = versions[0].version
+    elif run and run.tag(WEIGHTS):  # the alias names a training without a model, no longer an earlier pick
+        version = client().create_model_version(REGISTERED_MODEL, run.artifact_uri, run_id).version
     else:
         outputs = client().get_run(run_id).outputs
         if outputs is None or not outputs.model_outputs:
@@ -93,7 +97,6 @@ def register(alias: str, run_id: str, sentence: str, study: str, corpus: str) ->
         source, model_id = model.artifact_location, model.model_id
         version = client().create_model_version(REGISTERED_MODEL, source, run_id, model_id=model_id).version
     about = f"{sentence}\n\nStudy: {study}. Registered {time.strftime('%Y-%m-%d')}."
-    run = find_run(run_id)
     if isinstance(run, RecordedTraining) and run.result:
         from pipeline.training.sentences import model_facts  # here, as it imports torch
 

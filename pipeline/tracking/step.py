@@ -72,6 +72,8 @@ def leave_out_repeats(parent: str, needed: Collection[str]) -> None:
 
 def _reusable(run: RecordedRun) -> dict[str, Any] | None:
     """A step's result with its checkpoint's present path; None if it, checkpoint or curves are missing or damaged."""
+    if run.tag(names.WEIGHTS) and run.result:
+        return {**run.result, "checkpoint": None}
     if run.result.get("checkpoint") is None:
         return dict(run.result) or None
     try:

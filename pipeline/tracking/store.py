@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,15 +23,18 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
-from pipeline.support.files import ROOT, create_database
+from pipeline.support.files import ROOT, create_database, has_row
 from pipeline.support.machine import environment_variables
+from pipeline.tracking import schema
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
     import mlflow
+import mlflow.db
 from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _get_latest_schema_revision
 from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ EXPERIMENT = "time-machine-lm"
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"  # for training, in the words of MLflow's UI
 LONGEST_PATH = 500  # bytes of the path of an SQLite file, whose journal's name is longer: SQLite takes 512
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
 SILENT_SECONDS = 10  # without an answer, until a warning is logged
@@ -65,7 +69,7 @@ ADVICE = {  # pattern of the error message -> what to do; the first match counts
     "directory|not a database": f"move it away, or {ELSEWHERE}",
     "malformed": f"restore a backup or move it away, or {ELSEWHERE}",
     "full|no space left|quota exceeded|too large|disk i/o": "free some space on that disk, or raise the limit on files",
-    "out-of-date": f"install the MLflow that wrote it, copy and `mlflow db upgrade` an older one, or {ELSEWHERE}",
+    "out-of-date": f"`tmlm doctor --upgrade` upgrades it; if a newer MLflow wrote it, install that, or {ELSEWHERE}",
     "connection|max retries|timed out": f"start the server, or {ELSEWHERE}",
     "code (404|405|501)": "it is no MLflow server, or one before MLflow 3: check the address, or update it",
 }
@@ -134,6 +138,16 @@ def look() -> bool:
         _point_at(uri)
         _probe(uri)
         return True
+
+
+def upgrade() -> list[str]:
+    """Upgrade the tables of an SQLite file to those of the installed MLflow; raises as ``schema.upgrade``."""
+    if (file := sqlite_file(address())) is None:
+        raise InputError(f"--upgrade: whoever runs {shown(address())} has to stop it and call `mlflow db upgrade`")
+    migrate = partial(mlflow.db.commands, ["upgrade", sqlite_address(file)], standalone_mode=False)
+    counted = "experiments", "runs", "logged_models", "registered_models", "model_versions"
+    with store_errors():
+        return schema.upgrade(file, _get_latest_schema_revision(), migrate, counted)
 
 
 def _point_at(uri: str) -> None:
@@ -280,6 +294,9 @@ def _probe(uri: str) -> None:
         create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"), "experiments")
         with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
             connection.execute("BEGIN IMMEDIATE")
+        # which MLflow would upgrade at once, without a backup, if a table is missing
+        if has_row(file, f"experiments, alembic_version WHERE version_num <> '{_get_latest_schema_revision()}'"):
+            raise MlflowException("out-of-date database schema")
 
 
 def own_experiment() -> Experiment | None:
@@ -308,7 +325,8 @@ def _chosen_experiment(database: Path | None) -> str:
             "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
             "MLFLOW_EXPERIMENT_NAME to another experiment"
         )
-    tag_experiment(experiment.experiment_id, {NOTE: EXPERIMENT_NOTE})
+    tags = {NOTE: EXPERIMENT_NOTE, KIND: experiment.tags.get(KIND, TRAINING)}
+    tag_experiment(experiment.experiment_id, tags)
     return str(experiment.experiment_id)
 
 

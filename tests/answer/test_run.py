@@ -14,7 +14,8 @@ from mlflow.tracking import MlflowClient
 from pipeline.answer.plan import AnswerPlan
 from pipeline.answer.run import AnswerRun, answer
 from pipeline.config import AnswerConfig, CorpusConfig
-from pipeline.errors import TmlmError
+from pipeline.errors import InputError, TmlmError
+from pipeline.runs.delete import delete
 from pipeline.stages.sweep import TrainingTask
 from pipeline.support.progress import Progress
 from pipeline.support.workers import Event, Loss
@@ -144,7 +145,7 @@ def test_with_more_seeds_only_these_are_trained_and_two_networks_are_a_control(d
     } | {f"two networks against {system}" for system in ("network", "n-grams")}
 
 
-def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
+def test_a_training_whose_model_is_gone_is_done_again_unless_a_person_has_deleted_it(done, corpus_config):
     lost, *_ = done.result["trainings"]
     artifacts.artifact_path(lost["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
     given: list[TrainingTask] = []
@@ -152,6 +153,9 @@ def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
     assert len(given) == 1
     assert again["run_id"] != lost["run_id"]
     assert again["test_perplexity"] == lost["test_perplexity"]
+    delete([again["run_id"]], weights=True)
+    with pytest.raises(InputError, match=f"were deleted; .* delete {done.run_id}, then this command again"):
+        answer_on(corpus_config, BRIEF, pool_with([]))
 
 
 def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resumed(lab, corpus_config):

@@ -126,7 +126,8 @@ def _ui(home: Path) -> Iterator[str]:
 
     setup()
     port = free_port()
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlruns/mlflow.db", "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join([str(ROOT), *sys.path])  # of another MLflow, too (`make mlflow-range`)
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlruns/mlflow.db", "PYTHONPATH": paths}
     with server(home, environment, sys.executable, "-m", "pipeline", "ui", "--port", str(port)):
         ask(f"http://127.0.0.1:{port}/health")
         yield f"http://127.0.0.1:{port}"

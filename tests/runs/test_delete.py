@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from pkgutil import resolve_name
@@ -46,6 +46,7 @@ WRITES = (
     "mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._hard_delete_logged_model", "pathlib.Path.unlink",
     "mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._hard_delete_run", "shutil.rmtree",
     "mlflow.tracking.MlflowClient.delete_experiment_tag", "mlflow.tracking.MlflowClient.update_registered_model",
+    "pipeline.tracking.store.set_tags",
 )  # fmt: skip
 
 DELETING = "checkout", "working folder", "mlruns", "by us", "moved"  # stores that delete files
@@ -84,6 +85,19 @@ def killed_after(name: str, done: set[str]) -> Callable[..., Any]:
         return result
 
     return wrapped
+
+
+def kills(home: Path, monkeypatch: pytest.MonkeyPatch, named: list[str], weights: bool = False) -> Iterator[None]:
+    """Delete what is named, killed after each write, until it is done; yields after each kill."""
+    done, is_begun = set[str](), False
+    with monkeypatch.context() as patch:
+        for name in WRITES:
+            patch.setattr(name, killed_after(name, done))
+        while not is_begun or [*home.glob(JOURNAL)]:
+            with suppress(KilledError):
+                delete(["another"] if is_begun else named, weights=weights and not is_begun)
+            is_begun = is_begun or bool([*home.glob(JOURNAL)])
+            yield
 
 
 def training(name: str, **tags: str) -> str:
@@ -188,15 +202,7 @@ def test_a_deletion_killed_after_any_write_is_completed_and_takes_nothing_of_oth
     reused = job("a", ids[2])
     assert traces(store, *ids)
 
-    done, is_begun = set[str](), False
-    with monkeypatch.context() as patch:
-        for name in WRITES:
-            patch.setattr(name, killed_after(name, done))
-        while not is_begun or [*store.glob(JOURNAL)]:
-            with suppress(KilledError):
-                delete(["another"] if is_begun else ["search-novel", ids[2], reused[0]])
-            is_begun = is_begun or bool([*store.glob(JOURNAL)])
-    assert len(done) > 15
+    assert len([*kills(store, monkeypatch, ["search-novel", ids[2], reused[0]])]) > 15
     assert traces(store, *ids, reused[0]) == {}
     assert traces(store, *others, gone) == before
     assert rows(store / "mlruns/mlflow.db", deleted) == [("deleted",)]
@@ -241,7 +247,7 @@ def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, 
     for words in examples("delete"):
         assert command(*words)[0] == 0
         there.append((len(runs()), text.exists()))
-    assert there == [(4, True), (1, True), (1, False)]
+    assert there == [(4, True), (4, True), (1, True), (1, False)]
     assert other in runs()
 
 
@@ -285,21 +291,25 @@ def test_on_a_server_runs_are_marked_and_their_files_stay(mlflow_server, tmp_pat
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "local")
     assert outcome() == "marked"
     assert len([*tmp_path.rglob("final.md")]) == 2
+    left = delete([gru := training("gru")], weights=True)["left"]
+    assert [step["kind"] for step in left] == ["weights", "logged model"]
+    assert recorded.run_of(gru).tag("weights") == "deleted"
 
 
 def test_a_copy_of_a_database_deletes_no_files_nor_does_its_original_beside_it(store, monkeypatch):
-    ids, database = [training(name) for name in "abcde"], store / "mlruns" / "mlflow.db"
-    copies = [store.parent / "above.db", store / "mlruns/beside.db", store / "mlruns/mlflow.db.before-repair-1"]
+    ids, database = [training(name) for name in "abcdef"], store / "mlruns" / "mlflow.db"
+    copies = [store.parent / "above.db", store / "mlruns/beside.db"]
+    copies += [store / "mlruns/mlflow.db.before-repair-1", store / "mlruns/mlflow.db.before-upgrade-1"]
     with closing(sqlite3.connect(database)) as connection:
         for copy in copies:
             connection.execute("VACUUM INTO ?", (str(copy),))
-    for used, id, named in zip([*copies, database], ids, [copies[1], database, copies[2], copies[1]], strict=False):
+    for used, id, named in zip([*copies, database], ids, [copies[1], database, *copies[2:], copies[1]], strict=False):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{used}")
         assert str(named) in delete([id])["notes"][0]
         assert MlflowClient().get_run(id).info.lifecycle_stage == "deleted"
     copies[1].unlink()
-    assert not delete([ids[4]])["left"]
-    assert {id for id in ids if [*store.glob(f"mlruns/0/{id}/artifacts/samples/final.md")]} == {*ids} - {ids[4]}
+    assert not delete([ids[5]])["left"]
+    assert {id for id in ids if [*store.glob(f"mlruns/0/{id}/artifacts/samples/final.md")]} == {*ids} - {ids[5]}
 
 
 def test_hostile_rows_delete_nothing_elsewhere(store, tmp_path):
@@ -412,3 +422,37 @@ def test_a_deletion_keeps_the_locks_of_its_database(store):
     delete([training("lstm")], dry_run=True)
     subprocess.run([sys.executable, "-c", read, store / "mlruns/mlflow.db"], check=True)
     assert (store / "mlruns/mlflow.db-wal").exists()  # the last to close the database deletes it
+
+
+def test_weights_are_marked_as_deleted_before_they_go_and_a_killed_deletion_of_them_is_completed(store, monkeypatch):
+    run, gru = training("lstm"), training("gru")
+    for path in ("checkpoints", "earlier/epoch-0001/checkpoints"):
+        MlflowClient().log_text(run, "weights", f"{path}/best.safetensors")
+    kept, there = traces(store, gru), store / f"mlruns/0/{run}/artifacts/checkpoints"
+    safe = [
+        there.exists() or recorded.run_of(run).tag("weights") for _ in kills(store, monkeypatch, [run], weights=True)
+    ]
+    assert (all(safe), len(safe) > 5) == (True, True)
+    assert not [*store.rglob("*.safetensors")]
+    assert "logged_models" not in traces(store, run)
+    assert not (outputs := MlflowClient().get_run(run).outputs) or not outputs.model_outputs
+    assert recorded.run_of(run).metrics == {"result/val_perplexity": 9.0}
+    assert traces(store, gru) == kept
+
+
+def test_weights_of_a_registered_or_unfinished_training_stay_and_so_do_those_behind_a_link(store, tmp_path):
+    search, trial = searched("search-novel")
+    with tracked_run("train", "gru-1x9-s0", {"study": "search-novel", "role": "trial"}, parent=search) as other:
+        pass
+    stopped = record("stopped", error=KeyboardInterrupt())
+    for named, reason in ((trial, "version 1 of the registered model"), (stopped, "stopped, and resumed from its wei")):
+        with pytest.raises(InputError, match=f"{named}. keeps its weights: it is {reason}"):
+            delete([named], weights=True)
+    done = delete(["search-novel"], weights=True)
+    assert ([each["id"] for each in done["stayed"]], [each["id"] for each in done["deleted"]]) == ([trial], [other.id])
+    linked = training("linked")
+    folder = store / f"mlruns/0/{linked}/artifacts"
+    (folder / "checkpoints").mkdir()
+    folder.symlink_to(shutil.move(folder, tmp_path / "disk"))
+    assert [each["kind"] for each in delete([linked], weights=True)["left"]] == ["weights"]
+    assert (folder / "checkpoints").exists()

@@ -227,7 +227,8 @@ def test_over_ssh_the_tunnel_to_a_link_on_this_machine_is_told(monkeypatch):
 @pytest.mark.ci
 def test_ctrl_c_stops_the_ui_and_its_server_without_a_traceback(tmp_path):
     port = free_port()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    paths = os.pathsep.join([str(ROOT), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
     command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 60 * SLACK

@@ -16,6 +16,7 @@ from models.config import ModelConfig
 from pipeline.config import SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
 from pipeline.pages.tables import FRONT
+from pipeline.runs.delete import delete
 from pipeline.search.run import YOURS, search
 from pipeline.search.sentences import SearchRun
 from pipeline.search.study.attributes import of_trial
@@ -23,7 +24,8 @@ from pipeline.stages.sweep import TextKey, TrainingTask, do
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import artifacts, queries, recorded
+from pipeline.tracking import artifacts, queries, recorded, registry
+from pipeline.tracking.references import checkpoint_of, find
 from pipeline.tracking.registry import PICKS
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
@@ -234,3 +236,18 @@ def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anyt
         monkeypatch.undo()
         _setup.cache_clear()
     assert (dict(study.user_attrs), len(study.trials)) == before
+
+
+def test_a_search_whose_weights_were_deleted_goes_on_and_registers_a_pick_by_its_figures(searched, corpus):
+    picks = {pick["run_id"] for pick in searched.result["picks"].values()}
+    assert {each["id"] for each in delete(["search-topics"], weights=True)["stayed"]} == picks
+    version = registry.aliases()["search-topics-knee"]
+    (run,) = filter(None, [registry.run_of_version(version)])
+    MlflowClient().delete_model_version(registry.REGISTERED_MODEL, version)
+    assert run.id in {each["id"] for each in delete([run.id], weights=True)["deleted"]}
+    given: list[TrainingTask] = []
+    again = search_on(corpus, SearchConfig(**TINY, confirm_seeds=2), make_pool=pool_with(given))
+    assert (given, again.result["front"]) == ([], searched.result["front"])
+    assert find("@search-topics-knee").id == run.id
+    with pytest.raises(InputError, match=f"were deleted; to train it anew: .*train --like {run.id} --corpus"):
+        checkpoint_of("@search-topics-knee")

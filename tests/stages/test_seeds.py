@@ -12,6 +12,7 @@ from models.config import ConfigError
 from pipeline.config import resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.results import OVER_SEEDS
+from pipeline.runs.delete import delete
 from pipeline.runs.listing import folded
 from pipeline.stages.seed_means import ENDS, over_seeds
 from pipeline.stages.seeds import refuse_diverged, train_seeds
@@ -123,3 +124,12 @@ def test_one_seed_another_first_seed_and_nothing_but_divergence_are_refused(lab,
         trained(corpus, 2, [], seed=1)
     with pytest.raises(TrainingDivergedError, match=r"all seeds of gru-1x8-seeds-epochs-1-.*-topics diverged"):
         trained(corpus, 2, [], diverges, cell="gru")
+
+
+def test_seeds_whose_weights_were_deleted_are_not_trained_again(done, corpus):
+    deleted = delete([done.run_id], weights=True)
+    assert [each["reason"].split(",")[0] for each in deleted["stayed"]] == ["failed"]  # the one that diverged
+    given: list[TrainingTask] = []
+    again = trained(corpus, 3, given)
+    assert (again.result, given) == (done.result, [])
+    assert run("sample", done.run_id)[0] == 2

@@ -28,11 +28,6 @@ from pipeline.tracking.store import setup
 from tests.limits import SLACK
 
 
-def schema(database: Path, revision: str) -> None:
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-
-
 def corrupt(database: Path) -> None:
     data = bytearray(database.read_bytes())
     data[4096:] = os.urandom(len(data) - 4096)
@@ -42,11 +37,6 @@ def corrupt(database: Path) -> None:
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {  # what is done to it, its address, what is said
     "a text": (lambda path: path.write_text("a text " * 1000), "sqlite:///{}", "file is not a database; move it away"),
     "corrupt": (corrupt, "sqlite:///{}", "malformed; restore a backup"),
-    "of another MLflow": (
-        lambda path: schema(path, "0a8213491aaa"),
-        "sqlite:///{}",
-        "out-of-date database schema.*`mlflow db upgrade` an older one",
-    ),
     "read-only": (
         lambda path: None,
         "sqlite:///file:{}?mode=ro&uri=true",

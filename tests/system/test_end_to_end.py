@@ -67,8 +67,7 @@ def test_a_typed_parameter_reaches_the_training_and_the_rest_is_recorded(main_jo
 def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checkout, trained):
     done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=abc", code=1)
     assert "'abc' is not a valid integer" in done.stderr
-    failed = checkout.last("train")
-    assert failed["status"] == "FAILED"
+    (failed,) = (run for run in checkout.runs() if run["status"] == "FAILED")
     assert "'abc' is not a valid integer" in failed["tags"]["failure"]
     assert "RUNNING" not in {run["status"] for run in checkout.runs()}
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -14,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError
 from pipeline.tracking import runs
-from pipeline.tracking.store import EXPERIMENT, setup, sqlite_address
+from pipeline.tracking.store import EXPERIMENT, KIND, TRAINING, setup, sqlite_address
 from tests.checkout import ROOT
 from tests.labs import new_store, rows, store_at
 
@@ -132,6 +133,15 @@ def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(sto
         run.text("note.txt", "kept")
     assert (store / "mlruns" / "my_own" / run.id / "artifacts" / "note.txt").is_file()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [TRAINING, "genai_development"])
+def test_an_experiment_without_a_kind_gets_that_of_training_as_the_ui_names_it(store, monkeypatch, kind):
+    made = MlflowClient(setup().uri).create_experiment("my own", tags={} if kind == TRAINING else {KIND: kind})
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", made)
+    assert MlflowClient(setup().uri).get_experiment(made).tags[KIND] == kind
+    (ui,) = Path(mlflow.__file__).parent.glob("server/js/build/static/js/main.*.js")
+    assert f'="{kind}"' in ui.read_text(), "MLflow has no constant for it but in the script of its UI"
 
 
 def test_a_path_that_is_too_long_for_sqlite_is_told(no_store, monkeypatch):

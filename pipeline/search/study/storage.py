@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
 from pipeline.search.study import attributes
 from pipeline.support import files
-from pipeline.tracking import store
+from pipeline.tracking import schema, store
 
 LOCK_SECONDS = 60
 STORAGE_VARIABLE = "TMLM_STORAGE"  # names another storage
@@ -71,6 +72,17 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         if file is not None:
             files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)), "alembic_version")
         return RDBStorage(url, engine_kwargs=arguments)
+
+
+def upgrade() -> list[str]:
+    """Upgrade the tables of an SQLite storage, as ``schema.upgrade`` does; of a server's, Optuna says what to do."""
+    config = with_storage(SearchConfig())
+    if (file := store.sqlite_file(storage_url(config))) is None:
+        return []
+    older = partial(RDBStorage, store.sqlite_address(file), skip_compatibility_check=True)
+    with storage_errors(config, OSError):
+        newest = RDBStorage("sqlite://").get_head_version()
+        return schema.upgrade(file, newest, lambda: older().upgrade(), ("studies", "trials"))
 
 
 def study_lock(config: SearchConfig) -> AbstractContextManager[None]:

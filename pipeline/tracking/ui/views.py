@@ -177,7 +177,7 @@ class View(NamedTuple):
     @property
     def tag(self) -> tuple[str, str]:
         """Key and value of the experiment tag that holds the view."""
-        packed = base64.b64encode(zlib.compress(json.dumps(self.state).encode())).decode()
+        packed = base64.b64encode(zlib.compress(json.dumps(self.state, separators=(",", ":")).encode())).decode()
         times = {"createdAt": CREATED_MS, "updatedAt": CREATED_MS}
         return TAG_PREFIX + self.key, json.dumps({"name": self.name, **times, "state": f"deflate;{packed}"})
 

@@ -1,0 +1,75 @@
+"""Upgrade the tables of MLflow's or Optuna's database, which takes several transactions, with a backup.
+
+It is called NAME.before-upgrade-unfinished until the end: if an upgrade is cut off, the next one first copies it back.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Collection
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from pipeline.errors import InputError, RecordingError
+from pipeline.support.files import atomic_write, copy_database, leftovers
+from pipeline.support.processes import is_gone, is_of_this_machine, users_of
+from pipeline.tracking.names import bare_tags
+from pipeline.tracking.relocation import LOCK_SECONDS
+
+TAGS = "SELECT run_uuid, json_group_object(key, value) FROM runs JOIN tags USING (run_uuid)"  # MLflow's, of each run
+
+
+def upgrade(file: Path, newest: str, migrate: Callable[[], object], tables: Collection[str]) -> list[str]:
+    """Upgrade a database by ``migrate``, unless it has the newest revision, and check it; returns messages.
+
+    Commands that open it wait meanwhile. Raises InputError while it is in use, or if it was used since an upgrade was
+    cut off, and RecordingError if it can't be upgraded: then it is as it was before.
+    """
+    backup = file.with_name(f"{file.name}.before-upgrade-unfinished")
+    if not file.exists():
+        return [f"{file} is not there yet"]
+    with FileLock(file.with_name(f".{file.name}.lock"), timeout=LOCK_SECONDS):
+        original = backup if backup.exists() else file
+        _, old, counts = _state(original, tables)
+        if original == file and old == newest:
+            return [f"{file} is up to date"]
+        recorded = _read(original, f"{TAGS} WHERE status = 'RUNNING' GROUP BY run_uuid") if "runs" in counts else []
+        processes = [(f"the run {id}", bare_tags(json.loads(tags))) for id, tags in recorded]
+        alive = [run for run, tags in processes if is_of_this_machine(tags) and not is_gone(tags)]
+        if users := alive + users_of(file):
+            raise InputError(f"{file} is in use by {', '.join(users)}; stop it first")
+        if original == backup:
+            if not _state(file, tables)[2].items() <= counts.items():  # a table may be missing
+                raise InputError(f"{file} was used since its upgrade was cut off: move {backup} away to keep it so")
+            copy_database(backup, file)
+        else:
+            for path in leftovers(backup):
+                path.unlink()
+            with atomic_write(backup) as part:
+                copy_database(file, Path(part.name))
+        try:
+            migrate()
+            if (now := _state(file, counts)) != ("ok", newest, counts):
+                raise RecordingError(f"its state would be {now}")
+        except Exception as error:
+            copy_database(backup, file)
+            backup.unlink()
+            raise RecordingError(f"{file} can't be upgraded, and is as it was, with {counts}: {error}") from error
+        kept = backup.rename(file.with_name(f"{file.name}.before-upgrade-{time.strftime('%Y%m%d-%H%M%S')}"))
+    has = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items())
+    return [f"{file}: upgraded from {old} to {newest}; has {has}, as before", f"Kept a copy of it as it was: {kept}"]
+
+
+def _read(file: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def _state(file: Path, tables: Collection[str]) -> tuple[str, str, dict[str, int]]:
+    """The integrity of a database ("ok"), its revision, and the numbers of rows of those ``tables`` that it has."""
+    there = [name for (name,) in _read(file, "SELECT name FROM sqlite_master") if name in tables]
+    integrity, revision = _read(file, "SELECT * FROM pragma_integrity_check, alembic_version")[0]
+    return integrity, revision, {name: _read(file, f"SELECT count(*) FROM {name}")[0][0] for name in there}

@@ -1,0 +1,122 @@
+"""Stores that older versions have written: refused, and upgraded by ``tmlm doctor --upgrade``, whatever happens."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from alembic import command
+from mlflow.store.db.utils import _get_alembic_config
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from pipeline.errors import InputError, RecordingError
+from pipeline.runs import doctor
+from pipeline.support.processes import process_tags
+from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.queries import listed_trainings
+from pipeline.tracking.store import look
+from tests.cli.commands import run
+from tests.labs import TrainedStore
+from tests.runs.test_delete import execute
+from tests.tracking.test_relocation import everything
+
+
+@pytest.fixture
+def old(no_store: Path, trained_store: TrainedStore) -> Path:
+    """The database of a store with a training, and a storage of Optuna beside it, as older versions have made them."""
+    trained_store.copy(no_store)
+    database = no_store / "mlruns" / "mlflow.db"
+    command.downgrade(_get_alembic_config(f"sqlite:///{database}"), "-2")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{database.parent}/optuna.db")
+    optuna.create_study(storage=storage, study_name="kept")
+    storage.engine.dispose()  # else this process has it open
+    execute(database.with_name("optuna.db"), "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    return database
+
+
+def test_an_older_store_is_refused_as_it_is_until_it_is_upgraded_with_a_backup(old):
+    before = everything(old)
+    with pytest.raises(InputError, match=r"out-of-date.*`tmlm doctor --upgrade`"):
+        look()
+    assert everything(old) == before
+    doctor.upgrade()
+    assert [training.state for training in listed_trainings()] == ["finished"]
+    assert optuna.get_all_study_names(f"sqlite:///{old.parent}/optuna.db") == ["kept"]
+    (backup,) = old.parent.glob("mlflow.db.before-upgrade-2*")
+    assert everything(backup) == before
+    assert doctor.upgrade() == [f"{file} is up to date" for file in (old, old.with_name("optuna.db"))]
+    assert len(list(old.parent.glob("*.before-upgrade-*"))) == 2, "one of each database"
+
+
+def test_a_store_that_is_in_use_is_refused(old):
+    with old.open("rb") as file, subprocess.Popen(["sleep", "300"], stdin=file) as user:  # as a UI or a search has it
+        with pytest.raises(InputError, match=rf"is in use by sleep \(pid {user.pid}\); stop it first"):
+            doctor.upgrade()
+        user.kill()
+    execute(old, "UPDATE runs SET status = 'RUNNING'")
+    for tag in recorded_tags(process_tags()).items():
+        execute(old, "INSERT OR REPLACE INTO tags SELECT ?, ?, run_uuid FROM runs", *tag)
+    with pytest.raises(InputError, match=r"is in use by the run \w{32}; stop it first"):
+        doctor.upgrade()
+    assert not list(old.parent.glob("*.before-upgrade-*"))
+
+
+def test_what_was_recorded_since_an_upgrade_was_cut_off_is_not_lost(old):
+    shutil.copyfile(old, backup := old.with_name("mlflow.db.before-upgrade-unfinished"))
+    execute(backup, "DELETE FROM runs")
+    with pytest.raises(InputError, match=rf"was used since its upgrade was cut off: move {backup} away"):
+        doctor.upgrade()
+
+
+def test_a_store_of_a_newer_mlflow_stays_as_it_is_and_that_of_a_server_is_left_to_who_runs_it(old, monkeypatch):
+    execute(old, "UPDATE alembic_version SET version_num = 'newer'")
+    before = everything(old)
+    with pytest.raises(RecordingError, match=r"is as it was, .* Can't locate revision identified by 'newer'"):
+        doctor.upgrade()
+    assert (everything(old), list(old.parent.glob("*.before-upgrade-*"))) == (before, [])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    code, _, said = run("doctor", "--upgrade")
+    assert (code, "whoever runs http://127.0.0.1:1 has to" in said) == (2, True)
+
+
+def upgrade_until(moment: int, seen: Any) -> None:
+    """Upgrade, and be killed after so many statements of migrations, connections and renames, which ``seen`` counts."""
+
+    def count(*_: object) -> None:
+        seen.value += 1
+        if seen.value == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    sys.addaudithook(lambda name, given: count() if name in ("sqlite3.connect", "os.rename") else None)
+    doctor.upgrade()
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_an_upgrade_that_is_killed_is_begun_again_from_its_backup(old, tmp_path):
+    fork, results, total = multiprocessing.get_context("fork"), list[list[str]](), 0
+    shutil.copytree(old.parent, tmp_path / "made")
+    before = everything(old)
+    for tenth in range(11):
+        shutil.rmtree(old.parent)
+        shutil.copytree(tmp_path / "made", old.parent)
+        for moment in (tenth * total // 11, 0):
+            process = fork.Process(target=upgrade_until, args=(moment, seen := fork.Value("i", 0)))
+            process.start()
+            process.join()
+            assert process.exitcode == (-signal.SIGKILL if moment else 0)
+            backups = list(old.parent.glob("mlflow.db.before-upgrade-*"))
+            assert [everything(backup) for backup in backups] in ([], [before])
+        total = total or seen.value
+        results.append(sorted(everything(old).splitlines()))  # sorted, as MLflow makes indexes in any order
+        assert results[-1] == results[0]
+        assert (len(backups), [*old.parent.glob("*unfinished*")]) == (1, [])
