@@ -52,8 +52,7 @@ def page_of(reference: str) -> str:
 def record_page(run_id: str, anew: bool = False) -> None:
     """Record the page that ``export`` makes of a run as an artifact, and link it first in the run's note.
 
-    A linked page is kept, unless it is made ``anew``: the note is written anew when the run ends. A failure is logged,
-    not raised: what the page shows is recorded.
+    A linked page is kept, unless it is made ``anew``. A failure is logged, not raised: what the page shows is recorded.
     """
     try:
         with store.impatient():

@@ -118,8 +118,7 @@ def train_in_processes(count: int) -> workers.Workers:
 class Sweep:
     """The trainings of one command, in one run. Made by ``sweep``, which ends the workers, the bar and the run.
 
-    ``study`` is in the tags of its trainings. Only those of the study ``study_id`` are resumed or reused; "": only
-    those nested in the run.
+    ``study`` is in the tags of its trainings. Only those of ``study_id`` ("": nested in the run) are resumed or reused.
     """
 
     study: str

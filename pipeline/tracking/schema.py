@@ -3,18 +3,15 @@
 It is called NAME.before-upgrade-unfinished until the end: if an upgrade is cut off, the next one first copies it back.
 """
 
-import sqlite3
 import time
 from collections.abc import Callable, Collection
-from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
 
 from pipeline.errors import InputError, RecordingError
-from pipeline.support.files import atomic_write, copy_database, leftovers
+from pipeline.support.files import LOCK_SECONDS, atomic_write, copy_database, leftovers, opened
 from pipeline.support.processes import users_of
-from pipeline.tracking.relocation import LOCK_SECONDS
 
 
 def upgrade(file: Path, newest: str, migrate: Callable[[], object], tables: Collection[str]) -> list[str]:
@@ -57,7 +54,7 @@ def upgrade(file: Path, newest: str, migrate: Callable[[], object], tables: Coll
 
 def _state(file: Path, tables: Collection[str]) -> tuple[str, str, dict[str, int]]:
     """The integrity of a database ("ok"), its revision, and the numbers of rows of those ``tables`` that it has."""
-    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
+    with opened(file) as connection:
         read = connection.execute
         there = [name for (name,) in read("SELECT name FROM sqlite_master") if name in tables]
         integrity, revision = read("SELECT * FROM pragma_integrity_check, alembic_version").fetchone()
