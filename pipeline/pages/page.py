@@ -121,8 +121,7 @@ def _live(in_page: PageModels) -> list[doc.Block]:
     subject, verb = ("network", "has") if len(in_page.models) == 1 else ("networks", "have")
     line = f"The {subject} below {verb} learned to predict the next letter of a text, and will read yours as you type."
     elements = ELEMENTS.read_text(encoding="utf-8")
-    data = f"{MODELS}{in_page.json()}</script>"
-    return [Paragraph(line), doc.Markup(elements + data)]
+    return [Paragraph(line), doc.Markup(f"{elements}{MODELS}{in_page.json()}</script>")]
 
 
 def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) -> list[str]:

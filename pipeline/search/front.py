@@ -154,8 +154,7 @@ def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]
     ``reference`` is (perplexity, cost).
     """
     points = [(log10(trial.cost), trial.val_perplexity or reference[0]) for trial in trials]
-    corner = (log10(reference[1]), reference[0])
-    return [hypervolume(points[: number + 1], corner) for number in range(len(points))]
+    return [hypervolume(points[: number + 1], (log10(reference[1]), reference[0])) for number in range(len(points))]
 
 
 @dataclass(frozen=True)
