@@ -184,8 +184,7 @@ class TrackedRun:
         """Log metrics that have one value, at step 0; the UI shows them as bars.
 
         ``model_id`` is a logged model to which the metrics are linked; ``datasets`` maps metrics to the datasets that
-        they were measured on. Without a model, a resumed run logs only metrics that differ from the recorded ones; the
-        last value logged counts.
+        they were measured on. Without a model, a resumed run logs only metrics that differ: the last value counts.
         """
         before = self.client.get_run(self.id).data.metrics if self._is_resumed and model_id is None else {}
         now, metrics = int(1000 * time.time()), []
