@@ -440,8 +440,7 @@ def search(corpus: TextOrPath = "auto", *, trials: int | None = None, quick: boo
         given |= quick_search(given)
     config = SearchConfig(**given)
     search_stage.check(config)
-    text = text_to_train(corpus_config, "search")
-    return Search(search_stage.search(text, config, quick, write_line).result)
+    return Search(search_stage.search(text_to_train(corpus_config, "search"), config, quick, write_line).result)
 
 
 class Search:
