@@ -168,8 +168,10 @@ class DaskPool(Pool):
                 return self._refuse(running, str(value))
             if kind == "failed":
                 value.__cause__ = cause
-            else:
+            elif kind == "done":
                 value = pickle.loads(value)
+            else:
+                raise ValueError(kind)
             return Event(kind, running.task, value, host)
         except Exception as error:  # a damaged answer may raise anything
             return self._refuse(running, f"its answer can't be read ({type(error).__name__})")
