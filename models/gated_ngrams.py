@@ -276,8 +276,7 @@ class NGramModel(nn.Module):
     def calibrate(self, ids: NDArray[np.integer]) -> float:
         """Temperature scaling (Guo et al. 2017, arXiv:1706.04599) of the gate: multiply its weights by a factor.
 
-        The factor is the one of GATE_SCALES with the lowest cost on ``ids`` (N,). Returns that cost, in nats per
-        character.
+        It is the one of GATE_SCALES with the lowest cost on ``ids`` (N,). Returns that cost, in nats per character.
         """
         assert self.gate is not None
         totals = torch.zeros(len(GATE_SCALES), dtype=torch.double)

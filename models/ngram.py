@@ -49,8 +49,7 @@ def discounts(counts: Ints) -> Floats:
     Y   = n_1 / (n_1 + 2 n_2)
     D_j = j - (j + 1) Y n_(j+1) / n_j        for j = 1, 2, 3
 
-    If n_1, n_2 or n_3 is 0, or a D_j is not in (0, j], as for a very short or regular text, FALLBACK_DISCOUNTS are
-    used.
+    FALLBACK_DISCOUNTS if n_1, n_2 or n_3 is 0, or a D_j is not in (0, j], as for a very short or regular text.
     """
     n = [0, *(int(np.count_nonzero(counts == j)) for j in (1, 2, 3, 4))]
     by_count = FALLBACK_DISCOUNTS

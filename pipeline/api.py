@@ -289,8 +289,7 @@ class Model:
 
     def stream(self, prompt: str | None = None, length: int = DEFAULT_LENGTH, **options: Any) -> Iterator[str]:
         """Generate text as ``sample`` does, piece by piece: the prompt, then each character once it is generated."""
-        decoding = Decoding(**_options("sample", options, Decoding))
-        return sample_stage.stream(self._trained, prompt, length, decoding)
+        return sample_stage.stream(self._trained, prompt, length, Decoding(**_options("sample", options, Decoding)))
 
     def logits(self, text: str) -> torch.Tensor:
         """Logits (T, V) of what follows each of the T characters of a text; the columns are ``vocabulary.symbols``.
@@ -441,8 +440,7 @@ def search(corpus: TextOrPath = "auto", *, trials: int | None = None, quick: boo
         given |= quick_search(given)
     config = SearchConfig(**given)
     search_stage.check(config)
-    text = text_to_train(corpus_config, "search")
-    return Search(search_stage.search(text, config, quick, write_line).result)
+    return Search(search_stage.search(text_to_train(corpus_config, "search"), config, quick, write_line).result)
 
 
 class Search:

@@ -95,8 +95,7 @@ def answer(
         this.begin(ANSWER, name, {ANSWER: identity}, earlier)
         this.record({**corpus_options(corpus), **asdict(config)}, "stream")
         this.start_workers(workers, make_pool)
-        if waiting:
-            say(this.announcement(counted(len(waiting), "training"), len(results)))
+        this.announce(say, counted(len(waiting), "training"), len(results))
         steps = _steps_after(networks, config.seeds)
         step_work = STEP_MACS + CHAR_MACS * len(corpus.baseline_text("stream"))
         for task, outcome in this.train_all(waiting, len(results), steps * step_work):
@@ -110,8 +109,7 @@ def answer(
 
         torch.set_num_threads(1)
         by_seed = [[results[number, seed] for seed in range(config.seeds)] for number in range(len(networks))]
-        findings = _findings(corpus, networks, by_seed, plan, did)
-        return _conclude(this, findings, by_seed, did)
+        return _conclude(this, _findings(corpus, networks, by_seed, plan, did), by_seed, did)
 
 
 def _steps_after(networks: Sequence[Planned], seeds: int) -> int:

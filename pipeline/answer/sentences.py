@@ -119,8 +119,7 @@ def _difference(comparison: PairedComparison) -> str:
 def _judged(comparison: PairedComparison) -> str:
     """Say whether network or n-grams are better."""
     verdict = {"ahead": "The network is better", "behind": "Counting is better", "open": "They are level"}
-    change = _difference(comparison).replace("; level", "")
-    return f"{verdict[comparison.verdict]}: the network's is {change}"
+    return f"{verdict[comparison.verdict]}: the network's is {_difference(comparison).replace('; level', '')}"
 
 
 def _by_size(findings: Findings, unit: Unit) -> str:

@@ -288,8 +288,7 @@ def _front(series: Sequence[Series], front: Sequence[Series], levels: Mapping[st
 def _curves(series: Sequence[Series], levels: Mapping[str, float], label: str) -> str:
     """Training and validation perplexity by epoch: seeds, means, reported values, levels.
 
-    The labels in the column on the right are spread for the curves that are shown at first; the script spreads them
-    again when others are chosen.
+    The labels on the right are spread for the curves that are shown at first, and by the script when others are chosen.
     """
     longest = max(each.epochs_planned for each in series)
     drawn = [value for each in series for curve in (*each.train, *each.val) for value in curve]

@@ -52,8 +52,7 @@ def page_of(reference: str) -> str:
 def record_page(run_id: str, anew: bool = False) -> None:
     """Record the page that ``export`` makes of a run as an artifact, and link it first in the run's note.
 
-    A linked page is kept, unless it is made ``anew``: the note is written anew when the run ends. A failure is logged,
-    not raised: what the page shows is recorded.
+    A linked page is kept, unless it is made ``anew``. A failure is logged, not raised: what the page shows is recorded.
     """
     try:
         with store.impatient():
@@ -122,8 +121,7 @@ def _live(in_page: PageModels) -> list[doc.Block]:
     subject, verb = ("network", "has") if len(in_page.models) == 1 else ("networks", "have")
     line = f"The {subject} below {verb} learned to predict the next letter of a text, and will read yours as you type."
     elements = ELEMENTS.read_text(encoding="utf-8")
-    data = f"{MODELS}{in_page.json()}</script>"
-    return [Paragraph(line), doc.Markup(elements + data)]
+    return [Paragraph(line), doc.Markup(f"{elements}{MODELS}{in_page.json()}</script>")]
 
 
 def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) -> list[str]:

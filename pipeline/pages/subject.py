@@ -52,8 +52,7 @@ class Subject:
     @cached_property
     def checkpoints(self) -> Mapping[str, tuple[Checkpoint, Path]]:
         """The best checkpoint of each that has weights, and its path; InputError if that is missing or damaged."""
-        gone = {training.id for training in self.trainings if training.tag(WEIGHTS)}
-        kept = [run_id for run_id in self.chosen if run_id not in gone]
+        kept = [training.id for training in self.trainings if training.id in self.chosen and not training.tag(WEIGHTS)]
         paths = ((run_id, artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")) for run_id in kept)
         return {run_id: (load_checkpoint(path), path) for run_id, path in paths}
 

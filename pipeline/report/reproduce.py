@@ -108,10 +108,9 @@ def reproduce(
         run.json(record.COMMANDS_FILE, {"commands": commands + [options] * (options not in commands)})
         run.json(record.TEXT_FILE, asdict(facts_of(corpus)))
         this.start_workers(workers, make_pool)
-        if waiting:
-            by_report, own = (sum(task.role == role for task in waiting) for role in ("report", "same-text"))
-            more = f" and {own} by our own recipe" if own else ""
-            say(this.announcement(f"{counted(by_report, 'training')} by the report's protocol{more}"))
+        by_report, own = (sum(task.role == role for task in waiting) for role in ("report", "same-text"))
+        more = f" and {own} by our own recipe" if own else ""
+        this.announce(say, f"{counted(by_report, 'training')} by the report's protocol{more}")
         for task, outcome in this.train_all(waiting):
             row, seed = report_rows()[task.number], task.train.seed
             if isinstance(outcome, Loss):

@@ -13,6 +13,7 @@ from pipeline.search.front import WITHIN
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
 from pipeline.tracking import artifacts, program, queries, recorded
+from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
@@ -162,7 +163,7 @@ def _configurations(text: str) -> tuple[list[Configuration], dict[str, Any]]:
         finished = [run for run in by_seed.values() if f"result/{VAL}" in run.metrics]
         lost = len(by_seed) - len(finished)
         if finished:
-            found.append(Configuration(finished, lost, _uniform_perplexity(finished[0]) if lost else inf))
+            found.append(Configuration(finished, lost, _uniform_perplexity(own) if lost else inf))
     chosen = [candidate.run for candidate in found]
     names = queries.told_apart([run.name.removesuffix(f"-{run.corpus}") for run in chosen], chosen)
     found = [replace(candidate, name=name) for candidate, name in zip(found, names, strict=True)]
@@ -174,9 +175,10 @@ def _own_split(runs: Sequence[RecordedTraining]) -> list[RecordedTraining]:
     return [run for run in runs if run.configuration and not run.on_reports_text]
 
 
-def _uniform_perplexity(run: RecordedTraining) -> float:
-    """The perplexity of guessing, which is the number of symbols of its vocabulary."""
+def _uniform_perplexity(runs: Sequence[RecordedTraining]) -> float:
+    """The perplexity of guessing on a text, its number of symbols; infinite if no run on it has its weights."""
     from pipeline.training.checkpoints import load_checkpoint  # imports torch, needed only if a seed diverged
 
-    _, facts = load_checkpoint(artifacts.artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}"))
-    return float(len(facts["vocabulary"]["symbols"]))
+    kept = (run.id for run in runs if not run.tag(WEIGHTS))
+    paths = (artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}") for run_id in kept)
+    return next((float(len(load_checkpoint(path)[1]["vocabulary"]["symbols"])) for path in paths), inf)

@@ -1,6 +1,6 @@
 """Delete recorded runs and studies, or the weights in them, and the kept copies of texts.
 
-``planned`` finds what goes and what stays; ``delete`` writes it to a journal first, so that the next call completes a
+``_planned`` and ``_weights`` find what goes; ``delete`` writes it to a journal first, so that the next call completes a
 deletion that was killed. Rows and files are removed by ``tracking/purge.py``, Optuna's studies by ``study/storage.py``.
 """
 
@@ -194,9 +194,8 @@ def _weights(named: Sequence[str], text: str) -> Plan:
     if text or not named:
         raise InputError("--weights needs a run or a study, and no --text")
     liveness.close_the_dead()
-    found = _with_nested(map(_find, named))
     things, stayed, going = list[Thing](), list[StayingStep](), dict[str, RecordedRun]()
-    for run in found.values():
+    for run in _with_nested(map(_find, named)).values():
         recorded.refuse_running(run, references.describe_run(run))
         if run.stage != TRAIN or run.tag(WEIGHTS):
             continue

@@ -105,7 +105,7 @@ def link_to(what: str) -> str:
         own = (trainings(NOT_FAILED, has_tag("role", role or None), order=order) for role in recorded.OWN_ROLES)
         by_a_person = merge(*own, key=lambda run: -run.started_ms)
         last = next(chain(by_a_person, trainings(NOT_FAILED, order=order)), None)
-        return links.link_to_view(views.key("models", last.corpus_sha256)) if last else links.link_to_runs()
+        return links.link_to_view(views.key("models", last.corpus_sha256)) if last else links.link_to_view()
     try:
         run = references.find(what)
     except references.NoSuchRunError as error:

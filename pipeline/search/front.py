@@ -125,8 +125,7 @@ def evaluate_front(
     """Evaluate the candidates: means over seeds, 95 % prediction intervals, front and hypervolume.
 
     ``reference`` is (perplexity, cost); nothing worse is on the front. The intervals are those of one more training
-    with another seed; all have the spread of the configurations with several seeds, and there are none if no
-    configuration has.
+    with another seed; all have the spread of the configurations with several seeds; without one, there are none.
     """
     axis = COSTS[cost]
     candidates = sorted(candidates, key=lambda c: (axis.of(c.sizes), c.mean_val_perplexity, c.name))
@@ -155,8 +154,7 @@ def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]
     ``reference`` is (perplexity, cost).
     """
     points = [(log10(trial.cost), trial.val_perplexity or reference[0]) for trial in trials]
-    corner = (log10(reference[1]), reference[0])
-    return [hypervolume(points[: number + 1], corner) for number in range(len(points))]
+    return [hypervolume(points[: number + 1], (log10(reference[1]), reference[0])) for number in range(len(points))]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The stage ``main``, the main job: prepare a text, train a model on it, evaluate it, sample from it, make its page.
 
-Read this file first: it has the whole pipeline in order. Each step is defined in the file of its name in this room.
-All but the page, which is recorded in the training's run, are tracked as nested runs of the main job; the result of an
-earlier run with the same inputs is reused.
+Read this file first: it has the whole pipeline in order. Each step is defined in the file of its name in this room. All
+but the page, which the training's run has, are nested runs of the main job; results for the same inputs are reused.
 """
 
 import time

@@ -36,8 +36,7 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:
     """Generate a text from each prompt (None: from ``TrainedModel.prompt``). Nothing is recorded."""
     trained = TrainedModel.find(model)
-    chosen = prompts or [trained.prompt]
-    return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
+    return continuations(trained.network, trained.vocabulary, prompts or [trained.prompt], length, decoding)
 
 
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:

@@ -65,8 +65,7 @@ def train_seeds(
         options = {**corpus_options(corpus), **asdict(model), **asdict(config), "seed": None}
         this.record(options, config.preset)
         this.start_workers(workers, make_pool)
-        if waiting:
-            say(this.announcement(counted(len(waiting), "seed"), len(results)))
+        this.announce(say, counted(len(waiting), "seed"), len(results))
         for task, outcome in this.train_all(waiting, len(results)):
             if isinstance(outcome, TrainingDivergedError):
                 diverged.add(task.train.seed)

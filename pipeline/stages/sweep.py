@@ -118,8 +118,7 @@ def train_in_processes(count: int) -> workers.Workers:
 class Sweep:
     """The trainings of one command, in one run. Made by ``sweep``, which ends the workers, the bar and the run.
 
-    ``study`` is in the tags of its trainings. Only those of the study ``study_id`` are resumed or reused; "": only
-    those nested in the run.
+    ``study`` is in the tags of its trainings. Only those of ``study_id`` ("": nested in the run) are resumed or reused.
     """
 
     study: str
@@ -249,11 +248,11 @@ class Sweep:
         data, macs = data_of(self.corpus, task.train), closed_form(task.model, len(self.corpus.vocabulary))
         return number_of_epochs(task.train, data) * data.chars_per_epoch * (macs.macs_per_char + OTHER_MACS)
 
-    def announcement(self, what: str, done: int = 0) -> str:
-        """What is trained, by how many workers, and where it is recorded; ``done`` were trained before."""
-        are_done = f" ({done} are done)" if done else ""
-        count = self.pool.count if self.pool else 0
-        return f"{what}{are_done}, with {counted(count, 'worker')}\n{link_to_run(self.run.id)}"
+    def announce(self, say: Callable[[str], None], what: str, done: int = 0) -> None:
+        """Say what is trained, if anything is, by how many workers and where; ``done`` were trained before."""
+        if self.pool:
+            are_done = f" ({done} are done)" if done else ""
+            say(f"{what}{are_done}, with {counted(self.pool.count, 'worker')}\n{link_to_run(self.run.id)}")
 
     def count_loss(self, task: TrainingTask, cause: workers.LossCause) -> bool:
         """Count a loss of a training in this command; returns whether it may be repeated."""

@@ -322,9 +322,9 @@ def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext 
     corpus = replace(corpus, option=named.corpus)
 
     folder = store.checkpoint_folder(run.id, run.artifact_uri)
-    fetched = recorded.fetch_checkpoints(run)  # from a remote artifact store: another machine may have trained on
-    if fetched is not None and steps_kept(fetched) > steps_kept(folder):
-        files.write_atomically(folder / LAST_CHECKPOINT, (fetched / LAST_CHECKPOINT).read_bytes())
+    sent = artifacts.artifact_path(run.id, "checkpoints") if recorded.artifacts_of(run, "checkpoints") else folder
+    if steps_kept(sent) > steps_kept(folder):  # in a remote artifact store: another machine may have trained on
+        files.write_atomically(folder / LAST_CHECKPOINT, (sent / LAST_CHECKPOINT).read_bytes())
     experiment = Experiment(corpus, model, changed, folder)
     training, done = experiment.training, len(experiment.training.history)
     if not done and VAL_CURVE in run.metrics:

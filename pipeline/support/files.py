@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages models and pipeline
 
 UNCHANGED_SECONDS = 40  # after which no program is still creating a database
-DATABASE_SECONDS = 60  # to wait for a lock of a database, or for another program that creates it
+LOCK_SECONDS = 60  # to wait for a lock of a database, or for another program that creates it
 
 
 @contextmanager
@@ -61,12 +61,14 @@ def megabytes(path: Path) -> float:
     return size / 1e6
 
 
+def opened(database: Path | str) -> closing[sqlite3.Connection]:
+    """A context manager with a connection to an SQLite file or its URI, which waits LOCK_SECONDS for locks."""
+    return closing(sqlite3.connect(database, timeout=LOCK_SECONDS, uri=True))
+
+
 def copy_database(source: Path, target: Path) -> None:
     """Copy an SQLite database in one transaction; a target that is there is written to, as others may have it open."""
-    with (
-        closing(sqlite3.connect(source)) as original,
-        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
-    ):
+    with opened(source) as original, opened(target) as copy:
         original.backup(copy)
 
 
@@ -93,7 +95,7 @@ def create_database(file: Path, create: Callable[[Path], object], table: str) ->
         folder.mkdir()
         try:
             create(folder / "made.db")
-            with closing(sqlite3.connect(folder / "made.db")) as made:
+            with opened(folder / "made.db") as made:
                 made.execute("VACUUM INTO ?", (str(folder / "whole.db"),))  # without its write-ahead log
             try:
                 os.link(folder / "whole.db", file)
@@ -106,7 +108,7 @@ def create_database(file: Path, create: Callable[[Path], object], table: str) ->
 
 def _wait_for_creator(file: Path, table: str) -> None:
     """Wait until a database has a row in ``table``, while its file exists and was changed within UNCHANGED_SECONDS."""
-    deadline = time.monotonic() + DATABASE_SECONDS
+    deadline = time.monotonic() + LOCK_SECONDS
     while file.exists() and not has_row(file, table) and time.monotonic() < deadline:
         if abs(time.time() - file.stat().st_mtime) > UNCHANGED_SECONDS:
             return
@@ -115,8 +117,7 @@ def _wait_for_creator(file: Path, table: str) -> None:
 
 def has_row(file: Path, tables: str) -> bool:
     """Whether an SQLite file, which is not created, has these tables, with rows for the WHERE clause, if any."""
-    uri = f"{file.as_uri()}?mode=rw"
-    with closing(sqlite3.connect(uri, timeout=DATABASE_SECONDS, uri=True)) as connection:
+    with opened(f"{file.as_uri()}?mode=rw") as connection:
         try:
             return connection.execute(f"SELECT 1 FROM {tables}").fetchone() is not None
         except sqlite3.OperationalError as error:
@@ -127,11 +128,7 @@ def has_row(file: Path, tables: str) -> bool:
 
 def _copy_tables(source: Path, target: Path) -> None:
     """Copy all tables of a database in one transaction, unless the target has tables."""
-    with (
-        closing(sqlite3.connect(source)) as whole,
-        closing(sqlite3.connect(target, timeout=DATABASE_SECONDS)) as copy,
-        copy,
-    ):
+    with opened(source) as whole, opened(target) as copy, copy:
         copy.execute("BEGIN IMMEDIATE")
         if copy.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
             for statement in list(whole.iterdump())[1:-1]:  # without BEGIN and COMMIT

@@ -105,8 +105,7 @@ def disable_deadline() -> None:
 def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECONDS) -> None:
     """Install the signal handlers and the watcher thread; call it once, from the main thread.
 
-    An ignored signal (nohup) stays ignored. The death of the parent process, whose id is ``parent``, has the effect of
-    SIGTERM.
+    An ignored signal (nohup) stays ignored. The death of the process ``parent`` (an id) has the effect of SIGTERM.
     """
     global _deadline_seconds
     _deadline_seconds = deadline_seconds

@@ -65,5 +65,4 @@ def side_by_side(left: str, right: str, width: int) -> str:
     """Two texts side by side, in columns of equal width."""
     column = (width - len(GAP)) // 2
     texts = ["".join(in_lines(text, column)).split("\n") for text in (left, right)]
-    rows = zip_longest(*texts, fillvalue="")
-    return "\n".join(f"{wcwidth.ljust(a, column)}{GAP}{b}".rstrip() for a, b in rows)
+    return "\n".join(f"{wcwidth.ljust(a, column)}{GAP}{b}".rstrip() for a, b in zip_longest(*texts, fillvalue=""))

@@ -2,8 +2,7 @@
 
 Each worker has its own connection. Workers share no queue and no lock, since a process that is killed while holding one
 would block them all (in concurrent.futures, it breaks the whole pool). Each worker is a fresh interpreter (spawn) that
-computes with one thread. It stops on signals as every process of this program does (``support.signals``), and when its
-parent dies.
+computes with one thread. It stops when its parent dies, and on signals as every process does (``support.signals``).
 """
 
 import logging
@@ -54,8 +53,7 @@ class Event:
     """A worker's message about its task, or how the task ended.
 
     ``value`` is the message, the result (done), the exception with its traceback as its cause (failed; a RemoteError
-    with its text if it can't be pickled), or a Loss (lost). ``node`` is the machine of a cluster that ran the task, ""
-    for this one.
+    with its text if it can't be pickled), or a Loss (lost). ``node`` is the cluster's machine that ran the task, or "".
     """
 
     kind: EventKind

@@ -52,8 +52,7 @@ def pruned_scores(corpus: Corpus, preset: PresetName) -> tuple[ngram.NGramScore,
 def fitted_ngrams(corpus: Corpus, preset: PresetName, most: int = 0) -> NGramModel:
     """The n-gram model that networks are compared with, fitted on ``baseline_text``; the latest are kept in memory.
 
-    All orders combined by a gate; under the presets on the report's text, the best single order. It has at most
-    ``most`` n-grams (0: all).
+    All orders with a gate, or under the presets on the report's text the best one; at most ``most`` n-grams (0: all).
     """
     text, symbols = corpus.baseline_text(preset), len(corpus.vocabulary)
     weights = _fitted(corpus, preset)["gate"]  # None under the presets on the report's text

@@ -36,8 +36,7 @@ def read_result(run_id: str, stage: str) -> dict[str, Any]:
 
 def read_samples(run_id: str) -> list[dict[str, Any]]:
     """The sample texts of a training, the longest last; [] if they are missing or damaged."""
-    found: list[dict[str, Any]] = read_json(run_id, SAMPLES_FILE, SAMPLES).get("samples", [])
-    return found
+    return list(read_json(run_id, SAMPLES_FILE, SAMPLES).get("samples", []))
 
 
 def read_environment(run_id: str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Copy runs to another store: parameters, curves, tags, artifacts, models with their aliases, and nesting.
 
 A copy has the tags pushed.from, the id of the run that was recorded first, pushed.by, the store that it is a copy of,
-and pushed.digest once all of it is there and has the source's digest. A push begins by deleting the copies that an
-earlier one of the same store has not completed.
+and pushed.digest once all of it is there and has the source's digest. A push first deletes its copies without it.
 """
 
 import json

@@ -1,7 +1,6 @@
 """Names of tags in MLflow, whose UI hides those that begin with ``mlflow.``.
 
-Our tags have such names, except those that people filter by. Code and documentation use bare names: "corpus.sha256" is
-recorded as "mlflow.tmlm.corpus.sha256".
+Ours do, except those that people filter by. Code and documentation use bare names, without HIDDEN in front.
 """
 
 from collections.abc import Mapping

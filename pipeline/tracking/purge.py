@@ -8,7 +8,6 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sqlalchemy import text
 
 from pipeline.errors import InputError, without_secrets
 from pipeline.results import SEARCH, Kind
+from pipeline.support.files import opened
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
 from pipeline.tracking import artifacts, registry
@@ -24,7 +24,7 @@ from pipeline.tracking import store as stores
 from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.queries import equals
 from pipeline.tracking.recorded import RecordedRun
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path
+from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, setup, store_errors, tolerating
 from pipeline.tracking.ui import views
 
@@ -118,7 +118,7 @@ def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:
     try:
         is_used = file == stores.sqlite_file(stores.address()) or Path(f"{file}-wal").exists()
         address = f"{file.as_uri()}?{'mode=ro' if is_used else 'immutable=1'}"  # else a reader may leave a log
-        with closing(sqlite3.connect(address, timeout=LOCK_SECONDS, uri=True)) as connection:
+        with opened(address) as connection:
             return connection.execute(ROWS[kind], (id,)).fetchone() or None
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, OSError) or NO_STORE.match(str(error)) or not os.access(file, os.R_OK):

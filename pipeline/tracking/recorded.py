@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Literal
 
 from models.config import ConfigError, ModelConfig
@@ -16,9 +16,8 @@ from pipeline.errors import InputError
 from pipeline.results import CONFIGURATION, FIGURES, METRICS, ROW, TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.tracking import program
-from pipeline.tracking.artifacts import as_dict, download_artifact, read_result
+from pipeline.tracking.artifacts import as_dict, read_result
 from pipeline.tracking.names import PARENT, WEIGHTS, bare_tags
-from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, setup, shown, store_errors
 from pipeline.training.metrics import POOLED_CURVES, split_of
 
@@ -290,10 +289,3 @@ def artifacts_of(run: RecordedRun, folder: str = "") -> list[str]:
     with suppress(ValueError):
         return [PurePath(file.path).name for file in client().list_artifacts(run.id, folder or None)]
     return []
-
-
-def fetch_checkpoints(run: RecordedRun) -> Path | None:
-    """Download a run's checkpoints to a folder that is removed at exit; None if they are local, or there are none."""
-    if local_path(run.artifact_uri) is not None:
-        return None
-    return download_artifact(f"runs:/{run.id}/checkpoints") if artifacts_of(run, "checkpoints") else None

@@ -1,13 +1,11 @@
 """Artifact locations in MLflow's database: absolute paths, which have to be rewritten after a checkout is moved."""
 
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-LOCK_SECONDS = 60  # for which a writer waits for a lock
+from pipeline.support.files import copy_database, opened
 
 PATH_COLUMNS = (  # tables and columns with artifact locations
     ("experiments", "artifact_location"),
@@ -41,7 +39,7 @@ def prepare_database(database: Path) -> None:
     ``mlflow run`` starts inherits.
     """
     here = location_of(database.parent / "0")
-    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection, connection:
+    with opened(database) as connection, connection:
         connection.execute("PRAGMA journal_mode=WAL")  # so that a writer does not block readers
         connection.execute("UPDATE experiments SET artifact_location=? WHERE experiment_id=0", (here,))
         begun = "experiment_id=0 AND artifact_uri LIKE 'mlflow-artifacts:%'"
@@ -57,14 +55,13 @@ def old_folder(location: str, home: Path) -> Path | None:
 def repair(database: Path) -> list[str]:
     """Rewrite the locations of a moved checkout, after copying its database; returns one message for each table."""
     home = database.parent
-    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+    with opened(database) as connection:
         (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()
         old = old_folder(location, home)
         if old is None:
             return []
         copy = database.with_name(f"{database.name}.before-repair-{time.strftime('%Y%m%d-%H%M%S')}")
-        with closing(sqlite3.connect(copy)) as backup:
-            connection.backup(backup)
+        copy_database(database, copy)
         moved = Counter[str]()
         with connection:
             for table, column in PATH_COLUMNS:

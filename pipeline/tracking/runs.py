@@ -20,6 +20,7 @@ from pipeline.config import UNDER_MLFLOW
 from pipeline.errors import ClusterError, InputError, RecordingError, TrainingDivergedError, without_secrets
 from pipeline.results import RESUME, TRAIN
 from pipeline.support import signals
+from pipeline.support.files import LOCK_SECONDS
 from pipeline.support.machine import git_tags
 from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
@@ -31,7 +32,7 @@ from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import FailureKind, failure_tags, recorded_tag, recorded_tags
 from pipeline.tracking.program import command
 from pipeline.tracking.recorded import FORMAT, RecordedRun, find_run
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path
+from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import REFUSALS, Store, set_tags, shown, store_errors, store_reason, warn_if_silent
 from pipeline.tracking.ui import views
 from pipeline.training.files import LAST_CHECKPOINT
@@ -183,8 +184,7 @@ class TrackedRun:
         """Log metrics that have one value, at step 0; the UI shows them as bars.
 
         ``model_id`` is a logged model to which the metrics are linked; ``datasets`` maps metrics to the datasets that
-        they were measured on. Without a model, a resumed run logs only metrics that differ from the recorded ones; the
-        last value logged counts.
+        they were measured on. Without a model, a resumed run logs only metrics that differ: the last value counts.
         """
         before = self.client.get_run(self.id).data.metrics if self._is_resumed and model_id is None else {}
         now, metrics = int(1000 * time.time()), []

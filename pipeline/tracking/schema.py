@@ -3,23 +3,15 @@
 It is called NAME.before-upgrade-unfinished until the end: if an upgrade is cut off, the next one first copies it back.
 """
 
-import json
-import sqlite3
 import time
 from collections.abc import Callable, Collection
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from pipeline.errors import InputError, RecordingError
-from pipeline.support.files import atomic_write, copy_database, leftovers
-from pipeline.support.processes import is_gone, is_of_this_machine, users_of
-from pipeline.tracking.names import bare_tags
-from pipeline.tracking.relocation import LOCK_SECONDS
-
-TAGS = "SELECT run_uuid, json_group_object(key, value) FROM runs JOIN tags USING (run_uuid)"  # MLflow's, of each run
+from pipeline.support.files import LOCK_SECONDS, atomic_write, copy_database, leftovers, opened
+from pipeline.support.processes import users_of
 
 
 def upgrade(file: Path, newest: str, migrate: Callable[[], object], tables: Collection[str]) -> list[str]:
@@ -36,10 +28,7 @@ def upgrade(file: Path, newest: str, migrate: Callable[[], object], tables: Coll
         _, old, counts = _state(original, tables)
         if original == file and old == newest:
             return [f"{file} is up to date"]
-        recorded = _read(original, f"{TAGS} WHERE status = 'RUNNING' GROUP BY run_uuid") if "runs" in counts else []
-        processes = [(f"the run {id}", bare_tags(json.loads(tags))) for id, tags in recorded]
-        alive = [run for run, tags in processes if is_of_this_machine(tags) and not is_gone(tags)]
-        if users := alive + users_of(file):
+        if users := users_of(file):  # such as a command that records a run: MLflow keeps its connections
             raise InputError(f"{file} is in use by {', '.join(users)}; stop it first")
         if original == backup:
             if not _state(file, tables)[2].items() <= counts.items():  # a table may be missing
@@ -63,13 +52,10 @@ def upgrade(file: Path, newest: str, migrate: Callable[[], object], tables: Coll
     return [f"{file}: upgraded from {old} to {newest}; has {has}, as before", f"Kept a copy of it as it was: {kept}"]
 
 
-def _read(file: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
-        return connection.execute(query).fetchall()
-
-
 def _state(file: Path, tables: Collection[str]) -> tuple[str, str, dict[str, int]]:
     """The integrity of a database ("ok"), its revision, and the numbers of rows of those ``tables`` that it has."""
-    there = [name for (name,) in _read(file, "SELECT name FROM sqlite_master") if name in tables]
-    integrity, revision = _read(file, "SELECT * FROM pragma_integrity_check, alembic_version")[0]
-    return integrity, revision, {name: _read(file, f"SELECT count(*) FROM {name}")[0][0] for name in there}
+    with opened(file) as connection:
+        read = connection.execute
+        there = [name for (name,) in read("SELECT name FROM sqlite_master") if name in tables]
+        integrity, revision = read("SELECT * FROM pragma_integrity_check, alembic_version").fetchone()
+        return integrity, revision, {name: read(f"SELECT count(*) FROM {name}").fetchone()[0] for name in there}

@@ -56,8 +56,7 @@ def leave_out_repeats(parent: str, needed: Collection[str]) -> None:
 
     A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. FAILED runs
     are not listed as finished trainings; the tag duplicate_of names the run that counts. Trainings that are still
-    RUNNING, although the run needs no more of them, have lost their process or could not record their end: they are
-    closed. Raises as ``store_errors`` does.
+    RUNNING have lost their process or could not record their end: they are closed. Raises as ``store_errors``.
     """
     with store_errors():
         liveness.close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")

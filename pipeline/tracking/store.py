@@ -1,7 +1,6 @@
 """The store in which runs are recorded: the same database for ``mlflow run``, plain Python and ``mlflow ui``.
 
-It is <root>/mlruns/mlflow.db, where root is the folder of our MLproject, or the working folder if the former can't be
-written. MLFLOW_TRACKING_URI overrides it.
+It is mlruns/mlflow.db in the folder that ``root`` says; MLFLOW_TRACKING_URI overrides it.
 """
 
 import logging
@@ -11,7 +10,7 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,11 +22,11 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
-from pipeline.support.files import ROOT, create_database, has_row
+from pipeline.support.files import LOCK_SECONDS, ROOT, create_database, has_row, opened
 from pipeline.support.machine import environment_variables
 from pipeline.tracking import schema
 from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, old_folder, prepare_database
+from pipeline.tracking.relocation import local_path, location_of, old_folder, prepare_database
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
     import mlflow
@@ -292,7 +291,7 @@ def _probe(uri: str) -> None:
             MlflowClient().search_experiments(max_results=1)
     if (file := sqlite_file(uri)) is not None:
         create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"), "experiments")
-        with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
+        with opened(file) as connection:
             connection.execute("BEGIN IMMEDIATE")
         # which MLflow would upgrade at once, without a backup, if a table is missing
         if has_row(file, f"experiments, alembic_version WHERE version_num <> '{_get_latest_schema_revision()}'"):

@@ -78,8 +78,7 @@ def stored_digest(path: Path) -> str:
 
 def in_a_line(error: Exception) -> str:
     """An error's message as one short line."""
-    reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-    return shorten(reason, 300)
+    return shorten(f"no {error}" if isinstance(error, KeyError) else str(error), 300)
 
 
 def flatten(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

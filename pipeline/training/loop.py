@@ -2,8 +2,7 @@
 
 Everything random in an epoch (order of the batches, offsets of the streams, dropout masks) is derived from the seed and
 the number of the epoch. The state between two epochs is therefore the weights, their EMA, the optimizer's moments and
-the history; between two steps of an epoch, a ``PartialEpoch`` as well. ``Training`` holds that state, and saves and
-restores it.
+the history; between two steps of an epoch, a ``PartialEpoch`` as well. ``Training`` holds, saves and restores it.
 
 Shapes: B batch, T time steps, N characters, V vocabulary.
 """
@@ -382,8 +381,7 @@ class Training:
 def fit(training: Training, *callbacks: Callback) -> None:
     """Train all remaining epochs, with calls of ``callbacks``, one after the other.
 
-    Changes torch's threads and the allocator for the whole process. Raises TrainingDivergedError as
-    ``Training.run_epoch`` does.
+    Changes torch's threads and the allocator for the whole process. Raises as ``Training.run_epoch``.
     """
     keep_freed_memory()
     torch.set_num_threads(training.threads)

@@ -69,9 +69,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_a_seed_that_diverged_counts_as_guessing_among_the_symbols_of_its_text(trained, monkeypatch, tmp_path):
-    save_checkpoint(tmp_path / "best", {}, {"vocabulary": {"alphabet": "raw", "symbols": [*SYMBOLS]}})
-    monkeypatch.setattr("pipeline.tracking.artifacts.artifact_path", lambda run_id, path: tmp_path / "best")
-    trained(*(run_of_seed(seed, "wild", value) for seed, value in enumerate((4.0, None, 4.0))))
+    save_checkpoint(tmp_path / "wild-2", {}, {"vocabulary": {"alphabet": "raw", "symbols": [*SYMBOLS]}})
+    monkeypatch.setattr("pipeline.tracking.artifacts.artifact_path", lambda run_id, path: tmp_path / run_id)
+    without_weights = run_of_seed(0, "wild", 4.0, weights="deleted")
+    trained(without_weights, run_of_seed(1, "wild", None), run_of_seed(2, "wild", 4.0))
     found = best()["alone"]
     assert (found["seeds"], found["diverged"], found["run_id"]) == (3, 1, "wild-0")
     assert found["val_perplexity"] == pytest.approx((4.0 * 4.0 * len(SYMBOLS)) ** (1 / 3))

@@ -147,8 +147,7 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     because = f"Equal, letter for letter, are {listed(counts)}."
     _, best = best_match(evidence.reproduction[id])
     if 0 < len(best) < len(theirs):
-        part = f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}"
-        return Verdict(statement, Word.IN_PART, because, part)
+        return Verdict(statement, Word.IN_PART, because, f"{len(best)} of {len(theirs)} texts, after {_quoted(best)}")
     return Verdict(statement, holds_if(bool(best)), because)
 
 

@@ -53,8 +53,7 @@ def has(trial: FrozenTrial, name: str) -> bool:
 
 def constraints(trial: FrozenTrial) -> Sequence[float]:
     """The constraints that a trial was told with; none in a study that an earlier version began."""
-    values: Sequence[float] = trial.system_attrs.get(CONSTRAINTS, ())
-    return values
+    return tuple(trial.system_attrs.get(CONSTRAINTS, ()))
 
 
 def set_of_study(study: optuna.Study, name: str, value: Any) -> None:

@@ -32,8 +32,7 @@ def with_study_name(config: SearchConfig, corpus: Corpus, quick: bool, say: Call
     """Replace the study name "auto" by the text's: search-LABEL, or quick-LABEL for a ``quick`` search.
 
     If a study of another text has this name, as aliases write it, six characters of the text's digest follow. If this
-    text's study was trained by another recipe, -rN follows, with today's recipe N, and ``say`` is called with a
-    sentence about the earlier study.
+    text's study was trained by another recipe, -rN follows, with today's recipe N, and ``say`` gets a sentence on that.
     """
     if config.study_name != "auto":
         return config

@@ -179,5 +179,4 @@ def _grid(values: Distribution) -> list[Any]:
             doubled.append(2 * doubled[-1])
         return [*doubled, values.high]
     spaced = np.geomspace if values.log else np.linspace  # both end with ``high`` itself, unrounded
-    points: list[float] = spaced(values.low, values.high, GRID_FLOATS).tolist()
-    return points
+    return [float(point) for point in spaced(values.low, values.high, GRID_FLOATS)]

@@ -22,7 +22,6 @@ from pipeline.search.study import attributes
 from pipeline.support import files
 from pipeline.tracking import schema, store
 
-LOCK_SECONDS = 60
 STORAGE_VARIABLE = "TMLM_STORAGE"  # names another storage
 
 
@@ -66,8 +65,8 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         raise InputError(f"{STORAGE_VARIABLE} is no SQLAlchemy address; give one such as sqlite:///optuna.db") from None
     file = store.sqlite_file(url)
     # a server closes idle connections or is restarted: test each connection, and reconnect
-    arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if file else {"pool_pre_ping": True}
-    lock = FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS)
+    arguments: dict[str, Any] = {"connect_args": {"timeout": files.LOCK_SECONDS}} if file else {"pool_pre_ping": True}
+    lock = FileLock(default_storage().parent / ".optuna.lock", timeout=files.LOCK_SECONDS)
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
         if file is not None:
             files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)), "alembic_version")

@@ -3,8 +3,7 @@
 Optuna's storage is the record of the trials. ``SearchStudy`` proposes trainings and records their outcomes; it does not
 depend on which process trains, or where its run is recorded. ``problem`` has the costs, ``results`` reads the study.
 
-A trial that was not told, because its command was stopped or killed, becomes WAITING again: Optuna then hands out the
-same trial, with the same number and parameters.
+A trial that was not told, because its command was stopped or killed, becomes WAITING again: Optuna hands it out again.
 """
 
 import warnings

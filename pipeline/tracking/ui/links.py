@@ -35,14 +35,9 @@ def link_to_curves(run_id: str) -> str:
     return f"{_runs()}/{run_id}/model-metrics?{TRAINING_SIDE}"
 
 
-def link_to_runs() -> str:
-    """The address of the list of all runs."""
-    return f"{_runs()}?{TRAINING_SIDE}"
-
-
-def link_to_view(key: str) -> str:
-    """The address of a saved view, with its charts."""
-    return f"{_runs()}?{TRAINING_SIDE}&viewStateShareKey={key}&compareRunsMode=CHART"
+def link_to_view(key: str = "") -> str:
+    """The address of a saved view, with its charts; "": of the list of all runs."""
+    return f"{_runs()}?{TRAINING_SIDE}" + f"&viewStateShareKey={key}&compareRunsMode=CHART" * bool(key)
 
 
 def link_within(run_id: str, artifact: str = "") -> str:
