@@ -90,9 +90,9 @@ def _copy(source: str, target: str) -> None:
 def copy_store(source: Path, target: Path) -> None:
     """Copy a store and its artifacts as if they had been recorded in the target folder."""
     shutil.copytree(source / "mlruns", target / "mlruns", copy_function=_copy)
-    with closing(sqlite3.connect(target / "mlruns" / "mlflow.db")) as connection, connection:
-        for table, column in PATH_COLUMNS:
-            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(target)))
+    for table, column in PATH_COLUMNS:
+        replaced = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+        execute(target / "mlruns" / "mlflow.db", replaced, str(source), str(target))
     for result in target.rglob("result.json"):
         result.write_text(result.read_text().replace(str(source), str(target)))
     utils._artifact_repos_cache.clear()  # MLflow caches the artifacts of a run by its id alone
@@ -139,6 +139,17 @@ def run_step(stage: str, inputs: dict[str, Any], reuse: bool, **result: Any) -> 
 def rows(database: Path, query: str) -> list[tuple]:
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute(query).fetchall()
+
+
+def everything(database: Path) -> str:
+    """All that a database holds, as SQL statements."""
+    with closing(sqlite3.connect(database)) as connection:
+        return "\n".join(connection.iterdump())
+
+
+def execute(database: Path, statement: str, *values: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement, values)
 
 
 def record(name: str, stage: str = "train", error: BaseException | None = None, **tags: str) -> str:

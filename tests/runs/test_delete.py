@@ -3,11 +3,10 @@
 import json
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -37,7 +36,7 @@ from pipeline.tracking.ui import views
 from tests.cli.commands import examples
 from tests.cli.commands import run as command
 from tests.databases import standing_in
-from tests.labs import record, rows
+from tests.labs import execute, record, rows
 
 JOURNAL = "mlruns/.delete-*.json"
 WRITES = (
@@ -131,11 +130,6 @@ def job(name: str, trained: str = "") -> tuple[str, str]:
         trained = trained or training("lstm-1x8-s0")
         run.tags({"step.train": trained})
     return run.id, trained
-
-
-def execute(database: Path, statement: str, *values: str) -> None:
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute(statement, values)
 
 
 def outcome() -> str:
@@ -300,9 +294,8 @@ def test_a_copy_of_a_database_deletes_no_files_nor_does_its_original_beside_it(s
     ids, database = [training(name) for name in "abcdef"], store / "mlruns" / "mlflow.db"
     copies = [store.parent / "above.db", store / "mlruns/beside.db"]
     copies += [store / "mlruns/mlflow.db.before-repair-1", store / "mlruns/mlflow.db.before-upgrade-1"]
-    with closing(sqlite3.connect(database)) as connection:
-        for copy in copies:
-            connection.execute("VACUUM INTO ?", (str(copy),))
+    for copy in copies:
+        execute(database, "VACUUM INTO ?", str(copy))
     for used, id, named in zip([*copies, database], ids, [copies[1], database, *copies[2:], copies[1]], strict=False):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{used}")
         assert str(named) in delete([id])["notes"][0]
@@ -441,15 +434,11 @@ def test_weights_are_marked_as_deleted_before_they_go_and_a_killed_deletion_of_t
 
 
 def test_weights_of_a_registered_or_unfinished_training_stay_and_so_do_those_behind_a_link(store, tmp_path):
-    search, trial = searched("search-novel")
-    with tracked_run("train", "gru-1x9-s0", {"study": "search-novel", "role": "trial"}, parent=search) as other:
-        pass
+    _, trial = searched("search-novel")
     stopped = record("stopped", error=KeyboardInterrupt())
     for named, reason in ((trial, "version 1 of the registered model"), (stopped, "stopped, and resumed from its wei")):
         with pytest.raises(InputError, match=f"{named}. keeps its weights: it is {reason}"):
             delete([named], weights=True)
-    done = delete(["search-novel"], weights=True)
-    assert ([each["id"] for each in done["stayed"]], [each["id"] for each in done["deleted"]]) == ([trial], [other.id])
     linked = training("linked")
     folder = store / f"mlruns/0/{linked}/artifacts"
     (folder / "checkpoints").mkdir()

@@ -26,12 +26,11 @@ HERE = Owner("search", "novel", "ab" * 32)
 OTHER_STUDY = Owner("tiny", "novel", "ab" * 32)
 
 
-def trained(owner: Owner | None = HERE, has_model: bool = True) -> str:
-    """The id of a finished training of a study, with a logged model unless it has none; or of a run of the user's."""
-    tags = {"corpus": owner.corpus, "corpus.sha256": owner.corpus_sha256, "study": owner.study} if owner else {}
+def trained(owner: Owner = HERE, has_model: bool = True) -> str:
+    """The id of a finished training of a study, with a logged model unless it has none."""
+    tags = {"corpus": owner.corpus, "corpus.sha256": owner.corpus_sha256, "study": owner.study}
     with tracked_run("train", "lstm-1x8-s0", tags) as run:
-        if owner:
-            run.constants({"result/val_perplexity": 5.25, "size/macs_per_char": 1548.0})
+        run.constants({"result/val_perplexity": 5.25, "size/macs_per_char": 1548.0})
         if has_model:
             experiment = run.client.get_run(run.id).info.experiment_id
             model = run.client.create_logged_model(experiment, "lstm-1x8", run.id)
@@ -39,10 +38,10 @@ def trained(owner: Owner | None = HERE, has_model: bool = True) -> str:
     return run.id
 
 
-def registered(owner: Owner, pick: str = "best") -> tuple[str, str]:
+def registered(owner: Owner) -> tuple[str, str]:
     """The run of a new model that a study has picked, and its alias."""
     run_id = trained(owner)
-    return run_id, register_picks({pick: (run_id, "It is the best.")}, owner.study, owner.corpus)[pick]
+    return run_id, register_picks({"best": (run_id, "It is the best.")}, owner.study, owner.corpus)["best"]
 
 
 def run_named(alias: str) -> str:

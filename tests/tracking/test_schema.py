@@ -18,14 +18,10 @@ from sqlalchemy.engine import Engine
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.runs import doctor
-from pipeline.support.processes import process_tags
-from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.queries import listed_trainings
 from pipeline.tracking.store import look
 from tests.cli.commands import run
-from tests.labs import TrainedStore
-from tests.runs.test_delete import execute
-from tests.tracking.test_relocation import everything
+from tests.labs import TrainedStore, everything, execute
 
 
 @pytest.fixture
@@ -60,9 +56,7 @@ def test_a_store_that_is_in_use_is_refused(old):
         with pytest.raises(InputError, match=rf"is in use by sleep \(pid {user.pid}\); stop it first"):
             doctor.upgrade()
         user.kill()
-    execute(old, "UPDATE runs SET status = 'RUNNING'")
-    for tag in recorded_tags(process_tags()).items():
-        execute(old, "INSERT OR REPLACE INTO tags SELECT ?, ?, run_uuid FROM runs", *tag)
+    execute(old, "UPDATE runs SET status = 'RUNNING'")  # of this process, which has trained it
     with pytest.raises(InputError, match=r"is in use by the run \w{32}; stop it first"):
         doctor.upgrade()
     assert not list(old.parent.glob("*.before-upgrade-*"))
