@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.entities import LoggedModelOutput
 from mlflow.tracking._tracking_service import utils
 
 from pipeline.config import CorpusConfig, resolve
@@ -18,7 +19,7 @@ from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking.artifacts import RESULT_FILE
 from pipeline.tracking.relocation import PATH_COLUMNS
-from pipeline.tracking.runs import tracked_run
+from pipeline.tracking.runs import dataset, tracked_run
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.store import _setup, setup
 
@@ -158,4 +159,16 @@ def record(name: str, stage: str = "train", error: BaseException | None = None, 
     with suppress(type(error or ValueError())), tracked_run(stage, name, tags) as run:
         if error:
             raise error
+    return run.id
+
+
+def training(name: str, **tags: str) -> str:
+    """The id of a finished training with an artifact, figures, a dataset and a logged model."""
+    with tracked_run("train", name, {"corpus": "novel", **tags}) as run:
+        run.text("samples/final.md", "it has")
+        run.datasets([dataset("novel/train", "ab", "novel.txt", "train")])
+        model = run.client.create_logged_model(setup().experiment_id, name, run.id)
+        run.client.log_model_artifact(model.model_id, __file__)
+        run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
+        run.constants({"result/val_perplexity": 9.0, "size/macs_per_char": 1548.0}, model.model_id)
     return run.id

@@ -14,7 +14,6 @@ from typing import Any
 import mlflow
 import optuna
 import pytest
-from mlflow.entities import LoggedModelOutput
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig, SearchConfig
@@ -30,13 +29,13 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import queries, recorded
 from pipeline.tracking.registry import aliases, register_picks
 from pipeline.tracking.relocation import local_path
-from pipeline.tracking.runs import dataset, tracked_run
+from pipeline.tracking.runs import tracked_run
 from pipeline.tracking.store import root, setup
 from pipeline.tracking.ui import views
 from tests.cli.commands import examples
 from tests.cli.commands import run as command
 from tests.databases import standing_in
-from tests.labs import execute, record, rows
+from tests.labs import execute, record, rows, training
 
 JOURNAL = "mlruns/.delete-*.json"
 WRITES = (
@@ -97,18 +96,6 @@ def kills(home: Path, monkeypatch: pytest.MonkeyPatch, named: list[str], weights
                 delete(["another"] if is_begun else named, weights=weights and not is_begun)
             is_begun = is_begun or bool([*home.glob(JOURNAL)])
             yield
-
-
-def training(name: str, **tags: str) -> str:
-    """The id of a finished training with an artifact, a metric, a dataset and a logged model."""
-    with tracked_run("train", name, {"corpus": "novel", **tags}) as run:
-        run.text("samples/final.md", "it has")
-        run.datasets([dataset("novel/train", "ab", "novel.txt", "train")])
-        model = run.client.create_logged_model(setup().experiment_id, name, run.id)
-        run.client.log_model_artifact(model.model_id, __file__)
-        run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
-        run.constants({"result/val_perplexity": 9.0}, model.model_id)
-    return run.id
 
 
 def searched(name: str) -> tuple[str, str]:
@@ -429,7 +416,7 @@ def test_weights_are_marked_as_deleted_before_they_go_and_a_killed_deletion_of_t
     assert not [*store.rglob("*.safetensors")]
     assert "logged_models" not in traces(store, run)
     assert not (outputs := MlflowClient().get_run(run).outputs) or not outputs.model_outputs
-    assert recorded.run_of(run).metrics == {"result/val_perplexity": 9.0}
+    assert recorded.run_of(run).metrics == {"result/val_perplexity": 9.0, "size/macs_per_char": 1548.0}
     assert traces(store, gru) == kept
 
 

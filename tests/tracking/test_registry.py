@@ -3,14 +3,13 @@
 from typing import NamedTuple
 
 import pytest
-from mlflow.entities import LoggedModelOutput
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._tracking_service.utils import _get_store
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.tracking.registry import REGISTERED_MODEL, check_aliases, register_picks
-from pipeline.tracking.runs import tracked_run
 from pipeline.training.sentences import model_facts
+from tests.labs import record, training
 from tests.pages import made_up
 
 
@@ -26,21 +25,10 @@ HERE = Owner("search", "novel", "ab" * 32)
 OTHER_STUDY = Owner("tiny", "novel", "ab" * 32)
 
 
-def trained(owner: Owner = HERE, has_model: bool = True) -> str:
-    """The id of a finished training of a study, with a logged model unless it has none."""
-    tags = {"corpus": owner.corpus, "corpus.sha256": owner.corpus_sha256, "study": owner.study}
-    with tracked_run("train", "lstm-1x8-s0", tags) as run:
-        run.constants({"result/val_perplexity": 5.25, "size/macs_per_char": 1548.0})
-        if has_model:
-            experiment = run.client.get_run(run.id).info.experiment_id
-            model = run.client.create_logged_model(experiment, "lstm-1x8", run.id)
-            run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
-    return run.id
-
-
 def registered(owner: Owner) -> tuple[str, str]:
     """The run of a new model that a study has picked, and its alias."""
-    run_id = trained(owner)
+    tags = {"corpus": owner.corpus, "corpus.sha256": owner.corpus_sha256, "study": owner.study}
+    run_id = training("lstm-1x8-s0", **tags)
     return run_id, register_picks({"best": (run_id, "It is the best.")}, owner.study, owner.corpus)["best"]
 
 
@@ -86,10 +74,10 @@ def test_a_version_and_the_registered_model_say_what_they_are(store, monkeypatch
     assert str(version.description).startswith("It is the best.\n\nStudy: tiny. Registered 20")
     assert version.tags == {"corpus": "novel", "study": "tiny"}
     lines = str(client.get_registered_model(REGISTERED_MODEL).description).splitlines()
-    assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 5.250 | 1,548 | 20")
-    assert lines[-1].startswith("| `@search-best` | 1 | lstm-1x8-s0 | novel | search | 5.250 | 1,548 | 20")
+    assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 9.000 | 1,548 | 20")
+    assert lines[-1].startswith("| `@search-best` | 1 | lstm-1x8-s0 | novel | search | 9.000 | 1,548 | 20")
 
 
 def test_a_run_without_a_model_can_not_be_registered(store):
     with pytest.raises(RecordingError, match="has no logged model to register as time-machine-lm"):
-        register_picks({"best": (trained(has_model=False), "")}, HERE.study, HERE.corpus)
+        register_picks({"best": (record("lstm-1x8-s0"), "")}, HERE.study, HERE.corpus)
