@@ -87,14 +87,13 @@ def killed_after(name: str, done: set[str]) -> Callable[..., Any]:
 
 def kills(home: Path, monkeypatch: pytest.MonkeyPatch, named: list[str], weights: bool = False) -> Iterator[None]:
     """Delete what is named, killed after each write, until it is done; yields after each kill."""
-    done, is_begun = set[str](), False
+    done = set[str]()
     with monkeypatch.context() as patch:
         for name in WRITES:
             patch.setattr(name, killed_after(name, done))
-        while not is_begun or [*home.glob(JOURNAL)]:
+        while (is_begun := bool([*home.glob(JOURNAL)])) or not done:
             with suppress(KilledError):
                 delete(["another"] if is_begun else named, weights=weights and not is_begun)
-            is_begun = is_begun or bool([*home.glob(JOURNAL)])
             yield
 
 

@@ -18,12 +18,8 @@ def objective(trial: optuna.Trial) -> tuple[float, float]:
     return 1 / width + 0.01 * (layers - 3) ** 2 + 0.02, log10_weights(trial.params)
 
 
-def run(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+def test_no_configuration_is_proposed_twice() -> None:
+    sampler = KnownCostSampler(log10_weights, seed=0)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     study.optimize(objective, n_trials=15)
-    return study
-
-
-def test_no_configuration_is_proposed_twice() -> None:
-    study = run(KnownCostSampler(log10_weights, seed=0))
     assert len({tuple(trial.params.values()) for trial in study.trials}) == 15
