@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.entities import LoggedModelOutput
 from mlflow.tracking._tracking_service import utils
 
 from pipeline.config import CorpusConfig, resolve
@@ -18,7 +19,7 @@ from pipeline.stages.train import train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking.artifacts import RESULT_FILE
 from pipeline.tracking.relocation import PATH_COLUMNS
-from pipeline.tracking.runs import tracked_run
+from pipeline.tracking.runs import dataset, tracked_run
 from pipeline.tracking.step import Step, finished_step, step_key
 from pipeline.tracking.store import _setup, setup
 
@@ -90,9 +91,9 @@ def _copy(source: str, target: str) -> None:
 def copy_store(source: Path, target: Path) -> None:
     """Copy a store and its artifacts as if they had been recorded in the target folder."""
     shutil.copytree(source / "mlruns", target / "mlruns", copy_function=_copy)
-    with closing(sqlite3.connect(target / "mlruns" / "mlflow.db")) as connection, connection:
-        for table, column in PATH_COLUMNS:
-            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(target)))
+    for table, column in PATH_COLUMNS:
+        replaced = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+        execute(target / "mlruns" / "mlflow.db", replaced, str(source), str(target))
     for result in target.rglob("result.json"):
         result.write_text(result.read_text().replace(str(source), str(target)))
     utils._artifact_repos_cache.clear()  # MLflow caches the artifacts of a run by its id alone
@@ -141,10 +142,33 @@ def rows(database: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
+def everything(database: Path) -> str:
+    """All that a database holds, as SQL statements."""
+    with closing(sqlite3.connect(database)) as connection:
+        return "\n".join(connection.iterdump())
+
+
+def execute(database: Path, statement: str, *values: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement, values)
+
+
 def record(name: str, stage: str = "train", error: BaseException | None = None, **tags: str) -> str:
     """The id of a new run that has ended, with this error if there is one; corpus_sha256 is the tag corpus.sha256."""
     tags = {key.replace("corpus_", "corpus."): value for key, value in tags.items()}
     with suppress(type(error or ValueError())), tracked_run(stage, name, tags) as run:
         if error:
             raise error
+    return run.id
+
+
+def training(name: str, **tags: str) -> str:
+    """The id of a finished training with an artifact, figures, a dataset and a logged model."""
+    with tracked_run("train", name, {"corpus": "novel", **tags}) as run:
+        run.text("samples/final.md", "it has")
+        run.datasets([dataset("novel/train", "ab", "novel.txt", "train")])
+        model = run.client.create_logged_model(setup().experiment_id, name, run.id)
+        run.client.log_model_artifact(model.model_id, __file__)
+        run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
+        run.constants({"result/val_perplexity": 9.0, "size/macs_per_char": 1548.0}, model.model_id)
     return run.id

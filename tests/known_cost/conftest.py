@@ -1,19 +1,8 @@
-"""What every test of the sampler starts from."""
+"""What tests of the sampler's proposals start from."""
 
-from collections.abc import Iterator
-
-import optuna
 import pytest
 
 from pipeline.known_cost import gaussian_process, sampler
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(verbosity)
 
 
 @pytest.fixture

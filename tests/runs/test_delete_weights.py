@@ -4,19 +4,18 @@ import shlex
 
 import pytest
 
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import resolve
 from pipeline.pages.page import MODELS, record_page
 from pipeline.stages.main import pipeline
-from pipeline.text.corpus import load_corpus
 from pipeline.tracking import artifacts, queries, recorded
 from tests.cli.commands import run as command
 from tests.labs import TINY, TINY_NAME, new_store, store_at
 
 
-@pytest.mark.usefixtures("plain_artifacts")
-def test_a_training_keeps_its_figures_and_counts_as_finished(trained, no_store, small_text, tmp_path, empty_database):
-    text, model = load_corpus(CorpusConfig(str(small_text), "letters")), trained.run_id
-    pipeline(text, *resolve(TINY))
+@pytest.mark.usefixtures("plain_artifacts", "no_served_model")
+def test_a_training_keeps_its_figures_and_counts_as_finished(trained, no_store, corpus, tmp_path, empty_database):
+    model = trained.run_id
+    pipeline(corpus, *resolve(TINY))
     record_page(model)
     before, page = command("runs", "--json")[1], artifacts.artifact_path(model, "page.html")
     assert MODELS in page.read_text()
@@ -25,7 +24,7 @@ def test_a_training_keeps_its_figures_and_counts_as_finished(trained, no_store, 
     assert MODELS not in page.read_text()
     assert recorded.run_of(model).tag("mlflow.note.content").startswith("[Its page, without a model](#/exp")
 
-    assert pipeline(text, *resolve(TINY)).result["reused"] == ["prepare", "train", "evaluate", "sample"]
+    assert pipeline(corpus, *resolve(TINY)).result["reused"] == ["prepare", "train", "evaluate", "sample"]
     assert command("runs", "--json")[1] == before
     other = new_store(tmp_path / "other", empty_database)
     for words in (["best", "topics"], ["push", str(other / "mlruns"), model]):

@@ -1,8 +1,7 @@
 """Reading what is recorded: runs, trainings as rows, finished steps."""
 
 import json
-import sqlite3
-from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from pipeline.tracking.queries import (
 from pipeline.tracking.recorded import RecordedTraining, run_of
 from pipeline.tracking.store import set_tags, setup
 from tests.cli.commands import run
-from tests.labs import record
+from tests.labs import execute, record
 
 
 def test_the_ui_hides_all_tags_but_those_that_people_filter_by(store):
@@ -49,9 +48,9 @@ def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monk
 
 @pytest.mark.parametrize(("address", "value", "is_nan"), [("http://127.0.0.1:1/x", -1, 1), ("foo://[", 1e308, 0)])
 def test_an_impossible_metric_and_artifacts_at_an_unreadable_address_count_as_missing(trained, address, value, is_nan):
-    with closing(sqlite3.connect(setup().uri.removeprefix("sqlite:///"))) as connection, connection:
-        connection.execute("UPDATE latest_metrics SET value = ?, is_nan = ?", (value, is_nan))
-        connection.execute("UPDATE runs SET artifact_uri = ?", (address,))
+    database = Path(setup().uri.removeprefix("sqlite:///"))
+    execute(database, f"UPDATE latest_metrics SET value = {value}, is_nan = {is_nan}")
+    execute(database, "UPDATE runs SET artifact_uri = ?", address)
     code, out, _ = run("compare", trained.run_id, "latest", "--json")
     assert (code, json.loads(out)["figures"]["result/val_perplexity"]) == (0, [None, None])
     code, _, err = run("sample", trained.run_id)

@@ -1,8 +1,6 @@
 """Places of artifacts in the database: told as MLflow reads them, and mended after a move."""
 
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from pipeline.stages.train import train
 from pipeline.tracking import runs
 from pipeline.tracking.relocation import PATH_COLUMNS, local_path, location_of
 from pipeline.tracking.store import _setup, setup
-from tests.labs import TINY, rows
+from tests.labs import TINY, everything, rows
 
 
 @pytest.mark.parametrize("name", ["plain", 'it\'s "so"', "a%20b", "#1?é"])
@@ -25,12 +23,6 @@ def test_the_address_of_a_folder_means_that_folder(name, tmp_path):
     folder = tmp_path / name / "mlruns"
     assert local_path(location_of(folder)) == folder
     assert Path(local_file_uri_to_path(location_of(folder))) == folder, "to MLflow too"
-
-
-def everything(database: Path) -> str:
-    """All that a database holds."""
-    with closing(sqlite3.connect(database)) as connection:
-        return "\n".join(connection.iterdump())
 
 
 def start_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,7 @@ from pipeline.runs import doctor
 from pipeline.tracking.queries import listed_trainings
 from pipeline.tracking.store import look
 from tests.cli.commands import run
-from tests.labs import TrainedStore
-from tests.runs.test_delete import execute
-from tests.tracking.test_relocation import everything
+from tests.labs import TrainedStore, everything, execute
 
 
 @pytest.fixture

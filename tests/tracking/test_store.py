@@ -3,10 +3,8 @@
 import logging
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -17,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.tracking import runs
 from pipeline.tracking.store import EXPERIMENT, KIND, TRAINING, setup, sqlite_address
 from tests.checkout import ROOT
-from tests.labs import new_store, rows, store_at
+from tests.labs import execute, new_store, rows, store_at
 
 HOST = """
 import logging, os, signal, sys
@@ -88,8 +86,7 @@ def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(
 def test_an_experiment_that_the_ui_made_first_is_mended(no_store, empty_database, monkeypatch):
     """`mlflow ui` in a fresh checkout gives experiment 0 a location that only its server can write to."""
     database = new_store(no_store, empty_database) / "mlruns" / "mlflow.db"
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
+    execute(database, "UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
     begun = MlflowClient(f"sqlite:///{database}").create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
     with runs.tracked_run("train", "a run", {}) as run:

@@ -5,7 +5,6 @@ from typing import Any
 
 import optuna
 import optunahub
-import pytest
 
 KnownCostSampler = optunahub.load_local_module("samplers/known_cost", registry_root="package/").KnownCostSampler
 
@@ -19,22 +18,8 @@ def objective(trial: optuna.Trial) -> tuple[float, float]:
     return 1 / width + 0.01 * (layers - 3) ** 2 + 0.02, log10_weights(trial.params)
 
 
-def run(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+def test_no_configuration_is_proposed_twice() -> None:
+    sampler = KnownCostSampler(log10_weights, seed=0)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     study.optimize(objective, n_trials=15)
-    return study
-
-
-def test_no_configuration_is_proposed_twice() -> None:
-    study = run(KnownCostSampler(log10_weights, seed=0))
     assert len({tuple(trial.params.values()) for trial in study.trials}) == 15
-
-
-def test_no_trial_after_the_first_is_above_the_budget() -> None:
-    study = run(KnownCostSampler(log10_weights, max_cost=3.0, seed=0))
-    assert all(trial.values[1] <= 3.0 for trial in study.trials[1:])
-
-
-def test_a_cost_that_the_objective_does_not_return_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="needs a cost function that returns what the objective returns"):
-        run(KnownCostSampler(lambda params: 1.0, seed=0))

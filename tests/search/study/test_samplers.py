@@ -2,23 +2,17 @@
 
 import json
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import create_trial
 
-from pipeline.config import SearchConfig
 from pipeline.search.front import evaluate_front, picks
 from pipeline.search.study import attributes
 from pipeline.search.study.samplers import DRAWN, configurations
-from pipeline.search.study.space import Space
 from tests.search.study.studies import shapes, train_all
-
-
-def space_of(**options: Any) -> Space:
-    return Space.of(SearchConfig(**options))
+from tests.search.study.test_space import space
 
 
 def test_tpe_is_multivariate_with_constant_liar_whichever_version_of_optuna_is_installed(begin):
@@ -32,9 +26,9 @@ def test_optunas_samplers_follow_the_limit_unless_an_earlier_versions_study_lack
     strict, lenient = (begin(**wide, study_name=f"{limit}", max_perplexity=limit) for limit in (8.0, 12.0))
     assert shapes(train_all(strict)) != shapes(train_all(lenient))
     earlier = wide | {"study_name": "earlier", "trials": trials + 1}
-    for trial in strict.results.complete():
-        about = {name: getattr(trial, name) for name in ("values", "params", "distributions", "user_attrs")}
-        begin(**earlier).study.add_trial(create_trial(**about))
+    kept = ("values", "params", "distributions", "user_attrs")
+    trials_of_before = [{name: getattr(trial, name) for name in kept} for trial in strict.results.complete()]
+    begin(**earlier).study.add_trials(create_trial(**about) for about in trials_of_before)
     continued = begin(**earlier)
     assert len(train_all(continued)) == 1
     assert not any(map(attributes.constraints, continued.results.trials()))
@@ -54,7 +48,7 @@ def test_a_trial_keeps_the_limit_of_its_command_and_our_front_is_that_without_a_
 
 
 def test_the_default_space_has_2241_configurations():
-    listed = list(configurations(space_of(), Random(0)))
+    listed = list(configurations(space(), Random(0)))
     assert len({json.dumps(each) for each in listed}) == len(listed) == 3 * 3 * 249
     assert listed[0] == {"cell": "rnn", "num_layers": 1, "hidden_size": 8, "on_top_of": "nothing"}
 
@@ -62,7 +56,7 @@ def test_the_default_space_has_2241_configurations():
 @given(st.integers(0, 2**32))
 def test_of_a_space_that_is_continuous_or_too_large_some_are_drawn_that_lie_in_it(seed: int):
     for options in ({"learning_rate": "0.001..0.1", "dropout": "0..0.5"}, {"hidden_size": "1..100000"}):
-        found = space_of(cell="rnn,gru", **options)
+        found = space(cell="rnn,gru", **options)
         drawn = list(configurations(found, Random(seed)))
         assert len({json.dumps(each) for each in drawn}) > len(drawn) / 2 == DRAWN / 2
         assert drawn[0].keys() == found.values.keys()
