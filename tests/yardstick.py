@@ -226,8 +226,7 @@ class Lab:
 
 
 def continue_all(lab: Lab, store: str) -> dict[str, dict[str, Any]]:
-    """Continue a copy of the store, as its user would on another machine; returns the contents afterwards."""
-    unpack(store, lab.home)
+    """Continue a lab's copy of the store, as its user would on another machine; returns the contents afterwards."""
     lab.run("doctor", "--repair")
     for run in runs_of(lab.home):
         if run["status"] == "RUNNING" and "role" not in run["tags"]:  # the others are closed by what they are parts of
@@ -249,6 +248,8 @@ def compare(store: str, commit: str) -> bool:
     """Continue a copy by the commit and one by the working tree; print a line for each part. Whether all are equal."""
     with tempfile.TemporaryDirectory() as old, tempfile.TemporaryDirectory() as new:
         labs = Lab(Path(old), commit), Lab(Path(new), None)
+        for lab in labs:  # one by one, as an upgrade is of the store that this process has
+            unpack(store, lab.home)
         with ThreadPoolExecutor() as both_at_once:
             then, now = both_at_once.map(continue_all, labs, (store, store))
     is_equal = True
