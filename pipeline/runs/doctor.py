@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
-from pipeline.search.study import storage
 from pipeline.support import machine
 from pipeline.support.files import megabytes
 from pipeline.text.cache import cache_dir
@@ -94,6 +93,8 @@ def repair() -> list[str]:
 
 def upgrade() -> list[str]:
     """Upgrade the store, and Optuna's storage, that older versions have written, and keep backups; returns messages."""
+    from pipeline.search.study import storage  # imports optuna, needed only here
+
     return store.upgrade() + storage.upgrade()
 
 

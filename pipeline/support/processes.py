@@ -55,8 +55,8 @@ def is_gone(tags: Mapping[str, str]) -> bool:
 def users_of(file: Path) -> list[str]:
     """The other processes that have a file open, of those that this user may look into."""
     others = (process for process in psutil.process_iter(["open_files", "name"]) if process.pid != os.getpid())
-    users = [each for each in others if str(file) in (opened.path for opened in each.info["open_files"] or ())]
-    return [f"{each.info['name']} (pid {each.pid})" for each in users]
+    users = [other for other in others if str(file) in (opened.path for opened in other.info["open_files"] or ())]
+    return [f"{user.info['name']} (pid {user.pid})" for user in users]
 
 
 def start_ticks(pid: int) -> int | None:

@@ -1,6 +1,7 @@
 """Names of tags in MLflow, whose UI hides those that begin with ``mlflow.``.
 
-Ours do, except those that people filter by. Code and documentation use bare names, without HIDDEN in front.
+Ours do, except those that people filter by. Code and documentation use bare names: "corpus.sha256" is recorded as
+"mlflow.tmlm.corpus.sha256".
 """
 
 from collections.abc import Mapping
