@@ -191,7 +191,8 @@ class RecordedTraining(RecordedRun):
         for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size"):
             values[name] = number(self.params, name)
         for metric, name in METRICS.items():
-            values[name] = number(self.metrics, metric, int if FIGURES[name].section == "size" else float)
+            kind = int if FIGURES[name].section == "size" else float if FIGURES[name].form else bool
+            values[name] = number(self.metrics, metric, kind)
         return {name: values[name] if name in values else getattr(self, name) for name in ROW}
 
 
