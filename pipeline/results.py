@@ -5,7 +5,7 @@ stage: what is Required must be there, and the rest, such as a figure that a new
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple, Required, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, get_type_hints
 
 from typing_extensions import TypedDict
 
@@ -129,7 +129,7 @@ CONFIGURATION = record(  # a tag
     model=record(cell=String, implementation=String, num_layers=Count, hidden_size=Count, on_top_of=String),
     train=record(preset=String, seed=Natural, epochs=maybe(Count), precision=String, train_chars=Natural),
     recipe=Natural,
-    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count),
+    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count, symbols=NotRequired[Count]),
 )
 ENVIRONMENT = record(packages=maybe(dict[str, String]))
 SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from models.config import ConfigError, ModelConfig
 from pipeline import earlier
-from pipeline.config import ON_REPORTS_TEXT, TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, TEXT_SYMBOLS, TrainConfig, chosen_options
 from pipeline.errors import InputError
 from pipeline.results import CONFIGURATION, FIGURES, METRICS, ROW, TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine
@@ -155,6 +155,13 @@ class RecordedTraining(RecordedRun):
             return ModelConfig(**self.configuration["model"]), TrainConfig(**self.configuration["train"])
         except (TypeError, ConfigError) as error:
             raise InputError(f"{self.name} ({self.id}) was trained by another version ({error})") from error
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that a person chose: without what its preset gave by the recipe of that time."""
+        text = self.configuration["text"]
+        symbols = text.get("symbols", TEXT_SYMBOLS)  # not recorded with recipe 6, which does without
+        return chosen_options(*self.configs, text["train_chars"], symbols, self.configuration["recipe"])
 
     @property
     def seed(self) -> int:

@@ -57,7 +57,7 @@ def test_other_peoples_words_stay_words(subject):
         json.loads(figures)
 
 
-def test_a_training_that_fell_over_is_said_to_in_the_verdict_and_in_the_table():
+def test_a_training_that_fell_over_is_marked_in_the_verdict_and_in_the_table():
     fallen = training(result={**training().result, "fell_over": True})
     assert texts(of(Subject("training", "x", (fallen,)))).count("fell over") == 2
 
