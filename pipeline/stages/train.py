@@ -198,8 +198,8 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     """The options for a training like another one: its shape, and all that was chosen for it in place of the preset's.
 
     ``reference`` is as ``references.training_of`` takes it; ``named`` is the text that the user has named. The preset's
-    own values, by the recipe of that time, are left out. So are text, seed and machine and, of a part of
-    a search, an answer or a reproduction, its length, which may be a shortened one.
+    own values, by the recipe of that time, are left out. So are text, seed and machine and, of a part of a search, an
+    answer or a reproduction, its length, which may be a shortened one.
     """
     run = references.training_of(reference, "--like ", named.corpus_sha256 if named else "")
     if not run.configuration:

@@ -15,10 +15,7 @@ FELL_OVER = (
 
 
 def fell_over(train_perplexities: Sequence[float], val_perplexities: Sequence[float], planned_epochs: int) -> bool:
-    """Whether a training of so many planned epochs fell over, from its perplexities of all epochs.
-
-    Give no training that a time limit stopped: its learning rate was still high.
-    """
+    """Whether a training fell over, from the perplexities of all its epochs; give none that a time limit stopped."""
     if min(planned_epochs, len(train_perplexities)) < FEWEST:
         return False
     best_epoch = val_perplexities.index(min(val_perplexities)) + 1
