@@ -8,7 +8,7 @@ import pytest
 
 from models.config import ModelConfig
 from pipeline.cli.main import cli
-from pipeline.config import BUDGET_CHARS, SearchConfig, TrainConfig, recipe_6, resolve
+from pipeline.config import DECLARED, SearchConfig, TrainConfig, preset_values, resolve
 from pipeline.pages.repeat import search_command, train_command
 from pipeline.tracking.recorded import RecordedTraining
 from tests.made_up import made_up_run
@@ -62,10 +62,10 @@ def recorded(
 
 @pytest.mark.parametrize("preset", ["stream", "best"])
 def test_what_recipe_6_gave_a_training_of_its_time_is_not_repeated_as_a_choice(preset):
-    shape = {"preset": preset, "cell": "gru", "num_layers": 2, "hidden_size": 300, "budget_chars": BUDGET_CHARS[preset]}
-    given = recipe_6(shape, TEXT["train_chars"], BUDGET_CHARS[preset])
-    run = recorded(*resolve({**shape, **given}, **TEXT), recipe=6)
-    assert (run.chosen, "--learning-rate" in train_command(run)) == ({}, False)
+    shape = {"preset": preset, "cell": "gru", "num_layers": 2, "hidden_size": 300}
+    defaults = {name: field.default for name, field in DECLARED.items()}
+    run = recorded(*resolve({**defaults, **preset_values(shape, **TEXT, recipe=6), **shape}, **TEXT), recipe=6)
+    assert (run.chosen, "learning" in train_command(run)) == ({}, False)
 
 
 @pytest.mark.parametrize(("name", "usual", "other"), [("time-machine", "letters", "raw"), ("novel", "raw", "letters")])
