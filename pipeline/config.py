@@ -181,7 +181,7 @@ SHAPES: dict[PresetName, dict[str, Any]] = {
 REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
 WINDOW_ENDS = (0, REPORT_TEXT_CHARS), (WINDOW_TRAIN, REPORT_TEXT_CHARS + WINDOW_VAL)  # in training, in validation
 BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
-TEXT_CHARS = 156_000  # training characters of The Time Machine
+TEXT_CHARS, TEXT_SYMBOLS = 156_000, 28  # of The Time Machine, and where no text is loaded yet
 TAUGHT_CHARS = 500_000  # training characters at most for a counting_loss by default
 SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
 DECLARED = {field.name: field for config in (ModelConfig, TrainConfig) for field in fields(config)}
@@ -216,10 +216,8 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stream_preset(
-    model: Mapping[str, Any], train_chars: int, budget_chars: float, is_short: bool = False
-) -> dict[str, Any]:
-    """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
+def recipe_6(model: Mapping[str, Any], train_chars: int, budget_chars: float, is_short: bool = False) -> dict[str, Any]:
+    """Recipe 6 of the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
     The constants were chosen on the validation text of The Time Machine: the dropout is 0.15 for an LSTM 1x128 in 26
     passes over that text, larger for more weights, a shorter text and more passes. With N the number of recurrent and
@@ -267,8 +265,13 @@ def stream_preset(
     }
 
 
-def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
-    """The values of the preset for the options that are not ``given``. The given ones have to be valid."""
+def stream_preset(model: Mapping[str, Any], train_chars: int, symbols: int, budget_chars: float) -> dict[str, Any]:
+    """The recipe of the presets stream and best for a text with so many training characters and symbols."""
+    return recipe_6(model, train_chars, budget_chars)
+
+
+def preset_values(given: Mapping[str, Any], train_chars: int, symbols: int, recipe: int = 0) -> dict[str, Any]:
+    """The values of the preset, by this recipe (0: RECIPE), for the options that are not ``given``, which are valid."""
     preset = given.get("preset", "stream")
     if preset == "report":
         return {**SHAPES["report"], **report_preset({"implementation": "torch", **SHAPES["report"], **given})}
@@ -278,32 +281,39 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
     to_read = given.get("budget_chars", budget_chars)
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
-    values = stream_preset({**shape, **given}, train_chars, to_read, is_short)
+    model = {**shape, **given}
+    if is_short or 0 < recipe <= 6:
+        values = recipe_6(model, train_chars, to_read, is_short)
+    else:
+        values = stream_preset(model, train_chars, symbols, to_read)
     # not calibrated, for a fair comparison: the n-grams are not either
     own = {"batch_size": 16, "calibrate": False} if is_short else {}
     return {**shape, "budget_chars": budget_chars, **values, **own}
 
 
-def _values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
+def _values(given: Mapping[str, Any], train_chars: int, symbols: int, recipe: int = 0) -> dict[str, Any]:
     """The values of all options: the given ones, which have to be valid, else the preset's, else the defaults."""
     read_chars = min(train_chars, given.get("train_chars") or train_chars)
     defaults = {name: field.default for name, field in DECLARED.items()}
-    values = {**defaults, **preset_values(given, read_chars), **given}
+    values = {**defaults, **preset_values(given, read_chars, symbols, recipe), **given}
     if values["preset"] in ON_REPORTS_TEXT and values["precision"] == "auto":
         values["precision"] = "fp32"
     return values
 
 
-def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[ModelConfig, TrainConfig]:
+def resolve(
+    options: Mapping[str, Any], train_chars: int = TEXT_CHARS, symbols: int = TEXT_SYMBOLS
+) -> tuple[ModelConfig, TrainConfig]:
     """Build both configurations from options by field name; None, or a missing name, is the preset's value.
 
-    ``train_chars`` is the length of the training split in characters. The defaults depend on it, or on the option of
-    that name if it is smaller. Raises ConfigError for a value that is not allowed.
+    ``train_chars`` is the length of the training split in characters, and ``symbols`` the size of the vocabulary. The
+    defaults depend on both, and on the option ``train_chars`` in place of the length if it is smaller. Raises
+    ConfigError for a value that is not allowed.
     """
     given = {name: value for name, value in options.items() if value is not None}
     for config in (ModelConfig, TrainConfig):
         config(**{f.name: given[f.name] for f in fields(config) if f.name in given})  # only to check the values
-    values = _values(given, train_chars)
+    values = _values(given, train_chars, symbols)
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset in ON_REPORTS_TEXT and model.on_top_of != "nothing":
@@ -327,13 +337,16 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     return model, train
 
 
-def chosen_options(model: ModelConfig, train: TrainConfig, train_chars: int) -> dict[str, Any]:
-    """The options of WORDS whose values neither SHAPE, the length of the text nor another option decides."""
+def chosen_options(
+    model: ModelConfig, train: TrainConfig, train_chars: int, symbols: int, recipe: int = 0
+) -> dict[str, Any]:
+    """The options of WORDS whose values neither SHAPE, the text nor another option decides, by ``preset_values``."""
     given = {name: value for name, value in {**asdict(model), **asdict(train)}.items() if value is not None}
 
     def is_chosen(name: str) -> bool:
         others = {other: value for other, value in given.items() if other != name}
-        return str(_values(others, train_chars)[name]) != str(given[name])  # 1 is not 1.0 in ``config_id``
+        usual = _values(others, train_chars, symbols, recipe)[name]
+        return str(usual) != str(given[name])  # 1 is not 1.0 in ``config_id``
 
     return {name: given[name] for name in WORDS if name in given and is_chosen(name)}
 

@@ -5,7 +5,7 @@ stage: what is Required must be there, and the rest, such as a figure that a new
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple, Required, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, get_type_hints
 
 from typing_extensions import TypedDict
 
@@ -19,7 +19,7 @@ class Figure(NamedTuple):
     A training's is a column of runs.csv; with a section, a metric; with a label, a row of `tmlm compare`; with a
     ``short`` name, a column there; with a ``head``, a column of the table of several seeds. In other results, ``head``
     is the head of its column, and ``short`` that in a terminal. ``form`` is how tables show it, as a format
-    specification; its unit is in its name.
+    specification ("": of words, or of a yes or no); its unit is in its name.
     """
 
     section: str = ""
@@ -77,6 +77,7 @@ class TrainingResult(TypedDict, total=False):
     epochs: Annotated[Required[Count], Figure(form=",.0f")]
     stopped: Annotated[Required[String], Figure()]
     stopped_by: StoppedBy
+    fell_over: Annotated[bool, Figure("result", form="")]
     train_seconds: Annotated[Required[Number], Figure("speed", "seconds of training", "seconds", form=",.1f")]
     chars_per_second: Annotated[Required[Number], Figure("speed", "characters per second", form=",.0f")]
     parameters: Annotated[Required[Count], Figure("size", "parameters", form=",.0f")]
@@ -118,7 +119,7 @@ ROW = {  # column of `tmlm runs --json` -> its head in the table; "" if that lac
     "learning_rate": "", "num_layers": "", "hidden_size": "", "seed": "", "epochs": "", "batch_size": "",
     "val_perplexity": "val", "test_perplexity": "test", "mixture_val_perplexity": "", "mixture_test_perplexity": "",
     "macs_per_char": "MACs", "parameters": "", "train_seconds": "seconds", "state": "state", "study": "",
-    "config_id": "", "started_ms": "", "ended_ms": "",
+    "config_id": "", "fell_over": "", "started_ms": "", "ended_ms": "",
 }  # fmt: skip
 
 # What a training records beside its result, which is read if it has this form
@@ -128,7 +129,7 @@ CONFIGURATION = record(  # a tag
     model=record(cell=String, implementation=String, num_layers=Count, hidden_size=Count, on_top_of=String),
     train=record(preset=String, seed=Natural, epochs=maybe(Count), precision=String, train_chars=Natural),
     recipe=Natural,
-    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count),
+    text=record(name=String, source=String, corpus_sha256=String, train_chars=Count, symbols=NotRequired[Count]),
 )
 ENVIRONMENT = record(packages=maybe(dict[str, String]))
 SAMPLES = record(samples=ListOf[record(prompt=String, text=String)])

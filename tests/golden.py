@@ -67,7 +67,9 @@ def configured(corpus: Corpus, options: Mapping[str, Any]) -> tuple[ModelConfig,
     """The configurations of a short training, with TEST_THREADS."""
     threads = int(os.environ.get("TEST_THREADS", "1"))
     short = {"hidden_size": 12, "epochs": 2, "batch_size": 64, "threads": threads}
-    return resolve({**short, "precision": "fp32", "device": "cpu", **options}, corpus.train_chars)
+    return resolve(
+        {**short, "precision": "fp32", "device": "cpu", **options}, corpus.train_chars, len(corpus.vocabulary)
+    )
 
 
 def computed(corpus: Corpus, options: Mapping[str, Any]) -> tuple[float, ...]:

@@ -277,7 +277,7 @@ MANY = {"preset": "best", "on_top_of": "ngram", "train_chars": 5000, "clip": 0.1
 
 
 def name_and_id(options: dict[str, Any]) -> tuple[str, str]:
-    corpus: Any = SimpleNamespace(label="novel", train_chars=TEXT_CHARS)
+    corpus: Any = SimpleNamespace(label="novel", train_chars=TEXT_CHARS, vocabulary=range(28))
     configs = resolve(options)
     return run_name(corpus, *configs), config_id(*configs, "")
 

@@ -59,8 +59,10 @@ def text_sizes(train_chars: int, smallest: int = DEFAULT_PLAN.smallest_text) -> 
     return [*(size for size in sizes if size < train_chars / LAST_STEP), train_chars]
 
 
-def planned(train_chars: int, minutes: float = USUAL_MINUTES, plan: AnswerPlan = DEFAULT_PLAN) -> list[Planned]:
-    """All networks for a text with ``train_chars`` training characters; the default network is among them once.
+def planned(
+    train_chars: int, symbols: int, minutes: float = USUAL_MINUTES, plan: AnswerPlan = DEFAULT_PLAN
+) -> list[Planned]:
+    """All networks for a text with so many training characters and symbols; the default network is among them once.
 
     ``minutes`` scales all budgets, which take about USUAL_MINUTES by default.
     """
@@ -69,7 +71,7 @@ def planned(train_chars: int, minutes: float = USUAL_MINUTES, plan: AnswerPlan =
     def network(family: Family, chars: float, limit: int = 0, **options: Any) -> Planned:
         budget_chars = max(1, round(chars * minutes / USUAL_MINUTES))
         given = {**plan.shape, "budget_chars": budget_chars, "train_chars": limit, **options}
-        return Planned(family, limit or train_chars, *resolve(given, train_chars))
+        return Planned(family, limit or train_chars, *resolve(given, train_chars, symbols))
 
     *parts, _ = text_sizes(train_chars, plan.smallest_text)
     return [

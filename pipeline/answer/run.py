@@ -68,7 +68,7 @@ def answer(
 
     ``say`` gets messages for the user. Raises InputError for a text that can't be trained on, and what trainings raise.
     """
-    networks = planned(corpus.train_chars, config.minutes, plan)
+    networks = planned(corpus.train_chars, len(corpus.vocabulary), config.minutes, plan)
     trained = [
         [each.family, model_identity(each.model), train_identity(asdict(each.train)) | GONE] for each in networks
     ]

@@ -201,11 +201,12 @@ def _runs(subject: Subject, configurations: Iterable[TrainedConfiguration]) -> T
         for training in configuration.trainings:
             result = training.result
             named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
-            stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
+            ended = [f"stopped: {result['stopped']}"] if result["stopped"] else []
+            ended += ["fell over"] if result.get("fell_over") else []
             perplexities = rounded(result["val_perplexity"]), rounded(result["test_perplexity"])
             cost = f"{result['macs_per_char']:,}", f"{result['parameters']:,}"
             length = str(result["epochs"]), f"{result['train_seconds']:,.1f}"
-            notes = doc.TableCell("; ".join([*named, *stopped]), style="remark")
+            notes = doc.TableCell("; ".join([*named, *ended]), style="remark")
             rows.append((configuration.name, str(training.seed), *perplexities, *cost, *length, notes))
     return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import PurePath
 from typing import Any
 
-from pipeline.config import DECLARED, NOT_COMPUTED, SearchConfig, config_id, resolve
+from pipeline.config import DECLARED, NOT_COMPUTED, SHAPE, SHAPES, SearchConfig
 from pipeline.errors import option_name, without_secrets
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS, usual_alphabet
@@ -24,21 +24,15 @@ def text_option(training: RecordedTraining) -> str:
 
 def train_command(training: RecordedTraining) -> str:
     """The ``tmlm train`` command that repeats a training; a call of ``pipeline.api`` if it had options of that only."""
-    own = training.configs
-    values = {**asdict(own[0]), **asdict(own[1])}
-    options, of_command = _text_options(training), {}
-    for name, field in DECLARED.items():
-        value = values[name]
-        is_preset = field.metadata.get("preset") and name not in NOT_COMPUTED
-        if not field.metadata or value is None or not (is_preset or value != field.default):
-            continue
-        options[name] = value
-        if not field.metadata.get("python_only"):
-            of_command[name] = value
+    model, train = training.configs
+    values = {**asdict(model), **asdict(train)}
+    unusual = {name for name in (*SHAPE, *NOT_COMPUTED) if values[name] != DECLARED[name].default}
+    given = {*SHAPES[train.preset], *unusual, *training.chosen}
+    options = {**_text_options(training), **{name: value for name, value in values.items() if name in given}}
 
-    repeated, how = resolve(of_command, training.configuration["text"]["train_chars"])
-    if config_id(repeated, how, "") == config_id(*own, ""):
-        return _command("train", {**_text_options(training), **of_command})
+    of_python = {name for name in given if DECLARED[name].metadata["python_only"]}
+    if of_python <= {*NOT_COMPUTED}:
+        return _command("train", {name: value for name, value in options.items() if name not in of_python})
     call = f"api.train({', '.join(f'{name}={value!r}' for name, value in options.items())})"
     return f"python -c {shlex.quote(f'from pipeline import api; {call}')}"
 

@@ -12,12 +12,10 @@ from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.search.front import WITHIN
 from pipeline.support.statistics import Spread, estimate, geometric_mean
 from pipeline.support.wording import listed
-from pipeline.tracking import artifacts, program, queries, recorded
-from pipeline.tracking.names import WEIGHTS
+from pipeline.tracking import program, queries, recorded
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
 from pipeline.training.differences import SEED_SPREADS
-from pipeline.training.files import BEST_CHECKPOINT
 
 log = logging.getLogger(__name__)
 
@@ -176,9 +174,5 @@ def _own_split(runs: Sequence[RecordedTraining]) -> list[RecordedTraining]:
 
 
 def _uniform_perplexity(runs: Sequence[RecordedTraining]) -> float:
-    """The perplexity of guessing on a text, its number of symbols; infinite if no run on it has its weights."""
-    from pipeline.training.checkpoints import load_checkpoint  # imports torch, needed only if a seed diverged
-
-    kept = (run.id for run in runs if not run.tag(WEIGHTS))
-    paths = (artifacts.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}") for run_id in kept)
-    return next((float(len(load_checkpoint(path)[1]["vocabulary"]["symbols"])) for path in paths), inf)
+    """The perplexity of guessing on a text, its number of symbols; infinite if no run on it has that."""
+    return next((float(symbols) for symbols in (run.symbols for run in runs) if symbols), inf)

@@ -45,6 +45,7 @@ def _row_of(parent: RecordedRun, parts: Sequence[RecordedTraining]) -> dict[str,
     row = {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
     if of_seeds and comparable:
         row |= over_seeds([{name: part.metrics.get(each) for each, name in METRICS.items()} for part in comparable])
+        row["fell_over"] = any(part.row()["fell_over"] for part in comparable)
     return row
 
 

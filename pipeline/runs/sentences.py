@@ -14,6 +14,7 @@ from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import SHORT_ID
 from pipeline.training.metrics import COMPARED_METRICS
+from pipeline.training.stability import FELL_OVER
 
 NAME, TEXT, STATE = map(HEADS.index, ("name", "text", "state"))
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -30,13 +31,14 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [list(HEADS)]
     for row in rows:
         figures = [_shown(row, name) for name in SHOWN]
-        state = "ok" if row["state"] == "finished" else row["state"]
+        state = "fell over" if row["fell_over"] else "ok" if row["state"] == "finished" else row["state"]
         ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
         name = f"{row['name']}: {counted(row['trainings'], 'training')}" if "trainings" in row else row["name"]
         cells.append([row["run_id"][:SHORT_ID], name, row["corpus"], *figures, state, ago])
     _cut(cells, TEXT, 8)
     _cut(cells, NAME, 12)
-    return text_table(cells[0], cells[1:], left=(0, NAME, TEXT, STATE))
+    said = f"\n{wrapped(FELL_OVER)}" if any(row["fell_over"] for row in rows) else ""
+    return text_table(cells[0], cells[1:], left=(0, NAME, TEXT, STATE)) + said
 
 
 def _cut(lines: Sequence[list[str]], column: int, shortest: int) -> None:

@@ -13,6 +13,7 @@ from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.text.corpus import FALLBACK_WARNING
 from pipeline.training import sentences as training
+from pipeline.training.stability import FELL_OVER
 
 HEADS = ("perplexity", "validation", "test", "bits per character (test)")
 LOOK_UPS = "The n-grams add look-ups; their number depends on the text.\n"
@@ -37,6 +38,8 @@ def seeds_text(result: Mapping[str, Any]) -> str:
     named = f"{result['name']} on {result['corpus']}, {counted(result['seeds'], 'seed')}{diverged}"
     table = indent(text_table(seed_means.HEADS, seed_means.seeds_rows(result)), "  ")
     spread = "± is half of the 95 % prediction interval: one more training, with another seed, is expected within it."
+    if fallen := [str(each["seed"]) for each in result["trainings"] if each.get("fell_over")]:
+        spread += f" Seed {listed(fallen)} {FELL_OVER}"
     return f"{named}\n\n{table}\n\n{wrapped(spread, indent='  ')}"
 
 

@@ -63,7 +63,7 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig, is_of_study
     if is_of_study:
         named = [f"last-{train.train_chars}", *named] if train.train_chars else named
     else:
-        for name, value in chosen_options(model, train, corpus.train_chars).items():
+        for name, value in chosen_options(model, train, corpus.train_chars, len(corpus.vocabulary)).items():
             named.append(f"{WORDS[name]}-{('off', 'on')[value] if isinstance(value, bool) else value}")
     if len(whole := "-".join(named)) > NAMED_CHARS:
         while len("-".join(named)) > NAMED_CHARS:
@@ -150,7 +150,7 @@ def train(
 
         run.send_checkpoints()
         if stopped_by := result.figures["stopped_by"]:
-            protocol = protocol_of(corpus.train_chars, model, config, stopped_by, context.is_of_study)
+            protocol = protocol_of(config, stopped_by, context.is_of_study)
             run.tags({"stopped": result.figures["stopped"], "stopped_by": stopped_by, "protocol": protocol})
         _record_result(run, corpus, model, config, result)
         run.forget_checkpoints()
@@ -183,6 +183,7 @@ def training_identity(
     """
     options = {"model": model_identity(model), "train": asdict(config), "recipe": RECIPE[config.preset], **extra}
     text = {name: getattr(corpus, name) for name in ("name", "source", "corpus_sha256", "train_chars")}
+    text["symbols"] = len(corpus.vocabulary)
     inputs = {**options, **corpus_keys(corpus), "alphabet": corpus.vocabulary.alphabet}
     inputs["train"] = {name: value for name, value in train_identity(asdict(config)).items() if name not in NO_INPUTS}
     return inputs, {
@@ -197,8 +198,8 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     """The options for a training like another one: its shape, and all that was chosen for it in place of the preset's.
 
     ``reference`` is as ``references.training_of`` takes it; ``named`` is the text that the user has named. The preset's
-    own values are left out, as they follow from shape, text and length. So are text, seed and machine and, of a part of
-    a search, an answer or a reproduction, its length, which may be a shortened one.
+    own values, by the recipe of that time, are left out. So are text, seed and machine and, of a part of a search, an
+    answer or a reproduction, its length, which may be a shortened one.
     """
     run = references.training_of(reference, "--like ", named.corpus_sha256 if named else "")
     if not run.configuration:
@@ -206,9 +207,8 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     model, train = run.configs
     own = {**model_identity(model), **asdict(train)}
     shape = {name: own[name] for name in SHAPE if name in own}
-    chosen = chosen_options(model, train, run.configuration["text"]["train_chars"])
     left_out = ("train_chars", *(() if run.role in recorded.OWN_ROLES else LENGTH))
-    return {**shape, **{name: value for name, value in chosen.items() if name not in left_out}}
+    return {**shape, **{name: value for name, value in run.chosen.items() if name not in left_out}}
 
 
 class Recorder(Callback):
@@ -261,7 +261,7 @@ def _record_start(run: TrackedRun, experiment: Experiment, context: TrainingCont
     run.yaml("config.yaml", options)
     record_datasets(run, corpus, config.preset)
     # now, so that the UI's views show a training that runs
-    run.tags({"protocol": protocol_of(corpus.train_chars, model, config, "", context.is_of_study)})
+    run.tags({"protocol": protocol_of(config, "", context.is_of_study)})
 
 
 def _keep_outcome(run: TrackedRun, training: Training) -> None:

@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 from models.config import ConfigError, ModelConfig
 from pipeline import earlier
-from pipeline.config import ON_REPORTS_TEXT, TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, TEXT_SYMBOLS, TrainConfig, chosen_options
 from pipeline.errors import InputError
 from pipeline.results import CONFIGURATION, FIGURES, METRICS, ROW, TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.tracking import program
-from pipeline.tracking.artifacts import as_dict, read_result
+from pipeline.tracking.artifacts import artifact_path, as_dict, read_result
 from pipeline.tracking.names import PARENT, WEIGHTS, bare_tags
 from pipeline.tracking.store import client, setup, shown, store_errors
+from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.metrics import POOLED_CURVES, split_of
 
 from mlflow.entities import Run
@@ -157,6 +158,23 @@ class RecordedTraining(RecordedRun):
             raise InputError(f"{self.name} ({self.id}) was trained by another version ({error})") from error
 
     @property
+    def symbols(self) -> int:
+        """The number of symbols of its text, which earlier versions have in the checkpoint only; 0 without weights."""
+        if (symbols := self.configuration["text"].get("symbols", 0)) or self.tag(WEIGHTS):
+            return int(symbols)
+        from pipeline.training.checkpoints import load_checkpoint  # imports torch
+
+        path = artifact_path(self.id, f"checkpoints/{BEST_CHECKPOINT}")
+        return len(load_checkpoint(path)[1]["vocabulary"]["symbols"])
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that a person chose: without what its preset gave by the recipe of that time."""
+        text, recipe = self.configuration["text"], self.configuration["recipe"]
+        symbols = text.get("symbols", TEXT_SYMBOLS)  # recipe 6, of whose runs not all have it, does without
+        return chosen_options(*self.configs, text["train_chars"], symbols, recipe)
+
+    @property
     def seed(self) -> int:
         return int(self.configuration["train"]["seed"])
 
@@ -191,7 +209,8 @@ class RecordedTraining(RecordedRun):
         for name in ("num_layers", "hidden_size", "seed", "epochs", "batch_size"):
             values[name] = number(self.params, name)
         for metric, name in METRICS.items():
-            values[name] = number(self.metrics, metric, int if FIGURES[name].section == "size" else float)
+            kind = int if FIGURES[name].section == "size" else float if FIGURES[name].form else bool
+            values[name] = number(self.metrics, metric, kind)
         return {name: values[name] if name in values else getattr(self, name) for name in ROW}
 
 

@@ -42,6 +42,7 @@ from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
 from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
+from pipeline.training.stability import fell_over
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
@@ -253,6 +254,8 @@ class Experiment(Callback):
         model = deepcopy(training.eval_model)
         last_texts = greedy_texts(model, corpus.vocabulary)
         model.load_state_dict(self.best_weights)
+        val_perplexities = [point.val_perplexity for point in training.history]
+        train_perplexities = [point.train_perplexity for point in training.history]
 
         costs, by_ngrams, nats, ngrams = {}, {}, {}, fitted_ngrams(corpus, preset)
         ids = {split: torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test")}
@@ -288,6 +291,8 @@ class Experiment(Callback):
             "epochs": len(training.history),
             "stopped": training.stopped,
             "stopped_by": training.stopped_by,
+            "fell_over": training.stopped_by != "time"
+            and fell_over(train_perplexities, val_perplexities, training.epochs),
             "train_seconds": training.train_seconds,
             "chars_per_second": training.history[-1].train_chars / training.train_seconds,
             "parameters": complexity.parameters,
@@ -296,7 +301,7 @@ class Experiment(Callback):
             "weight_bits": bits,
             "shipped_bytes": shipped_bytes,
             "checkpoint": str(self.checkpoint_dir / BEST_CHECKPOINT) if self.checkpoint_dir else None,
-            "val_perplexities": [point.val_perplexity for point in training.history],
+            "val_perplexities": val_perplexities,
             "texts": [sample.text for sample in samples],
             "last_texts": last_texts,
             "trained_parameters": sum(parameter.numel() for parameter in model.parameters()),

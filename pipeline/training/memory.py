@@ -80,7 +80,7 @@ def check_can_train(
 
 def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     """Resolve options for a text. Raises ConfigError for one not allowed and InputError as ``check_can_train`` does."""
-    model, train = resolve(options, corpus.train_chars)
+    model, train = resolve(options, corpus.train_chars, len(corpus.vocabulary))
     check_can_train(corpus, model, train)
     return model, train
 

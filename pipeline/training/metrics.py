@@ -5,12 +5,10 @@ UI's charts and columns (``pipeline/tracking/ui/views.py``) refer to these names
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from math import log10
 from typing import TYPE_CHECKING, Any
 
-from models.config import ModelConfig
-from pipeline.config import ON_REPORTS_TEXT, PresetName, TrainConfig, resolve
+from pipeline.config import ON_REPORTS_TEXT, PresetName, TrainConfig
 from pipeline.results import FIGURES, METRICS, Figure
 
 if TYPE_CHECKING:  # so that this module can be imported without torch
@@ -72,7 +70,7 @@ def split_of(metric: str) -> str | None:
     return next((split for split in ("val", "test") if f"{split}_" in name), None)
 
 
-def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopped_by: str, is_of_study: bool) -> str:
+def protocol_of(config: TrainConfig, stopped_by: str, is_of_study: bool) -> str:
     """The protocol by which trainings are comparable; "" for a study's training that was cut short.
 
     A study's training is comparable if it trains on the whole text for as many epochs as a separate training does by
@@ -80,7 +78,5 @@ def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopp
     """
     if config.preset in ON_REPORTS_TEXT:
         return config.preset
-    default = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
-    is_as_long = (config.epochs, config.train_chars) == (default.epochs, 0)
-    is_whole = is_as_long and stopped_by != "time"
+    is_whole = (config.epochs, config.train_chars) == (None, 0) and stopped_by != "time"
     return COMPARABLE if is_whole or not is_of_study else ""

@@ -12,6 +12,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.sources import licence_of
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
+from pipeline.training.stability import FELL_OVER
 
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
 
@@ -74,10 +75,12 @@ def judged_on_test(result: Mapping[str, Any]) -> str:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """Sentences on how the network compares with the n-grams on test, and on the perplexity of both mixed."""
+    """Sentences on how the network compares with the n-grams on test, on both mixed, and on one that fell over."""
+    fell = f" The training {FELL_OVER}" if result.get("fell_over") else ""
     return (
         f"On test, the network has {judged_on_test(result)} Both together reach "
         f"{result['mixture_val_perplexity']:.3f} on validation and {result['mixture_test_perplexity']:.3f} on test."
+        f"{fell}"
     )
 
 
@@ -99,6 +102,7 @@ def training_note(reference: str, corpus: Corpus, model: ModelConfig, config: Tr
     summary = result.figures
     *greedy, sampled = result.samples
     ended = f"; stopped early by `{summary['stopped']}`" if summary["stopped"] else ""
+    ended += f"; {FELL_OVER}" if summary["fell_over"] else "."
     start, end = corpus.spans(config.preset)["train"]
     if fitted := fitted_on(len(corpus.baseline_text(config.preset)), end - start):
         held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
@@ -110,7 +114,7 @@ def training_note(reference: str, corpus: Corpus, model: ModelConfig, config: Tr
         f"{comparison_table(summary)} {fitted}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
         f"{summary['epochs']} epochs in {summary['train_seconds']:.1f} s, {summary['chars_per_second']:,.0f} "
-        f"characters/s, {summary['precision']} on {summary['device']}{ended}.\n\n"
+        f"characters/s, {summary['precision']} on {summary['device']}{ended}\n\n"
         f"{samples_table(greedy)}"
     )
 

@@ -20,5 +20,5 @@ def test_learning_curves_have_at_most_four_texts_in_equal_steps_and_end_with_all
 
 
 def test_the_default_network_is_planned_once_as_a_single_training_has_it():
-    (default,) = (each for each in planned(156_000) if each.family == "text" and each.text_chars == 156_000)
+    (default,) = (each for each in planned(156_000, 28) if each.family == "text" and each.text_chars == 156_000)
     assert (default.model, default.train) == resolve({"budget_chars": BUDGET_CHARS["stream"]}, 156_000)

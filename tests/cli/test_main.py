@@ -40,9 +40,9 @@ def test_options_are_checked_before_the_text_is_looked_for(command):
 
 
 @pytest.mark.parametrize("command", ["train", "pipeline"])
-def test_the_defaults_of_a_training_follow_from_the_length_of_its_text(command, small_text, monkeypatch):
+def test_the_defaults_of_a_training_follow_from_its_text(command, small_text, monkeypatch):
     def stage(corpus, *configurations, **others):
-        expected = resolve({"hidden_size": 64}, corpus.train_chars)
+        expected = resolve({"hidden_size": 64}, corpus.train_chars, len(corpus.vocabulary))
         assert configurations[:2] == expected
         assert expected != resolve({"hidden_size": 64})
         raise EnoughError

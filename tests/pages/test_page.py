@@ -57,6 +57,11 @@ def test_other_peoples_words_stay_words(subject):
         json.loads(figures)
 
 
+def test_a_training_that_fell_over_is_marked_in_the_verdict_and_in_the_table():
+    fallen = training(result={**training().result, "fell_over": True})
+    assert texts(of(Subject("training", "x", (fallen,)))).count("fell over") == 2
+
+
 def test_the_script_is_in_a_page_that_has_models():
     subject = Subject("training", "one", (training(),))
     counts = [page(subject, PageModels(models=models)).count("<script>") for models in (list[Any]([{}]), [])]

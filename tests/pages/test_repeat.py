@@ -8,11 +8,13 @@ import pytest
 
 from models.config import ModelConfig
 from pipeline.cli.main import cli
-from pipeline.config import SearchConfig, TrainConfig, resolve
+from pipeline.config import DECLARED, SearchConfig, TrainConfig, preset_values, resolve
 from pipeline.pages.repeat import search_command, train_command
 from pipeline.tracking.recorded import RecordedTraining
 from tests.made_up import made_up_run
 from tests.pages.made_up import training
+
+TEXT = {"train_chars": 50_000, "symbols": 119}
 
 
 def parsed(command: str) -> dict[str, Any]:
@@ -33,34 +35,42 @@ def parsed(command: str) -> dict[str, Any]:
     ],
 )
 def test_a_training_is_repeated_with_every_option_that_it_had(options):
-    model, train = resolve(options, 50_000)
+    model, train = resolve(options, **TEXT)
     given = parsed(train_command(recorded(model, train)))
     own = {field.name for config in (ModelConfig, TrainConfig) for field in fields(config)}
-    assert resolve({name: value for name, value in given.items() if name in own}, 50_000) == (model, train)
+    assert resolve({name: value for name, value in given.items() if name in own}, **TEXT) == (model, train)
     assert given["corpus"] == "time-machine"
 
 
 def test_a_training_with_options_of_python_only_is_repeated_in_python():
-    model, train = resolve({"residual": True, "train_chars": 9000, "patience": 3}, 50_000)
+    model, train = resolve({"residual": True, "train_chars": 9000, "patience": 3}, **TEXT)
     program, _, code = shlex.split(train_command(recorded(model, train)))
     assert program == "python"
     seen = eval(code.replace("from pipeline import api; api.train(", "dict("))
     assert seen.pop("corpus") == "time-machine"
-    assert resolve(seen, 50_000) == (model, train)
+    assert resolve(seen, **TEXT) == (model, train)
 
 
 def recorded(
-    model: ModelConfig, train: TrainConfig, name: str = "time-machine", alphabet: str = "letters"
+    model: ModelConfig, train: TrainConfig, name: str = "time-machine", alphabet: str = "letters", **others: Any
 ) -> RecordedTraining:
-    """A training with these configurations on a text of 50,000 training characters."""
-    text = {**training().configuration["text"], "name": name, "train_chars": 50_000}
+    """A training with these configurations on TEXT."""
+    text = {**training().configuration["text"], **TEXT, "name": name}
     own = {"corpus": {"alphabet": alphabet}, "model": asdict(model), "train": asdict(train), "text": text}
-    return training(configuration={**training().configuration, **own})
+    return training(configuration={**training().configuration, **own, **others})
+
+
+@pytest.mark.parametrize("preset", ["stream", "best"])
+def test_what_recipe_6_gave_a_training_of_its_time_is_not_repeated_as_a_choice(preset):
+    shape = {"preset": preset, "cell": "gru", "num_layers": 2, "hidden_size": 300}
+    defaults = {name: field.default for name, field in DECLARED.items()}
+    run = recorded(*resolve({**defaults, **preset_values(shape, **TEXT, recipe=6), **shape}, **TEXT), recipe=6)
+    assert (run.chosen, "learning" in train_command(run)) == ({}, False)
 
 
 @pytest.mark.parametrize(("name", "usual", "other"), [("time-machine", "letters", "raw"), ("novel", "raw", "letters")])
 def test_a_command_names_the_alphabet_where_auto_stands_for_another(name, usual, other):
-    of_usual, of_other = (train_command(recorded(*resolve({}, 50_000), name, each)) for each in (usual, other))
+    of_usual, of_other = (train_command(recorded(*resolve({}, **TEXT), name, each)) for each in (usual, other))
     assert "--alphabet" not in of_usual
     assert parsed(of_other)["alphabet"] == other
 

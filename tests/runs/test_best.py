@@ -48,7 +48,7 @@ def run_of_seed(
         f"{config_id}-{seed}" + "-diverged" * (val_perplexity is None),
         f"{config_id}-s{seed}",
         ended_ms=seed,
-        configuration={"model": model, "train": {"seed": seed}},
+        configuration={"model": model, "train": {"seed": seed}, "text": {}},
         params={"alphabet": "raw" if text[0].endswith("-raw") else "letters"},
         metrics={} if val_perplexity is None else metrics,
         tags={**dict(zip(TEXT, text, strict=True)), "config_id": config_id, **tags},
@@ -70,7 +70,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_a_seed_that_diverged_counts_as_guessing_among_the_symbols_of_its_text(trained, monkeypatch, tmp_path):
     save_checkpoint(tmp_path / "wild-2", {}, {"vocabulary": {"alphabet": "raw", "symbols": [*SYMBOLS]}})
-    monkeypatch.setattr("pipeline.tracking.artifacts.artifact_path", lambda run_id, path: tmp_path / run_id)
+    monkeypatch.setattr("pipeline.tracking.recorded.artifact_path", lambda run_id, path: tmp_path / run_id)
     without_weights = run_of_seed(0, "wild", 4.0, weights="deleted")
     trained(without_weights, run_of_seed(1, "wild", None), run_of_seed(2, "wild", 4.0))
     found = best()["alone"]

@@ -62,7 +62,10 @@ def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
     ):
         with tracked_run("train", name, {"corpus": text, "corpus.source": f"/books/{text}.txt"}) as training:
             training.params({"alphabet": "raw" if text == "novel-raw" else "letters"})
-            training.metrics({"result/val_perplexity": perplexity, "size/macs_per_char": macs}, step=0)
+            training.metrics(
+                {"result/val_perplexity": perplexity, "size/macs_per_char": macs, "result/fell_over": name == "a"},
+                step=0,
+            )
     record("unfinished", error=ValueError("half way"), corpus="novel")
     for words, names in {
         ("--sort", "val"): ["a", "b", "c", "unfinished"],
@@ -74,6 +77,7 @@ def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
         ("--corpus", "poems"): [],
     }.items():
         assert [row["name"] for row in json.loads(run("runs", *words, "--json")[1])["runs"]] == names
+        assert ("--learning-rate" in run("runs", *words)[1]) == ("a" in names)
 
 
 def test_sorting_by_what_is_no_column_is_refused_with_the_columns(no_store):

@@ -10,9 +10,10 @@ def test_the_main_jobs_text_has_its_numbers_times_and_link():
         assert part in text
 
 
-def test_what_ended_a_training_early_and_the_substitute_text_are_named():
-    stopped = {**RESULT, "stopped": "--max-seconds 2"}
+def test_what_ended_a_training_early_a_fall_and_the_substitute_text_are_named():
+    stopped = {**RESULT, "stopped": "--max-seconds 2", "fell_over": True}
     for text in (training_text, lambda result: pipeline_text("m", {}, result, "link")):
         words = " ".join(text(stopped).split())  # whatever the width of the terminal
         assert ("stopped early by --max-seconds 2" in words, "stopped" in text(RESULT)) == (True, False)
+        assert (" The training fell over: " in words, "fell" in text(RESULT)) == (True, False)
     assert "FALLING BACK" in pipeline_text("m", {}, {**RESULT, "fallback": True}, "link")

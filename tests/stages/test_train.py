@@ -51,7 +51,7 @@ def test_a_training_like_another_has_its_shape_and_what_was_chosen_but_not_a_tri
     recipe = {"preset": "stream", "batch_size": 32, "sequence_length": 16, "precision": "fp32"}
     assert chosen == {**shape, **recipe, "epochs": 2}
     run = training_of(trained.run_id)
-    model, config = resolve(chosen, run.configuration["text"]["train_chars"])
+    model, config = resolve(chosen, *(run.configuration["text"][name] for name in ("train_chars", "symbols")))
     assert config_id(model, config, run.corpus_sha256) == run.tag("config_id")
     set_tags(trained.run_id, {"role": "trial"})
     assert options_like(trained.run_id) == {**shape, **recipe}

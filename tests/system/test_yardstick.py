@@ -68,7 +68,7 @@ def go_on(home: Path, command: str, options: dict[str, Any], given: list[Trainin
     if command == "answer":
         own |= {"seeds": options["seeds"]}
         return answer(corpus, AnswerConfig(**own), make_pool=pool, plan=AnswerPlan(**PLAN))
-    model, config = resolve(own, corpus.train_chars)
+    model, config = resolve(own, corpus.train_chars, len(corpus.vocabulary))
     if command == "train":
         return train_seeds(corpus, model, config, options["seeds"], make_pool=pool)
     return pipeline(corpus, model, config)

@@ -50,5 +50,4 @@ def test_final_metrics_have_sections_and_other_fields_are_left_out():
     ],
 )
 def test_trainings_of_a_study_compare_with_others_if_they_are_as_long(options, stopped_by, is_of_study, protocol):
-    model, config = resolve(options, 150_000)
-    assert protocol_of(150_000, model, config, stopped_by, is_of_study) == protocol
+    assert protocol_of(resolve(options)[1], stopped_by, is_of_study) == protocol

@@ -83,8 +83,8 @@ class Problem:
     def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
         """The model and training configurations of a trial, from its parameters, the fixed ones and the common budget.
 
-        Other options follow from these and from the length of the training text, as they do for a single training.
+        Other options follow from these and from the training text, as they do for a single training.
         """
         budget = {name: getattr(self.config, name) for name in ("preset", "epochs", "max_seconds")}
         options = {**self.space.fixed, **parameters, **budget, "seed": seed, "sample_every": 0}
-        return resolve(options, self.corpus.train_chars)
+        return resolve(options, self.corpus.train_chars, self.vocab_size)

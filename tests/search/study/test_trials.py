@@ -22,7 +22,7 @@ def test_a_trial_is_what_tmlm_train_makes_of_its_shape_on_the_text(begin):
     search = begin(cell="lstm", num_layers="3", hidden_size="20", epochs=None)
     task = search.ask(0)
     shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 20}
-    alone = resolve(shape, search.corpus.train_chars)
+    alone = resolve(shape, search.corpus.train_chars, len(search.corpus.vocabulary))
     assert config_id(task.model, task.train, "") == config_id(*alone, "") != config_id(*resolve(shape), "")
 
 
