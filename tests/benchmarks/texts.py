@@ -7,11 +7,11 @@
 texts of texts.csv as NAME.txt. Both download with ``apt-get download`` and unpack with ``dpkg -x`` (on Debian 13);
 ``taken_by`` is a shell command in the unpacked folder. Persuasion needs Rscript as well.
 
-The rule. Candidates, all in UTF-8, are in the order of the sha256 of "PACKAGE TAKEN_BY". The Cyrillic text of the tuning texts is the
-first ``cyrillic`` one, their source code the first ``source`` package, and the guard in Chinese or Japanese the first
-``cjk`` text. Then, without the packages that are in use: the next ``source`` package of at most 700,000 characters is
-untouched, of ``book`` packages (each with its first text) the first five are untouched, and the next three are for the
-check of the recipe.
+The rule. Candidates, all in UTF-8, are in the order of the sha256 of "PACKAGE TAKEN_BY". The Cyrillic text of the
+tuning texts is the first ``cyrillic`` one, their source code the first ``source`` package, and the guard in Chinese or
+Japanese the first ``cjk`` text. Then, without the packages that are in use: the next ``source`` package of at most
+700,000 characters is untouched, of ``book`` packages (each with its first text) the first five are untouched, and the
+next three are for the check of the recipe.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from tests.figures import read_csv
 
 WHERE_FROM = "package", "version", "package_sha256", "taken_by", "text_sha256"
-COLUMNS = "role", "name", "text", "alphabet", "characters", *WHERE_FROM
+COLUMNS = "role", "name", "text", "alphabet", "characters", *WHERE_FROM, "single_ngram_order", "single_ngram"
 MOST_UNTOUCHED = 700_000  # characters
 BOOKS = ["untouched"] * 5 + ["check"] * 3
 
