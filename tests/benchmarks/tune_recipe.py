@@ -18,9 +18,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from pipeline.config import RECIPE, CorpusConfig, resolve
 from pipeline.text.corpus import load_corpus
 from pipeline.training.experiment import Experiment
+from pipeline.training.hardware import keep_freed_memory
 from tests.figures import DOCS, read_csv
 
 TRAININGS = DOCS / "data" / "recipe_trainings.csv"
@@ -55,6 +58,8 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     began = time.process_time()
     experiment = Experiment(corpus, model, config, place)
     training = experiment.training
+    keep_freed_memory()
+    torch.set_num_threads(1)
     experiment.on_start(training)
     while not (training.done or (job.stopped_after and len(training.history) >= job.stopped_after)):
         experiment.on_epoch(training, training.run_epoch(experiment))
