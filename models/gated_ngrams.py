@@ -47,6 +47,7 @@ PARTS = 20  # folds of a training text, each scored by n-grams of the others
 FITTED_NUMBERS = 200_000_000  # of evidence, at most, from which the gate learns: 400 MB
 LEAST_PARTS = 4  # of a long text, from which these positions are
 MOST_STEPS, PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 600, 4, 1024, 0.01, 0.05  # of the gate's training
+WEIGHT_DECAY = 0.01
 NUMBERS_AT_ONCE = 600_000  # of evidence: arrays of some MB
 
 
@@ -466,7 +467,7 @@ def fit_gate(sample: Sample, symbols: GateSymbols | None) -> OrderGate:
     gate = OrderGate(evidence.shape[1], symbols)
     seen = evidence[..., -TOLD:-1].flatten(1).float()
     gate.mean, gate.deviation = seen.mean(0), seen.std(0) + 1e-3
-    optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), fused=True)
+    optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
     steps = min(MOST_STEPS, PASSES * -(-len(targets) // BATCH))
     batches = chain.from_iterable(torch.randperm(len(targets)).split(BATCH) for _ in range(PASSES))
     for done, batch in enumerate(islice(batches, steps)):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.config import RECIPE, CorpusConfig, resolve
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.experiment import Experiment
 from pipeline.training.hardware import keep_freed_memory
 from tests.figures import DOCS, read_csv
@@ -31,7 +31,6 @@ WHAT = "stage", "text", "preset", "seed", "options", "stopped_after"
 CHOSEN = "learning_rate", "clip", "counting_loss", "recurrent_dropout", "output_dropout", "batch_size"
 COLUMNS = (*WHAT, "recipe", "symbols", "train_chars", *CHOSEN, "precision", "epochs", "best_epoch", "val_perplexity")
 CURVES = "train_perplexities", "val_perplexities"
-BUILT_IN = {"time-machine", "tiny-shakespeare"}  # names that the lab knows
 
 
 class Job(NamedTuple):
@@ -45,12 +44,15 @@ class Job(NamedTuple):
     stopped_after: int = 0
 
 
+def corpus_of(name: str, folder: Path) -> Corpus:
+    """A text of texts.csv, which is in the folder unless the lab knows it."""
+    text = next(row for row in read_csv("texts.csv") if row["name"] == name)
+    return load_corpus(CorpusConfig(str(folder / f"{name}.txt") if text["package"] else name, text["alphabet"]))
+
+
 def train(job: Job, folder: Path) -> dict[str, Any]:
     """The row of a training."""
-    text = next(row for row in read_csv("texts.csv") if row["name"] == job.text)
-    corpus = load_corpus(
-        CorpusConfig(job.text if job.text in BUILT_IN else str(folder / f"{job.text}.txt"), text["alphabet"])
-    )
+    corpus = corpus_of(job.text, folder)
     given: Mapping[str, Any] = {**json.loads(job.options), "preset": job.preset, "seed": job.seed}
     model, config = resolve(given, corpus.train_chars)
     place = folder / "checkpoints" / "-".join(map(str, job)).replace("/", "_")
