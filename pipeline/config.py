@@ -216,8 +216,29 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class Constants(NamedTuple):
+    """The constants of ``stream_preset`` that were tuned on several texts."""
+
+    rate_by_symbols: float = 0.0
+    rate_by_passes: float = 0.0
+    large_rate: float = 1.0
+    clip: float = 1.0
+    dropout_by_symbols: float = 0.0
+    counting_slope: float = 2.3
+
+
+RECIPE_6 = Constants()
+SYMBOLS = 28  # of the alphabet letters
+USUAL_PASSES = 54  # of the default over The Time Machine
+
+
 def stream_preset(
-    model: Mapping[str, Any], train_chars: int, budget_chars: float, is_short: bool = False
+    model: Mapping[str, Any],
+    train_chars: int,
+    budget_chars: float,
+    is_short: bool = False,
+    symbols: int = SYMBOLS,
+    tuned: Constants = RECIPE_6,
 ) -> dict[str, Any]:
     """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
@@ -247,19 +268,24 @@ def stream_preset(
     is_on_top = model.get("on_top_of") == "ngram"
     base = 0.15 + 0.12 * is_on_top + 0.1 * is_short
     by_size = 0.1 * log2(max(weights, 1) / 65_536) + -0.05 * log2(train_chars / TEXT_CHARS)
+    by_size += tuned.dropout_by_symbols * log2(symbols / SYMBOLS)
     smallest, largest = cell.recurrent_dropout
     least = 0.0 if is_short else min(0.05 * log2(passes / 26), 0.1)
     dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest, least), largest), 2)
     is_taught = not (is_on_top or is_short) and train_chars <= TAUGHT_CHARS
-    usual = round(min(max(2.3 * (dropped - 0.05), 0.0), 0.3), 2) if is_taught else 0.0
+    usual = round(min(max(tuned.counting_slope * (dropped - 0.05), 0.0), 0.3), 2) if is_taught else 0.0
     counting_loss = model.get("counting_loss", usual)
     least_output = 0.2 if is_on_top and hidden_size >= 32 else 0.0
     own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
+    is_large = num_layers * hidden_size > cell.small_size
+    rate = cell.learning_rates[is_large] * (tuned.large_rate if is_large else 1.0)
+    rate *= (SYMBOLS / symbols) ** tuned.rate_by_symbols * (USUAL_PASSES / passes) ** tuned.rate_by_passes
     return {
         "residual": num_layers >= 3,
         "output_dropout": round(max(least_output, 1.5 * (dropped - 0.25)) * (1 - counting_loss), 2),
         "recurrent_dropout": round(max(dropped - 0.2 * counting_loss, smallest, least), 2),
-        "learning_rate": cell.learning_rates[num_layers * hidden_size > cell.small_size],
+        "learning_rate": round(rate, 4),
+        "clip": tuned.clip,
         "batch_size": 32 if passes >= 26 or is_on_top else 16,  # in few passes, more steps
         "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), 0.5), 2),
