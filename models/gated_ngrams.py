@@ -4,15 +4,17 @@
 
 p_n is the Kneser-Ney model of order n. The weights g_n are the outputs of a small network, the gate, which sees how
 sure each order is: the entropy and the largest log-probability of its distribution, and its divergence from the next
-lower order's. It is a log-linear interpolation (Klakow 1998) whose weights depend on the position.
+lower order's; and which character was the last, and how many letters stand in a row. It is a log-linear interpolation
+(Klakow 1998) whose weights depend on the position.
 
 The gate learns from the training text, each part of which is predicted by n-grams of the other parts (cross-fitting):
 n-grams are overconfident on the text that they were fitted on.
 
 Shapes: B batch, T time steps, N characters of a text, V vocabulary, K orders, E n-grams, C contexts.
 
-What n-grams say about a position is one tensor, the **evidence** (..., K, V + 3): for each order, V log-probabilities
-of the next character and the three numbers that the gate sees.
+What n-grams say about a position is one tensor, the **evidence** (..., K, V + 4): for each order, V log-probabilities
+of the next character, three numbers that tell how sure it is, and the id of the first character of its context (the one
+n - 1 places back), at most LARGEST_ID, or -1 for a context that the tables lack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +36,10 @@ from models.optimizers import without_dynamo
 from models.pruning import pruned
 
 LONGEST = 10  # the largest order
-SEEN = 3  # numbers of each order that the gate sees
+SEEN = 3  # numbers of each order that the gate sees: entropy, largest log-probability, divergence
+TOLD = SEEN + 1  # numbers of each order in the evidence beside its distribution
+LARGEST_ID = 2048  # of a symbol in the evidence, which float16 has exactly; it stands for all larger ones
+SYMBOLS = 48  # at most, each of which has an input of the gate
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
 GATE_SCALES = tuple(percent / 100 for percent in range(90, 112, 2))  # candidates of ``NGramModel.calibrate``
@@ -42,6 +47,7 @@ PARTS = 20  # folds of a training text, each scored by n-grams of the others
 FITTED_NUMBERS = 200_000_000  # of evidence, at most, from which the gate learns: 400 MB
 LEAST_PARTS = 4  # of a long text, from which these positions are
 MOST_STEPS, PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 600, 4, 1024, 0.01, 0.05  # of the gate's training
+WEIGHT_DECAY = 0.01
 NUMBERS_AT_ONCE = 600_000  # of evidence: arrays of some MB
 
 
@@ -73,6 +79,7 @@ class NGramTables(nn.Module):
     keys: Tensor
     last: Tensor
     first: Tensor
+    oldest: Tensor
     shares: Tensor
     backoff: Tensor
     lower_shares: Tensor
@@ -82,7 +89,7 @@ class NGramTables(nn.Module):
         super().__init__()
         self.vocab_size, self.order, self.entries = fitted.vocab_size, fitted.order, fitted.entries
         self.sizes = [len(grams.keys) for grams in fitted.longest]  # n-grams of each order
-        self.numbers_per_char = self.order * (self.vocab_size + SEEN)
+        self.numbers_per_char = self.order * (self.vocab_size + TOLD)
         self.at_once = max(1, NUMBERS_AT_ONCE // self.numbers_per_char)  # positions
         bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
         keys = [grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False)]
@@ -92,6 +99,7 @@ class NGramTables(nn.Module):
         register("last", self.keys % fitted.vocab_size)
         begins = torch.searchsorted(self.keys, fitted.vocab_size * torch.arange(self.missing + 2))
         register("first", begins)  # n-grams of context i are first[i] to first[i + 1] - 1
+        register("oldest", self._oldest())
         for prefix, orders in (("", fitted.longest), ("lower_", fitted.shorter)):
             shares = np.zeros(self.entries, np.float32)
             found = [grams.shares for grams in orders]
@@ -99,6 +107,17 @@ class NGramTables(nn.Module):
             backoff = backoffs(self.keys.numpy() // self.vocab_size, shares, self.missing + 1)
             register(prefix + "shares", torch.from_numpy(shares))
             register(prefix + "backoff", torch.from_numpy(backoff).float())
+
+    def _oldest(self) -> Tensor:
+        """The first character of each context (C,), at most LARGEST_ID; -1 for the empty and for the missing one."""
+        oldest = torch.full((self.missing + 1,), -1.0)
+        end = 1
+        for size in self.sizes[:-1]:  # the context of an n-gram is the (n - 1)-gram that begins as it does, or empty
+            start, end = end, end + size
+            shorter = self.keys[start - 1 : end - 1] // self.vocab_size
+            last = self.last[start - 1 : end - 1].clamp(max=LARGEST_ID).float()
+            oldest[start:end] = last.where(shorter == 0, oldest[shorter])
+        return oldest
 
     @property
     def stored_numbers(self) -> int:
@@ -150,12 +169,12 @@ class NGramTables(nn.Module):
 
     @torch.no_grad()
     def forward(self, contexts: Tensor) -> Tensor:
-        """contexts (B, T, K) -> evidence (B, T, K, V + 3) for the character after each."""
+        """contexts (B, T, K) -> evidence (B, T, K, V + 4) for the character after each."""
         evidence = torch.cat([self._evidence(part) for part in contexts.flatten(0, 1).split(self.at_once)])
         return evidence.view(*contexts.shape, -1)
 
     def about(self, ids: NDArray[np.integer], start: int, end: int) -> Iterator[Tensor]:
-        """Yield the evidence (n, K, V + 3) for consecutive positions of ``ids`` (N,), from ``start`` to ``end``."""
+        """Yield the evidence (n, K, V + 4) for consecutive positions of ``ids`` (N,), from ``start`` to ``end``."""
         none = torch.zeros(1, self.order - 1, dtype=torch.int64)
         for first in range(start, end, self.at_once):
             last = min(end, first + self.at_once)
@@ -182,7 +201,7 @@ class NGramTables(nn.Module):
         return torch.where(self.keys[at] == wanted, at + 1, self.missing)
 
     def _evidence(self, contexts: Tensor) -> Tensor:
-        """contexts (N, K) -> evidence (N, K, V + 3)."""
+        """contexts (N, K) -> evidence (N, K, V + 4)."""
         begin = self.first[contexts.flatten()]
         followers = self.first[contexts.flatten() + 1] - begin
         source = torch.repeat_interleave(followers)  # for each n-gram of these contexts, its context's index
@@ -202,37 +221,92 @@ class NGramTables(nn.Module):
         lower_logs = F.pad(logs[:, :-1], (0, 0, 1, 0), value=-log(self.vocab_size))
         entropy = -(by_order * logs).sum(-1)
         divergence = (by_order * (logs - lower_logs)).sum(-1).clamp(max=LARGEST_DIVERGENCE)
-        return torch.cat([logs, torch.stack([entropy, logs.amax(-1), divergence], dim=-1)], dim=-1)
+        told = torch.stack([entropy, logs.amax(-1), divergence, self.oldest[contexts]], dim=-1)
+        return torch.cat([logs, told], dim=-1)
+
+
+class GateSymbols(NamedTuple):
+    """What a gate knows of the symbols, by id, in two arrays (V,) of whole numbers: see ``gate_symbols``."""
+
+    input_of: Tensor
+    is_letter: Tensor
+
+
+def gate_symbols(ids: NDArray[np.integer], is_letter: ArrayLike) -> GateSymbols:
+    """The inputs of a gate for the symbols of a training text ``ids`` (N,), and which of them (V,) are letters.
+
+    The SYMBOLS most frequent ones have an input each, of equals the lower id; all others share the next input. The
+    symbol LARGEST_ID stands for all above it: it has the shared input, and is a letter if most of their occurrences
+    are.
+    """
+    letters = np.array(is_letter, np.uint8)
+    counts = np.bincount(ids, minlength=len(letters))
+    own = own_inputs(len(letters))
+    input_of = np.full(len(letters), own, np.uint8)
+    input_of[np.argsort(-counts[:LARGEST_ID], kind="stable")[:own]] = np.arange(own)
+    if len(letters) > LARGEST_ID:
+        others = counts[LARGEST_ID:]
+        letters[LARGEST_ID] = 2 * others @ letters[LARGEST_ID:] > others.sum()
+    return GateSymbols(torch.from_numpy(input_of), torch.from_numpy(letters))
+
+
+def own_inputs(vocab_size: int) -> int:
+    """The number of symbols that have an input of a gate for themselves."""
+    return min(vocab_size, SYMBOLS)
+
+
+def gate_inputs(orders: int, vocab_size: int = 0) -> int:
+    """The number of a gate's inputs; without those from the characters for a ``vocab_size`` of 0."""
+    return SEEN * orders + (own_inputs(vocab_size) + 1 + orders if vocab_size else 0)
 
 
 class OrderGate(nn.Module):
-    """Weights of the orders at each position, from the last SEEN columns of the evidence: one tanh layer.
+    """Weights of the orders at each position, from the last TOLD columns of the evidence: one tanh layer.
 
-    Before training, all weights are 1 / K.
+    Its inputs are SEEN standardised numbers of each order and, with ``symbols``, two one-hot vectors: of the last
+    character, which is zero before the first one, and of the number of letters in a row before the position. Letters
+    are counted in the orders' contexts, from the last character back to the first that the tables lack. Before
+    training, all weights are 1 / K.
     """
 
     mean: Tensor
     deviation: Tensor
+    input_of: Tensor
+    is_letter: Tensor
 
-    def __init__(self, orders: int) -> None:
+    def __init__(self, orders: int, symbols: GateSymbols | None = None) -> None:
         super().__init__()
-        self.hidden = nn.Linear(SEEN * orders, GATE_UNITS)
+        self.hidden = nn.Linear(gate_inputs(orders, len(symbols.input_of) if symbols else 0), GATE_UNITS)
         self.output = nn.Linear(GATE_UNITS, orders)
         nn.init.zeros_(self.output.weight)
         nn.init.constant_(self.output.bias, 1 / orders)
         self.register_buffer("mean", torch.zeros(SEEN * orders))
         self.register_buffer("deviation", torch.ones(SEEN * orders))
+        self.sees_characters = symbols is not None
+        if symbols:
+            self.register_buffer("input_of", symbols.input_of)
+            self.register_buffer("is_letter", symbols.is_letter)
 
     def forward(self, evidence: Tensor) -> Tensor:
-        """evidence (..., K, V + 3) -> weights (..., K)."""
-        seen = evidence[..., -SEEN:].flatten(-2)
-        weights: Tensor = self.output(torch.tanh(self.hidden((seen - self.mean) / self.deviation)))
+        """evidence (..., K, V + 4) -> weights (..., K)."""
+        inputs = (evidence[..., -TOLD:-1].flatten(-2) - self.mean) / self.deviation
+        if self.sees_characters:
+            inputs = torch.cat([inputs, self._of_characters(evidence[..., 1:, -1].long())], dim=-1)
+        weights: Tensor = self.output(torch.tanh(self.hidden(inputs)))
         return weights
+
+    def _of_characters(self, ids: Tensor) -> Tensor:
+        """The characters (..., K - 1) before a position, from the last one back, or -1 -> inputs."""
+        is_known, ids = ids >= 0, ids.clamp(min=0)
+        inputs = own_inputs(len(self.input_of)) + 1
+        last = F.one_hot(self.input_of[ids[..., 0]].long(), inputs) * is_known[..., :1]
+        letters = (self.is_letter[ids] * is_known).cumprod(-1).sum(-1)
+        return torch.cat([last, F.one_hot(letters.long(), ids.shape[-1] + 1)], dim=-1)
 
 
 def combined(weights: Tensor, evidence: Tensor) -> Tensor:
-    """Weights (..., K), evidence (..., K, V + 3) -> weighted sums (..., V) of the log-probabilities."""
-    return torch.einsum("...k,...kv->...v", weights, evidence[..., :-SEEN])
+    """Weights (..., K), evidence (..., K, V + 4) -> weighted sums (..., V) of the log-probabilities."""
+    return torch.einsum("...k,...kv->...v", weights, evidence[..., :-TOLD])
 
 
 class NGramModel(nn.Module):
@@ -259,9 +333,9 @@ class NGramModel(nn.Module):
         return torch.cat([self.combine(evidence) for evidence in self.tables.about(text, context, len(text))])
 
     def combine(self, evidence: Tensor) -> Tensor:
-        """evidence (..., K, V + 3) -> log-probabilities (..., V)."""
+        """evidence (..., K, V + 4) -> log-probabilities (..., V)."""
         if self.gate is None:
-            return evidence[..., -1, :-SEEN]
+            return evidence[..., -1, :-TOLD]
         return combined(self.gate(evidence), evidence).log_softmax(-1)
 
     @one_thread()
@@ -290,7 +364,7 @@ class NGramModel(nn.Module):
         return float(totals[best]) / (len(ids) - 1)
 
     def _predicted(self, ids: NDArray[np.integer]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the evidence (n, K, V + 3) for each character of ``ids`` (N,) but the first, and the character (n,)."""
+        """Yield the evidence (n, K, V + 4) for each character of ``ids`` (N,) but the first, and the character (n,)."""
         targets = torch.from_numpy(as_ids(ids[1:])).split(self.tables.at_once)
         return zip(self.tables.about(ids, 1, len(ids)), targets, strict=True)
 
@@ -311,17 +385,17 @@ class CrossFitted:
         self._filled = torch.empty(0)
 
     def __call__(self, start: int, end: int) -> Tensor:
-        """Evidence (end - start, K, V + 3) in float16 at each position of a span; the latest span is cached."""
+        """Evidence (end - start, K, V + 4) in float16 at each position of a span; the latest span is cached."""
         if self._span != (start, end):
             self._filled = torch.empty(0)  # freed before the next one is allocated
             self._filled, self._span = self.at([(start, end)]), (start, end)
         return self._filled
 
     def at(self, spans: Sequence[tuple[int, int]]) -> Tensor:
-        """Evidence (n, K, V + 3) in float16 at all positions of ``spans``, which are in order."""
+        """Evidence (n, K, V + 4) in float16 at all positions of ``spans``, which are in order."""
         order, vocab_size = self.tables.order, self.tables.vocab_size
         ngrams = list(ngrams_of(np.concatenate([self.ids[a:b] for a, b in self.parts]), vocab_size, order))
-        filled = torch.empty(sum(b - a for a, b in spans), order, vocab_size + SEEN, dtype=torch.float16)
+        filled = torch.empty(sum(b - a for a, b in spans), order, vocab_size + TOLD, dtype=torch.float16)
         done = at = between = 0  # filled; where the latest part ends in the concatenated parts, and in the text
 
         def fill(tables: NGramTables, wanted: list[tuple[int, int]]) -> None:
@@ -353,7 +427,7 @@ def contiguous_parts(characters: int) -> list[tuple[int, int]]:
 
 
 class Sample(NamedTuple):
-    """Cross-fitted evidence (n, K, V + 3) about the positions of a text in ``sampled_spans``, and the characters."""
+    """Cross-fitted evidence (n, K, V + 4) about the positions of a text in ``sampled_spans``, and the characters."""
 
     evidence: Tensor
     targets: Tensor
@@ -386,14 +460,14 @@ def sampled_spans(characters: int, numbers_per_char: int) -> list[tuple[int, int
 
 @one_thread()
 @torch.random.fork_rng(devices=[])  # the gate's initial weights would advance the caller's generator
-def fit_gate(sample: Sample) -> OrderGate:
-    """Train a gate on a sample of a training text. The result depends on that alone."""
+def fit_gate(sample: Sample, symbols: GateSymbols | None) -> OrderGate:
+    """Train a gate on a sample of a training text. The result depends on that and on ``symbols`` alone."""
     torch.manual_seed(0)
     evidence, targets = sample
-    gate = OrderGate(evidence.shape[1])
-    seen = evidence[..., -SEEN:].flatten(1).float()
+    gate = OrderGate(evidence.shape[1], symbols)
+    seen = evidence[..., -TOLD:-1].flatten(1).float()
     gate.mean, gate.deviation = seen.mean(0), seen.std(0) + 1e-3
-    optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), fused=True)
+    optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
     steps = min(MOST_STEPS, PASSES * -(-len(targets) // BATCH))
     batches = chain.from_iterable(torch.randperm(len(targets)).split(BATCH) for _ in range(PASSES))
     for done, batch in enumerate(islice(batches, steps)):

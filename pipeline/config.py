@@ -182,6 +182,7 @@ REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
 WINDOW_ENDS = (0, REPORT_TEXT_CHARS), (WINDOW_TRAIN, REPORT_TEXT_CHARS + WINDOW_VAL)  # in training, in validation
 BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
 TEXT_CHARS, TEXT_SYMBOLS = 156_000, 28  # of The Time Machine, and where no text is loaded yet
+TEXT_PASSES = 54  # of the default over it
 TAUGHT_CHARS = 500_000  # training characters at most for a counting_loss by default
 SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
 DECLARED = {field.name: field for config in (ModelConfig, TrainConfig) for field in fields(config)}
@@ -216,25 +217,48 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def recipe_6(model: Mapping[str, Any], train_chars: int, budget_chars: float, is_short: bool = False) -> dict[str, Any]:
-    """Recipe 6 of the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
+class Constants(NamedTuple):
+    """The constants of ``stream_preset`` that recipes may differ in; those that are 0 here have no effect."""
+
+    rate_by_symbols: float = 0.0
+    rate_by_passes: float = 0.0
+    large_rate: float = 1.0
+    clip: float = 1.0
+    dropout_by_symbols: float = 0.0
+    counting_slope: float = 2.3
+
+
+RECIPE_6 = TODAY = Constants()
+
+
+def stream_preset(
+    model: Mapping[str, Any],
+    train_chars: int,
+    symbols: int,
+    budget_chars: float,
+    constants: Constants = TODAY,
+    is_short: bool = False,
+) -> dict[str, Any]:
+    """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
     The constants were chosen on the validation text of The Time Machine: the dropout is 0.15 for an LSTM 1x128 in 26
     passes over that text, larger for more weights, a shorter text and more passes. With N the number of recurrent and
     layer-to-layer weights, s the training characters / 156,000 and P the passes over them (``budget_chars`` / training
-    characters):
+    characters), V the number of symbols, and the ``constants`` by their names:
 
         N                 = gates hidden_size^2 (2 num_layers - 1), less for a cell without recurrent weights
         D                 = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
+                            + dropout_by_symbols log2(V / 28)
                             limited to the cell's recurrent_dropout, and at least 0.05 log2(P / 26), up to 0.1
-        counting_loss     = 2.3 (D - 0.05), limited to 0 ... 0.3; 0 for a text longer than TAUGHT_CHARS
+        counting_loss     = counting_slope (D - 0.05), limited to 0 ... 0.3; 0 for a text longer than TAUGHT_CHARS
         recurrent_dropout = D - 0.2 counting_loss, within the same limits
         output_dropout    = max(0, 1.5 (D - 0.25)) (1 - counting_loss)
+        learning_rate     = the cell's (28 / V)^rate_by_symbols (54 / P)^rate_by_passes
 
     The last limit of D is for small models, which overfit in many passes. The preset report-text (``is_short``) is
     without it and without counting_loss, and has 0.1 more. A model of more than the cell's ``small_size`` units, in all
-    layers, takes its second learning rate. On top of n-grams, D is 0.12 more, output_dropout at least 0.2 from 32 units
-    on, counting_loss 0, and
+    layers, takes its second learning rate, times large_rate. On top of n-grams, D is 0.12 more, output_dropout at least
+    0.2 from 32 units on, counting_loss 0, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
                             limited to 0 ... 0.5
@@ -245,29 +269,29 @@ def recipe_6(model: Mapping[str, Any], train_chars: int, budget_chars: float, is
     is_on_top = model.get("on_top_of") == "ngram"
     base = 0.15 + 0.12 * is_on_top + 0.1 * is_short
     by_size = 0.1 * log2(max(weights, 1) / 65_536) + -0.05 * log2(train_chars / TEXT_CHARS)
+    by_size += constants.dropout_by_symbols * log2(symbols / TEXT_SYMBOLS)
     smallest, largest = cell.recurrent_dropout
     least = 0.0 if is_short else min(0.05 * log2(passes / 26), 0.1)
     dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest, least), largest), 2)
     is_taught = not (is_on_top or is_short) and train_chars <= TAUGHT_CHARS
-    usual = round(min(max(2.3 * (dropped - 0.05), 0.0), 0.3), 2) if is_taught else 0.0
+    usual = round(min(max(constants.counting_slope * (dropped - 0.05), 0.0), 0.3), 2) if is_taught else 0.0
     counting_loss = model.get("counting_loss", usual)
     least_output = 0.2 if is_on_top and hidden_size >= 32 else 0.0
     own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
+    is_large = num_layers * hidden_size > cell.small_size
+    rate = cell.learning_rates[is_large] * (constants.large_rate if is_large else 1.0)
+    rate *= (TEXT_SYMBOLS / symbols) ** constants.rate_by_symbols * (TEXT_PASSES / passes) ** constants.rate_by_passes
     return {
         "residual": num_layers >= 3,
         "output_dropout": round(max(least_output, 1.5 * (dropped - 0.25)) * (1 - counting_loss), 2),
         "recurrent_dropout": round(max(dropped - 0.2 * counting_loss, smallest, least), 2),
-        "learning_rate": cell.learning_rates[num_layers * hidden_size > cell.small_size],
+        "learning_rate": round(rate, 4),
+        "clip": constants.clip,
         "batch_size": 32 if passes >= 26 or is_on_top else 16,  # in few passes, more steps
         "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), 0.5), 2),
         "counting_loss": counting_loss,
     }
-
-
-def stream_preset(model: Mapping[str, Any], train_chars: int, symbols: int, budget_chars: float) -> dict[str, Any]:
-    """The recipe of the presets stream and best for a text with so many training characters and symbols."""
-    return recipe_6(model, train_chars, budget_chars)
 
 
 def preset_values(given: Mapping[str, Any], train_chars: int, symbols: int, recipe: int = 0) -> dict[str, Any]:
@@ -281,11 +305,8 @@ def preset_values(given: Mapping[str, Any], train_chars: int, symbols: int, reci
     to_read = given.get("budget_chars", budget_chars)
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
-    model = {**shape, **given}
-    if is_short or 0 < recipe <= 6:
-        values = recipe_6(model, train_chars, to_read, is_short)
-    else:
-        values = stream_preset(model, train_chars, symbols, to_read)
+    constants = RECIPE_6 if is_short or 0 < recipe <= 6 else TODAY
+    values = stream_preset({**shape, **given}, train_chars, symbols, to_read, constants, is_short)
     # not calibrated, for a fair comparison: the n-grams are not either
     own = {"batch_size": 16, "calibrate": False} if is_short else {}
     return {**shape, "budget_chars": budget_chars, **values, **own}

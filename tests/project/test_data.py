@@ -1,7 +1,7 @@
 """The measured figures in the tables of README and docs are those of docs/data.
 
 A row of a table names its data: ``command`` trainings in runs.csv, ``model`` an n-gram model in ngrams.csv, ``text`` a
-row of untouched.csv. The heading of a column says what is computed from them. A row that was measured elsewhere has ¹.
+row of texts.csv. The heading of a column says what is computed from them. A row that was measured elsewhere has ¹.
 Trainings are of today's recipe, but for those of changes that did not help.
 """
 
@@ -25,7 +25,8 @@ Row = dict[str, str]
 Figure = Callable[[Sequence[Row]], str]
 
 DOCUMENTS = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
-TRAININGS, NGRAMS, SPEED, UNTOUCHED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams", "speed", "untouched"))
+TRAININGS, NGRAMS, SPEED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams", "speed"))
+UNTOUCHED = [row for row in read_csv("texts.csv") if row["single_ngram"]]  # when recipe 6 was chosen
 RUNS, EARLIER = ([row for row in TRAININGS if row["recipe"] == recipe] for recipe in (str(RECIPE["stream"]), "5"))
 SYSTEMS, COMPARED = read_csv("systems.csv"), read_csv("compared.csv")
 COUNTING = read_csv("counting_loss.csv")
@@ -40,7 +41,7 @@ DIFFERENCES = {
     "on top against both": ("on top", "mixed"),
     "adaptive": ("adaptive both", "adaptive n-grams"),
 }
-TEXTS = dict(zip(("time-machine", *(row["file"] for row in UNTOUCHED)), ("The Time Machine", *NAMES), strict=True))
+TEXTS = dict(zip(("time-machine", *(row["name"] for row in UNTOUCHED)), ("The Time Machine", *NAMES), strict=True))
 BENCH = {row["what"].strip(): row for row in read_json("bench.json")["rows"]}
 
 
@@ -179,7 +180,7 @@ def shown(text: str, first: str, second: str) -> str:
 
 def test_the_texts_that_no_choice_was_made_on():
     for row, data in zip(measured("text", "single n-gram"), UNTOUCHED, strict=True):
-        single, text = float(data["single_ngram"]), data["file"]
+        single, text = float(data["single_ngram"]), data["name"]
         assert list(row.values()) == [
             f"{data['text']}, `{data['alphabet']}`",
             f"{int(data['characters']):,}",

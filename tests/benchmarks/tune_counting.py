@@ -1,0 +1,98 @@
+"""Tunes the n-grams' gate: settings drawn at random, scored on the validation texts of all tuning texts.
+
+    python -m tests.benchmarks.tune_counting FOLDER [--texts faq-de ...]
+    python -m tests.benchmarks.tune_counting --table
+
+FOLDER has the texts of texts.py. Prints the rows of docs/data/counting_trials.csv: trial 0 has the settings of before,
+the others are drawn from RANGES with SEED. The evidence about a text is computed once. Nothing here reads a test text.
+``--table`` prints the recorded trials by the mean over the texts of the logarithm of validation perplexity, as a
+difference to trial 0 in percent, with the text that gains least.
+"""
+
+import argparse
+import csv
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from math import exp, log
+from pathlib import Path
+from statistics import fmean
+
+from models import gated_ngrams
+from models.gated_ngrams import BATCH, LONGEST, NGramModel, NGramTables, fit_gate, gate_symbols, sample_of
+from models.ngram import KneserNey
+from tests.benchmarks.tune_recipe import corpus_of
+from tests.figures import read_csv
+
+SEED, TRIALS = 20261202, 24
+BEFORE = {"PEAK_RATE": 0.01, "PASSES": 4, "GATE_UNITS": 32, "WEIGHT_DECAY": 0.01, "SYMBOLS": 48, "MOST_STEPS": 600}
+RANGES: dict[str, tuple[float, float] | list[int]] = {  # a pair of floats is drawn from log-uniformly
+    "PEAK_RATE": (0.002, 0.03),
+    "PASSES": [2, 4, 6, 8, 10, 12],
+    "GATE_UNITS": [16, 24, 32, 48, 64],
+    "WEIGHT_DECAY": (0.0001, 1.0),
+    "SYMBOLS": [12, 24, 36, 48],
+    "MOST_STEPS": [600, 1200, 1800, 2400],
+}
+
+Settings = dict[str, float]
+
+
+def trials() -> Iterator[Settings]:
+    draw = random.Random(SEED)
+    yield BEFORE
+    for _ in range(TRIALS):
+        yield {name: drawn(draw, values) for name, values in RANGES.items()}
+
+
+def drawn(draw: random.Random, values: tuple[float, float] | list[int]) -> float:
+    if isinstance(values, list):
+        return draw.choice(values)
+    return float(f"{exp(draw.uniform(*map(log, values))):.3g}")
+
+
+def table() -> None:
+    logs: dict[str, dict[str, float]] = {}
+    for row in read_csv("counting_trials.csv"):
+        logs.setdefault(row["trial"], {})[row["text"]] = 100 * log(float(row["val_perplexity"]))
+    differences = {trial: [found[text] - logs["0"][text] for text in found] for trial, found in logs.items()}
+    for trial, found in sorted(differences.items(), key=lambda entry: fmean(entry[1])):
+        sys.stdout.write(f"{trial:>2} {fmean(found):+.3f} % (at most {max(found):+.3f} %)\n")
+
+
+def run(texts: Sequence[str], folder: Path) -> None:
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(["trial", "is_drawn", "text", *map(str.lower, BEFORE), "steps", "val_perplexity", "cpu_seconds"])
+    for name in texts:
+        corpus = corpus_of(name, folder)
+        text, val = corpus.baseline_text("stream"), corpus.split("stream", "val")
+        tables = NGramTables(KneserNey(text, len(corpus.vocabulary), LONGEST))
+        sample, letters = sample_of(text, tables), [symbol.isalpha() for symbol in corpus.vocabulary.symbols]
+        for number, settings in enumerate(trials()):
+            for constant, value in settings.items():
+                setattr(gated_ngrams, constant, value)
+            began = time.process_time()
+            model = NGramModel(tables, fit_gate(sample, gate_symbols(text, letters)))
+            seconds = time.process_time() - began
+            steps = min(settings["MOST_STEPS"], settings["PASSES"] * -(-len(sample.targets) // BATCH))
+            found = (steps, f"{exp(model.calibrate(val)):.5f}", f"{seconds:.1f}")
+            rows.writerow([number, int(number > 0), name, *settings.values(), *found])
+            sys.stdout.flush()
+
+
+def main() -> None:
+    tuning = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
+    parser.add_argument("--texts", nargs="+", default=tuning)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    if options.table:
+        table()
+    else:
+        run(options.texts, options.folder)
+
+
+if __name__ == "__main__":
+    main()
