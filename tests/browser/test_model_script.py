@@ -20,8 +20,8 @@ from models.packing import coded, decoded, rounded
 from models.pruning import pruned
 from pipeline.pages import page_models
 from pipeline.pages.page_models import page_model, weight_arrays
+from tests.data import MADE, unpacked
 from tests.models.made_up import IS_LETTER, VOCAB, a_text
-from tests.older_gate import MADE, unpacked
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

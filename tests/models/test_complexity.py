@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,17 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from models.complexity import closed_form, measure, report_print_out
 from models.config import ModelConfig
-from models.gated_ngrams import (
-    FEWEST_SEEING,
-    LONGEST,
-    NGramModel,
-    NGramTables,
-    OrderGate,
-    gate_symbols,
-    sees_characters,
-)
-from models.ngram import KneserNey
-from models.on_top_of_ngram import NgramLanguageModel
+from models.gated_ngrams import FEWEST_SEEING, GATE_UNITS, own_inputs
 
 REPORT_VOCAB = 28
 
@@ -55,16 +44,13 @@ def test_the_reports_table_is_reproduced_exactly(count, cell, layers, hidden, pa
 @each_count
 @pytest.mark.parametrize("most", [0, FEWEST_SEEING, FEWEST_SEEING - 1])
 def test_the_gates_of_a_model_on_top_of_ngrams_of_10_orders_are_11_more_outputs_and_the_ngram_models_gate(count, most):
-    config = ModelConfig(hidden_size=128, on_top_of="ngram", ngrams=most)
-    plain, on_top = count(ModelConfig(hidden_size=128), 28), count(config, 28)
-    symbols, tables = gate_symbols(np.arange(28), [True] * 28), NGramTables(KneserNey(np.arange(28), 28, LONGEST))
-    gate = OrderGate(LONGEST, symbols if sees_characters(most) else None)
-    model, units = NgramLanguageModel(config, 28, NGramModel(tables, gate)), gate.hidden.out_features
-    added = 11 * (128 + 1) + units * (gate.hidden.in_features + 1) + 10 * (units + 1)
-    assert on_top.parameters == sum(parameter.numel() for parameter in model.parameters()) == plain.parameters + added
+    on_top = count(ModelConfig(hidden_size=128, on_top_of="ngram", ngrams=most), 28)
+    plain, units = count(ModelConfig(hidden_size=128), 28), GATE_UNITS
+    inputs = 30 if most == FEWEST_SEEING - 1 else 30 + own_inputs(28) + 1 + 10
+    added = 11 * (128 + 1) + units * (inputs + 1) + 10 * (units + 1)
+    assert on_top.parameters - plain.parameters == added
     assert on_top.macs_per_char - plain.macs_per_char == added + 5 * 10 * 28  # and the n-grams' own
-    products = 11 * 128 + units * gate.hidden.in_features + 10 * units
-    assert on_top.matmul_macs_per_char - plain.matmul_macs_per_char == products
+    assert on_top.matmul_macs_per_char - plain.matmul_macs_per_char == 11 * 128 + units * inputs + 10 * units
     assert (on_top.report_parameters, on_top.report_macs) == (plain.report_parameters, plain.report_macs)
 
 

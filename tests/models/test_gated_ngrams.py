@@ -8,16 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models import gated_ngrams
-from models.gated_ngrams import (
-    CrossFitted,
-    NGramModel,
-    NGramTables,
-    OrderGate,
-    contiguous_parts,
-    fit_gate,
-    gate_symbols,
-    sample_of,
-)
+from models.gated_ngrams import CrossFitted, NGramModel, NGramTables, OrderGate, contiguous_parts, fit_gate, sample_of
 from models.ngram import KneserNey, ngrams_of, predicted_bits_per_char
 from models.pruning import pruned
 from tests.models.made_up import IS_LETTER, VOCAB, a_text
@@ -43,7 +34,7 @@ def log_probabilities_by(text: np.ndarray, tables: NGramTables) -> Tensor:
 
 def random_gate(orders: int) -> OrderGate:
     torch.manual_seed(0)
-    gate = OrderGate(orders, gate_symbols(TEXT, IS_LETTER))
+    gate = OrderGate(orders, gated_ngrams.gate_symbols(TEXT, IS_LETTER))
     torch.nn.init.normal_(gate.output.weight, std=0.3)
     return gate
 
@@ -77,7 +68,7 @@ def test_the_gate_sees_entropies_largest_log_probabilities_and_divergences():
 @pytest.mark.parametrize("first", [0, 2046])  # id of the text
 def test_the_gate_sees_the_last_character_and_the_letters_in_a_row_as_far_as_there_are_contexts(first):
     text, read, vocab_size = TEXT.astype(np.int64) + first, HELD_OUT + first, VOCAB + first
-    symbols = gate_symbols(text, np.arange(vocab_size) % 4 > 0)
+    symbols = gated_ngrams.gate_symbols(text, np.arange(vocab_size) % 4 > 0)
     gate, given = OrderGate(5, symbols), list[Tensor]()
     gate.hidden.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0][:, 15:]))
     evidence = evidence_about(read, NGramTables(KneserNey(text, vocab_size, 5)))
@@ -93,12 +84,12 @@ def test_the_gate_sees_the_last_character_and_the_letters_in_a_row_as_far_as_the
 def test_the_most_frequent_symbols_have_inputs_of_their_own_and_all_others_share_one():
     ids = np.concatenate([np.arange(3000), [7, 7, 9], np.repeat([2048, 2049, 2050], [100, 4, 101])])
     is_letter, own = np.isin(np.arange(3000), [9, 2050]), gated_ngrams.SYMBOLS
-    symbols = gate_symbols(ids, is_letter)
+    symbols = gated_ngrams.gate_symbols(ids, is_letter)
     assert symbols.input_of[[7, 9, 0, 1]].tolist() == [0, 1, 2, 3], "of equals the lower id"
     assert sorted(symbols.input_of.tolist()) == [*range(own), *[own] * (3000 - own)]
     assert symbols.input_of[2048:].min() == own
     assert symbols.is_letter[[7, 9, 2048]].tolist() == [0, 1, 0]
-    assert gate_symbols(np.append(ids, [2050] * 2000), is_letter).is_letter[2048], "it stands for all above it"
+    assert gated_ngrams.gate_symbols(np.append(ids, [2050] * 2000), is_letter).is_letter[2048]  # stands for 2050
 
 
 def test_a_text_read_in_parts_has_the_contexts_of_the_whole():
@@ -194,7 +185,7 @@ def test_a_fitted_gate_is_better_than_every_order_and_depends_on_nothing_else():
     text, held_out, tables = a_text(2000), a_text(1000, seed=1), tables_of(a_text(2000), 6)
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    symbols = gate_symbols(text, IS_LETTER)
+    symbols = gated_ngrams.gate_symbols(text, IS_LETTER)
     gate = fit_gate(sample_of(text, tables), symbols)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
@@ -220,7 +211,7 @@ def test_a_gate_is_calibrated_by_the_factor_that_predicts_a_text_best():
 @pytest.mark.slow
 def test_perplexities_of_the_time_machine(splits):
     tables = NGramTables(KneserNey(splits["train"], 28, gated_ngrams.LONGEST))
-    symbols = gate_symbols(splits["train"], [False, False, *[True] * 26])
+    symbols = gated_ngrams.gate_symbols(splits["train"], [False, False, *[True] * 26])
     model = NGramModel(tables, fit_gate(sample_of(splits["train"], tables), symbols))
     perplexities = [float(model.costs(splits[name]).mean().exp()) for name in ("val", "test")]
     assert perplexities == pytest.approx([3.506, 3.571], abs=0.003)

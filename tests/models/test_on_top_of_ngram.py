@@ -81,11 +81,11 @@ def test_two_segments_with_the_state_carried_equal_the_whole(cell, cut):
 def test_with_other_ngrams_the_rest_of_a_text_is_predicted_as_by_a_model_of_those():
     model, other = build(trained=True), build(trained=True)
     other.tables = NGramTables(KneserNey(a_text(900, seed=2), VOCAB, 4))
-    expected = log_probabilities(other, HELD_OUT[None])[0, 20:]
-    state = model.use_tables(other.tables, model(HELD_OUT[None, :20])[1], HELD_OUT[None, :20])
-    for character, logs in zip(HELD_OUT[20:], expected, strict=True):  # one at a time
-        logits, state = model(character.view(1, 1), detach(state))
-        torch.testing.assert_close(logits[0, 0].log_softmax(-1), logs)
+    expected, ids = log_probabilities(other, HELD_OUT[None]), HELD_OUT[None]
+    state = model.use_tables(other.tables, model(ids[:, :20])[1], ids[:, :20])
+    for at in range(20, ids.shape[1]):
+        logits, state = model(ids[:, at : at + 1], detach(state))
+        torch.testing.assert_close(logits[:, 0].log_softmax(-1), expected[:, at])
 
 
 def test_a_given_evidence_replaces_the_tables():
