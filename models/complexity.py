@@ -26,12 +26,13 @@ from torch import nn
 
 from models.cells import CELLS
 from models.config import ModelConfig
-from models.gated_ngrams import GATE_UNITS, LONGEST, SEEN, NGramModel
+from models.gated_ngrams import GATE_UNITS, LONGEST, NGramModel, gate_inputs, sees_characters
 
 REPORT_CHARS = 1024  # characters for which the report counts MACs
 REPORT_SYMBOLS = 28  # of the report's vocabulary
-GATE_LAYERS = ((SEEN * LONGEST, GATE_UNITS), (GATE_UNITS, LONGEST))  # inputs and outputs, of an n-gram model's gate
-GATE_MACS = sum((size + 1) * outputs for size, outputs in GATE_LAYERS)  # and the number of its parameters
+
+Layers = list[tuple[int, int]]
+"""Inputs and outputs of each."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,18 @@ class Complexity:
     report_macs: int
 
 
-def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
-    """The complexity by the formulas above: exact, without building a model."""
+def closed_form(config: ModelConfig, vocab_size: int, gate_layers: Layers | None = None) -> Complexity:
+    """The complexity by the formulas above: exact, without building a model.
+
+    ``gate_layers`` are those of a trained model on top of n-grams, whose gate may have another form than today's.
+    """
     cell, hidden = CELLS[config.cell], config.hidden_size
     input_size, above = config.embedding_size or vocab_size, config.num_layers - 1
     parameters, macs, weights = (
         count(input_size, hidden) + above * count(hidden, hidden)
         for count in (cell.parameters, cell.macs_per_char, cell.weights)
     )
-    heads = _heads(config, vocab_size)
+    heads = _heads(config, vocab_size, gate_layers)
     head = sum((size + 1) * outputs for size, outputs in heads)
     return Complexity(
         parameters=parameters + head + vocab_size * config.embedding_size,
@@ -77,7 +81,7 @@ def evidence_macs_per_char(vocab_size: int, order: int, is_gated: bool) -> int:
 def ngram_macs_per_char(ngrams: NGramModel) -> int:
     """MACs of an n-gram model for the distribution of a character."""
     is_gated = ngrams.gate is not None
-    return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.tables.order, is_gated) + GATE_MACS * is_gated
+    return evidence_macs_per_char(ngrams.tables.vocab_size, ngrams.tables.order, is_gated) + ngrams.gate_numbers
 
 
 def fit_macs(stored_numbers: int) -> int:
@@ -88,11 +92,21 @@ def fit_macs(stored_numbers: int) -> int:
     return 2 * stored_numbers
 
 
-def _heads(config: ModelConfig, vocab_size: int) -> list[tuple[int, int]]:
+def gate_numbers(vocab_size: int, most: int) -> int:
+    """The parameters of the gate of n-grams pruned to ``most`` (0: all), which are also its MACs for a character."""
+    return sum((size + 1) * outputs for size, outputs in _gate_layers(vocab_size, most))
+
+
+def _gate_layers(vocab_size: int, most: int) -> Layers:
+    inputs = gate_inputs(LONGEST, vocab_size if sees_characters(most) else 0)
+    return [(inputs, GATE_UNITS), (GATE_UNITS, LONGEST)]
+
+
+def _heads(config: ModelConfig, vocab_size: int, gate_layers: Layers | None = None) -> Layers:
     """Inputs and outputs of the output layer, and of the gate's layers of a model on top of n-grams."""
     if config.on_top_of != "ngram":
         return [(config.hidden_size, vocab_size)]
-    return [(config.hidden_size, vocab_size + 1 + LONGEST), *GATE_LAYERS]
+    return [(config.hidden_size, vocab_size + 1 + LONGEST), *(gate_layers or _gate_layers(vocab_size, config.ngrams))]
 
 
 def _evidence_macs_per_char(config: ModelConfig, vocab_size: int) -> int:

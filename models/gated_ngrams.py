@@ -40,14 +40,15 @@ SEEN = 3  # numbers of each order that the gate sees: entropy, largest log-proba
 TOLD = SEEN + 1  # numbers of each order in the evidence beside its distribution
 LARGEST_ID = 2048  # of a symbol in the evidence, which float16 has exactly; it stands for all larger ones
 SYMBOLS = 48  # at most, each of which has an input of the gate
+FEWEST_SEEING = 30_000  # n-grams of a pruned model whose gate sees characters: below, more n-grams gain more
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
 GATE_SCALES = tuple(percent / 100 for percent in range(90, 112, 2))  # candidates of ``NGramModel.calibrate``
 PARTS = 20  # folds of a training text, each scored by n-grams of the others
 FITTED_NUMBERS = 200_000_000  # of evidence, at most, from which the gate learns: 400 MB
 LEAST_PARTS = 4  # of a long text, from which these positions are
-MOST_STEPS, PASSES, BATCH, PEAK_RATE, FINAL_RATE_SHARE = 600, 4, 1024, 0.01, 0.05  # of the gate's training
-WEIGHT_DECAY = 0.01
+MOST_STEPS, PASSES, BATCH = 600, 4, 1024  # of the gate's training
+PEAK_RATE, FINAL_RATE_SHARE, WEIGHT_DECAY = 0.01, 0.05, 0.01
 NUMBERS_AT_ONCE = 600_000  # of evidence: arrays of some MB
 
 
@@ -99,7 +100,6 @@ class NGramTables(nn.Module):
         register("last", self.keys % fitted.vocab_size)
         begins = torch.searchsorted(self.keys, fitted.vocab_size * torch.arange(self.missing + 2))
         register("first", begins)  # n-grams of context i are first[i] to first[i + 1] - 1
-        register("oldest", self._oldest())
         for prefix, orders in (("", fitted.longest), ("lower_", fitted.shorter)):
             shares = np.zeros(self.entries, np.float32)
             found = [grams.shares for grams in orders]
@@ -107,16 +107,21 @@ class NGramTables(nn.Module):
             backoff = backoffs(self.keys.numpy() // self.vocab_size, shares, self.missing + 1)
             register(prefix + "shares", torch.from_numpy(shares))
             register(prefix + "backoff", torch.from_numpy(backoff).float())
+        register("oldest", self._oldest())
 
     def _oldest(self) -> Tensor:
-        """The first character of each context (C,), at most LARGEST_ID; -1 for the empty and for the missing one."""
+        """The first character of each context (C,), at most LARGEST_ID; -1 for the empty and for the missing one.
+
+        One without a share is missing, too: cross-fitted n-grams have those that occur in the predicted part alone.
+        """
         oldest = torch.full((self.missing + 1,), -1.0)
         end = 1
         for size in self.sizes[:-1]:  # the context of an n-gram is the (n - 1)-gram that begins as it does, or empty
             start, end = end, end + size
             shorter = self.keys[start - 1 : end - 1] // self.vocab_size
             last = self.last[start - 1 : end - 1].clamp(max=LARGEST_ID).float()
-            oldest[start:end] = last.where(shorter == 0, oldest[shorter])
+            known = last.where(shorter == 0, oldest[shorter])
+            oldest[start:end] = known.where(self.shares[start - 1 : end - 1] > 0, -1.0)
         return oldest
 
     @property
@@ -255,6 +260,11 @@ def own_inputs(vocab_size: int) -> int:
     return min(vocab_size, SYMBOLS)
 
 
+def sees_characters(most: int) -> bool:
+    """Whether the gate of n-grams pruned to ``most`` (0: all) sees characters."""
+    return not most or most >= FEWEST_SEEING
+
+
 def gate_inputs(orders: int, vocab_size: int = 0) -> int:
     """The number of a gate's inputs; without those from the characters for a ``vocab_size`` of 0."""
     return SEEN * orders + (own_inputs(vocab_size) + 1 + orders if vocab_size else 0)
@@ -274,10 +284,10 @@ class OrderGate(nn.Module):
     input_of: Tensor
     is_letter: Tensor
 
-    def __init__(self, orders: int, symbols: GateSymbols | None = None) -> None:
+    def __init__(self, orders: int, symbols: GateSymbols | None = None, units: int = GATE_UNITS) -> None:
         super().__init__()
-        self.hidden = nn.Linear(gate_inputs(orders, len(symbols.input_of) if symbols else 0), GATE_UNITS)
-        self.output = nn.Linear(GATE_UNITS, orders)
+        self.hidden = nn.Linear(gate_inputs(orders, len(symbols.input_of) if symbols else 0), units)
+        self.output = nn.Linear(units, orders)
         nn.init.zeros_(self.output.weight)
         nn.init.constant_(self.output.bias, 1 / orders)
         self.register_buffer("mean", torch.zeros(SEEN * orders))
@@ -286,6 +296,30 @@ class OrderGate(nn.Module):
         if symbols:
             self.register_buffer("input_of", symbols.input_of)
             self.register_buffer("is_letter", symbols.is_letter)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], orders: int, vocab_size: int) -> "OrderGate":
+        """The gate with this ``state_dict``. Raises KeyError, ValueError or RuntimeError if it is that of no gate."""
+        weights, symbols = tensors["hidden.weight"], None
+        if weights.shape[1:] == (gate_inputs(orders, vocab_size),) and orders > 1:
+            symbols = GateSymbols(tensors["input_of"], tensors["is_letter"])
+            for ids, most in zip(symbols, (own_inputs(vocab_size), 1), strict=True):
+                is_whole = not ids.is_floating_point() and ids.shape == (vocab_size,)
+                if not is_whole or ids.min() < 0 or ids.max() > most:
+                    raise ValueError(f"its gate has no whole number from 0 to {most} for each of {vocab_size} symbols")
+            symbols = GateSymbols(*(ids.byte() for ids in symbols))
+        elif weights.shape[1:] != (gate_inputs(orders),):
+            raise ValueError(f"its gate has weights of shape {[*weights.shape]} for {orders} orders")
+        gate = cls(orders, symbols, len(weights))
+        gate.load_state_dict(tensors)  # raises RuntimeError for other names or shapes
+        if not (gate.mean.isfinite() & gate.deviation.isfinite() & (gate.deviation > 0)).all():
+            raise ValueError("its gate has a mean or deviation that is not finite, or a deviation that is not positive")
+        return gate
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of each layer."""
+        return [(layer.in_features, layer.out_features) for layer in (self.hidden, self.output)]
 
     def forward(self, evidence: Tensor) -> Tensor:
         """evidence (..., K, V + 4) -> weights (..., K)."""
@@ -317,11 +351,14 @@ class NGramModel(nn.Module):
         self.tables, self.gate = tables, gate
 
     @property
+    def gate_numbers(self) -> int:
+        """The number of the gate's parameters, and of its MACs for a character."""
+        return sum(parameter.numel() for parameter in self.gate.parameters()) if self.gate else 0
+
+    @property
     def stored_numbers(self) -> int:
         """All shares and the gate's parameters; without a gate one share for each n-gram."""
-        if self.gate is None:
-            return self.tables.entries
-        return self.tables.stored_numbers + sum(parameter.numel() for parameter in self.gate.parameters())
+        return self.tables.stored_numbers + self.gate_numbers if self.gate else self.tables.entries
 
     @torch.no_grad()
     def log_probabilities(self, ids: ArrayLike, context: int = 0) -> Tensor:

@@ -52,7 +52,7 @@ class NgramLanguageModel(LanguageModel):
     ) -> tuple[Tensor, Tensor, State]:
         """Logits (B, T, V) of the network alone and of the model, and the new state; arguments as for ``forward``.
 
-        ``prior`` (B, T, K, V + 3) replaces the tables' evidence in training: they were fitted on that text. The
+        ``prior`` (B, T, K, V + 4) replaces the tables' evidence in training: they were fitted on that text. The
         contexts in the state then stay as they are.
         """
         *parts, contexts = self.initial_state(len(ids)) if state is None else state

@@ -51,7 +51,7 @@ def _packed_weights(module: nn.Module, bits: int) -> Arrays:
     learned = dict(module.named_parameters())
     for name, weights in module.state_dict().items():
         if bits == 32 or name not in learned:
-            arrays.append(weights.cpu().float().numpy())
+            arrays.append(weights.cpu().numpy())
         else:
             steps, rows = whole_numbers(weights, bits)
             arrays += [steps, rows.view(np.uint8).reshape(-1, rows.itemsize).T]

@@ -88,14 +88,14 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
     from alembic.util import load_python_file as load
 
-    from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
+    from models.gated_ngrams import GateSymbols, NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
     from pipeline.text import ngrams
     from pipeline.text.corpus import Corpus
     from pipeline.training.loop import Training
 
     samples: dict[tuple[bytes, int, int], Sample] = {}
-    gates: dict[int, OrderGate] = {}
+    gates: dict[tuple[int, bool], OrderGate] = {}
     fitted: dict[tuple[Any, ...], tuple[dict[str, Any], bytes]] = {}
     fit, loaded, create = ngrams._fit, cache(load), Training.__init__
 
@@ -105,10 +105,11 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             samples[key] = sample_of(ids, tables, most)
         return samples[key]
 
-    def gate_of(sample: Sample) -> OrderGate:
-        if id(sample) not in gates:
-            gates[id(sample)] = fit_gate(sample)
-        return deepcopy(gates[id(sample)])
+    def gate_of(sample: Sample, symbols: GateSymbols | None) -> OrderGate:
+        key = id(sample), symbols is None
+        if key not in gates:
+            gates[key] = fit_gate(sample, symbols)
+        return deepcopy(gates[key])
 
     def fitted_once(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
         spans = *corpus.baseline_spans(preset), *corpus.spans(preset).values()

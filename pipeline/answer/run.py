@@ -28,7 +28,7 @@ from pipeline.stages.sweep import Sweep, TrainingTask, model_loader
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
-from pipeline.text.ngrams import baselines_of
+from pipeline.text.ngrams import baselines_of, symbols_of_gate
 from pipeline.tracking import artifacts, program, recorded
 from pipeline.tracking.step import step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options
@@ -203,7 +203,9 @@ def _timed(
     for score in scores:
         began = time.perf_counter()
         tables = NGramTables(KneserNey(text, vocab_size, score.order))
-        ngrams.append(NGramModel(tables, fit_gate(sample_of(text, tables)) if score is baselines.gated else None))
+        is_gated = score is baselines.gated
+        gate = fit_gate(sample_of(text, tables), symbols_of_gate(corpus, "stream")) if is_gated else None
+        ngrams.append(NGramModel(tables, gate))
         seconds.append(time.perf_counter() - began)
         did(1)
     shapes = [network.model.shape for network in networks]

@@ -1,14 +1,14 @@
 """Compute the facts of a text that a reproduction records: n-gram perplexities and the places of prompts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import exp, log
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, sample_of
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, gate_symbols, sample_of
 from models.ngram import REPORT_ORDERS, KneserNey, unigram_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER
@@ -47,14 +47,19 @@ def text_facts(corpus: Corpus) -> TextFacts:
         train_unigram=2 ** unigram_bits_per_char(train, train, symbols),
         block_costs=blocks,
         words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
-        gated=gated_perplexities(train, val, symbols),
+        gated=gated_perplexities(train, val, corpus.vocabulary.letters),
     )
 
 
-def gated_perplexities(train: NDArray[np.integer], val: NDArray[np.integer], symbols: int) -> dict[str, float]:
-    """Perplexities of all orders combined by a gate: "val", and "windowed" as ``costs_of_windows`` reads it."""
-    tables = NGramTables(KneserNey(train, symbols, LONGEST))
-    model = NGramModel(tables, fit_gate(sample_of(train, tables)))
+def gated_perplexities(
+    train: NDArray[np.integer], val: NDArray[np.integer], is_letter: Sequence[bool]
+) -> dict[str, float]:
+    """Perplexities of all orders combined by a gate: "val", and "windowed" as ``costs_of_windows`` reads it.
+
+    ``is_letter`` (V,) says which symbols are letters.
+    """
+    tables = NGramTables(KneserNey(train, len(is_letter), LONGEST))
+    model = NGramModel(tables, fit_gate(sample_of(train, tables), gate_symbols(train, is_letter)))
     inputs, targets = windows(torch.from_numpy(val).long(), WINDOW_LENGTH)
     nats = 0.0
     for x, y in zip(inputs.split(WINDOWS_AT_ONCE), targets.split(WINDOWS_AT_ONCE), strict=True):

@@ -12,7 +12,19 @@ import numpy as np
 import torch
 
 from models import ngram
-from models.gated_ngrams import LONGEST, SEEN, NGramModel, NGramTables, OrderGate, fit_gate, sample_of, sampled_spans
+from models.gated_ngrams import (
+    LONGEST,
+    TOLD,
+    GateSymbols,
+    NGramModel,
+    NGramTables,
+    OrderGate,
+    fit_gate,
+    gate_symbols,
+    sample_of,
+    sampled_spans,
+    sees_characters,
+)
 from models.pruning import pruned
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, PresetName
 from pipeline.support.files import write_atomically
@@ -22,7 +34,7 @@ from pipeline.text.batches import SoftTargets
 from pipeline.text.cache import bytes_in, json_in, writing_cache
 from pipeline.text.corpus import FACTS_FILE, Corpus, prepared_dir
 
-FORMAT = 2  # of what is cached; raise it when that has another form
+FORMAT = 3  # of what is cached; raise it when that has another form
 ENDINGS = f"-v{FORMAT}.json", f"-v{FORMAT}.f16"
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 
@@ -63,14 +75,20 @@ def fitted_ngrams(corpus: Corpus, preset: PresetName, most: int = 0) -> NGramMod
     if most:
 
         def computed() -> dict[str, Any]:
-            model = NGramModel(tables, fit_gate(sample_of(text, tables, most)))
+            model = NGramModel(tables, fit_gate(sample_of(text, tables, most), symbols_of_gate(corpus, preset, most)))
             model.calibrate(corpus.split(preset, "val"))
             return _weights(model)
 
         weights = _cached(_file(corpus, f"ngrams-{preset}-at-most-{most}", preset), computed)
-    gate = OrderGate(LONGEST)
-    gate.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
-    return NGramModel(tables, gate)
+    of_gate = {name: torch.tensor(values) for name, values in weights.items()}
+    return NGramModel(tables, OrderGate.from_tensors(of_gate, LONGEST, symbols))
+
+
+def symbols_of_gate(corpus: Corpus, preset: PresetName, most: int = 0) -> GateSymbols | None:
+    """What the gate of ``fitted_ngrams`` knows of the symbols, if it sees characters."""
+    if not sees_characters(most):
+        return None
+    return gate_symbols(corpus.baseline_text(preset), corpus.vocabulary.letters)
 
 
 def soft_targets(corpus: Corpus, preset: PresetName) -> SoftTargets:
@@ -85,7 +103,7 @@ def soft_targets(corpus: Corpus, preset: PresetName) -> SoftTargets:
         _fitted(corpus, preset)
     train, symbols = corpus.split(preset, "train"), len(corpus.vocabulary)
     distributions = torch.from_numpy(np.fromfile(file, np.float16)).view(-1, symbols)
-    return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + SEEN)), distributions)
+    return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + TOLD)), distributions)
 
 
 def remove_outdated() -> list[Path]:
@@ -125,7 +143,7 @@ def _fit(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
         tables = NGramTables(ngram.KneserNey(text, symbols, LONGEST))
         sample = sample_of(text, tables)
         bar.phase("gate")
-        model = NGramModel(tables, fit_gate(sample))
+        model = NGramModel(tables, fit_gate(sample, symbols_of_gate(corpus, preset)))
         bar.phase("evaluation")
         nats = {"val": model.calibrate(held_out["val"]), "test": float(model.costs(held_out["test"]).mean())}
     for split, cost in nats.items():

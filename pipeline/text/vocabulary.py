@@ -75,6 +75,11 @@ class Vocabulary:
         return self.symbols.index(UNKNOWN)
 
     @property
+    def letters(self) -> list[bool]:
+        """Which symbols are letters, by id."""
+        return [symbol.isalpha() for symbol in self.symbols]
+
+    @property
     def dtype(self) -> type[np.integer]:
         """The smallest integer type that holds every id and that torch supports."""
         return np.uint8 if len(self) <= 256 else np.int16 if len(self) <= 32768 else np.int32

@@ -53,7 +53,7 @@ def adapted(model: LanguageModel) -> list[Tensor]:
 def gradient_scales(model: LanguageModel, ids: ArrayLike, prior: Tensor | None) -> list[Tensor]:
     """Root mean square of the gradients of each weight, plus DAMPING times its mean over the tensor.
 
-    ``ids`` (N,) is training text; ``prior`` (N, K, V + 3) replaces the tables' evidence about it.
+    ``ids`` (N,) is training text; ``prior`` (N, K, V + 4) replaces the tables' evidence about it.
     """
     text, weights, state = torch.from_numpy(as_ids(ids)), adapted(model), None
     starts = range(0, len(text) - STEP, STEP)

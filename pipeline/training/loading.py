@@ -65,16 +65,19 @@ def _model(
 
     Their number is checked before anything is allocated, so that a forged configuration can't exhaust the memory.
     """
-    least = closed_form(config, vocab_size).matmul_macs_per_char + vocab_size * config.embedding_size
-    stored = sum(tensor.numel() for tensor in weights.values())
+    gate, buffers, ngrams = None, set[str](), None
+    if config.on_top_of == "ngram":
+        if not ngram:
+            raise ValueError(f"its n-grams are in {BEST_CHECKPOINT} beside it")
+        gate = OrderGate.from_tensors(group("order_gate", weights), len(ngram["sizes"]), vocab_size)
+        buffers = {f"order_gate.{name}" for name, _ in gate.named_buffers()}
+    shape = closed_form(config, vocab_size, gate.layers if gate else None)
+    least = shape.matmul_macs_per_char + vocab_size * config.embedding_size
+    stored = sum(tensor.numel() for name, tensor in weights.items() if name not in buffers)
     if least > stored or config.num_layers > len(weights):
         raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {stored:,}")
-    if config.on_top_of == "ngram" and not ngram:
-        raise ValueError(f"its n-grams are in {BEST_CHECKPOINT} beside it")
-    ngrams = None
-    if ngram:
-        tables = NGramTables.from_tensors(ngram, vocab_size)
-        ngrams = NGramModel(tables, OrderGate(tables.order))
+    if gate:
+        ngrams = NGramModel(NGramTables.from_tensors(ngram, vocab_size), gate)
     model = language_model(config, vocab_size, ngrams)
     model.load_state_dict(weights)  # raises RuntimeError for other names or shapes
     if not all(parameter.isfinite().all() for parameter in model.parameters()):

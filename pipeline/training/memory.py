@@ -5,7 +5,7 @@ from typing import Any
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from models.gated_ngrams import BATCH, FITTED_NUMBERS, LONGEST, SEEN
+from models.gated_ngrams import BATCH, FITTED_NUMBERS, LONGEST, TOLD
 from pipeline.config import PASS_CHARS, TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
@@ -39,7 +39,7 @@ def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, tra
         read * (READ_BYTES * model.hidden_size + symbols),
     )
     ngrams = NGRAM_BYTES * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
-    numbers = LONGEST * (vocab_size + SEEN)  # of the evidence at a position, for a network on top or the gate
+    numbers = LONGEST * (vocab_size + TOLD)  # of the evidence at a position, for a network on top or the gate
     most = PRIOR_NUMBERS if model.on_top_of == "ngram" else FITTED_NUMBERS
     return max(weights + activations, GATE_BYTES * BATCH * numbers) + ngrams + 2 * min(train_chars * numbers, most)
 

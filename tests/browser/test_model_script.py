@@ -1,5 +1,7 @@
 """The script that steps a page's models predicts, in Chromium, as torch does."""
 
+import json
+import re
 from math import log
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.config import ModelConfig
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, gate_symbols
 from models.language_model import LanguageModel
 from models.mixture import KINDS, mixture_costs
 from models.ngram import ngrams_of
@@ -18,7 +20,8 @@ from models.packing import coded, decoded, rounded
 from models.pruning import pruned
 from pipeline.pages import page_models
 from pipeline.pages.page_models import page_model, weight_arrays
-from tests.models.made_up import VOCAB, a_text
+from tests.data import MADE, unpacked
+from tests.models.made_up import IS_LETTER, VOCAB, a_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -91,7 +94,7 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
     ours = counting.log_probabilities(np.append(READ, 0), context=1)
     np.testing.assert_allclose(counted, ours, atol=1e-5)
 
-    gate = OrderGate(LONGEST)
+    gate = OrderGate(LONGEST, gate_symbols(TEXT, IS_LETTER))
     torch.nn.init.normal_(gate.output.weight, std=0.05)
     gate.mean, gate.deviation = gate.mean - 0.5, 2 * gate.deviation
     model = build(ModelConfig(hidden_size=8, on_top_of="ngram"), NGramModel(NGramTables(fitted), gate))
@@ -109,6 +112,16 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
             for one, other, target in zip(logs.tolist(), counted.tolist(), targets.tolist(), strict=False)
         ]
         np.testing.assert_allclose(mixed, costs, atol=1e-5)
+
+
+def test_a_page_whose_gate_sees_no_characters_predicts_as_it_did(evaluate, tmp_path):
+    (page,) = re.findall('id="models"[^>]*>(.*?)</script>', (unpacked(tmp_path) / "index.html").read_text(), re.DOTALL)
+    models = json.loads(page)
+    read = {"network": [models["models"][0], models["tables"]], "counting": [models["counting"], []]}
+    for kind, given in read.items():
+        logs = evaluate(LOGS, [kind, *given, len(models["symbols"]), MADE["ids"][:-1]])
+        costs = [-by_symbol[target] for by_symbol, target in zip(logs, MADE["ids"][1:], strict=True)]
+        np.testing.assert_allclose(costs, MADE[f"page, {kind}"], atol=1e-5)
 
 
 def test_a_step_of_counting_has_the_length_of_the_longest_context_with_a_follower(evaluate):

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-VOCAB = 6
+VOCAB, IS_LETTER = 6, (False, True, True, True, False, True)
 _LETTERS = np.random.default_rng(42)
 WORDS = [np.append(0, _LETTERS.integers(1, VOCAB, size=_LETTERS.integers(1, 7))) for _ in range(60)]
 FREQUENCIES = 1 / np.arange(1, len(WORDS) + 1)

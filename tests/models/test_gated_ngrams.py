@@ -11,7 +11,7 @@ from models import gated_ngrams
 from models.gated_ngrams import CrossFitted, NGramModel, NGramTables, OrderGate, contiguous_parts, fit_gate, sample_of
 from models.ngram import KneserNey, ngrams_of, predicted_bits_per_char
 from models.pruning import pruned
-from tests.models.made_up import VOCAB, a_text
+from tests.models.made_up import IS_LETTER, VOCAB, a_text
 
 TEXT = a_text(600)
 HELD_OUT = np.concatenate([a_text(40, seed=1), [5, 1, 5, 1, 1, 0, 3]]).astype(np.int64)
@@ -22,7 +22,7 @@ def tables_of(text: np.ndarray = TEXT, order: int = 4) -> NGramTables:
 
 
 def evidence_about(text: np.ndarray, tables: NGramTables) -> Tensor:
-    """Evidence (N - 1, K, V + 3) about each character but the first."""
+    """Evidence (N - 1, K, V + 4) about each character but the first."""
     return torch.cat(list(tables.about(text, 1, len(text))))
 
 
@@ -34,7 +34,7 @@ def log_probabilities_by(text: np.ndarray, tables: NGramTables) -> Tensor:
 
 def random_gate(orders: int) -> OrderGate:
     torch.manual_seed(0)
-    gate = OrderGate(orders)
+    gate = OrderGate(orders, gated_ngrams.gate_symbols(TEXT, IS_LETTER))
     torch.nn.init.normal_(gate.output.weight, std=0.3)
     return gate
 
@@ -62,7 +62,34 @@ def test_the_gate_sees_entropies_largest_log_probabilities_and_divergences():
     lower = torch.cat([torch.full_like(logs[:, :1], -np.log(VOCAB)), logs[:, :-1]], dim=1)
     divergence = (logs.exp() * (logs - lower)).sum(-1)
     expected = torch.stack([-(logs.exp() * logs).sum(-1), logs.amax(-1), divergence], dim=-1)
-    torch.testing.assert_close(evidence[..., VOCAB:].double(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(evidence[..., VOCAB:-1].double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("first", [0, 2046])  # id of the text
+def test_the_gate_sees_the_last_character_and_the_letters_in_a_row_as_far_as_there_are_contexts(first):
+    text, read, vocab_size = TEXT.astype(np.int64) + first, HELD_OUT + first, VOCAB + first
+    symbols = gated_ngrams.gate_symbols(text, np.arange(vocab_size) % 4 > 0)
+    gate, given = OrderGate(5, symbols), list[Tensor]()
+    gate.hidden.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0][:, 15:]))
+    evidence = evidence_about(read, NGramTables(KneserNey(text, vocab_size, 5)))
+    gate(evidence.half().float())  # as in a cross-fitted text
+    known = {tuple(text[start : start + n]) for n in range(1, 5) for start in range(len(text) - n + 1)}
+    for end, inputs in enumerate(given[0], 1):
+        contexts = [read[end - n : end] for n in range(1, min(end, 4) + 1)]
+        before = [min(int(context[0]), 2048) for context in contexts if tuple(context) in known]
+        in_row = next((n for n, id in enumerate(before) if not symbols.is_letter[id]), len(before))
+        assert inputs.nonzero()[:, 0].tolist() == [symbols.input_of[before[0]], len(inputs) - 5 + in_row]
+
+
+def test_the_most_frequent_symbols_have_inputs_of_their_own_and_all_others_share_one():
+    ids = np.concatenate([np.arange(3000), [7, 7, 9], np.repeat([2048, 2049, 2050], [100, 4, 101])])
+    is_letter, own = np.isin(np.arange(3000), [9, 2050]), gated_ngrams.SYMBOLS
+    symbols = gated_ngrams.gate_symbols(ids, is_letter)
+    assert symbols.input_of[[7, 9, 0, 1]].tolist() == [0, 1, 2, 3], "of equals the lower id"
+    assert sorted(symbols.input_of.tolist()) == [*range(own), *[own] * (3000 - own)]
+    assert symbols.input_of[2048:].min() == own
+    assert symbols.is_letter[[7, 9, 2048]].tolist() == [0, 1, 0]
+    assert gated_ngrams.gate_symbols(np.append(ids, [2050] * 2000), is_letter).is_letter[2048]  # stands for 2050
 
 
 def test_a_text_read_in_parts_has_the_contexts_of_the_whole():
@@ -123,9 +150,10 @@ def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(gate):
     model = NGramModel(tables_of(), gate)
     whole, costs = model.log_probabilities(HELD_OUT), model.costs(HELD_OUT)
     torch.testing.assert_close(-whole[1:].gather(1, torch.from_numpy(HELD_OUT[1:, None]))[:, 0].double(), costs)
-    model.tables.at_once = 3
-    torch.testing.assert_close(model.log_probabilities(HELD_OUT, 2), whole[2:])
-    torch.testing.assert_close(model.costs(HELD_OUT), costs, atol=1e-5, rtol=1e-5)
+    for characters in (1, 1000):
+        model.tables.at_once = characters
+        torch.testing.assert_close(model.log_probabilities(HELD_OUT, 2), whole[2:])
+        torch.testing.assert_close(model.costs(HELD_OUT), costs, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fitted", [KneserNey(TEXT, VOCAB, 3), pruned(ngrams_of(TEXT, VOCAB, 3), VOCAB, 200)])
@@ -157,10 +185,11 @@ def test_a_fitted_gate_is_better_than_every_order_and_depends_on_nothing_else():
     text, held_out, tables = a_text(2000), a_text(1000, seed=1), tables_of(a_text(2000), 6)
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    gate = fit_gate(sample_of(text, tables))
+    symbols = gated_ngrams.gate_symbols(text, IS_LETTER)
+    gate = fit_gate(sample_of(text, tables), symbols)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    again = fit_gate(sample_of(text, tables)).state_dict()
+    again = fit_gate(sample_of(text, tables), symbols).state_dict()
     assert all(torch.equal(again[name], value) for name, value in gate.state_dict().items())
     by_order = -log_probabilities_by(held_out, tables).mean(0)
     assert NGramModel(tables, gate).costs(held_out).mean() < 0.97 * by_order.min()
@@ -182,6 +211,7 @@ def test_a_gate_is_calibrated_by_the_factor_that_predicts_a_text_best():
 @pytest.mark.slow
 def test_perplexities_of_the_time_machine(splits):
     tables = NGramTables(KneserNey(splits["train"], 28, gated_ngrams.LONGEST))
-    model = NGramModel(tables, fit_gate(sample_of(splits["train"], tables)))
+    symbols = gated_ngrams.gate_symbols(splits["train"], [False, False, *[True] * 26])
+    model = NGramModel(tables, fit_gate(sample_of(splits["train"], tables), symbols))
     perplexities = [float(model.costs(splits[name]).mean().exp()) for name in ("val", "test")]
     assert perplexities == pytest.approx([3.506, 3.571], abs=0.003)

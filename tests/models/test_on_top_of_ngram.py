@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from models.config import Decoding, ModelConfig
-from models.gated_ngrams import NGramModel, NGramTables, OrderGate
+from models.gated_ngrams import NGramModel, NGramTables, OrderGate, gate_symbols
 from models.generation import complete
 from models.language_model import detach, with_row_lookup
 from models.ngram import KneserNey
 from models.on_top_of_ngram import NgramLanguageModel
-from tests.models.made_up import VOCAB, a_text
+from tests.models.made_up import IS_LETTER, VOCAB, a_text
 
 TEXT = a_text(600)
 HELD_OUT = torch.from_numpy(np.concatenate([a_text(40, seed=1), [5, 1, 5, 1, 1, 0, 3]]).astype(np.int64))
@@ -23,7 +23,7 @@ def build(order: int = 4, trained: bool = False, **options: Any) -> NgramLanguag
     """A model on top of n-grams of TEXT; ``trained``: with weights other than those it starts with."""
     torch.manual_seed(0)
     config = ModelConfig(**{"hidden_size": 5, "on_top_of": "ngram", **options})
-    gate = OrderGate(order)
+    gate = OrderGate(order, gate_symbols(TEXT, IS_LETTER) if order > 1 else None)
     torch.nn.init.normal_(gate.output.weight, std=0.3)
     ngrams = NGramModel(NGramTables(KneserNey(TEXT, VOCAB, order)), gate)
     model = NgramLanguageModel(config, VOCAB, ngrams).eval()
@@ -76,6 +76,16 @@ def test_two_segments_with_the_state_carried_equal_the_whole(cell, cut):
     second, after = model(ids[:, cut:], detach(between))
     torch.testing.assert_close(torch.cat([first, second], dim=1), logits)
     torch.testing.assert_close(after, state)
+
+
+def test_with_other_ngrams_the_rest_of_a_text_is_predicted_as_by_a_model_of_those():
+    model, other = build(trained=True), build(trained=True)
+    other.tables = NGramTables(KneserNey(a_text(900, seed=2), VOCAB, 4))
+    expected, ids = log_probabilities(other, HELD_OUT[None]), HELD_OUT[None]
+    state = model.use_tables(other.tables, model(ids[:, :20])[1], ids[:, :20])
+    for at in range(20, ids.shape[1]):
+        logits, state = model(ids[:, at : at + 1], detach(state))
+        torch.testing.assert_close(logits[:, 0].log_softmax(-1), expected[:, at])
 
 
 def test_a_given_evidence_replaces_the_tables():

@@ -175,7 +175,7 @@ def test_limited_text_keeps_the_end_of_its_training_split(corpus):
     assert (last.train_chars, len(last.baseline_text("stream"))) == (2000, 2000)
     assert last.limited(0) == corpus
     whole, part = baselines_of(corpus, "stream"), baselines_of(last, "stream")
-    assert part["val"].ngram.bits_per_char > whole["val"].ngram.bits_per_char
+    assert part["val"].single.bits_per_char > whole["val"].single.bits_per_char
     assert fitted_ngrams(last, "stream").tables.entries == part["val"].ngram.entries
     with pytest.raises(InputError, match=f"^train_chars 99,999 is more than the {corpus.train_chars:,} training"):
         corpus.limited(99_999)

@@ -107,15 +107,27 @@ function networkModel(spec, V, tables = []) {
     addProduct(out, weights[`${name}.weight`], vector, 0, vector.length, 0, out.length);
     return out;
   };
+  // What the n-grams' gate sees, as in models/gated_ngrams.py: how sure each order is and, if it sees characters, which
+  // one is the last and how many letters stand in a row; `before` are the characters before a position, or -1.
+  const inputsOfGate = (seen, before) => {
+    const [hidden, mean, deviation, inputOf, isLetter] = ["hidden.weight", "mean", "deviation", "input_of", "is_letter"]
+      .map(name => weights[`order_gate.${name}`]);
+    const inputs = new Float32Array(hidden.length / weights["order_gate.hidden.bias"].length);
+    inputs.set(seen.map((value, i) => (value - mean[i]) / deviation[i]));
+    if (!inputOf) return inputs;
+    const inRow = [...before, -1].findIndex(id => !isLetter[id]);
+    if (before[0] >= 0) inputs[seen.length + inputOf[before[0]]] = 1;
+    inputs[inputs.length - 1 - before.length + inRow] = 1;
+    return inputs;
+  };
   return {
     start: () => ({ hidden: new Float32Array(parts * L * H), contexts: grams?.start() }),
     step(state, id) {
       const hidden = new Float32Array(parts * L * H), output = lastLayer(state.hidden, hidden, id);
       const logits = linear("output", output);
       if (!grams) return { logProbabilities: logSoftmax(logits), state: { hidden } };
-      const contexts = grams.next(state.contexts, id), { logs, seen } = grams.evidence(contexts);
-      const gate = linear("gates", output), mean = weights["order_gate.mean"], deviation = weights["order_gate.deviation"];
-      const units = linear("order_gate.hidden", seen.map((value, i) => (value - mean[i]) / deviation[i]));
+      const contexts = grams.next(state.contexts, id), { logs, seen, before } = grams.evidence(contexts);
+      const gate = linear("gates", output), units = linear("order_gate.hidden", inputsOfGate(seen, before));
       const byOrder = linear("order_gate.output", Float32Array.from(units, Math.tanh));
       for (let v = 0; v < V; v++) logits[v] *= gate[0];
       logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += (gate[1 + n] + byOrder[n]) * log[v]; });
@@ -127,6 +139,7 @@ function networkModel(spec, V, tables = []) {
 // --- counting ---
 
 const HALF = 63, LARGEST_LOGIT = 8, SMALLEST_LOG = -12, MOST_DIVERGENCE = 5, LEAST_BACKOFF = 1e-7;  // models/packing.py
+const LARGEST_ID = 2048;  // models/gated_ngrams.py
 
 // The trie of n-grams of all orders. Context 0 is the empty one, context i + 1 is n-gram i; -1 is not in the table.
 function ngramTables(spec, V) {
@@ -156,6 +169,13 @@ function ngramTables(spec, V) {
   };
   const highest = coded("", last.length), lower = arrays.lower_left && coded("lower_", last.length - sizes[K - 1]);
 
+  const oldest = new Int32Array(followers.length).fill(-1);  // the first character of each context
+  for (let context = 0; context < followers.length; context++) {
+    for (let i = first[context]; i < first[context + 1]; i++) {
+      if (highest.shares[i]) oldest[i + 1] = context ? oldest[context] : Math.min(last[i], LARGEST_ID);
+    }
+  }
+
   const child = (context, id) => {
     if (context < 0) return -1;
     for (let i = first[context]; i < first[context + 1]; i++) if (last[i] === id) return i + 1;
@@ -174,7 +194,8 @@ function ngramTables(spec, V) {
     next: (contexts, id) => contexts.map((_, n) => n ? child(contexts[n - 1], id) : 0),
     longest: contexts => contexts.findLastIndex(context => followers[context] > 0),  // characters that predict the next one
     probabilities: contexts => contexts.reduce((below, context) => interpolated(highest, context, below), uniform),
-    // Log-probabilities by every order, and what the gate sees of each: entropy, largest log, divergence from the one below.
+    // Log-probabilities by every order, and what the gate sees of each: entropy, largest log, divergence from the one below;
+    // and the characters before, from the last one back, as far as there are contexts, then -1.
     evidence(contexts) {
       const logs = [], seen = new Float32Array(3 * K);
       let below = uniform, lowerLog = uniform.map(Math.log);
@@ -191,7 +212,7 @@ function ngramTables(spec, V) {
         lowerLog = log;
         if (n < K - 1) below = interpolated(lower, contexts[n], below);
       }
-      return { logs, seen };
+      return { logs, seen, before: Array.from(contexts.subarray(1), context => oldest[context] ?? -1) };
     },
   };
 }
