@@ -3,10 +3,10 @@
     python -m tests.benchmarks.long_text FOLDER [--size 1000] [--words FILE] [--seed 0] [--seconds 20]
 
 It writes a text of ``--size`` MB to the folder, which needs three times as much: random words of a file (by default of
-The Time Machine), every hundredth with an accent, composed or not, or of Greek letters. Then come ``tmlm prepare`` and a
-``tmlm train`` that stops after ``--seconds``, with a store and a cache in the folder; all is deleted in the end. Memory
-is the largest sum of what the process and its children have resident, mapped pages included, looked at every 20 ms.
-On a busy machine, look at the CPU time.
+The Time Machine), every hundredth with an accent, composed or not, or of Greek letters. Then come ``tmlm prepare`` and
+a ``tmlm train`` that stops after ``--seconds``, with a store and a cache in the folder; all is deleted in the end.
+Memory is the largest sum of what the process and its children have resident, mapped pages included, looked at every
+20 ms. On a busy machine, look at the CPU time.
 """
 
 import argparse
