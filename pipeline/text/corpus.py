@@ -267,10 +267,7 @@ def _vocabulary(facts: dict[str, Any]) -> Vocabulary:
 
 
 def text_sha256(pieces: Iterable[NDArray[np.integer]], vocabulary: Vocabulary) -> str:
-    """The digest of a text, given its ids in pieces.
-
-    Raises IndexError or UnicodeDecodeError for ids that are no character's.
-    """
+    """The digest of the text of these ids. Raises IndexError or UnicodeDecodeError for ids that are no character's."""
     points = np.array([SURROGATE if symbol == UNKNOWN else ord(symbol) for symbol in vocabulary.symbols], "<u4")
     digest = hashlib.sha256()
     for ids in pieces:
