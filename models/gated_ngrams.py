@@ -93,20 +93,22 @@ class NGramTables(nn.Module):
         self.numbers_per_char = self.order * (self.vocab_size + TOLD)
         self.at_once = max(1, NUMBERS_AT_ONCE // self.numbers_per_char)  # positions
         bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
-        keys = [grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False)]
+        keys = (grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False))
         self.missing = int(bases[-1])  # the context that stands for all contexts not in training; it has no n-grams
         register = partial(self.register_buffer, persistent=False)
-        register("keys", torch.from_numpy(np.concatenate(keys)))
-        register("last", self.keys % fitted.vocab_size)
-        begins = torch.searchsorted(self.keys, fitted.vocab_size * torch.arange(self.missing + 2))
+        register("keys", torch.from_numpy(np.concatenate([*keys])))
+        register("last", (self.keys % fitted.vocab_size).int())
+        begins = torch.arange(self.missing + 2).mul_(fitted.vocab_size)
+        begins = torch.searchsorted(self.keys, begins, out_int32=True)
         register("first", begins)  # n-grams of context i are first[i] to first[i + 1] - 1
         for prefix, orders in (("", fitted.longest), ("lower_", fitted.shorter)):
-            shares = np.zeros(self.entries, np.float32)
-            found = [grams.shares for grams in orders]
-            shares[: sum(map(len, found))] = np.concatenate([*found, []])
-            backoff = backoffs(self.keys.numpy() // self.vocab_size, shares, self.missing + 1)
+            shares, backoff = np.zeros(self.entries, np.float32), np.ones(self.missing + 1, np.float32)
+            for grams, (start, end) in zip(orders, pairwise(bases.tolist()), strict=False):
+                own = shares[end - 1 : end - 1 + len(grams.keys)]
+                own[:] = grams.shares
+                backoff[start:end] = backoffs(grams.keys // self.vocab_size, own, end - start)
             register(prefix + "shares", torch.from_numpy(shares))
-            register(prefix + "backoff", torch.from_numpy(backoff).float())
+            register(prefix + "backoff", torch.from_numpy(backoff))
         register("oldest", self._oldest())
 
     def _oldest(self) -> Tensor:
@@ -207,7 +209,7 @@ class NGramTables(nn.Module):
 
     def _evidence(self, contexts: Tensor) -> Tensor:
         """contexts (N, K) -> evidence (N, K, V + 4)."""
-        begin = self.first[contexts.flatten()]
+        begin = self.first[contexts.flatten()].long()
         followers = self.first[contexts.flatten() + 1] - begin
         source = torch.repeat_interleave(followers)  # for each n-gram of these contexts, its context's index
         entry = torch.arange(len(source), device=source.device) + (begin - (followers.cumsum(0) - followers))[source]
@@ -446,7 +448,11 @@ class CrossFitted:
             fill(self.tables, _overlaps(spans, between, start))
             if wanted := _overlaps(spans, start, end):
                 others = (grams.without(at, at + end - start) for grams in ngrams)
-                fill(NGramTables(pruned(others, vocab_size, self.most)), wanted)
+                tables = NGramTables(pruned(others, vocab_size, self.most))
+                if spans[-1][1] <= end:
+                    ngrams.clear()  # of no further use, and as large as the tables
+                fill(tables, wanted)
+                del tables  # before the next ones are made
             at, between = at + end - start, end
         return filled
 

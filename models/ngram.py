@@ -85,7 +85,7 @@ class NGrams:
 
     length: int
     keys: Ints
-    suffixes: Ints
+    suffixes: NDArray[np.int32]
     counts: Ints
     ids: NDArray[np.int32]
 
@@ -101,7 +101,7 @@ def ngrams_of(ids: ArrayLike, vocab_size: int, longest: int) -> Iterator[NGrams]
     shorter: Ints = np.zeros(len(text) + 1, dtype=np.int64)  # one empty n-gram everywhere
     for n in range(1, longest + 1):
         keys, ranks, counts = ranked(shorter[:-1] * vocab_size + text[n - 1 :])
-        suffixes = np.empty(len(keys), dtype=np.int64)
+        suffixes = np.empty(len(keys), dtype=np.int32)
         suffixes[ranks] = shorter[1:]  # every occurrence of an n-gram has the same suffix
         yield NGrams(n, keys, suffixes, counts, ranks.astype(np.int32))
         shorter = ranks

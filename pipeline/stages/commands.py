@@ -55,10 +55,13 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     n-grams of orders 1 to 10 combined by a gate.
     """
     corpus_config, others = checked(options)
-    from pipeline.stages import prepare, sentences
     from pipeline.text.corpus import load_corpus
+    from pipeline.text.ngrams import baselines_of
 
     corpus = load_corpus(corpus_config, refresh=force, is_new=True)
+    baselines_of(corpus, others["preset"])  # before MLflow is imported, so that the two don't need memory at once
+    from pipeline.stages import prepare, sentences
+
     result = prepare.prepare(corpus, others["preset"]).result
     text = (
         f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "

@@ -20,7 +20,7 @@ from pipeline.stages.sentences import evaluation_text
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of, text_sha256
 from pipeline.text.ngrams import baselines_of, fitted_ngrams
-from pipeline.text.sources import KNOWN_TEXTS, find_file
+from pipeline.text.sources import KNOWN_TEXTS, PIECE_SIZE, find_file
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import artifacts, references, runs
 from pipeline.tracking.queries import finished_trainings
@@ -160,7 +160,8 @@ def evaluate(
             ids = encoded(file, trained.vocabulary)
             result["unknown_characters"] = unknown = int((ids == trained.vocabulary.unknown_id).sum())
             own = trained.facts["corpus"]["corpus_sha256"]
-            result["is_training_text"] = not unknown and text_sha256(ids, trained.vocabulary) == own
+            pieces = np.split(ids, range(PIECE_SIZE, len(ids), PIECE_SIZE))
+            result["is_training_text"] = not unknown and text_sha256(pieces, trained.vocabulary) == own
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
         result |= _score(trained, corpus, ids) if scored is None else _score_of(scored, len(ids) - 1)

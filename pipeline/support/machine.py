@@ -5,6 +5,7 @@ of parent groups apply too. In a container without a cgroup namespace, /proc/sel
 the container's group is mounted at the root: the limits of both are read.
 """
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -21,6 +22,7 @@ import psutil
 from pipeline.support.files import ROOT
 
 GB = 10**9
+LARGE_ARRAY = 4_000_000  # bytes: larger than what is computed at once, smaller than tables of n-grams
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")  # has the line 0::PATH
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
@@ -69,6 +71,15 @@ def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
         for name in values:
             del os.environ[name]
         os.environ.update(before)
+
+
+def return_freed_memory() -> None:
+    """Make glibc return freed memory to the kernel: what it keeps by now, and large arrays from now on."""
+    with suppress(OSError, AttributeError):  # another system or C library
+        libc, m_mmap_threshold, m_mmap_max = ctypes.CDLL("libc.so.6"), -3, -4
+        libc.mallopt(m_mmap_max, 65536)  # the default
+        libc.mallopt(m_mmap_threshold, LARGE_ARRAY)
+        libc.malloc_trim(0)
 
 
 def memory_of_this_machine() -> int:

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -253,8 +254,10 @@ def _is_intact(folder: Path, facts: dict[str, Any], wanted: dict[str, str]) -> b
         symbols = LETTERS if vocabulary.alphabet == "letters" else tuple(sorted({*vocabulary.symbols}))
         if not wanted.items() <= facts.items() or vocabulary.symbols != symbols:
             return False
-        ids = np.memmap(folder / IDS_FILE, vocabulary.dtype, mode="r")
-        return bool(text_sha256(ids, vocabulary) == facts["corpus_sha256"])
+        with (folder / IDS_FILE).open("rb") as file:  # read, as all of a file that is mapped would be in memory
+            pieces = iter(lambda: file.read(4 * PIECE_SIZE), b"")
+            ids = (np.frombuffer(piece, vocabulary.dtype) for piece in pieces)
+            return bool(text_sha256(ids, vocabulary) == facts["corpus_sha256"])
     except (LookupError, OSError, TypeError, ValueError):  # damaged facts may raise any of these
         return False
 
@@ -263,12 +266,12 @@ def _vocabulary(facts: dict[str, Any]) -> Vocabulary:
     return Vocabulary(facts["alphabet"], tuple(facts["symbols"]))
 
 
-def text_sha256(ids: NDArray[np.integer], vocabulary: Vocabulary) -> str:
+def text_sha256(pieces: Iterable[NDArray[np.integer]], vocabulary: Vocabulary) -> str:
     """The digest of the text of these ids. Raises IndexError or UnicodeDecodeError for ids that are no character's."""
     points = np.array([SURROGATE if symbol == UNKNOWN else ord(symbol) for symbol in vocabulary.symbols], "<u4")
     digest = hashlib.sha256()
-    for start in range(0, len(ids), PIECE_SIZE):
-        digest.update(points.take(ids[start : start + PIECE_SIZE]).tobytes().decode("utf-32-le").encode())
+    for ids in pieces:
+        digest.update(points.take(ids).tobytes().decode("utf-32-le").encode())
     return digest.hexdigest()
 
 

@@ -28,6 +28,7 @@ from models.gated_ngrams import (
 from models.pruning import pruned
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, PresetName
 from pipeline.support.files import write_atomically
+from pipeline.support.machine import return_freed_memory
 from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
@@ -66,6 +67,7 @@ def fitted_ngrams(corpus: Corpus, preset: PresetName, most: int = 0) -> NGramMod
 
     All orders with a gate, or under the presets on the report's text the best one; at most ``most`` n-grams (0: all).
     """
+    return_freed_memory()
     text, symbols = corpus.baseline_text(preset), len(corpus.vocabulary)
     weights = _fitted(corpus, preset)["gate"]  # None under the presets on the report's text
     if weights is None:
@@ -131,6 +133,7 @@ def _fitted(corpus: Corpus, preset: PresetName) -> dict[str, Any]:
 
 def _fit(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
     """What ``_fitted`` keeps, and the distributions of ``soft_targets`` in float16 if there are any."""
+    return_freed_memory()
     text, symbols = corpus.baseline_text(preset), len(corpus.vocabulary)
     held_out = {split: corpus.split(preset, split) for split in ("val", "test")}
     orders = ngram.REPORT_ORDERS if preset in ON_REPORTS_TEXT else ngram.BASELINE_ORDERS
