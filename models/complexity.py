@@ -26,7 +26,7 @@ from torch import nn
 
 from models.cells import CELLS
 from models.config import ModelConfig
-from models.gated_ngrams import GATE_UNITS, LONGEST, NGramModel, gate_inputs, sees_characters
+from models.gated_ngrams import GATE_UNITS, LONGEST, NGramModel, gate_inputs, sees_letters
 
 REPORT_CHARS = 1024  # characters for which the report counts MACs
 REPORT_SYMBOLS = 28  # of the report's vocabulary
@@ -92,21 +92,20 @@ def fit_macs(stored_numbers: int) -> int:
     return 2 * stored_numbers
 
 
-def gate_numbers(vocab_size: int, most: int) -> int:
+def gate_numbers(most: int) -> int:
     """The parameters of the gate of n-grams pruned to ``most`` (0: all), which are also its MACs for a character."""
-    return sum((size + 1) * outputs for size, outputs in _gate_layers(vocab_size, most))
+    return sum((size + 1) * outputs for size, outputs in _gate_layers(most))
 
 
-def _gate_layers(vocab_size: int, most: int) -> Layers:
-    inputs = gate_inputs(LONGEST, vocab_size if sees_characters(most) else 0)
-    return [(inputs, GATE_UNITS), (GATE_UNITS, LONGEST)]
+def _gate_layers(most: int) -> Layers:
+    return [(gate_inputs(LONGEST, sees_letters(most)), GATE_UNITS), (GATE_UNITS, LONGEST)]
 
 
 def _heads(config: ModelConfig, vocab_size: int, gate_layers: Layers | None = None) -> Layers:
     """Inputs and outputs of the output layer, and of the gate's layers of a model on top of n-grams."""
     if config.on_top_of != "ngram":
         return [(config.hidden_size, vocab_size)]
-    return [(config.hidden_size, vocab_size + 1 + LONGEST), *(gate_layers or _gate_layers(vocab_size, config.ngrams))]
+    return [(config.hidden_size, vocab_size + 1 + LONGEST), *(gate_layers or _gate_layers(config.ngrams))]
 
 
 def _evidence_macs_per_char(config: ModelConfig, vocab_size: int) -> int:

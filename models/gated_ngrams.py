@@ -4,8 +4,8 @@
 
 p_n is the Kneser-Ney model of order n. The weights g_n are the outputs of a small network, the gate, which sees how
 sure each order is: the entropy and the largest log-probability of its distribution, and its divergence from the next
-lower order's; and which character was the last, and how many letters stand in a row. It is a log-linear interpolation
-(Klakow 1998) whose weights depend on the position.
+lower order's; and how many letters stand in a row before the position. It is a log-linear interpolation (Klakow 1998)
+whose weights depend on the position.
 
 The gate learns from the training text, each part of which is predicted by n-grams of the other parts (cross-fitting):
 n-grams are overconfident on the text that they were fitted on.
@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from itertools import chain, islice, pairwise
-from math import cos, log, pi
+from math import cos, inf, log, pi
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,8 +39,7 @@ LONGEST = 10  # the largest order
 SEEN = 3  # numbers of each order that the gate sees: entropy, largest log-probability, divergence
 TOLD = SEEN + 1  # numbers of each order in the evidence beside its distribution
 LARGEST_ID = 2048  # of a symbol in the evidence, which float16 has exactly; it stands for all larger ones
-SYMBOLS = 48  # at most, each of which has an input of the gate
-FEWEST_SEEING = 30_000  # n-grams of a pruned model whose gate sees characters: below, more n-grams gain more
+FEWEST_SEEING = inf  # n-grams of a model, pruned or not, beyond which its gate sees letters; recipe 6: none does
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
 GATE_SCALES = tuple(percent / 100 for percent in range(90, 112, 2))  # candidates of ``NGramModel.calibrate``
@@ -90,7 +89,7 @@ class NGramTables(nn.Module):
         super().__init__()
         self.vocab_size, self.order, self.entries = fitted.vocab_size, fitted.order, fitted.entries
         self.sizes = [len(grams.keys) for grams in fitted.longest]  # n-grams of each order
-        self.numbers_per_char = self.order * (self.vocab_size + TOLD)
+        self.numbers_per_char = self.order * (self.vocab_size + SEEN)
         self.at_once = max(1, NUMBERS_AT_ONCE // self.numbers_per_char)  # positions
         bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
         keys = (grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False))
@@ -232,87 +231,62 @@ class NGramTables(nn.Module):
         return torch.cat([logs, told], dim=-1)
 
 
-class GateSymbols(NamedTuple):
-    """What a gate knows of the symbols, by id, in two arrays (V,) of whole numbers: see ``gate_symbols``."""
+def gate_letters(ids: NDArray[np.integer], is_letter: ArrayLike) -> Tensor:
+    """Which symbols (V,) are letters, as a gate for a training text ``ids`` (N,) stores it: 0 or 1.
 
-    input_of: Tensor
-    is_letter: Tensor
-
-
-def gate_symbols(ids: NDArray[np.integer], is_letter: ArrayLike) -> GateSymbols:
-    """The inputs of a gate for the symbols of a training text ``ids`` (N,), and which of them (V,) are letters.
-
-    The SYMBOLS most frequent ones have an input each, of equals the lower id; all others share the next input. The
-    symbol LARGEST_ID stands for all above it: it has the shared input, and is a letter if most of their occurrences
-    are.
+    The symbol LARGEST_ID stands for all above it: it is a letter if most of their occurrences are.
     """
     letters = np.array(is_letter, np.uint8)
-    counts = np.bincount(ids, minlength=len(letters))
-    own = own_inputs(len(letters))
-    input_of = np.full(len(letters), own, np.uint8)
-    input_of[np.argsort(-counts[:LARGEST_ID], kind="stable")[:own]] = np.arange(own)
     if len(letters) > LARGEST_ID:
-        others = counts[LARGEST_ID:]
+        others = np.bincount(ids, minlength=len(letters))[LARGEST_ID:]
         letters[LARGEST_ID] = 2 * others @ letters[LARGEST_ID:] > others.sum()
-    return GateSymbols(torch.from_numpy(input_of), torch.from_numpy(letters))
+    return torch.from_numpy(letters)
 
 
-def own_inputs(vocab_size: int) -> int:
-    """The number of symbols that have an input of a gate for themselves."""
-    return min(vocab_size, SYMBOLS)
+def sees_letters(most: int) -> bool:
+    """Whether the gate of n-grams pruned to ``most`` (0: all) sees letters."""
+    return (most or inf) > FEWEST_SEEING
 
 
-def sees_characters(most: int) -> bool:
-    """Whether the gate of n-grams pruned to ``most`` (0: all) sees characters."""
-    return not most or most >= FEWEST_SEEING
-
-
-def gate_inputs(orders: int, vocab_size: int = 0) -> int:
-    """The number of a gate's inputs; without those from the characters for a ``vocab_size`` of 0."""
-    return SEEN * orders + (own_inputs(vocab_size) + 1 + orders if vocab_size else 0)
+def gate_inputs(orders: int, sees: bool) -> int:
+    """The number of inputs of a gate, which ``sees`` letters or doesn't."""
+    return SEEN * orders + orders * sees
 
 
 class OrderGate(nn.Module):
     """Weights of the orders at each position, from the last TOLD columns of the evidence: one tanh layer.
 
-    Its inputs are SEEN standardised numbers of each order and, with ``symbols``, two one-hot vectors: of the last
-    character, which is zero before the first one, and of the number of letters in a row before the position. Letters
-    are counted in the orders' contexts, from the last character back to the first that the tables lack. Before
-    training, all weights are 1 / K.
+    Its inputs are SEEN standardised numbers of each order and, if ``is_letter`` (V,) says which symbols are letters, a
+    one-hot vector of the number of letters in a row before the position: in the orders' contexts, from the last
+    character back to the first that is none or that the tables lack. Before training, all weights are 1 / K.
     """
 
     mean: Tensor
     deviation: Tensor
-    input_of: Tensor
-    is_letter: Tensor
+    is_letter: Tensor | None
 
-    def __init__(self, orders: int, symbols: GateSymbols | None = None, units: int = GATE_UNITS) -> None:
+    def __init__(self, orders: int, is_letter: Tensor | None = None, units: int | None = None) -> None:
         super().__init__()
-        self.hidden = nn.Linear(gate_inputs(orders, len(symbols.input_of) if symbols else 0), units)
+        units = units or GATE_UNITS
+        self.hidden = nn.Linear(gate_inputs(orders, is_letter is not None), units)
         self.output = nn.Linear(units, orders)
         nn.init.zeros_(self.output.weight)
         nn.init.constant_(self.output.bias, 1 / orders)
         self.register_buffer("mean", torch.zeros(SEEN * orders))
         self.register_buffer("deviation", torch.ones(SEEN * orders))
-        self.sees_characters = symbols is not None
-        if symbols:
-            self.register_buffer("input_of", symbols.input_of)
-            self.register_buffer("is_letter", symbols.is_letter)
+        self.register_buffer("is_letter", is_letter)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], orders: int, vocab_size: int) -> "OrderGate":
         """The gate with this ``state_dict``. Raises KeyError, ValueError or RuntimeError if it is that of no gate."""
-        weights, symbols = tensors["hidden.weight"], None
-        if weights.shape[1:] == (gate_inputs(orders, vocab_size),) and orders > 1:
-            symbols = GateSymbols(tensors["input_of"], tensors["is_letter"])
-            for ids, most in zip(symbols, (own_inputs(vocab_size), 1), strict=True):
-                is_whole = not ids.is_floating_point() and ids.shape == (vocab_size,)
-                if not is_whole or ids.min() < 0 or ids.max() > most:
-                    raise ValueError(f"its gate has no whole number from 0 to {most} for each of {vocab_size} symbols")
-            symbols = GateSymbols(*(ids.byte() for ids in symbols))
-        elif weights.shape[1:] != (gate_inputs(orders),):
+        weights, letters = tensors["hidden.weight"], tensors.get("is_letter")
+        if weights.shape[1:] != (gate_inputs(orders, letters is not None),):
             raise ValueError(f"its gate has weights of shape {[*weights.shape]} for {orders} orders")
-        gate = cls(orders, symbols, len(weights))
+        if letters is not None:
+            if letters.shape != (vocab_size,) or not ((letters == 0) | (letters == 1)).all():
+                raise ValueError(f"its gate does not say by 0 or 1 for each of {vocab_size} symbols if it is a letter")
+            letters = letters.byte()
+        gate = cls(orders, letters, len(weights))
         gate.load_state_dict(tensors)  # raises RuntimeError for other names or shapes
         if not (gate.mean.isfinite() & gate.deviation.isfinite() & (gate.deviation > 0)).all():
             raise ValueError("its gate has a mean or deviation that is not finite, or a deviation that is not positive")
@@ -326,18 +300,12 @@ class OrderGate(nn.Module):
     def forward(self, evidence: Tensor) -> Tensor:
         """evidence (..., K, V + 4) -> weights (..., K)."""
         inputs = (evidence[..., -TOLD:-1].flatten(-2) - self.mean) / self.deviation
-        if self.sees_characters:
-            inputs = torch.cat([inputs, self._of_characters(evidence[..., 1:, -1].long())], dim=-1)
+        if self.is_letter is not None:
+            ids = evidence[..., 1:, -1].long()  # the characters before, from the last one back, or -1
+            in_row = (self.is_letter[ids.clamp(min=0)] * (ids >= 0)).cumprod(-1).sum(-1)
+            inputs = torch.cat([inputs, F.one_hot(in_row.long(), ids.shape[-1] + 1)], dim=-1)
         weights: Tensor = self.output(torch.tanh(self.hidden(inputs)))
         return weights
-
-    def _of_characters(self, ids: Tensor) -> Tensor:
-        """The characters (..., K - 1) before a position, from the last one back, or -1 -> inputs."""
-        is_known, ids = ids >= 0, ids.clamp(min=0)
-        inputs = own_inputs(len(self.input_of)) + 1
-        last = F.one_hot(self.input_of[ids[..., 0]].long(), inputs) * is_known[..., :1]
-        letters = (self.is_letter[ids] * is_known).cumprod(-1).sum(-1)
-        return torch.cat([last, F.one_hot(letters.long(), ids.shape[-1] + 1)], dim=-1)
 
 
 def combined(weights: Tensor, evidence: Tensor) -> Tensor:
@@ -503,11 +471,11 @@ def sampled_spans(characters: int, numbers_per_char: int) -> list[tuple[int, int
 
 @one_thread()
 @torch.random.fork_rng(devices=[])  # the gate's initial weights would advance the caller's generator
-def fit_gate(sample: Sample, symbols: GateSymbols | None) -> OrderGate:
-    """Train a gate on a sample of a training text. The result depends on that and on ``symbols`` alone."""
+def fit_gate(sample: Sample, is_letter: Tensor | None) -> OrderGate:
+    """Train a gate on a sample of a training text. The result depends on that and on ``is_letter`` alone."""
     torch.manual_seed(0)
     evidence, targets = sample
-    gate = OrderGate(evidence.shape[1], symbols)
+    gate = OrderGate(evidence.shape[1], is_letter)
     seen = evidence[..., -TOLD:-1].flatten(1).float()
     gate.mean, gate.deviation = seen.mean(0), seen.std(0) + 1e-3
     optimizer = without_dynamo(torch.optim.AdamW)(gate.parameters(), weight_decay=WEIGHT_DECAY, fused=True)

@@ -87,8 +87,9 @@ def share_statements(patch: pytest.MonkeyPatch) -> None:
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
     from alembic.util import load_python_file as load
+    from torch import Tensor
 
-    from models.gated_ngrams import GateSymbols, NGramTables, OrderGate, Sample, fit_gate, sample_of
+    from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
     from pipeline.config import PresetName
     from pipeline.text import ngrams
     from pipeline.text.corpus import Corpus
@@ -105,10 +106,10 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             samples[key] = sample_of(ids, tables, most)
         return samples[key]
 
-    def gate_of(sample: Sample, symbols: GateSymbols | None) -> OrderGate:
-        key = id(sample), symbols is None
+    def gate_of(sample: Sample, is_letter: Tensor | None) -> OrderGate:
+        key = id(sample), is_letter is None
         if key not in gates:
-            gates[key] = fit_gate(sample, symbols)
+            gates[key] = fit_gate(sample, is_letter)
         return deepcopy(gates[key])
 
     def fitted_once(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:

@@ -28,7 +28,7 @@ from pipeline.stages.sweep import Sweep, TrainingTask, model_loader
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import MakePool
 from pipeline.text.corpus import Corpus
-from pipeline.text.ngrams import baselines_of, symbols_of_gate
+from pipeline.text.ngrams import baselines_of, letters_of_gate
 from pipeline.tracking import artifacts, program, recorded
 from pipeline.tracking.step import step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options
@@ -204,7 +204,7 @@ def _timed(
         began = time.perf_counter()
         tables = NGramTables(KneserNey(text, vocab_size, score.order))
         is_gated = score is baselines.gated
-        gate = fit_gate(sample_of(text, tables), symbols_of_gate(corpus, "stream")) if is_gated else None
+        gate = fit_gate(sample_of(text, tables), letters_of_gate(corpus, "stream")) if is_gated else None
         ngrams.append(NGramModel(tables, gate))
         seconds.append(time.perf_counter() - began)
         did(1)

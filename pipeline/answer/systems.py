@@ -25,7 +25,7 @@ from pipeline.answer.findings import COMPARED, COVERAGE, MeasuredModel, Unit
 from pipeline.answer.plan import DEFAULT_PLAN, AnswerPlan, Planned
 from pipeline.support.statistics import PairedComparison, block_bootstrap, jackknife, over_seeds_and_text
 from pipeline.text.corpus import Corpus
-from pipeline.text.ngrams import fitted_ngrams, symbols_of_gate
+from pipeline.text.ngrams import fitted_ngrams, letters_of_gate
 from pipeline.training.adaptive import (
     CACHE_ORDER,
     RATES,
@@ -241,13 +241,13 @@ def _rival(corpus: Corpus, ngrams: Sequence[NGrams], unit: Unit, limit: int, ord
     def pruned_to(order: int, most: int) -> NGramModel:
         tables, gate = NGramTables(pruned(ngrams[:order], len(corpus.vocabulary), most)), None
         if order == LONGEST:
-            gate = OrderGate(LONGEST, symbols_of_gate(corpus, "stream", most))
+            gate = OrderGate(LONGEST, letters_of_gate(corpus, "stream", most))
             torch.nn.init.normal_(gate.output.weight)  # takes nearly the bytes of a trained one
         return NGramModel(tables, gate)
 
     for order in (*orders, LONGEST) if limit >= GATED_FROM else orders:
         is_gated = order == LONGEST
-        most = (limit - gate_numbers(len(corpus.vocabulary), limit // 2)) // 2 if is_gated else limit
+        most = (limit - gate_numbers(limit // 2)) // 2 if is_gated else limit
         if unit == "bytes":
             most = _most(partial(pruned_to, order), FILLED * limit, limit - GATE_BYTES * is_gated)
         found.append(fitted_ngrams(corpus, "stream", most) if is_gated else pruned_to(order, most))

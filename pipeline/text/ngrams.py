@@ -14,16 +14,15 @@ import torch
 from models import ngram
 from models.gated_ngrams import (
     LONGEST,
-    TOLD,
-    GateSymbols,
+    SEEN,
     NGramModel,
     NGramTables,
     OrderGate,
     fit_gate,
-    gate_symbols,
+    gate_letters,
     sample_of,
     sampled_spans,
-    sees_characters,
+    sees_letters,
 )
 from models.pruning import pruned
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, PresetName
@@ -35,7 +34,7 @@ from pipeline.text.batches import SoftTargets
 from pipeline.text.cache import bytes_in, json_in, writing_cache
 from pipeline.text.corpus import FACTS_FILE, Corpus, prepared_dir
 
-FORMAT = 3  # of what is cached; raise it when that has another form
+FORMAT = 2  # of what is cached; raise it when that has another form
 ENDINGS = f"-v{FORMAT}.json", f"-v{FORMAT}.f16"
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 
@@ -67,7 +66,6 @@ def fitted_ngrams(corpus: Corpus, preset: PresetName, most: int = 0) -> NGramMod
 
     All orders with a gate, or under the presets on the report's text the best one; at most ``most`` n-grams (0: all).
     """
-    return_freed_memory()
     text, symbols = corpus.baseline_text(preset), len(corpus.vocabulary)
     weights = _fitted(corpus, preset)["gate"]  # None under the presets on the report's text
     if weights is None:
@@ -77,7 +75,7 @@ def fitted_ngrams(corpus: Corpus, preset: PresetName, most: int = 0) -> NGramMod
     if most:
 
         def computed() -> dict[str, Any]:
-            model = NGramModel(tables, fit_gate(sample_of(text, tables, most), symbols_of_gate(corpus, preset, most)))
+            model = NGramModel(tables, fit_gate(sample_of(text, tables, most), letters_of_gate(corpus, preset, most)))
             model.calibrate(corpus.split(preset, "val"))
             return _weights(model)
 
@@ -86,11 +84,11 @@ def fitted_ngrams(corpus: Corpus, preset: PresetName, most: int = 0) -> NGramMod
     return NGramModel(tables, OrderGate.from_tensors(of_gate, LONGEST, symbols))
 
 
-def symbols_of_gate(corpus: Corpus, preset: PresetName, most: int = 0) -> GateSymbols | None:
-    """What the gate of ``fitted_ngrams`` knows of the symbols, if it sees characters."""
-    if not sees_characters(most):
+def letters_of_gate(corpus: Corpus, preset: PresetName, most: int = 0) -> torch.Tensor | None:
+    """Which symbols (V,) are letters for the gate of ``fitted_ngrams``; None for one that does not see letters."""
+    if not sees_letters(most):
         return None
-    return gate_symbols(corpus.baseline_text(preset), corpus.vocabulary.letters)
+    return gate_letters(corpus.baseline_text(preset), corpus.vocabulary.letters)
 
 
 def soft_targets(corpus: Corpus, preset: PresetName) -> SoftTargets:
@@ -105,7 +103,7 @@ def soft_targets(corpus: Corpus, preset: PresetName) -> SoftTargets:
         _fitted(corpus, preset)
     train, symbols = corpus.split(preset, "train"), len(corpus.vocabulary)
     distributions = torch.from_numpy(np.fromfile(file, np.float16)).view(-1, symbols)
-    return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + TOLD)), distributions)
+    return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + SEEN)), distributions)
 
 
 def remove_outdated() -> list[Path]:
@@ -120,6 +118,8 @@ def remove_outdated() -> list[Path]:
 
 def _fitted(corpus: Corpus, preset: PresetName) -> dict[str, Any]:
     """What is kept of the baselines: ``scores`` by split, and the n-gram model's ``gate`` if it has one."""
+    if len(corpus.baseline_spans(preset)) > 1:  # a long text
+        return_freed_memory()
 
     def computed() -> dict[str, Any]:
         fitted, distributions = _fit(corpus, preset)
@@ -133,7 +133,6 @@ def _fitted(corpus: Corpus, preset: PresetName) -> dict[str, Any]:
 
 def _fit(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
     """What ``_fitted`` keeps, and the distributions of ``soft_targets`` in float16 if there are any."""
-    return_freed_memory()
     text, symbols = corpus.baseline_text(preset), len(corpus.vocabulary)
     held_out = {split: corpus.split(preset, split) for split in ("val", "test")}
     orders = ngram.REPORT_ORDERS if preset in ON_REPORTS_TEXT else ngram.BASELINE_ORDERS
@@ -146,7 +145,7 @@ def _fit(corpus: Corpus, preset: PresetName) -> tuple[dict[str, Any], bytes]:
         tables = NGramTables(ngram.KneserNey(text, symbols, LONGEST))
         sample = sample_of(text, tables)
         bar.phase("gate")
-        model = NGramModel(tables, fit_gate(sample, symbols_of_gate(corpus, preset)))
+        model = NGramModel(tables, fit_gate(sample, letters_of_gate(corpus, preset)))
         bar.phase("evaluation")
         nats = {"val": model.calibrate(held_out["val"]), "test": float(model.costs(held_out["test"]).mean())}
     for split, cost in nats.items():

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.config import ModelConfig
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, gate_symbols
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, gate_letters
 from models.language_model import LanguageModel
 from models.mixture import KINDS, mixture_costs
 from models.ngram import ngrams_of
@@ -94,7 +94,7 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
     ours = counting.log_probabilities(np.append(READ, 0), context=1)
     np.testing.assert_allclose(counted, ours, atol=1e-5)
 
-    gate = OrderGate(LONGEST, gate_symbols(TEXT, IS_LETTER))
+    gate = OrderGate(LONGEST, gate_letters(TEXT, IS_LETTER))
     torch.nn.init.normal_(gate.output.weight, std=0.05)
     gate.mean, gate.deviation = gate.mean - 0.5, 2 * gate.deviation
     model = build(ModelConfig(hidden_size=8, on_top_of="ngram"), NGramModel(NGramTables(fitted), gate))
@@ -114,7 +114,7 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
         np.testing.assert_allclose(mixed, costs, atol=1e-5)
 
 
-def test_a_page_whose_gate_sees_no_characters_predicts_as_it_did(evaluate, tmp_path):
+def test_a_page_whose_gate_sees_no_letters_predicts_as_it_did(evaluate, tmp_path):
     (page,) = re.findall('id="models"[^>]*>(.*?)</script>', (unpacked(tmp_path) / "index.html").read_text(), re.DOTALL)
     models = json.loads(page)
     read = {"network": [models["models"][0], models["tables"]], "counting": [models["counting"], []]}

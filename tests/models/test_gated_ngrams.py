@@ -34,7 +34,7 @@ def log_probabilities_by(text: np.ndarray, tables: NGramTables) -> Tensor:
 
 def random_gate(orders: int) -> OrderGate:
     torch.manual_seed(0)
-    gate = OrderGate(orders, gated_ngrams.gate_symbols(TEXT, IS_LETTER))
+    gate = OrderGate(orders, gated_ngrams.gate_letters(TEXT, IS_LETTER))
     torch.nn.init.normal_(gate.output.weight, std=0.3)
     return gate
 
@@ -66,10 +66,10 @@ def test_the_gate_sees_entropies_largest_log_probabilities_and_divergences():
 
 
 @pytest.mark.parametrize("first", [0, 2046])  # id of the text
-def test_the_gate_sees_the_last_character_and_the_letters_in_a_row_as_far_as_there_are_contexts(first):
+def test_the_gate_sees_the_letters_in_a_row_as_far_as_there_are_contexts(first):
     text, read, vocab_size = TEXT.astype(np.int64) + first, HELD_OUT + first, VOCAB + first
-    symbols = gated_ngrams.gate_symbols(text, np.arange(vocab_size) % 4 > 0)
-    gate, given = OrderGate(5, symbols), list[Tensor]()
+    is_letter = gated_ngrams.gate_letters(text, np.arange(vocab_size) % 4 > 0)
+    gate, given = OrderGate(5, is_letter), list[Tensor]()
     gate.hidden.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0][:, 15:]))
     evidence = evidence_about(read, NGramTables(KneserNey(text, vocab_size, 5)))
     gate(evidence.half().float())  # as in a cross-fitted text
@@ -77,19 +77,14 @@ def test_the_gate_sees_the_last_character_and_the_letters_in_a_row_as_far_as_the
     for end, inputs in enumerate(given[0], 1):
         contexts = [read[end - n : end] for n in range(1, min(end, 4) + 1)]
         before = [min(int(context[0]), 2048) for context in contexts if tuple(context) in known]
-        in_row = next((n for n, id in enumerate(before) if not symbols.is_letter[id]), len(before))
-        assert inputs.nonzero()[:, 0].tolist() == [symbols.input_of[before[0]], len(inputs) - 5 + in_row]
+        in_row = next((n for n, id in enumerate(before) if not is_letter[id]), len(before))
+        assert inputs.tolist() == [n == in_row for n in range(5)]
 
 
-def test_the_most_frequent_symbols_have_inputs_of_their_own_and_all_others_share_one():
-    ids = np.concatenate([np.arange(3000), [7, 7, 9], np.repeat([2048, 2049, 2050], [100, 4, 101])])
-    is_letter, own = np.isin(np.arange(3000), [9, 2050]), gated_ngrams.SYMBOLS
-    symbols = gated_ngrams.gate_symbols(ids, is_letter)
-    assert symbols.input_of[[7, 9, 0, 1]].tolist() == [0, 1, 2, 3], "of equals the lower id"
-    assert sorted(symbols.input_of.tolist()) == [*range(own), *[own] * (3000 - own)]
-    assert symbols.input_of[2048:].min() == own
-    assert symbols.is_letter[[7, 9, 2048]].tolist() == [0, 1, 0]
-    assert gated_ngrams.gate_symbols(np.append(ids, [2050] * 2000), is_letter).is_letter[2048]  # stands for 2050
+def test_a_symbol_with_a_large_id_is_a_letter_to_the_gate_if_most_of_them_are():
+    ids, is_letter = np.repeat([9, 2048, 2049, 2050], [3, 100, 4, 101]), np.isin(np.arange(3000), [9, 2050])
+    assert gated_ngrams.gate_letters(ids, is_letter)[[7, 9, 2048]].tolist() == [0, 1, 0]
+    assert gated_ngrams.gate_letters(np.append(ids, [2050] * 4), is_letter)[2048] == 1  # stands for 2050
 
 
 def test_a_text_read_in_parts_has_the_contexts_of_the_whole():
@@ -185,11 +180,11 @@ def test_a_fitted_gate_is_better_than_every_order_and_depends_on_nothing_else():
     text, held_out, tables = a_text(2000), a_text(1000, seed=1), tables_of(a_text(2000), 6)
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    symbols = gated_ngrams.gate_symbols(text, IS_LETTER)
-    gate = fit_gate(sample_of(text, tables), symbols)
+    is_letter = gated_ngrams.gate_letters(text, IS_LETTER)
+    gate = fit_gate(sample_of(text, tables), is_letter)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    again = fit_gate(sample_of(text, tables), symbols).state_dict()
+    again = fit_gate(sample_of(text, tables), is_letter).state_dict()
     assert all(torch.equal(again[name], value) for name, value in gate.state_dict().items())
     by_order = -log_probabilities_by(held_out, tables).mean(0)
     assert NGramModel(tables, gate).costs(held_out).mean() < 0.97 * by_order.min()
@@ -211,7 +206,7 @@ def test_a_gate_is_calibrated_by_the_factor_that_predicts_a_text_best():
 @pytest.mark.slow
 def test_perplexities_of_the_time_machine(splits):
     tables = NGramTables(KneserNey(splits["train"], 28, gated_ngrams.LONGEST))
-    symbols = gated_ngrams.gate_symbols(splits["train"], [False, False, *[True] * 26])
-    model = NGramModel(tables, fit_gate(sample_of(splits["train"], tables), symbols))
+    is_letter = gated_ngrams.gate_letters(splits["train"], [False, False, *[True] * 26])
+    model = NGramModel(tables, fit_gate(sample_of(splits["train"], tables), is_letter))
     perplexities = [float(model.costs(splits[name]).mean().exp()) for name in ("val", "test")]
     assert perplexities == pytest.approx([3.506, 3.571], abs=0.003)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.config import Decoding, ModelConfig
-from models.gated_ngrams import NGramModel, NGramTables, OrderGate, gate_symbols
+from models.gated_ngrams import NGramModel, NGramTables, OrderGate, gate_letters
 from models.generation import complete
 from models.language_model import detach, with_row_lookup
 from models.ngram import KneserNey
@@ -23,7 +23,7 @@ def build(order: int = 4, trained: bool = False, **options: Any) -> NgramLanguag
     """A model on top of n-grams of TEXT; ``trained``: with weights other than those it starts with."""
     torch.manual_seed(0)
     config = ModelConfig(**{"hidden_size": 5, "on_top_of": "ngram", **options})
-    gate = OrderGate(order, gate_symbols(TEXT, IS_LETTER) if order > 1 else None)
+    gate = OrderGate(order, gate_letters(TEXT, IS_LETTER) if order > 1 else None)
     torch.nn.init.normal_(gate.output.weight, std=0.3)
     ngrams = NGramModel(NGramTables(KneserNey(TEXT, VOCAB, order)), gate)
     model = NgramLanguageModel(config, VOCAB, ngrams).eval()

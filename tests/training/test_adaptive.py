@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.config import ModelConfig, Partner
-from models.gated_ngrams import NGramModel, NGramTables, OrderGate, gate_symbols
+from models.gated_ngrams import NGramModel, NGramTables, OrderGate, gate_letters
 from models.ngram import KneserNey
 from models.on_top_of_ngram import language_model
 from pipeline.training.adaptive import AdaptiveModel, DynamicNetwork, fit_weights, gradient_scales, mixed_costs
@@ -30,7 +30,7 @@ CHANGING = np.concatenate([a_text(BEFORE, 30, seed=1), a_text(AFTER, 80, seed=2)
 @cache
 def ngrams() -> NGramModel:
     torch.manual_seed(0)
-    gate = OrderGate(4, gate_symbols(TRAIN, [True] * VOCAB))
+    gate = OrderGate(4, gate_letters(TRAIN, [True] * VOCAB))
     return NGramModel(NGramTables(KneserNey(TRAIN, VOCAB, 4)), gate.requires_grad_(False))
 
 

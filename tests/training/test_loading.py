@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.gated_ngrams import LONGEST, NGramModel, OrderGate, gate_symbols
+from models.gated_ngrams import LONGEST, NGramModel, OrderGate, gate_letters
 from models.on_top_of_ngram import NgramLanguageModel
 from pipeline.errors import InputError
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
@@ -21,7 +21,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpacked(tmp_path_factory.mktemp("older"))
 
 
-def test_models_whose_gate_sees_no_characters_predict_as_they_did(older):
+def test_models_whose_gate_sees_no_letters_predict_as_they_did(older):
     model, ids = load_model(older / "best.safetensors")[0], torch.tensor(MADE["ids"])
     assert isinstance(model, NgramLanguageModel)
     np.testing.assert_allclose(text_costs(model, ids), MADE["on top"], atol=1e-5)
@@ -33,10 +33,9 @@ def test_models_whose_gate_sees_no_characters_predict_as_they_did(older):
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("input_of", lambda ids: ids + 0.5, "no whole number from 0"),
-        ("input_of", lambda ids: ids + 200, "no whole number from 0"),
-        ("input_of", lambda ids: ids.char() - 1, "no whole number from 0"),
-        ("is_letter", lambda ids: ids[:-1], "no whole number from 0 to 1 for each of 30"),
+        ("is_letter", lambda letters: letters + 0.5, "by 0 or 1"),
+        ("is_letter", lambda letters: letters.char() - 1, "by 0 or 1"),
+        ("is_letter", lambda letters: letters[:-1], "by 0 or 1 for each of 30"),
         ("mean", lambda means: means / 0, "not finite"),
         ("deviation", lambda deviations: deviations * torch.inf, "not finite"),
         ("deviation", lambda deviations: deviations * 0, "not positive"),
@@ -46,7 +45,7 @@ def test_models_whose_gate_sees_no_characters_predict_as_they_did(older):
 )
 def test_a_forged_gate_is_refused(older, tmp_path, name, change, reason):
     tensors, facts = load_checkpoint(older / "best.safetensors")
-    gate = OrderGate(LONGEST, gate_symbols(np.array(MADE["ids"]), np.arange(30) % 2 == 0)).state_dict()
+    gate = OrderGate(LONGEST, gate_letters(np.array(MADE["ids"]), np.arange(30) % 2 == 0)).state_dict()
     tensors |= {f"model.order_gate.{key}": tensor for key, tensor in gate.items()}
     save_checkpoint(tmp_path / "it", tensors, facts)
     assert load_model(tmp_path / "it")[0].get_buffer("order_gate.is_letter").sum() == 15

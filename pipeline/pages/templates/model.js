@@ -107,18 +107,14 @@ function networkModel(spec, V, tables = []) {
     addProduct(out, weights[`${name}.weight`], vector, 0, vector.length, 0, out.length);
     return out;
   };
-  // What the n-grams' gate sees, as in models/gated_ngrams.py: how sure each order is and, if it sees characters, which
-  // one is the last and how many letters stand in a row; `before` are the characters before a position, or -1.
+  // What the n-grams' gate sees, as in models/gated_ngrams.py: how sure each order is and, if it sees letters, how many
+  // stand in a row; `before` are the characters before a position, or -1.
   const inputsOfGate = (seen, before) => {
-    const [hidden, mean, deviation, inputOf, isLetter] = ["hidden.weight", "mean", "deviation", "input_of", "is_letter"]
-      .map(name => weights[`order_gate.${name}`]);
-    const inputs = new Float32Array(hidden.length / weights["order_gate.hidden.bias"].length);
-    inputs.set(seen.map((value, i) => (value - mean[i]) / deviation[i]));
-    if (!inputOf) return inputs;
+    const [mean, deviation, isLetter] = ["mean", "deviation", "is_letter"].map(name => weights[`order_gate.${name}`]);
+    const inputs = Array.from(seen, (value, i) => (value - mean[i]) / deviation[i]);
+    if (!isLetter) return inputs;
     const inRow = [...before, -1].findIndex(id => !isLetter[id]);
-    if (before[0] >= 0) inputs[seen.length + inputOf[before[0]]] = 1;
-    inputs[inputs.length - 1 - before.length + inRow] = 1;
-    return inputs;
+    return [...inputs, ...[...before, -1].map((_, n) => Number(n === inRow))];
   };
   return {
     start: () => ({ hidden: new Float32Array(parts * L * H), contexts: grams?.start() }),
