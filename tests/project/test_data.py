@@ -2,7 +2,7 @@
 
 A row of a table names its data: ``command`` trainings in runs.csv, ``model`` an n-gram model in ngrams.csv, ``text`` a
 row of texts.csv. The heading of a column says what is computed from them. A row that was measured elsewhere has ¹.
-Trainings are of today's recipe, but for those of changes that did not help.
+Trainings are of RECIPE, but for those of changes that did not help.
 """
 
 import re
@@ -14,7 +14,6 @@ from statistics import fmean, stdev
 
 import pytest
 
-from pipeline.config import RECIPE
 from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
 from pipeline.support.wording import listed
@@ -27,7 +26,8 @@ Figure = Callable[[Sequence[Row]], str]
 DOCUMENTS = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 TRAININGS, NGRAMS, SPEED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams", "speed"))
 UNTOUCHED = [row for row in read_csv("texts.csv") if row["single_ngram"]]  # when recipe 6 was chosen
-RUNS, EARLIER = ([row for row in TRAININGS if row["recipe"] == recipe] for recipe in (str(RECIPE["stream"]), "5"))
+RECIPE = 6  # of the figures in the documents
+RUNS, EARLIER = ([row for row in TRAININGS if row["recipe"] == recipe] for recipe in (str(RECIPE), "5"))
 SYSTEMS, COMPARED = read_csv("systems.csv"), read_csv("compared.csv")
 COUNTING = read_csv("counting_loss.csv")
 ANSWER = read_json("answer.json")
@@ -109,6 +109,11 @@ def data_of(row: Row) -> list[Row]:
     speed = {each["model"]: each["ms_per_char"] for each in SPEED}.get(row["model"], "")
     nats = [fmean(log(float(each[f"{split}_perplexity"])) for split in ("val", "test")) for each in found]
     return [each | {"nats": str(of_each), "ms_per_char": speed} for each, of_each in zip(found, nats, strict=True)]
+
+
+@pytest.mark.parametrize("page", ["answer", "course", "on-top-of-counting", "results", "search", "../README"])
+def test_pages_with_figures_say_first_of_which_recipe_they_are(page):
+    assert f"recipe {RECIPE}" in (DOCS / f"{page}.md").read_text().split("\n\n")[1].replace("\n", " ")
 
 
 @pytest.mark.parametrize("headings", [["validation", "test"], ["adaptive, test"], ["last tenth"]], ids=str)
