@@ -1,15 +1,18 @@
 """Trains recipes on the tuning texts and records the curves; nothing here reads a test figure of a network.
 
-    python -m tests.benchmarks.tune_recipe FOLDER --stage before --candidate 0 --presets stream best --seeds 0 1
+    python -m tests.benchmarks.tune_recipe FOLDER --stage after --presets stream best --seeds 0 1 [--options JSON]
     python -m tests.benchmarks.tune_recipe FOLDER --stage screen --candidate 3 --texts time-machine faq-de devref-fr
+    python -m tests.benchmarks.tune_recipe --table
 
 FOLDER has the texts of texts.py and keeps the checkpoints, so that the program may be stopped and started again. Each
 training is a row of docs/data/recipe_trainings.csv: what was trained, its settings, the curves of training and
 validation perplexity, and the CPU seconds. Trainings that have a row are not repeated. The stages: ``before`` and
-``after`` are the whole trainings of recipe 6, on the code before it changed, and of the chosen recipe; ``screen`` stops
---preset best after 20 passes of its schedule; ``second`` are whole trainings of the best two candidates.
+``after`` are whole trainings by the recipe of the code, which was 6 before; ``screen`` stops --preset best after 20
+passes of its schedule; ``second`` are whole trainings of the best two candidates. ``--table`` prints for each candidate
+the mean over texts and presets of the logarithm of validation perplexity in percent, by stage; of several seeds on a
+text, the worse one counts.
 
-Candidate 0 is recipe 6. Of each round of four, two were set by hand and two drawn from RANGES with SEED.
+Candidate 0 is recipe 6. Of each round of four, two are BY_HAND and two drawn from RANGES with SEED.
 """
 
 import argparse
@@ -17,11 +20,15 @@ import csv
 import json
 import multiprocessing
 import random
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from itertools import product
+from math import log
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -43,7 +50,7 @@ from pipeline.training.hardware import keep_freed_memory
 from tests.figures import DOCS, read_csv
 
 TRAININGS = DOCS / "data" / "recipe_trainings.csv"
-WHAT = "stage", "candidate", "text", "preset", "seed"
+WHAT = "stage", "candidate", "text", "preset", "seed", "options"
 SEED = 20261202
 RANGES = {  # drawn uniformly, clip log-uniformly
     "rate_by_symbols": (0.0, 0.6),
@@ -53,7 +60,12 @@ RANGES = {  # drawn uniformly, clip log-uniformly
     "dropout_by_symbols": (-0.02, 0.04),
     "counting_slope": (1.5, 4.0),
 }
-BY_HAND = {1: Constants(clip=0.25), 2: Constants(clip=0.25, rate_by_symbols=0.25)}
+BY_HAND = {  # 1 to 4 are the first round, 5 to 8 the second
+    1: Constants(clip=0.25),
+    2: Constants(clip=0.25, rate_by_symbols=0.25),
+    7: Constants(clip=0.25, large_rate=0.7),
+    8: Constants(clip=0.5, large_rate=0.6),
+}
 SCREENED_PASSES = 20
 CHOSEN = "learning_rate", "clip", "counting_loss", "recurrent_dropout", "output_dropout", "batch_size"
 OF_TEXT, FOUND = ("recipe", "symbols", "train_chars"), ("precision", "epochs", "best_epoch", "val_perplexity")
@@ -67,6 +79,7 @@ class Job(NamedTuple):
     text: str
     preset: PresetName
     seed: int
+    options: str = "{}"
 
 
 def constants_of(candidate: int) -> Constants:
@@ -92,12 +105,13 @@ def corpus_of(name: str, folder: Path) -> Corpus:
 def train(job: Job, folder: Path) -> dict[str, Any]:
     """The row of a training."""
     corpus = corpus_of(job.text, folder)
-    shape, budget_chars, constants = SHAPES[job.preset], BUDGET_CHARS[job.preset], constants_of(job.candidate)
-    symbols = len(corpus.vocabulary)
-    values = stream_preset(shape, corpus.train_chars, symbols, budget_chars, constants)
-    given: dict[str, Any] = {name: values[name] for name in CHOSEN}
-    model, config = resolve({**given, "preset": job.preset, "seed": job.seed}, corpus.train_chars)
-    place = folder / "checkpoints" / "-".join(map(str, job)).replace("/", "_")
+    symbols, given, constants = len(corpus.vocabulary), json.loads(job.options), constants_of(job.candidate)
+    if is_candidate := job.stage in ("screen", "second"):
+        shape, budget_chars = SHAPES[job.preset], BUDGET_CHARS[job.preset]
+        values = stream_preset(shape, corpus.train_chars, symbols, budget_chars, constants)
+        given = {name: values[name] for name in CHOSEN}
+    model, config = resolve({**given, "preset": job.preset, "seed": job.seed}, corpus.train_chars, symbols)
+    place = folder / "checkpoints" / "-".join(map(str, job)).replace("/", "_").replace('"', "")
     place.mkdir(parents=True, exist_ok=True)
     began = time.process_time()
     experiment = Experiment(corpus, model, config, place)
@@ -111,8 +125,8 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     assert training.best is not None
     return {
         **job._asdict(),
-        "constants": json.dumps(constants._asdict()),
-        **given,
+        "constants": json.dumps(constants._asdict()) if is_candidate else "",
+        **{name: {**asdict(model), **asdict(config)}[name] for name in CHOSEN},
         "recipe": RECIPE[config.preset],
         "symbols": symbols,
         "train_chars": corpus.train_chars,
@@ -139,22 +153,38 @@ def complete(jobs: Sequence[Job], folder: Path, processes: int) -> None:
                 csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(future.result())
 
 
+def table() -> None:
+    worse: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+    for row in read_csv(TRAININGS.name):
+        if row["options"] == "{}":
+            found = worse.setdefault((row["stage"], row["candidate"]), {})
+            key = row["text"], row["preset"]
+            found[key] = max(100 * log(float(row["val_perplexity"])), found.get(key, 0.0))
+    for (stage, candidate), found in sorted(worse.items()):
+        sys.stdout.write(f"{stage} {candidate}: {fmean(found.values()):.2f} over {len(found)}\n")
+
+
 def main() -> None:
     tuning = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--stage", choices=("before", "screen", "second", "after"), required=True)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--stage", choices=("before", "screen", "second", "after"), default="after")
     parser.add_argument("--candidate", type=int, default=0)
     parser.add_argument("--texts", nargs="+", default=tuning)
     parser.add_argument("--presets", nargs="+", default=["stream", "best"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--options", default="{}", help="of each training, as JSON")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     jobs = [
-        Job(options.stage, options.candidate, text, preset, seed)
+        Job(options.stage, options.candidate, text, preset, seed, options.options)
         for seed, preset, text in product(options.seeds, options.presets, options.texts)
     ]
-    complete(jobs, options.folder, options.processes)
+    if options.table:
+        table()
+    else:
+        complete(jobs, options.folder, options.processes)
 
 
 if __name__ == "__main__":
