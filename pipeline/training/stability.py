@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-EARLY, RISE = (
-    0.6,
-    1.1,
-)  # share of the planned passes before which the best one lies; ratio of one pass to the one before
-SETTLED, FEWEST = 5, 10  # passes after which such a rise counts; planned and made passes without which nothing is said
+EARLY = 0.6  # share of the planned epochs before which the best one lies
+RISE = 1.1  # of training perplexity, from one epoch to the next
+SETTLED = 5  # epochs after which such a rise counts
+FEWEST = 10  # planned and made epochs without which nothing is said
 FELL_OVER = (
     f"fell over: the best epoch lies before {EARLY:.0%} of the planned ones, and after the {SETTLED}th, training "
     f"perplexity rose by more than {RISE - 1:.0%} in one; a lower --learning-rate, such as half of it, may be better."
