@@ -86,7 +86,7 @@ def share_statements(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
-    from alembic.util import load_python_file as load
+    from alembic.script import ScriptDirectory
     from torch import Tensor
 
     from models.gated_ngrams import NGramTables, OrderGate, Sample, fit_gate, sample_of
@@ -98,7 +98,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     samples: dict[tuple[bytes, int, int], Sample] = {}
     gates: dict[tuple[int, bool], OrderGate] = {}
     fitted: dict[tuple[Any, ...], tuple[dict[str, Any], bytes]] = {}
-    fit, loaded, create = ngrams._fit, cache(load), Training.__init__
+    fit, migrations, create = ngrams._fit, cache(ScriptDirectory), Training.__init__
 
     def sampled(ids: "NDArray[np.integer]", tables: NGramTables, most: int = 0) -> Sample:
         key = ids.tobytes(), tables.vocab_size, most
@@ -127,8 +127,8 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
         patch.setattr("pipeline.tracking.store.root", lambda: folder)
-        # migrations, which are compiled anew for each store; "env.py" migrates when it is loaded
-        patch.setattr("alembic.util.load_python_file", lambda *at: (load if "env.py" in at else loaded)(*at))
+        # which are compiled anew for each store
+        patch.setattr(ScriptDirectory, "from_config", lambda at: migrations(at.get_main_option("script_location")))
         share_statements(patch)
         # tests have caches of their own, but few texts
         patch.setattr(ngrams, "sample_of", sampled)

@@ -15,7 +15,7 @@ from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation, store
 from pipeline.tracking.queries import refused_runs, unread_runs
 from pipeline.tracking.references import find
-from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
+from pipeline.tracking.store import address, client, look, moved_from, own_database, shown, store_errors
 from pipeline.training.hardware import choose_device, choose_precision
 
 
@@ -34,7 +34,7 @@ def findings() -> dict[str, Any]:
         if look():
             with store_errors():
                 running = [f"{run.id} {run.name}: {liveness.describe_process(run)}" for run in liveness.running_runs()]
-                moved = "" if database is None else moved_from(database)
+                moved = "" if database is None else moved_from(database, client().get_experiment("0"))
             unread, failed = unread_runs(), " ".join(run.id for run in refused_runs())
             runs = {
                 "running": running,

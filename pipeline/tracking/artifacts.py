@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mlflow.exceptions import MlflowException
 RESULT_FILE = "result.json"  # artifact with a step's result
 SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
 PAGE_FILE = "page.html"  # artifact of a run, which runs its models
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's refuses what is nested too deeply at once
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 
 
@@ -41,7 +43,7 @@ def read_samples(run_id: str) -> list[dict[str, Any]]:
 
 def read_environment(run_id: str) -> dict[str, Any]:
     """The machine and the versions that a run has recorded; {} if they are missing or damaged."""
-    found = as_dict(yaml.safe_load, read_text(run_id, "environment.yaml"), ENVIRONMENT)
+    found = as_dict(partial(yaml.load, Loader=LOADER), read_text(run_id, "environment.yaml"), ENVIRONMENT)
     return {name: value for name, value in found.items() if value is not None}
 
 

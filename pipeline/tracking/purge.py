@@ -116,6 +116,8 @@ def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:
     The store's own is never opened but by SQLite, whose locks a process loses once it closes the file itself.
     """
     try:
+        if not file.stat().st_size:  # a lock
+            return None
         is_used = file == stores.sqlite_file(stores.address()) or Path(f"{file}-wal").exists()
         address = f"{file.as_uri()}?{'mode=ro' if is_used else 'immutable=1'}"  # else a reader may leave a log
         with opened(address) as connection:

@@ -92,7 +92,7 @@ def own_database() -> Path | None:
     """Our database file; None if MLFLOW_TRACKING_URI names another store."""
     ours = root() / "mlruns" / "mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return ours if not uri or sqlite_file(uri) == ours.resolve() else None
+    return ours if uri in ("", sqlite_address(ours)) or sqlite_file(uri) == ours.resolve() else None
 
 
 def setup() -> Store:
@@ -113,18 +113,18 @@ def _setup(uri: str, *experiment: str | None) -> Store:
             return Store(uri, _chosen_experiment(sqlite_file(uri)), None)
         with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
             _probe(uri)
-            if MlflowClient().get_experiment("0").name == "Default":  # MLflow has just created it
+            if (first := MlflowClient().get_experiment("0")).name == "Default":  # MLflow has just created it
                 prepare_database(database)
                 is_taken = MlflowClient().get_experiment_by_name(EXPERIMENT)  # by a push to this new checkout
                 MlflowClient().rename_experiment("0", "unused" if is_taken else EXPERIMENT)
-            elif moved := moved_from(database):
+            elif moved := moved_from(database, first):
                 raise InputError(f"{moved}; run `tmlm doctor --repair` first")
             return Store(uri, _chosen_experiment(database), database)
 
 
-def moved_from(database: Path) -> str:
-    """A sentence about a moved or copied checkout, whose database refers to the old folder; "" for any other."""
-    old = old_folder(MlflowClient().get_experiment("0").artifact_location, database.parent)
+def moved_from(database: Path, first: Experiment) -> str:
+    """A sentence about a moved or copied checkout, whose experiment 0 is in the old folder; "" for any other."""
+    old = old_folder(first.artifact_location, database.parent)
     return "" if old is None else f"this checkout was moved or copied: its runs were recorded in {old}"
 
 
@@ -186,6 +186,7 @@ def address() -> str:
     return os.environ["MLFLOW_TRACKING_URI"] if ours is None else sqlite_address(ours)
 
 
+@lru_cache
 def sqlite_address(file: Path) -> str:
     """The address of an SQLite file, escaped only where it has to be.
 
@@ -250,11 +251,11 @@ def store_errors() -> Iterator[None]:
 @contextmanager
 def store_refusals() -> Iterator[None]:
     """Turn errors of the store into InputError or RecordingError with a one-line reason."""
-    store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
     try:
         yield
     except REFUSALS as error:
         reason = store_reason(error)
+        store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
         failed = RecordingError if "try again" in reason else InputError
         raise failed(f"{store} can't be used: {reason}") from None
 
@@ -325,7 +326,8 @@ def _chosen_experiment(database: Path | None) -> str:
             "MLFLOW_EXPERIMENT_NAME to another experiment"
         )
     tags = {NOTE: EXPERIMENT_NOTE, KIND: experiment.tags.get(KIND, TRAINING)}
-    tag_experiment(experiment.experiment_id, tags)
+    if not tags.items() <= experiment.tags.items():
+        tag_experiment(experiment.experiment_id, tags)
     return str(experiment.experiment_id)
 
 
