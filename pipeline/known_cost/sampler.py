@@ -56,7 +56,7 @@ class Candidates:
 
     def without(self, taken: set[tuple[float, ...]]) -> "Candidates":
         """Leave out some points."""
-        return self.select(np.array([tuple(point) not in taken for point in self.points], dtype=bool))
+        return self.select(np.array([tuple(point) not in taken for point in self.points.tolist()], dtype=bool))
 
     def join(self, other: "Candidates") -> "Candidates":
         """Concatenate with other candidates."""
@@ -325,7 +325,7 @@ class _Proposal:
         return History(points, self._prices(points), [*losses.values()], has_failed)
 
     def _prices(self, points: Array) -> Array:
-        costs = [self.sampler.cost(self.space.external(point)) for point in points]
+        costs = [self.sampler.cost(self.space.external(point)) for point in points.tolist()]
         return self.known_sign * np.array(costs)
 
     def _priced(self, points: Array, fixed: Mapping[str, float]) -> Candidates:

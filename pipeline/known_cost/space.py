@@ -1,7 +1,7 @@
 """A search space in unit coordinates, and the candidates drawn from it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -44,7 +44,7 @@ class CandidateSpace:
         """Mask (D,) of the categorical parameters."""
         return np.array([isinstance(range_, CategoricalDistribution) for range_ in self.ranges.values()])
 
-    def external(self, point: Array) -> dict[str, Any]:
+    def external(self, point: Iterable[float]) -> dict[str, Any]:
         """Convert a point to parameters, as an objective gets them."""
         return {
             name: range_.to_external_repr(float(x))

@@ -43,7 +43,7 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, link_within, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.timing import generation_ms_per_char
+from pipeline.training.timing import CHARS, generation_ms_per_char
 
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
 
@@ -60,6 +60,7 @@ def search(
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
     clock: Callable[[], float] = time.monotonic,
+    timed_chars: int = CHARS,
 ) -> SearchRun:
     """Search the space, confirm the picks of the Pareto front and register them.
 
@@ -100,7 +101,7 @@ def search(
                 for trial, outcome in this.train_all(confirmations, phase="confirming the picks"):
                     study.tell_confirmation(trial.number, trial.train.seed, outcome)
             this.bar.phase("timing the front")
-            evaluated = _timed_front(study)
+            evaluated = _timed_front(study, timed_chars)
         seconds = this.stop_workers("recording the result")
         progress.update()
         done = _conclude(run, study, evaluated, seconds)
@@ -219,11 +220,11 @@ def _unconfirmed(study: SearchStudy) -> list[Proposal]:
     return study.missing_confirmations([pick.point.candidate for pick in picks(_evaluated(study, {})).values()])
 
 
-def _timed_front(study: SearchStudy) -> FrontEstimate:
-    """The front, with the times in which its models generate a character."""
+def _timed_front(study: SearchStudy, chars: int) -> FrontEstimate:
+    """The front, with the times in which its models generate a character, by so many."""
     front = _evaluated(study, {}).front
     loads = models_of(run_id for point in front for run_id in point.candidate.run_ids if run_id)
-    times = generation_ms_per_char(list(loads.values()))
+    times = generation_ms_per_char(list(loads.values()), chars=chars)
     return _evaluated(study, dict(zip(loads, times, strict=True)))
 
 

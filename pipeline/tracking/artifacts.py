@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,14 @@ def as_dict(parse: Callable[[Any], Any], text: str | bytes, form: Any) -> dict[s
 
 def artifact_path(run_id: str, path: str) -> Path:
     """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
-    setup()
-    local = local_path(client().get_run(run_id).info.artifact_uri)
+    local = local_path(_artifact_uri(setup().uri, run_id))
     return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
+
+
+@lru_cache(maxsize=1000)
+def _artifact_uri(store: str, run_id: str) -> str:
+    """Where the artifacts of a run of a store are; that changes only with the store's own address, by a repair."""
+    return str(client().get_run(run_id).info.artifact_uri)
 
 
 def download_artifact(uri: str) -> Path:

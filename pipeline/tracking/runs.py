@@ -245,6 +245,8 @@ class TrackedRun:
     @records
     def has(self, path: str) -> bool:
         """Whether the run has this artifact."""
+        if local := local_path(self.artifact_uri):
+            return (local / path).exists()
         folder = str(Path(path).parent)
         return path in {file.path for file in self.client.list_artifacts(self.id, "" if folder == "." else folder)}
 

@@ -43,8 +43,8 @@ TINY: dict[str, Any] = {
 
 
 def search_on(corpus: Corpus, config: SearchConfig, **more: Any) -> SearchRun:
-    """Search in this process unless another pool is given."""
-    return search(corpus, config, **{"make_pool": Inline, **more})
+    """Search in this process unless another pool is given; two characters are enough to time."""
+    return search(corpus, config, timed_chars=2, **{"make_pool": Inline, **more})
 
 
 @pytest.fixture(scope="module")
