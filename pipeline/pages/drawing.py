@@ -100,6 +100,8 @@ class LabelPlaces:
             covered = 10 * outside + 9 * _common(box, self._written) + _common(box, self._taken)  # worst: cut off
             covered += sum(_common(part, self._written) for part in leader)
             places.append((round(covered), distance, box, leader, end))
+            if not places[-1][0]:  # the others are no nearer
+                break
         covered, distance, box, leader, end = min(places, key=lambda place: place[:2])
         if covered > 0 and not is_needed:
             return None

@@ -303,7 +303,8 @@ def tracked_run(
     status, failure, in_a_hurry = "FAILED", dict[str, str](), False
     try:
         with defer_signals(), store_errors(), warnings.catch_warnings(action="ignore"):  # MLflow's
-            close_the_dead()
+            if not open_runs:  # whose own start has done that
+                close_the_dead()
             if digest := tags.get("corpus.sha256"):
                 stores.tag_experiment(store.experiment_id, dict([views.models(tags["corpus"], digest).tag]))
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
