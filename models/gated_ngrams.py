@@ -4,8 +4,8 @@
 
 p_n is the Kneser-Ney model of order n. The weights g_n are the outputs of a small network, the gate, which sees how
 sure each order is: the entropy and the largest log-probability of its distribution, and its divergence from the next
-lower order's; and how many letters stand in a row before the position. It is a log-linear interpolation (Klakow 1998)
-whose weights depend on the position.
+lower order's. In its second form it also sees how many letters stand in a row before the position. It is a log-linear
+interpolation (Klakow 1998) whose weights depend on the position.
 
 The gate learns from the training text, each part of which is predicted by n-grams of the other parts (cross-fitting):
 n-grams are overconfident on the text that they were fitted on.
@@ -89,7 +89,7 @@ class NGramTables(nn.Module):
         super().__init__()
         self.vocab_size, self.order, self.entries = fitted.vocab_size, fitted.order, fitted.entries
         self.sizes = [len(grams.keys) for grams in fitted.longest]  # n-grams of each order
-        self.numbers_per_char = self.order * (self.vocab_size + SEEN)
+        self.numbers_per_char = self.order * (self.vocab_size + SEEN)  # not TOLD: recipe 6 samples positions by it
         self.at_once = max(1, NUMBERS_AT_ONCE // self.numbers_per_char)  # positions
         bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
         keys = (grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False))

@@ -24,8 +24,8 @@ from mlflow.exceptions import MlflowException
 RESULT_FILE = "result.json"  # artifact with a step's result
 SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
 PAGE_FILE = "page.html"  # artifact of a run, which runs its models
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's refuses what is nested too deeply at once
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's refuses what is nested too deeply at once
 
 
 def read_result(run_id: str, stage: str) -> dict[str, Any]:

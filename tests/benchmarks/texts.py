@@ -54,7 +54,7 @@ def drawn(candidates: list[Row]) -> Iterator[tuple[str, Row]]:
 
 
 def taken(row: Row, folder: Path) -> tuple[bytes, Row]:
-    """The text of a row, and the row with what is known of it then. Raises ValueError for another package or text."""
+    """The text of a row, and the row with what is known of it then. Raises ValueError for another than recorded."""
     subprocess.run(["apt-get", "download", "-q", *row["package"].split()], cwd=folder, check=True, capture_output=True)
     found = dict(row)
     for file in sorted(folder.glob("*.deb")):

@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from models.complexity import closed_form, measure, report_print_out
 from models.config import ModelConfig
-from models.gated_ngrams import GATE_UNITS, sees_letters
+from models.gated_ngrams import GATE_UNITS, OrderGate, sees_letters
 
 REPORT_VOCAB = 28
 
@@ -52,6 +52,13 @@ def test_the_gates_of_a_model_on_top_of_ngrams_of_10_orders_are_11_more_outputs_
     assert on_top.macs_per_char - plain.macs_per_char == added + 5 * 10 * 28  # and the n-grams' own
     assert on_top.matmul_macs_per_char - plain.matmul_macs_per_char == 11 * 128 + units * inputs + 10 * units
     assert (on_top.report_parameters, on_top.report_macs) == (plain.report_parameters, plain.report_macs)
+
+
+def test_a_trained_models_gate_is_counted_with_its_own_layers():
+    gate = OrderGate(10, is_letter=torch.ones(28, dtype=torch.uint8), units=16)
+    on_top = closed_form(ModelConfig(hidden_size=8, on_top_of="ngram"), 28, gate.layers)
+    own = sum(parameter.numel() for parameter in gate.parameters())
+    assert on_top.parameters - closed_form(ModelConfig(hidden_size=8), 28).parameters == 11 * (8 + 1) + own
 
 
 @each_call
