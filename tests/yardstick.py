@@ -8,7 +8,7 @@ several seeds and a main job that reused the text of an earlier one, each once f
 text of each was made up. Beside the archives are figures of what the same code made of a copy and, by d5cc29df, of one
 configuration of the report, which tests compare to 1e-4. All are the work of the commits by the command ``make`` that
 this file had at ef0d8513 and at cb7f259e. This program lets the commit and the working tree continue a copy each on
-this machine. Figures that only one of them records are named, and are no difference unless NEEDED.
+this machine. Figures that only one of them records are named; NEEDED ones that the commit alone has are a difference.
 
 Left out of the archives: the pages that run a model, the copies of models for serving, and ``last.safetensors`` of the
 finished trainings that have a parent. Every picture is one pixel. The machine in the records is made up, as is the
@@ -94,7 +94,7 @@ OF_TIME_OR_PLACE = (  # parts of the names of figures that are not compared; sen
     "texts",  # of which the first began with "it has"
     "name",  # of a run, as later versions give others
 )
-NEEDED = ("weights best", "perplexity/", "result/", "trial ")  # beginnings of the names of figures that both must have
+NEEDED = ("weights best", "perplexity/", "result/", "trial ")  # beginnings of the names of figures that must stay
 
 
 def unpack(store: str, home: Path) -> None:
@@ -257,7 +257,8 @@ def compare(store: str, commit: str) -> bool:
         before, after = then.get(part, {}), now.get(part, {})
         both, single = before.keys() & after.keys(), before.keys() ^ after.keys()
         different = [name for name in both if before[name] != after[name]]
-        different += [name for name in single if name.startswith(NEEDED)]
+        missing = before.keys() - after.keys() if before and after else single  # a new figure of a run is no difference
+        different += [name for name in missing if name.startswith(NEEDED)]
         notes = [f"only one has {shortened(single)}"] if single else []
         verdict = f"DIFFERENT: {shortened(different)}" if different else f"{len(both):4} equal"
         sys.stdout.write(f"{part:60} {'; '.join([verdict, *notes])}\n")
