@@ -63,8 +63,8 @@ RANGES = {  # drawn uniformly, clip log-uniformly
 BY_HAND = {  # 1 to 4 are the first round, 5 to 8 the second
     1: Constants(clip=0.25),
     2: Constants(clip=0.25, rate_by_symbols=0.25),
-    7: Constants(clip=0.25, large_rate=0.7),
-    8: Constants(clip=0.5, large_rate=0.6),
+    7: Constants(rate_by_symbols=0.2, large_rate=0.7, clip=0.5),
+    8: Constants(rate_by_symbols=0.2, large_rate=0.6),
 }
 SCREENED_PASSES = 20
 CHOSEN = "learning_rate", "clip", "counting_loss", "recurrent_dropout", "output_dropout", "batch_size"
