@@ -92,8 +92,8 @@ def rows() -> list[dict[str, str]]:
 def figures_and_band(case: str) -> tuple[tuple[float, ...], float]:
     """The figures of a case in its first row, and its band: twice the largest difference between any two rows.
 
-    Three times if all rows are of one processor. The dropout of torch 2.6 draws other numbers; cases without rows of it
-    have none.
+    The band is three times that difference while all rows are of one processor. The dropout of torch 2.6 draws other
+    numbers; cases without rows of it have none.
     """
     drawn = torch.empty(1000).bernoulli_(0.8, generator=torch.Generator().manual_seed(0))
     known = [row for row in rows() if row["case"] == case]
