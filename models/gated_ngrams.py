@@ -39,15 +39,15 @@ LONGEST = 10  # the largest order
 SEEN = 3  # numbers of each order that the gate sees: entropy, largest log-probability, divergence
 TOLD = SEEN + 1  # numbers of each order in the evidence beside its distribution
 LARGEST_ID = 2048  # of a symbol in the evidence, which float16 has exactly; it stands for all larger ones
-FEWEST_SEEING = inf  # n-grams of a model, pruned or not, beyond which its gate sees letters; recipe 6: none does
+FEWEST_SEEING = 19_999  # n-grams of a model, pruned or not, beyond which its gate sees letters; fewer do without
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
 GATE_SCALES = tuple(percent / 100 for percent in range(90, 112, 2))  # candidates of ``NGramModel.calibrate``
 PARTS = 20  # folds of a training text, each scored by n-grams of the others
 FITTED_NUMBERS = 200_000_000  # of evidence, at most, from which the gate learns: 400 MB
 LEAST_PARTS = 4  # of a long text, from which these positions are
-MOST_STEPS, PASSES, BATCH = 600, 4, 1024  # of the gate's training
-PEAK_RATE, FINAL_RATE_SHARE, WEIGHT_DECAY = 0.01, 0.05, 0.01
+MOST_STEPS, PASSES, BATCH = 2400, 8, 1024  # of the gate's training
+PEAK_RATE, FINAL_RATE_SHARE, WEIGHT_DECAY = 0.0063, 0.05, 0.05
 NUMBERS_AT_ONCE = 600_000  # of evidence: arrays of some MB
 
 
@@ -89,7 +89,7 @@ class NGramTables(nn.Module):
         super().__init__()
         self.vocab_size, self.order, self.entries = fitted.vocab_size, fitted.order, fitted.entries
         self.sizes = [len(grams.keys) for grams in fitted.longest]  # n-grams of each order
-        self.numbers_per_char = self.order * (self.vocab_size + SEEN)  # not TOLD: recipe 6 samples positions by it
+        self.numbers_per_char = self.order * (self.vocab_size + TOLD)
         self.at_once = max(1, NUMBERS_AT_ONCE // self.numbers_per_char)  # positions
         bases = np.cumsum([0, 1, *self.sizes[:-1]])  # the first context of each order, and the number of contexts
         keys = (grams.keys + base * fitted.vocab_size for grams, base in zip(fitted.longest, bases, strict=False))

@@ -14,7 +14,7 @@ import torch
 from models import ngram
 from models.gated_ngrams import (
     LONGEST,
-    SEEN,
+    TOLD,
     NGramModel,
     NGramTables,
     OrderGate,
@@ -34,7 +34,7 @@ from pipeline.text.batches import SoftTargets
 from pipeline.text.cache import bytes_in, json_in, writing_cache
 from pipeline.text.corpus import FACTS_FILE, Corpus, prepared_dir
 
-FORMAT = 2  # of what is cached; raise it when that has another form
+FORMAT = 3  # of what is cached; raise it when that has another form
 ENDINGS = f"-v{FORMAT}.json", f"-v{FORMAT}.f16"
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 
@@ -103,7 +103,7 @@ def soft_targets(corpus: Corpus, preset: PresetName) -> SoftTargets:
         _fitted(corpus, preset)
     train, symbols = corpus.split(preset, "train"), len(corpus.vocabulary)
     distributions = torch.from_numpy(np.fromfile(file, np.float16)).view(-1, symbols)
-    return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + SEEN)), distributions)
+    return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + TOLD)), distributions)
 
 
 def remove_outdated() -> list[Path]:
