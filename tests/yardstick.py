@@ -1,14 +1,15 @@
-"""Two small stores that earlier commits recorded: what comes later has to read them, and to continue them bit for bit.
+"""Small stores that earlier commits recorded: what comes later reads them, and continues the last one bit for bit.
 
-    python -m tests.yardstick compare --store d5cc29df    # exit code 1 if the working tree continues it differently
+    python -m tests.yardstick compare    # exit code 1 if the working tree continues it differently
 
-The store of 4aa78f6 has three finished trainings of 8 units (one on top of n-grams, one with ``budget_seconds``), and a
-training, a search and an answer that were killed half-way. That of d5cc29df has a search, an answer, a training with
-several seeds and a main job that reused the text of an earlier one, each once finished and once killed half-way. The
-text of each was made up. Beside the archives are figures of what the same code made of a copy and, by d5cc29df, of one
-configuration of the report, which tests compare to 1e-4. All are the work of the commits by the command ``make`` that
-this file had at ef0d8513 and at cb7f259e. This program lets the commit and the working tree continue a copy each on
-this machine. Figures that only one of them records are named; NEEDED ones that the commit alone has are a difference.
+The store of 4aa78f6 (recipe 5) has three finished trainings of 8 units (one on top of n-grams, one with
+``budget_seconds``), and a training, a search and an answer that were killed half-way. That of d5cc29df (recipe 6) and
+CONTINUED have a search, an answer, a training with several seeds and a main job that reused the text of an earlier one,
+each once finished and once killed half-way. The text of all was made up. Beside the archives are figures of what the
+same code made of a copy and, but for the first, of one configuration of the report, which tests compare to 1e-4. The
+first two are the work of their commits by the command ``make`` that this file had at ef0d8513 and at cb7f259e; the
+third was recorded by that same command, adapted. This program lets CONTINUED and the working tree continue a copy each
+on this machine. Figures that only one records are named; NEEDED ones that the commit alone has are a difference.
 
 Left out of the archives: the pages that run a model, the copies of models for serving, and ``last.safetensors`` of the
 finished trainings that have a parent. Every picture is one pixel. The machine in the records is made up, as is the
@@ -42,6 +43,8 @@ from tests.labs import store_at
 DATA = ROOT / "tests" / "data"
 PATIENCE_SECONDS = 300  # for a command
 TEXT = "yardstick.txt"  # beside mlruns/
+CONTINUED = "34938767"  # the store of the present recipe, by the commit that recorded it; the others are only read
+STORES = ("4aa78f6", "d5cc29df", CONTINUED)
 
 SEARCH: dict[str, Any] = {
     "corpus": TEXT, "alphabet": "letters", "cell": "rnn,gru", "num_layers": "1", "hidden_size": "4..8", "epochs": 4,
@@ -52,19 +55,14 @@ TRAIN: dict[str, Any] = {
     "corpus": TEXT, "alphabet": "letters", "cell": "lstm", "hidden_size": 8, "epochs": 10, "precision": "fp32",
 }  # fmt: skip
 CUT_OFF: dict[str, dict[str, dict[str, Any]]] = {  # by store: the commands that were killed, with their options
-    "4aa78f6": {
-        "search": {**SEARCH, "study_name": "yardstick", "hidden_size": "4..12", "trials": 6},
-        "answer": ANSWER,
-        "train": {"resume": "d1c2803aa2704888b4454cb85000a5ab"},  # last, as the others put the text into the cache
-    },
-    "d5cc29df": {
+    CONTINUED: {
         "search": {**SEARCH, "study_name": "cut-off"},
         "answer": ANSWER,
         "train": {**TRAIN, "seeds": 3},
         "pipeline": {**TRAIN, "seed": 2},
     },
 }
-FINISHED: dict[str, dict[str, Any]] = {  # of d5cc29df
+FINISHED: dict[str, dict[str, Any]] = {  # of CONTINUED
     "search": {**SEARCH, "study_name": "finished", "epochs": 3, "trials": 3},
     "answer": {**ANSWER, "minutes": 0.05},
     "train": {**TRAIN, "cell": "gru", "epochs": 3, "seeds": 2},
@@ -77,12 +75,8 @@ PLAN: dict[str, Any] = {  # of the answer: its own networks would take megabytes
 }
 ANSWER_WITH_PLAN = f"""
 from functools import partial
-from pipeline.answer import plan
-if hasattr(plan, "AnswerPlan"):
-    from pipeline.answer import run
-    run.answer = partial(run.answer, plan=plan.AnswerPlan(**{PLAN!r}))
-else:  # an earlier commit has it in constants
-    plan.SHAPES, plan.HIDDEN_SIZES, plan.ON_TOP_CHARS = ({{"stream": {PLAN["shape"]!r}}}, *{[*PLAN.values()][1:]!r})
+from pipeline.answer import plan, run
+run.answer = partial(run.answer, plan=plan.AnswerPlan(**{PLAN!r}))
 from pipeline.cli.main import main
 main()
 """
@@ -270,9 +264,7 @@ def compare(store: str, commit: str) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("compare",))
-    parser.add_argument(
-        "--store", choices=CUT_OFF, default="d5cc29df", help="the store, by the commit that recorded it"
-    )
+    parser.add_argument("--store", choices=CUT_OFF, default=CONTINUED, help="the store, by the commit that recorded it")
     parser.add_argument("--commit", help="commit to compare with, if not the one that recorded the store")
     given = parser.parse_args()
     sys.exit(not compare(given.store, given.commit or given.store))

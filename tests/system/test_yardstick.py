@@ -32,11 +32,10 @@ from tests import yardstick
 from tests.cli.commands import run
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, store_at
 from tests.pools import Inline, pool_with
-from tests.yardstick import ANSWER, CUT_OFF, DATA, FINISHED, PLAN, TEXT, history_of, runs_of, trials_of
+from tests.yardstick import CONTINUED, CUT_OFF, DATA, FINISHED, PLAN, STORES, TEXT, history_of, runs_of, trials_of
 
-EXPECTED: dict[str, Any] = {store: json.loads((DATA / f"yardstick-{store}.json").read_text()) for store in CUT_OFF}
+EXPECTED: dict[str, Any] = {store: json.loads((DATA / f"yardstick-{store}.json").read_text()) for store in STORES}
 AS_RECORDED = 2.5e-4  # relative: on a processor without AVX, a training on top of n-grams differs by half of it
-CONTINUED = "d5cc29df"
 BY_SECONDS = "ce4f438efe234a4f8c346180c83f77d0"  # in the store of 4aa78f6
 
 
@@ -77,7 +76,7 @@ def go_on(home: Path, command: str, options: dict[str, Any], given: list[Trainin
 # --- read -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=CUT_OFF)
+@pytest.fixture(scope="module", params=STORES)
 def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A store, and the folder of a copy that the tests of this part share, and only read."""
     home = tmp_path_factory.mktemp("yardstick") / "lab"
@@ -129,7 +128,7 @@ def test_every_configuration_has_the_id_that_it_had(kept):
 
 def test_a_study_that_is_not_finished_says_so_when_it_is_exported(kept, tmp_path):
     with pytest.raises(InputError, match="has no result yet; the same command again finishes it"):
-        export(CUT_OFF[kept[0]]["search"]["study_name"], tmp_path / "page")
+        export("yardstick" if kept[0] == "4aa78f6" else "cut-off", tmp_path / "page")
 
 
 # --- continued --------------------------------------------------------------------------------------------------------
@@ -203,17 +202,16 @@ def test_a_training_of_some_seconds_is_read_as_one_of_as_many_characters(left):
 def test_with_another_recipe_it_is_another_answer(left, monkeypatch):
     leave_out_the_served_model(monkeypatch)
     before = trainings(left)
-    done = go_on(left, "answer", ANSWER, [])
+    done = go_on(left, "answer", yardstick.ANSWER, [])
     assert not {training["run_id"] for training in done.result["trainings"]} & before.keys()
     assert before.items() <= trainings(left).items()
 
 
 @pytest.mark.parametrize(("left", "recipe"), [("4aa78f6", 5), ("d5cc29df", 6)], indirect=["left"])
-def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, recipe, monkeypatch):
-    monkeypatch.setitem(RECIPE, "stream", 7)
+def test_with_another_recipe_all_is_read_and_nothing_is_continued(left, recipe):
     before, study = runs_of(left), next(iter(trials_of(left)))
     own = [each["id"] for each in before if each["tags"]["stage"] == "train" and "role" not in each["tags"]]
-    refusal = rf"by recipe {recipe}\b.* by recipe 7\b"
+    refusal = rf"by recipe {recipe}\b.* by recipe {RECIPE['stream']}\b"
     with pytest.raises(InputError, match=refusal):
         train_stage.resume(own[-1], {})
     text = CorpusConfig(str(left / TEXT), "letters")
