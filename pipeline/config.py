@@ -182,7 +182,7 @@ REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
 WINDOW_ENDS = (0, REPORT_TEXT_CHARS), (WINDOW_TRAIN, REPORT_TEXT_CHARS + WINDOW_VAL)  # in training, in validation
 BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
 TEXT_CHARS, TEXT_SYMBOLS = 156_000, 28  # of The Time Machine, and where no text is loaded yet
-TEXT_PASSES, FEWEST_PASSES = 54, 8  # of the default over it, and over the longest text that the rate was tuned on
+TEXT_PASSES, FEWEST_PASSES = 54.5, 8  # of the default over it, and over the longest text that the rate was tuned on
 TAUGHT_CHARS = 500_000  # training characters at most for a counting_loss by default
 SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
 DECLARED = {field.name: field for config in (ModelConfig, TrainConfig) for field in fields(config)}
@@ -253,7 +253,7 @@ def stream_preset(
         counting_loss     = 2.3 (D - 0.05), limited to 0 ... 0.3; 0 for a text longer than TAUGHT_CHARS
         recurrent_dropout = D - 0.2 counting_loss, within the same limits
         output_dropout    = max(0, 1.5 (D - 0.25)) (1 - counting_loss)
-        learning_rate     = the cell's (28 / V)^rate_by_symbols (54 / max(P, 8))^rate_by_passes
+        learning_rate     = the cell's (28 / V)^rate_by_symbols (54.5 / max(P, 8))^rate_by_passes
 
     The last limit of D is for small models, which overfit in many passes. The preset report-text (``is_short``) is
     without it and without counting_loss, and has 0.1 more. A model of more than the cell's ``small_size`` units, in all

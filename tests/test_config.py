@@ -210,13 +210,13 @@ def test_a_part_of_a_text_has_the_defaults_of_a_text_of_that_length():
     ("cell", "layers", "hidden", "learning_rate", "batch_size", "residual"),
     [
         ("lstm", 1, 192, 0.03, 32, False),
-        ("lstm", 1, 193, 0.02, 32, False),
+        ("lstm", 1, 193, 0.0154, 32, False),
         ("lstm", 2, 96, 0.03, 32, False),
-        ("lstm", 3, 65, 0.02, 32, True),
+        ("lstm", 3, 65, 0.0154, 32, True),
         ("gru", 1, 128, 0.02, 32, False),
-        ("gru", 1, 129, 0.01, 32, False),
+        ("gru", 1, 129, 0.0077, 32, False),
         ("rnn", 1, 128, 0.015, 32, False),
-        ("rnn", 8, 32, 0.008, 32, True),
+        ("rnn", 8, 32, 0.0061, 32, True),
     ],
 )
 def test_learning_rate_rows_and_residual_connections_follow_the_shape(

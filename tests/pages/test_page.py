@@ -101,7 +101,7 @@ def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     train = {**first.configuration["train"], "learning_rate": 0.5}
     second = training(0, id="2" * 32, configuration={**first.configuration, "train": train})
     html = of(Subject("experiment", "lab", (first, second)))
-    assert "rnn-1x8 (learning_rate 0.015)" in html
+    assert f"rnn-1x8 (learning_rate {first.configuration['train']['learning_rate']})" in html
     assert "rnn-1x8 (learning_rate 0.5)" in html
 
 
