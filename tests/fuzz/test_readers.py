@@ -44,6 +44,7 @@ from pipeline.search.study.space import Space
 from pipeline.support.processes import process_tags
 from pipeline.support.workers import Loss
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.ngrams import FORMAT as COMPUTED_FORMAT
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.text.sources import find_text
 from pipeline.tracking import artifacts, recorded
@@ -97,7 +98,7 @@ def as_bytes(text: str) -> bytes:
 # --- texts, and the cache --------------------------------------------------------------------------------------------
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\r\n" for i in range(60)).encode()
-COUNTED = f"counted-stream-{RECIPE['stream']}-v2"
+COUNTED = f"counted-stream-{RECIPE['stream']}-v{COMPUTED_FORMAT}"
 KEPT = ("corpus.json", "ids.bin", f"{COUNTED}.json", f"{COUNTED}.f16", f"ngrams-stream-at-most-100-{COUNTED[15:]}.json")
 
 

@@ -54,7 +54,7 @@ def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(
     (network,) = page.models
     assert torch.equal(torch.get_rng_state(), before)
     assert (page.counting, page.remarks, network["both"]) == (None, [CONTAINS_ITS_TEXT], None)
-    assert network["packed_test_perplexity"] == pytest.approx(network["test_perplexity"], rel=0.002)
+    assert network["packed_test_perplexity"] == pytest.approx(network["test_perplexity"], rel=0.01)
     again = models_of_latest(with_ngrams=True)
     (network,), counting = again.models, again.counting
     assert counting is not None
