@@ -83,6 +83,7 @@ bench: $(READY_DEV)  ## speed against d2l 1.0.3, counting against PPMd: a table,
 
 figures: $(READY_DEV)  ## the pictures of docs, from docs/data
 	python -m tests.figures
+	python -m tests.benchmarks.tune_recipe --table
 
 demo: export MLFLOW_TRACKING_URI := sqlite:///$(CURDIR)/mlruns/demo/mlflow.db
 demo: $(READY_DEV)  ## docs/demo: the page of the default model on Python's documentation, from a store of its own

@@ -10,7 +10,6 @@ from pipeline import earlier
 from pipeline.answer.findings import Findings, MeasuredModel, Rivals
 from pipeline.answer.pictures import answer_picture, costs_picture
 from pipeline.config import SIZES
-from pipeline.pages.plotting import TRAIN, VAL, add_axes, legend_below, new_figure, png, scatter
 from pipeline.search.front import Candidate, Trial, evaluate_front, picks
 from pipeline.search.pictures import pareto_front
 from pipeline.stages.pictures import perplexity_curves
@@ -19,7 +18,6 @@ from pipeline.text.ngrams import PRUNED_SIZES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DEFAULT = "lstm 1x192"
-CHOSEN = "9"  # of the candidates for recipe 7
 
 
 def read_csv(name: str) -> list[dict[str, str]]:
@@ -114,42 +112,8 @@ def training_picture() -> bytes:
     return perplexity_curves(train, val, best, ngrams().perplexities(), "lstm-1x192-s0 on time-machine")
 
 
-def spread_of_seeds() -> dict[tuple[str, str], dict[str, dict[str, float]]]:
-    """The best validation perplexity of each tuning text, preset, recipe and seed: {text, preset: {recipe: {seed: }}}.
-
-    Those of recipe 7 are the trainings after the choice, and of before it those of the candidate that was chosen.
-    """
-    found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
-    tuning = {row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"}
-    recipes = {"before": "recipe 6", "second": "recipe 7", "after": "recipe 7"}
-    for row in read_csv("recipe_trainings.csv"):
-        is_chosen = row["stage"] in recipes and row["candidate"] in ("0", CHOSEN)
-        if is_chosen and row["options"] == "{}" and row["text"] in tuning:
-            seeds = found.setdefault((row["text"], row["preset"]), {}).setdefault(recipes[row["stage"]], {})
-            seeds[row["seed"]] = float(row["val_perplexity"])
-    return found
-
-
-def seeds_picture() -> bytes:
-    """Each seed of the tuning texts, in percent above the lowest of its text and recipe, before and after."""
-    figure, spreads = new_figure(8, 4), spread_of_seeds()
-    names = sorted({text for text, _ in spreads}, reverse=True)
-    panels = [add_axes(figure, f"--preset {preset}", place) for preset, place in (("stream", 121), ("best", 122))]
-    for axes, preset in zip(panels, ("stream", "best"), strict=True):
-        for recipe, colour, shift in (("recipe 6", VAL, 0.15), ("recipe 7", TRAIN, -0.15)):
-            seeds = {text: list(spreads.get((text, preset), {}).get(recipe, {}).values()) for text in names}
-            points = [(100 * (each / min(found) - 1), text) for text, found in seeds.items() for each in found]
-            places = [(percent, names.index(text) + shift) for percent, text in points]
-            scatter(axes, places, "o", color=colour, alpha=0.6, label=recipe)
-        axes.set(xlabel="% above the lowest seed", yticks=range(len(names)), yticklabels=names)
-    panels[1].set_yticklabels([])
-    legend_below(figure, panels, 2)
-    return png(figure)
-
-
 if __name__ == "__main__":
     (DOCS / "answer.png").write_bytes(answer_picture(findings()))
     (DOCS / "costs.png").write_bytes(costs_picture(findings()))
     (DOCS / "pareto.png").write_bytes(search_picture())
     (DOCS / "perplexity.png").write_bytes(training_picture())
-    (DOCS / "seeds.png").write_bytes(seeds_picture())

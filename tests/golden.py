@@ -67,9 +67,8 @@ def configured(corpus: Corpus, options: Mapping[str, Any]) -> tuple[ModelConfig,
     """The configurations of a short training, with TEST_THREADS."""
     threads = int(os.environ.get("TEST_THREADS", "1"))
     short = {"hidden_size": 12, "epochs": 2, "batch_size": 64, "threads": threads}
-    return resolve(
-        {**short, "precision": "fp32", "device": "cpu", **options}, corpus.train_chars, len(corpus.vocabulary)
-    )
+    given = {**short, "precision": "fp32", "device": "cpu", **options}
+    return resolve(given, corpus.train_chars, len(corpus.vocabulary))
 
 
 def computed(corpus: Corpus, options: Mapping[str, Any]) -> tuple[float, ...]:

@@ -7,9 +7,9 @@ FOLDER has the texts of texts.py and keeps the checkpoints, so that the program 
 training is a row of docs/data/recipe_trainings.csv: what was trained, its settings, the curves of training and
 validation perplexity, and the CPU seconds. Trainings that have a row are not repeated. The stages: ``before`` is recipe
 6 and ``after`` recipe 7; ``screen`` and ``second`` have the candidates for recipe 7, in column ``constants``, of which
-the program of f28073f7 drew half. It stopped --preset best after 20 passes for ``screen``. ``--table`` prints for each
-candidate the mean over texts and presets of the logarithm of validation perplexity in percent, by stage; of several
-seeds on a text, the worse one counts.
+the program of f28073f7 drew half. It stopped --preset best after 20 passes for ``screen``. ``--table`` prints the mean
+of each candidate over texts and presets, the logarithm of validation perplexity in percent, of the worse of two seeds;
+what is chosen without each text; and the table of results.md, whose picture it draws.
 
 Candidate 9, which recipe 7 has, takes the learning rates of the best of the first eight, 6, and a lower clip, as 6
 jumped: in one training on the Ukrainian guide, the norm of the gradient went from 0.1 to 800 in one step of pass 15
@@ -24,7 +24,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from itertools import product
@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName, resolve
+from pipeline.pages.plotting import TRAIN, VAL, add_axes, legend_below, new_figure, png, scatter
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.experiment import Experiment
 from pipeline.training.hardware import keep_freed_memory
@@ -46,6 +47,9 @@ WHAT = "stage", "candidate", "text", "preset", "seed", "options"
 CHOSEN = "learning_rate", "clip", "counting_loss", "recurrent_dropout", "output_dropout", "batch_size"
 OF_TEXT, FOUND = ("recipe", "symbols", "train_chars"), ("precision", "epochs", "best_epoch", "val_perplexity")
 CURVES = "train_perplexities", "val_perplexities"
+TUNING = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
+RECIPES = "recipe 6", "recipe 7"
+NAMES = {("before", "0"): RECIPES[0], ("second", "9"): RECIPES[1], ("after", "0"): RECIPES[1]}
 COLUMNS = *WHAT, "constants", *OF_TEXT, *CHOSEN, *FOUND, "cpu_seconds", *CURVES
 
 
@@ -111,35 +115,79 @@ def complete(jobs: Sequence[Job], folder: Path, processes: int) -> None:
                 csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(future.result())
 
 
-def table() -> None:
-    worse: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
-    for row in read_csv(TRAININGS.name):
-        if row["options"] == "{}":
-            found = worse.setdefault((row["stage"], row["candidate"]), {})
-            key = row["text"], row["preset"]
-            found[key] = max(100 * log(float(row["val_perplexity"])), found.get(key, 0.0))
-    for (stage, candidate), found in sorted(worse.items()):
-        sys.stdout.write(f"{stage} {candidate}: {fmean(found.values()):.2f} over {len(found)}\n")
+def perplexities() -> dict[str, dict[tuple[str, str], list[float]]]:
+    """The best validation perplexities of the tuning texts: {candidate or recipe: {(text, preset): by seed}}."""
+    found: dict[str, dict[tuple[str, str], list[float]]] = {}
+    for row in sorted(read_csv(TRAININGS.name), key=lambda row: row["seed"]):
+        if row["options"] == "{}" and row["text"] in TUNING:
+            name = NAMES.get((row["stage"], row["candidate"]), f"{row['stage']} {row['candidate']}")
+            seeds = found.setdefault(name, {}).setdefault((row["text"], row["preset"]), [])
+            seeds.append(float(row["val_perplexity"]))
+    return found
+
+
+def choice() -> Iterator[str]:
+    """The means by which a candidate is chosen, and what would be chosen without each text."""
+    worse = {
+        name: {key: 100 * log(max(seeds[:2])) for key, seeds in of_texts.items()}
+        for name, of_texts in perplexities().items()
+    }
+    for name, found in worse.items():
+        yield f"{name}: {fmean(found.values()):.2f} over {len(found)}"
+    whole = [found for found in worse.values() if len(found) == 2 * len(TUNING)]
+    for text in TUNING:
+        on_text = [fmean(value for key, value in found.items() if key[0] == text) for found in whole]
+        on_others = [fmean(value for key, value in found.items() if key[0] != text) for found in whole]
+        chosen = on_text[on_others.index(min(on_others))]
+        yield f"chosen without {text}: {chosen - min(on_text):+.2f} % on it, beside the best of {len(whole)}"
+
+
+def recipe_table() -> Iterator[str]:
+    """The rows of results.md's table of recipes: mean, number of seeds, and the highest seed above the lowest."""
+    before, after = (perplexities()[name] for name in RECIPES)
+    for text in sorted(TUNING):
+        cells = [text]
+        for preset in ("best", "stream"):
+            both = before[text, preset], after[text, preset]
+            cells += [
+                f"{fmean(seeds):.3f} ({len(seeds)}; {100 * (max(seeds) / min(seeds) - 1):.1f} %)" for seeds in both
+            ]
+            cells.append(f"{100 * (fmean(both[1]) / fmean(both[0]) - 1):+.1f} %")
+        yield f"| {' | '.join(cells)} |"
+
+
+def seeds_picture() -> bytes:
+    """Each seed of the tuning texts, in percent above the lowest of its text and recipe."""
+    figure, names = new_figure(8, 4), sorted(TUNING, reverse=True)
+    panels = [add_axes(figure, f"--preset {preset}", place) for preset, place in (("stream", 121), ("best", 122))]
+    for recipe, colour, shift in zip(RECIPES, (VAL, TRAIN), (0.15, -0.15), strict=True):
+        for axes, preset in zip(panels, ("stream", "best"), strict=True):
+            by_text = [perplexities()[recipe][text, preset] for text in names]
+            places = [(100 * (each / min(seeds) - 1), y + shift) for y, seeds in enumerate(by_text) for each in seeds]
+            scatter(axes, places, "o", color=colour, alpha=0.6, label=recipe)
+            axes.set(xlabel="% above the lowest seed", yticks=range(len(names)), yticklabels=names)
+    panels[1].set_yticklabels([])
+    legend_below(figure, panels, 2)
+    return png(figure)
 
 
 def main() -> None:
-    tuning = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--stage", choices=("before", "after"), default="after")
-    parser.add_argument("--texts", nargs="+", default=tuning)
+    parser.add_argument("--texts", nargs="+", default=TUNING)
     parser.add_argument("--presets", nargs="+", default=["stream", "best"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--options", default="{}", help="of each training, as JSON")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     jobs = [
-        Job(options.stage, 0, text, preset, seed, options.options)
+        Job("after", 0, text, preset, seed, options.options)
         for seed, preset, text in product(options.seeds, options.presets, options.texts)
     ]
     if options.table:
-        table()
+        (DOCS / "seeds.png").write_bytes(seeds_picture())
+        sys.stdout.write("\n".join([*choice(), "", *recipe_table(), ""]))
     else:
         complete(jobs, options.folder, options.processes)
 
