@@ -240,12 +240,12 @@ def stream_preset(
 ) -> dict[str, Any]:
     """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
-    Rate and clip were chosen on the validation texts of seven tuning texts, the rest on The Time Machine's: the dropout
-    is 0.15 for an LSTM 1x128 in 26 passes over that text, larger for more weights, a shorter text and more passes. The
-    clip is near the usual norm of the gradient: at a larger one, a step of a norm thousands of times as large can undo
-    what was learned. With N the number of recurrent and
-    layer-to-layer weights, s the training characters / 156,000 and P the passes over them (``budget_chars`` / training
-    characters), V the number of symbols, and the ``constants`` by their names:
+    Rate and clip were chosen by validation perplexity on seven texts, the rest on The Time Machine. The dropout is 0.15
+    for an LSTM 1x128 in 26 passes over that text, larger for more weights, a shorter text and more passes. The clip is
+    near the usual norm of the gradient: at a larger one, a step of a norm thousands of times as large can undo what was
+    learned. With N the number of recurrent and layer-to-layer weights, s the training characters / 156,000, P the
+    passes over them (``budget_chars`` / training characters), V the number of symbols, and the ``constants`` by their
+    names:
 
         N                 = gates hidden_size^2 (2 num_layers - 1), less for a cell without recurrent weights
         D                 = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
