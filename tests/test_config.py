@@ -227,6 +227,14 @@ def test_learning_rate_rows_and_residual_connections_follow_the_shape(
 
 
 @pytest.mark.parametrize(
+    ("symbols", "passes", "rate"),
+    [(28, 109, 0.0255), (28, 9, 0.046), (28, 8, 0.0473), (28, 4, 0.0473), (119, 8, 0.0303)],
+)
+def test_the_learning_rate_falls_with_the_symbols_and_from_8_on_with_the_passes_over_the_text(symbols, passes, rate):
+    assert resolve({"epochs": passes}, TEXT_CHARS, symbols)[1].learning_rate == rate
+
+
+@pytest.mark.parametrize(
     ("implementation", "cell", "layers", "hidden", "rate"),
     [
         ("scratch", "gru", 1, 1024, 4.0),
