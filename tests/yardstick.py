@@ -54,15 +54,13 @@ ANSWER: dict[str, Any] = {"corpus": TEXT, "alphabet": "letters", "minutes": 0.1,
 TRAIN: dict[str, Any] = {
     "corpus": TEXT, "alphabet": "letters", "cell": "lstm", "hidden_size": 8, "epochs": 10, "precision": "fp32",
 }  # fmt: skip
-CUT_OFF: dict[str, dict[str, dict[str, Any]]] = {  # by store: the commands that were killed, with their options
-    CONTINUED: {
-        "search": {**SEARCH, "study_name": "cut-off"},
-        "answer": ANSWER,
-        "train": {**TRAIN, "seeds": 3},
-        "pipeline": {**TRAIN, "seed": 2},
-    },
+CUT_OFF: dict[str, dict[str, Any]] = {  # of CONTINUED: the commands that were killed, with their options
+    "search": {**SEARCH, "study_name": "cut-off"},
+    "answer": ANSWER,
+    "train": {**TRAIN, "seeds": 3},
+    "pipeline": {**TRAIN, "seed": 2},
 }
-FINISHED: dict[str, dict[str, Any]] = {  # of CONTINUED
+FINISHED: dict[str, dict[str, Any]] = {
     "search": {**SEARCH, "study_name": "finished", "epochs": 3, "trials": 3},
     "answer": {**ANSWER, "minutes": 0.05},
     "train": {**TRAIN, "cell": "gru", "epochs": 3, "seeds": 2},
@@ -219,13 +217,13 @@ class Lab:
             sys.exit(f"{' '.join(command)}\n{done.stderr}")
 
 
-def continue_all(lab: Lab, store: str) -> dict[str, dict[str, Any]]:
-    """Continue a lab's copy of the store, as its user would on another machine; returns the contents afterwards."""
+def continue_all(lab: Lab) -> dict[str, dict[str, Any]]:
+    """Continue a lab's copy of CONTINUED, as its user would on another machine; returns the contents afterwards."""
     lab.run("doctor", "--repair")
     for run in runs_of(lab.home):
         if run["status"] == "RUNNING" and "role" not in run["tags"]:  # the others are closed by what they are parts of
             lab.run("doctor", "--close", run["id"])
-    for command, options in CUT_OFF[store].items():
+    for command, options in CUT_OFF.items():
         lab.run(command, **options)
     return contents(lab.home)
 
@@ -238,14 +236,14 @@ def shortened(names: Collection[str]) -> str:
     return f"{', '.join(sorted(names)[:3])}{f' ... ({len(names)})' if len(names) > 3 else ''}"
 
 
-def compare(store: str, commit: str) -> bool:
+def compare(commit: str) -> bool:
     """Continue a copy by the commit and one by the working tree; print a line for each part. Whether all are equal."""
     with tempfile.TemporaryDirectory() as old, tempfile.TemporaryDirectory() as new:
         labs = Lab(Path(old), commit), Lab(Path(new), None)
         for lab in labs:  # one by one, as an upgrade is of the store that this process has
-            unpack(store, lab.home)
+            unpack(CONTINUED, lab.home)
         with ThreadPoolExecutor() as both_at_once:
-            then, now = both_at_once.map(continue_all, labs, (store, store))
+            then, now = both_at_once.map(continue_all, labs)
     is_equal = True
     for part in sorted(then.keys() | now.keys()):
         before, after = then.get(part, {}), now.get(part, {})
@@ -264,7 +262,5 @@ def compare(store: str, commit: str) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("compare",))
-    parser.add_argument("--store", choices=CUT_OFF, default=CONTINUED, help="the store, by the commit that recorded it")
-    parser.add_argument("--commit", help="commit to compare with, if not the one that recorded the store")
-    given = parser.parse_args()
-    sys.exit(not compare(given.store, given.commit or given.store))
+    parser.add_argument("--commit", default=CONTINUED, help="commit to compare with, if not that of the store")
+    sys.exit(not compare(parser.parse_args().commit))

@@ -154,7 +154,7 @@ def test_what_was_cut_off_is_continued_and_what_had_finished_is_not_trained_agai
     if command != "search":  # whose picks are registered
         leave_out_the_served_model(monkeypatch)
     before, trials, given = trainings(left), trials_of(left)["cut-off"], list[TrainingTask]()
-    done = go_on(left, command, CUT_OFF[CONTINUED][command], given)
+    done = go_on(left, command, CUT_OFF[command], given)
     after, expected = trainings(left), EXPECTED[CONTINUED]
     for run_id, each in before.items():
         assert each["history"].items() <= after[run_id]["history"].items()
