@@ -30,7 +30,7 @@ from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loading import load_model
 from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.mixing import costs_with_ngram
-from tests.training.test_loop import perplexity_of, scripted
+from tests.training.test_loop import Calls, perplexity_of, scripted
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
 REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 1}
@@ -51,38 +51,30 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_text(tmp_path_factory.mktemp("text"), 5000)
 
 
-class Heard(Callback):
-    """Keeps what it was called with, and what the folder held at that moment."""
+class Heard(Calls):
+    """Keeps what it was called with, too, and what the folder held at that moment."""
 
     def __init__(self, folder: Path | None = None, script: Callable[[Training], Any] = lambda training: None) -> None:
+        super().__init__()
         self.folder, self.script = folder, script
-        self.started, self.points, self.steps, self.best_epochs = list[Training](), list[EpochPoint](), 0, list[int]()
-        self.last_epochs = list[int]()
+        self.started, self.best_epochs, self.last_epochs = list[Training](), list[int](), list[int]()
 
     def on_start(self, training: Training) -> None:
         self.started.append(training)
         self.script(training)
 
-    def on_step(self, training: Training) -> None:
-        self.steps += 1
-
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
-        self.points.append(point)
+        super().on_epoch(training, point)
         if self.folder is not None:
             facts = load_checkpoint(self.folder / LAST_CHECKPOINT)[1]
             self.last_epochs.append(facts["state"]["history"][-1]["epoch"])
             self.best_epochs.append(load_checkpoint(self.folder / BEST_CHECKPOINT)[1]["epoch"])
 
 
-class Interrupt(Callback):
-    """Ctrl-C after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step(self, training: Training) -> None:
-        if training.step == self.step:
-            raise KeyboardInterrupt
+def interrupt(training: Training) -> None:
+    """Ctrl-C after ten steps."""
+    if training.step == 10:
+        raise KeyboardInterrupt
 
 
 def experiment(corpus: Corpus, heard: Heard | None = None, folder: Path | None = None, **options: Any) -> Result:
@@ -227,21 +219,20 @@ def test_a_long_epoch_is_saved_now_and_then(corpus, tmp_path, monkeypatch, done)
 
 
 def test_a_loss_that_is_no_number_reaches_no_checkpoint(corpus, tmp_path, monkeypatch):
-    class Poison(Callback):
-        def on_step(self, training: Training) -> None:
-            if training.step == 3:
-                torch.nn.init.constant_(training.model.output.bias, float("nan"))
+    def poison(training: Training) -> None:
+        if training.step == 3:
+            torch.nn.init.constant_(training.model.output.bias, float("nan"))
 
     monkeypatch.setattr(experiment_module, "SAVE_SECONDS", 0.0)
     with pytest.raises(TrainingDivergedError):
-        Experiment(corpus, *resolve(OPTIONS), tmp_path).run(Poison())
+        Experiment(corpus, *resolve(OPTIONS), tmp_path).run(Calls(poison))
     assert load_checkpoint(tmp_path / LAST_CHECKPOINT)[0]["under_way.losses"].isfinite().tolist() == [True] * 3
 
 
 def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch(corpus, tmp_path, on_top):
     options: dict[str, Any] = {"on_top_of": "ngram", "epochs": 1}
     with pytest.raises(KeyboardInterrupt):
-        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Interrupt(10))
+        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Calls(interrupt))
     heard = Heard(tmp_path)
     again = experiment(corpus, heard, tmp_path, **options)
     assert heard.started[0].step > 10  # at the end; it was interrupted after 10
@@ -258,7 +249,7 @@ def test_soft_targets_are_what_cross_fitted_ngrams_predict_and_their_share_falls
     torch.testing.assert_close(soft.table[soft(0, corpus.train_chars)], expected, atol=1e-3, rtol=1e-3)
     options: dict[str, Any] = {"counting_loss": 0.5, "schedule": "constant", "epochs": 2}
     with pytest.raises(KeyboardInterrupt):
-        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Interrupt(10))
+        Experiment(corpus, *resolve(OPTIONS | options), tmp_path).run(Calls(interrupt))
     with pytest.raises(InputError, match=r"--epochs 3 is not possible: .* planned for 2 epochs"):
         Experiment(corpus, *resolve(OPTIONS | options | {"epochs": 3}), tmp_path)
     assert len(experiment(corpus, folder=tmp_path, **options).history) == 2

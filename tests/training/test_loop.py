@@ -337,10 +337,6 @@ def test_a_step_reads_no_number_which_would_wait_for_a_gpu(recipe):
 # --- it can be gone on with ------------------------------------------------------------------------------------------
 
 
-class StopHereError(Exception):
-    pass
-
-
 @pytest.mark.parametrize(("preset", "cell"), [("stream", "gru"), ("report", "lstm")])
 def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(tmp_path, preset, cell):
     """With all that is drawn at random or averaged, which is more to keep than without."""
@@ -357,9 +353,9 @@ def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(tm
 
         def stop(training: Training, at: int = stop_at) -> None:
             if training.step == at:
-                raise StopHereError
+                raise KeyboardInterrupt
 
-        with pytest.raises(StopHereError):
+        with pytest.raises(KeyboardInterrupt):
             fit(first, Calls(stop))
         assert first.is_whole
         save_checkpoint(tmp_path / "last", *first.state_dict())
