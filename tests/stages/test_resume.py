@@ -50,17 +50,9 @@ def train(corpus: Corpus, options: dict[str, Any]) -> step_module.Step:
     return train_stage.train(corpus, *resolve(options))
 
 
-class TrainedAnewError(Exception):
-    """No run was reused: a new one is begun."""
-
-
 def reuse(corpus: Corpus, options: dict[str, Any], patch: pytest.MonkeyPatch) -> step_module.Step:
-    """The recorded training with these options; TrainedAnewError where there is none."""
-
-    def begin(*arguments: Any) -> None:
-        raise TrainedAnewError
-
-    patch.setattr(experiment.Experiment, "run", begin)
+    """The recorded training with these options; KilledError where there is none, when a new one has begun."""
+    patch.setattr(experiment.Experiment, "run", dying_at(1, experiment.Experiment.run))
     return train_stage.train(corpus, *resolve(options), reuse=True)
 
 
@@ -283,7 +275,7 @@ def test_a_training_of_two_versions_of_torch_is_nobody_elses_result_and_has_both
     assert artifacts.read_text(stopped, "environment.yaml") == first
     assert artifacts.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
     assert bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "") != before
-    with pytest.raises(TrainedAnewError):
+    with pytest.raises(KilledError):
         reuse(corpus, TINY, monkeypatch)
 
 
@@ -351,7 +343,7 @@ def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_wh
     assert "stopped" not in tags
     assert tags["resumed"] == "--max-seconds 1e-06"
     assert [m.step for m in MlflowClient().get_metric_history(timed_out, "perplexity/val")] == [1, 2, 3, 4]
-    with pytest.raises(TrainedAnewError):
+    with pytest.raises(KilledError):
         reuse(corpus, {**TINY, "max_seconds": 1000.0}, monkeypatch)
 
 
