@@ -6,7 +6,6 @@ import shutil
 import socket
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -120,18 +119,11 @@ def test_a_server_that_never_answers_is_told_soon(store, monkeypatch):
 
 
 @contextmanager
-def locked(database: Path, seconds: float) -> Iterator[None]:
-    """Another writer, who holds the database for so long or as long as the block."""
-    connection = sqlite3.connect(database, isolation_level=None, timeout=30, check_same_thread=False)
-    connection.execute("BEGIN EXCLUSIVE")
-    timer = threading.Timer(seconds, connection.rollback)
-    timer.start()
-    try:
+def locked(database: Path) -> Iterator[None]:
+    """Another writer, who holds the database as long as the block."""
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=30)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
         yield
-    finally:
-        timer.cancel()
-        timer.join()
-        connection.close()
 
 
 @pytest.fixture
@@ -150,7 +142,7 @@ def test_a_run_in_a_store_that_stays_locked_says_so_in_the_end(store, impatient_
     with (
         pytest.raises(RecordingError, match=r"^a run can't be recorded in .*mlflow\.db: database is locked; another"),
         runs.tracked_run("train", "a run", {}) as run,
-        locked(store / "mlruns" / "mlflow.db", 60),
+        locked(store / "mlruns" / "mlflow.db"),
     ):
         run.constants({"x": 1.0})
     assert MlflowClient().get_run(run.id).info.status == "FAILED"
@@ -162,6 +154,6 @@ def test_a_run_whose_end_can_not_be_recorded_says_so_and_stays_running(store, im
         pytest.raises(RecordingError, match="the next command that records closes it"),
         runs.tracked_run("train", "a run", {}) as run,
     ):
-        lock.enter_context(locked(store / "mlruns" / "mlflow.db", 60))
+        lock.enter_context(locked(store / "mlruns" / "mlflow.db"))
     assert MlflowClient().get_run(run.id).info.status == "RUNNING"
     assert mlflow.active_run() is None
