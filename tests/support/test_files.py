@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.support.files import atomic_write, command_lock, create_database, leftovers, write_atomically
+from tests.labs import everything
 
 
 def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
@@ -63,12 +64,6 @@ def create(file: Path, is_cut_off: bool = False) -> None:
         connection.execute("INSERT INTO second VALUES (7)")
 
 
-def contents(file: Path) -> list[str]:
-    """A database as SQL statements."""
-    with closing(sqlite3.connect(file)) as connection:
-        return [*connection.iterdump()]
-
-
 def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_path):
     file = tmp_path / "new.db"
     with pytest.raises(OSError, match="full"):
@@ -78,7 +73,7 @@ def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_
     for _ in range(2):  # the second time, it is there
         create_database(file, create, "second")
     create(tmp_path / "expected.db")
-    assert contents(file) == contents(tmp_path / "expected.db")
+    assert everything(file) == everything(tmp_path / "expected.db")
     assert {path.name for path in tmp_path.iterdir()} == {"new.db", ".new.db.lock", "expected.db"}
 
 
@@ -100,7 +95,7 @@ def test_a_new_database_takes_the_place_of_no_file(tmp_path, monkeypatch, before
         monkeypatch.setattr(os, "link", refuse)
     create_database(file, create, "second")
     create(tmp_path / "expected.db")
-    assert contents(file) == contents(tmp_path / "expected.db")
+    assert everything(file) == everything(tmp_path / "expected.db")
     assert before != "an empty file" or file.stat().st_ino == inode
     assert file.is_symlink() == target.exists() == (before == "a link to nothing")
 
@@ -122,5 +117,5 @@ def test_a_database_that_another_program_has_begun_is_waited_for_and_used(tmp_pa
         create(made)
 
     create_database(file, create_late, "second")
-    assert "INSERT INTO \"second\" VALUES('theirs');" in contents(file)
+    assert "INSERT INTO \"second\" VALUES('theirs');" in everything(file)
     begun[0].join()
