@@ -61,19 +61,16 @@ def test_of_two_finished_runs_of_one_training_the_one_that_is_counted_stays_fini
     assert recorded.run_of(first).tag("duplicate_of") == counted
 
 
-def training_that_could_not_end(parent: str, host: str) -> str:
-    """The id of a nested training that is RUNNING, by a process of that machine."""
-    return open_run(**{"process.host": host, "stage": "train", "mlflow.parentRunId": parent})
-
-
 def test_a_run_that_is_reopened_or_ends_leaves_no_training_running_that_could_not_record_its_end(store):
     """The store was away: nodes gave up, and so did the search."""
     with parent_run("search", "a search", {}, None) as earlier:
         pass
     with parent_run("search", "another search", {}, None) as other:
         pass
-    on_a_node, here = (training_that_could_not_end(earlier.id, host) for host in ("n1", socket.gethostname()))
-    of_another = training_that_could_not_end(other.id, "n1")
+    places = (earlier.id, "n1"), (earlier.id, socket.gethostname()), (other.id, "n1")
+    on_a_node, here, of_another = (
+        open_run(**{"process.host": host, "stage": "train", "mlflow.parentRunId": parent}) for parent, host in places
+    )
 
     def statuses() -> list[str]:
         return [MlflowClient().get_run(run_id).info.status for run_id in (on_a_node, here, of_another)]

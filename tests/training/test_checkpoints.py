@@ -81,13 +81,6 @@ def test_a_damaged_file_is_refused_wherever_it_is_cut_off_or_changed(checkpoint)
             load_checkpoint(checkpoint)
 
 
-def write_foreign(path: Path, content: bytes | dict[str, str] | None) -> None:
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        save_file(some_tensors(), path, content)
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -103,13 +96,16 @@ def write_foreign(path: Path, content: bytes | dict[str, str] | None) -> None:
     ids=["text", "list metadata", "long", "deep", "no metadata", "torch's", "a wrong digest", "no digest"],
 )
 def test_a_foreign_file_is_refused(tmp_path, content):
-    write_foreign(tmp_path / "foreign", content)
+    if isinstance(content, bytes):
+        (tmp_path / "foreign").write_bytes(content)
+    else:
+        save_file(some_tensors(), tmp_path / "foreign", content)
     with pytest.raises(InputError, match="foreign is "):
         load_checkpoint(tmp_path / "foreign")
 
 
 def test_another_format_is_refused_naming_both(tmp_path):
-    write_foreign(tmp_path / "later", {"format": f"{PROJECT} {FORMAT + 1}"})
+    save_file(some_tensors(), tmp_path / "later", {"format": f"{PROJECT} {FORMAT + 1}"})
     with pytest.raises(InputError, match=f"later has format {FORMAT + 1}, and this version reads format {FORMAT};"):
         load_checkpoint(tmp_path / "later")
 
