@@ -73,8 +73,7 @@ def _new() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=NAMES)
 def cell(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+    return str(request.param)
 
 
 @pytest.fixture(params=["torch", "book"])
@@ -85,8 +84,7 @@ def layer(request: pytest.FixtureRequest, cell: str) -> Layer:
 
 @pytest.fixture(params=["torch", "scratch"])
 def implementation(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+    return str(request.param)
 
 
 def build(cell: str, **options: Any) -> LanguageModel:

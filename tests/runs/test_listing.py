@@ -62,10 +62,8 @@ def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
     ):
         with tracked_run("train", name, {"corpus": text, "corpus.source": f"/books/{text}.txt"}) as training:
             training.params({"alphabet": "raw" if text == "novel-raw" else "letters"})
-            training.metrics(
-                {"result/val_perplexity": perplexity, "size/macs_per_char": macs, "result/fell_over": name == "a"},
-                step=0,
-            )
+            training.constants({"result/val_perplexity": perplexity, "size/macs_per_char": macs})
+            training.constants({"result/fell_over": name == "a"})
     record("unfinished", error=ValueError("half way"), corpus="novel")
     for words, names in {
         ("--sort", "val"): ["a", "b", "c", "unfinished"],
