@@ -8,8 +8,8 @@ training is a row of docs/data/recipe_trainings.csv: what was trained, its setti
 validation perplexity, and the CPU seconds. Trainings that have a row are not repeated. The stages: ``before`` is recipe
 6 and ``after`` recipe 7; ``screen`` and ``second`` have the candidates for recipe 7, in column ``constants``, of which
 the program of f28073f7 drew half. It stopped --preset best after 20 passes for ``screen``. ``--table`` prints the mean
-of each candidate over texts and presets, the logarithm of validation perplexity in percent, of the worse of two seeds;
-what is chosen without each text; and the table of results.md, whose picture it draws.
+over texts and presets of the logarithm of validation perplexity, in percent, of the worse of two seeds; what would be
+chosen without each text; and the table of results.md, whose picture it draws.
 
 Candidate 9, which recipe 7 has, takes the learning rates of the best of the first eight, 6, and a lower clip, as 6
 jumped: in one training on the Ukrainian guide, the norm of the gradient went from 0.1 to 800 in one step of pass 15
@@ -49,7 +49,7 @@ OF_TEXT, FOUND = ("recipe", "symbols", "train_chars"), ("precision", "epochs", "
 CURVES = "train_perplexities", "val_perplexities"
 TUNING = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
 RECIPES = "recipe 6", "recipe 7"
-NAMES = {("before", "0"): RECIPES[0], ("second", "9"): RECIPES[1], ("after", "0"): RECIPES[1]}
+RECIPE_OF = {("before", "0"): RECIPES[0], ("second", "9"): RECIPES[1], ("after", "0"): RECIPES[1]}
 COLUMNS = *WHAT, "constants", *OF_TEXT, *CHOSEN, *FOUND, "cpu_seconds", *CURVES
 
 
@@ -87,7 +87,6 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     assert training.best is not None
     return {
         **job._asdict(),
-        "constants": "",
         **{name: {**asdict(model), **asdict(config)}[name] for name in CHOSEN},
         "recipe": RECIPE[config.preset],
         "symbols": symbols,
@@ -104,11 +103,8 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
 
 def complete(jobs: Sequence[Job], folder: Path, processes: int) -> None:
     """Train what has no row yet, and append the rows."""
-    rows = read_csv(TRAININGS.name) if TRAININGS.exists() else []
-    done = {tuple(row[name] for name in WHAT) for row in rows}
+    done = {tuple(row[name] for name in WHAT) for row in read_csv(TRAININGS.name)}
     waiting = [job for job in jobs if tuple(map(str, job)) not in done]
-    if not rows:
-        TRAININGS.write_text(",".join(COLUMNS) + "\n")
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         for future in as_completed([pool.submit(train, job, folder) for job in waiting]):
             with TRAININGS.open("a") as file:
@@ -116,30 +112,31 @@ def complete(jobs: Sequence[Job], folder: Path, processes: int) -> None:
 
 
 def perplexities() -> dict[str, dict[tuple[str, str], list[float]]]:
-    """The best validation perplexities of the tuning texts: {candidate or recipe: {(text, preset): by seed}}."""
-    found: dict[str, dict[tuple[str, str], list[float]]] = {}
-    for row in sorted(read_csv(TRAININGS.name), key=lambda row: row["seed"]):
-        if row["options"] == "{}" and row["text"] in TUNING:
-            name = NAMES.get((row["stage"], row["candidate"]), f"{row['stage']} {row['candidate']}")
-            seeds = found.setdefault(name, {}).setdefault((row["text"], row["preset"]), [])
-            seeds.append(float(row["val_perplexity"]))
-    return found
+    """The best validation perplexities of whole trainings: {candidate or recipe: {(text, preset): by seed}}."""
+    found: dict[str, dict[tuple[str, str], dict[str, float]]] = {}
+    for row in read_csv(TRAININGS.name):
+        is_whole = (row["stage"], row["preset"]) != ("screen", "best")
+        if is_whole and row["options"] == "{}" and row["text"] in TUNING:
+            name = RECIPE_OF.get((row["stage"], row["candidate"]), f"candidate {row['candidate']}")
+            seeds = found.setdefault(name, {}).setdefault((row["text"], row["preset"]), {})
+            seeds[row["seed"]] = float(row["val_perplexity"])
+    return {name: {key: [by[seed] for seed in sorted(by)] for key, by in of.items()} for name, of in found.items()}
 
 
 def choice() -> Iterator[str]:
-    """The means by which a candidate is chosen, and what would be chosen without each text."""
+    """The means of those that went to all texts, and what would be chosen without each text."""
     worse = {
         name: {key: 100 * log(max(seeds[:2])) for key, seeds in of_texts.items()}
         for name, of_texts in perplexities().items()
+        if len(of_texts) == 2 * len(TUNING)
     }
     for name, found in worse.items():
-        yield f"{name}: {fmean(found.values()):.2f} over {len(found)}"
-    whole = [found for found in worse.values() if len(found) == 2 * len(TUNING)]
+        yield f"{name}: {fmean(found.values()):.2f}"
     for text in TUNING:
-        on_text = [fmean(value for key, value in found.items() if key[0] == text) for found in whole]
-        on_others = [fmean(value for key, value in found.items() if key[0] != text) for found in whole]
-        chosen = on_text[on_others.index(min(on_others))]
-        yield f"chosen without {text}: {chosen - min(on_text):+.2f} % on it, beside the best of {len(whole)}"
+        on_text = [fmean(value for key, value in found.items() if key[0] == text) for found in worse.values()]
+        on_others = [fmean(value for key, value in found.items() if key[0] != text) for found in worse.values()]
+        behind = on_text[on_others.index(min(on_others))] - min(on_text)
+        yield f"the best without {text} is {behind:.2f} % behind the best on it"
 
 
 def recipe_table() -> Iterator[str]:
