@@ -84,7 +84,8 @@ def trained(corpus: Corpus, name: str, seed: int, folder: Path) -> LanguageModel
     options, change = NETWORKS[name]
     place = folder / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
     place.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(corpus, *resolve({**options, "seed": seed}, corpus.train_chars), place)
+    configs = resolve({**options, "seed": seed}, corpus.train_chars, len(corpus.vocabulary))
+    experiment = Experiment(corpus, *configs, place)
     if change:
         change(experiment)
     experiment.run()
