@@ -137,17 +137,18 @@ def _layers(config: ModelConfig, input_size: int) -> nn.RNNBase:
 
 
 @torch.random.fork_rng(devices=[])  # initialising weights would advance the caller's generator
-def measure(config: ModelConfig, vocab_size: int) -> Complexity:
-    """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's.
+def measure(config: ModelConfig, vocab_size: int, gate_layers: Layers | None = None) -> Complexity:
+    """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's, as are ``gate_layers``.
 
     One time step is measured, since all steps cost the same. Raises RuntimeError if ptflops fails.
     """
-    counted = closed_form(config, vocab_size)
+    counted = closed_form(config, vocab_size, gate_layers)
     if not CELLS[config.cell].torch_layer:
         return counted
     input_size = config.embedding_size or vocab_size
     macs, parameters, _ = _probe(_layers(config, input_size), (1, input_size))
-    probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in _heads(config, vocab_size)]
+    heads = _heads(config, vocab_size, gate_layers)
+    probes = [_probe(nn.Linear(size, outputs), (1, size)) for size, outputs in heads]
     return replace(
         counted,
         parameters=parameters + sum(probe[1] for probe in probes) + vocab_size * config.embedding_size,

@@ -250,7 +250,8 @@ class Model:
 
     @cached_property
     def _complexity(self) -> Complexity:
-        return measure(self.network.config, len(self.vocabulary))
+        gate = getattr(self.network, "order_gate", None)
+        return measure(self.network.config, len(self.vocabulary), gate.layers if gate else None)
 
     @property
     @_settings_kept()
