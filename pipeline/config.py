@@ -182,7 +182,8 @@ REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
 WINDOW_ENDS = (0, REPORT_TEXT_CHARS), (WINDOW_TRAIN, REPORT_TEXT_CHARS + WINDOW_VAL)  # in training, in validation
 BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
 TEXT_CHARS, TEXT_SYMBOLS = 156_000, 28  # of The Time Machine, and where no text is loaded yet
-TEXT_PASSES, FEWEST_PASSES = 54.5, 8  # of the default over it, and over the longest text that the rate was tuned on
+TEXT_PASSES = BUDGET_CHARS["stream"] / TEXT_CHARS  # of the default over it
+FEWEST_PASSES = 8  # over the longest text that the learning rate was tuned on
 TAUGHT_CHARS = 500_000  # training characters at most for a counting_loss by default
 SHAPE = ("cell", "num_layers", "hidden_size", "implementation", "on_top_of", "ngrams", "preset")  # decide the others
 DECLARED = {field.name: field for config in (ModelConfig, TrainConfig) for field in fields(config)}
@@ -306,7 +307,8 @@ def preset_values(given: Mapping[str, Any], train_chars: int, symbols: int, reci
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
     constants = RECIPE_6 if is_short or 0 < recipe <= 6 else TODAY
-    values = stream_preset({**shape, **given}, train_chars, symbols, to_read, constants, is_short)
+    untaught = {"counting_loss": 0.0} if 0 < recipe < 6 else {}
+    values = stream_preset({**shape, **untaught, **given}, train_chars, symbols, to_read, constants, is_short)
     # not calibrated, for a fair comparison: the n-grams are not either
     own = {"batch_size": 16, "calibrate": False} if is_short else {}
     return {**shape, "budget_chars": budget_chars, **values, **own}

@@ -60,11 +60,13 @@ def recorded(
     return training(configuration={**training().configuration, **own, **others})
 
 
-@pytest.mark.parametrize("preset", ["stream", "best"])
-def test_what_recipe_6_gave_a_training_of_its_time_is_not_repeated_as_a_choice(preset):
+@pytest.mark.parametrize(("preset", "recipe"), [("stream", 5), ("stream", 6), ("best", 6)])
+def test_what_an_earlier_recipe_gave_a_training_of_its_time_is_not_repeated_as_a_choice(preset, recipe):
     shape = {"preset": preset, "cell": "gru", "num_layers": 2, "hidden_size": 300}
     defaults = {name: field.default for name, field in DECLARED.items()}
-    run = recorded(*resolve({**defaults, **preset_values(shape, **TEXT, recipe=6), **shape}, **TEXT), recipe=6)
+    run = recorded(
+        *resolve({**defaults, **preset_values(shape, **TEXT, recipe=recipe), **shape}, **TEXT), recipe=recipe
+    )
     assert (run.chosen, "learning" in train_command(run)) == ({}, False)
 
 
