@@ -27,7 +27,7 @@ class Cell:
 
     gates: ClassVar[int]
     elementwise_macs: ClassVar[int]  # per unit and step: sums and products of gates, as ptflops counts them
-    learning_rates: ClassVar[tuple[float, float]]  # peak, of the preset stream: of a small model, of a larger one
+    learning_rates: ClassVar[tuple[float, float]]  # peak, of a small model and of a larger one, which the recipe scales
     small_size: ClassVar[int] = 128  # most units of all layers together in a small model
     recurrent_dropout: ClassVar[tuple[float, float]] = (0.0, 0.0)  # smallest and largest that the preset stream chooses
     state_parts: ClassVar[int] = 1

@@ -39,7 +39,7 @@ LONGEST = 10  # the largest order
 SEEN = 3  # numbers of each order that the gate sees: entropy, largest log-probability, divergence
 TOLD = SEEN + 1  # numbers of each order in the evidence beside its distribution
 LARGEST_ID = 2048  # of a symbol in the evidence, which float16 has exactly; it stands for all larger ones
-FEWEST_SEEING = 19_999  # n-grams of a model, pruned or not, beyond which its gate sees letters; fewer do without
+FEWEST_SEEING = 20_000  # n-grams of a model, pruned or not, from which on its gate sees letters
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
 GATE_SCALES = tuple(percent / 100 for percent in range(90, 112, 2))  # candidates of ``NGramModel.calibrate``
@@ -234,7 +234,7 @@ class NGramTables(nn.Module):
 def gate_letters(ids: NDArray[np.integer], is_letter: ArrayLike) -> Tensor:
     """Which symbols (V,) are letters, as a gate for a training text ``ids`` (N,) stores it: 0 or 1.
 
-    The symbol LARGEST_ID stands for all above it: it is a letter if most of their occurrences are.
+    The symbol LARGEST_ID stands for itself and all above it: it is a letter if most of their occurrences are.
     """
     letters = np.array(is_letter, np.uint8)
     if len(letters) > LARGEST_ID:
@@ -245,7 +245,7 @@ def gate_letters(ids: NDArray[np.integer], is_letter: ArrayLike) -> Tensor:
 
 def sees_letters(most: int) -> bool:
     """Whether the gate of n-grams pruned to ``most`` (0: all) sees letters."""
-    return (most or inf) > FEWEST_SEEING
+    return (most or inf) >= FEWEST_SEEING
 
 
 def gate_inputs(orders: int, sees: bool) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, gate_letters, sample_of, sees_letters
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, fit_gate, gate_letters, sample_of
 from models.ngram import REPORT_ORDERS, KneserNey, unigram_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER
@@ -59,8 +59,7 @@ def gated_perplexities(
     ``is_letter`` (V,) says which symbols are letters.
     """
     tables = NGramTables(KneserNey(train, len(is_letter), LONGEST))
-    letters = gate_letters(train, is_letter) if sees_letters(0) else None
-    model = NGramModel(tables, fit_gate(sample_of(train, tables), letters))
+    model = NGramModel(tables, fit_gate(sample_of(train, tables), gate_letters(train, is_letter)))
     inputs, targets = windows(torch.from_numpy(val).long(), WINDOW_LENGTH)
     nats = 0.0
     for x, y in zip(inputs.split(WINDOWS_AT_ONCE), targets.split(WINDOWS_AT_ONCE), strict=True):
