@@ -39,7 +39,7 @@ def seeds_text(result: Mapping[str, Any]) -> str:
     table = indent(text_table(seed_means.HEADS, seed_means.seeds_rows(result)), "  ")
     spread = "± is half of the 95 % prediction interval: one more training, with another seed, is expected within it."
     if fallen := [str(each["seed"]) for each in result["trainings"] if each.get("fell_over")]:
-        spread += f" Seed {listed(fallen)} {FELL_OVER}"
+        spread += f" Seed{'s' * (len(fallen) > 1)} {listed(fallen)} {FELL_OVER}"
     return f"{named}\n\n{table}\n\n{wrapped(spread, indent='  ')}"
 
 
