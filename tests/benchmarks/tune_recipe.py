@@ -7,11 +7,12 @@ FOLDER has the texts of texts.py and keeps the checkpoints, so that the program 
 training is a row of docs/data/recipe_trainings.csv: what was trained, its settings, the curves of training and
 validation perplexity, and the CPU seconds. Trainings that have a row are not repeated. The stages: ``before`` is recipe
 6 and ``after`` recipe 7; ``screen`` and ``second`` have the candidates for recipe 7, in column ``constants``, of which
-the program of f28073f7 drew half. It stopped --preset best after 20 passes for ``screen``. ``--table`` prints the mean
+the program of f28073f7, which trained them, drew 3 to 6. It stopped --preset best after 20 passes for ``screen``. They
+had the n-grams' gate of recipe 7. ``--table`` prints the mean
 over texts and presets of the logarithm of validation perplexity, in percent, of the worse of two seeds; what would be
 chosen without each text; and the table of results.md, whose picture it draws.
 
-Candidate 9, which recipe 7 has, takes the learning rates of the best of the first eight, 6, and a lower clip, as 6
+Candidate 9, whose constants recipe 7 has, takes the learning rates of the best of the first eight, 6, and a lower clip, as 6
 jumped: in one training on the Ukrainian guide, the norm of the gradient went from 0.1 to 800 in one step of pass 15
 and to 76,000 in the next ones. That pass again, from its first step, has a training perplexity of 4.41 with clip 1,
 3.93 with 0.473, 4.73 with 0.2, 3.13 with 0.1, 3.11 with 0.05; the pass before had 3.17. Only a clip near the usual norm
@@ -141,7 +142,8 @@ def choice() -> Iterator[str]:
 
 def recipe_table() -> Iterator[str]:
     """The rows of results.md's table of recipes: mean, number of seeds, and the highest seed above the lowest."""
-    before, after = (perplexities()[name] for name in RECIPES)
+    found = perplexities()
+    before, after = (found[name] for name in RECIPES)
     for text in sorted(TUNING):
         cells = [text]
         for preset in ("best", "stream"):
@@ -155,11 +157,11 @@ def recipe_table() -> Iterator[str]:
 
 def seeds_picture() -> bytes:
     """Each seed of the tuning texts, in percent above the lowest of its text and recipe."""
-    figure, names = new_figure(8, 4), sorted(TUNING, reverse=True)
+    figure, names, found = new_figure(8, 4), sorted(TUNING, reverse=True), perplexities()
     panels = [add_axes(figure, f"--preset {preset}", place) for preset, place in (("stream", 121), ("best", 122))]
     for recipe, colour, shift in zip(RECIPES, (VAL, TRAIN), (0.15, -0.15), strict=True):
         for axes, preset in zip(panels, ("stream", "best"), strict=True):
-            by_text = [perplexities()[recipe][text, preset] for text in names]
+            by_text = [found[recipe][text, preset] for text in names]
             places = [(100 * (each / min(seeds) - 1), y + shift) for y, seeds in enumerate(by_text) for each in seeds]
             scatter(axes, places, "o", color=colour, alpha=0.6, label=recipe)
             axes.set(xlabel="% above the lowest seed", yticks=range(len(names)), yticklabels=names)
