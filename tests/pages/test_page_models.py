@@ -54,7 +54,8 @@ def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(
     (network,) = page.models
     assert torch.equal(torch.get_rng_state(), before)
     assert (page.counting, page.remarks, network["both"]) == (None, [CONTAINS_ITS_TEXT], None)
-    assert network["packed_test_perplexity"] == pytest.approx(network["test_perplexity"], rel=0.01)
+    packed, whole = network["packed_test_perplexity"], network["test_perplexity"]
+    assert packed == pytest.approx(whole, rel=0.01)  # by 0.001 on validation, by more on so short a test text
     again = models_of_latest(with_ngrams=True)
     (network,), counting = again.models, again.counting
     assert counting is not None
