@@ -4,19 +4,16 @@
     python -m tests.benchmarks.tune_recipe --table
 
 FOLDER has the texts of texts.py and keeps the checkpoints, so that the program may be stopped and started again. Each
-training is a row of docs/data/recipe_trainings.csv: what was trained, its settings, the curves of training and
-validation perplexity, and the CPU seconds. Trainings that have a row are not repeated. The stages: ``before`` is recipe
-6 and ``after`` recipe 7; ``screen`` and ``second`` have the candidates for recipe 7, in column ``constants``, of which
-the program of f28073f7, which trained them, drew 3 to 6. It stopped --preset best after 20 passes for ``screen``. They
-had the n-grams' gate of recipe 7. ``--table`` prints the mean
-over texts and presets of the logarithm of validation perplexity, in percent, of the worse of two seeds; what would be
-chosen without each text; and the table of results.md, whose picture it draws.
+training is a row of docs/data/recipe_trainings.csv; those that have a row are not repeated. The stages: ``before`` is
+recipe 6 and ``after`` recipe 7; ``screen`` and ``second`` have the candidates for recipe 7, with the n-grams' gate of
+recipe 7, by the program of f28073f7, which drew 3 to 6 and stopped --preset best after 20 passes for ``screen``.
+``--table`` prints the mean over texts and presets of the logarithm of validation perplexity, in percent, of the worse
+of two seeds; what would be chosen without each text; and the table of results.md, whose picture it draws.
 
-Candidate 9, whose constants recipe 7 has, takes the learning rates of the best of the first eight, 6, and a lower clip, as 6
-jumped: in one training on the Ukrainian guide, the norm of the gradient went from 0.1 to 800 in one step of pass 15
-and to 76,000 in the next ones. That pass again, from its first step, has a training perplexity of 4.41 with clip 1,
-3.93 with 0.473, 4.73 with 0.2, 3.13 with 0.1, 3.11 with 0.05; the pass before had 3.17. Only a clip near the usual norm
-held there.
+Candidate 9, whose constants recipe 7 has, takes the learning rates of the best of the first eight, 6, and a lower clip,
+as 6 jumped: in one training on the Ukrainian guide, the norm of the gradient went from 0.1 to 800 in one step of pass
+15 and to 76,000 in the next ones. That pass again, from its first step, has a training perplexity of 4.41 with clip 1,
+3.93 with 0.473, 4.73 with 0.2, 3.13 with 0.1, 3.11 with 0.05; the pass before had 3.17.
 """
 
 import argparse
