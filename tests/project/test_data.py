@@ -18,6 +18,7 @@ from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
 from pipeline.support.wording import listed
 from pipeline.training.differences import SEED_SPREADS, percent
+from tests.benchmarks.tune_recipe import recipe_table
 from tests.figures import DOCS, candidates, read_csv, read_json
 
 Row = dict[str, str]
@@ -192,6 +193,11 @@ def test_the_texts_that_no_choice_was_made_on():
             f"{single:.3f} ({data['single_ngram_order']})",
             *(f"{mean_of(text, system):.3f}" for system in ("n-grams", *SHOWN)),
         ]
+
+
+def test_the_recipe_on_the_tuning_texts():
+    document = (DOCS / "results.md").read_text()
+    assert [row for row in recipe_table() if row not in document] == []
 
 
 def test_the_differences_on_five_texts_and_what_parts_of_on_top_are_worth():
