@@ -34,6 +34,7 @@ from models.complexity import Complexity, measure
 from models.config import DEFAULT_LENGTH, ConfigError, Decoding, ModelConfig, check_choice
 from models.language_model import LanguageModel
 from models.ngram import compared_label
+from models.on_top_of_ngram import NgramLanguageModel
 from models.recurrent import parts_of
 from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
@@ -250,8 +251,8 @@ class Model:
 
     @cached_property
     def _complexity(self) -> Complexity:
-        gate = getattr(self.network, "order_gate", None)
-        return measure(self.network.config, len(self.vocabulary), gate.layers if gate else None)
+        layers = self.network.order_gate.layers if isinstance(self.network, NgramLanguageModel) else None
+        return measure(self.network.config, len(self.vocabulary), layers)
 
     @property
     @_settings_kept()

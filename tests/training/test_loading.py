@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.complexity import measure
 from models.gated_ngrams import LONGEST, NGramModel, OrderGate, gate_letters
 from models.on_top_of_ngram import NgramLanguageModel
 from pipeline.errors import InputError
@@ -25,6 +26,8 @@ def test_models_whose_gate_sees_no_letters_predict_as_they_did(older):
     model, ids = load_model(older / "best.safetensors")[0], torch.tensor(MADE["ids"])
     assert isinstance(model, NgramLanguageModel)
     np.testing.assert_allclose(text_costs(model, ids), MADE["on top"], atol=1e-5)
+    counted = measure(model.config, model.vocab_size, model.order_gate.layers)
+    assert counted.parameters == sum(parameter.numel() for parameter in model.parameters())
     cached = {name: torch.tensor(values) for name, values in json.loads((older / "gate.json").read_text()).items()}
     ngrams = NGramModel(model.tables, OrderGate.from_tensors(cached, LONGEST, model.vocab_size))
     np.testing.assert_allclose(ngrams.costs(ids.numpy()), MADE["n-grams"], atol=1e-5)
