@@ -307,7 +307,7 @@ def preset_values(given: Mapping[str, Any], train_chars: int, symbols: int, reci
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
     constants = RECIPE_6 if is_short or 0 < recipe <= 6 else TODAY
-    untaught = {"counting_loss": 0.0} if 0 < recipe < 6 else {}
+    untaught = {"counting_loss": 0.0} if 0 < recipe < 6 else {}  # recipe 6 brought it
     values = stream_preset({**shape, **untaught, **given}, train_chars, symbols, to_read, constants, is_short)
     # not calibrated, for a fair comparison: the n-grams are not either
     own = {"batch_size": 16, "calibrate": False} if is_short else {}
