@@ -28,7 +28,7 @@ from dataclasses import asdict
 from itertools import product
 from math import log
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, geometric_mean
 from typing import Any, NamedTuple
 
 import torch
@@ -45,7 +45,7 @@ WHAT = "stage", "candidate", "text", "preset", "seed", "options"
 CHOSEN = "learning_rate", "clip", "counting_loss", "recurrent_dropout", "output_dropout", "batch_size"
 OF_TEXT, FOUND = ("recipe", "symbols", "train_chars"), ("precision", "epochs", "best_epoch", "val_perplexity")
 CURVES = "train_perplexities", "val_perplexities"
-TUNING = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
+TUNING = {row["name"]: row["text"] for row in read_csv("texts.csv") if row["role"] == "tuning"}
 RECIPES = "recipe 6", "recipe 7"
 RECIPE_OF = {("before", "0"): RECIPES[0], ("second", "9"): RECIPES[1], ("after", "0"): RECIPES[1]}
 COLUMNS = *WHAT, "constants", *OF_TEXT, *CHOSEN, *FOUND, "cpu_seconds", *CURVES
@@ -138,18 +138,21 @@ def choice() -> Iterator[str]:
 
 
 def recipe_table() -> Iterator[str]:
-    """The rows of results.md's table of recipes: mean, number of seeds, and the highest seed above the lowest."""
-    found = perplexities()
-    before, after = (found[name] for name in RECIPES)
+    """The rows of results.md's table of recipes: mean, number of seeds, and the highest seed above the lowest.
+
+    The last row has the geometric mean of the ratios over the texts.
+    """
+    found, ratios = perplexities(), dict[str, list[float]](best=[], stream=[])
     for text in sorted(TUNING):
-        cells = [text]
-        for preset in ("best", "stream"):
-            both = before[text, preset], after[text, preset]
-            cells += [
-                f"{fmean(seeds):.3f} ({len(seeds)}; {100 * (max(seeds) / min(seeds) - 1):.1f} %)" for seeds in both
-            ]
-            cells.append(f"{100 * (fmean(both[1]) / fmean(both[0]) - 1):+.1f} %")
+        cells = [TUNING[text]]
+        for preset, of_texts in ratios.items():
+            both = [found[recipe][text, preset] for recipe in RECIPES]
+            cells += [f"{fmean(each):.3f} ({len(each)}; {100 * (max(each) / min(each) - 1):.1f} %)" for each in both]
+            of_texts.append(fmean(both[1]) / fmean(both[0]))
+            cells.append(f"{100 * (of_texts[-1] - 1):+.1f} %")
         yield f"| {' | '.join(cells)} |"
+    best, stream = (f"{100 * (geometric_mean(of_texts) - 1):+.1f} %" for of_texts in ratios.values())
+    yield f"| mean |  |  | {best} |  |  | {stream} |"
 
 
 def seeds_picture() -> bytes:
