@@ -8,8 +8,9 @@ CONTINUED have a search, an answer, a training with several seeds and a main job
 each once finished and once killed half-way. The text of all was made up. Beside the archives are figures of what the
 same code made of a copy and, but for the first, of one configuration of the report, which tests compare to 1e-4. The
 first two are the work of their commits by the command ``make`` that this file had at ef0d8513 and at cb7f259e; the
-third was recorded by that same command, adapted. This program lets CONTINUED and the working tree continue a copy each
-on this machine. Figures that only one records are named; NEEDED ones that the commit alone has are a difference.
+third was recorded by that command as it is at d345fe0b. This program lets CONTINUED and the working tree continue a
+copy each on this machine. Figures that only one records are named; NEEDED ones that the commit alone has are a
+difference.
 
 Left out of the archives: the pages that run a model, the copies of models for serving, and ``last.safetensors`` of the
 finished trainings that have a parent. Every picture is one pixel. The machine in the records is made up, as is the

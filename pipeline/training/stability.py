@@ -9,7 +9,7 @@ SETTLED = 5  # epochs after which such a rise counts
 FEWEST = 10  # planned and made epochs without which nothing is said
 FELL_OVER = (
     f"fell over: the best epoch lies before {EARLY:.0%} of the planned ones, and after the {SETTLED}th, training "
-    f"perplexity rose by more than {RISE - 1:.0%} in one; half of its --learning-rate may be better."
+    f"perplexity rose by more than {RISE - 1:.0%} in one; half the --learning-rate may be better."
 )
 
 
