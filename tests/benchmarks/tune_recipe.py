@@ -19,11 +19,9 @@ as 6 jumped: in one training on the Ukrainian guide, the norm of the gradient we
 import argparse
 import csv
 import json
-import multiprocessing
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from itertools import product
 from math import log
@@ -40,24 +38,22 @@ from pipeline.training.experiment import Experiment
 from pipeline.training.hardware import keep_freed_memory
 from tests.figures import DOCS, read_csv
 
+
+class Job(NamedTuple):
+    text: str
+    preset: PresetName
+    seed: int
+    options: str
+
+
 TRAININGS = DOCS / "data" / "recipe_trainings.csv"
-WHAT = "stage", "candidate", "text", "preset", "seed", "options"
 CHOSEN = "learning_rate", "clip", "counting_loss", "recurrent_dropout", "output_dropout", "batch_size"
 OF_TEXT, FOUND = ("recipe", "symbols", "train_chars"), ("precision", "epochs", "best_epoch", "val_perplexity")
 CURVES = "train_perplexities", "val_perplexities"
 TUNING = {row["name"]: row["text"] for row in read_csv("texts.csv") if row["role"] == "tuning"}
 RECIPES = "recipe 6", "recipe 7"
 RECIPE_OF = {("before", "0"): RECIPES[0], ("second", "9"): RECIPES[1], ("after", "0"): RECIPES[1]}
-COLUMNS = *WHAT, "constants", *OF_TEXT, *CHOSEN, *FOUND, "cpu_seconds", *CURVES
-
-
-class Job(NamedTuple):
-    stage: str
-    candidate: int
-    text: str
-    preset: PresetName
-    seed: int
-    options: str = "{}"
+COLUMNS = "stage", "candidate", *Job._fields, "constants", *OF_TEXT, *CHOSEN, *FOUND, "cpu_seconds", *CURVES
 
 
 def corpus_of(name: str, folder: Path) -> Corpus:
@@ -84,6 +80,8 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
         experiment.on_epoch(training, training.run_epoch(experiment))
     assert training.best is not None
     return {
+        "stage": "after",
+        "candidate": 0,
         **job._asdict(),
         **{name: {**asdict(model), **asdict(config)}[name] for name in CHOSEN},
         "recipe": RECIPE[config.preset],
@@ -99,14 +97,15 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     }
 
 
-def complete(jobs: Sequence[Job], folder: Path, processes: int) -> None:
+def complete(jobs: Sequence[Job], folder: Path) -> None:
     """Train what has no row yet, and append the rows."""
-    done = {tuple(row[name] for name in WHAT) for row in read_csv(TRAININGS.name)}
-    waiting = [job for job in jobs if tuple(map(str, job)) not in done]
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(train, job, folder) for job in waiting]):
+    rows = [row for row in read_csv(TRAININGS.name) if row["stage"] == "after"]
+    done = {tuple(row[name] for name in Job._fields) for row in rows}
+    for job in jobs:
+        if tuple(map(str, job)) not in done:
+            row = train(job, folder)
             with TRAININGS.open("a") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(future.result())
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
 
 
 def perplexities() -> dict[str, dict[tuple[str, str], list[float]]]:
@@ -178,17 +177,14 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["stream", "best"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--options", default="{}", help="of each training, as JSON")
-    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    jobs = [
-        Job("after", 0, text, preset, seed, options.options)
-        for seed, preset, text in product(options.seeds, options.presets, options.texts)
-    ]
+    each = product(options.seeds, options.presets, options.texts)
+    jobs = [Job(text, preset, seed, options.options) for seed, preset, text in each]
     if options.table:
         (DOCS / "seeds.png").write_bytes(seeds_picture())
         sys.stdout.write("\n".join([*choice(), "", *recipe_table(), ""]))
     else:
-        complete(jobs, options.folder, options.processes)
+        complete(jobs, options.folder)
 
 
 if __name__ == "__main__":
