@@ -79,6 +79,7 @@ twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (in
 
 bench: $(READY_DEV)  ## speed against d2l 1.0.3, counting against PPMd: a table, mlruns/bench (installs both; on a quiet machine)
 	$(PIP) --no-deps d2l==1.0.3 pyppmd==1.3.1
+	python -m tests.benchmarks.claims --coverage
 	python -m tests.benchmarks.bench
 
 figures: $(READY_DEV)  ## the pictures of docs, from docs/data

@@ -186,6 +186,11 @@ class ModelConfig(Checked):
         return self.implementation == "torch" and bool(CELLS[self.cell].torch_layer)
 
     @property
+    def label(self) -> str:
+        """Cell, layers and hidden size as in sentences, such as LSTM 1x128."""
+        return f"{self.cell.upper()} {self.num_layers}x{self.hidden_size}"
+
+    @property
     def shape(self) -> str:
         """Cell, layers and hidden size as in run names: lstm-1x128, lstm-1x128-on-ngram, lstm-1x8-on-9000-ngrams."""
         partner = f"{self.ngrams}-ngrams" if self.ngrams else self.on_top_of

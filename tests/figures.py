@@ -40,7 +40,8 @@ def findings() -> Findings:
         return MeasuredModel(**row | {"test": tuple(row["test"])})
 
     def comparison(row: dict) -> PairedComparison:
-        return PairedComparison(**{source: Estimate(**each) for source, each in row.items()})
+        seeds, text, both = (Estimate(**row[f"over_{source}"]) for source in ("seeds", "text", "both"))
+        return PairedComparison(seeds, text, both, row.get("degrees_of_freedom", 0))
 
     return Findings(
         corpus=answer["corpus"],

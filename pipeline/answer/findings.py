@@ -9,9 +9,11 @@ from itertools import groupby
 from math import log
 from typing import Literal, get_args
 
+import numpy as np
+
 from pipeline.answer.plan import Family
-from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate
-from pipeline.training.differences import SEED_SPREADS, percent
+from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate, pooled_spread, wider
+from pipeline.training.differences import SEED_SPREADS, network_key, percent
 
 COVERAGE = 0.99  # of the intervals of an answer, which makes 22 comparisons
 
@@ -103,13 +105,13 @@ class Findings:
     def mean(self, model: MeasuredModel) -> Estimate:
         """The mean test perplexity with its interval by seeds; without one for n-grams and for two networks mixed."""
         if model.family:
-            system = "on top" if model.family == "on top" else "network"
+            key = "on top against n-grams" if model.family == "on top" else network_key(model.shape)
         else:
             system = next((name for name, each in self.systems.items() if each == model), "")
-        if system in ("", "n-grams", "adaptive n-grams", "two networks"):
-            return estimate(model.test, spread=Spread(None, 0))
-        rival = "adaptive n-grams" if system in ("adaptive network", "adaptive both") else "n-grams"
-        deviation, degrees = SEED_SPREADS[f"{system} against {rival}"]
+            if system in ("", "n-grams", "adaptive n-grams", "two networks"):
+                return estimate(model.test, spread=Spread(None, 0))
+            key = f"{system} against {'adaptive n-grams' if system.startswith('adaptive') else 'n-grams'}"
+        deviation, degrees = wider(SEED_SPREADS[key], pooled_spread([np.log2(model.test)]), COVERAGE)
         assert deviation is not None
         return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)
 
@@ -122,6 +124,7 @@ class Segment:
     high: int
     side: Side
     changes: tuple[float, ...]  # differences in percent of perplexity at these sizes
+    detectable: float = 0.0  # in percent: the difference that would have been found at each of them; 0 if not known
 
 
 def segments(findings: Findings, unit: Unit) -> list[Segment]:
@@ -129,6 +132,12 @@ def segments(findings: Findings, unit: Unit) -> list[Segment]:
     rivals = sorted((rival for rival in findings.rivals if rival.unit == unit), key=lambda rival: rival.size)
     runs = [(side, list(run)) for side, run in groupby(rivals, key=lambda rival: rival.comparison.verdict)]
     return [
-        Segment(run[0].size, run[-1].size, side, tuple(percent(each.comparison.over_both.mean) for each in run))
+        Segment(
+            run[0].size,
+            run[-1].size,
+            side,
+            tuple(percent(each.comparison.over_both.mean) for each in run),
+            max(percent(each.comparison.detectable(COVERAGE) or 0.0) for each in run),
+        )
         for side, run in runs
     ]

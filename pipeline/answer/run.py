@@ -32,7 +32,7 @@ from pipeline.text.ngrams import baselines_of, letters_of_gate
 from pipeline.tracking import artifacts, program, recorded
 from pipeline.tracking.step import step_key
 from pipeline.tracking.text_identity import corpus_keys, corpus_options
-from pipeline.training.differences import compared
+from pipeline.training.differences import compared, network_key
 from pipeline.training.evaluation import text_costs
 from pipeline.training.timing import generation_ms_per_char
 
@@ -182,7 +182,7 @@ def _findings(
             by_ngram = systems.in_bits([model.costs(test) for model in pruned])
             (ms_per_char,) = generation_ms_per_char([pruned[0]], chars=plan.timed_chars, rounds=plan.timings)
             row = systems.ngram_row(pruned[0], float(2 ** by_ngram[0].mean()), ms_per_char)
-            comparison = compared("network against n-grams", by_network, by_ngram, COVERAGE)
+            comparison = compared(network_key(each.shape), by_network, by_ngram, COVERAGE)
             found.append(Rivals(unit, each, row, comparison))
             did(SLOW)
     return replace(findings, rivals=tuple(found))

@@ -5,7 +5,7 @@ from textwrap import indent
 
 from pipeline.answer.findings import COMPARED, COVERAGE, UNITS, Findings, MeasuredModel, Unit, segments
 from pipeline.support.markdown import plain, text_table
-from pipeline.support.statistics import Estimate, PairedComparison, Side
+from pipeline.support.statistics import POWER, Estimate, PairedComparison, Side
 from pipeline.support.terminal import wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.training.differences import BOOTSTRAP_CHARS, percent
@@ -52,7 +52,7 @@ def together(findings: Findings) -> str:
     def told(system: str, name: str) -> str:
         gain = _difference(findings.compared[f"{system} against n-grams"])
         others = [
-            f"{words[comparison.verdict]} {control} ({_change(comparison)})"
+            f"{words[comparison.verdict]} {control} ({_joined(_change(comparison), _detectable(comparison))})"
             for other, control in controls.items()
             if (comparison := findings.compared.get(f"{system} against {other}"))
         ]
@@ -110,10 +110,20 @@ def _interval(estimate: Estimate, unit: str = " %") -> str:
 def _difference(comparison: PairedComparison) -> str:
     """Format how much lower or higher a perplexity is, with the interval by seeds and text."""
     change = percent(comparison.over_both.mean)
-    known = [_interval(comparison.over_both), *["level"] * (comparison.verdict == "open")]
+    known = [_interval(comparison.over_both), *["level"] * (comparison.verdict == "open"), _detectable(comparison)]
     if not known[0]:
         known = ["no interval"]
-    return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({'; '.join(known)})"
+    return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({_joined(*known)})"
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def _detectable(comparison: PairedComparison) -> str:
+    """Format the smallest difference that would have been found, of two that are level."""
+    bits = comparison.detectable(COVERAGE) if comparison.verdict == "open" else None
+    return f"detectable: {percent(bits):.1f} %" if bits else ""
 
 
 def _judged(comparison: PairedComparison) -> str:
@@ -130,7 +140,8 @@ def _by_size(findings: Findings, unit: Unit) -> str:
         told = [f"{change:{'+' if each.side == 'open' else ''}.1f}" for change in (changes[0], changes[-1])]
         sizes = [_size(each.low, unit), _size(each.high, unit)]
         between = f"at {sizes[0]}" if each.low == each.high else f"from {sizes[0]} to {sizes[1]}"
-        parts.append(f"{between} {words[each.side]} ({' to '.join(dict.fromkeys(told))} %)")
+        detectable = f"; detectable: {each.detectable:.1f} %" if each.side == "open" and each.detectable else ""
+        parts.append(f"{between} {words[each.side]} ({' to '.join(dict.fromkeys(told))} %{detectable})")
     return listed(parts)
 
 
@@ -187,9 +198,10 @@ def how_measured(findings: Findings) -> str:
     comparisons = len(findings.compared) + len(findings.rivals)
     return (
         f"Intervals are of {COVERAGE:.0%}, as these are {comparisons} comparisons. ± is half of that of a mean by "
-        "seeds, whose spread is a constant, from five seeds on The Time Machine. Differences have three: by seeds (of "
-        "two networks mixed by a jackknife, from three seeds on), by the text (a paired bootstrap over blocks of "
-        f"{BOOTSTRAP_CHARS} characters), and by both: level if it contains zero or is not known. kB are those of the "
+        "seeds, whose spread is pooled over texts or, from three seeds on and where that is wider, their own. "
+        "Differences have three: by seeds (of two networks mixed by a jackknife, from three seeds on), by the text (a "
+        f"paired bootstrap over blocks of {BOOTSTRAP_CHARS} characters), and by both: level if it contains zero or is "
+        f"not known. A detectable difference would have been found in {POWER:.0%} of cases. kB are those of the "
         "packed model, the mean of its seeds. MACs and milliseconds are those to write a character or, adaptive, to "
         "read it and learn, with refits; look-ups of n-grams count nothing, a network's product with a one-hot vector "
         f"does. {findings.python_ms:.3f} ms of a network's are Python's (LSTM 1x1). Seconds are of one thread. Pruned "

@@ -145,7 +145,7 @@ def _with_two_networks(bits: Mapping[str, Bits], first: str, second: str) -> Pai
     every = mean(first, None) - mean(second, None)
     leaving_out = [float((mean(first, seed) - mean(second, seed)).mean()) for seed in seeds] if len(seeds) > 2 else []
     by_seeds = jackknife(float(every.mean()), leaving_out, COVERAGE)
-    return over_seeds_and_text(by_seeds, block_bootstrap(every, BOOTSTRAP_CHARS, COVERAGE))
+    return over_seeds_and_text(by_seeds, block_bootstrap(every, BOOTSTRAP_CHARS, COVERAGE), len(seeds) - 1)
 
 
 def system_models(
@@ -200,7 +200,7 @@ def network_row(planned: Planned, results: Sequence[Mapping[str, Any]], ms_per_c
     """A network with its costs, from its results by seed."""
     result, is_on_top = results[0], planned.family == "on top"
     part = f" on {planned.text_chars:,}" if planned.train.train_chars else " on top" if is_on_top else ""
-    shape = f"{planned.model.cell.upper()} {planned.model.num_layers}x{planned.model.hidden_size}"
+    shape = planned.model.label
     return MeasuredModel(
         name=f"{shape}{part}",
         test=tuple(each["test_perplexity"] for each in results),

@@ -188,7 +188,7 @@ def page_model(
         bits = 8
     unknown: Entry = dict.fromkeys(("packed_test_perplexity", "both"))
     return tables, {
-        "label": f"{config.cell.upper()} {config.num_layers}x{config.hidden_size}{on_top}",
+        "label": f"{config.label}{on_top}",
         "cell": config.cell,
         "layers": config.num_layers,
         "hidden_size": config.hidden_size,

@@ -3,19 +3,19 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, inf, log2
+from math import ceil, inf
 from typing import Any
 
 from pipeline.config import SIZES
 from pipeline.errors import InputError
 from pipeline.results import FIGURES, PERPLEXITIES
 from pipeline.search.front import WITHIN
-from pipeline.support.statistics import Spread, estimate, geometric_mean
+from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import listed
 from pipeline.tracking import program, queries, recorded
 from pipeline.tracking.recorded import SHORT_ID, RecordedTraining
 from pipeline.tracking.references import describe_run
-from pipeline.training.differences import SEED_SPREADS
+from pipeline.training.differences import are_level
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +51,12 @@ class Configuration:
             return self.value("shipped_bytes") / 1000
         if FIGURES[name].section == "size":
             return self.run.metrics.get(f"size/{name}", inf)
-        values = [min(run.metrics.get(f"result/{name}", inf), self.guessing) for run in self.finished]
-        return geometric_mean(values + [self.guessing] * self.diverged)
+        return geometric_mean(self.by_seed(name))
 
-    def is_level_with(self, other: "Configuration", name: str) -> bool:
-        """Whether their difference in a perplexity is within the spread of seeds (95 %)."""
-        deviation, degrees = SEED_SPREADS["mixed against n-grams" if name == MIXED else "network against n-grams"]
-        assert deviation is not None
-        seeds = [len(each.finished) + each.diverged for each in (self, other)]
-        of_means = Spread(deviation * sum(1 / each for each in seeds) ** 0.5, degrees)
-        difference = estimate([log2(self.value(name)) - log2(other.value(name))], logarithmic=False, spread=of_means)
-        return difference.half >= abs(difference.mean)
+    def by_seed(self, name: str) -> list[float]:
+        """A perplexity of every seed."""
+        values = [min(run.metrics.get(f"result/{name}", inf), self.guessing) for run in self.finished]
+        return values + [self.guessing] * self.diverged
 
 
 def best(
@@ -105,7 +100,11 @@ def _best_of(configurations: Sequence[Configuration], name: str) -> dict[str, An
     ranked = sorted(configurations, key=lambda configuration: (configuration.value(name), *_smallest(configuration)))
     if not ranked:
         return None
-    return _row(ranked[0], name, [each.name for each in ranked[1:] if each.is_level_with(ranked[0], name)])
+    key = "mixed against n-grams" if name == MIXED else "network against n-grams"
+    best, *others = (each.by_seed(name) for each in ranked)
+    every = [each.by_seed(name) for each in configurations if not each.diverged]
+    level = [each.name for each, of in zip(ranked[1:], others, strict=True) if are_level(best, of, every, key)]
+    return _row(ranked[0], name, level)
 
 
 def _row(chosen: Configuration, name: str = VAL, level_with: Sequence[str] = ()) -> dict[str, Any]:
@@ -116,6 +115,7 @@ def _row(chosen: Configuration, name: str = VAL, level_with: Sequence[str] = ())
     return {
         "run_id": chosen.run.id,
         "name": chosen.name,
+        "study": chosen.run.study,
         "shape": chosen.run.configs[0].shape,
         **{each: chosen.run.configuration["model"][each] for each in ("cell", "num_layers", "hidden_size")},
         **{each: value if value < inf else None for each, value in perplexities.items()},

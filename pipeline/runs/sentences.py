@@ -152,7 +152,8 @@ def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
         figures = [FIGURES[figure].shown(line[figure]) for figure in shown]
         seeds = f"{line['seeds']}" + f", {line['diverged']} diverged" * bool(line["diverged"])
         size = "" if line["shipped_bytes"] is None else f"{line['shipped_bytes'] / 1000:,.0f}"
-        rows.append((label, line["name"], *figures, size, seeds, line["command"]))
+        study = f" of {line['study']}" * bool(line["study"])
+        rows.append((label, f"{line['name']}{study}", *figures, size, seeds, line["command"]))
         if line["level_with"]:
             others = _first_two(line["level_with"])
             level.append(wrapped(f"{label}: {line['name']} is level with {others}, by the spread of seeds."))

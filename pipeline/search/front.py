@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import log, log10
+from math import inf, log, log10
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from pipeline.config import COSTS, CostAxis
 from pipeline.results import Member
 from pipeline.support.pareto import front_mask, hypervolume, knee
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
+from pipeline.training.differences import are_level
 
 WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this share
 
@@ -219,7 +220,13 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
 
     of_best = "has the lowest validation perplexity of "
     of_best += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
-    if rivals := [each.candidate.name for each in front if each is not best and each.val.mean <= (best.val.high or 0)]:
+    every = [point.candidate.val_perplexities for point in evaluated.points if point.val.mean < inf]
+    tried = best.candidate.val_perplexities
+    if rivals := [
+        each.candidate.name
+        for each in front
+        if each is not best and are_level(each.candidate.val_perplexities, tried, every, "network against n-grams")
+    ]:
         of_best += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
 
     chosen = {"small": (small, of_small), "knee": (bend, of_bend), "best": (best, of_best)}

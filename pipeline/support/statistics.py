@@ -19,6 +19,7 @@ Side = Literal["ahead", "behind", "open"]
 
 RESAMPLES = 2000  # of a bootstrap
 COVERAGE = 0.95
+POWER = 0.8  # the probability with which a detectable difference is found
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,13 @@ def pooled_spread(groups: Sequence[NDArray[np.float64]]) -> Spread:
         return Spread(None, 0)
     squares = sum(float(((group - group.mean()) ** 2).sum()) for group in usable)
     return Spread((squares / degrees) ** 0.5, degrees)
+
+
+def wider(pooled: Spread, own: Spread, coverage: float = COVERAGE) -> Spread:
+    """The spread with the wider interval: one that is known from elsewhere, or from three seeds on their ``own``."""
+    if own.deviation is None or own.degrees_of_freedom < 2:
+        return pooled
+    return max(pooled, own, key=lambda each: _quantile(each.degrees_of_freedom, coverage) * (each.deviation or 0.0))
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -160,17 +168,31 @@ def block_bootstrap(values: Floats, block: int, coverage: float = COVERAGE) -> E
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """The mean difference in cost of two models on one text, over its seeds, over blocks of the text, and over both."""
+    """The mean difference in cost of two models on one text, over its seeds, over blocks of the text, and over both.
+
+    ``degrees_of_freedom`` are those of the spread of seeds.
+    """
 
     over_seeds: Estimate
     over_text: Estimate
     over_both: Estimate
+    degrees_of_freedom: int = 0
 
     @property
     def verdict(self) -> Side:
         """Whether the first model is ahead or behind; open if the interval over both includes zero or there is none."""
         ends = self.over_both.ends
         return "open" if ends is None or ends[0] <= 0 <= ends[1] else "behind" if ends[0] > 0 else "ahead"
+
+    def detectable(self, coverage: float = COVERAGE) -> float | None:
+        """The smallest difference that would have been found with a probability of POWER; None without an interval.
+
+        It is half the width of the interval, times 1 + t(80 %) / t(coverage), by the degrees of freedom of the seeds.
+        """
+        if self.over_both.ends is None or not self.degrees_of_freedom:
+            return None
+        t = _quantile(self.degrees_of_freedom, 2 * POWER - 1) / _quantile(self.degrees_of_freedom, coverage)
+        return self.over_both.half * (1 + t)
 
 
 def paired(
@@ -181,12 +203,14 @@ def paired(
     ``block`` is the number of parts that the bootstrap draws together; ``spread`` is that of a seed's mean if it is
     known from further seeds.
     """
-    means = differences.mean(axis=1).tolist()
-    seeds = estimate(means, logarithmic=False, spread=spread, coverage=coverage)
-    return over_seeds_and_text(seeds, block_bootstrap(differences.mean(axis=0), block, coverage))
+    means = differences.mean(axis=1)
+    spread = spread or pooled_spread([means])
+    seeds = estimate(means.tolist(), logarithmic=False, spread=spread, coverage=coverage)
+    text = block_bootstrap(differences.mean(axis=0), block, coverage)
+    return over_seeds_and_text(seeds, text, spread.degrees_of_freedom)
 
 
-def over_seeds_and_text(seeds: Estimate, text: Estimate) -> PairedComparison:
+def over_seeds_and_text(seeds: Estimate, text: Estimate, degrees_of_freedom: int) -> PairedComparison:
     """A comparison from a mean over seeds and the same over the text; without both intervals, it has no verdict.
 
     The squares of the distances from the mean to the ends add up (MOVER, Zou and Donner 2008, Statistics in Medicine
@@ -195,6 +219,6 @@ def over_seeds_and_text(seeds: Estimate, text: Estimate) -> PairedComparison:
     """
     mean = seeds.mean
     if not (seeds.ends and text.ends):
-        return PairedComparison(seeds, text, Estimate(mean))
+        return PairedComparison(seeds, text, Estimate(mean), degrees_of_freedom)
     below, above = (hypot(one - mean, other - mean) for one, other in zip(seeds.ends, text.ends, strict=True))
-    return PairedComparison(seeds, text, Estimate(mean, mean - below, mean + above))
+    return PairedComparison(seeds, text, Estimate(mean, mean - below, mean + above), degrees_of_freedom)

@@ -1,26 +1,48 @@
 """Differences in cost of two models on one text, with intervals over seeds and text.
 
-The spread of seeds is a constant of each comparison, so that one seed has an interval too and no verdict hangs on how
-many a user has trained. It is that of the five seeds of docs/data/answer.json: LSTM 1x192, The Time Machine.
+Each comparison has a spread of seeds of its own, so that one seed has an interval, too. From three seeds on, the spread
+of these seeds takes its place where its interval is wider: a training on another text may vary more.
 
 Shapes: S seeds, N characters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pipeline.support.statistics import COVERAGE, Floats, PairedComparison, Spread, paired
+import numpy as np
+
+from pipeline.support.statistics import (
+    COVERAGE,
+    Floats,
+    PairedComparison,
+    Spread,
+    estimate,
+    paired,
+    pooled_spread,
+    wider,
+)
 
 BOOTSTRAP_CHARS = 100  # of a block of the text in the bootstrap
+NO_SEEDS = Spread(0.0, 10**6)
 SEED_SPREADS: Mapping[str, Spread] = {  # in bits per character, of what a seed differs by
     "network against n-grams": Spread(0.0067, 4),
+    "LSTM 1x16 against n-grams": Spread(0.0106, 4),
+    "LSTM 1x32 against n-grams": Spread(0.0078, 4),
+    "LSTM 1x64 against n-grams": Spread(0.0090, 4),
+    "LSTM 1x128 against n-grams": Spread(0.0087, 4),
     "mixed against n-grams": Spread(0.0037, 4),
     "on top against n-grams": Spread(0.0031, 4),
     "on top against mixed": Spread(0.0020, 4),
     "adaptive network against network": Spread(0.0023, 4),
     "adaptive network against adaptive n-grams": Spread(0.0055, 4),
     "adaptive both against adaptive n-grams": Spread(0.0030, 4),
-    "n-grams against adaptive n-grams": Spread(0.0, 1),  # neither has seeds
+    "n-grams against adaptive n-grams": NO_SEEDS,
 }
+
+
+def network_key(shape: str) -> str:
+    """The comparison of a network such as LSTM 1x32 with n-grams: its own, or that of the default network."""
+    key = f"{shape} against n-grams"
+    return key if key in SEED_SPREADS else "network against n-grams"
 
 
 def compared(key: str, first: Floats, second: Floats, coverage: float = COVERAGE) -> PairedComparison:
@@ -29,7 +51,23 @@ def compared(key: str, first: Floats, second: Floats, coverage: float = COVERAGE
     Where one has read more of the text, that is left out.
     """
     end = min(first.shape[1], second.shape[1])
-    return paired(first[:, :end] - second[:, :end], BOOTSTRAP_CHARS, SEED_SPREADS[key], coverage)
+    differences = first[:, :end] - second[:, :end]
+    spread = wider(SEED_SPREADS[key], pooled_spread([differences.mean(axis=1)]), coverage)
+    return paired(differences, BOOTSTRAP_CHARS, spread, coverage)
+
+
+def are_level(first: Sequence[float], second: Sequence[float], every: Sequence[Sequence[float]], key: str) -> bool:
+    """Whether two configurations, by their perplexities of each seed, differ by no more than seeds do (95 %).
+
+    ``every`` has those of all configurations on the text, whose pooled spread counts where it is wider than that of
+    ``key``, one of SEED_SPREADS.
+    """
+    spread = wider(SEED_SPREADS[key], pooled_spread([np.log2(each) for each in every]))
+    deviation = (spread.deviation or 0.0) * (1 / len(first) + 1 / len(second)) ** 0.5
+    change = float(np.log2(first).mean() - np.log2(second).mean())
+    return (
+        abs(change) <= estimate([change], logarithmic=False, spread=Spread(deviation, spread.degrees_of_freedom)).half
+    )
 
 
 def percent(bits: float) -> float:

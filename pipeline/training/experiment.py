@@ -36,7 +36,7 @@ from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.differences import compared, percent
+from pipeline.training.differences import compared, network_key, percent
 from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
@@ -110,10 +110,9 @@ def shipped(model: LanguageModel, ids: Tensor, nats_per_char: float) -> tuple[in
     return bits, len(packed(model, bits))
 
 
-def _percent_above(network: Tensor, ngrams: Tensor, is_on_top: bool) -> tuple[float, float | None, float | None]:
+def _percent_above(network: Tensor, ngrams: Tensor, key: str) -> tuple[float, float | None, float | None]:
     """By how much a network's costs (N,) in nats are above those of the n-grams, with the ends of the interval."""
     first, second = ((costs.cpu() / log(2)).numpy()[None] for costs in (network, ngrams))
-    key = f"{'on top' if is_on_top else 'network'} against n-grams"
     both = compared(key, first, second).over_both
     low, high = map(percent, both.ends) if both.ends else (None, None)
     return percent(both.mean), low, high
@@ -266,7 +265,8 @@ class Experiment(Callback):
         baselines, complexity = baselines_of(corpus, preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed, corpus.own_prompt)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
-        difference, low, high = _percent_above(costs["test"], by_ngrams["test"], is_on_top=tables is not None)
+        key = "on top against n-grams" if tables is not None else network_key(self.model_config.label)
+        difference, low, high = _percent_above(costs["test"], by_ngrams["test"], key)
         bits, shipped_bytes = shipped(model, ids["val"], float(costs["val"].mean()))
         figures: TrainingResult = {
             "val_perplexity": training.best.val_perplexity,

@@ -70,7 +70,7 @@ def judged_on_test(result: Mapping[str, Any]) -> str:
     judged = f"{100 * (network / bar - 1):+.1f} %"
     if low is not None and high is not None:
         side = "ahead" if high < 0 else "behind" if low > 0 else "level"
-        judged = f"it is {side} ({judged}, 95 % interval {low:+.1f} to {high:+.1f} %)"
+        judged = f"it is {side} ({judged}, one seed, 95 % interval {low:+.1f} to {high:+.1f} %)"
     return f"{network:.3f} against {bar:.3f} of the {ngram_name(result)}: {judged}."
 
 

@@ -4,7 +4,7 @@
 
 TEXT is a file or a name as for ``--corpus``. Each network is trained as ``tmlm train`` trains it; the ablations change
 one thing. FOLDER keeps the checkpoints: the program may be stopped and started again. Prints the rows of
-docs/data/systems.csv (test perplexities by seed) and of docs/data/compared.csv (differences with their intervals).
+docs/data/systems.csv (test perplexities by seed) and of docs/data/compared.csv (intervals by the text, in percent).
 """
 
 import argparse
@@ -23,15 +23,17 @@ from models.language_model import LanguageModel
 from models.on_top_of_ngram import NgramLanguageModel
 from pipeline.answer.findings import COVERAGE
 from pipeline.answer.systems import Bits, adaptive_bits, bits_of_systems, in_bits
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import RECIPE, CorpusConfig, resolve
+from pipeline.support.statistics import block_bootstrap
 from pipeline.text.batches import StreamData
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.ngrams import fitted_ngrams
-from pipeline.training.differences import compared, percent
+from pipeline.training.differences import BOOTSTRAP_CHARS, percent
 from pipeline.training.evaluation import text_costs
 from pipeline.training.experiment import Experiment
 from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
+from tests.benchmarks.claims import DIFFERENCES
 
 SMALL = {"hidden_size": 64, "on_top_of": "ngram", "budget_chars": 3_000_000}
 ON_TOP = {"on_top_of": "ngram"}
@@ -92,15 +94,7 @@ def trained(corpus: Corpus, name: str, seed: int, folder: Path) -> LanguageModel
     return load_model(place / BEST_CHECKPOINT)[0]
 
 
-COMPARED = {  # of systems, and the comparison whose seeds differ as theirs do
-    ("network", "n-grams"): "network against n-grams",
-    ("best", "n-grams"): "network against n-grams",
-    ("mixed", "n-grams"): "mixed against n-grams",
-    ("on top", "n-grams"): "on top against n-grams",
-    ("on top", "mixed"): "on top against mixed",
-    ("adaptive both", "adaptive n-grams"): "adaptive both against adaptive n-grams",
-    **{(name, "small on top"): "on top against mixed" for name in NETWORKS if "," in name},
-}
+COMPARED = [*DIFFERENCES.values(), *((name, "small on top") for name in NETWORKS if "," in name)]
 
 
 def record(corpus: Corpus, names: list[str], seeds: int, folder: Path) -> dict[str, Bits]:
@@ -128,12 +122,12 @@ def main() -> None:
     out = csv.writer(sys.stdout, lineterminator="\n")
     for system, costs in bits.items():
         for seed, perplexity in enumerate((2 ** costs.mean(axis=1)).tolist()):
-            out.writerow([corpus.name, system, seed if len(costs) > 1 else "", f"{perplexity:.5f}"])
-    for (first, second), key in COMPARED.items():
+            out.writerow([corpus.name, system, seed if len(costs) > 1 else "", RECIPE, f"{perplexity:.5f}"])
+    for first, second in COMPARED:
         if bits.keys() >= {first, second}:
-            both = compared(key, bits[first], bits[second], COVERAGE).over_both
-            low, high = both.ends or (both.mean, both.mean)
-            out.writerow([corpus.name, first, second, *(f"{percent(each):.2f}" for each in (both.mean, low, high))])
+            difference = (bits[first] - bits[second]).mean(axis=0)
+            low, high = block_bootstrap(difference, BOOTSTRAP_CHARS, COVERAGE).ends or (0.0, 0.0)
+            out.writerow([corpus.name, first, second, RECIPE, f"{percent(low):.2f}", f"{percent(high):.2f}"])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 ``draw`` applies the rule below to docs/data/candidates.csv and prints rows of docs/data/texts.csv. ``fetch`` writes the
 texts of texts.csv as NAME.txt. Both download with ``apt-get download`` and unpack with ``dpkg -x`` (on Debian 13);
-``taken_by`` is a shell command in the unpacked folder. Persuasion needs Rscript as well.
+``taken_by`` is a shell command in the unpacked folder. Persuasion needs r-cran-janeaustenr, the
+Gospels bible-kjv.
 
 The rule. Candidates, all in UTF-8, are in the order of the sha256 of "PACKAGE TAKEN_BY". The Cyrillic text of the
 tuning texts is the first ``cyrillic`` one, their source code the first ``source`` package, and the guard in Chinese or

@@ -18,6 +18,7 @@ from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
 from pipeline.support.wording import listed
 from pipeline.training.differences import SEED_SPREADS, percent
+from tests.benchmarks.claims import TEXTS, bits_by_seed, cell, comparison, difference_rows
 from tests.benchmarks.tune_recipe import recipe_table
 from tests.figures import DOCS, candidates, read_csv, read_json
 
@@ -29,20 +30,10 @@ TRAININGS, NGRAMS, SPEED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams
 UNTOUCHED = [row for row in read_csv("texts.csv") if row["single_ngram"]]  # when recipe 6 was chosen
 RECIPE = 6  # of the figures in the documents
 RUNS, EARLIER = ([row for row in TRAININGS if row["recipe"] == recipe] for recipe in (str(RECIPE), "5"))
-SYSTEMS, COMPARED = read_csv("systems.csv"), read_csv("compared.csv")
+VERDICTS = {"ahead": "ahead", "behind": "behind", "open": "level"}
 COUNTING = read_csv("counting_loss.csv")
 ANSWER = read_json("answer.json")
-NAMES = "Persuasion", "the Gospels", "the Debian FAQ", "the Developer's Reference"
 SHOWN = ("network", "mixed", "on top", "adaptive n-grams", "adaptive both")
-DIFFERENCES = {
-    "default": ("network", "n-grams"),
-    "best": ("best", "n-grams"),
-    "both": ("mixed", "n-grams"),
-    "on top": ("on top", "n-grams"),
-    "on top against both": ("on top", "mixed"),
-    "adaptive": ("adaptive both", "adaptive n-grams"),
-}
-TEXTS = dict(zip(("time-machine", *(row["name"] for row in UNTOUCHED)), ("The Time Machine", *NAMES), strict=True))
 BENCH = {row["what"].strip(): row for row in read_json("bench.json")["rows"]}
 
 
@@ -163,27 +154,6 @@ def test_what_a_change_brings_is_the_difference_of_the_same_seeds():
         assert shown == [str(len(seeds)), f"{before:.3f}", f"{after:.3f}", f"{100 * (after / before - 1):+.1f} %"], row
 
 
-def mean_of(text: str, system: str) -> float:
-    """The mean test perplexity of a system over its seeds."""
-    return fmean(values([row for row in SYSTEMS if (row["text"], row["system"]) == (text, system)], "test_perplexity"))
-
-
-def difference_of(text: str, first: str, second: str) -> tuple[float, float, float]:
-    """A difference in percent with the ends of its interval; on The Time Machine that of the answer."""
-    if text == "time-machine" and f"{first} against {second}" in ANSWER["compared"]:
-        both = ANSWER["compared"][f"{first} against {second}"]["over_both"]
-        return percent(both["mean"]), percent(both["low"]), percent(both["high"])
-    key = (text, first, second)
-    (row,) = [row for row in COMPARED if (row["text"], row["first"], row["second"]) == key]
-    return float(row["difference"]), float(row["low"]), float(row["high"])
-
-
-def shown(text: str, first: str, second: str) -> str:
-    """A difference in percent with the ends of its interval, as in tables."""
-    difference, low, high = (f"{each:+.1f}".replace("-0.0", "+0.0") for each in difference_of(text, first, second))
-    return f"{difference} ({low} to {high})"
-
-
 def test_the_texts_that_no_choice_was_made_on():
     for row, data in zip(measured("text", "single n-gram"), UNTOUCHED, strict=True):
         single, text = float(data["single_ngram"]), data["name"]
@@ -191,7 +161,7 @@ def test_the_texts_that_no_choice_was_made_on():
             f"{data['text']}, `{data['alphabet']}`",
             f"{int(data['characters']):,}",
             f"{single:.3f} ({data['single_ngram_order']})",
-            *(f"{mean_of(text, system):.3f}" for system in ("n-grams", *SHOWN)),
+            *(f"{fmean(2 ** bits_by_seed(text, system)):.3f}" for system in ("n-grams", *SHOWN)),
         ]
 
 
@@ -201,24 +171,20 @@ def test_the_recipe_on_the_tuning_texts():
 
 
 def test_the_differences_on_five_texts_and_what_parts_of_on_top_are_worth():
-    text_of = {name: text for text, name in TEXTS.items()}
     rows, parts = measured("against n-grams, in %", "default"), measured("without", "Persuasion")
-    assert ([row["against n-grams, in %"] for row in rows], len(parts)) == ([*text_of], 3)
-    for row in rows:
-        for heading, systems in DIFFERENCES.items():
-            assert row[heading] == shown(text_of[row["against n-grams, in %"]], *systems), (row, heading)
+    assert [tuple(row.values()) for row in rows] == difference_rows()
+    assert len(parts) == 3
     for row in parts:
-        for name in text_of.keys() & row.keys():
-            assert row[name] == shown(text_of[name], row["without"], "small on top"), row
+        for text in ("time-machine", "persuasion"):
+            assert row[TEXTS[text]] == cell(comparison(text, row["without"], "small on top")), row
 
 
 def told(first: str, second: str) -> str:
     """On which texts the first is ahead of, level with or behind the second, the most frequent verdict first."""
     parts, sides = list[str](), dict[str, list[tuple[float, str]]]()
     for text, name in TEXTS.items():
-        difference, low, high = difference_of(text, first, second)
-        side = "ahead" if high < 0 else "behind" if low > 0 else "level"
-        sides.setdefault(side, []).append((difference, name))
+        of_text = comparison(text, first, second)
+        sides.setdefault(VERDICTS[of_text.verdict], []).append((percent(of_text.over_both.mean), name))
     for side, found in sorted(sides.items(), key=lambda entry: -len(entry[1])):
         many = {5: "all five", 4: "four of the five", 3: "three of the five"}
         where = many.get(len(found)) or listed([name for _, name in found])
@@ -238,12 +204,17 @@ def test_the_answer_in_the_readme_follows_from_the_five_texts():
         f"together they are then {told('adaptive both', 'adaptive n-grams')}, against n-grams that do so too",
     ):
         assert words in readme, words
-    seeds = Counter((row["text"], row["system"]) for row in SYSTEMS if row["system"] in ("network", "best", "on top"))
+    seeds = Counter(
+        (row["text"], row["system"])
+        for row in read_csv("systems.csv")
+        if row["system"] in ("network", "best", "on top")
+    )
     assert seeds == {key: 5 if key[0] == "time-machine" else 3 for key in seeds}, "as README says below them"
 
 
 def test_the_constant_spreads_of_seeds_are_those_of_the_answers_five():
-    bits = {system: [log2(each) for each in row["test"]] for system, row in ANSWER["systems"].items()}
+    models = {**ANSWER["systems"], **{row["name"]: row for row in ANSWER["trained"]}}
+    bits = {system: [log2(each) for each in row["test"]] for system, row in models.items()}
     for key, (deviation, degrees) in [entry for entry in SEED_SPREADS.items() if entry[1].deviation]:
         first, second = (bits[system] for system in key.split(" against "))
         found = stdev(a - b for a, b in zip(first, second * (1 if len(second) > 1 else 5), strict=True))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.runs.best import best
+from pipeline.runs.sentences import best_text
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.checkpoints import save_checkpoint
 from tests.made_up import made_up_training
@@ -189,6 +190,16 @@ def test_what_the_spread_of_seeds_leaves_open_is_level_and_each_line_has_a_comma
         "sample", "sample", "evaluate",
     ]  # fmt: skip
     assert found["alone"]["run_id"].startswith(found["alone"]["command"].split()[-1])
+
+
+@pytest.mark.parametrize(("apart", "level"), [(1.001, []), (1.05, ["b"])])
+def test_configurations_are_level_where_the_seeds_of_their_own_text_vary_as_much(trained, apart, level):
+    values = {"a": (4.0, 4.0 * apart), "b": (4.2, 4.2 * apart), "c": (9.0, 9.0 * apart)}
+    by_seed = ((seed, name, each) for name, of in values.items() for seed, each in enumerate(of))
+    trained(*(run_of_seed(*each, study="search-b", role="trial") for each in by_seed))
+    found = best()
+    assert [name[:1] for name in found["alone"]["level_with"]] == level
+    assert "a-s0 of search-b" in best_text(found, is_limited=False)
 
 
 @pytest.mark.parametrize(

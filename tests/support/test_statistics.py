@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
-from scipy.stats import ttest_ind
+from scipy.stats import norm, ttest_ind
 
 from pipeline.support.statistics import (
     Estimate,
@@ -20,6 +20,7 @@ from pipeline.support.statistics import (
     holm,
     paired,
     pooled_spread,
+    wider,
 )
 
 NUMBERS = st.lists(st.floats(-5, 5), min_size=2, max_size=6)
@@ -84,6 +85,21 @@ def test_a_short_last_block_weighs_as_many_values_as_it_has():
     found = block_bootstrap(np.array([1.0] * 10 + [2.0]), block=10)
     assert found.mean == pytest.approx(12 / 11)
     assert (found.low, found.high) == (1.0, 2.0)
+
+
+def test_from_three_seeds_on_their_own_spread_counts_where_its_interval_is_wider():
+    pooled = Spread(1.0, 20)
+    assert wider(pooled, pooled_spread([np.array([0.0, 9.0])])) == pooled
+    assert wider(pooled, Spread(0.4, 2)) == pooled
+    assert wider(pooled, Spread(0.5, 2)) == Spread(0.5, 2), "t(2) is twice as wide"
+
+
+@given(st.floats(0.01, 10))
+def test_a_detectable_difference_is_found_in_80_of_100_cases(half):
+    """By a spread of seeds that is known: of the normal distribution."""
+    found = PairedComparison(Estimate(0.0), Estimate(0.0), Estimate(0.0, -half, half), 10**6).detectable(0.99)
+    assert found is not None
+    assert norm.cdf((found - half) / (half / norm.ppf(0.995))) == pytest.approx(0.8, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ RESULT = {
 @pytest.mark.parametrize(
     ("ends", "words"),
     [
-        ((3.1, 6.5), "it is behind (+4.8 %, 95 % interval +3.1 to +6.5 %)"),
-        ((-0.2, 9.8), "it is level (+4.8 %, 95 % interval -0.2 to +9.8 %)"),
-        ((-9.8, -0.2), "it is ahead (+4.8 %, 95 % interval -9.8 to -0.2 %)"),
+        ((3.1, 6.5), "it is behind (+4.8 %, one seed, 95 % interval +3.1 to +6.5 %)"),
+        ((-0.2, 9.8), "it is level (+4.8 %, one seed, 95 % interval -0.2 to +9.8 %)"),
+        ((-9.8, -0.2), "it is ahead (+4.8 %, one seed, 95 % interval -9.8 to -0.2 %)"),
         ((None, None), "+4.8 %"),
     ],
 )
