@@ -122,12 +122,12 @@ def main() -> None:
     out = csv.writer(sys.stdout, lineterminator="\n")
     for system, costs in bits.items():
         for seed, perplexity in enumerate((2 ** costs.mean(axis=1)).tolist()):
-            out.writerow([corpus.name, system, seed if len(costs) > 1 else "", RECIPE, f"{perplexity:.5f}"])
+            out.writerow([corpus.name, system, seed if len(costs) > 1 else "", RECIPE["stream"], f"{perplexity:.5f}"])
     for first, second in COMPARED:
         if bits.keys() >= {first, second}:
             difference = (bits[first] - bits[second]).mean(axis=0)
             low, high = block_bootstrap(difference, BOOTSTRAP_CHARS, COVERAGE).ends or (0.0, 0.0)
-            out.writerow([corpus.name, first, second, RECIPE, f"{percent(low):.2f}", f"{percent(high):.2f}"])
+            out.writerow([corpus.name, first, second, RECIPE["stream"], f"{percent(low):.2f}", f"{percent(high):.2f}"])
 
 
 if __name__ == "__main__":
