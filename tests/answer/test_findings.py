@@ -27,10 +27,15 @@ def test_the_interval_of_one_seed_is_as_wide_as_the_constant_of_its_kind_says():
 def test_seeds_that_vary_more_than_the_constant_have_a_wider_interval_from_three_on():
     characters = np.zeros((3, 1000)) + np.random.default_rng(0).normal(0, 1, 1000)
     ngrams, varying = np.zeros((1, 1000)), np.array([[-0.03], [0.0], [0.03]])
-    for seeds, half in ((2, student.ppf(0.995, 4) * 0.0067 / 2**0.5), (3, student.ppf(0.995, 2) * 0.03 / 3**0.5)):
+    deviation, degrees = SEED_SPREADS["network against n-grams"]
+    assert deviation is not None
+    for seeds, half in (
+        (2, student.ppf(0.995, degrees) * deviation / 2**0.5),
+        (3, student.ppf(0.995, 2) * 0.03 / 3**0.5),
+    ):
         found = compared("network against n-grams", characters[:seeds] + varying[:seeds], ngrams, 0.99)
         assert found.over_seeds.half == pytest.approx(half)
-        assert found.degrees_of_freedom == (2 if seeds == 3 else 4)
+        assert found.degrees_of_freedom == (2 if seeds == 3 else degrees)
 
 
 def test_a_run_of_measured_sizes_has_a_verdict_if_each_of_them_has_it():

@@ -58,6 +58,10 @@ QUALITY = 10.0  # validation perplexity on d2l's windows that both train to
 OUR_EPOCHS = 6  # of 10,000 characters, in which the default recipe is below QUALITY
 CHARS = 1000  # generated
 PPMD_ORDERS = range(3, 13)
+ARCHIVERS = {  # each where it is on the path
+    "zpaq -m5": ("zpaq", "add", "PACKED", "PLAIN", "-method", "5"),
+    "paq8px -6": ("paq8px", "-6", "PLAIN", "PACKED"),
+}
 TRACKING_TARGET = "3 %"  # of a training, at most
 SHORT_CHARS = 12_000  # of the text of trainings with and without a record
 
@@ -203,13 +207,15 @@ def ppmd_counting() -> tuple[float, float]:
     return time.process_time() - began, 8 * added(order, test) / len(test)
 
 
-def zpaq_bits(folder: str) -> tuple[float]:
-    """The bits that the test text adds after training and validation text, by the archiver zpaq at its strongest."""
+def archiver_bits(folder: str, archiver: str) -> tuple[float]:
+    """The bits that the test text adds after training and validation text, by one of ARCHIVERS."""
     corpus, sizes = text(), []
     for splits in (("train", "val", "test"), ("train", "val")):
-        plain, packed = Path(folder) / "text", Path(folder) / f"{len(splits)}.zpaq"
+        plain, packed = Path(folder) / "text", Path(folder) / f"{len(splits)}.{archiver.split()[0]}"
         plain.write_text("".join(corpus.vocabulary.decode(corpus.split("stream", split)) for split in splits))
-        subprocess.run(["zpaq", "add", packed, plain, "-method", "5"], check=True, capture_output=True)
+        places = {"PLAIN": plain, "PACKED": packed}
+        command = [places.get(word, word) for word in ARCHIVERS[archiver]]
+        subprocess.run(command, check=True, capture_output=True)
         sizes.append(packed.stat().st_size)
     return (8 * (sizes[0] - sizes[1]) / len(corpus.split("stream", "test")),)
 
@@ -315,10 +321,10 @@ class Bench:
         (ours_s, ours), (ppmd_s, ppmd) = self.ours(our_counting), self.peer(ppmd_counting)
         self.add("adaptive counting and PPMd", ours_s, "CPU s", ppmd_s)
         self.add("  1,000 characters of the test text by them", 1000 * ours, "bits", 1000 * ppmd)
-        if which("zpaq"):
+        for archiver in filter(lambda each: which(each.split()[0]), ARCHIVERS):
             with tempfile.TemporaryDirectory() as folder:
-                (zpaq,) = self.ours(zpaq_bits, folder)
-            self.add("  the same by zpaq -m5", 1000 * ours, "bits", 1000 * zpaq)
+                (bits,) = self.ours(archiver_bits, folder, archiver)
+            self.add(f"  the same by {archiver}", 1000 * ours, "bits", 1000 * bits)
 
     def tracking(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

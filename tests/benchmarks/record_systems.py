@@ -33,7 +33,7 @@ from pipeline.training.evaluation import text_costs
 from pipeline.training.experiment import Experiment
 from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
-from tests.benchmarks.claims import DIFFERENCES
+from tests.benchmarks.claims import DIFFERENCES, PAIRS
 
 SMALL = {"hidden_size": 64, "on_top_of": "ngram", "budget_chars": 3_000_000}
 ON_TOP = {"on_top_of": "ngram"}
@@ -94,7 +94,7 @@ def trained(corpus: Corpus, name: str, seed: int, folder: Path) -> LanguageModel
     return load_model(place / BEST_CHECKPOINT)[0]
 
 
-COMPARED = [*DIFFERENCES.values(), *((name, "small on top") for name in NETWORKS if "," in name)]
+COMPARED = [*DIFFERENCES.values(), *PAIRS, *((name, "small on top") for name in NETWORKS if "," in name)]
 
 
 def record(corpus: Corpus, names: list[str], seeds: int, folder: Path) -> dict[str, Bits]:

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from tests.figures import read_csv
 
 WHERE_FROM = "package", "version", "package_sha256", "taken_by", "text_sha256"
-COLUMNS = "role", "name", "text", "alphabet", "characters", *WHERE_FROM, "single_ngram_order", "single_ngram"
+COLUMNS = "role", "name", "text", "alphabet", "characters", *WHERE_FROM
 MOST_UNTOUCHED = 700_000  # characters
 BOOKS = ["untouched"] * 5 + ["check"] * 3
 

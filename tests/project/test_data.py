@@ -16,9 +16,9 @@ import pytest
 
 from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
-from pipeline.support.wording import listed
-from pipeline.training.differences import SEED_SPREADS, percent
-from tests.benchmarks.claims import TEXTS, bits_by_seed, cell, comparison, difference_rows
+from pipeline.support.statistics import Spread
+from pipeline.training.differences import NO_SEEDS, SEED_SPREADS
+from tests.benchmarks.claims import cell, comparison, difference_rows, perplexity_rows, pooled, population_line
 from tests.benchmarks.tune_recipe import recipe_table
 from tests.figures import DOCS, candidates, read_csv, read_json
 
@@ -27,13 +27,10 @@ Figure = Callable[[Sequence[Row]], str]
 
 DOCUMENTS = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 TRAININGS, NGRAMS, SPEED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams", "speed"))
-UNTOUCHED = [row for row in read_csv("texts.csv") if row["single_ngram"]]  # when recipe 6 was chosen
 RECIPE = 6  # of the figures in the documents
 RUNS, EARLIER = ([row for row in TRAININGS if row["recipe"] == recipe] for recipe in (str(RECIPE), "5"))
-VERDICTS = {"ahead": "ahead", "behind": "behind", "open": "level"}
 COUNTING = read_csv("counting_loss.csv")
 ANSWER = read_json("answer.json")
-SHOWN = ("network", "mixed", "on top", "adaptive n-grams", "adaptive both")
 BENCH = {row["what"].strip(): row for row in read_json("bench.json")["rows"]}
 
 
@@ -154,68 +151,44 @@ def test_what_a_change_brings_is_the_difference_of_the_same_seeds():
         assert shown == [str(len(seeds)), f"{before:.3f}", f"{after:.3f}", f"{100 * (after / before - 1):+.1f} %"], row
 
 
-def test_the_texts_that_no_choice_was_made_on():
-    for row, data in zip(measured("text", "single n-gram"), UNTOUCHED, strict=True):
-        single, text = float(data["single_ngram"]), data["name"]
-        assert list(row.values()) == [
-            f"{data['text']}, `{data['alphabet']}`",
-            f"{int(data['characters']):,}",
-            f"{single:.3f} ({data['single_ngram_order']})",
-            *(f"{fmean(2 ** bits_by_seed(text, system)):.3f}" for system in ("n-grams", *SHOWN)),
-        ]
-
-
 def test_the_recipe_on_the_tuning_texts():
     document = (DOCS / "results.md").read_text()
     assert [row for row in recipe_table() if row not in document] == []
 
 
-def test_the_differences_on_five_texts_and_what_parts_of_on_top_are_worth():
-    rows, parts = measured("against n-grams, in %", "default"), measured("without", "Persuasion")
-    assert [tuple(row.values()) for row in rows] == difference_rows()
+def test_what_is_said_of_the_texts_follows_from_their_rows():
+    readme, results = (path.read_text() for path in (DOCS.parent / "README.md", DOCS / "results.md"))
+    assert [row for row in map(table_line, perplexity_rows()) if row not in readme or row not in results] == []
+    assert [row for row in map(table_line, difference_rows()) if row not in results] == []
+    assert population_line() in " ".join(readme.split())
+    parts = measured("without", "Persuasion")
     assert len(parts) == 3
     for row in parts:
-        for text in ("time-machine", "persuasion"):
-            assert row[TEXTS[text]] == cell(comparison(text, row["without"], "small on top")), row
+        for text, name in {"time-machine": "The Time Machine", "persuasion": "Persuasion"}.items():
+            assert row[name] == cell(comparison(text, row["without"], "small on top", 6)), row
 
 
-def told(first: str, second: str) -> str:
-    """On which texts the first is ahead of, level with or behind the second, the most frequent verdict first."""
-    parts, sides = list[str](), dict[str, list[tuple[float, str]]]()
-    for text, name in TEXTS.items():
-        of_text = comparison(text, first, second)
-        sides.setdefault(VERDICTS[of_text.verdict], []).append((percent(of_text.over_both.mean), name))
-    for side, found in sorted(sides.items(), key=lambda entry: -len(entry[1])):
-        many = {5: "all five", 4: "four of the five", 3: "three of the five"}
-        where = many.get(len(found)) or listed([name for _, name in found])
-        ends = dict.fromkeys(f"{each:+.1f}" for each in (min(found)[0], max(found)[0]))
-        parts.append(f"{side} on {where} ({' to '.join(ends)} %)")
-    return listed(parts)
+def table_line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def test_the_answer_in_the_readme_follows_from_the_five_texts():
-    readme = " ".join((DOCS.parent / "README.md").read_text().split())
-    for words in (
-        f"is {told('network', 'n-grams')}, against [n-grams of orders 1 to 10",
-        f"`--preset best`, twice as wide and trained four times as long, is {told('best', 'n-grams')}.",
-        f"Their mixture is {told('mixed', 'n-grams')}, against the n-grams",
-        f"a network trained on top of them {told('on top', 'n-grams')}",
-        f"Against the mixture, the network on top is {told('on top', 'mixed')}.",
-        f"together they are then {told('adaptive both', 'adaptive n-grams')}, against n-grams that do so too",
-    ):
-        assert words in readme, words
-    seeds = Counter((row["text"], row["system"], row["recipe"]) for row in read_csv("systems.csv") if row["seed"])
-    alone = {key: count for key, count in seeds.items() if key[1] in ("network", "best", "on top")}
-    assert alone == {key: 5 if key[0] == "time-machine" else 3 for key in alone}, "as README says below them"
+def test_the_constant_spreads_of_seeds_are_those_of_nine_texts_and_of_the_answers_sizes():
+    known = {key: pooled(*key.split(" against ")) for key in SEED_SPREADS if key.split()[0] not in ("LSTM", "n-grams")}
+    known["LSTM 1x384 against n-grams"] = pooled("best", "n-grams")
+    for row in ANSWER["trained"]:
+        if row["family"] == "size":
+            known[f"{row['name']} against n-grams"] = Spread(stdev(map(log2, row["test"])), len(row["test"]) - 1)
+    rounded = {key: Spread(round(each.deviation or 0.0, 4), each.degrees_of_freedom) for key, each in known.items()}
+    assert rounded == {key: each for key, each in SEED_SPREADS.items() if each != NO_SEEDS}
 
 
-def test_the_constant_spreads_of_seeds_are_those_of_the_answers_five():
-    models = {**ANSWER["systems"], **{row["name"]: row for row in ANSWER["trained"]}}
-    bits = {system: [log2(each) for each in row["test"]] for system, row in models.items()}
-    for key, (deviation, degrees) in [entry for entry in SEED_SPREADS.items() if entry[1].deviation]:
-        first, second = (bits[system] for system in key.split(" against "))
-        found = stdev(a - b for a, b in zip(first, second * (1 if len(second) > 1 else 5), strict=True))
-        assert (round(found, 4), len(first) - 1) == (deviation, degrees), key
+def test_every_system_has_as_many_seeds_as_the_documents_say():
+    rows = [
+        row
+        for row in read_csv("systems.csv")
+        if row["recipe"] == "7" and row["system"] in ("network", "best", "on top")
+    ]
+    assert set(Counter((row["text"], row["system"]) for row in rows).values()) == {3}
 
 
 def test_the_bits_of_what_else_counts():
