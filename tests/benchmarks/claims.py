@@ -77,7 +77,8 @@ def bits_by_seed(text: str, system: str, recipe: int = RECIPE) -> np.ndarray:
     """The bits per character of a system by seed: one of what has no seeds."""
     key = (text, system, str(recipe))
     rows = [row for row in read_csv("systems.csv") if (row["text"], row["system"], row["recipe"]) == key]
-    return np.log2([float(row["test_perplexity"]) for row in rows])
+    bits: np.ndarray = np.log2([float(row["test_perplexity"]) for row in rows])
+    return bits
 
 
 def differences(text: str, first: str, second: str, recipe: int = RECIPE) -> np.ndarray:
