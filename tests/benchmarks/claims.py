@@ -77,13 +77,13 @@ def bits_by_seed(text: str, system: str, recipe: int = RECIPE) -> np.ndarray:
     """The bits per character of a system by seed: one of what has no seeds."""
     key = (text, system, str(recipe))
     rows = [row for row in read_csv("systems.csv") if (row["text"], row["system"], row["recipe"]) == key]
-    bits: np.ndarray = np.log2([float(row["test_perplexity"]) for row in rows])
-    return bits
+    return np.log2([float(row["test_perplexity"]) for row in rows])
 
 
 def differences(text: str, first: str, second: str, recipe: int = RECIPE) -> np.ndarray:
     """By how many bits per character a system is above another, by seed."""
-    return bits_by_seed(text, first, recipe) - bits_by_seed(text, second, recipe)
+    above: np.ndarray = bits_by_seed(text, first, recipe) - bits_by_seed(text, second, recipe)
+    return above
 
 
 @cache
