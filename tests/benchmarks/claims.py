@@ -151,12 +151,12 @@ def perplexity_rows() -> list[tuple[str, ...]]:
     for text, name in TEXTS.items():
         means = {system: 2 ** bits_by_seed(text, system).mean() for system in SYSTEMS}
         lowest = min(means, key=means.__getitem__)
-        bold = {system for system in means if system == lowest or are_level(text, system, lowest)}
+        bold = {system for system in means if system == lowest or is_open(text, system, lowest)}
         rows.append((name, *(f"**{mean:.3f}**" if each in bold else f"{mean:.3f}" for each, mean in means.items())))
     return rows
 
 
-def are_level(text: str, one: str, other: str) -> bool:
+def is_open(text: str, one: str, other: str) -> bool:
     """Whether two systems are level on a text, in whichever order they were compared."""
     recorded = {*DIFFERENCES.values(), *PAIRS}
     return comparison(text, *((one, other) if (one, other) in recorded else (other, one))).verdict == "open"

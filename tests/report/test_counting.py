@@ -62,9 +62,7 @@ def test_without_the_same_blocks_means_are_compared_over_the_seeds_alone(costs):
 
 
 def test_the_recipe_explains_the_share_of_the_gap_that_another_one_closes():
-    network, bar = (
-        AgainstCounting("a", 6.13, 8, 4.76, PairedComparison(Estimate(0.25), Estimate(0.25), Estimate(0.25))),
-        4.76,
-    )
+    bar, gap = 4.76, Estimate(0.25)
+    network = AgainstCounting("a", 6.13, 8, bar, PairedComparison(gap, gap, gap))
     said = [explained_by_recipe(network, replace(network, perplexity=value)) for value in (5.10, bar, 6.2)]
     assert said == [f"the recipe explains {share} % of the gap to the 8-gram" for share in (75, 100)] + [""]
