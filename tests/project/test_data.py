@@ -188,7 +188,10 @@ def test_every_system_has_as_many_seeds_as_the_documents_say():
         for row in read_csv("systems.csv")
         if row["recipe"] == "7" and row["system"] in ("network", "best", "on top")
     ]
-    assert set(Counter((row["text"], row["system"]) for row in rows).values()) == {3}
+    seeds = Counter((row["text"], row["system"]) for row in rows)
+    assert {key: number for key, number in seeds.items() if number != 3} == {
+        ("time-machine", system): 5 for system in ("network", "best", "on top")
+    }
 
 
 def test_the_bits_of_what_else_counts():
