@@ -34,7 +34,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow isa cluster browser faults fuzz twin bench figures demo screens lint types mlflow-range lowest newest check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow isa cluster browser faults fuzz twin bench rivals figures demo screens lint types mlflow-range lowest newest check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -82,9 +82,15 @@ bench: $(READY_DEV)  ## speed against d2l 1.0.3, counting against PPMd: a table,
 	python -m tests.benchmarks.claims --coverage
 	python -m tests.benchmarks.bench
 
+rivals: $(READY_DEV)  ## n-grams with words and skips, a transformer and a minGRU: docs/data (an hour; goes on where it stopped)
+	test -d build/texts || python -m tests.benchmarks.texts fetch build/texts
+	python -m tests.benchmarks.word_ngrams build/texts
+	python -m tests.benchmarks.rivals build/texts
+
 figures: $(READY_DEV)  ## the pictures of docs, from docs/data
 	python -m tests.figures
 	python -m tests.benchmarks.tune_recipe --table
+	python -m tests.benchmarks.budgets
 
 demo: export MLFLOW_TRACKING_URI := sqlite:///$(CURDIR)/mlruns/demo/mlflow.db
 demo: $(READY_DEV)  ## docs/demo: the page of the default model on Python's documentation, from a store of its own

@@ -12,8 +12,9 @@ for all texts.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from statistics import fmean
 
 import numpy as np
 from scipy.special import ndtri
@@ -29,7 +30,7 @@ from pipeline.support.statistics import (
     pooled_spread,
     wider,
 )
-from pipeline.training.differences import SEED_SPREADS, percent
+from pipeline.training.differences import NO_SEEDS, SEED_SPREADS, percent
 from tests.figures import read_csv
 
 RECIPE = 7
@@ -47,6 +48,7 @@ TEXTS = {  # name in texts.csv -> in tables; the first is exploratory, all other
 POPULATION = list(TEXTS)[1:]
 SYSTEMS = {  # in systems.csv -> in tables
     "n-grams": "n-grams",
+    "word n-grams": "with words and skips",
     "network": "default",
     "best": "`--preset best`",
     "mixed": "both",
@@ -60,7 +62,24 @@ DIFFERENCES = {  # heading -> systems
     "on top against both": ("on top", "mixed"),
     "adaptive": ("adaptive both", "adaptive n-grams"),
 }
-PAIRS = (("best", "network"), ("mixed", "network"), ("mixed", "best"), ("on top", "network"), ("on top", "best"))
+FURTHER = {  # heading -> systems, in a table of their own
+    "untaught": ("untaught", "n-grams"),
+    "untaught against default": ("untaught", "network"),
+    "words and skips": ("word n-grams", "n-grams"),
+    "best against them": ("best", "word n-grams"),
+    "both against them": ("mixed", "word n-grams"),
+    "on top against them": ("on top", "word n-grams"),
+}
+PAIRS = (
+    ("best", "network"),
+    ("mixed", "network"),
+    ("mixed", "best"),
+    ("on top", "network"),
+    ("on top", "best"),
+    ("network", "word n-grams"),
+)
+RIVAL_TEXTS = {"time-machine": "The Time Machine", "devref-fr": "Developer's Reference, French"}
+RIVALS = {"default": "LSTM 1x192, the default", "transformer": "transformer", "minGRU": "minGRU"}
 OLD = {  # the deviations of seeds by which recipe 6 was judged, of 4 degrees of freedom
     "default": 0.0067,
     "best": 0.0067,
@@ -91,6 +110,8 @@ def pooled(first: str, second: str) -> Spread:
     """The spread of seeds of a comparison, pooled over all texts; of the ablation of on top, that of the program."""
     if second == "small on top":
         return SEED_SPREADS["on top against mixed"]
+    if {first, second} == {"word n-grams", "n-grams"}:
+        return NO_SEEDS
     return pooled_spread([differences(text, first, second) for text in TEXTS])
 
 
@@ -129,18 +150,19 @@ def population(first: str, second: str) -> PairedComparison:
 
 def population_line() -> str:
     """The sentence of README on the mean over the texts that no choice was made on."""
-    told = {heading: cell(population(*systems)) for heading, systems in DIFFERENCES.items()}
+    told = {heading: cell(population(*systems)) for heading, systems in (DIFFERENCES | FURTHER).items()}
     return (
-        f"In the mean over these eight, by perplexity in % against the n-grams, the default network has "
-        f"{told['default']}, `--preset best` {told['best']}, both mixed {told['both']}, a network trained on top of "
-        f"n-grams {told['on top']}, and both that go on learning while they read, against n-grams that do so too, "
-        f"{told['adaptive']}."
+        f"In the mean over the eight, against the n-grams in %, n-grams with word and skip contexts have "
+        f"{told['words and skips']}, the default {told['default']}, `--preset best` {told['best']}, both "
+        f"{told['both']}, on top {told['on top']}, and both that go on learning while they read, against n-grams that "
+        f"do so too, {told['adaptive']}; both against the n-grams with word and skip contexts have "
+        f"{told['both against them']}."
     )
 
 
-def difference_rows() -> list[tuple[str, ...]]:
+def difference_rows(compared: Mapping[str, tuple[str, str]] = DIFFERENCES) -> list[tuple[str, ...]]:
     """A row of cells for each text, and one for their population."""
-    systems = DIFFERENCES.values()
+    systems = compared.values()
     rows = [(name, *(cell(comparison(text, *each)) for each in systems)) for text, name in TEXTS.items()]
     return [*rows, ("**mean of the eight**", *(cell(population(*each)) for each in systems))]
 
@@ -156,9 +178,62 @@ def perplexity_rows() -> list[tuple[str, ...]]:
     return rows
 
 
+RIVAL_HEADS = (
+    "text",
+    "model",
+    "validation",
+    "test",
+    "trials",
+    "learning rate, dropout, context",
+    "CPU s",
+    "characters read",
+    "parameters",
+    "MACs",
+)
+
+
+def rival_rows() -> list[tuple[str, ...]]:
+    """The rivals in the CPU seconds of the default network: means and ranges of three seeds, and what they cost."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in read_csv("rivals.csv"):
+        found.setdefault((row["text"], row["model"]), []).append(row)
+    rows = []
+    for (text, model), trainings in found.items():
+        final = [row for row in trainings if float(row["test_perplexity"])]
+        perplexities = ([float(row[f"{split}_perplexity"]) for row in final] for split in ("val", "test"))
+        quality = (f"{fmean(each):.3f} ({min(each):.3f} to {max(each):.3f})" for each in perplexities)
+        seconds, chars = (fmean(float(row[name]) for row in final) for name in ("cpu_seconds", "chars_read"))
+        chosen = ", ".join(f"{float(final[0][name]):g}" for name in ("learning_rate", "dropout", "context"))
+        rows.append(
+            (
+                RIVAL_TEXTS[text],
+                RIVALS[model],
+                *quality,
+                str(len(trainings) - len(final) or ""),
+                "" if model == "default" else chosen,
+                f"{seconds:.0f}",
+                f"{chars / 1e6:.1f} M",
+                *(f"{int(final[0][name]):,}" for name in ("parameters", "macs_per_char")),
+            )
+        )
+    return rows
+
+
+def course_bands() -> dict[str, str]:
+    """The bands of course.md by figure: the 95 % prediction interval of the recorded seeds, and 1 % more on either side."""
+    found: dict[str, list[float]] = {}
+    for row in read_csv("course.csv"):
+        found.setdefault(row["figure"], []).append(float(row["value"]))
+    bands = {}
+    for figure, values in found.items():
+        low, high = estimate(values, of_next=True).ends or (values[0], values[0])
+        bands[figure] = f"{0.99 * low:.2f} to {1.01 * high:.2f}"
+    return bands
+
+
 def is_open(text: str, one: str, other: str) -> bool:
     """Whether two systems are level on a text, in whichever order they were compared."""
-    recorded = {*DIFFERENCES.values(), *PAIRS}
+    recorded = {*DIFFERENCES.values(), *FURTHER.values(), *PAIRS}
     return comparison(text, *((one, other) if (one, other) in recorded else (other, one))).verdict == "open"
 
 
@@ -210,7 +285,9 @@ def main() -> None:
     else:
         sys.stdout.write(f"{markdown_table(('test perplexity', *SYSTEMS.values()), perplexity_rows())}\n\n")
         sys.stdout.write(f"{markdown_table(('against n-grams, in %', *DIFFERENCES), difference_rows())}\n\n")
-        sys.stdout.write(f"{population_line()}\n")
+        sys.stdout.write(f"{markdown_table(('in %', *FURTHER), difference_rows(FURTHER))}\n\n")
+        sys.stdout.write(f"{population_line()}\n\n")
+        sys.stdout.write(f"{markdown_table(RIVAL_HEADS, rival_rows())}\n")
 
 
 if __name__ == "__main__":

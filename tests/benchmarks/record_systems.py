@@ -33,7 +33,8 @@ from pipeline.training.evaluation import text_costs
 from pipeline.training.experiment import Experiment
 from pipeline.training.files import BEST_CHECKPOINT
 from pipeline.training.loading import load_model
-from tests.benchmarks.claims import DIFFERENCES, PAIRS
+from tests.benchmarks.claims import DIFFERENCES, FURTHER, PAIRS
+from tests.benchmarks.word_ngrams import word_ngrams
 
 SMALL = {"hidden_size": 64, "on_top_of": "ngram", "budget_chars": 3_000_000}
 ON_TOP = {"on_top_of": "ngram"}
@@ -72,6 +73,7 @@ def weights_without_state(experiment: Experiment) -> None:
 Change = Callable[[Experiment], None]
 NETWORKS: dict[str, tuple[Mapping[str, Any], Change | None]] = {
     "network": ({}, None),
+    "untaught": ({"counting_loss": 0.0}, None),
     "best": ({"preset": "best"}, None),
     "on top": (ON_TOP, None),
     "small on top": (SMALL, None),
@@ -94,7 +96,12 @@ def trained(corpus: Corpus, name: str, seed: int, folder: Path) -> LanguageModel
     return load_model(place / BEST_CHECKPOINT)[0]
 
 
-COMPARED = [*DIFFERENCES.values(), *PAIRS, *((name, "small on top") for name in NETWORKS if "," in name)]
+COMPARED = [
+    *DIFFERENCES.values(),
+    *FURTHER.values(),
+    *PAIRS,
+    *((name, "small on top") for name in NETWORKS if "," in name),
+]
 
 
 def record(corpus: Corpus, names: list[str], seeds: int, folder: Path) -> dict[str, Bits]:
@@ -103,6 +110,7 @@ def record(corpus: Corpus, names: list[str], seeds: int, folder: Path) -> dict[s
     networks = {name: [trained(corpus, name, seed, folder) for seed in range(seeds)] for name in names}
     bits = {name: in_bits([text_costs(each, test) for each in found]) for name, found in networks.items()}
     bits["n-grams"] = in_bits([fitted_ngrams(corpus, "stream").costs(test.numpy())])
+    bits["word n-grams"] = in_bits([word_ngrams(corpus).costs(test.numpy())])
     if networks.keys() >= {"network", "on top"}:
         bits |= bits_of_systems(corpus, networks["network"], networks["on top"])
         bits |= adaptive_bits(corpus, networks["network"], lambda part: None).bits

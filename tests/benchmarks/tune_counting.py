@@ -66,9 +66,9 @@ def drawn(draw: random.Random, values: tuple[float, float] | list[int]) -> float
     return float(f"{exp(draw.uniform(*map(log, values))):.3g}")
 
 
-def table() -> None:
+def table(name: str = "counting_trials.csv") -> None:
     logs: dict[str, dict[str, float]] = {}
-    for row in read_csv("counting_trials.csv"):
+    for row in read_csv(name):
         logs.setdefault(row["trial"], {})[row["text"]] = 100 * log(float(row["val_perplexity"]))
     differences = {trial: [found[text] - logs["0"][text] for text in found] for trial, found in logs.items()}
     for trial, found in sorted(differences.items(), key=lambda entry: fmean(entry[1])):
