@@ -220,7 +220,7 @@ def rival_rows() -> list[tuple[str, ...]]:
 
 
 def course_bands() -> dict[str, str]:
-    """The bands of course.md by figure: the 95 % prediction interval of the recorded seeds, and 1 % more on either side."""
+    """The bands of course.md by figure: the 95 % prediction interval of the seeds, and 1 % more on either side."""
     found: dict[str, list[float]] = {}
     for row in read_csv("course.csv"):
         found.setdefault(row["figure"], []).append(float(row["value"]))

@@ -155,7 +155,7 @@ def course(folder: Path) -> Iterator[dict[str, Any]]:
                 "value": f"{each['test_perplexity']:.4f}",
             }
     counted = f"{printed(folder, 'tmlm prepare')['ngram_test_perplexity']:.4f}"
-    yield {"exercise": "4", "figure": "test perplexity, n-grams of orders 1 to 10", "seed": "", "value": counted}
+    yield {"exercise": "4", "figure": "test perplexity, n-grams of orders 1 to 10", "seed": 0, "value": counted}
     for seed, command in enumerate(QUICK):
         best = min(member["val_perplexity"] for member in printed(folder, command)["front"])
         figure = "validation perplexity, best of the front"

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from math import exp
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -162,9 +163,9 @@ class WordTables:
 
 def fitted(corpus: Corpus, tables: WordTables, sample: Sample, settings: Settings) -> tuple[NGramModel, float]:
     """The model with these settings of the gate's training, and its validation perplexity."""
-    for name, value in settings.items():
-        setattr(gated_ngrams, name, value)
-    model = NGramModel(tables, fit_gate(sample, gate_letters(tables.ids, tables.is_letter)))  # type: ignore[arg-type]
+    with patch.multiple(gated_ngrams, **settings):
+        gate = fit_gate(sample, gate_letters(tables.ids, tables.is_letter))
+    model = NGramModel(tables, gate)  # type: ignore[arg-type]
     return model, exp(model.calibrate(corpus.split("stream", "val")))
 
 

@@ -18,7 +18,18 @@ from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
 from pipeline.support.statistics import Spread
 from pipeline.training.differences import NO_SEEDS, SEED_SPREADS
-from tests.benchmarks.claims import cell, comparison, difference_rows, perplexity_rows, pooled, population_line
+from tests.benchmarks import budgets
+from tests.benchmarks.claims import (
+    FURTHER,
+    cell,
+    comparison,
+    course_bands,
+    difference_rows,
+    perplexity_rows,
+    pooled,
+    population_line,
+    rival_rows,
+)
 from tests.benchmarks.tune_recipe import recipe_table
 from tests.figures import DOCS, candidates, read_csv, read_json
 
@@ -159,7 +170,8 @@ def test_the_recipe_on_the_tuning_texts():
 def test_what_is_said_of_the_texts_follows_from_their_rows():
     readme, results = (path.read_text() for path in (DOCS.parent / "README.md", DOCS / "results.md"))
     assert [row for row in map(table_line, perplexity_rows()) if row not in readme or row not in results] == []
-    assert [row for row in map(table_line, difference_rows()) if row not in results] == []
+    for rows in (difference_rows(), difference_rows(FURTHER), rival_rows(), budgets.rows()):
+        assert [row for row in map(table_line, rows) if row not in results] == []
     assert population_line() in " ".join(readme.split())
     parts = measured("without", "Persuasion")
     assert len(parts) == 3
@@ -192,6 +204,10 @@ def test_every_system_has_as_many_seeds_as_the_documents_say():
     assert {key: number for key, number in seeds.items() if number != 3} == {
         ("time-machine", system): 5 for system in ("network", "best", "on top")
     }
+
+
+def test_the_bands_of_the_course_are_those_of_its_seeds():
+    assert {row["figure"]: row["band"] for row in measured("figure", "band")} == course_bands()
 
 
 def test_the_bits_of_what_else_counts():
