@@ -163,7 +163,7 @@ class WordTables:
 
 def fitted(corpus: Corpus, tables: WordTables, sample: Sample, settings: Settings) -> tuple[NGramModel, float]:
     """The model with these settings of the gate's training, and its validation perplexity."""
-    with patch.multiple(gated_ngrams, **settings):
+    with patch.dict(vars(gated_ngrams), settings):
         gate = fit_gate(sample, gate_letters(tables.ids, tables.is_letter))
     model = NGramModel(tables, gate)  # type: ignore[arg-type]
     return model, exp(model.calibrate(corpus.split("stream", "val")))
