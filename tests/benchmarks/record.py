@@ -201,15 +201,17 @@ def replace(name: str, rows: Iterable[Mapping[str, Any]], key: tuple[str, ...]) 
 
 
 def write_rows(folder: Path) -> None:
+    """Write the rows of what has been run."""
     replace("runs.csv", trainings(folder), ("command", "seed", "recipe", "change"))
     replace("course.csv", course(folder), ("exercise", "figure", "seed"))
     replace("ngrams.csv", ngrams(), ("model",))
     for command, name in ((ANSWER, "answer.json"), (SEARCH, "search.json")):
-        result = printed(folder, command)
-        result.pop("storage", None)
-        (DATA / name).write_text(json.dumps(result, indent=1) + "\n")
-    shutil.copyfile(folder / "search" / "runs.csv", DATA / "search.csv")
-    shutil.copyfile(folder / "default" / "curves.csv", DATA / "curve.csv")
+        if result := printed(folder, command):
+            result.pop("storage", None)
+            (DATA / name).write_text(json.dumps(result, indent=1) + "\n")
+    for exported, name in (("search/runs.csv", "search.csv"), ("default/curves.csv", "curve.csv")):
+        if (folder / exported).exists():
+            shutil.copyfile(folder / exported, DATA / name)
 
 
 def main() -> None:
