@@ -203,7 +203,7 @@ def replace(name: str, rows: Iterable[Mapping[str, Any]], key: tuple[str, ...]) 
 def write_rows(folder: Path) -> None:
     """Write the rows of what has been run."""
     replace("runs.csv", trainings(folder), ("command", "seed", "recipe", "change"))
-    replace("course.csv", course(folder), ("exercise", "figure", "seed"))
+    replace("course.csv", course(folder), ("exercise", "figure", "seed", "instructions"))
     replace("ngrams.csv", ngrams(), ("model",))
     for command, name in ((ANSWER, "answer.json"), (SEARCH, "search.json")):
         if result := printed(folder, command):
