@@ -3,7 +3,7 @@
     python -m tests.benchmarks.budgets
 
 Prints the table of results.md, and draws docs/trials-NAME.png for trials that were drawn at random: the expected
-validation perplexity of the best of k (Dodge et al. 2019, arXiv:1909.03004, equation 8), for all k up to their number.
+validation perplexity of the best of k (Dodge et al. 2019, arXiv:1909.03004, section 3), for all k up to their number.
 """
 
 import sys
@@ -46,12 +46,12 @@ def drawn_trials() -> dict[str, tuple[str, list[float]]]:
         for row in read_csv("recipe_trainings.csv")
         if row["stage"] == "screen" and row["candidate"] in ("3", "4", "5", "6")
     ]
-    gate = "a trial: one gate, 2 to 12 passes, on each of seven texts"
+    gate = "a trial: one gate, one seed, 2 to 12 passes, on each of seven texts"
     return {
         "counting": (f"N-grams\n{gate}", scores(counting, "trial")),
         "words": (f"N-grams with word and skip contexts\n{gate}", scores(words, "trial")),
         "network": (
-            "Network\na trial: the default and 20 passes of best, one seed, on each of three texts",
+            "Network\na trial: the default and 20 passes of best,\none seed, on each of three texts",
             scores(network, "candidate"),
         ),
     }

@@ -180,7 +180,7 @@ def perplexity_rows() -> list[tuple[str, ...]]:
 
 RIVAL_HEADS = (
     "text",
-    "model",
+    "network",
     "validation",
     "test",
     "trials",
