@@ -219,20 +219,6 @@ def rival_rows() -> list[tuple[str, ...]]:
     return rows
 
 
-def course_bands() -> dict[str, str]:
-    """The bands of course.md by figure: the 95 % prediction interval of the seeds, and 1 % more on either side."""
-    found: dict[str, list[float]] = {}
-    for row in read_csv("course.csv"):
-        if row["instructions"]:  # of another processor, which the bands are for
-            continue
-        found.setdefault(row["figure"], []).append(float(row["value"]))
-    bands = {}
-    for figure, values in found.items():
-        low, high = estimate(values, of_next=True).ends or (values[0], values[0])
-        bands[figure] = f"{0.99 * low:.2f} to {1.01 * high:.2f}"
-    return bands
-
-
 def is_open(text: str, one: str, other: str) -> bool:
     """Whether two systems are level on a text, in whichever order they were compared."""
     recorded = {*DIFFERENCES.values(), *FURTHER.values(), *PAIRS}
