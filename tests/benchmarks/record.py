@@ -33,6 +33,7 @@ from pipeline.config import RECIPE, CorpusConfig, resolve
 from pipeline.text.corpus import load_corpus
 from pipeline.text.ngrams import letters_of_gate
 from pipeline.training.experiment import Experiment
+from tests.benchmarks.word_ngrams import word_ngrams
 from tests.figures import DOCS, read_csv
 
 ROOT, DATA = DOCS.parent, DOCS / "data"
@@ -212,6 +213,18 @@ def ngrams() -> Iterator[dict[str, Any]]:
             }
 
 
+def with_words() -> Iterator[dict[str, Any]]:
+    """The row of ngrams.csv of word_ngrams.py."""
+    corpus = load_corpus(CorpusConfig())
+    model = word_ngrams(corpus)
+    costs = {split: float(model.costs(corpus.split("stream", split)).mean()) for split in ("val", "test")}
+    yield {
+        "model": "n-grams of orders 1 to 10, with word and skip contexts",
+        "stored_numbers": model.stored_numbers,
+        **{f"{split}_perplexity": f"{exp(nats):.4f}" for split, nats in costs.items()},
+    }
+
+
 def replace(name: str, rows: Iterable[Mapping[str, Any]], key: tuple[str, ...]) -> None:
     """Write rows to a table of docs/data: in place of those with the same key, others at the end."""
     table = {tuple(row[name] for name in key): row for row in read_csv(name)}
@@ -229,7 +242,7 @@ def write_rows(folder: Path) -> None:
     """Write the rows of what has been run."""
     replace("runs.csv", trainings(folder), ("command", "seed", "recipe", "change"))
     replace("course.csv", course(folder), ("exercise", "figure", "seed", "instructions"))
-    replace("ngrams.csv", ngrams(), ("model",))
+    replace("ngrams.csv", [*ngrams(), *with_words()], ("model",))
     for command, name in ((ANSWER, "answer.json"), (SEARCH, "search.json")):
         if result := printed(folder, command):
             result.pop("storage", None)

@@ -128,6 +128,11 @@ class WordTables:
         keys, ranks, counts = ranked(at * self.symbols + as_ids(self.ids))
         return known, NGrams(1, keys, np.zeros(0, np.int32), counts, ranks.astype(np.int32))
 
+    @property
+    def stored_numbers(self) -> int:
+        """The shares of all orders and contexts."""
+        return self.tables.stored_numbers + sum(len(pairs.keys) for _, pairs in self.counted)
+
     def about(self, ids: NDArray[np.integer], start: int, end: int) -> Iterator[Tensor]:
         """As that of ``NGramTables``."""
         hashes = contexts_of(ids, self.is_letter)
