@@ -135,8 +135,8 @@ def cell(found: PairedComparison) -> str:
     """A difference in percent of perplexity with the ends of its interval; where both are level, what is detectable."""
     assert found.over_both.ends
     mean, low, high = (f"{percent(each):+.1f}" for each in (found.over_both.mean, *found.over_both.ends))
-    detectable = percent(found.detectable(COVERAGE) or 0.0)
-    return f"{mean.replace('-0.0', '+0.0')} ({low} to {high}{f'; level, detectable {detectable:.1f}' if found.verdict == 'open' else ''})"
+    level = f"; level, detectable {percent(found.detectable(COVERAGE) or 0.0):.1f}" if found.verdict == "open" else ""
+    return f"{mean.replace('-0.0', '+0.0')} ({low} to {high}{level})"
 
 
 def population(first: str, second: str) -> PairedComparison:
