@@ -57,8 +57,8 @@ def findings() -> Findings:
     )
 
 
-def ngrams(all_orders: str = "n-grams of orders 1 to 10") -> Baselines:
-    """The n-gram models of The Time Machine on its validation text; ``all_orders``: the row of that with a gate."""
+def ngrams() -> Baselines:
+    """The n-gram models of The Time Machine on its validation text."""
     rows = {row["model"]: row for row in read_csv("ngrams.csv")}
     bits = {name: log2(float(row["val_perplexity"])) for name, row in rows.items() if row["val_perplexity"]}
 
@@ -68,7 +68,7 @@ def ngrams(all_orders: str = "n-grams of orders 1 to 10") -> Baselines:
 
     singles = tuple(score(f"{order}-gram", order) for order in range(2, 9))
     best = min(singles, key=lambda single: single.bits_per_char).order
-    gated = score(all_orders, 10)
+    gated = score("n-grams of orders 1 to 10", 10)
     pruned = tuple(score(f"6-gram, pruned to {most:,}", 6) for most in PRUNED_SIZES)
     return Baselines(log2(28), bits["letter frequencies"], best, singles, gated, pruned)
 
@@ -102,8 +102,7 @@ def search_picture() -> bytes:
     evaluated = evaluate_front(searched, (search["max_perplexity"], largest))
     about = f"{search['study_name']} on {search['corpus']}"
     compared = [*map(earlier.rival, search["compared"])]
-    searched_beside = ngrams("n-grams of orders 1 to 10, recipe 6")  # the recipe of the search
-    return pareto_front(trials, evaluated, picks(evaluated), searched_beside, about, compared, DEFAULT)
+    return pareto_front(trials, evaluated, picks(evaluated), ngrams(), about, compared, DEFAULT)
 
 
 def training_picture() -> bytes:

@@ -38,7 +38,7 @@ Figure = Callable[[Sequence[Row]], str]
 
 DOCUMENTS = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 TRAININGS, NGRAMS, SPEED = (read_csv(f"{name}.csv") for name in ("runs", "ngrams", "speed"))
-RECIPE = 7  # of the figures in the documents, but for the search
+RECIPE = 7  # of the figures in the documents
 RUNS, EARLIER = ([row for row in TRAININGS if row["recipe"] == recipe] for recipe in (str(RECIPE), "5"))
 COUNTING = read_csv("counting_loss.csv")
 ANSWER = read_json("answer.json")
@@ -113,8 +113,7 @@ def data_of(row: Row) -> list[Row]:
 
 @pytest.mark.parametrize("page", ["answer", "course", "on-top-of-counting", "results", "search", "../README"])
 def test_pages_with_figures_say_first_of_which_recipe_they_are(page):
-    recipe = 6 if page == "search" else RECIPE
-    assert f"recipe {recipe}" in (DOCS / f"{page}.md").read_text().split("\n\n")[1].replace("\n", " ")
+    assert f"recipe {RECIPE}" in (DOCS / f"{page}.md").read_text().split("\n\n")[1].replace("\n", " ")
 
 
 @pytest.mark.parametrize("headings", [["validation", "test"], ["adaptive, test"], ["last tenth"]], ids=str)
