@@ -6,7 +6,7 @@ A line for each number in a sentence: page, line, the number as printed, and whe
 way: a cell, or the mean, lowest or highest of the seeds of a row. ``--without`` lists only those that no row has:
 versions, definitions and what was measured by hand. Numbers in code are left out, and those of tables and of the
 sentences of answers, searches and texts, which tests/project/test_data.py compares. A whole number under 100 is left
-out unless it is a percentage, as it would be found by chance.
+out unless it is a percentage. Digits meet by chance: a line says where to look, and proves nothing.
 """
 
 import argparse
@@ -26,9 +26,8 @@ NUMBER = re.compile(r"(?<![\w.:/#-])[+-]?\d[\d,]*(?:\.\d+)?(?![\w/:]|\.\d)(?: %)
 LEFT_OUT = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|https?://\S+|\b(?:19|20)\d\d\b", re.S)
 SAMPLERS = DOCS.parent / "tests" / "known_cost" / "benchmarks" / "data"
 TRAININGS: list[str | Path] = ["runs.csv", "ngrams.csv", "speed.csv", "systems.csv", "compared.csv"]
-SOURCES: dict[
-    str, list[str | Path]
-] = {  # page -> the files of docs/data, or folders, that it speaks of; of all other pages TRAININGS
+# page -> the files of docs/data, or folders, that it speaks of; of all other pages TRAININGS
+SOURCES: dict[str, list[str | Path]] = {
     "README.md": [*TRAININGS, "search.json", "answer.json"],
     "answer.md": ["answer.json"],
     "course.md": ["course.csv", *TRAININGS],

@@ -1,7 +1,7 @@
 """Records the trainings behind the figures of docs by the program's own commands, and writes docs/data.
 
     python -m tests.benchmarks.record FOLDER
-    python -m tests.benchmarks.record FOLDER --rows
+    python -m tests.benchmarks.record FOLDER --rows --cpu 'AMD EPYC (Zen 5)'
 
 FOLDER has what each command printed; the first runs those that are missing, in the store that MLFLOW_TRACKING_URI
 names, and prints the CPU hours left before each. It may be stopped and started again. The second writes what is there
@@ -49,25 +49,25 @@ COURSE = {  # exercise and figure -> command
 }
 QUICK = [f"tmlm search --quick --seed {seed} --study-name quick-{seed}" for seed in range(5)]
 ANSWER, SEARCH = "tmlm answer --seeds 5", "tmlm search --trials 16"
-SIZES = {  # trainings of three seeds -> CPU hours
-    f"tmlm train --hidden-size 8 {ON_TOP} --ngrams 7100 --budget-chars 3000000": 0.02,
-    f"tmlm train --hidden-size 64 {ON_TOP} --ngrams 30000 --budget-chars 3000000": 0.03,
-    f"tmlm train --hidden-size 48 {ON_TOP} --ngrams 35000 --budget-chars 3000000": 0.03,
-    f"tmlm train --cell gru --hidden-size 54 {ON_TOP} --ngrams 35000 --budget-chars 3000000": 0.04,
-    f"tmlm train --hidden-size 128 {ON_TOP} --ngrams 200000 --budget-chars 4000000": 0.05,
-    "tmlm train --cell gru --hidden-size 62": 0.06,
-    "tmlm train --hidden-size 52": 0.05,
-    f"tmlm train {SHAKESPEARE}": 0.16,
-    f"tmlm train {SHAKESPEARE} {ON_TOP}": 0.16,
+TRAININGS = {  # -> seeds, CPU hours of them on an AMD EPYC (Zen 5)
+    **dict.fromkeys(COURSE.values(), (5, 0.03)),
+    f"tmlm train --hidden-size 8 {ON_TOP} --ngrams 7100 --budget-chars 3000000": (3, 0.02),
+    f"tmlm train --hidden-size 64 {ON_TOP} --ngrams 30000 --budget-chars 3000000": (3, 0.03),
+    f"tmlm train --hidden-size 48 {ON_TOP} --ngrams 35000 --budget-chars 3000000": (3, 0.03),
+    f"tmlm train --cell gru --hidden-size 54 {ON_TOP} --ngrams 35000 --budget-chars 3000000": (3, 0.04),
+    f"tmlm train --hidden-size 128 {ON_TOP} --ngrams 200000 --budget-chars 4000000": (3, 0.05),
+    "tmlm train --cell gru --hidden-size 62": (3, 0.06),
+    "tmlm train --hidden-size 52": (3, 0.05),
+    f"tmlm train {SHAKESPEARE}": (3, 0.16),
+    f"tmlm train {SHAKESPEARE} {ON_TOP}": (3, 0.16),
+    "tmlm train --preset best": (5, 0.5),
 }
-COMMANDS = {  # -> CPU hours on an AMD EPYC (Zen 5)
+COMMANDS = {  # -> CPU hours
     "tmlm prepare": 0.01,
     f"tmlm prepare {SHAKESPEARE}": 0.02,
-    **{f"{command} --seeds 5": 0.03 for command in COURSE.values()},
+    **{f"{command} --seeds {seeds}": hours for command, (seeds, hours) in TRAININGS.items()},
     **dict.fromkeys(QUICK, 0.02),
     ANSWER: 1.0,
-    **{f"{command} --seeds 3": hours for command, hours in SIZES.items()},
-    "tmlm train --preset best --seeds 5": 0.5,
     SEARCH: 0.9,
 }
 OF_ANSWER = {  # network -> command of the same training
@@ -145,12 +145,11 @@ def seconds_of_epoch(command: str, folder: Path) -> float:
     return known[command]
 
 
-def trainings(folder: Path) -> Iterator[dict[str, Any]]:
+def trainings(folder: Path, cpu: str) -> Iterator[dict[str, Any]]:
     """The rows of runs.csv."""
     answer = printed(folder, ANSWER).get("trainings", [])
     found = [(OF_ANSWER[each["network"]], each) for each in answer if each["network"] in OF_ANSWER]
-    for command in [*SIZES, "tmlm train --preset best", *COURSE.values()]:
-        seeds = 5 if "--preset best" in command or command in COURSE.values() else 3
+    for command, (seeds, _) in TRAININGS.items():
         found += [(command, each) for each in printed(folder, f"{command} --seeds {seeds}").get("trainings", [])]
     for command, each in found:
         adaptive = printed(folder, f"tmlm evaluate {each['run_id']} --adapt")
@@ -165,7 +164,7 @@ def trainings(folder: Path) -> Iterator[dict[str, Any]]:
             "epochs": each["epochs"],
             "cpu_seconds": f"{each['epochs'] * seconds_of_epoch(command, folder):.1f}",
             "cpu_seconds_of": "epochs, each as long as the second",
-            "cpu": "AMD EPYC (Zen 5)",
+            "cpu": cpu,
             **{name: each[name] for name in COPIED},
         }
 
@@ -238,9 +237,9 @@ def replace(name: str, rows: Iterable[Mapping[str, Any]], key: tuple[str, ...]) 
         out.writerows(table.values())
 
 
-def write_rows(folder: Path) -> None:
-    """Write the rows of what has been run."""
-    replace("runs.csv", trainings(folder), ("command", "seed", "recipe", "change"))
+def write_rows(folder: Path, cpu: str) -> None:
+    """Write the rows of what has been run, on this processor."""
+    replace("runs.csv", trainings(folder, cpu), ("command", "seed", "recipe", "change"))
     replace("course.csv", course(folder), ("exercise", "figure", "seed", "instructions"))
     replace("ngrams.csv", [*ngrams(), *with_words()], ("model",))
     for command, name in ((ANSWER, "answer.json"), (SEARCH, "search.json")):
@@ -256,9 +255,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", action="store_true", help="write docs/data")
+    parser.add_argument("--cpu", help="the processor on which the commands ran, for --rows")
     options = parser.parse_args()
+    if options.rows and not options.cpu:
+        parser.error("--rows needs --cpu, the processor on which the commands ran")
     if options.rows:
-        write_rows(options.folder)
+        write_rows(options.folder, options.cpu)
     else:
         complete(options.folder, COMMANDS)
         complete(options.folder, further(options.folder))

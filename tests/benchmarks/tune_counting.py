@@ -18,7 +18,7 @@ import csv
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import exp, log
 from pathlib import Path
 from statistics import fmean
@@ -66,7 +66,7 @@ def drawn(draw: random.Random, values: tuple[float, float] | list[int]) -> float
     return float(f"{exp(draw.uniform(*map(log, values))):.3g}")
 
 
-def table(name: str = "counting_trials.csv") -> None:
+def table(name: str) -> None:
     logs: dict[str, dict[str, float]] = {}
     for row in read_csv(name):
         logs.setdefault(row["trial"], {})[row["text"]] = 100 * log(float(row["val_perplexity"]))
@@ -97,17 +97,22 @@ def run(texts: Sequence[str], folder: Path) -> None:
             sys.stdout.flush()
 
 
-def main() -> None:
+def main(
+    tune: Callable[[Sequence[str], Path], None] = run,
+    trials_file: str = "counting_trials.csv",
+    about: str | None = None,
+) -> None:
     tuning = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    about = about or __doc__
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
     parser.add_argument("--texts", nargs="+", default=tuning)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.table:
-        table()
+        table(trials_file)
     else:
-        run(options.texts, options.folder)
+        tune(options.texts, options.folder)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ them as there; SETTINGS has the best. Nothing here reads a test text.
 Shapes: N characters of a text, n positions, K orders and contexts, C contexts of one kind, V vocabulary.
 """
 
-import argparse
 import csv
 import random
 import resource
@@ -48,7 +47,7 @@ from models.gated_ngrams import (
 )
 from models.ngram import Ints, KneserNey, NGrams, as_ids, backoffs, discounted_shares, ranked
 from pipeline.text.corpus import Corpus
-from tests.benchmarks.tune_counting import RANGES, Settings, drawn, table
+from tests.benchmarks.tune_counting import RANGES, Settings, drawn, main
 from tests.benchmarks.tune_recipe import corpus_of
 from tests.figures import DOCS, read_csv
 
@@ -211,18 +210,5 @@ def of_text(name: str, folder: Path) -> Iterator[list[Any]]:
         yield [trial, name, *settings.values(), f"{perplexity:.5f}", f"{seconds:.1f}", mib]
 
 
-def main() -> None:
-    tuning = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path())
-    parser.add_argument("--texts", nargs="+", default=tuning)
-    parser.add_argument("--table", action="store_true")
-    options = parser.parse_args()
-    if options.table:
-        table(TABLE.name)
-    else:
-        tune(options.texts, options.folder)
-
-
 if __name__ == "__main__":
-    main()
+    main(tune, TABLE.name, __doc__)

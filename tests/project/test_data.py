@@ -180,6 +180,25 @@ def test_what_is_said_of_the_texts_follows_from_their_rows():
             assert row[name] == cell(comparison(text, row["without"], "small on top", 6)), row
 
 
+def test_what_trials_and_rivals_are_said_to_bring_follows_from_their_rows():
+    text = " ".join((DOCS / "results.md").read_text().split())
+    curves = {name: budgets.expected_best(scores) for name, (_, scores) in budgets.drawn_trials().items()}
+    gains = [f"{100 * (curve[0] / curve[-1] - 1):.2f} %" for curve in curves.values()]
+    assert re.findall(r"24 trials .+? ([\d.]+ %) more .+? contexts ([\d.]+ %), .+? networks ([\d.]+ %),", text) == [
+        (*gains,)
+    ]
+    means: dict[tuple[str, str], list[float]] = {}
+    for row in read_csv("rivals.csv"):
+        if float(row["test_perplexity"]):
+            means.setdefault((row["text"], row["model"]), []).append(float(row["test_perplexity"]))
+    above = [
+        100 * (fmean(each) / fmean(means[name, "default"]) - 1)
+        for (name, model), each in means.items()
+        if model != "default"
+    ]
+    assert f"they end {min(above):.0f} to {max(above):.0f} % above it on test" in text
+
+
 def table_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
