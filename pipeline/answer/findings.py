@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from pipeline.answer.plan import Family
-from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate, pooled_spread, wider
+from pipeline.support.statistics import Estimate, PairedComparison, Side, Spread, estimate, wider
 from pipeline.training.differences import SEED_SPREADS, network_key, percent
 
 COVERAGE = 0.99  # of the intervals of an answer, which makes 22 comparisons
@@ -111,7 +111,7 @@ class Findings:
             if system in ("", "n-grams", "adaptive n-grams", "two networks"):
                 return estimate(model.test, spread=Spread(None, 0))
             key = f"{system} against {'adaptive n-grams' if system.startswith('adaptive') else 'n-grams'}"
-        deviation, degrees = wider(SEED_SPREADS[key], pooled_spread([np.log2(model.test)]), COVERAGE)
+        deviation, degrees = wider(SEED_SPREADS[key], [np.log2(model.test)], COVERAGE)
         assert deviation is not None
         return estimate(model.test, spread=Spread(deviation * log(2), degrees), coverage=COVERAGE)
 
@@ -124,20 +124,16 @@ class Segment:
     high: int
     side: Side
     changes: tuple[float, ...]  # differences in percent of perplexity at these sizes
-    detectable: float = 0.0  # in percent: the difference that would have been found at each of them; 0 if not known
+    detectable: float = 0.0  # in percent: of those that are level, what would have been found at each of them
 
 
 def segments(findings: Findings, unit: Unit) -> list[Segment]:
     """The sizes of the networks in runs of the same verdict against pruned n-grams, smallest first."""
     rivals = sorted((rival for rival in findings.rivals if rival.unit == unit), key=lambda rival: rival.size)
-    runs = [(side, list(run)) for side, run in groupby(rivals, key=lambda rival: rival.comparison.verdict)]
-    return [
-        Segment(
-            run[0].size,
-            run[-1].size,
-            side,
-            tuple(percent(each.comparison.over_both.mean) for each in run),
-            max(percent(each.comparison.detectable(COVERAGE) or 0.0) for each in run),
-        )
-        for side, run in runs
-    ]
+    found = []
+    for side, run in groupby(rivals, key=lambda rival: rival.comparison.verdict):
+        sizes, comparisons = zip(*((rival.size, rival.comparison) for rival in run), strict=True)
+        changes = tuple(percent(each.over_both.mean) for each in comparisons)
+        detectable = max(percent(each.detectable(COVERAGE)) for each in comparisons)
+        found.append(Segment(sizes[0], sizes[-1], side, changes, detectable))
+    return found

@@ -52,7 +52,7 @@ def together(findings: Findings) -> str:
     def told(system: str, name: str) -> str:
         gain = _difference(findings.compared[f"{system} against n-grams"])
         others = [
-            f"{words[comparison.verdict]} {control} ({_joined(_change(comparison), _detectable(comparison))})"
+            f"{words[comparison.verdict]} {control} ({_change(comparison)}{_detectable(comparison)})"
             for other, control in controls.items()
             if (comparison := findings.compared.get(f"{system} against {other}"))
         ]
@@ -110,20 +110,17 @@ def _interval(estimate: Estimate, unit: str = " %") -> str:
 def _difference(comparison: PairedComparison) -> str:
     """Format how much lower or higher a perplexity is, with the interval by seeds and text."""
     change = percent(comparison.over_both.mean)
-    known = [_interval(comparison.over_both), *["level"] * (comparison.verdict == "open"), _detectable(comparison)]
+    known = [_interval(comparison.over_both), *["level"] * (comparison.verdict == "open")]
     if not known[0]:
         known = ["no interval"]
-    return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({_joined(*known)})"
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(filter(None, parts))
+    told = f"{'; '.join(known)}{_detectable(comparison)}"
+    return f"{abs(change):.1f} % {'lower' if change < 0 else 'higher'} ({told})"
 
 
 def _detectable(comparison: PairedComparison) -> str:
     """Format the smallest difference that would have been found, of two that are level."""
-    bits = comparison.detectable(COVERAGE) if comparison.verdict == "open" else None
-    return f"detectable: {percent(bits):.1f} %" if bits else ""
+    bits = comparison.detectable(COVERAGE)
+    return f"; detectable: {percent(bits):.1f} %" if bits else ""
 
 
 def _judged(comparison: PairedComparison) -> str:
@@ -140,7 +137,7 @@ def _by_size(findings: Findings, unit: Unit) -> str:
         told = [f"{change:{'+' if each.side == 'open' else ''}.1f}" for change in (changes[0], changes[-1])]
         sizes = [_size(each.low, unit), _size(each.high, unit)]
         between = f"at {sizes[0]}" if each.low == each.high else f"from {sizes[0]} to {sizes[1]}"
-        detectable = f"; detectable: {each.detectable:.1f} %" if each.side == "open" and each.detectable else ""
+        detectable = f"; detectable: {each.detectable:.1f} %" if each.detectable else ""
         parts.append(f"{between} {words[each.side]} ({' to '.join(dict.fromkeys(told))} %{detectable})")
     return listed(parts)
 

@@ -101,9 +101,8 @@ def _best_of(configurations: Sequence[Configuration], name: str) -> dict[str, An
     if not ranked:
         return None
     key = "mixed against n-grams" if name == MIXED else "network against n-grams"
-    best, *others = (each.by_seed(name) for each in ranked)
-    every = [each.by_seed(name) for each in configurations if not each.diverged]
-    level = [each.name for each, of in zip(ranked[1:], others, strict=True) if are_level(best, of, every, key)]
+    lowest, every = ranked[0].by_seed(name), [each.by_seed(name) for each in ranked if not each.diverged]
+    level = [each.name for each in ranked[1:] if are_level(each.by_seed(name), lowest, every, key)]
     return _row(ranked[0], name, level)
 
 

@@ -221,12 +221,9 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     of_best = "has the lowest validation perplexity of "
     of_best += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
     every = [point.candidate.val_perplexities for point in evaluated.points if point.val.mean < inf]
-    tried = best.candidate.val_perplexities
-    if rivals := [
-        each.candidate.name
-        for each in front
-        if each is not best and are_level(each.candidate.val_perplexities, tried, every, "network against n-grams")
-    ]:
+    tried, key = [each.candidate for each in front if each is not best], "network against n-grams"
+    lowest = best.candidate.val_perplexities
+    if rivals := [each.name for each in tried if are_level(each.val_perplexities, lowest, every, key)]:
         of_best += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
 
     chosen = {"small": (small, of_small), "knee": (bend, of_bend), "best": (best, of_best)}

@@ -62,11 +62,11 @@ def pooled_spread(groups: Sequence[NDArray[np.float64]]) -> Spread:
     return Spread((squares / degrees) ** 0.5, degrees)
 
 
-def wider(pooled: Spread, own: Spread, coverage: float = COVERAGE) -> Spread:
-    """The spread with the wider interval: one that is known from elsewhere, or from three seeds on their ``own``."""
-    if own.deviation is None or own.degrees_of_freedom < 2:
-        return pooled
-    return max(pooled, own, key=lambda each: _quantile(each.degrees_of_freedom, coverage) * (each.deviation or 0.0))
+def wider(known: Spread, groups: Sequence[NDArray[np.float64]], coverage: float = COVERAGE) -> Spread:
+    """The spread with the wider interval: one that is ``known``, or from two degrees of freedom on that of groups."""
+    own = pooled_spread(groups)
+    spreads = [known, own] if own.degrees_of_freedom > 1 else [known]
+    return max(spreads, key=lambda each: _quantile(each.degrees_of_freedom, coverage) * (each.deviation or 0.0))
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -184,13 +184,14 @@ class PairedComparison:
         ends = self.over_both.ends
         return "open" if ends is None or ends[0] <= 0 <= ends[1] else "behind" if ends[0] > 0 else "ahead"
 
-    def detectable(self, coverage: float = COVERAGE) -> float | None:
-        """The smallest difference that would have been found with a probability of POWER; None without an interval.
+    def detectable(self, coverage: float = COVERAGE) -> float:
+        """Of models that are level, the smallest difference that would have been found with a probability of POWER.
 
-        It is half the width of the interval, times 1 + t(80 %) / t(coverage), by the degrees of freedom of the seeds.
+        It is half the width of the interval, times 1 + t(80 %) / t(coverage), by the degrees of freedom of the seeds;
+        0 where one is better, or without an interval.
         """
-        if self.over_both.ends is None or not self.degrees_of_freedom:
-            return None
+        if self.verdict != "open" or not (self.over_both.ends and self.degrees_of_freedom):
+            return 0.0
         t = _quantile(self.degrees_of_freedom, 2 * POWER - 1) / _quantile(self.degrees_of_freedom, coverage)
         return self.over_both.half * (1 + t)
 

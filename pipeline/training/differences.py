@@ -10,16 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.support.statistics import (
-    COVERAGE,
-    Floats,
-    PairedComparison,
-    Spread,
-    estimate,
-    paired,
-    pooled_spread,
-    wider,
-)
+from pipeline.support.statistics import COVERAGE, Floats, PairedComparison, Spread, estimate, paired, wider
 
 BOOTSTRAP_CHARS = 100  # of a block of the text in the bootstrap
 NO_SEEDS = Spread(0.0, 10**6)
@@ -55,7 +46,7 @@ def compared(key: str, first: Floats, second: Floats, coverage: float = COVERAGE
     """
     end = min(first.shape[1], second.shape[1])
     differences = first[:, :end] - second[:, :end]
-    spread = wider(SEED_SPREADS[key], pooled_spread([differences.mean(axis=1)]), coverage)
+    spread = wider(SEED_SPREADS[key], [differences.mean(axis=1)], coverage)
     return paired(differences, BOOTSTRAP_CHARS, spread, coverage)
 
 
@@ -65,12 +56,10 @@ def are_level(first: Sequence[float], second: Sequence[float], every: Sequence[S
     ``every`` has those of all configurations on the text, whose pooled spread counts where it is wider than that of
     ``key``, one of SEED_SPREADS.
     """
-    spread = wider(SEED_SPREADS[key], pooled_spread([np.log2(each) for each in every]))
-    deviation = (spread.deviation or 0.0) * (1 / len(first) + 1 / len(second)) ** 0.5
+    deviation, degrees = wider(SEED_SPREADS[key], [np.log2(each) for each in every])
+    of_means = Spread((deviation or 0.0) * (1 / len(first) + 1 / len(second)) ** 0.5, degrees)
     change = float(np.log2(first).mean() - np.log2(second).mean())
-    return (
-        abs(change) <= estimate([change], logarithmic=False, spread=Spread(deviation, spread.degrees_of_freedom)).half
-    )
+    return abs(change) <= estimate([change], logarithmic=False, spread=of_means).half
 
 
 def percent(bits: float) -> float:

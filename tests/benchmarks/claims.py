@@ -125,7 +125,7 @@ def comparison(text: str, first: str, second: str, recipe: int = RECIPE) -> Pair
     rows = read_csv("compared.csv")
     (row,) = [row for row in rows if (row["text"], row["first"], row["second"], row["recipe"]) == key]
     by_seed = differences(text, first, second, recipe)
-    spread = wider(pooled(first, second), pooled_spread([by_seed]), COVERAGE)
+    spread = wider(pooled(first, second), [by_seed], COVERAGE)
     seeds = estimate(by_seed.tolist(), logarithmic=False, spread=spread, coverage=COVERAGE)
     low, high = (float(np.log2(1 + float(row[f"text_{end}"]) / 100)) for end in ("low", "high"))
     return over_seeds_and_text(seeds, Estimate(seeds.mean, low, high), spread.degrees_of_freedom)
@@ -135,7 +135,7 @@ def cell(found: PairedComparison) -> str:
     """A difference in percent of perplexity with the ends of its interval; where both are level, what is detectable."""
     assert found.over_both.ends
     mean, low, high = (f"{percent(each):+.1f}" for each in (found.over_both.mean, *found.over_both.ends))
-    level = f"; level, detectable {percent(found.detectable(COVERAGE) or 0.0):.1f}" if found.verdict == "open" else ""
+    level = f"; level, detectable {percent(found.detectable(COVERAGE)):.1f}" if found.verdict == "open" else ""
     return f"{mean.replace('-0.0', '+0.0')} ({low} to {high}{level})"
 
 

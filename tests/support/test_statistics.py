@@ -88,17 +88,16 @@ def test_a_short_last_block_weighs_as_many_values_as_it_has():
 
 
 def test_from_three_seeds_on_their_own_spread_counts_where_its_interval_is_wider():
-    pooled = Spread(1.0, 20)
-    assert wider(pooled, pooled_spread([np.array([0.0, 9.0])])) == pooled
-    assert wider(pooled, Spread(0.4, 2)) == pooled
-    assert wider(pooled, Spread(0.5, 2)) == Spread(0.5, 2), "t(2) is twice as wide"
+    known, own = Spread(1.0, 20), np.array([-0.5, 0.0, 0.5])
+    assert wider(known, [np.array([0.0, 9.0])]) == known
+    assert wider(known, [0.8 * own]) == known
+    assert wider(known, [own]) == Spread(0.5, 2), "t(2) is twice as wide"
 
 
 @given(st.floats(0.01, 10))
 def test_a_detectable_difference_is_found_in_80_of_100_cases(half):
     """By a spread of seeds that is known: of the normal distribution."""
     found = PairedComparison(Estimate(0.0), Estimate(0.0), Estimate(0.0, -half, half), 10**6).detectable(0.99)
-    assert found is not None
     assert norm.cdf((found - half) / (half / norm.ppf(0.995))) == pytest.approx(0.8, abs=1e-4)
 
 
