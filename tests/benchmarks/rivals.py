@@ -1,10 +1,10 @@
 """A small transformer and a minGRU in the CPU seconds of the default network: docs/data/rivals.csv.
 
-    python -m tests.benchmarks.rivals FOLDER [--texts time-machine devref-fr]
+    python -m tests.benchmarks.rivals FOLDER
 
-FOLDER has the texts of texts.py. Each row of the table is one training, and none is repeated: the program may be
-stopped and started again. The CPU seconds of the default network with seed 0 are the budget of every other training;
-those with the best settings on validation have three seeds, and test perplexities.
+FOLDER has the texts of texts.py. A row is one training, and none is repeated: the program may be stopped and started
+again. The CPU seconds of the default network with seed 0 are the budget of all; the settings with the best validation
+perplexity have three seeds, and test perplexities.
 
 The transformer is that of nanoGPT (pre-norm blocks, learned positions, tied embedding, no biases), the minGRU (Feng et
 al. 2024, arXiv:2410.01201) has a recurrence in place of attention, computed by a parallel scan. Both read windows of a
@@ -16,14 +16,11 @@ Shapes: B batch, T time steps, D width, V vocabulary.
 import argparse
 import csv
 import time
-from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import astuple, dataclass, fields, replace
-from functools import partial
-from itertools import product
+from itertools import accumulate, pairwise, product
 from math import cos, exp, inf, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,13 +35,14 @@ from tests.benchmarks.tune_recipe import corpus_of
 from tests.figures import DOCS, read_csv
 
 TABLE = DOCS / "data" / "rivals.csv"
+FIGURES = "cpu_seconds", "chars_read", "parameters", "macs_per_char", "val_perplexity", "test_perplexity"
+SPLITS = "train", "val", "test"
+TEXTS = "time-machine", "devref-fr"
 LAYERS, WIDTH, HEADS = 4, 128, 4
-CHARS_PER_STEP = 256
+SEEDS, CHARS_PER_STEP = 3, 256
 WARM_UP, FINAL_RATE_SHARE, VALIDATIONS = 0.05, 0.1, 10
 CONTEXTS = {"transformer": (64, 128), "minGRU": (128,)}
-RATES = (0.0003, 0.001, 0.003)  # tried first
-FACTOR = 3  # between neighbouring rates
-SEEDS = 3
+RATES, FACTOR = (0.0003, 0.001, 0.003), 3  # tried first, and between neighbouring rates
 
 
 class Attention(nn.Module):
@@ -57,8 +55,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.inputs(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout * self.training, is_causal=True)
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(-2))
         return output
 
@@ -126,172 +123,125 @@ class Rival(nn.Module):
         return layers + 2 * context * WIDTH * LAYERS * (self.positions is not None)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One training: a row of docs/data/rivals.csv. The first six are its settings."""
+class Settings(NamedTuple):
+    """The first columns of a training's row, before FIGURES. The default network has a text and a seed alone."""
 
     text: str
     model: str
-    seed: int
+    seed: int = 0
     learning_rate: float = 0.0
     dropout: float = 0.0
     context: int = 0
-    cpu_seconds: float = 0.0
-    chars_read: int = 0
-    parameters: int = 0
-    macs_per_char: int = 0
-    val_perplexity: float = 0.0
-    test_perplexity: float = 0.0  # 0 in a trial
 
 
 class Training:
     """A rival while it learns a text: random windows, AdamW, warm-up and a cosine."""
 
-    def __init__(self, corpus: Corpus, row: Row) -> None:
-        torch.manual_seed(row.seed)
-        splits = {name: torch.from_numpy(corpus.split("stream", name)).long() for name in ("train", "val", "test")}
-        self.row, self.text, self.splits = row, splits["train"], splits
-        self.before = {"val": splits["train"], "test": splits["val"]}
-        self.model = Rival(row.model, len(corpus.vocabulary), row.context, row.dropout)
+    def __init__(self, corpus: Corpus, settings: Settings) -> None:
+        torch.manual_seed(settings.seed)
+        splits = [torch.from_numpy(corpus.split("stream", name)).long() for name in SPLITS]
+        self.ids, spans = torch.cat(splits), pairwise([0, *accumulate(map(len, splits))])
+        self.spans, self.settings = dict(zip(SPLITS, spans, strict=True)), settings
+        self.model = Rival(settings.model, len(corpus.vocabulary), settings.context, settings.dropout)
         parameters = [*self.model.parameters()]
         decayed = {"params": [each for each in parameters if each.dim() > 1], "weight_decay": 0.1}
         others = {"params": [each for each in parameters if each.dim() == 1], "weight_decay": 0.0}
         self.optimizer = torch.optim.AdamW([decayed, others], betas=(0.9, 0.99), fused=True)
 
     def step(self, done: float) -> None:
-        """One step; ``done`` is the share of all steps that have been made."""
-        start = torch.randint(len(self.text) - self.row.context, (CHARS_PER_STEP // self.row.context, 1))
-        windows = self.text[start + torch.arange(self.row.context + 1)]
+        """One step; ``done`` is the share of the budget that is spent."""
+        context = self.settings.context
+        start = torch.randint(self.spans["train"][1] - context, (CHARS_PER_STEP // context, 1))
+        windows = self.ids[start + torch.arange(context + 1)]
         loss = F.cross_entropy(self.model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         falling = FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + cos(pi * done))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.row.learning_rate * min(falling, (done + 1e-4) / WARM_UP)
+            group["lr"] = self.settings.learning_rate * min(falling, (done + 1e-4) / WARM_UP)
         self.optimizer.step()
 
     @torch.no_grad()
     def perplexity(self, split: str) -> float:
         """The perplexity of all characters of a split but the first, each after half a window or more."""
-        context, ids, total = self.row.context, self.splits[split], 0.0
-        half, text = context // 2, torch.cat([self.before[split][-context:], ids])
+        (start, end), half, total = self.spans[split], self.settings.context // 2, 0.0
         self.model.eval()
-        for part in torch.arange(context + 1, len(text), half).split(64):  # of the characters that are scored
-            at = (part[:, None] + torch.arange(-half, half)).clamp(max=len(text) - 1)
-            logits = self.model(text[at[:, :-1]])[:, half - 1 :].transpose(1, 2)
-            costs = F.cross_entropy(logits, text[at[:, half:]], reduction="none")
-            total += costs[part[:, None] + torch.arange(half) < len(text)].sum().item()
+        for part in torch.arange(start + 1, end, half).split(64):  # of the characters that are scored
+            at = (part[:, None] + torch.arange(-half, half)).clamp(max=end - 1)
+            logits = self.model(self.ids[at[:, :-1]])[:, half - 1 :].transpose(1, 2)
+            costs = F.cross_entropy(logits, self.ids[at[:, half:]], reduction="none")
+            total += costs[part[:, None] + torch.arange(half) < end].sum().item()
         self.model.train()
-        return exp(total / (len(ids) - 1))
+        return exp(total / (end - start - 1))
 
-    def run(self, budget: float, is_final: bool) -> Row:
-        """Train for CPU seconds, and keep the best of VALIDATIONS equally spaced looks at the validation text."""
-        steps, began, best, test, seconds = self._steps(budget), time.process_time(), inf, 0.0, 0.0
-        looks = {round(steps * look / VALIDATIONS) for look in range(1, VALIDATIONS + 1)}
-        for step in range(1, steps + 1):
-            self.step((step - 1) / steps)
-            if step in looks and (found := self.perplexity("val")) < best:
-                best, paused = found, time.process_time()
-                test = self.perplexity("test") if is_final else 0.0
-                seconds += time.process_time() - paused
-        return replace(
-            self.row,
-            cpu_seconds=round(time.process_time() - began - seconds, 1),
-            chars_read=steps * CHARS_PER_STEP,
-            parameters=sum(each.numel() for each in self.model.parameters()),
-            macs_per_char=self.model.macs_per_char(self.row.context),
-            val_perplexity=round(best, 5),
-            test_perplexity=round(test, 5),
-        )
-
-    def _steps(self, budget: float) -> int:
-        """The steps for which the budget suffices, by the speed of a copy of this training."""
-        twin, times = deepcopy(self), []
-        for steps in (5, 40):
-            began = time.process_time()
-            for _ in range(steps):
-                twin.step(0.0)
-            times.append((time.process_time() - began) / steps)
-        began = time.process_time()
-        twin.perplexity("val")
-        return int((budget - VALIDATIONS * (time.process_time() - began)) / times[-1])
+    def run(self, budget: float, is_final: bool) -> tuple[float, ...]:
+        """Train for CPU seconds, keep the best of VALIDATIONS equally spaced looks, and return FIGURES."""
+        began, best, weights, steps = time.process_time(), inf, self.model.state_dict(), 0
+        for look in range(1, VALIDATIONS + 1):
+            while (done := (time.process_time() - began) / budget) < look / VALIDATIONS:
+                self.step(done)
+                steps += 1
+            if (value := self.perplexity("val")) < best:
+                best, weights = value, deepcopy(self.model.state_dict())
+        seconds = time.process_time() - began
+        self.model.load_state_dict(weights)
+        parameters = sum(each.numel() for each in self.model.parameters())
+        macs, test = self.model.macs_per_char(self.settings.context), self.perplexity("test") if is_final else 0.0
+        return round(seconds, 1), steps * CHARS_PER_STEP, parameters, macs, round(best, 5), round(test, 5)
 
 
-def default(corpus: Corpus, wanted: Row) -> Row:
-    """The default network, whose CPU seconds are the budget of the others."""
-    experiment = Experiment(corpus, *resolve({"seed": wanted.seed}, corpus.train_chars, len(corpus.vocabulary)))
+def default(corpus: Corpus, seed: int) -> tuple[float, ...]:
+    """FIGURES of the default network, whose CPU seconds are the budget of the others."""
+    experiment = Experiment(corpus, *resolve({"seed": seed}, corpus.train_chars, len(corpus.vocabulary)))
     began = time.process_time()
     fit(experiment.training, experiment)
-    seconds = time.process_time() - began
-    figures = experiment.run().figures
-    return replace(
-        wanted,
-        cpu_seconds=round(seconds, 1),
-        chars_read=experiment.training.history[-1].train_chars,
-        parameters=figures["parameters"],
-        macs_per_char=figures["macs_per_char"],
-        val_perplexity=round(figures["val_perplexity"], 5),
-        test_perplexity=round(figures["test_perplexity"], 5),
-    )
+    seconds, chars = time.process_time() - began, experiment.training.history[-1].train_chars
+    figures: dict[str, Any] = {**experiment.run().figures, "cpu_seconds": seconds, "chars_read": chars}
+    return tuple(round(figures[name], 1 if name == "cpu_seconds" else 5) for name in FIGURES)
 
 
-def made(make: Callable[[Row], Row], wanted: Row, is_final: bool) -> Row:
-    """The row with these settings, which is made and appended to the table if it has none."""
-    kinds: dict[str, Any] = {each.name: each.type for each in fields(Row)}
-    kept = read_csv(TABLE.name) if TABLE.exists() else []
-    for row in (Row(**{name: kinds[name](cell) for name, cell in cells.items()}) for cells in kept):
-        if astuple(row)[:6] == astuple(wanted)[:6] and bool(row.test_perplexity) is is_final:
-            return row
-    row = make(wanted)
+def found(corpus: Corpus, settings: Settings, budget: float = 0.0, is_final: bool = True) -> dict[str, float]:
+    """What the row of a training says, which is made and appended to the table if there is none."""
+    for row in read_csv(TABLE.name):
+        key = tuple(row[name] for name in Settings._fields)
+        if key == tuple(map(str, settings)) and (float(row["test_perplexity"]) > 0) is is_final:
+            return {name: float(row[name]) for name in FIGURES}
+    made = Training(corpus, settings).run(budget, is_final) if settings.context else default(corpus, settings.seed)
     with TABLE.open("a") as file:
-        csv.writer(file, lineterminator="\n").writerows([astuple(row)] if kept else [[*kinds], astuple(row)])
-    return row
+        csv.writer(file, lineterminator="\n").writerow([*settings, *made])
+    return dict(zip(FIGURES, made, strict=True))
 
 
-def chosen(trial: Callable[[Row], Row], text: str, kind: str) -> Row:
-    """The trial with the lowest validation perplexity, of all dropouts and contexts and the rates that each needs."""
-    every = []
+def chosen(corpus: Corpus, text: str, kind: str, budget: float) -> Settings:
+    """The settings with the lowest validation perplexity: all dropouts and contexts, and the rates that each needs."""
+    trials: dict[Settings, float] = {}
     for dropout, context in product((0.0, 0.2), CONTEXTS[kind]):
         rates = [*RATES]
         while True:
-            found = [trial(Row(text, kind, 0, rate, dropout, context)) for rate in rates]
-            best = min(range(len(found)), key=lambda at: found[at].val_perplexity)
-            if best == 0:
-                rates.insert(0, float(f"{rates[0] / FACTOR:.1g}"))
-            elif best == len(rates) - 1:
-                rates.append(float(f"{rates[-1] * FACTOR:.1g}"))
-            else:
+            every = [Settings(text, kind, 0, rate, dropout, context) for rate in rates]
+            trials |= {each: found(corpus, each, budget, is_final=False)["val_perplexity"] for each in every}
+            best = min(every, key=trials.__getitem__).learning_rate
+            if rates[0] < best < rates[-1]:
                 break
-        every += found
-    return min(every, key=lambda row: row.val_perplexity)
-
-
-def complete(text: str, folder: Path) -> None:
-    """Make all rows of a text that the table lacks."""
-    corpus = corpus_of(text, folder)
-    budget = made(partial(default, corpus), Row(text, "default", 0), True).cpu_seconds
-
-    def train(is_final: bool, row: Row) -> Row:
-        return Training(corpus, row).run(budget, is_final)
-
-    for kind in CONTEXTS:
-        best = chosen(partial(made, partial(train, False), is_final=False), text, kind)
-        for seed in range(SEEDS):
-            made(partial(train, True), Row(text, kind, seed, *astuple(best)[3:6]), True)
-    for seed in range(1, SEEDS):
-        made(partial(default, corpus), Row(text, "default", seed), True)
+            rates = sorted([*rates, float(f"{best / FACTOR if best == rates[0] else best * FACTOR:.1g}")])
+    return min(trials, key=trials.__getitem__)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--texts", nargs="+", default=["time-machine", "devref-fr"])
-    options = parser.parse_args()
+    folder = parser.parse_args().folder
     keep_freed_memory()
     torch.set_num_threads(1)
-    for text in options.texts:
-        complete(text, options.folder)
+    for text in TEXTS:
+        corpus = corpus_of(text, folder)
+        defaults = [found(corpus, Settings(text, "default", seed)) for seed in range(SEEDS)]
+        budget = defaults[0]["cpu_seconds"]
+        for kind in CONTEXTS:
+            best = chosen(corpus, text, kind, budget)
+            for seed in range(SEEDS):
+                found(corpus, best._replace(seed=seed), budget)
 
 
 if __name__ == "__main__":
