@@ -39,8 +39,9 @@ def scores(rows: Iterable[dict[str, str]], key: str) -> list[float]:
 
 def drawn_trials() -> dict[str, tuple[str, list[float]]]:
     """What a trial was, and the scores of those that were drawn, by the name of the picture."""
-    counting = [row for row in read_csv("counting_trials.csv") if row["is_drawn"] == "1"]
-    words = [row for row in read_csv("word_trials.csv") if row["trial"] != "0"]
+    counting, words = (
+        [row for row in read_csv(f"{name}_trials.csv") if row["is_drawn"] == "1"] for name in ("counting", "word")
+    )
     network = [
         row
         for row in read_csv("recipe_trainings.csv")

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from models.gated_ngrams import TOLD
 from tests.benchmarks.rivals import CONTEXTS, WIDTH, MinGRU, Rival
-from tests.benchmarks.word_ngrams import SETTINGS, WordTables, contexts_of, fitted
+from tests.benchmarks.word_ngrams import SETTINGS, WordTables, contexts_of, prepared
 
 
 def test_the_parallel_scan_of_a_min_gru_is_its_recurrence():
@@ -38,8 +38,7 @@ def test_words_and_skips_before_a_character():
 
 
 def test_word_ngrams_are_distributions_that_know_nothing_of_the_future(corpus):
-    tables = WordTables(corpus)
-    model, _ = fitted(corpus, tables, tables.sample(), SETTINGS | {"PASSES": 1})
+    tables, model = WordTables(corpus), prepared(corpus)(SETTINGS | {"PASSES": 1})
     val = corpus.split("stream", "val")[:200]
     torch.testing.assert_close(model.log_probabilities(val).exp().sum(-1), torch.ones(len(val)))
     for before, after in zip(tables.about(val[:100], 0, 100), tables.about(val, 0, 100), strict=True):

@@ -1,11 +1,11 @@
 """Tunes the n-grams' gate: settings drawn at random, scored on the validation texts of all tuning texts.
 
-    python -m tests.benchmarks.tune_counting FOLDER [--texts faq-de ...]
+    python -m tests.benchmarks.tune_counting FOLDER
     python -m tests.benchmarks.tune_counting --table
 
-FOLDER has the texts of texts.py. Prints the rows of docs/data/counting_trials.csv: trial 0 has the settings of before,
-the next 24 are drawn from RANGES with SEED, and the last are BY_HAND, to find what the best one can do without. The
-evidence about a text is computed once. Nothing here reads a test text.
+FOLDER has the texts of texts.py. Appends the rows of texts that docs/data/counting_trials.csv lacks: trial 0 has the
+settings of before, the next 24 are drawn from RANGES with SEED, and the last are BY_HAND, to find what the best one can
+do without. Nothing here reads a test text.
 
 ``symbols`` has no effect: in counting_trials_last_character.csv, the gate saw the last character as well, by an input
 for each of so many characters and one for all others. Without, it is 0.05 and 0.07 % better (29 and 0, 27 and 26).
@@ -16,18 +16,24 @@ difference to trial 0 in percent, with the text that gains least.
 import argparse
 import csv
 import random
+import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import exp, log
 from pathlib import Path
 from statistics import fmean
+from typing import Any
+from unittest.mock import patch
+
+from torch import Tensor
 
 from models import gated_ngrams
-from models.gated_ngrams import BATCH, LONGEST, NGramModel, NGramTables, fit_gate, gate_letters, sample_of
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, Sample, fit_gate, gate_letters, sample_of
 from models.ngram import KneserNey
-from tests.benchmarks.tune_recipe import corpus_of
-from tests.figures import read_csv
+from pipeline.text.corpus import Corpus
+from tests.benchmarks.tune_recipe import TUNING, corpus_of
+from tests.figures import DOCS, read_csv
 
 SEED, TRIALS = 20261202, 24
 BEFORE = {"PEAK_RATE": 0.01, "PASSES": 4, "GATE_UNITS": 32, "WEIGHT_DECAY": 0.01, "SYMBOLS": 48, "MOST_STEPS": 600}
@@ -50,6 +56,7 @@ BY_HAND = [
 ]
 
 Settings = dict[str, float]
+Fit = Callable[[Settings], NGramModel]
 
 
 def trials() -> Iterator[Settings]:
@@ -57,7 +64,7 @@ def trials() -> Iterator[Settings]:
     yield BEFORE
     for _ in range(TRIALS):
         yield {name: drawn(draw, values) for name, values in RANGES.items()}
-    yield from BY_HAND
+    yield from ({name: settings[name] for name in BEFORE} for settings in BY_HAND)
 
 
 def drawn(draw: random.Random, values: tuple[float, float] | list[int]) -> float:
@@ -75,45 +82,47 @@ def table(name: str) -> None:
         sys.stdout.write(f"{trial:>2} {fmean(found):+.3f} % (at most {max(found):+.3f} %)\n")
 
 
-def run(texts: Sequence[str], folder: Path) -> None:
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["trial", "is_drawn", "text", *map(str.lower, BEFORE), "steps", "val_perplexity", "cpu_seconds"])
-    for name in texts:
-        corpus = corpus_of(name, folder)
-        text, val = corpus.baseline_text("stream"), corpus.split("stream", "val")
-        tables = NGramTables(KneserNey(text, len(corpus.vocabulary), LONGEST))
-        sample, letters = sample_of(text, tables), gate_letters(text, corpus.vocabulary.letters)
-        for number, settings in enumerate(trials()):
-            for constant in settings.keys() - {"SYMBOLS"}:
-                setattr(gated_ngrams, constant, settings[constant])
-            began = time.process_time()
-            model = NGramModel(tables, fit_gate(sample, letters))
-            seconds = time.process_time() - began
-            steps = min(settings["MOST_STEPS"], settings["PASSES"] * -(-len(sample.targets) // BATCH))
-            found = (steps, f"{exp(model.calibrate(val)):.5f}", f"{seconds:.1f}")
-            rows.writerow(
-                [number, int(0 < number <= TRIALS), name, *(settings[constant] for constant in BEFORE), *found]
-            )
-            sys.stdout.flush()
+def prepared(corpus: Corpus) -> Fit:
+    """What fits the n-grams of a text with settings; the evidence about the text is computed once."""
+    text, vocabulary = corpus.baseline_text("stream"), corpus.vocabulary
+    tables = NGramTables(KneserNey(text, len(vocabulary), LONGEST))
+    sample, letters = sample_of(text, tables), gate_letters(text, vocabulary.letters)
+    return lambda settings: NGramModel(tables, gate_with(settings, sample, letters))
 
 
-def main(
-    tune: Callable[[Sequence[str], Path], None] = run,
-    trials_file: str = "counting_trials.csv",
-    about: str | None = None,
-) -> None:
-    tuning = [row["name"] for row in read_csv("texts.csv") if row["role"] == "tuning"]
-    about = about or __doc__
+def gate_with(settings: Settings, sample: Sample, letters: Tensor) -> OrderGate:
+    """The gate that is trained with these settings in place of the program's constants."""
+    with patch.dict(vars(gated_ngrams), {name: value for name, value in settings.items() if name != "SYMBOLS"}):
+        return fit_gate(sample, letters)
+
+
+def rows(name: str, folder: Path, trials: Iterable[Settings], prepare: Callable[[Corpus], Fit]) -> Iterator[list[Any]]:
+    """The rows of a text: the last column is the most memory that the process has had."""
+    corpus = corpus_of(name, folder)
+    fit, val = prepare(corpus), corpus.split("stream", "val")
+    for number, settings in enumerate(trials):
+        began = time.process_time()
+        model = fit(settings)
+        seconds, mib = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        found = f"{exp(model.calibrate(val)):.5f}", f"{seconds:.1f}", mib
+        yield [number, int(0 < number <= TRIALS), name, *settings.values(), *found]
+
+
+def main(name: str, trials: Sequence[Settings], prepare: Callable[[Corpus], Fit], about: str | None) -> None:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
-    parser.add_argument("--texts", nargs="+", default=tuning)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.table:
-        table(trials_file)
-    else:
-        tune(options.texts, options.folder)
+        table(name)
+        return
+    done = {row["text"] for row in read_csv(name)}
+    for text in TUNING:
+        if text not in done:
+            found = [*rows(text, options.folder, trials, prepare)]
+            with (DOCS / "data" / name).open("a") as file:
+                csv.writer(file, lineterminator="\n").writerows(found)
 
 
 if __name__ == "__main__":
-    main()
+    main("counting_trials.csv", [*trials()], prepared, __doc__)

@@ -7,22 +7,14 @@ FOLDER has the texts of texts.py. A **context** is what a count depends on. Thos
 with some left out; each predicts by discounted shares, interpolated with an order of the n-grams, and what it predicts
 is one more row of the evidence that the gate of models/gated_ngrams.py weighs.
 
-Appends to docs/data/word_trials.csv: settings of the gate's training, scored on the validation texts of all tuning
-texts. Trial 0 has those of the program, the others are drawn from the ranges of tune_counting.py. ``--table`` ranks
-them as there; SETTINGS has the best. Nothing here reads a test text.
+Appends to docs/data/word_trials.csv as tune_counting.py does: trial 0 has the settings of the program, the others are
+drawn from the ranges there. SETTINGS has the best.
 
 Shapes: N characters of a text, n positions, K orders and contexts, C contexts of one kind, V vocabulary.
 """
 
-import csv
 import random
-import resource
-import time
 from collections.abc import Iterator, Sequence
-from math import exp
-from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -40,19 +32,14 @@ from models.gated_ngrams import (
     NGramTables,
     Sample,
     contiguous_parts,
-    fit_gate,
     gate_letters,
     one_thread,
     sampled_spans,
 )
 from models.ngram import Ints, KneserNey, NGrams, as_ids, backoffs, discounted_shares, ranked
 from pipeline.text.corpus import Corpus
-from tests.benchmarks.tune_counting import RANGES, Settings, drawn, main
-from tests.benchmarks.tune_recipe import corpus_of
-from tests.figures import DOCS, read_csv
+from tests.benchmarks.tune_counting import RANGES, SEED, TRIALS, Fit, Settings, drawn, gate_with, main
 
-TABLE = DOCS / "data" / "word_trials.csv"
-SEED, TRIALS = 20261202, 24
 NAMES = "PEAK_RATE", "PASSES", "GATE_UNITS", "WEIGHT_DECAY", "MOST_STEPS"  # constants of models/gated_ngrams.py
 OF_PROGRAM: Settings = {name: getattr(gated_ngrams, name) for name in NAMES}
 SETTINGS = dict(zip(NAMES, (0.00564, 8, 32, 0.125, 2400), strict=True))  # trial 10, the best on the tuning texts
@@ -165,18 +152,18 @@ class WordTables:
         return Sample(filled, torch.from_numpy(np.concatenate([as_ids(self.ids[a:b]) for a, b in spans])))
 
 
-def fitted(corpus: Corpus, tables: WordTables, sample: Sample, settings: Settings) -> tuple[NGramModel, float]:
-    """The model with these settings of the gate's training, and its validation perplexity."""
-    with patch.dict(vars(gated_ngrams), settings):
-        gate = fit_gate(sample, gate_letters(tables.ids, tables.is_letter))
-    model = NGramModel(tables, gate)  # type: ignore[arg-type]
-    return model, exp(model.calibrate(corpus.split("stream", "val")))
+def prepared(corpus: Corpus) -> Fit:
+    """As that of tune_counting.py."""
+    tables = WordTables(corpus)
+    sample, letters = tables.sample(), gate_letters(tables.ids, tables.is_letter)
+    return lambda settings: NGramModel(tables, gate_with(settings, sample, letters))  # type: ignore[arg-type]
 
 
 def word_ngrams(corpus: Corpus) -> NGramModel:
     """The model with SETTINGS."""
-    tables = WordTables(corpus)
-    return fitted(corpus, tables, tables.sample(), SETTINGS)[0]
+    model = prepared(corpus)(SETTINGS)
+    model.calibrate(corpus.split("stream", "val"))
+    return model
 
 
 def trials() -> Iterator[Settings]:
@@ -186,29 +173,5 @@ def trials() -> Iterator[Settings]:
         yield {name: drawn(draw, RANGES[name]) for name in NAMES}
 
 
-def tune(texts: Sequence[str], folder: Path) -> None:
-    """Append the rows of the texts that the table lacks."""
-    done = {row["text"] for row in read_csv(TABLE.name)} if TABLE.exists() else set()
-    for name in texts:
-        if name not in done:
-            rows = [*of_text(name, folder)]
-            with TABLE.open("a") as file:
-                heads = ["trial", "text", *map(str.lower, NAMES), "val_perplexity", "cpu_seconds", "mib"]
-                csv.writer(file, lineterminator="\n").writerows(rows if file.tell() else [heads, *rows])
-
-
-def of_text(name: str, folder: Path) -> Iterator[list[Any]]:
-    """The row of each trial: its last column is the most memory that the process has had."""
-    corpus = corpus_of(name, folder)
-    tables = WordTables(corpus)
-    sample = tables.sample()
-    for trial, settings in enumerate(trials()):
-        began = time.process_time()
-        perplexity = fitted(corpus, tables, sample, settings)[1]
-        seconds = time.process_time() - began
-        mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        yield [trial, name, *settings.values(), f"{perplexity:.5f}", f"{seconds:.1f}", mib]
-
-
 if __name__ == "__main__":
-    main(tune, TABLE.name, __doc__)
+    main("word_trials.csv", [*trials()], prepared, __doc__)
