@@ -152,7 +152,7 @@ class ReproduceConfig(Checked):
     workers: int | None = workers_option()
 
 
-USUAL_MINUTES = 10.0  # of an answer with the whole budget of every network, and of a search without --trials
+USUAL_MINUTES = 10.0  # of a search without --trials
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,11 @@ class AnswerConfig(Checked):
     """How many trainings an answer rests on, and how long they are. Raises ConfigError for a value not allowed."""
 
     seeds: int = option(3, help="Trainings of each network, with seeds 0, 1, ...", low=1, high=1000)
-    minutes: float = option(
-        USUAL_MINUTES,
-        help="Scales what each network reads: the default one 850,000 characters a minute. 10 take as long as eight or "
-        "nine default trainings on 2 cores.",
+    scale: float = option(
+        1.0,
+        help="Scales what each network reads. 1 takes as long as eight or nine default trainings on 2 cores.",
         above=0,
-        high=100_000,
+        high=10_000,
     )
     workers: int | None = workers_option()
 

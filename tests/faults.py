@@ -71,7 +71,7 @@ COMMANDS = {
     "mlflow run": [sys.executable, "-m", "mlflow", "run", ".", "--env-manager", "local", "-e", "train"]
     + [word for parameter in PARAMETERS for word in ("-P", parameter)],
     "search": [*SEARCH, "--minutes", "5", "--epochs", "4", "--workers", "2"],
-    "answer": [*TMLM, "answer", "--corpus", "text.txt", "--minutes", "0.05", "--seeds", "1", "--workers", "2"],
+    "answer": [*TMLM, "answer", "--corpus", "text.txt", "--scale", "0.005", "--seeds", "1", "--workers", "2"],
     "reproduce": [*TMLM, "reproduce", "--quick", "--only", "*-scratch-1x8", "--workers", "2"],
     "export": [*TMLM, "export", "search", "--output", "exported"],
     "push": [*TMLM, "push", "sqlite:///pushed.db", "search"],

@@ -51,7 +51,7 @@ SEARCH: dict[str, Any] = {
     "corpus": TEXT, "alphabet": "letters", "cell": "rnn,gru", "num_layers": "1", "hidden_size": "4..8", "epochs": 4,
     "trials": 5, "confirm_seeds": 2, "workers": 1,
 }  # fmt: skip
-ANSWER: dict[str, Any] = {"corpus": TEXT, "alphabet": "letters", "minutes": 0.1, "seeds": 1, "workers": 1}
+ANSWER: dict[str, Any] = {"corpus": TEXT, "alphabet": "letters", "scale": 0.01, "seeds": 1, "workers": 1}
 TRAIN: dict[str, Any] = {
     "corpus": TEXT, "alphabet": "letters", "cell": "lstm", "hidden_size": 8, "epochs": 10, "precision": "fp32",
 }  # fmt: skip
@@ -63,7 +63,7 @@ CUT_OFF: dict[str, dict[str, Any]] = {  # of CONTINUED: the commands that were k
 }
 FINISHED: dict[str, dict[str, Any]] = {
     "search": {**SEARCH, "study_name": "finished", "epochs": 3, "trials": 3},
-    "answer": {**ANSWER, "minutes": 0.05},
+    "answer": {**ANSWER, "scale": 0.005},
     "train": {**TRAIN, "cell": "gru", "epochs": 3, "seeds": 2},
     "pipeline": {**TRAIN, "epochs": 4, "seed": 1},
 }
@@ -203,11 +203,14 @@ class Lab:
             subprocess.run([*git, "checkout", "--quiet", commit], check=True)
             subprocess.run([*git, "remote", "remove", "origin"], check=True)  # whose address MLflow would record
             (self.home / ".git" / "info" / "exclude").write_text(f"{TEXT}\n")  # else the runs were of changed code
+        self.has_scale = "--scale" in (self.home / "MLproject").read_text()  # of an answer
         self.environment = environment_with(folder / "cache")
         self.environment |= {"PYTHONPATH": str(self.home), "LOGNAME": "yardstick"}  # MLflow records the name
 
     def run(self, *words: str, **options: Any) -> None:
         """Run a command; end with its errors if it fails."""
+        if "scale" in options and not self.has_scale:
+            options["minutes"] = 10 * options.pop("scale")
         command = [*words, *(f"--{name.replace('_', '-')}={value}" for name, value in options.items())]
         how = ["-c", ANSWER_WITH_PLAN] if "answer" in words else ["-m", "pipeline"]
         done = subprocess.run(

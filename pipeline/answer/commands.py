@@ -11,14 +11,17 @@ from pipeline.config import AnswerConfig, CorpusConfig
 
 @click.command(cls=LabCommand)
 @options_of(CorpusConfig, AnswerConfig)
+@click.option("--minutes", type=float, hidden=True, help="The earlier name of --scale, in tenths.")
 @json_flag
-def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
+def answer(corpus: str, alphabet: Any, minutes: float | None, as_json: bool, **options: Any) -> None:
     """Say whether networks are worth their cost on a text.
 
     Trains networks of several sizes, on growing parts of the text, and on top of n-grams. Four sentences (alone,
     together, small, adaptive) and two figures compare them with n-grams. The same command again trains only what is
     missing.
     """
+    if minutes is not None:
+        raise click.UsageError(f"--minutes is gone: give --scale {minutes / 10:g} in place of --minutes {minutes:g}")
     chosen = given({"corpus": corpus, "alphabet": alphabet, **options})
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer import run

@@ -9,7 +9,7 @@ from math import sqrt
 from typing import Any, Literal
 
 from models.config import ModelConfig
-from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, USUAL_MINUTES, TrainConfig, resolve
+from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, TrainConfig, resolve
 from pipeline.training.adaptive import FITTED_CHARS, SCALE_STEPS
 from pipeline.training.timing import CHARS, ROUNDS
 
@@ -59,17 +59,15 @@ def text_sizes(train_chars: int, smallest: int = DEFAULT_PLAN.smallest_text) -> 
     return [*(size for size in sizes if size < train_chars / LAST_STEP), train_chars]
 
 
-def planned(
-    train_chars: int, symbols: int, minutes: float = USUAL_MINUTES, plan: AnswerPlan = DEFAULT_PLAN
-) -> list[Planned]:
+def planned(train_chars: int, symbols: int, scale: float = 1.0, plan: AnswerPlan = DEFAULT_PLAN) -> list[Planned]:
     """All networks for a text with so many training characters and symbols; the default network is among them once.
 
-    ``minutes`` scales all budgets, which take about USUAL_MINUTES by default.
+    ``scale`` scales the budgets of all.
     """
     budget = BUDGET_CHARS["stream"]
 
     def network(family: Family, chars: float, limit: int = 0, **options: Any) -> Planned:
-        budget_chars = max(1, round(chars * minutes / USUAL_MINUTES))
+        budget_chars = max(1, round(chars * scale))
         given = {**plan.shape, "budget_chars": budget_chars, "train_chars": limit, **options}
         return Planned(family, limit or train_chars, *resolve(given, train_chars, symbols))
 

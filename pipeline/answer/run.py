@@ -1,6 +1,6 @@
 """The stage ``answer``: train networks on a text and say in a line and four sentences if they are worth their cost.
 
-An answer is identified by its text, its plan (which depends on --minutes) and RECIPE: the same command again resumes
+An answer is identified by its text, its plan (which depends on --scale) and RECIPE: the same command again resumes
 the same run and trains only what is missing. With more --seeds, it trains the additional ones.
 """
 
@@ -68,7 +68,7 @@ def answer(
 
     ``say`` gets messages for the user. Raises InputError for a text that can't be trained on, and what trainings raise.
     """
-    networks = planned(corpus.train_chars, len(corpus.vocabulary), config.minutes, plan)
+    networks = planned(corpus.train_chars, len(corpus.vocabulary), config.scale, plan)
     trained = [
         [each.family, model_identity(each.model), train_identity(asdict(each.train)) | GONE] for each in networks
     ]

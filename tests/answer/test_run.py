@@ -25,7 +25,7 @@ from pipeline.training.files import BEST_CHECKPOINT
 from tests.labs import PNG
 from tests.pools import Inline, pool_with
 
-BRIEF = AnswerConfig(seeds=1, minutes=0.001)  # one pass of each
+BRIEF = AnswerConfig(seeds=1, scale=0.0001)  # one pass of each
 PLAN = AnswerPlan(  # the smallest networks of each family, and two characters to time
     shape={"cell": "lstm", "num_layers": 1, "hidden_size": 12},
     smallest_text=2_000,
@@ -100,7 +100,7 @@ def test_the_bar_goes_on_in_small_steps_when_all_is_trained_and_never_back(done,
 def test_the_run_has_the_sentences_the_pictures_and_the_figures(done, said):
     assert said[0].startswith("4 trainings, with ")
     run = MlflowClient().get_run(done.run_id)
-    assert (run.info.status, run.data.tags["stage"], run.data.params["minutes"]) == ("FINISHED", "answer", "0.001")
+    assert (run.info.status, run.data.tags["stage"], run.data.params["scale"]) == ("FINISHED", "answer", "0.0001")
     assert artifacts.read_result(done.run_id, "answer") == json.loads(json.dumps(done.result))
     assert list(done.result["sentences"]) == ["line", "alone", "together", "small", "adaptive"]
     for sentence in done.result["sentences"].values():
@@ -163,4 +163,4 @@ def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resume
         return [Event("lost", task, Loss("its process (pid 1) is gone, exit code -9"))]
 
     with pytest.raises(TmlmError, match=r"is lost: its process \(pid 1\) .* 2 times; run the same command again"):
-        answer_on(corpus_config, AnswerConfig(seeds=1, minutes=0.002), pool_with([], dies))
+        answer_on(corpus_config, AnswerConfig(seeds=1, scale=0.0002), pool_with([], dies))

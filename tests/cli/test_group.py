@@ -118,7 +118,7 @@ def test_a_reason_that_can_not_be_left_is_told_all_the_same(begun, raising, monk
     "words",
     [
         ("search", "--cell", "gru", "--corpus", "my book.txt", "--quick"),
-        ("answer", "--corpus", "my book.txt", "--minutes", "3.0"),
+        ("answer", "--corpus", "my book.txt", "--scale", "3.0"),
         ("reproduce", "--only", "*x8", "--quick"),
     ],
 )
