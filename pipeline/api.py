@@ -12,6 +12,7 @@ for a text that can't be downloaded. Each says what was given and what is allowe
 or ends the process.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ from models.language_model import LanguageModel
 from models.ngram import compared_label
 from models.on_top_of_ngram import NgramLanguageModel
 from models.recurrent import parts_of
+from pipeline import earlier
 from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
@@ -69,6 +71,8 @@ __all__ = [
     "search",
     "train",
 ]
+
+log = logging.getLogger(__name__)
 
 WITH_BAR = train_stage.TrainingContext(progress=training_bar)
 
@@ -468,13 +472,16 @@ class Search:
 
     @property
     def picks(self) -> pd.DataFrame:
-        """The named members of the front, small, knee and best: the run, the reason in a sentence, and its alias."""
+        """The named members of the front, lean, knee and best: the run, the reason in a sentence, and its alias."""
         return pd.DataFrame.from_dict(self.result["picks"], orient="index")
 
-    def load(self, pick: Literal["small", "knee", "best"] = "knee") -> Model:
-        """Load the model of a pick: small, knee or best."""
-        check_choice("pick", pick, tuple(self.result["picks"]))
-        return load(self.result["picks"][pick]["run_id"])
+    def load(self, pick: Literal["lean", "knee", "best"] = "knee") -> Model:
+        """Load the model of a pick: lean, knee or best."""
+        name = earlier.pick(pick, self.result["picks"])
+        check_choice("pick", name, tuple(self.result["picks"]))
+        if name != pick:
+            log.warning("the pick %s is called %s", pick, name)
+        return load(self.result["picks"][name]["run_id"])
 
     def plot(self) -> Picture:
         """The recorded picture of the front: perplexity against MACs per character."""

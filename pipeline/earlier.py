@@ -5,12 +5,13 @@ this version has the facts themselves, and they count.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 STOPPED = {"--max-seconds": "time", "patience": "patience"}  # first word of ``stopped`` -> ``stopped_by``
 FAILED = {"stopped by ": "stopped", "TrainingDivergedError: ": "diverged", "over --budget-macs": "over budget"}
 RIVALS = {"yours so far": "yours", "": "ngram"}  # label of a model beside the picks -> its kind
+PICKS = {"small": "lean"}  # name of a search's pick -> that of today
 GONE = {"budget_seconds": 0.0}  # options that are gone, with their values in digests; budget_chars says the same
 
 
@@ -27,6 +28,15 @@ def facts(record: Mapping[str, Any]) -> dict[str, Any]:
 def rival(row: Mapping[str, Any]) -> dict[str, Any]:
     """A pick or rival of a search as recorded, with its ``kind``."""
     return {**row, "kind": row.get("kind") or RIVALS.get(row["label"], "pick")}
+
+
+def pick(name: str, known: Collection[str]) -> str:
+    """A pick, or an alias that ends with one, by that of its names which is ``known``; else as it is."""
+    for pair in PICKS.items():
+        for own, other in (pair, pair[::-1]):
+            if name not in known and (name == own or name.endswith(f"-{own}")):
+                name = renamed if (renamed := name.removesuffix(own) + other) in known else name
+    return name
 
 
 def options(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A result is a flat dict, which ``--json`` prints and result.json keeps. A record
 stage: what is Required must be there, and the rest, such as a figure that a new version adds, may be missing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, get_type_hints
 
 from typing_extensions import TypedDict
@@ -190,6 +190,20 @@ OF_TRIALS = (*(name for name in measured_in(Member) if name not in COST_NAMES), 
 def picks_and_rivals(rows: Iterable[Rival]) -> list[tuple[str, ...]]:
     """Rows, for RIVAL_HEADS, of what a search's result has under "compared"."""
     return [tuple(column.shown(row.get(name)) for name, column in RIVAL_COLUMNS.items()) for row in rows]
+
+
+def pick_sentences(picks: Mapping[str, PickResult]) -> list[tuple[list[str], str]]:
+    """The names of each picked model, and why it was picked; what a sentence begins with is said once."""
+    models: dict[str, list[str]] = {}
+    for name, pick in picks.items():
+        models.setdefault(pick["run_id"], []).append(name)
+    found = []
+    for names in models.values():
+        first, *others = (picks[name]["sentence"] for name in names)
+        model = f"{first.partition(') ')[0]}) "  # with its figures
+        others = [f"It {each.removeprefix(model)}" if each.startswith(model) else each for each in others]
+        found.append((names, " ".join([first, *others])))
+    return found
 
 
 def member_cells(member: Member) -> dict[str, str]:

@@ -877,7 +877,7 @@ def check_search(lab: Lab, run: dict[str, Any]) -> None:
     finished = {each["id"] for each in lab.runs() if each["status"] == "FINISHED"}
     demand({trial.user_attrs["run_id"] for trial in counted} <= finished, f"trials without a finished run: {counted}")
     picks = json.loads((run["artifacts"] / "result.json").read_text())["picks"]
-    demand(set(picks) == {"small", "knee", "best"}, f"picks: {picks}")
+    demand(set(picks) == {"lean", "knee", "best"}, f"picks: {picks}")
 
 
 class Known:

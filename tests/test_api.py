@@ -196,10 +196,12 @@ def test_loading_reads_the_checkpoint_once_and_leaves_the_threads_as_they_were(t
 # --- a search, and the runs ------------------------------------------------------------------------------------------
 
 
-def test_a_search_prints_as_one_line_and_its_front_names_the_picks():
+def test_a_search_prints_as_one_line_and_its_front_names_the_picks(monkeypatch):
     assert repr(api.Search(RESULT)) == "Search tiny on topics: 4 trials, front of 2: gru-1x4 10.31 to gru-1x8 8.56"
     nothing = api.Search({**RESULT, "front": [], "picks": {}})
     assert repr(nothing) == "Search tiny on topics: 4 trials, no finished trial"
+    monkeypatch.setattr(api, "load", lambda run_id: run_id)
+    assert [api.Search(RESULT).load(pick) for pick in ("small", "lean")] == ["c", "c"]
     assert api.Search(RESULT).front.picks.to_list() == ["knee", "small, best"]
     with pytest.raises(ConfigError, match="pick is 'large'; it must be one of small, knee, best"):
         api.Search(RESULT).load("large")  # type: ignore[arg-type]

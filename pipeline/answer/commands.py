@@ -11,7 +11,7 @@ from pipeline.config import AnswerConfig, CorpusConfig
 
 @click.command(cls=LabCommand)
 @options_of(CorpusConfig, AnswerConfig)
-@click.option("--minutes", type=float, hidden=True, help="The earlier name of --scale, in tenths.")
+@click.option("--minutes", type=float, default=None, hidden=True, help="The earlier name of --scale, in tenths.")
 @json_flag
 def answer(corpus: str, alphabet: Any, minutes: float | None, as_json: bool, **options: Any) -> None:
     """Say whether networks are worth their cost on a text.

@@ -15,7 +15,7 @@ from pipeline.pages.page_models import SCRIPT, PageModels, page_models
 from pipeline.pages.rendering import html
 from pipeline.pages.repeat import changed_options, search_command, text_option, train_command
 from pipeline.pages.subject import Subject, subject_of
-from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, picks_and_rivals
+from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, pick_sentences, picks_and_rivals
 from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
@@ -225,7 +225,7 @@ def _front(subject: Subject) -> list[doc.Block]:
         rows.append((*(cells[name] for name in first), *means, cells["run_ids"]))
     heads = (*(MEMBER_COLUMNS[name].head for name in first), "validation", "95 % interval", "test", "seeds")
     caption = "The front: means over seeds, and the interval in which one more training is expected, with another seed"
-    picks = Points([(f"@{name}", pick["sentence"]) for name, pick in subject.picks.items()])
+    picks = Points([(", ".join(f"@{each}" for each in names), why) for names, why in pick_sentences(subject.picks)])
     beside = "The picks, your own best training at that time, and the n-gram model; each also with the n-grams mixed in"
     return [picks, Table(beside, RIVAL_HEADS, picks_and_rivals(subject.compared)), Table(caption, heads, rows)]
 

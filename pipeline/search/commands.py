@@ -13,6 +13,7 @@ from pipeline.config import QUICK_SEARCH, CorpusConfig, SearchConfig, quick_sear
 if TYPE_CHECKING:
     from pipeline.search.sentences import SearchRun
 
+TEXT = "corpus", "alphabet"  # options that name the text
 NOT_IN_FULL = ("study_name", "minutes", "trials", "epochs", "confirm_seeds")  # options that are for a quick search only
 
 
@@ -64,9 +65,12 @@ def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> 
     more = {name: value for name, value in chosen.items() if not quick or name not in NOT_IN_FULL}
     if more.get("trials"):
         more["trials"] *= 2
-    search_on = {"train in full" if quick else "extend": command_line("search", more)}
+    search_on = {"search in full" if quick else "extend": command_line("search", more)}
     if not done.picks:
         return search_on
-    pick = f"@{done.registered['small']}"
+    if quick:
+        like = {"like": f"@{done.registered['knee']}", **{name: chosen[name] for name in TEXT if name in chosen}}
+        return {"train in full": command_line("train", like), **search_on}
+    pick = f"@{done.registered['lean']}"
     serve = f"{command('mlflow')} models serve -m models:/{REGISTERED_MODEL}{pick} --env-manager local"
     return {"use": f"{command()} sample {pick}", "serve": serve, **search_on}

@@ -14,7 +14,7 @@ from pipeline.support.pareto import front_mask, hypervolume, knee
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
 from pipeline.training.differences import are_level
 
-WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this share
+WITHIN = 0.05  # the pick "lean" may be worse than the best perplexity by this share
 
 
 class Trial(NamedTuple):
@@ -188,9 +188,9 @@ def _costlier(point: FrontPoint, other: FrontPoint, axis: CostAxis, name: str = 
 
 
 def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
-    """Pick members of the front: small, knee and best, in this order; empty without a front.
+    """Pick members of the front: lean, knee and best, in this order; empty without a front.
 
-    ``small`` has the lowest cost among those within 5 % of the best mean validation perplexity, ``knee`` lies furthest
+    ``lean`` has the lowest cost among those within 5 % of the best mean validation perplexity, ``knee`` lies furthest
     below the chord of the front in (log10 cost, log perplexity), and ``best`` has the lowest mean validation
     perplexity. One member may be picked several times.
     """
@@ -198,15 +198,15 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     if not front:
         return {}
     best = min(front, key=lambda point: point.val.mean)  # the first of equals, which has the lowest cost
-    small = next(point for point in front if point.val.mean <= (1 + WITHIN) * best.val.mean)
+    lean = next(point for point in front if point.val.mean <= (1 + WITHIN) * best.val.mean)
     bend = front[knee([(log10(point.cost), log(point.val.mean)) for point in front])]
     first = front[0]
     percent = f"{100 * WITHIN:.0f} %"
 
-    if small is best:
-        of_small = f"is the best, and nothing smaller is within {percent} of it"
+    if lean is best:
+        of_lean = f"is the best, and nothing smaller is within {percent} of it"
     else:
-        of_small = f"is the smallest within {percent} of the best; {_costlier(small, best, axis)}"
+        of_lean = f"is the smallest within {percent} of the best; {_costlier(lean, best, axis)}"
 
     of_bend = "is the knee"
     if len(front) == 1:
@@ -226,5 +226,5 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     if rivals := [each.name for each in tried if are_level(each.val_perplexities, lowest, every, key)]:
         of_best += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
 
-    chosen = {"small": (small, of_small), "knee": (bend, of_bend), "best": (best, of_best)}
+    chosen = {"lean": (lean, of_lean), "knee": (bend, of_bend), "best": (best, of_best)}
     return {name: Pick(point, f"{describe_point(point, axis)} {said}.") for name, (point, said) in chosen.items()}

@@ -15,7 +15,7 @@ from pipeline.config import SHAPES, SearchConfig, costs_of
 from pipeline.errors import InputError, without_secrets
 from pipeline.pages.drawing import cell_style
 from pipeline.pages.page import record_page
-from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, Rival, SearchResult
+from pipeline.results import PERPLEXITIES, SEARCH, TRAIN, PickResult, Rival, SearchResult, pick_sentences
 from pipeline.search import pictures
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, evaluate_front, hypervolume_by_trial, picks
 from pipeline.search.sentences import SearchRun, remarks, search_note
@@ -234,16 +234,13 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
     leave_out_repeats(run.id, {run_id for candidate in study.results.candidates() for run_id in candidate.run_ids})
     chosen, counts = picks(evaluated), study.results.counts()
 
-    sentences: dict[str, str] = {}  # by run id: a model that is several picks has the sentences of all of them
-    for pick in chosen.values():
-        sentences[pick.run_id] = f"{sentences.get(pick.run_id, '')} {pick.sentence}".strip()
-    runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
+    picked = {name: PickResult(run_id=pick.run_id, sentence=pick.sentence) for name, pick in chosen.items()}
+    runs_of = {name: (chosen[name].run_id, why) for names, why in pick_sentences(picked) for name in names}
     registered = register_picks(runs_of, config.study_name, corpus.label)
 
     compared = _compared(study, chosen)
     for name, png in _pictures(study, evaluated, chosen, compared).items():
-        section = "front" if name == "pareto" else "summary"  # sorted before the metrics, and after them
-        run.picture(f"plots/{name}.png", png, section)
+        run.picture(f"plots/{name}.png", png, "" if name == "pareto" else "summary")  # the page has the front
 
     result: SearchResult = {
         "run_id": run.id,
@@ -258,10 +255,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         "hypervolume": evaluated.hypervolume,
         "max_perplexity": study.problem.max_perplexity,
         "front": [point.member for point in evaluated.front],
-        "picks": {
-            name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": [registered[name]]}
-            for name, pick in chosen.items()
-        },
+        "picks": {name: {**pick, "aliases": [registered[name]]} for name, pick in picked.items()},
         "compared": compared,
     }
     metrics = {f"search/{name}": float(count) for name, count in counts.items()}

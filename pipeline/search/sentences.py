@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from textwrap import indent
 
 from pipeline.config import COSTS, SearchConfig
-from pipeline.results import MEMBER_COLUMNS, RIVAL_COLUMNS, RIVAL_HEADS, SearchResult, member_cells, picks_and_rivals
+from pipeline.results import (
+    MEMBER_COLUMNS,
+    RIVAL_COLUMNS,
+    RIVAL_HEADS,
+    SearchResult,
+    member_cells,
+    pick_sentences,
+    picks_and_rivals,
+)
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, hypervolume_by_trial
 from pipeline.search.study.trials import SearchStudy
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
@@ -91,7 +99,10 @@ def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: 
         return f"{NO_FRONT}\n\n{counts}"
     heads = [column.head for column in MEMBER_COLUMNS.values()]
     table = markdown_table(heads, [(name_of(point), *_front_row(point)[1:]) for point in front])
-    picks = [f"- `@{registered[name]}`: {plain(pick.sentence)}" for name, pick in found.picks.items()]
+    picks = [
+        f"- {', '.join(f'`@{registered[name]}`' for name in names)}: {plain(sentence)}"
+        for names, sentence in pick_sentences(found.result["picks"])
+    ]
     first = at_a_glance(plain(found.picks["best"].sentence), sample, f"@{registered['best']}")
     rest = " ".join((*found.remarks, *_facts(found.evaluated)))
     rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.result["compared"])])
@@ -110,7 +121,10 @@ def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = [column.narrow for column in MEMBER_COLUMNS.values()]
     table = indent(text_table(heads, map(_front_row, found.evaluated.front)), "  ")
-    sentences = [f"@{found.registered[name]}: {pick.sentence}" for name, pick in found.picks.items()]
+    sentences = [
+        f"{', '.join(f'@{found.registered[name]}' for name in names)}: {sentence}"
+        for names, sentence in pick_sentences(found.result["picks"])
+    ]
     sentences += [*found.remarks, *_facts(found.evaluated)]
     text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

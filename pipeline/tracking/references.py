@@ -13,6 +13,7 @@ from heapq import merge
 from itertools import islice
 from pathlib import Path
 
+from pipeline import earlier
 from pipeline.errors import InputError
 from pipeline.results import SEARCH, SEEDS, STAGES, Stage
 from pipeline.support.wording import counted, listed
@@ -197,8 +198,13 @@ def _latest(before: int, what: str) -> RecordedRun:
 
 def _picked(name: str, what: str, corpus_sha256: str) -> RecordedRun:
     """The run of a registered pick: that of ``@STUDY-PICK``, or of ``_latest_pick``. Raises InputError without one."""
-    versions = registry.aliases()
-    alias = _latest_pick(name, versions, corpus_sha256) if name in registry.PICKS else registry.alias_of(name)
+    versions, pick = registry.aliases(), earlier.pick(name, registry.PICKS)
+    if pick in registry.PICKS:
+        alias = _latest_pick(pick, versions, corpus_sha256)
+    else:
+        alias = pick = earlier.pick(registry.alias_of(name), versions)
+    if pick not in (name, registry.alias_of(name)):
+        log.info("@%s is called @%s", name, pick)
     run = registry.run_of_version(versions[alias]) if alias in versions else None
     if run is None:
         known = listed([f"@{each}" for each in versions])
@@ -212,11 +218,12 @@ def _latest_pick(pick: str, versions: Mapping[str, str], corpus_sha256: str) -> 
     It is of the text ``corpus_sha256`` if this has been searched, else of the text of the latest search. A search whose
     trainings were shortened, as by --quick or --epochs, counts only if its text has no other.
     """
-    found = search_runs(has_tag("stage", SEARCH))
-    if not (searches := [run for run in found if registry.pick_alias(run.study, pick) in versions]):
+    found = [*search_runs(has_tag("stage", SEARCH))]
+    alias_of = {run.id: earlier.pick(registry.pick_alias(run.study, pick), versions) for run in found}
+    if not (searches := [run for run in found if alias_of[run.id] in versions]):
         return ""
     of_text = [run for run in searches if run.corpus_sha256 == corpus_sha256]
     of_text = of_text or [run for run in searches if run.corpus_sha256 == searches[0].corpus_sha256]
     whole = {"epochs": "auto", "max_seconds": "0.0"}  # what a search that trains in full has recorded, if anything
     full = [run for run in of_text if all(run.params.get(name, value) == value for name, value in whole.items())]
-    return registry.pick_alias((full or of_text)[0].study, pick)
+    return alias_of[(full or of_text)[0].id]

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from pipeline import earlier
 from pipeline.errors import InputError, RecordingError
 from pipeline.results import FIGURES
 from pipeline.support.markdown import markdown_table, plain
@@ -16,7 +17,7 @@ from pipeline.tracking.store import client, store_errors, tolerating
 from pipeline.training.metrics import MACS
 
 REGISTERED_MODEL = "time-machine-lm"
-PICKS = ("small", "knee", "best")
+PICKS = ("lean", "knee", "best")
 LONGEST_ALIAS, LONGEST_DESCRIPTION = 255, 5000  # characters, MLflow's limits
 
 MOST_DESCRIBED = 20  # versions in the description of the registered model
@@ -39,16 +40,17 @@ def pick_alias(study: str, pick: str) -> str:
 
 
 def aliases() -> dict[str, str]:
-    """The aliases of the registered model, alias -> version, without the bare PICKS that earlier versions set."""
+    """The aliases of the registered model, alias -> version, without the bare picks that earlier versions set."""
     with store_errors():
         found = client().search_registered_models(f"name = '{REGISTERED_MODEL}'")
-    return {alias: version for model in found for alias, version in model.aliases.items() if alias not in PICKS}
+    bare = {*PICKS, *earlier.PICKS}
+    return {alias: version for model in found for alias, version in model.aliases.items() if alias not in bare}
 
 
 def check_aliases(study: str, corpus_sha256: str) -> None:
     """Raise InputError if an alias of the study's picks names a model of another study or text."""
     versions = aliases()
-    for alias in [alias for pick in PICKS if (alias := pick_alias(study, pick)) in versions]:
+    for alias in [alias for pick in (*PICKS, *earlier.PICKS) if (alias := pick_alias(study, pick)) in versions]:
         with store_errors():
             version = client().get_model_version(REGISTERED_MODEL, versions[alias])
         run = find_run(version.run_id) if version.run_id else None
@@ -72,11 +74,14 @@ def register_picks(picks: Mapping[str, tuple[str, str]], study: str, corpus: str
     ``picks`` maps each pick to its run id and a sentence. Raises RecordingError for a run without a logged model.
     """
     registered = {pick: pick_alias(study, pick) for pick in picks}
+    known = aliases()
+    moved = {alias: new for old, new in earlier.PICKS.items() if (alias := pick_alias(study, old)) in known}
     with store_errors():
         with tolerating("RESOURCE_ALREADY_EXISTS"):
             client().create_registered_model(REGISTERED_MODEL)
         for pick, (run_id, sentence) in picks.items():
-            register(registered[pick], run_id, sentence, study, corpus)
+            for alias in (*(alias for alias, new in moved.items() if new == pick), registered[pick]):
+                register(alias, run_id, sentence, study, corpus)
         describe_registered_model()
     return registered
 

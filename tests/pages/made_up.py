@@ -67,7 +67,7 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
         {**runs[0].result, **unknown, "name": runs[0].name.removesuffix("-s0"), "run_ids": [run.id for run in runs]}
         for runs in members
     ]
-    sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
+    sentences = {"lean": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
     picks = {pick: {"run_id": trainings[-1].id, "sentence": text} for pick, text in sentences.items()}
     compared = [{**trainings[-1].result, "label": "x", "kind": kind, "name": name} for kind in ("pick", "yours")]
     result = {**SEARCH, "front": front, "picks": picks, "compared": compared, "study_name": name}

@@ -18,7 +18,7 @@ def candidate(name, macs, *val, test=None):
 
 TINY = candidate("tiny", 1_000, 9.0, 9.2, 9.1)
 KNEE = candidate("knee", 10_000, 5.0, 4.9, 5.1)
-SMALL = candidate("small", 100_000, 4.61, 4.60, 4.62)
+LEAN = candidate("lean", 100_000, 4.61, 4.60, 4.62)
 BEST = candidate("best", 800_000, 4.42, 4.41, 4.40)
 WORSE = candidate("worse", 50_000, 6.0)
-ALL = (BEST, WORSE, TINY, SMALL, KNEE)
+ALL = (BEST, WORSE, TINY, LEAN, KNEE)

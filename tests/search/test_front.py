@@ -69,8 +69,8 @@ def test_what_diverged_with_a_seed_is_not_on_the_front_and_does_not_widen_the_in
 
 def test_points_stand_by_macs_and_the_front_is_that_of_the_means():
     evaluated = evaluate_front(ALL, REFERENCE)
-    assert [point.candidate.name for point in evaluated.points] == ["tiny", "knee", "worse", "small", "best"]
-    assert [point.candidate.name for point in evaluated.front] == ["tiny", "knee", "small", "best"]
+    assert [point.candidate.name for point in evaluated.points] == ["tiny", "knee", "worse", "lean", "best"]
+    assert [point.candidate.name for point in evaluated.front] == ["tiny", "knee", "lean", "best"]
 
 
 def test_the_hypervolume_is_in_perplexity_times_decades_within_the_reference():

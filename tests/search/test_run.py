@@ -147,7 +147,7 @@ def test_the_same_command_again_trains_nothing_keeps_the_run_and_sees_what_you_h
     assert (row["label"], row["run_id"], row["mixture_val_perplexity"]) == (YOURS, yours[1], 3.6)
     assert (ngram["macs_per_char"], ngram["mixture_val_perplexity"]) == (5 * 10 * 28 + gate_numbers(0), None)
     pick = again.result["compared"][0]
-    of_seeds = [artifacts.read_result(each, "train") for each in searched.picks["small"].point.candidate.run_ids]
+    of_seeds = [artifacts.read_result(each, "train") for each in searched.picks["lean"].point.candidate.run_ids]
     assert pick["mixture_test_perplexity"] == geometric_mean([seed["mixture_test_perplexity"] for seed in of_seeds])
 
 

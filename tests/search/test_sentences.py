@@ -26,19 +26,23 @@ def own(chosen):
     return {pick: f"s-{pick}" for pick in chosen}
 
 
-COMPARED: Any = {"compared": []}
+def result(chosen) -> Any:
+    picked = {name: {"run_id": pick.run_id, "sentence": pick.sentence} for name, pick in chosen.items()}
+    return {"compared": [], "picks": picked}
+
+
 COUNTS = {"trials": 40, "failed": 2, "repeated": 0}
 
 
 def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0), (6.0,))
-    found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], COMPARED)
+    found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], result(chosen))
     note = search_note(found, lambda point: f"[{point.candidate.name}](link)", "it has")
     interval = evaluated.front[0].val.half
     assert "| [gru-1x8](link) | 1,000 | 900 |" in note
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
     assert "gru-1x32](" not in note
-    assert "- `@s-best`: gru-1x16 " in note
+    assert "- `@s-lean`, `@s-best`: gru-1x16 " in note
     assert f"Hypervolume {evaluated.hypervolume:.2f}, " in note
     assert "2 degrees of freedom" in note
     assert note.endswith("40 trials, 2 failed.")
@@ -46,7 +50,7 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
 
 def test_the_table_ends_with_the_link_and_names_each_pick_by_the_alias_of_its_study():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], COMPARED)
+    found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], result(chosen))
     text = search_table("search s", found, {}, "link")
     assert text.endswith("\n\n  link")
-    assert "@s-small: gru-1x16" in " ".join(text.split())
+    assert "@s-lean, @s-best: gru-1x16" in " ".join(text.split())

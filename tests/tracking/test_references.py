@@ -108,6 +108,11 @@ def test_a_pick_alone_is_that_of_the_latest_full_search_of_the_text_that_is_name
     essay = searched("my study", "essay", epochs="1")
     assert [find(f"@{name}").id for name in ("knee", "my study-knee")] == [essay] * 2
     assert [training_of("@knee", "", text).id for text in ("novel", "never searched")] == [novel, essay]
+    pick(first, "search-novel-small")  # as earlier versions did
+    assert {find(name).id for name in ("@search-novel-small", "@search-novel-lean")} == {first}
+    pick(novel, "my-study-lean")
+    assert {find(name).id for name in ("@small", "@lean", "@my-study-small")} == {novel}
+    assert "@small is called @lean" in caplog.messages
     with pytest.raises(InputError, match=r"@best is no pick of a search; there are @"):
         find("@best")
 

@@ -35,6 +35,14 @@ def test_a_study_moves_its_own_aliases_and_no_bare_one_and_keeps_what_a_user_has
     check_aliases("search", SHA256)
 
 
+def test_a_resumed_study_moves_the_alias_that_it_had_under_an_earlier_name_along(store):
+    registered()
+    MlflowClient().set_registered_model_alias(REGISTERED_MODEL, "search-small", "1")
+    lean = training("gru-1x8-s0", study="search", **{"corpus.sha256": SHA256})
+    assert register_picks({"lean": (lean, "It is lean.")}, "search", "novel") == {"lean": "search-lean"}
+    assert run_named("search-small") == run_named("search-lean") == lean
+
+
 def test_a_name_whose_aliases_are_those_of_another_study_or_text_is_refused(store):
     registered("my-study")
     for study, corpus_sha256 in (("my study", SHA256), ("my-study", "cd" * 32)):
