@@ -302,6 +302,11 @@ class Baselines:
         """The score of the n-gram model that networks are compared with."""
         return self.gated or self.single
 
+    def order_as_good_as(self, bits_per_char: float) -> int:
+        """The lowest single order, up to the best one, that is at least as good; 0 if none is."""
+        orders = (each.order for each in self.singles if each.bits_per_char <= bits_per_char)
+        return min((order for order in orders if order <= self.best_order), default=0)
+
     def perplexities(self) -> dict[str, float]:
         """Perplexities of the n-gram models and the unigram model on this text, by their labels in figures."""
         gated = {ngram_label(self.gated.order, is_gated=True): self.gated} if self.gated else {}

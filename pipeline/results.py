@@ -49,8 +49,9 @@ class TrainingResult(TypedDict, total=False):
     """The flat result of a training; runs.csv has its figures in this order.
 
     ``test_difference`` is how far the test perplexity is above that of the n-grams, in percent, with the ends of its
-    95 % interval. ``shipped_bytes`` are those with weights of ``weight_bits``; earlier versions had other bits, and did
-    not record them.
+    95 % interval. ``equal_ngram_order`` is the lowest single order of n-grams that is at least as good on validation, 0
+    if none is, and missing in earlier versions. ``shipped_bytes`` are those with weights of ``weight_bits``; earlier
+    versions had other bits, and did not record them.
     """
 
     val_perplexity: Annotated[Required[Positive], Figure("result", "validation perplexity, best", "validation", "val")]
@@ -64,6 +65,7 @@ class TrainingResult(TypedDict, total=False):
     single_ngram_order: Annotated[Required[Count], Figure(form=",.0f")]
     single_ngram_val_perplexity: Annotated[Required[Positive], Figure("result")]
     single_ngram_test_perplexity: Annotated[Required[Positive], Figure("result")]
+    equal_ngram_order: Annotated[Natural, Figure(form=",.0f")]
     test_difference: Annotated[Signed, Figure("result")]
     test_difference_low: Annotated[Signed | None, Figure("result")]
     test_difference_high: Annotated[Signed | None, Figure("result")]

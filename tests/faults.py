@@ -598,6 +598,10 @@ class Hostile:
         self.owned: list[Any] = [self.text, *(id for id, run in rows if run != self.training)]
         lab.more, lab.extra = ["--text", "text"], {"HOME": str(lab.aside / "home")}
         victims = lab.place, lab.aside / "home", lab.records / "unsent/another", *(self.victim / id for id, _ in rows)
+        pages = lab.records / ".pages"
+        pages.mkdir()
+        for id, _ in rows:  # whose page is a link to what is not theirs
+            (pages / f"{id}.html").symlink_to(self.victim / id / "corpus.json")
         for folder in (self.text, *victims):
             folder.mkdir(parents=True)
             (folder / "corpus.json").write_text('{"name": "text", "alphabet": "raw"}')
@@ -606,6 +610,7 @@ class Hostile:
         """Digests of all files and folders that are not owned."""
         lab, found = self.lab, dict[str, str]()
         owned = {lab.records.resolve() / folder / id for folder in ("0", "0/models", "unsent") for id in self.owned}
+        owned |= {lab.records.resolve() / ".pages" / f"{id}.html" for id in self.owned}
         owned |= {lab.database.resolve(), lab.records.resolve() / "optuna.db"}
         for path in (path for part in ("checkout", "aside", "cache") for path in (lab.folder / part).rglob("*")):
             is_passing = path.name.startswith(".") or path.name.endswith(("-wal", "-shm", ".pyc"))

@@ -47,7 +47,8 @@ def cli() -> None:
     tmlm train --cell gru --hidden-size 64
     tmlm sample latest --prompt "it has"   generate text from the latest model
     tmlm runs                              list the trainings
-    tmlm ui                                open MLflow's UI
+    tmlm open                              the page of the latest model, which reads and writes
+    tmlm ui                                MLflow's UI
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -62,7 +63,7 @@ cli.sections = {
         *(stages.pipeline, stages.prepare, stages.train, stages.evaluate),
         *(stages.sample, stages.chat, stages.complexity),
     ),
-    "Look at what was recorded": (runs.runs, runs.compare, runs.best, pages.export, runs.push, runs.ui),
+    "Look at what was recorded": (runs.runs, runs.compare, runs.best, runs.open_, pages.export, runs.push, runs.ui),
     "Search and report": (search.search, answer.answer, report.reproduce, report.report),
     "Maintain": (runs.delete, runs.doctor, cluster, node),
 }

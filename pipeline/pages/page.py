@@ -21,7 +21,8 @@ from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
 from pipeline.tracking.artifacts import PAGE_FILE, read_environment
 from pipeline.tracking.recorded import RecordedTraining, run_of
-from pipeline.tracking.ui.links import link_within
+from pipeline.tracking.relocation import local_path
+from pipeline.tracking.ui.links import link_to_artifact, link_within
 from pipeline.training.sentences import comparison_rows, sizes, verdict
 
 log = logging.getLogger(__name__)
@@ -43,28 +44,31 @@ class Group:
     configurations: int
 
 
-def page_of(reference: str) -> str:
+def page_of(subject: Subject) -> str:
     """The page of a finished training or study alone, without the files that ``export`` writes beside it."""
-    subject = subject_of(reference)
     return page(subject, page_models(subject))
 
 
-def record_page(run_id: str, anew: bool = False) -> None:
-    """Record the page that ``export`` makes of a run as an artifact, and link it first in the run's note.
+def record_page(run_id: str, anew: bool = False) -> str:
+    """Record the page that ``export`` makes of a run as an artifact, link it first in the run's note, and say where.
 
-    A linked page is kept, unless it is made ``anew``. A failure is logged, not raised: what the page shows is recorded.
+    Returns its path or, on a server, its address in the UI. A linked page is kept, unless it is made ``anew``. A
+    failure is logged, not raised, and returns "": what the page shows is recorded.
     """
     try:
         with store.impatient():
             run = run_of(run_id)
             link = f"]({link_within(run.id, PAGE_FILE)}): "
             if anew or link not in run.tag(store.NOTE):
-                store.client().log_text(run.id, text := page_of(run.id), PAGE_FILE)
+                store.client().log_text(run.id, text := page_of(subject_of(run.id)), PAGE_FILE)
                 what = "Let it read your text, and write" if MODELS in text else "Its page, without a model"
                 note = run.tag(store.NOTE).rpartition(link)[2]
                 store.set_tags(run.id, {store.NOTE: f"[{what}{link}{note}"})  # MLflow folds what is below
+            folder = local_path(run.artifact_uri)
+            return str(folder / PAGE_FILE) if folder else link_to_artifact(run.id, PAGE_FILE)
     except Exception as error:  # of any kind
         log.warning("%s has no page that runs its model: %s", run_id, error)
+        return ""
 
 
 def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]] = ()) -> str:

@@ -28,6 +28,8 @@ from pipeline.errors import DataUnavailableError, InputError
 from pipeline.pages.subject import Subject
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import KNOWN_TEXTS
+from pipeline.text.vocabulary import Vocabulary
+from pipeline.tracking import artifacts
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.text_identity import same_text
 from pipeline.training.evaluation import perplexity, text_costs
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
 MODEL_BYTES = {"training": 1_200_000, "study": 2_600_000}  # of a page's 1.5 and 3 MB; the rest are charts and words
+OPENING_CHARS = 200  # of the test text, with which a page begins
 WEIGHT_BYTES = 1.4  # of a byte of weights in base64, with its part of the step of its row
 OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
 OF_SCRATCH = ("input", "input_bias", "state", "state_bias")  # and of models/recurrent.py, whose book has no last one
@@ -58,6 +61,8 @@ class PageModels:
 
     symbols: tuple[str, ...] = ()
     alphabet: str = ""
+    opening: str = ""  # the text that the page begins with
+    is_held_out: bool = False  # the opening is of the test text; else it is a prompt
     counting: Entry | None = None
     remarks: list[str] = field(default_factory=list)  # what is left out
     models: list[Entry] = field(default_factory=list)
@@ -73,6 +78,14 @@ def most_ngrams(vocab_size: int) -> int:
     return 64_000 if vocab_size < 256 else 40_000
 
 
+def opening_of(vocabulary: Vocabulary, ids: NDArray[np.integer]) -> str:
+    """The first OPENING_CHARS of a text (N,) from the beginning of a word; without spaces, from its beginning."""
+    symbols = [vocabulary.symbols[number] for number in ids if number != vocabulary.unknown_id]
+    starts = (at + 1 for at, symbol in enumerate(symbols[:OPENING_CHARS]) if symbol.isspace())
+    start = next((at for at in starts if at < len(symbols) and symbols[at].isalnum()), 0)
+    return "".join(symbols[start : start + OPENING_CHARS])
+
+
 class LeftOutError(Exception):
     """Why a model is not in the page."""
 
@@ -82,6 +95,7 @@ class _Text:
 
     def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool) -> None:
         self.fitted_on, self.vocab_size = corpus.baseline_text(preset), len(corpus.vocabulary)
+        self.opening = opening_of(corpus.vocabulary, corpus.split(preset, "test"))
         self.val, self.test = (torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test"))
         self.entry: Entry | None = None
         if may_count:
@@ -129,7 +143,16 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS
     text = _text_of(chosen[0], may_count)
     remarks += [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not may_count), (UNREADABLE, text is None)) if is_so]
-    page = PageModels(vocabulary.symbols, vocabulary.alphabet, text.entry if text else None, remarks)
+    prompts = [sample["prompt"] for sample in artifacts.read_samples(chosen[0].id)]
+    opening = text.opening if text and may_count else ""
+    page = PageModels(
+        vocabulary.symbols,
+        vocabulary.alphabet,
+        opening or next(iter(prompts), ""),
+        bool(opening),
+        text.entry if text else None,
+        remarks,
+    )
     for training in chosen:
         left = MODEL_BYTES[subject.kind] - len(page.json())
         try:

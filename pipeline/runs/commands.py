@@ -1,4 +1,4 @@
-"""Commands about what was recorded: runs, compare, best, push, ui, delete, doctor."""
+"""Commands about what was recorded: runs, compare, best, open, push, ui, delete, doctor."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -121,12 +121,27 @@ def push(uri: str, reference: str, as_json: bool) -> None:
     show(result, as_json, push.summary(result))
 
 
+@click.command(cls=LabCommand, name="open")
+@click.argument("what", default="latest", metavar="[WHAT]", type=completion.TRAINING)
+@json_flag
+def open_(what: str, as_json: bool) -> None:
+    """Open the page of a model in the browser, which reads what you type, and writes.
+
+    WHAT is a training (its id or first characters, latest, its name, or @PICK), a run of several seeds, a main job, or
+    a search (its study's name). Prints the path of the page, and over ssh how to copy it. For MLflow: tmlm ui.
+    """
+    from pipeline.runs import open_page, ui
+
+    path = open_page.open_page(what, ui.has_browser())
+    show({"page": path}, as_json, path)
+
+
 @click.command(cls=LabCommand)
 @click.argument("what", default="", metavar="[WHAT]", type=completion.TRAINING)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 @flag("--no-open", "Print the link, and open no browser.")
 def ui(what: str, port: int, no_open: bool) -> None:
-    """Start the MLflow UI and open it in the browser.
+    """Start the MLflow UI and open it in the browser; for the page of a model: tmlm open.
 
     WHAT is a run (its id or first characters, latest, its name, or @PICK), a search (its study's name), or by default
     models: those of the text of your last training. Listens on 127.0.0.1 only. A UI of this store that is running

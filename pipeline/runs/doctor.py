@@ -46,6 +46,7 @@ def findings() -> dict[str, Any]:
     except TmlmError as error:
         state = str(error)
     folders = ({"runs and studies": database.parent} if database else {}) | {"texts": cache_dir()}
+    folders |= {"pages": store.beside_store(store.PAGES)}
     texts = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
     return {
         "text": _text(),

@@ -53,8 +53,12 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     name = f"study {done.config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"{name}: a first look at small models, trained for {describe_training(done.config)}"
-    link = links.link_line("front", links.link_to_search(done.run_id))
-    show(done.result, as_json, sentences.search_table(name, done, next_commands(done, chosen, quick), link))
+    link = f"page   {done.page}\n" * bool(done.page) + links.link_line("front", links.link_to_search(done.run_id))
+    show(
+        {**done.result, "page": done.page},
+        as_json,
+        sentences.search_table(name, done, next_commands(done, chosen, quick), link),
+    )
 
 
 def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> dict[str, str]:

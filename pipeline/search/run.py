@@ -105,9 +105,8 @@ def search(
         seconds = this.stop_workers("recording the result")
         progress.update()
         done = _conclude(run, study, evaluated, seconds)
-    if done.picks:
-        record_page(done.run_id)  # which has ended now
-    return done
+    page = record_page(done.run_id) if done.picks else ""  # of the run that has ended now
+    return replace(done, page=page)
 
 
 def _earlier_run(study: SearchStudy, say: Callable[[str], None]) -> recorded.RecordedRun | None:

@@ -43,6 +43,7 @@ class SearchRun:
     counts: Mapping[str, int]
     remarks: Sequence[str] = field(repr=False)
     result: SearchResult = field(repr=False)
+    page: str = ""  # the path or address of its page
 
 
 def remarks(study: SearchStudy, evaluated: FrontEstimate) -> list[str]:

@@ -38,9 +38,32 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     context = TrainingContext(progress=training_bar)
     done = main.pipeline(corpus, model_config, train_config, force, context)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
-    run_id = done.result["trained_run"]
-    further = f"text    {sample_command(run_id)}\n{links.link_line('curves', links.link_to_curves(run_id))}"
-    show(done.result, as_json, sentences.pipeline_text(model_config.shape, seconds, done.result, further))
+    run_id, page = done.result["trained_run"], done.page
+    further = f"page    {page}\n" * bool(page) + f"text    {sample_command(run_id)}\n"
+    further += f"{links.link_line('curves', links.link_to_curves(run_id))}\n\n{next_steps(done.result)}"
+    text = sentences.pipeline_text(model_config.shape, seconds, done.result, further)
+    show({**done.result, "page": page}, as_json, text)
+
+
+COUNTING = {"ahead": "behind", "behind": "ahead", "level": "level"}  # side of a network -> of the n-grams
+
+
+def next_steps(result: Mapping[str, Any]) -> str:
+    """What to do after a main job: a line for each command, and the document on how network and n-grams compare."""
+    from pipeline.support.files import ROOT
+    from pipeline.support.markdown import text_table
+    from pipeline.tracking import program
+    from pipeline.training.sentences import side_on_test
+
+    tmlm, document = program.command(), ROOT / "docs" / "on-top-of-counting.md"
+    steps = [
+        (f"{tmlm} open", "the page, which reads what you type, and writes"),
+        (f"{tmlm} pipeline --corpus my-book.txt", "the same for a text of your own"),
+        (f"{tmlm} search --quick", "twelve small networks, and which to choose"),
+    ]
+    if document.is_file():  # in a checkout
+        steps.append((str(document.relative_to(ROOT)), f"why counting is {COUNTING[side_on_test(result)]}"))
+    return text_table((), [("next" * (not at), *step) for at, step in enumerate(steps)], left=(0, 1, 2))
 
 
 @click.command(cls=LabCommand)
@@ -147,7 +170,7 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
     text = (
         f"{summary}\n\n"
         f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
-        f"{links.link_line('curves' if seeds is None else 'run', link)}"
+        f"page    {program.command()} open {run_id}\n{links.link_line('curves' if seeds is None else 'run', link)}"
     )
     show(result, as_json, text)
     if seeds is not None:

@@ -35,6 +35,7 @@ class PipelineRun:
 
     steps: list[Step[Any]]
     seconds: list[float]
+    page: str  # its path or address, "" if it could not be made
     result: MainResult = field(repr=False)
 
 
@@ -57,7 +58,7 @@ def pipeline(
         prompts, decoding = prompts_for(corpus.vocabulary, corpus.own_prompt), Decoding(temperature=TEMPERATURE)
         sampled = earlier.get(SAMPLE) or sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse)
         times.append(time.perf_counter())
-        record_page(trained.run_id)
+        page = record_page(trained.run_id)
 
         steps: list[Step[Any]] = [prepared, trained, evaluated, sampled]
         result: MainResult = {
@@ -80,7 +81,7 @@ def pipeline(
         run.json(artifacts.RESULT_FILE, result)
         links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
         run.note(pipeline_note(links, result))
-    return PipelineRun(steps, [end - start for start, end in pairwise(times)], result)
+    return PipelineRun(steps, [end - start for start, end in pairwise(times)], page, result)
 
 
 def _recorded_steps(training: str) -> dict[str, Step[Any]]:

@@ -80,12 +80,14 @@ def files_of(thing: Thing) -> tuple[list[Path], str, str]:
         return [folder / id for folder in (prepared_dir(), cache_dir() / "downloads")], "", ""
     if kind not in ROWS:
         return [], "", ""
-    mlruns, waiting = (Path(os.path.realpath(stores.root() / "mlruns" / name)) for name in ("", "unsent"))
-    unsent = [waiting / id] if kind != "page" and mlruns in waiting.parents else []
+    mlruns = Path(os.path.realpath(stores.root() / "mlruns"))
+    names = {stores.PAGES: f"{id}.html"} | ({stores.UNSENT: id} if kind != "page" else {})
+    beside = [Path(os.path.realpath(stores.beside_store(folder)), name) for folder, name in names.items()]
+    beside = [path for path in beside if mlruns in path.parent.parents]
     database = stores.sqlite_file(stores.address())
     if database is None:
         reason = f"{stores.shown(stores.address())} is no SQLite file of this machine"
-        return unsent, location, f"{reason}: {MARKED} until whoever runs it calls `mlflow gc`"
+        return beside, location, f"{reason}: {MARKED} until whoever runs it calls `mlflow gc`"
     if row := _row(database, kind, id):
         location, run = str(row[0]), row[1]
     else:  # it was deleted, and its files may have been left
@@ -94,20 +96,20 @@ def files_of(thing: Thing) -> tuple[list[Path], str, str]:
 
     home, path = database.parent, local_path(location)
     if path is None or "\0" in str(path) or path.parts[-2:] != (id, "artifacts"):
-        return unsent, location, f"{without_secrets(location)} is not {database}'s own: {MARKED}"
+        return beside, location, f"{without_secrets(location)} is not {database}'s own: {MARKED}"
     folder = Path(os.path.realpath(path.parents[1]), id)
     experiment_folder = folder.parents[1 if kind == "logged model" else 0]
     if home not in experiment_folder.parents or BY_DOCTOR.search(database.name):
-        return unsent, location, f"What is in {folder.parent} is not {database}'s own: {MARKED}"
+        return beside, location, f"What is in {folder.parent} is not {database}'s own: {MARKED}"
     for place in experiment_folder.parents[: len(experiment_folder.parts) - len(home.parts)]:
         for file in sorted(place.iterdir()):
             is_other = os.path.realpath(file) != str(database) and not BY_DOCTOR.search(file.name) and file.is_file()
             if is_other and (_row(file, "run", run) or _row(file, kind, id)):
-                return unsent, location, f"{file} has the same runs: {MARKED} as long as it is there"
+                return beside, location, f"{file} has the same runs: {MARKED} as long as it is there"
     parts = [part for pattern in OF_RUN.get(kind, ()) for part in (folder / "artifacts").glob(pattern)]
     if linked := [part for part in parts if os.path.realpath(part.parent) != str(part.parent)]:
-        return unsent, location, f"{linked[0]} is where a link leads: {MARKED}"
-    return [*(parts if OF_RUN.get(kind) else [folder]), *unsent], location, ""
+        return beside, location, f"{linked[0]} is where a link leads: {MARKED}"
+    return [*(parts if OF_RUN.get(kind) else [folder]), *beside], location, ""
 
 
 def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:

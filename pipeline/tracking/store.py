@@ -43,6 +43,7 @@ EXPERIMENT = "time-machine-lm"
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
+UNSENT, PAGES = "unsent", ".pages"  # folders of mlruns/: checkpoints for a server, pages that runs lack
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"  # for training, in the words of MLflow's UI
 LONGEST_PATH = 500  # bytes of the path of an SQLite file, whose journal's name is longer: SQLite takes 512
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
@@ -363,7 +364,12 @@ def identity() -> str:
 
 def checkpoint_folder(run_id: str, artifact_uri: str) -> Path:
     """The folder for a run's checkpoints, in its artifact folder if that is local, else in mlruns/unsent/RUN_ID."""
-    return (local_path(artifact_uri) or root() / "mlruns" / "unsent" / run_id) / "checkpoints"
+    return (local_path(artifact_uri) or beside_store(UNSENT) / run_id) / "checkpoints"
+
+
+def beside_store(folder: str) -> Path:
+    """The folder UNSENT or PAGES, in which what belongs to runs is kept outside of their artifacts, by their ids."""
+    return root() / "mlruns" / folder
 
 
 def client() -> MlflowClient:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from math import log
+from math import log, log2
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +280,7 @@ class Experiment(Callback):
             "single_ngram_val_perplexity": 2 ** baselines["val"].single.bits_per_char,
             "single_ngram_test_perplexity": 2 ** baselines["test"].single.bits_per_char,
             "single_ngram_order": baselines["val"].best_order,
+            "equal_ngram_order": baselines["val"].order_as_good_as(log2(training.best.val_perplexity_pooled)),
             "test_difference": difference,
             "test_difference_low": low,
             "test_difference_high": high,

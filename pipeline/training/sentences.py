@@ -69,19 +69,32 @@ def judged_on_test(result: Mapping[str, Any]) -> str:
     low, high = (result.get(f"test_difference_{end}") for end in ("low", "high"))
     judged = f"{100 * (network / bar - 1):+.1f} %"
     if low is not None and high is not None:
-        side = "ahead" if high < 0 else "behind" if low > 0 else "level"
-        judged = f"it is {side} ({judged}, one seed, 95 % interval {low:+.1f} to {high:+.1f} %)"
+        judged = f"it is {side_on_test(result)} ({judged}, one seed, 95 % interval {low:+.1f} to {high:+.1f} %)"
     return f"{network:.3f} against {bar:.3f} of the {ngram_name(result)}: {judged}."
 
 
+def side_on_test(result: Mapping[str, Any]) -> str:
+    """Where the network's interval on test puts it beside the n-grams: ahead, behind, or else level."""
+    low, high = result.get("test_difference_low"), result.get("test_difference_high")
+    return "level" if low is None or high is None or low <= 0 <= high else "ahead" if high < 0 else "behind"
+
+
 def verdict(result: Mapping[str, Any]) -> str:
-    """Sentences on how the network compares with the n-grams on test, on both mixed, and on one that fell over."""
+    """Sentences on how the network compares with n-grams, on both mixed, and on one that fell over."""
     fell = f" The training {FELL_OVER}" if result.get("fell_over") else ""
     return (
-        f"On test, the network has {judged_on_test(result)} Both together reach "
+        f"{_in_letters(result)}On test, the network has {judged_on_test(result)} Both together reach "
         f"{result['mixture_val_perplexity']:.3f} on validation and {result['mixture_test_perplexity']:.3f} on test."
         f"{fell}"
     )
+
+
+def _in_letters(result: Mapping[str, Any]) -> str:
+    """A sentence on what the validation perplexity is worth in n-grams; "" for a result of an earlier version."""
+    if (order := result.get("equal_ngram_order")) is None:
+        return ""
+    worth = f"about as good as counting {order} letters" if order else "better than counting any one number of letters"
+    return f"The network's {result['val_perplexity']:.3f} on validation is {worth}. "
 
 
 def at_a_glance(verdict: str, sample: str, reference: str) -> str:

@@ -294,6 +294,7 @@ if (document.getElementById("models")) {
   let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
   const SIDES = ["network", "counting"], DIFFERENCE = "difference"; // bits of counting - bits of the network, also a choice
   let painted = 0, draft = null, due = 0, frame = 0;
+  let quiet = !page.is_held_out; // no figures: the first text is a prompt, and nobody has typed yet
 
   function choose(index) {
     const model = page.models[chosen = index];
@@ -377,14 +378,14 @@ if (document.getElementById("models")) {
     const pad = find(".pad"), atEnd = pad.scrollHeight - pad.scrollTop - pad.clientHeight < 60;
     for (; painted < letters.length && letters[painted].read < scores.length; painted++) {
       const { id, read, at } = letters[painted], span = shade.children[painted];
-      const bits = read > 0 ? scores[read][kind] : 0;
+      const bits = read > 0 && !quiet ? scores[read][kind] : 0;
       span.dataset.ahead = kind === DIFFERENCE && bits ? SIDES[bits > 0 ? 0 : 1] : "";
       span.style.setProperty("--strength", Math.min(Math.abs(bits) / (kind === DIFFERENCE ? 4 : 8), 1).toFixed(2));
       span.classList.toggle("skipped", id < 0 && page.alphabet !== "letters");
       span.classList.toggle("written", draft !== null && at >= draft.prompt.length);
     }
     if (draft?.left && atEnd) pad.scrollTop = pad.scrollHeight;
-    const known = scores.slice(1), sum = each => known.reduce((total, score) => total + score[each], 0);
+    const known = quiet ? [] : scores.slice(1), sum = each => known.reduce((total, score) => total + score[each], 0);
     const show = (name, value, digits) => Object.assign(find(name), { value, textContent: known.length ? value.toFixed(digits) : "–" });
     for (const each of kinds) show(`[data-kind=${each}]`, sum(each) / known.length, 2);
     if (counting) SIDES.forEach((side, place) => {
@@ -392,6 +393,7 @@ if (document.getElementById("models")) {
       show(`[data-letters=${side}]`, known.filter(score => score[side] < score[SIDES[1 - place]]).length, 0);
     });
     write.textContent = draft?.left ? "Stop" : "Write";
+    find(".own").hidden = !draft?.text;
     read();
   }
 
@@ -402,7 +404,7 @@ if (document.getElementById("models")) {
   };
   function sentence(place) {
     const letter = letters[place];
-    if (!letter) return "Type or paste a text, or let it write.";
+    if (!letter || quiet) return "Type or paste a text, or let it write.";
     const name = `“${spoken(letter.text)}”`;
     if (letter.read < 0) return page.alphabet === "letters" ? `${name} belongs to the space before it.` : `${name} is skipped: the model has never seen it.`;
     if (letter.read >= scores.length) return "";
@@ -449,7 +451,8 @@ if (document.getElementById("models")) {
   function begin(prompt, length = AT_ONCE, pace = PACE) {
     if (page.alphabet === "letters" && /[^a-z\s]$/i.test(prompt)) prompt += " "; // "it." is read as "it "
     draft = { prompt, text: "", random: generator(Number(seed.value)), left: length, pace };
-    painted = Math.min(painted, letters.findIndex(letter => letter.at >= prompt.length) >>> 0);
+    painted = quiet ? 0 : Math.min(painted, letters.findIndex(letter => letter.at >= prompt.length) >>> 0);
+    quiet = false;
     own.value = prompt;
     changed();
   }
@@ -458,10 +461,9 @@ if (document.getElementById("models")) {
     parse();
     go();
   }
-  const prompt = () => draft?.prompt ?? (ids.length ? own.value : first);
+  const prompt = () => draft?.prompt ?? (ids.length ? own.value : page.opening);
   const rewrite = () => { if (draft?.text) begin(draft.prompt, draft.text.length + draft.left, 0); };
   const stop = () => { if (draft) draft.left = 0; };
-  const first = [..."the ", page.symbols.find(symbol => [...symbol].length === 1)].filter(symbol => idOf.has(symbol)).join("").slice(0, 4);
 
   write.addEventListener("click", () => {
     if (draft?.left) return stop();
@@ -482,7 +484,7 @@ if (document.getElementById("models")) {
   const warmth = () => { find(".write output").textContent = Number(temperature.value).toFixed(1); };
   temperature.addEventListener("input", () => { warmth(); rewrite(); });
   own.addEventListener("input", event => {
-    if (draft) [draft, painted] = [null, 0]; // what was written is the reader's text now
+    if (draft || quiet) [draft, quiet, painted] = [null, false, 0]; // what was written is the reader's text now
     const composed = page.alphabet === "letters" || event.isComposing ? own.value : own.value.normalize("NFC");
     if (composed !== own.value) own.value = composed;
     changed();
@@ -520,5 +522,6 @@ if (document.getElementById("models")) {
   warmth();
   choose(chosen);
   live.hidden = false;
-  begin(first, AT_ONCE / 2);
+  own.value = page.opening;
+  changed();
 }

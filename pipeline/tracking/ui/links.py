@@ -25,6 +25,11 @@ def link_to_run(run_id: str) -> str:
     return f"{_runs()}/{run_id}?{TRAINING_SIDE}"
 
 
+def link_to_artifact(run_id: str, artifact: str) -> str:
+    """The address of an artifact on a run's page."""
+    return f"{_runs()}/{run_id}/artifacts/{artifact}?{TRAINING_SIDE}"
+
+
 def recorded_link(run_id: str) -> str:
     """The address of a run's page for a record: on the store's server, or on the default port of ``tmlm ui``."""
     return f"{_runs(server_address(setup().uri) or f'http://{HOST}:{PORT}')}/{run_id}?{TRAINING_SIDE}"
