@@ -38,9 +38,12 @@ from models.ngram import compared_label
 from models.on_top_of_ngram import NgramLanguageModel
 from models.recurrent import parts_of
 from pipeline import earlier
-from pipeline.config import SIZES, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
+from pipeline.answer import run as answer_stage
+from pipeline.config import SIZES, AnswerConfig, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
+from pipeline.runs import best as best_stage
+from pipeline.runs import compare as compare_stage
 from pipeline.runs import delete as delete_stage
 from pipeline.search import run as search_stage
 from pipeline.stages import evaluate as evaluate_stage
@@ -57,6 +60,7 @@ from pipeline.training.memory import configurations_for
 from pipeline.training.metrics import CURVES
 
 __all__ = [
+    "Answer",
     "ConfigError",
     "DataUnavailableError",
     "Evaluation",
@@ -64,6 +68,9 @@ __all__ = [
     "Model",
     "Picture",
     "Search",
+    "answer",
+    "best",
+    "compare",
     "delete",
     "load",
     "resume",
@@ -506,6 +513,103 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
     counts = ("num_layers", "hidden_size", "seed", "epochs", "batch_size", *(name for name in ROW if name in SIZES))
     return rows.astype(dict.fromkeys(counts, "Int64"))
+
+
+@_settings_kept()
+def compare(*references: str) -> pd.DataFrame:
+    """Compare 2 to 20 trainings, or 2 to 20 searches, as ``tmlm compare`` does.
+
+    Of trainings, a row each, by run id: name, text, number of seeds, figures, and the options that differ; of several
+    seeds the means. Of searches, a row for each member of their fronts, cheapest first, with the search's run id and
+    the members that dominate it; ``attrs["hypervolumes"]`` has those of the fronts by study, within one reference
+    point. Raises InputError for what can't be compared.
+
+    Example:
+        >>> runs = [tmlm.train("python-docs", hidden_size=size, epochs=1).run_id for size in (8, 16)]
+        >>> tmlm.compare(*runs).hidden_size.to_list()
+        ['8', '16']
+    """
+    result = compare_stage.compare(*references)
+    if "members" in result:
+        members = pd.DataFrame(result["members"])
+        members.attrs["hypervolumes"] = dict(zip(result["names"], result["hypervolumes"], strict=True))
+        return members
+    if result["warning"]:
+        log.warning("%s", result["warning"])
+    about = {"name": result["names"], "corpus": result["corpora"], "seeds": result["seeds"]}
+    figures = {metric.partition("/")[2]: values for metric, values in result["figures"].items()}
+    index = pd.Index(result["run_ids"], name="run_id")
+    return pd.DataFrame({**result["options"], **about, **figures}, index).loc[:, [*about, *figures, *result["options"]]]
+
+
+@_settings_kept()
+def best(
+    text: TextOrPath = "auto",
+    *,
+    max_macs: int | None = None,
+    max_kb: float | None = None,
+    max_perplexity: float | None = None,
+) -> pd.DataFrame:
+    """The best models on a text, as ``tmlm best`` shows them: a row for each line, with its run, figures and shape.
+
+    The rows are ``alone``, ``within`` and ``mixed``, or with ``max_perplexity`` only ``cheapest``; one that no model
+    fits is left out. ``text`` is a recorded name, a path or an address. Raises InputError if nothing fits.
+
+    Example:
+        >>> tmlm.best("python-docs", max_macs=100_000).index.to_list()
+        ['alone', 'within', 'mixed']
+    """
+    found = best_stage.best(os.fspath(text), max_macs, max_kb, max_perplexity)
+    lines = {name: found[name] for name in best_stage.LINES if found[name]}
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+@_settings_kept()
+def answer(corpus: TextOrPath = "auto", *, seeds: int = 3, scale: float = 1.0, **options: Any) -> "Answer":
+    """Say whether networks are worth their cost on a text, as ``tmlm answer`` does.
+
+    Trains in worker processes; the same call again trains only what is missing.
+
+    Args:
+        corpus: A text, as for ``train``.
+        seeds: Trainings of each network, with the seeds 0, 1, ...
+        scale: Scales what each network reads; 1 takes as long as eight or nine default trainings on 2 cores.
+        **options: alphabet and workers.
+
+    Raises ConfigError for an option that is not allowed, and InputError for a text that can't be trained on.
+
+    Example:
+        >>> found = tmlm.answer("python-docs", seeds=1, scale=0.001, workers=1)
+        >>> found
+        Answer on python-docs: Not worth it: counting ..., network ..., both ... (lower is better)
+        >>> list(found.sentences)
+        ['line', 'alone', 'together', 'small', 'adaptive']
+    """
+    given = _options(
+        "answer", {"corpus": corpus, "seeds": seeds, "scale": scale, **options}, AnswerConfig, CorpusConfig
+    )
+    text = text_to_train(_corpus_config(given), "answer")
+    return Answer(answer_stage.answer(text, AnswerConfig(**given), write_line).result)
+
+
+class Answer:
+    """The result of an answer: ``result`` has all figures, by their names in ``tmlm answer --json``."""
+
+    def __init__(self, result: Mapping[str, Any]) -> None:
+        self.result = dict(result)
+        self.run_id: str = result["run_id"]
+
+    def __repr__(self) -> str:
+        return f"Answer on {self.result['corpus']}: {self.sentences['line']}"
+
+    @property
+    def sentences(self) -> dict[str, str]:
+        """The answer in a line, and the four sentences: alone, together, small and adaptive."""
+        return dict(self.result["sentences"])
+
+    def plot(self) -> Picture:
+        """The recorded picture: a panel for each sentence."""
+        return _picture(self.run_id, "plots/answer.png")
 
 
 @_settings_kept()

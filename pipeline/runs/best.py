@@ -20,6 +20,7 @@ from pipeline.training.differences import are_level
 log = logging.getLogger(__name__)
 
 VAL, MIXED = "val_perplexity", "mixture_val_perplexity"
+LINES = "alone", "within", "mixed", "cheapest"  # of a result
 LIMITS = {  # what may be limited -> its option, and its unit in messages
     "macs_per_char": ("--max-macs", "MACs per character"),
     "kilobytes": ("--max-kb", "kB"),
@@ -79,7 +80,7 @@ def best(
     fitting = [each for each in found if all(each.value(name) <= limit for name, limit in limits.items())]
     if not fitting:
         raise InputError(_refusal(found, limits))
-    lines: dict[str, dict[str, Any] | None] = dict.fromkeys(("alone", "within", "mixed", "cheapest"))
+    lines: dict[str, dict[str, Any] | None] = dict.fromkeys(LINES)
     if max_perplexity is not None:
         return {**on, **lines, "cheapest": _row(min(fitting, key=_smallest))}
     alone = [candidate for candidate in found if candidate.run.configuration["model"]["on_top_of"] == "nothing"]
