@@ -116,7 +116,7 @@ def test_the_slider_of_a_study_changes_the_text_its_bits_and_the_cost(study: Liv
         text = study.written()
         return text, study.bits("network"), study.live.locator(".facts").inner_text()
 
-    assert study.live.locator("[data-kind=network]").inner_text() == "–", "a prompt of a text of one's own"
+    assert study.live.locator("[data-kind=network]").inner_text() == "\N{EN DASH}", "a prompt of a text of one's own"
     study.button("Write").click()
     best = seen()
     slider = study.live.get_by_role("slider", name="Which network?")
