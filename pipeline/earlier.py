@@ -32,10 +32,10 @@ def rival(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def pick(name: str, known: Collection[str]) -> str:
     """A pick, or an alias that ends with one, by that of its names which is ``known``; else as it is."""
-    for pair in PICKS.items():
-        for own, other in (pair, pair[::-1]):
-            if name not in known and (name == own or name.endswith(f"-{own}")):
-                name = renamed if (renamed := name.removesuffix(own) + other) in known else name
+    for own, other in (PICKS | {new: old for old, new in PICKS.items()}).items():
+        renamed = name.removesuffix(own) + other
+        if name not in known and renamed in known and (name == own or name.endswith(f"-{own}")):
+            return renamed
     return name
 
 

@@ -64,8 +64,9 @@ def record_page(run_id: str, anew: bool = False) -> str:
                 what = "Let it read your text, and write" if MODELS in text else "Its page, without a model"
                 note = run.tag(store.NOTE).rpartition(link)[2]
                 store.set_tags(run.id, {store.NOTE: f"[{what}{link}{note}"})  # MLflow folds what is below
-            folder = local_path(run.artifact_uri)
-            return str(folder / PAGE_FILE) if folder else link_to_artifact(run.id, PAGE_FILE)
+            if (folder := local_path(run.artifact_uri)) is None:
+                return link_to_artifact(run.id, PAGE_FILE)
+            return str(folder / PAGE_FILE) if (folder / PAGE_FILE).is_file() else ""  # somebody may have removed it
     except Exception as error:  # of any kind
         log.warning("%s has no page that runs its model: %s", run_id, error)
         return ""

@@ -148,10 +148,10 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     page = PageModels(
         vocabulary.symbols,
         vocabulary.alphabet,
-        opening or next(iter(prompts), ""),
-        bool(opening),
-        text.entry if text else None,
-        remarks,
+        opening=opening or next(iter(prompts), ""),
+        is_held_out=bool(opening),
+        counting=text.entry if text else None,
+        remarks=remarks,
     )
     for training in chosen:
         left = MODEL_BYTES[subject.kind] - len(page.json())

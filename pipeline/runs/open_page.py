@@ -21,7 +21,7 @@ from pipeline.tracking.relocation import local_path
 
 log = logging.getLogger(__name__)
 
-MADE_OF = sorted(Path(page.__file__).parent.rglob("*.*"))  # the code and the templates of pages
+MADE_OF = [file for file in sorted(Path(page.__file__).parent.rglob("*.*")) if file.suffix != ".pyc"]  # and templates
 
 
 def open_page(what: str, opens: bool, open_link: Callable[[str], object] = webbrowser.open) -> str:
@@ -45,7 +45,7 @@ def _page_file(what: str) -> Path:
         run = references.training_behind(run)
     artifacts = local_path(run.artifact_uri)
     if artifacts and (artifacts / PAGE_FILE).is_file():
-        return artifacts / PAGE_FILE
+        return (artifacts / PAGE_FILE).absolute()
     subject, file = subject_of(run.id), store.beside_store(store.PAGES) / f"{run.id}.html"
     made_of = f"<!-- {_digest(subject)} -->\n"
     if file.is_symlink() or not (file.is_file() and file.read_text(encoding="utf-8").startswith(made_of)):
@@ -54,7 +54,7 @@ def _page_file(what: str) -> Path:
 
 
 def _digest(subject: Subject) -> str:
-    """The digest of all that the page depends on: records, their weights and notes, and this version's code."""
+    """The digest of all that the page depends on: records, their weights and notes, and the code of pages."""
     runs = [*subject.trainings, *filter(None, [subject.search])]
     records = [[run.id, run.ended_ms, run.tag(WEIGHTS), run.tag("note")] for run in runs]
     code = [sha256(file.read_bytes()).hexdigest() for file in MADE_OF]

@@ -59,7 +59,7 @@ def next_steps(result: Mapping[str, Any]) -> str:
     steps = [
         (f"{tmlm} open", "the page, which reads what you type, and writes"),
         (f"{tmlm} pipeline --corpus my-book.txt", "the same for a text of your own"),
-        (f"{tmlm} search --quick", "twelve small networks, and which to choose"),
+        (f"{tmlm} search --quick", "a first look at small networks, and which to choose"),
     ]
     if document.is_file():  # in a checkout
         steps.append((str(document.relative_to(ROOT)), f"why counting is {COUNTING[side_on_test(result)]}"))

@@ -94,7 +94,7 @@ def _in_letters(result: Mapping[str, Any]) -> str:
     if (order := result.get("equal_ngram_order")) is None:
         return ""
     worth = f"about as good as counting {order} letters" if order else "better than counting any one number of letters"
-    return f"The network's {result['val_perplexity']:.3f} on validation is {worth}. "
+    return f"The network's {result['val_perplexity_pooled']:.3f} on validation is {worth}. "
 
 
 def at_a_glance(verdict: str, sample: str, reference: str) -> str:

@@ -121,6 +121,10 @@ def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
     long, short = markov_text(seed=1), np.random.default_rng(0).integers(0, VOCAB_SIZE - 1, 3000)
     scores = baselines(markov_text(), {"val": long, "test": short}, VOCAB_SIZE, REPORT_ORDERS)
     assert scores["val"].best_order == scores["test"].best_order == 3  # what decides is two before
+    bits = {score.order: score.bits_per_char for score in scores["val"].singles}
+    assert scores["val"].order_as_good_as(bits[2]) == 2
+    assert scores["val"].order_as_good_as(bits[3]) == 3
+    assert scores["val"].order_as_good_as(bits[3] - 0.01) == 0
     assert scores["val"].ngram.bits_per_char == min(score.bits_per_char for score in scores["val"].singles)
     assert scores["test"].ngram.bits_per_char > min(score.bits_per_char for score in scores["test"].singles)
     assert scores["val"].ngram.entries == model_of_order(3).entries

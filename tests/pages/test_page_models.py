@@ -26,6 +26,7 @@ from pipeline.pages.page_models import (
     weight_arrays,
 )
 from pipeline.pages.subject import subject_of
+from pipeline.tracking.artifacts import read_samples
 from tests.models.made_up import VOCAB, a_text
 
 
@@ -54,10 +55,14 @@ def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(
     (network,) = page.models
     assert torch.equal(torch.get_rng_state(), before)
     assert (page.counting, page.remarks, network["both"]) == (None, [CONTAINS_ITS_TEXT], None)
+    assert not page.is_held_out
+    assert page.opening == read_samples(trained.run_id)[0]["prompt"]
     packed, whole = network["packed_test_perplexity"], network["test_perplexity"]
     assert packed == pytest.approx(whole, rel=0.01)  # by 0.001 on validation, by more on so short a test text
     again = models_of_latest(with_ngrams=True)
     (network,), counting = again.models, again.counting
+    assert again.is_held_out
+    assert re.fullmatch(r"\w.{199}", again.opening)
     assert counting is not None
     assert counting["test_perplexity"] == pytest.approx(trained.result["single_ngram_test_perplexity"], rel=0.01)
     assert 0 < network["both"]["weight"] < 1
