@@ -180,6 +180,14 @@ def test_what_is_said_of_the_texts_follows_from_their_rows():
             assert row[name] == cell(comparison(text, row["without"], "small on top", 6)), row
 
 
+def test_what_the_networks_of_the_ladder_write():
+    rows = measured("test perplexity", "command", 'what it writes after "it has", seed 0, temperature 0.7')
+    recorded = read_csv("ladder.csv")
+    assert [[*row.values()] for row in rows] == [
+        [row["test_perplexity"], f"`{row['command']}`", row["text"].strip()] for row in recorded
+    ]
+
+
 def test_what_trials_and_rivals_are_said_to_bring_follows_from_their_rows():
     text = " ".join((DOCS / "results.md").read_text().split())
     curves = {name: budgets.expected_best(scores) for name, (_, scores) in budgets.drawn_trials().items()}
