@@ -1,4 +1,4 @@
-"""Write the values of an export as CSV: curves, runs, and the front of a study."""
+"""Write the values of an export as CSV (curves, runs, fronts), and a table of the configurations for LaTeX."""
 
 import csv
 import io
@@ -6,12 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from pipeline.config import DECLARED
+from pipeline.pages.configurations import by_characters, configurations_of, title_of
 from pipeline.pages.repeat import text_option
-from pipeline.results import FIGURES, Member, PickResult
+from pipeline.results import FIGURES, Member
+from pipeline.support.wording import printable
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
+
+LATEX = str.maketrans({
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "\n": " ", "\t": " ", "±": r"$\pm$",
+})  # fmt: skip
+LATEX_HEADS = ("configuration", "seeds", "validation", "test", "MACs per character", "parameters")
 
 FRONT = [name for name in get_type_hints(Member) if name != "run_ids"]
 
@@ -39,13 +48,38 @@ def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
     return _csv((*heads, *option_heads, *FIGURES), rows)
 
 
-def front_csv(front: Iterable[Member], picks: Mapping[str, PickResult]) -> str:
+def front_csv(searches: Iterable[Mapping[str, Any]], with_study: bool = False) -> str:
     """One row for each member of a study's front, with the names of its picks and the ids of its runs."""
     rows = []
-    for member in front:
-        names = [name for name, pick in picks.items() if pick["run_id"] in member["run_ids"]]
-        rows.append((*map(member.get, FRONT), " ".join(names), " ".join(member["run_ids"])))
-    return _csv((*FRONT, "picks", "runs"), rows)
+    for search in searches:
+        for member in search["front"]:
+            names = [name for name, pick in search["picks"].items() if pick["run_id"] in member["run_ids"]]
+            ours = (*map(member.get, FRONT), " ".join(names), " ".join(member["run_ids"]))
+            rows.append((*[search["study_name"]] * with_study, *ours))
+    return _csv((*["study"] * with_study, *FRONT, "picks", "runs"), rows)
+
+
+def latex(trainings: Iterable[RecordedTraining]) -> str:
+    """A tabular with one row for each configuration, in groups of those that can be compared."""
+    groups, rows = by_characters(trainings), [r"\hline", _latex_row(LATEX_HEADS), r"\hline"]
+    for group in groups:
+        if len(groups) > 1:
+            rows.append(rf"\multicolumn{{{len(LATEX_HEADS)}}}{{l}}{{{_escaped(title_of(group))}}} \\")
+        for each in configurations_of(group):
+            sizes = [f"{each.trainings[0].result[name]:,}" for name in ("macs_per_char", "parameters")]
+            means = each.mean("val_perplexity"), each.mean("test_perplexity")
+            rows.append(_latex_row((each.name, str(len(each.trainings)), *means, *sizes)))
+        rows.append(r"\hline")
+    about = "% Perplexity per character; ± is half of the 95 % prediction interval of one more seed."
+    return "\n".join([about, r"\begin{tabular}{lrrrrr}", *rows, r"\end{tabular}", ""])
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return rf"{' & '.join(map(_escaped, cells))} \\"
+
+
+def _escaped(text: str) -> str:
+    return printable(text).translate(LATEX)
 
 
 def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -45,7 +45,7 @@ def test_a_training_becomes_a_page_two_tables_and_its_model(trained, folder):
 
 
 def test_the_tables_have_each_epoch_and_every_option(trained, folder):
-    export(trained.run_id, folder)
+    export(trained.run_id, folder=folder)
     epochs = rows_of(folder / "curves.csv")
     assert [float(row["val_perplexity"]) for row in epochs] == pytest.approx(
         trained.result["val_perplexities"], rel=1e-5
@@ -70,7 +70,7 @@ def test_the_explorer_shows_pooled_perplexities_where_they_are_recorded_beside_t
 
 
 def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text):
-    export(trained.run_id, folder)
+    export(trained.run_id, folder=folder)
     weights = folder / "model" / "weights.safetensors"
     model, vocabulary, _ = load_model(weights)
     assert load_file(weights)["model.output.weight"].shape == (28, 8)
@@ -95,7 +95,7 @@ def test_a_pipelines_run_stands_for_its_training_and_an_experiment_for_the_finis
     of_pipeline = begun({"stage": "pipeline", "mlflow.tmlm.trained_run": trained.run_id})
     assert subject_of(of_pipeline).trainings[0].id == trained.run_id
     begun({"stage": "train"})
-    result = export(experiment_name(), folder)
+    result = export(experiment_name(), folder=folder)
     assert (result["kind"], len(rows_of(folder / "runs.csv"))) == ("experiment", 1)
     assert subject_of(setup().experiment_id).name == experiment_name()
 
