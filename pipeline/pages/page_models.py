@@ -155,7 +155,8 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
         page.models.append(entry)
         shown.append(training)
     if subject.models:
-        labels = told_apart([entry["label"] for entry in page.models], shown)
+        seeds = [f", seed {run.seed}" * (len({each.seed for each in shown}) > 1) for run in shown]
+        labels = told_apart([entry["label"] + seed for entry, seed in zip(page.models, seeds, strict=True)], shown)
         for number, (entry, label) in enumerate(zip(page.models, labels, strict=True)):
             entry |= {"label": label, "is_best": not number}
         page.models.sort(key=itemgetter("macs_per_char"))

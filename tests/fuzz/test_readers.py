@@ -32,7 +32,6 @@ from pipeline.cluster.pool import DaskPool, _Running
 from pipeline.config import RECIPE, CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.pages import export as export_module
-from pipeline.pages import subject
 from pipeline.pages.model_files import _weights
 from pipeline.report.checks import checks
 from pipeline.report.record import recorded_reproduction
@@ -241,7 +240,7 @@ def test_records_of_searches(
     monkeypatch.setattr("pipeline.pages.page_models._text_of", lambda training, may_count: None)
     monkeypatch.setattr(export_module, "model_files", lambda *details: {})
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
-    monkeypatch.setattr(subject.references, "find", lambda reference: runs[int(reference)])
+    monkeypatch.setattr("pipeline.pages.subject.references.find", lambda reference: runs[int(reference)])
     monkeypatch.setattr(compare, "find", lambda reference: runs[int(reference)])
     folder = tmp_path_factory.getbasetemp() / "export"
     for references in (("0",), (f"{1 + which % 3}",), ("1", "2", "3")):
