@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.pages import document as doc
-from pipeline.pages.charts import explorer
+from pipeline.pages.charts import COLOURS, SHOWN, explorer
 from pipeline.pages.configurations import TrainedConfiguration, by_characters, configurations_of, title_of
 from pipeline.pages.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.pages.page_models import SCRIPT, PageModels, page_models
@@ -196,7 +196,8 @@ def _groups(subject: Subject, symbols: int) -> list[Group]:
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(yours)}"] = yours
         series = [configuration.series(subject.axis, subject.picks) for configuration in configurations]
-        charts = explorer(series, levels, caption, f"explorer-{number}")
+        shown = COLOURS if subject.models else SHOWN
+        charts = explorer(series, levels, caption, f"explorer-{number}", shown)
         runs = _runs(subject, configurations)
         groups.append(Group(title_of(trainings), charts, runs, best, configurations))
     return groups
@@ -218,7 +219,9 @@ def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
         for each, *own in zip(configurations, *values.values(), strict=True)
     ]
     heads = ("configuration", *(name.replace("_", " ") for name in values), *perplexities.values())
-    caption = "The options that differ, and perplexities: of several seeds, the mean and half of the 95 % interval"
+    caption = (
+        "The options that differ, and perplexities: of several seeds, the mean ± half of the 95 % prediction interval"
+    )
     return [Table(caption, heads, rows, style=SORTABLE)]
 
 

@@ -115,8 +115,8 @@ def _several(given: Sequence[str]) -> Subject:
     Raises InputError for too few or too many, for a study or an experiment among them, for a training that is given
     twice, and for trainings on different texts or by different alphabets.
     """
-    if not 2 <= len(given) <= references.MOST_TOGETHER:
-        most = references.MOST_TOGETHER
+    most = references.MOST_TOGETHER
+    if not 2 <= len(given) <= most:
         raise InputError(f"{len(given)} to export; give one run, study or experiment, or 2 to {most} trainings")
     try:
         found = [references.find(reference) for reference in given]

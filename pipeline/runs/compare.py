@@ -34,7 +34,8 @@ def compare(*references: str, plot: str = "") -> dict[str, Any]:
     Raises InputError for a reference that names neither a training nor a search, for a mixture of both, for searches
     that can't be compared, and for a plot that can't be drawn.
     """
-    if not 2 <= len(references) <= (most := MOST_TOGETHER):
+    most = MOST_TOGETHER
+    if not 2 <= len(references) <= most:
         raise InputError(f"{len(references)} to compare; give 2 to {most} trainings, or 2 to {most} studies")
     is_possible = plot.endswith((".png", ".svg", ".pdf")) and os.path.isdir(os.path.dirname(plot) or ".")
     if plot and (os.path.lexists(plot) or not is_possible):
