@@ -284,7 +284,7 @@ def test_a_model_that_a_search_has_trained_is_loaded_sampled_evaluated_and_expor
     assert model.network.config.cell == NEW
     assert len(model.sample("it has", length=20)) == 26
     assert model.evaluate("test").perplexity == pytest.approx(model.test_perplexity, rel=1e-6)
-    files = export(str(model.run_id), tmp_path / "page")["files"]
+    files = export(str(model.run_id), folder=tmp_path / "page")["files"]
     assert NEW.upper() in (tmp_path / "page" / "index.html").read_text()
     weights = next(name for name in files if name.endswith(".safetensors"))
     assert api.load(weights).sample("it has", length=20, seed=1) == model.sample("it has", length=20, seed=1)

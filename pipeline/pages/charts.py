@@ -163,7 +163,7 @@ def rows_chart(rows: Sequence[Row], levels: Mapping[str, float], title: str) -> 
     return Drawing(width, bottom + 36, "".join(parts))
 
 
-SHOWN = 3  # configurations whose curves are coloured at first
+SHOWN, COLOURS = 3, 6  # configurations whose curves are coloured at first; colours of a page
 
 COSTS_CAPTION = (
     "Left: validation at the best epoch against the {cost}; small dots are seeds, marks their means "
@@ -216,11 +216,13 @@ class Series:
         }
 
 
-def explorer(series: Sequence[Series], levels: Mapping[str, float], caption: str, anchor: str = "explorer") -> Explorer:
+def explorer(
+    series: Sequence[Series], levels: Mapping[str, float], caption: str, anchor: str = "explorer", shown: int = SHOWN
+) -> Explorer:
     """Draw charts of perplexity against cost, if there are several series, and by epoch, with a choice of curves.
 
     ``levels`` maps labels to perplexities that are drawn as horizontal lines; ``caption`` says what they are. The first
-    SHOWN are coloured at first, those on the front before others. ``anchor`` is the id of the element.
+    ``shown`` are coloured at first, those on the front before others. ``anchor`` is the id of the element.
     """
     series = [replace(each, train=[drawable(curve) for curve in each.train]) for each in series]  # it may overflow
     is_member = front_mask([each.cost for each in series], [each.mean for each in series])
@@ -230,8 +232,8 @@ def explorer(series: Sequence[Series], levels: Mapping[str, float], caption: str
     return Explorer(
         anchor=anchor,
         front=_front(series, front, levels, f"{anchor}-front") if costs else "",
-        curves=_curves(series, levels, f"{anchor}-curves"),
-        choices={each.name: number < SHOWN for number, each in enumerate(series)},
+        curves=_curves(series, levels, f"{anchor}-curves", shown),
+        choices={each.name: number < shown for number, each in enumerate(series)},
         caption=f"{caption} {costs}{CURVES_CAPTION}",
         data=json.dumps([each.readout() for each in series]).replace("<", r"\u003c"),  # a text could end the script
     )
@@ -285,7 +287,7 @@ def _front(series: Sequence[Series], front: Sequence[Series], levels: Mapping[st
     return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "front", "group")
 
 
-def _curves(series: Sequence[Series], levels: Mapping[str, float], label: str) -> str:
+def _curves(series: Sequence[Series], levels: Mapping[str, float], label: str, shown: int) -> str:
     """Training and validation perplexity by epoch: seeds, means, reported values, levels.
 
     The labels on the right are spread for the curves that are shown at first, and by the script when others are chosen.
@@ -301,7 +303,7 @@ def _curves(series: Sequence[Series], levels: Mapping[str, float], label: str) -
     ]
 
     ends = axes.at([(longest, value) for value in levels.values()] + [(len(val), val[-1]) for _, val in means])
-    heights, count = [y for _, y in ends], len(levels) + SHOWN
+    heights, count = [y for _, y in ends], len(levels) + shown
     heights[:count] = spread(heights[:count], TOP, BOTTOM)
     labels = [axes.end_label(*each) for each in zip(names, ends, heights, strict=True)]
 

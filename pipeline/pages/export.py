@@ -1,4 +1,4 @@
-"""Export a training, a study or an experiment: a page, tables and models, in a folder that needs no MLflow."""
+"""Export trainings, a study or an experiment: a page, tables and models, in a folder that needs no MLflow."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from pipeline.pages.model_files import CARD, CONFIG, VOCABULARY, WEIGHTS, model_
 from pipeline.pages.page import page
 from pipeline.pages.page_models import page_models
 from pipeline.pages.subject import subject_of
-from pipeline.pages.tables import curves_csv, front_csv, runs_csv
+from pipeline.pages.tables import curves_csv, front_csv, latex, runs_csv
 from pipeline.support.files import write_atomically
 
 PAGE = "index.html"
@@ -17,6 +17,7 @@ CONTENTS = {
     "runs.csv": "one row for each training: options and final figures",
     "curves.csv": "training and validation perplexity of each epoch",
     "front.csv": "the members of the front, with their intervals and runs",
+    "table.tex": "one row for each configuration, as a LaTeX tabular",
     CARD: "what to know of the model, as a model card, and code that loads it without this project",
     WEIGHTS: "the weights; tmlm sample takes the file as its MODEL",
     CONFIG: "the model's options, its text and its figures",
@@ -24,24 +25,24 @@ CONTENTS = {
 }
 
 
-def export(reference: str, folder: Path, with_ngrams: bool = False) -> dict[str, Any]:
-    """Write the training, study or experiment that ``reference`` names to a folder; returns its kind, name and files.
+def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[str, Any]:
+    """Write what ``subject_of`` reads by these references to a folder; returns its kind, name and files.
 
     ``with_ngrams`` is as ``page_models`` takes it. Nothing is overwritten. Raises InputError if a file exists already,
-    if the reference names nothing or several things, and if what it names has not finished.
+    and as ``subject_of`` does.
     """
     _check_is_free(folder, PAGE)  # before anything is read
-    subject = subject_of(reference)
+    subject = subject_of(*references)
     by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()
     for run_id, found in subject.checkpoints.items():
-        names = subject.chosen[run_id]
-        sentences = " ".join(subject.picks[name]["sentence"] for name in names)
+        sentences = " ".join(subject.picks[name]["sentence"] for name in subject.chosen[run_id])
         of_model = model_files(by_id[run_id], found, sentences)
-        for model in [f"models/{name}" for name in names] or ["model"]:
+        for model in subject.folders[run_id]:
             files |= {f"{model}/{name}": data for name, data in of_model.items()}
     files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}
-    if subject.search:
-        files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
+    files["table.tex"] = latex(subject.finished).encode()
+    if studies := [subject.search] if subject.search else subject.studies:
+        files["front.csv"] = front_csv([run.result for run in studies], subject.kind == "experiment").encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
     # written last: once it exists, the export is complete
     files[PAGE] = page(subject, page_models(subject, with_ngrams), listed).encode()

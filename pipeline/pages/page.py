@@ -1,15 +1,15 @@
 """The page of an export as plain data: one HTML file that runs the model and needs no network or MLflow."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.pages import document as doc
-from pipeline.pages.charts import explorer
-from pipeline.pages.configurations import TrainedConfiguration, by_characters, configurations_of
+from pipeline.pages.charts import COLOURS, SHOWN, explorer
+from pipeline.pages.configurations import TrainedConfiguration, by_characters, configurations_of, title_of
 from pipeline.pages.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.pages.page_models import SCRIPT, PageModels, page_models
 from pipeline.pages.rendering import html
@@ -20,6 +20,7 @@ from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
 from pipeline.tracking.artifacts import PAGE_FILE, read_environment
+from pipeline.tracking.queries import differing
 from pipeline.tracking.recorded import RecordedTraining, run_of
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.ui.links import link_to_artifact, link_within
@@ -32,6 +33,8 @@ ELEMENTS = Path(__file__).with_name("templates") / "model.html"  # of the models
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "notes")
 
+SORTABLE = "numbers sortable"  # of tables whose heads page.js makes buttons
+
 
 @dataclass(frozen=True)
 class Group:
@@ -41,7 +44,7 @@ class Group:
     explorer: doc.Explorer
     runs: Table
     best: RecordedTraining
-    configurations: int
+    configurations: Sequence[TrainedConfiguration]
 
 
 def page_of(subject: Subject) -> str:
@@ -85,7 +88,8 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
         ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
         comparison_rows(best.result),
     )
-    first = " (the best training of each group; runs.csv has the options of all)" if len(groups) > 1 else ""
+    are_many = len(groups) > 1 and not subject.models
+    first = " (the best training of each group; runs.csv has the options of all)" * are_many
     repeat: list[doc.Block] = [
         Paragraph(f"In a checkout of the project, with the text that the sha256 below names{first}:"),
         doc.Commands(_commands(subject, groups)),
@@ -95,10 +99,11 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     beside: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])] if files else []
     charts = [block for group in groups for block in (Heading(group.title), group.explorer)]
     runs = [block for group in groups for block in (Heading(group.title), group.runs)]
-    on = f" on {best.corpus}" if len(groups) == 1 else ""
+    on = f" on {best.corpus}" if len(groups) == 1 or subject.models else ""
+    name = f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}"
     return html(
         doc.Page(
-            title=f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}{on}",
+            title=f"{counted(len(subject.models), 'network') if subject.models else name}{on}",
             lead=[
                 *_live(in_page),
                 *map(Paragraph, _about(subject, best, groups)),
@@ -108,6 +113,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
             ],
             sections=[
                 Section("Charts", charts, "charts"),
+                Section("What differs", _differences(subject, groups), "differences"),
                 Section("The front, and what to take from it", _front(subject), "front"),
                 Section("All trainings", runs, "trainings", is_open=len(subject.finished) <= 20),
                 Section("How to repeat it", repeat, "repeat"),
@@ -144,7 +150,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) ->
     other = len(subject.trainings) - finished
     unfinished = f" ({other} more without a result)" if other else ""
     apart = f", in {len(groups)} groups, which can be compared on test only, for the same text" * (len(groups) > 1)
-    count = counted(sum(group.configurations for group in groups), "configuration")
+    count = counted(sum(len(group.configurations) for group in groups), "configuration")
     return [
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
         f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
@@ -153,14 +159,17 @@ def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) ->
 
 def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
     """Sentences on what may prevent a repetition."""
-    cautions = []
-    if best.tag("git.dirty") == "true":
-        cautions.append("The code had uncommitted changes, which are not part of that commit.")
-    recipe, current = best.configuration["recipe"], RECIPE[best.configuration["train"]["preset"]]
-    if recipe != current:
-        cautions.append(
-            f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {current}."
-        )
+    cautions, runs = [], subject.models or [best]
+    if dirty := [run.name for run in runs if run.tag("git.dirty") == "true"]:
+        of = f" of {listed(dirty)}" if subject.models else ""
+        cautions.append(f"The code{of} had uncommitted changes, which are not part of that commit.")
+    for run in runs:
+        recipe, current = run.configuration["recipe"], RECIPE[run.configuration["train"]["preset"]]
+        if recipe != current:
+            it = run.name if subject.models else "It"
+            cautions.append(
+                f"{it} was trained by recipe {recipe}, that of the commit's code; the current recipe is {current}."
+            )
     if subject.search is None:
         return cautions
     if subject.search.options.get("space"):
@@ -192,16 +201,45 @@ def _groups(subject: Subject, symbols: int) -> list[Group]:
                 caption += " The level “yours” is your own best training at that time."
                 levels[f"yours {rounded(yours)}"] = yours
         series = [configuration.series(subject.axis, subject.picks) for configuration in configurations]
-        charts = explorer(series, levels, caption, f"explorer-{number}")
-        presets = listed([*dict.fromkeys(each.preset for each in trainings)])
-        title, runs = f"{best.corpus}, preset {presets}", _runs(subject, configurations)
-        groups.append(Group(title, charts, runs, best, len(configurations)))
+        shown = COLOURS if subject.models else SHOWN
+        charts = explorer(series, levels, caption, f"explorer-{number}", shown)
+        runs = _runs(subject, configurations)
+        groups.append(Group(title_of(trainings), charts, runs, best, configurations))
     return groups
 
 
-def _runs(subject: Subject, configurations: Iterable[TrainedConfiguration]) -> Table:
-    """The table of all trainings, the best configuration first."""
-    rows = []
+def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
+    """The options in which several trainings differ; nothing if they differ in their seeds alone."""
+    configurations = [each for group in groups for each in group.configurations if subject.models]
+    recorded = [each.trainings[0].configuration for each in configurations]
+    options = [{**each["model"], **each["train"], "recipe": each["recipe"], "seed": ""} for each in recorded]
+    values = differing([{name: _option(value) for name, value in each.items()} for each in options])
+    if not values:
+        return []
+    perplexities = {"val_perplexity": "validation", "test_perplexity": "test"}
+    if len(groups) > 1:
+        del perplexities["val_perplexity"]  # by other characters
+    rows = [
+        (each.name, *(value or "" for value in own), *map(each.mean, perplexities))  # earlier versions had fewer
+        for each, *own in zip(configurations, *values.values(), strict=True)
+    ]
+    heads = ("configuration", *(name.replace("_", " ") for name in values), *perplexities.values())
+    caption = (
+        "The options that differ, and perplexities: of several seeds, the mean ± half of the 95 % prediction interval"
+    )
+    return [Table(caption, heads, rows, style=SORTABLE)]
+
+
+def _option(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "auto", False: "off", True: "on"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _runs(subject: Subject, configurations: Sequence[TrainedConfiguration]) -> Table:
+    """The table of all trainings, the best configuration first; with numbers of trials if one is of a search."""
+    of_search = any(training.tag("trial") for configuration in configurations for training in configuration.trainings)
+    rows: list[tuple[doc.TableCell | str, ...]] = []
     for configuration in configurations:
         for training in configuration.trainings:
             result = training.result
@@ -212,8 +250,11 @@ def _runs(subject: Subject, configurations: Iterable[TrainedConfiguration]) -> T
             cost = f"{result['macs_per_char']:,}", f"{result['parameters']:,}"
             length = str(result["epochs"]), f"{result['train_seconds']:,.1f}"
             notes = doc.TableCell("; ".join([*named, *ended]), style="remark")
-            rows.append((configuration.name, str(training.seed), *perplexities, *cost, *length, notes))
-    return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
+            which = str(training.seed), *[training.tag("trial")] * of_search
+            rows.append((configuration.name, *which, *perplexities, *cost, *length, notes))
+    heads = (*RUN_HEADS[:2], *["trial"] * of_search, *RUN_HEADS[2:])
+    caption = "All finished trainings: perplexity per character, cost, time of training"
+    return Table(caption, heads, rows, style=SORTABLE)
 
 
 def _front(subject: Subject) -> list[doc.Block]:
@@ -262,9 +303,12 @@ def _environment(subject: Subject, best: RecordedTraining) -> list[tuple[str, st
 
 
 def _commands(subject: Subject, groups: Sequence[Group]) -> list[str]:
-    """The commands that repeat a search, or the best training of each group."""
-    commits = {group.best.tag("git.commit") for group in groups}
+    """The commands that repeat a search, several trainings, or the best training of each group."""
+    runs = subject.models or [group.best for group in groups]
+    commits = {run.tag("git.commit") for run in runs}
     checkout = [f"git checkout {commit}" for commit in commits if commit and len(commits) == 1]
     if subject.search:
         return [*checkout, search_command(subject.search, groups[0].best)]
-    return [*checkout, *(train_command(group.best) for group in groups)]
+    if subject.models and len(commits - {""}) > 1:
+        return [line for run in runs for line in (f"git checkout {run.tag('git.commit')}", train_command(run))]
+    return [*checkout, *map(train_command, runs)]

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import artifacts
+from pipeline.tracking.queries import told_apart
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.text_identity import same_text
 from pipeline.training.evaluation import perplexity, text_costs
@@ -41,7 +43,8 @@ log = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("templates") / "model.js"
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
-MODEL_BYTES = {"training": 1_200_000, "study": 2_600_000}  # of a page's 1.5 and 3 MB; the rest are charts and words
+# of a page's 1.5 or 3 MB; the rest are charts and words
+MODEL_BYTES = {"training": 1_200_000, "trainings": 2_600_000, "study": 2_600_000}
 OPENING_CHARS = 200  # of the test text, with which a page begins
 WEIGHT_BYTES = 1.4  # of a byte of weights in base64, with its part of the step of its row
 OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
@@ -124,14 +127,16 @@ class _Text:
 @one_thread()
 @torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
 def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
-    """The models of a training, or of a study's picks; an experiment has none.
+    """The models of a training, of several, or of a study's picks; an experiment has none.
 
-    ``with_ngrams`` includes n-grams of a text that is none of KNOWN_TEXTS. Raises InputError for a checkpoint that is
-    missing or damaged.
+    Of several, the lowest validation perplexity gets in first. ``with_ngrams`` includes n-grams of a text that is none
+    of KNOWN_TEXTS. Raises InputError for a checkpoint that is missing or damaged.
     """
     by_id, picks = {training.id: training for training in subject.trainings}, subject.chosen
     chosen = sorted((by_id[run_id] for run_id in subject.checkpoints), key=lambda run: int(run.result["macs_per_char"]))
     gone = [by_id[run_id].name for run_id in picks if run_id not in subject.checkpoints]
+    if subject.models:  # first those that do not validate on the report's windows, which can't be compared with them
+        chosen.sort(key=lambda run: (run.on_reports_text, run.result["val_perplexity"]))
     remarks = [f"The model of {name} is left out: its weights were deleted." for name in gone]
     for remark in remarks:
         log.warning("%s", remark)
@@ -153,13 +158,17 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
         counting=text.entry if text else None,
         remarks=remarks,
     )
+    shown = list[RecordedTraining]()
     for training in chosen:
         left = MODEL_BYTES[subject.kind] - len(page.json())
         try:
+            if loaded[training.id][1] != vocabulary:
+                raise LeftOutError("its vocabulary is another")
             bits = training.result.get("weight_bits")
             tables, entry = page_model(loaded[training.id][0], text, may_count, left, bits)
         except LeftOutError as error:
-            remarks.append(f"{training.name} is left out: {error}.")
+            files = "".join(f"; its files are in {folder}" for folder in subject.folders[training.id] if subject.models)
+            remarks.append(f"{training.name} is left out: {error}{files}.")
             continue
         if tables is not None and tables not in page.tables:
             page.tables.append(tables)
@@ -167,6 +176,13 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
         entry |= {"picks": picks[training.id], **recorded}
         entry["tables"] = None if tables is None else page.tables.index(tables)
         page.models.append(entry)
+        shown.append(training)
+    if subject.models:
+        seeds = [f", seed {run.seed}" * (len({each.seed for each in shown}) > 1) for run in shown]
+        labels = told_apart([entry["label"] + seed for entry, seed in zip(page.models, seeds, strict=True)], shown)
+        for number, (entry, label) in enumerate(zip(page.models, labels, strict=True)):
+            entry |= {"label": label, "is_best": not number}
+        page.models.sort(key=itemgetter("macs_per_char"))
     return page
 
 

@@ -1,17 +1,22 @@
-"""Write the values of an export as CSV: curves, runs, and the front of a study."""
+"""Write the values of an export as CSV (curves, runs, fronts), and a table of the configurations for LaTeX."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 
+import pandas as pd
+
 from pipeline.config import DECLARED
+from pipeline.pages.configurations import by_characters, configurations_of, title_of
 from pipeline.pages.repeat import text_option
-from pipeline.results import FIGURES, Member, PickResult
+from pipeline.results import FIGURES, Member
 from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
 REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
+
+SIZES = {"macs_per_char": "MACs per character", "parameters": "parameters"}
 
 FRONT = [name for name in get_type_hints(Member) if name != "run_ids"]
 
@@ -39,13 +44,29 @@ def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
     return _csv((*heads, *option_heads, *FIGURES), rows)
 
 
-def front_csv(front: Iterable[Member], picks: Mapping[str, PickResult]) -> str:
+def front_csv(searches: Iterable[Mapping[str, Any]], with_study: bool = False) -> str:
     """One row for each member of a study's front, with the names of its picks and the ids of its runs."""
     rows = []
-    for member in front:
-        names = [name for name, pick in picks.items() if pick["run_id"] in member["run_ids"]]
-        rows.append((*map(member.get, FRONT), " ".join(names), " ".join(member["run_ids"])))
-    return _csv((*FRONT, "picks", "runs"), rows)
+    for search in searches:
+        for member in search["front"]:
+            names = [name for name, pick in search["picks"].items() if pick["run_id"] in member["run_ids"]]
+            ours = (*map(member.get, FRONT), " ".join(names), " ".join(member["run_ids"]))
+            rows.append((*[search["study_name"]] * with_study, *ours))
+    return _csv((*["study"] * with_study, *FRONT, "picks", "runs"), rows)
+
+
+def latex(trainings: Iterable[RecordedTraining]) -> str:
+    """A tabular with one row for each configuration; ± is half of the 95 % prediction interval of one more seed."""
+    groups, rows = by_characters(trainings), list[dict[str, str]]()
+    for group in groups:
+        text = {"text": title_of(group)} if len(groups) > 1 else {}  # perplexities of different ones do not compare
+        for each in configurations_of(group):
+            perplexities = {"validation": each.mean("val_perplexity"), "test": each.mean("test_perplexity")}
+            sizes = {label: f"{each.trainings[0].result[name]:,}" for name, label in SIZES.items()}
+            seeds = {"configuration": each.name, "seeds": str(len(each.trainings))}
+            rows.append(text | seeds | perplexities | sizes)
+    style = pd.DataFrame(rows).style.hide(axis="index").format(escape="latex")
+    return str(style.to_latex(column_format="l" * (1 + (len(groups) > 1)) + "r" * 5)).replace("±", r"$\pm$")
 
 
 def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

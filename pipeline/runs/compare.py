@@ -17,11 +17,10 @@ from pipeline.support.statistics import Estimate, estimate, geometric_mean, pool
 from pipeline.support.wording import listed
 from pipeline.tracking import artifacts, queries
 from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining
-from pipeline.tracking.references import describe_run, find, training_behind
+from pipeline.tracking.references import MOST_TOGETHER, describe_run, find, training_behind
 from pipeline.training.differences import percent
 from pipeline.training.metrics import COMPARED_METRICS, VAL_CURVE
 
-MOST = 20  # runs
 RANKED = [name for name, figure in COMPARED_METRICS.items() if figure.short and figure.section == "result"]
 
 Lines = Iterable[Sequence[Mapping[int, float]]]  # of each run, for a plot
@@ -35,8 +34,9 @@ def compare(*references: str, plot: str = "") -> dict[str, Any]:
     Raises InputError for a reference that names neither a training nor a search, for a mixture of both, for searches
     that can't be compared, and for a plot that can't be drawn.
     """
-    if not 2 <= len(references) <= MOST:
-        raise InputError(f"{len(references)} to compare; give 2 to {MOST} trainings, or 2 to {MOST} studies")
+    most = MOST_TOGETHER
+    if not 2 <= len(references) <= most:
+        raise InputError(f"{len(references)} to compare; give 2 to {most} trainings, or 2 to {most} studies")
     is_possible = plot.endswith((".png", ".svg", ".pdf")) and os.path.isdir(os.path.dirname(plot) or ".")
     if plot and (os.path.lexists(plot) or not is_possible):
         raise InputError(f"--plot {plot} must be a new file in a folder that exists, and end with .png, .svg or .pdf")
@@ -57,13 +57,6 @@ def compare(*references: str, plot: str = "") -> dict[str, Any]:
     return result
 
 
-def _differing(options: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
-    """The options that differ, each with all values."""
-    names = dict.fromkeys(name for each in options for name in each)
-    values = {name: [each.get(name) for each in options] for name in names}
-    return {name: each for name, each in values.items() if len({*each}) > 1}
-
-
 def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:
     runs = [run if run.stage == SEEDS else training_behind(run) for run in found]
     seeds = [[run] if isinstance(run, RecordedTraining) else _finished_seeds(run) for run in runs]
@@ -80,7 +73,7 @@ def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Li
         "corpora": [run.corpus for run in runs],
         "seeds": [len(seed) for seed in seeds],
         "warning": warning,
-        "options": _differing(
+        "options": queries.differing(
             [{**seed[0].params, "seed": ", ".join(run.params.get("seed", "") for run in seed)} for seed in seeds]
         ),
         "figures": {name: [_mean(name, each) for each in by_run] for name, by_run in values.items()},
@@ -160,7 +153,7 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], Line
         "run_ids": [run.id for run in runs],
         "names": [result["study_name"] for result in results],
         "corpora": [run.corpus for run in runs],
-        "options": _differing([{**run.options, "study_name": ""} for run in runs]),
+        "options": queries.differing([{**run.options, "study_name": ""} for run in runs]),
         "cost": results[0]["cost"],
         "hypervolumes": [hypervolume(points[search == number], (cost, perplexity)) for number in range(len(runs))],
         "reference": [perplexity, round(10**cost)],

@@ -3,8 +3,9 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from pipeline.config import NOT_COMPUTED
 from pipeline.errors import without_secrets
@@ -139,6 +140,13 @@ def told_apart(names: Sequence[str], trainings: Sequence[RecordedTraining]) -> l
         told.append(f"{name} ({', '.join(said)})" if said else name)
     often, given = Counter(told), zip(names, trainings, told, strict=True)
     return [f"{name} (run {run.id[:SHORT_ID]})" if often[full] > 1 else full for name, run, full in given]
+
+
+def differing(options: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The options that differ, each with all values."""
+    names = dict.fromkeys(name for each in options for name in each)
+    values = {name: [each.get(name) for each in options] for name in names}
+    return {name: each for name, each in values.items() if len({*each}) > 1}
 
 
 def unread_runs() -> str:

@@ -29,6 +29,7 @@ FORMS = (  # for messages
     "a run id or its first 4 or more characters, latest, the name of a run or a study, or a search's @PICK or "
     "@STUDY-PICK"
 )
+MOST_TOGETHER = 20  # runs that are compared, or exported on one page
 NAMED = 5  # of the bearers of a name that a refusal lists
 NAMES_TRIED = 200  # that a misspelt reference is compared with
 STUDYS_PICK = "knee"  # that the name of a study stands for where a model is wanted

@@ -112,6 +112,7 @@ def lab(
         "pipeline": ("pipeline", *text, *TINY),
         "train": ("train", *text, *TINY, "--seed", "1"),
         "export a training": ("export", "latest", "-o", str(folder / "training"), "--with-ngrams"),
+        "export trainings": ("export", "latest", "latest~1", "-o", str(folder / "trainings")),
         "search": (*SEARCH, *text),
         "export a study": ("export", "shapes", "-o", str(folder / "study")),
     }

@@ -129,6 +129,16 @@ def test_the_slider_of_a_study_changes_the_text_its_bits_and_the_cost(study: Liv
     assert seen() == best
 
 
+def test_the_slider_of_several_trainings_opens_with_the_best_of_them(lab: Lab, visit: Visit):
+    live = Live(visit((lab.exports / "trainings" / "index.html").as_uri()).page).live
+    assert sorted(live.locator(".stops span").all_inner_texts()) == ["LSTM 1x8, seed 0", "LSTM 1x8, seed 1"]
+    rows = [row.locator("td").all_inner_texts() for row in live.page.locator("#trainings tbody tr").all()]
+    seed = min(rows, key=lambda row: float(row[1]))[0]
+    assert (
+        live.locator(".facts b").first.inner_text() == live.locator(".chosen").inner_text() == f"LSTM 1x8, seed {seed}"
+    )
+
+
 def test_who_knew_it_has_the_bits_of_the_other_views_and_the_letters_that_each_side_was_ahead_on(training: Live):
     def value(figure: str) -> float:
         return float(training.live.locator(f"[data-{figure}]").get_attribute("value") or "nan")
@@ -155,7 +165,7 @@ def test_a_page_without_ngrams_has_the_view_of_the_network_alone(study: Live):
     assert study.live.get_by_role("radio").count() == 1
 
 
-@pytest.mark.parametrize("what", ["training", "study"])
+@pytest.mark.parametrize("what", ["training", "trainings", "study"])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_axe_finds_nothing(lab: Lab, visit: Visit, what, colours):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="`make browser` installs it").Axe()

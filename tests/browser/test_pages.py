@@ -26,7 +26,7 @@ COLLISIONS = """() => [...document.querySelectorAll("svg.chart")].flatMap(svg =>
 UNFOLD = "document.querySelectorAll('details').forEach(section => { section.open = true })"
 
 
-@pytest.fixture(params=["training", "study", "report"])
+@pytest.fixture(params=["training", "trainings", "study", "report"])
 def page_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A page's file."""
     if request.param == "report":
@@ -52,6 +52,22 @@ def test_a_page_fits_its_window_in_the_readers_colours_and_requests_nothing(page
     assert (sum(rgb[:3]) < 3 * 128) == (colours == "dark")
     assert opened.errors == []
     assert opened.requested == [page_file.as_uri()]
+
+
+def test_a_head_sorts_its_table_by_value_and_what_has_none_comes_last(lab: Lab, visit: Visit):
+    page = visit((lab.exports / "study" / "index.html").as_uri()).page
+    table = page.locator("#trainings table")
+    table.locator("tbody tr").first.evaluate("row => { row.cells[4].textContent = '' }")
+    table.locator("tbody tr").last.evaluate("row => { row.cells[4].textContent = '1,000,000' }")
+    for head, column in (("trial", 2), ("test", 4)):
+        button = table.get_by_role("button", name=head)
+        for direction in ("ascending", "descending"):
+            button.press("Enter")
+            assert table.locator("[aria-sort]").evaluate_all("heads => heads.map(head => head.ariaSort)") == [direction]
+            cells = table.locator("tbody tr").evaluate_all(f"rows => rows.map(row => row.cells[{column}].textContent)")
+            values = [float(cell.replace(",", "")) for cell in cells if cell]
+            assert values == sorted(values, reverse=direction == "descending")
+            assert "" not in cells[:2]
 
 
 def test_pointing_at_the_curves_shows_the_figures_of_an_epoch(page_file, visit: Visit):

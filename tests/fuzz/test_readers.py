@@ -33,7 +33,6 @@ from pipeline.config import RECIPE, CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.pages import export as export_module
 from pipeline.pages.model_files import _weights
-from pipeline.pages.subject import _of_run
 from pipeline.report.checks import checks
 from pipeline.report.record import recorded_reproduction
 from pipeline.report.rewrite import report_files
@@ -201,13 +200,16 @@ def keep(patch: pytest.MonkeyPatch, runs: list[Any], texts: dict[str, str]) -> N
             raise InputError(f"{run_id} is not a run")
         return by_id[run_id]
 
+    def nested(run_id: str) -> list[RecordedRun]:
+        return [run for run in runs if run.stage == "train" != by_id[run_id].stage]
+
     by_id: dict[str, RecordedRun] = {run.id: run for run in runs}
     patch.setattr(artifacts, "read_text", lambda run_id, path: texts.get(f"{run_id}/{path}", texts.get(path, "")))
     patch.setattr(recorded, "find_run", by_id.get)
     for module in ("pipeline.pages.subject", "pipeline.tracking.recorded"):
         patch.setattr(f"{module}.run_of", run_of)
     for module in ("pipeline.pages.subject", "pipeline.tracking.queries"):
-        patch.setattr(f"{module}.nested_trainings", lambda run_id: [run for run in runs if run.stage == "train"])
+        patch.setattr(f"{module}.nested_trainings", nested)
 
 
 STUDY = study(2)
@@ -238,11 +240,11 @@ def test_records_of_searches(
     monkeypatch.setattr("pipeline.pages.page_models._text_of", lambda training, may_count: None)
     monkeypatch.setattr(export_module, "model_files", lambda *details: {})
     monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
-    monkeypatch.setattr(export_module, "subject_of", lambda reference: _of_run(runs[int(reference)]))
+    monkeypatch.setattr("pipeline.pages.subject.references.find", lambda reference: runs[int(reference)])
     monkeypatch.setattr(compare, "find", lambda reference: runs[int(reference)])
     folder = tmp_path_factory.getbasetemp() / "export"
-    for number in (0, 1 + which % 3):
-        read(export_module.export, str(number), folder)
+    for references in (("0",), (f"{1 + which % 3}",), ("1", "2", "3")):
+        read(partial(export_module.export, folder=folder), *references)
     for pair in (("0", "0"), ("1", "2")):
         if result := read(compare.compare, *pair):
             assert comparison_text(result)

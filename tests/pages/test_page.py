@@ -91,6 +91,30 @@ def test_trainings_share_a_chart_if_they_validate_on_the_same_characters_whateve
     assert html.count('<figure class="explorer') == 3
 
 
+def test_several_trainings_are_a_chart_and_a_table_of_the_options_that_differ():
+    models = training(0), training(1), training(2)
+    made = Page(of(Subject("trainings", "all", (*models, training(1, seed=1)), models=models)))
+    rows = [[cell.strip() for cell in cells] for where, cells in made.rows if where == "differences"]
+    assert rows[0][:3] == ["configuration", "cell", "hidden size"]
+    assert [row[:3] for row in rows[1:]] == [
+        ["lstm-1x16", "lstm", "16"],
+        ["gru-1x12", "gru", "12"],
+        ["rnn-1x8", "rnn", "8"],
+    ]
+    assert (rows[0][-2:], rows[2][-2:]) == (["validation", "test"], ["6.05 ± 0.11", "6.10 ± 0.11"])
+    assert "3 networks on time-machine" in made.texts[""]
+    assert made.texts["repeat"].count("tmlm train") == 3
+    assert sum(attributes.get("class") == "explorer" for attributes in made.all("figure")) == 1
+
+
+def test_the_table_of_trainings_has_the_trials_of_a_search_if_there_are_any():
+    tags = training().tags
+    trial = training(0, tags={**tags, "trial": "7"})
+    rows = Page(of(Subject("experiment", "lab", (trial, training(1))))).rows
+    assert [cells[2].strip() for where, cells in rows if where == "trainings"] == ["trial", "", "7"]
+    assert "trial" not in Page(of(Subject("training", "x", (training(),)))).texts["trainings"]
+
+
 def test_every_seed_of_a_configuration_is_in_the_table():
     rows = [cells for where, cells in Page(of(study(2))).rows if where == "trainings"]
     assert sorted(cells[1].strip() for cells in rows) == ["0", "0", "1", "seed"]

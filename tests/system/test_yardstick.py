@@ -113,7 +113,7 @@ def test_a_finished_training_writes_what_it_wrote(kept):
 
 def test_a_finished_training_is_exported(kept, tmp_path):
     for each in finished(kept[1]):
-        done = export(each["id"], tmp_path / each["id"])
+        done = export(each["id"], folder=tmp_path / each["id"])
         assert (done["kind"], done["name"]) == ("training", each["name"])
         assert each["name"] in (tmp_path / each["id"] / "index.html").read_text()
         weights = tmp_path / each["id"] / "model" / "weights.safetensors"
@@ -128,7 +128,7 @@ def test_every_configuration_has_the_id_that_it_had(kept):
 
 def test_a_study_that_is_not_finished_says_so_when_it_is_exported(kept, tmp_path):
     with pytest.raises(InputError, match="has no result yet; the same command again finishes it"):
-        export("yardstick" if kept[0] == "4aa78f6" else "cut-off", tmp_path / "page")
+        export("yardstick" if kept[0] == "4aa78f6" else "cut-off", folder=tmp_path / "page")
 
 
 # --- continued --------------------------------------------------------------------------------------------------------

@@ -287,7 +287,8 @@ if (document.getElementById("models")) {
     return { steps, keep, next: () => steps.push(model.step(steps.at(-1)?.state ?? model.start(), ids[steps.length])) };
   }
 
-  let chosen = page.models.length - 1, readers, kind = "network";
+  const last = page.models.length - 1, best = page.models.findIndex(model => model.is_best); // of several trainings
+  let chosen = best < 0 ? last : best, readers, kind = "network";
   const networks = []; // unpacked once they are chosen
   const counting = page.counting && reader(countingModel(page.counting, V));
   const kinds = counting ? ["network", "counting", "both"] : ["network"];
@@ -514,10 +515,12 @@ if (document.getElementById("models")) {
   }
   find(".kinds .difference").hidden = !counting;
   find(".scale b").textContent = page.counting?.label;
-  pick.max = pick.value = chosen;
-  find(".front").hidden = !chosen;
-  if (chosen) find(".front").append(find(".facts"));
-  find(".stops").replaceChildren(...page.models.map(model => element("span", {}, model.picks.map(name => `@${name}`).join(" ") || model.label)));
+  [pick.max, pick.value] = [last, chosen];
+  find(".front").hidden = !last;
+  if (last) find(".front").append(find(".facts"));
+  if (best >= 0) find(".front label").textContent = "Which network? By MACs per character";
+  const titles = page.models.map(({ picks, label }) => picks.map(name => `@${name}`).join(" ") || label);
+  find(".stops").replaceChildren(...titles.map((title, place) => element("span", {}, last < 6 || place % last === 0 ? title : "")));
   find(".bars").replaceChildren(...bars);
   warmth();
   choose(chosen);

@@ -98,6 +98,24 @@ for (const figure of document.querySelectorAll(".explorer")) {
   readout.textContent = "Point at a curve or a mark, tap it, or reach it with Tab and the arrow keys.";
 }
 
+// The heads of a table that sorts are buttons: a click sorts by the column's values, another one the other way round.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const [body] = table.tBodies, heads = [...table.querySelectorAll("th[scope=col]")];
+  const number = text => text === "over a million" ? Infinity : Number(text.split(" ±")[0].replaceAll(",", ""));
+  const compared = (one, other) => Number.isNaN(number(one) - number(other)) ? one.localeCompare(other, "en", { numeric: true }) : number(one) - number(other);
+  heads.forEach((head, column) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: head.textContent });
+    button.addEventListener("click", () => {
+      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1, text = row => row.cells[column].textContent.trim();
+      heads.forEach(each => each.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+      // what has no value comes last
+      body.append(...[...body.rows].sort((one, other) => !text(one) - !text(other) || sign * compared(text(one), text(other))));
+    });
+    head.replaceChildren(button);
+  });
+}
+
 // Unfold what the address leads to; without scripts the browser may do so itself.
 const reveal = () => {
   const target = document.getElementById(location.hash.slice(1));
