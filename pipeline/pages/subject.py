@@ -13,7 +13,7 @@ from pipeline.support.wording import listed
 from pipeline.tracking import artifacts, references, store
 from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.queries import FINISHED, nested_trainings, trainings
-from pipeline.tracking.recorded import RecordedRun, RecordedTraining, run_of
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, noted, run_of
 from pipeline.training.checkpoints import Checkpoint, load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
 
@@ -94,7 +94,8 @@ def _of_run(run: RecordedRun) -> Subject:
         raise InputError(f"{training.id} ({training.name}) has no result yet: {remedy}")
     if not training.configuration:
         raise InputError(f"{training.id} ({training.name}) has no options that this version can read")
-    return Subject("training", run.name if others else training.name, (training, *others))
+    trainings = tuple(noted(each, run.note) for each in (training, *others))
+    return Subject("training", run.name if others else training.name, trainings)
 
 
 def _study(search: RecordedRun) -> Subject:

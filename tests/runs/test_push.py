@@ -40,7 +40,7 @@ def searched() -> tuple[str, str]:
         with tracked_run("train", "gru-1x8-s0", {"study": "tiny", "role": "trial"}) as trial:
             trial.params({"cell": "gru", "hidden_size": 8})
             trial.curve("perplexity/val", {1: 9.0, 2: float("nan"), 3: 8.5})
-        run.note(f"[gru](#/experiments/{setup().experiment_id}/runs/{trial.id}?workflowType=machine_learning)")
+        run.describe(f"[gru](#/experiments/{setup().experiment_id}/runs/{trial.id}?workflowType=machine_learning)")
         run.json(
             "result.json", {**SEARCH, "run_id": run.id, "picks": {"knee": {"run_id": trial.id, "sentence": "It is."}}}
         )

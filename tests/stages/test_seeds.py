@@ -73,7 +73,7 @@ def test_the_parent_has_the_means_and_stands_for_the_best_seed(done):
     assert row["val_perplexity"] == pytest.approx(expected.mean, rel=1e-5)
     assert find("latest").id == done.run_id
     assert training_of("latest").id == done.result["trainings"][perplexities.index(min(perplexities))]["run_id"]
-    assert options_like("latest")["epochs"] == 1
+    assert options_like("latest", {})[0]["epochs"] == 1
 
 
 def test_a_figure_that_a_seed_has_not_recorded_has_no_mean():
