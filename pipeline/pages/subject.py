@@ -94,8 +94,8 @@ def _of_run(run: RecordedRun) -> Subject:
         raise InputError(f"{training.id} ({training.name}) has no result yet: {remedy}")
     if not training.configuration:
         raise InputError(f"{training.id} ({training.name}) has no options that this version can read")
-    trainings = tuple(noted(each, run.note) for each in (training, *others))
-    return Subject("training", run.name if others else training.name, trainings)
+    name, parts = run.name if others else training.name, (training, *others)
+    return Subject("training", name, tuple(noted(part, run.note) for part in parts))
 
 
 def _study(search: RecordedRun) -> Subject:

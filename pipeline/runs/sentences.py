@@ -1,6 +1,7 @@
 """What ``runs``, ``compare``, ``best`` and ``delete`` print about recorded runs."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,14 +52,17 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     for head, shortest in (("name", 30), ("text", 12), ("name", 12), ("text", 8)):
         _cut(lines, lines[0].index(head), shortest)
     left = [number for number, head in enumerate(lines[0]) if head in ("run", "name", "text", "state")]
-    notes = [shortened(f"{row['run_id'][:SHORT_ID]}  {row['note']}", line_width()) for row in rows if row["note"]]
+    noted = defaultdict[str, list[str]](list)
+    for row in rows:
+        noted[row["note"]].append(row["run_id"][:SHORT_ID])
+    notes = [shortened(f"{_first_two(ids)}  {note}", line_width()) for note, ids in noted.items() if note]
     fell = [wrapped(FELL_OVER)] if any(row["fell_over"] for row in rows) else []
     return "\n".join([text_table(lines[0], lines[1:], left), *notes, *fell])
 
 
 def not_comparable(rows: Sequence[Mapping[str, Any]], sort: str) -> str:
     """That perplexities by which rows are sorted are of several texts, and don't compare; "" if they do."""
-    texts = [*{row["corpus_sha256"]: row["corpus"] for row in rows}.values()]
+    texts = [*{row["corpus_sha256"]: row["corpus"] for row in rows if row["val_perplexity"]}.values()]
     if sort.removeprefix("-").lower() not in ("val", "test") or len(texts) < 2:
         return ""
     return f"Perplexities of several texts ({_first_two(texts)}) don't compare: choose one with --corpus"

@@ -53,8 +53,13 @@ def test_a_training_like_another_has_its_shape_and_what_was_chosen_but_not_a_tri
     run = training_of(trained.run_id)
     model, config = resolve(chosen, *(run.configuration["text"][name] for name in ("train_chars", "symbols")))
     assert config_id(model, config, run.corpus_sha256) == run.tag("config_id")
-    set_tags(trained.run_id, {"role": "trial"})
-    assert options_like(trained.run_id, {})[0] == {**shape, **recipe}
+    others = {"learning_rate": 0.01, "epochs": None, "cell": "lstm", "seed": 3}  # of which the last two say nothing
+    options, tags = options_like(trained.run_id, others)
+    assert options == {**chosen, **others}
+    changed = "but learning rate 0.01 and epochs auto"
+    assert tags == {"like": f"{TINY_NAME}, {changed}", "like.run": trained.run_id}
+    set_tags(trained.run_id, {"role": "trial", "study": "search-topics"})
+    assert options_like(trained.run_id, {}) == ({**shape, **recipe}, {**tags, "like": "lstm-1x8 of search-topics"})
 
 
 def test_a_training_records_all_that_its_page_should_show(trained):
