@@ -17,7 +17,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +52,7 @@ from pipeline.stages import train as train_stage
 from pipeline.stages.bar import training_bar
 from pipeline.stages.seeds import refuse_diverged, train_seeds
 from pipeline.support.progress import write_line
-from pipeline.tracking import artifacts, queries, recorded
+from pipeline.tracking import artifacts, descriptions, queries, recorded
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import settings_kept
 from pipeline.tracking.text_identity import text_to_train
@@ -136,6 +136,7 @@ def train(
     epochs: int | None = None,
     like: str | None = None,
     seeds: int | None = None,
+    note: str | None = None,
     **options: Any,
 ) -> "Model | list[Model]":
     """Train a model and record the run, as ``tmlm train`` does.
@@ -148,6 +149,7 @@ def train(
             the shape and the budget.
         like: A run, a study or a pick ("@knee"), whose shape and recipe are taken where no option is given.
         seeds: Train with the seeds 0 to ``seeds`` - 1, from 2 to 100, in worker processes.
+        note: Why, in 1 to 1,000 characters; the run has it as a tag.
 
     Returns the model of the best epoch, by validation perplexity; with ``seeds``, a list of them in the order of the
     seeds. If one of them diverges, the others go on, and ``models`` of the TrainingDivergedError has theirs. Raises
@@ -163,13 +165,15 @@ def train(
     given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
+    tags = {} if note is None else {descriptions.NOTE: descriptions.checked_note(note, "note")}
     text = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
     if like:
-        given = {**train_stage.options_like(like, None if corpus_config.corpus == "auto" else text), **given}
+        given, of_like = train_stage.options_like(like, given, None if corpus_config.corpus == "auto" else text)
+        tags |= of_like
     configs = configurations_for(text, given)
     if seeds is None:
-        return load(train_stage.train(text, *configs, context=WITH_BAR).run_id)
-    done = train_seeds(text, *configs, seeds, write_line)
+        return load(train_stage.train(text, *configs, context=replace(WITH_BAR, tags=tags)).run_id)
+    done = train_seeds(text, *configs, seeds, write_line, tags=tags)
     models = [load(training["run_id"]) for training in done.result["trainings"]]
     refuse_diverged(done.result, models)
     return models
@@ -499,8 +503,8 @@ class Search:
 def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
     """The recorded trainings, newest first, one row each, by run id: options, perplexities, costs, state and times.
 
-    ``search`` keeps trainings with all of these words in their name, id, text or study; ``corpus`` keeps those on the
-    text with this recorded name, path, address or sha256.
+    ``search`` keeps trainings with all of these words in their name, id, text, study or note; ``corpus`` keeps those on
+    the text with this recorded name, path, address or sha256. Raises InputError if only other texts have trainings.
 
     Example:
         >>> table = tmlm.runs(corpus="python-docs")

@@ -121,7 +121,7 @@ ROW = {  # column of `tmlm runs --json` -> its head in the table; "" if that lac
     "learning_rate": "", "num_layers": "", "hidden_size": "", "seed": "", "epochs": "", "batch_size": "",
     "val_perplexity": "val", "test_perplexity": "test", "mixture_val_perplexity": "", "mixture_test_perplexity": "",
     "macs_per_char": "MACs", "parameters": "", "train_seconds": "seconds", "state": "state", "study": "",
-    "config_id": "", "fell_over": "", "started_ms": "", "ended_ms": "",
+    "note": "", "like": "", "config_id": "", "fell_over": "", "started_ms": "", "ended_ms": "",
 }  # fmt: skip
 
 # What a training records beside its result, which is read if it has this form

@@ -150,7 +150,7 @@ def _conclude(this: Sweep, findings: Findings, results: ResultsBySeed, did: Call
     run.json(artifacts.RESULT_FILE, result)
     run.text(TABLES_FILE, answer_table(findings, sentences))
     where = f"Tables: `{TABLES_FILE}`, pictures: `plots/` among the artifacts."
-    run.note(f"{answer_note(sentences)}\n\n{where} {measured_duration(seconds)}")
+    run.describe(f"{answer_note(sentences)}\n\n{where} {measured_duration(seconds)}")
     return AnswerRun(run.id, findings, cast(AnswerResult, result))
 
 

@@ -63,7 +63,10 @@ cli.sections = {
         *(stages.pipeline, stages.prepare, stages.train, stages.evaluate),
         *(stages.sample, stages.chat, stages.complexity),
     ),
-    "Look at what was recorded": (runs.runs, runs.compare, runs.best, runs.open_, pages.export, runs.push, runs.ui),
+    "Look at what was recorded": (
+        *(runs.runs, runs.compare, runs.best, runs.note, runs.open_),
+        *(pages.export, runs.push, runs.ui),
+    ),
     "Search and report": (search.search, answer.answer, report.reproduce, report.report),
     "Maintain": (runs.delete, runs.doctor, cluster, node),
 }

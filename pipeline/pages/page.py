@@ -20,6 +20,7 @@ from pipeline.support.wording import counted, listed, rounded
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
 from pipeline.tracking.artifacts import PAGE_FILE, read_environment
+from pipeline.tracking.descriptions import PAGE, describe
 from pipeline.tracking.queries import differing
 from pipeline.tracking.recorded import RecordedTraining, run_of
 from pipeline.tracking.relocation import local_path
@@ -53,7 +54,7 @@ def page_of(subject: Subject) -> str:
 
 
 def record_page(run_id: str, anew: bool = False) -> str:
-    """Record the page that ``export`` makes of a run as an artifact, link it first in the run's note, and say where.
+    """Record the page that ``export`` makes of a run as an artifact, linked in its description, and say where.
 
     Returns its path or, on a server, its address in the UI. A linked page is kept, unless it is made ``anew``. A
     failure is logged, not raised, and returns "": what the page shows is recorded.
@@ -61,12 +62,10 @@ def record_page(run_id: str, anew: bool = False) -> str:
     try:
         with store.impatient():
             run = run_of(run_id)
-            link = f"]({link_within(run.id, PAGE_FILE)}): "
-            if anew or link not in run.tag(store.NOTE):
+            if anew or not run.tag(PAGE):
                 store.client().log_text(run.id, text := page_of(subject_of(run.id)), PAGE_FILE)
                 what = "Let it read your text, and write" if MODELS in text else "Its page, without a model"
-                note = run.tag(store.NOTE).rpartition(link)[2]
-                store.set_tags(run.id, {store.NOTE: f"[{what}{link}{note}"})  # MLflow folds what is below
+                describe(run.id, {PAGE: f"[{what}]({link_within(run.id, PAGE_FILE)})"})
             if (folder := local_path(run.artifact_uri)) is None:
                 return link_to_artifact(run.id, PAGE_FILE)
             return str(folder / PAGE_FILE) if (folder / PAGE_FILE).is_file() else ""  # somebody may have removed it
@@ -106,6 +105,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
             title=f"{counted(len(subject.models), 'network') if subject.models else name}{on}",
             lead=[
                 *_live(in_page),
+                *map(Paragraph, _why(subject, best)),
                 *map(Paragraph, _about(subject, best, groups)),
                 *credit,
                 Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict"),
@@ -155,6 +155,13 @@ def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) ->
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
         f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
     ]
+
+
+def _why(subject: Subject, best: RecordedTraining) -> list[str]:
+    """The note of a training or a study, and what a training was made like."""
+    run = subject.search or best
+    alone = subject.kind in ("training", "study")  # of others, the table has the notes
+    return [*filter(None, (run.note, run.like and f"Trained like {run.like}."))] if alone else []
 
 
 def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
@@ -246,6 +253,7 @@ def _runs(subject: Subject, configurations: Sequence[TrainedConfiguration]) -> T
             named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
             ended = [f"stopped: {result['stopped']}"] if result["stopped"] else []
             ended += ["fell over"] if result.get("fell_over") else []
+            ended += [training.note] if training.note and subject.kind not in ("training", "study") else []
             perplexities = rounded(result["val_perplexity"]), rounded(result["test_perplexity"])
             cost = f"{result['macs_per_char']:,}", f"{result['parameters']:,}"
             length = str(result["epochs"]), f"{result['train_seconds']:,.1f}"

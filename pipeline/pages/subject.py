@@ -15,7 +15,7 @@ from pipeline.support.wording import listed
 from pipeline.tracking import artifacts, references, store
 from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.queries import FINISHED, has_tag, nested_trainings, search_runs, trainings
-from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, run_of
+from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining, noted, run_of
 from pipeline.training.checkpoints import Checkpoint, load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
 
@@ -147,7 +147,8 @@ def _of_run(run: RecordedRun) -> Subject:
         raise InputError(f"{training.id} ({training.name}) has no result yet: {remedy}")
     if not training.configuration:
         raise InputError(f"{training.id} ({training.name}) has no options that this version can read")
-    return Subject("training", run.name if others else training.name, (training, *others))
+    name, parts = run.name if others else training.name, (training, *others)
+    return Subject("training", name, tuple(noted(part, run.note) for part in parts))
 
 
 def _study(search: RecordedRun) -> Subject:

@@ -33,13 +33,14 @@ def curves_csv(trainings: Iterable[RecordedTraining]) -> str:
 
 def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
     """One row for each training, finished or not: options and final figures."""
-    heads = ("run", "name", "status", "study", "role", "corpus", "corpus_sha256", "text", "alphabet")
+    heads = ("run", "name", "status", "study", "role", "corpus", "corpus_sha256", "text", "alphabet", "note")
     rows = []
     for training in trainings:
         options = {**training.configuration["model"], **training.configuration["train"]}
         own = (training.id, training.name, training.state, training.study, training.role, training.corpus)
         text = (training.corpus_sha256, text_option(training), training.configuration["corpus"]["alphabet"])
-        rows.append((*own, *text, *map(options.get, DECLARED), *map(training.result.get, FIGURES)))
+        figures = map(training.result.get, FIGURES)
+        rows.append((*own, *text, training.note, *map(options.get, DECLARED), *figures))
     option_heads = [REQUESTED + name if name in FIGURES else name for name in DECLARED]
     return _csv((*heads, *option_heads, *FIGURES), rows)
 

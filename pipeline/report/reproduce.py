@@ -170,5 +170,5 @@ def _conclude(run: TrackedRun, failures: Sequence[str], seconds: float) -> Repro
     run.constants({**figures, "reproduction/trainings": float(trained)})
     run.json(artifacts.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
     note = reproduction_note(reproduction, done.verdicts, done.checks)
-    run.note(f"{note}\n\n{measured_duration(seconds)}")
+    run.describe(f"{note}\n\n{measured_duration(seconds)}")
     return replace(done, result=result)

@@ -1,4 +1,4 @@
-"""Commands about what was recorded: runs, compare, best, open, push, ui, delete, doctor."""
+"""Commands about what was recorded: runs, compare, best, note, open, push, ui, delete, doctor."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from pipeline.support import signals
 
 
 @click.command(cls=LabCommand)
-@click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
+@click.option("--search", default="", help="Only trainings with all of these words in name, id, text, study or note.")
 @click.option(
     "--corpus",
     type=completion.TEXT,
@@ -34,7 +34,7 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
 
     val and test are perplexities, MACs are per character, and seconds are those of the training. The trainings of a
     search, an answer or a reproduction are one row, with the figures of the best and the seconds of all; several seeds
-    are one row with their means.
+    are one row with their means. A narrow terminal shows fewer columns. Notes stand below.
     """
     from pipeline.runs import listing, sentences
     from pipeline.tracking import queries
@@ -50,6 +50,8 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
         text = queries.unread_runs() or "no training is recorded"
     if len(rows) > limit:
         text += f"\n(the {'first' if sort else 'last'} {limit}; more with --limit)"
+    if sort and (warning := sentences.not_comparable(rows[:limit], sort)):
+        say(warning)
     show({"runs": rows[:limit]}, as_json, text)
 
 
@@ -104,6 +106,23 @@ def best(text: str, as_json: bool, **limits: Any) -> None:
 
 
 @click.command(cls=LabCommand)
+@click.argument("reference", metavar="RUN|STUDY", type=completion.TRAINING)
+@click.argument("text", metavar="[TEXT]", required=False)
+@json_flag
+def note(reference: str, text: str | None, as_json: bool) -> None:
+    """Say why a run was made, or show what was said.
+
+    TEXT has 1 to 1,000 characters, and takes the place of an earlier note; "" removes it; without TEXT, the note is
+    printed. It is the tag `note` of the run, and opens its description in MLflow. `tmlm runs --search` finds its words.
+    """
+    from pipeline.runs.note import note
+
+    result = note(reference, text)
+    none = f"{result['name']} has no note" if text is None else f"{result['name']} has no note any more"
+    show(result, as_json, result["note"] or none)
+
+
+@click.command(cls=LabCommand)
 @click.argument("uri", metavar="URI", type=completion.FILE)
 @click.argument("reference", metavar="[RUN|STUDY|all]", default="all", type=completion.TRAINING)
 @json_flag
@@ -112,8 +131,8 @@ def push(uri: str, reference: str, as_json: bool) -> None:
 
     URI is http://..., sqlite:///FILE, or the folder of a checkout or of an mlflow.db. Copies a run (its id or first
     characters, latest, its name, or @PICK), a study with its trials, or all runs: options, curves, tags, artifacts,
-    models with their aliases, and nesting. What was pushed before is neither copied again nor changed; the same command
-    completes a push that was stopped.
+    models with their aliases, and nesting. Of what was pushed before, only the note is brought up to date; the same
+    command completes a push that was stopped.
     """
     from pipeline.runs import push
 

@@ -71,6 +71,8 @@ def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Li
         "run_ids": [run.id for run in runs],
         "names": [run.name for run in runs],
         "corpora": [run.corpus for run in runs],
+        "notes": [named.note or run.note for named, run in zip(found, runs, strict=True)],
+        "like": [run.like for run in runs],
         "seeds": [len(seed) for seed in seeds],
         "warning": warning,
         "options": queries.differing(
@@ -153,6 +155,7 @@ def _compare_searches(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], Line
         "run_ids": [run.id for run in runs],
         "names": [result["study_name"] for result in results],
         "corpora": [run.corpus for run in runs],
+        "notes": [run.note for run in runs],
         "options": queries.differing([{**run.options, "study_name": ""} for run in runs]),
         "cost": results[0]["cost"],
         "hypervolumes": [hypervolume(points[search == number], (cost, perplexity)) for number in range(len(runs))],

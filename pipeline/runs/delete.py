@@ -24,7 +24,7 @@ from pipeline.text.corpus import kept_copies
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import artifacts, liveness, program, purge, recorded, references, store
-from pipeline.tracking.names import PARENT, STEP, WEIGHTS
+from pipeline.tracking.names import DESCRIPTION, PARENT, STEP, WEIGHTS
 from pipeline.tracking.purge import Thing
 from pipeline.tracking.queries import has_tag, search_runs, trainings
 from pipeline.tracking.recorded import RecordedRun
@@ -276,7 +276,7 @@ def _going_with(wholes: Iterable[RecordedRun]) -> tuple[list[RecordedRun], list[
 
 def _steps(job: RecordedRun) -> list[str]:
     """The ids of the steps of a main job."""
-    described = f"{job.tag('trained_run')} {job.tag(store.NOTE)}"  # by an earlier version
+    described = f"{job.tag('trained_run')} {job.tag(DESCRIPTION)}"  # by an earlier version
     return [id for tag, id in job.tags.items() if tag.startswith(STEP)] or earlier.steps(described)
 
 

@@ -41,6 +41,7 @@ def _row_of(parent: RecordedRun, parts: Sequence[RecordedTraining]) -> dict[str,
     figures = best.row() if best else dict.fromkeys(ROW)
     seconds = sum(part.metrics.get("speed/train_seconds", 0.0) for part in parts)
     own = {"run_id": parent.id, "name": parent.name, "corpus": parent.corpus, "corpus_sha256": parent.corpus_sha256}
+    own |= {"note": parent.note, "like": parent.like}
     times = {"started_ms": parent.started_ms, "ended_ms": parent.ended_ms, "train_seconds": seconds}
     row = {**figures, **own, **times, "state": parent.state, "seed": None, "config_id": "", "trainings": len(parts)}
     if of_seeds and comparable:

@@ -45,7 +45,9 @@ def summary(result: Mapping[str, Any]) -> str:
     copied = counted(result["copied"], "run")
     lines = [f"{copied} copied to {result['store']}, equal by digest; {result['earlier']} there already"]
     lines += [f"still running, push it again later: {run}" for run in result["running"]]
+    lines += [f"{counted(result['noted'], 'note')} brought up to date"] * bool(result["noted"])
     lines += [f"changed since it was pushed, its copy is kept as it was: {run}" for run in result["changed"]]
+    lines += [f"its copy was given another note there, which is kept: {run}" for run in result["renoted"]]
     lines += [f"aliases copied: {' '.join(result['aliases'])}"] * bool(result["aliases"])
     lines += [f"aliases that name other models there, not copied: {' '.join(result['taken'])}"] * bool(result["taken"])
     study = "Of a search its record travels, not Optuna's study: it can be continued here only"

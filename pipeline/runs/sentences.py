@@ -1,22 +1,25 @@
 """What ``runs``, ``compare``, ``best`` and ``delete`` print about recorded runs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import wcwidth
+
 from pipeline.config import COSTS
-from pipeline.results import FIGURES
+from pipeline.results import FIGURES, ROW
 from pipeline.runs.listing import HEADS, SHOWN
 from pipeline.stages.seed_means import estimate_of
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
-from pipeline.support.terminal import line_width, side_by_side, wrapped
+from pipeline.support.terminal import line_width, shortened, side_by_side, wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import SHORT_ID
 from pipeline.training.metrics import COMPARED_METRICS
 from pipeline.training.stability import FELL_OVER
 
-NAME, TEXT, STATE = map(HEADS.index, ("name", "text", "state"))
+NAME = HEADS.index("name")
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -26,7 +29,11 @@ def _shown(row: Mapping[str, Any], name: str) -> str:
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of trainings as a table; long texts and names are cut to the width of the terminal."""
+    """The rows of trainings as a table, and their notes below.
+
+    If the terminal is too narrow, it lacks what it has no room for, in this order: the intervals of seeds, seconds,
+    states that are all ok, MACs. Then long texts and names are cut.
+    """
     now_ms = int(1000 * time.time())
     cells = [list(HEADS)]
     for row in rows:
@@ -35,24 +42,43 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
         name = f"{row['name']}: {counted(row['trainings'], 'training')}" if "trainings" in row else row["name"]
         cells.append([row["run_id"][:SHORT_ID], name, row["corpus"], *figures, state, ago])
-    _cut(cells, TEXT, 8)
-    _cut(cells, NAME, 12)
-    said = f"\n{wrapped(FELL_OVER)}" if any(row["fell_over"] for row in rows) else ""
-    return text_table(cells[0], cells[1:], left=(0, NAME, TEXT, STATE)) + said
+    columns = {column[0]: column for column in zip(*cells, strict=True)}
+    means = {ROW[name]: (ROW[name], *(FIGURES[name].shown(row[name]) for row in rows)) for name in SHOWN}
+    all_ok: dict[str, tuple[str, ...]] = {"state": ()} if {*columns["state"][1:]} == {"ok"} else {}
+    for less in (means, {"seconds": ()}, all_ok, {"MACs": ()}):
+        if _excess(columns.values()) > 0:
+            columns = {head: column for head, column in {**columns, **less}.items() if column}
+    lines = [[*line] for line in zip(*columns.values(), strict=True)]
+    for head, shortest in (("name", 30), ("text", 12), ("name", 12), ("text", 8)):
+        _cut(lines, lines[0].index(head), shortest)
+    left = [number for number, head in enumerate(lines[0]) if head in ("run", "name", "text", "state")]
+    noted = defaultdict[str, list[str]](list)
+    for row in rows:
+        noted[row["note"]].append(row["run_id"][:SHORT_ID])
+    notes = [shortened(f"{_first_two(ids)}  {note}", line_width()) for note, ids in noted.items() if note]
+    fell = [wrapped(FELL_OVER)] if any(row["fell_over"] for row in rows) else []
+    return "\n".join([text_table(lines[0], lines[1:], left), *notes, *fell])
+
+
+def not_comparable(rows: Sequence[Mapping[str, Any]], sort: str) -> str:
+    """That perplexities by which rows are sorted are of several texts, and don't compare; "" if they do."""
+    texts = [*{row["corpus_sha256"]: row["corpus"] for row in rows if row["val_perplexity"]}.values()]
+    if sort.removeprefix("-").lower() not in ("val", "test") or len(texts) < 2:
+        return ""
+    return f"Perplexities of several texts ({_first_two(texts)}) don't compare: choose one with --corpus"
+
+
+def _excess(columns: Iterable[Sequence[str]]) -> int:
+    """By how much a table of these columns is wider than the terminal."""
+    return sum(2 + max(map(wcwidth.width, each)) for each in columns) - 2 - line_width()
 
 
 def _cut(lines: Sequence[list[str]], column: int, shortest: int) -> None:
-    """Cut a column of a table, to ``shortest`` characters at least, so that the lines fit into the width."""
-    widths = [max(map(len, each)) for each in zip(*lines, strict=True)]
-    excess = sum(widths) + 2 * (len(widths) - 1) - line_width()
-    allowed = max(shortest, widths[column] - max(0, excess))
+    """Cut a column of a table, to ``shortest`` columns of a terminal at least, so that the lines fit into the width."""
+    columns = [*zip(*lines, strict=True)]
+    allowed = max(shortest, max(map(wcwidth.width, columns[column])) - max(0, _excess(columns)))
     for line in lines:
-        line[column] = _shortened(line[column], allowed)
-
-
-def _shortened(text: str, length: int) -> str:
-    """A text, cut to this length."""
-    return text if len(text) <= length else f"{text[: length - 2]}.."
+        line[column] = shortened(line[column], allowed)
 
 
 def _first_two(names: Sequence[str]) -> str:
@@ -87,12 +113,19 @@ def comparison_text(result: Mapping[str, Any]) -> str:
         )
     rows = [(COMPARED_METRICS[name].label, *values) for name, values in shown.items() if any(values)]
     parts = [wrapped(result["warning"])] if result["warning"] else []
-    parts += [table, _in_blocks(heads, [*rows, ("text", *result["corpora"]), *options])]
+    parts += [table, *_why(heads, result), _in_blocks(heads, [*rows, ("text", *result["corpora"]), *options])]
     if len(heads) == 2:
         named = zip(result["names"], heads, result["texts"], strict=True)
         left, right = (f"{name} ({head})\n{text}" for name, head, text in named)
         parts.append(side_by_side(left, right, line_width()))
     return "\n\n".join(parts)
+
+
+def _why(heads: Sequence[str], result: Mapping[str, Any]) -> list[str]:
+    """The notes of compared runs, and what they are like, as one part of the text; none if nothing is said."""
+    like = [line and f"like {line}" for line in result.get("like", [""] * len(heads))]
+    said = [(head, each) for head, *both in zip(heads, result["notes"], like, strict=True) for each in both if each]
+    return ["\n".join(wrapped(f"{head}  {each}", further="  ") for head, each in said)] if said else []
 
 
 def _above_best(difference: Mapping[str, float] | None) -> str:
@@ -108,7 +141,7 @@ def _in_blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     labels, *columns = zip(("", *heads), *rows, strict=True)
     room = line_width() - max(map(len, labels))
     longest = room // min(len(heads), 4) - 2
-    cut = [[_shortened(value, longest) for value in column] for column in columns]
+    cut = [[shortened(value, longest) for value in column] for column in columns]
     size = max(1, room // (2 + max(len(value) for column in cut for value in column)))
     blocks = [cut[start : start + size] for start in range(0, len(cut), size)]
     return "\n\n".join(text_table((), zip(labels, *block, strict=True)) for block in blocks)
@@ -134,7 +167,7 @@ def _searches_text(result: Mapping[str, Any], heads: Sequence[str], options: Seq
         f"{axis.name}, a tenth of the range beyond the worst member. Members are compared by their means over seeds."
     )
     parts = [text_table(("study", "hypervolume", "members", "dominated by others", best.label), rows)]
-    parts += [_in_blocks(heads, options)] if options else []
+    parts += [*_why(heads, result), *([_in_blocks(heads, options)] if options else [])]
     parts.append(text_table(("study", "member", axis.short, "validation", "dominated by"), members, left=(0, 1, 4)))
     return "\n\n".join([*parts, within])
 

@@ -277,7 +277,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
 
     done = SearchRun(run.id, config, evaluated, chosen, registered, counts, remarks(study, evaluated), result)
     where = f"{measured_duration(seconds)} Pictures: `plots/` among the artifacts."
-    run.note(f"{search_note(done, linked, sample)}\n\n{where}")
+    run.describe(f"{search_note(done, linked, sample)}\n\n{where}")
     return done
 
 

@@ -126,8 +126,16 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     help="Train with the seeds 0 to N - 1, in worker processes and one parent run, and show the means; auto: --seed "
     "alone. The same command again resumes, a larger number adds seeds.",
 )
+@option(
+    "--note",
+    default=None,
+    group="Record",
+    help="Say why, in 1 to 1,000 characters: a tag of the run, which `tmlm runs --search` finds.",
+)
 @json_flag
-def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool, **options: Any) -> None:
+def train(
+    resume: str | None, like: str | None, seeds: int | None, note: str | None, as_json: bool, **options: Any
+) -> None:
     """Train a model, or resume a training.
 
     --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
@@ -141,14 +149,14 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
     from pipeline.stages import sentences, train
     from pipeline.stages.bar import training_bar
     from pipeline.stages.seeds import refuse_diverged, train_seeds
-    from pipeline.tracking import program
+    from pipeline.tracking import descriptions, program
     from pipeline.tracking.ui import links
 
-    context = train.TrainingContext(progress=training_bar)
+    tags = {} if note is None else {descriptions.NOTE: descriptions.checked_note(note, "--note")}
     changes = given(options)
     result: Mapping[str, Any]
     if resume is not None:
-        result = train.resume(resume, changes, context).result
+        result = train.resume(resume, changes, train.TrainingContext(tags=tags, progress=training_bar)).result
     else:
         from pipeline.results import SEEDS, TRAIN
         from pipeline.tracking.text_identity import text_to_train
@@ -156,14 +164,16 @@ def train(resume: str | None, like: str | None, seeds: int | None, as_json: bool
 
         corpus = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
         if like is not None:
-            own = train.options_like(like, corpus if "corpus" in changes else None)
-            _, others = checked({**options, **own, **changes})
+            own, of_like = train.options_like(like, changes, corpus if "corpus" in changes else None)
+            _, others = checked({**options, **own})
+            tags |= of_like
         configs = configurations_for(corpus, others)
         if seeds is None:
+            context = train.TrainingContext(tags=tags, progress=training_bar)
             result = train.train(corpus, *configs, context=context).result
         else:
             resumed_by("train", {**changes, "like": like, "seeds": seeds})
-            result = train_seeds(corpus, *configs, seeds, say).result
+            result = train_seeds(corpus, *configs, seeds, say, tags=tags).result
     run_id = result["run_id"]
     summary = sentences.training_text(result) if seeds is None else sentences.seeds_text(result)
     link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)

@@ -23,7 +23,7 @@ def complexity(model: ModelConfig, vocab_size: int, is_recorded: bool) -> Comple
         run.constants({f"size/{name}": value for name, value in cost.items()} | macs_metrics(cost["macs_per_char"]))
         text = complexity_text(model, vocab_size, cost)
         run.text("complexity.txt", text)
-        run.note(f"```\n{text}```")
+        run.describe(f"```\n{text}```")
         result = {"run_id": run.id, **cost}
         run.json(artifacts.RESULT_FILE, result)
     return cast(Complexity, result)

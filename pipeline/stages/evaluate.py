@@ -172,7 +172,7 @@ def evaluate(
             result |= adaptive_figures(trained.network, corpus, trained.preset, ids)
         metrics = {name: value for name, value in result.items() if isinstance(value, float) or name == "refits"}
         run.constants({f"evaluation/{name}": value for name, value in metrics.items()})
-        run.note(evaluation_text(plain(label), result))
+        run.describe(evaluation_text(plain(label), result))
         run.json(artifacts.RESULT_FILE, result)
     return Step(EVALUATE, run.id, cast(Evaluation, result))
 

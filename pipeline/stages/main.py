@@ -80,7 +80,7 @@ def pipeline(
         run.tags({"trained_run": trained.run_id, **{f"{names.STEP}{step.stage}": step.run_id for step in steps}})
         run.json(artifacts.RESULT_FILE, result)
         links = {step.stage: (step.run_id, link_within(step.run_id), step.reused) for step in steps}
-        run.note(pipeline_note(links, result))
+        run.describe(pipeline_note(links, result))
     return PipelineRun(steps, [end - start for start, end in pairwise(times)], page, result)
 
 

@@ -60,7 +60,7 @@ def prepare(corpus: Corpus, preset: PresetName, reuse: bool = False) -> Step[Pre
         ]
         run.json("vocabulary.json", {"symbols": list(corpus.vocabulary.symbols)})
         run.yaml("environment.yaml", machine.environment())
-        run.note(
+        run.describe(
             f"**{plain(corpus.name)}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
             f"{len(corpus.vocabulary)} symbols, from {plain(corpus.source)}\n\n{baseline_table(result)}"
         )

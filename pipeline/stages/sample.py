@@ -27,7 +27,7 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
         pairs = zip(prompts, texts, strict=True)
         table = samples_table([SampleText(prompt, decoding.method, text) for prompt, text in pairs])
         run.text("samples/texts.md", table)
-        run.note(table)
+        run.describe(table)
         result: Sample = {"run_id": run.id, "trained_run": trained.run_id, "texts": texts}
         run.json(artifacts.RESULT_FILE, result)
     return Step(SAMPLE, run.id, result)

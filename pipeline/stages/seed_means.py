@@ -28,6 +28,12 @@ def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     return figures
 
 
+def interval_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The ends of the intervals of the network's own perplexities, as metrics."""
+    ends = [f"{split}_perplexity_{end}" for split in ("val", "test") for end in ("low", "high")]
+    return {f"result/{end}": value for end in ends if (value := figures.get(end)) is not None}
+
+
 def estimate_of(figures: Mapping[str, Any], name: str) -> Estimate:
     """A figure of ``over_seeds`` with its interval."""
     return Estimate(figures[name], figures[f"{name}_low"], figures[f"{name}_high"])

@@ -12,7 +12,7 @@ from models.config import ModelConfig, check_range
 from pipeline.config import MOST_SEEDS, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.results import FIGURES, SEEDS, SeedsResult, measured_in
-from pipeline.stages.seed_means import HEADS, over_seeds, seeds_rows
+from pipeline.stages.seed_means import HEADS, interval_metrics, over_seeds, seeds_rows
 from pipeline.stages.sweep import earlier_run, lock_of, result_of, sweep, train_in_processes
 from pipeline.stages.train import ALONE, run_name, training_identity
 from pipeline.support.markdown import markdown_table
@@ -34,12 +34,13 @@ def train_seeds(
     seeds: int,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
+    tags: Mapping[str, str] = ALONE.tags,
 ) -> Step[SeedsResult]:
     """Train with the seeds 0 to ``seeds`` - 1 in worker processes; what an earlier command has trained is taken over.
 
-    A training that diverges is not repeated, and the others go on: ``refuse_diverged`` raises an error for it. Raises
-    ConfigError for another number of seeds, InputError for another first seed, TrainingDivergedError if all diverge,
-    and what a training raises.
+    ``tags`` are further ones of the parent. A training that diverges is not repeated, and the others go on:
+    ``refuse_diverged`` raises an error for it. Raises ConfigError for another number of seeds, InputError for another
+    first seed, TrainingDivergedError if all diverge, and what a training raises.
     """
     check_range("seeds", seeds, is_whole=True, low=2, high=MOST_SEEDS)
     if config.seed:
@@ -61,7 +62,7 @@ def train_seeds(
             say(f"Nothing is left to train: {counted(seeds, 'seed')} of {name} are done")
         workers = this.workers_for(waiting, None)
 
-        run = this.begin(SEEDS, name, {SEEDS: identity}, earlier)
+        run = this.begin(SEEDS, name, {SEEDS: identity, **tags}, earlier)
         options = {**corpus_options(corpus), **asdict(model), **asdict(config), "seed": None}
         this.record(options, config.preset)
         this.start_workers(workers, make_pool)
@@ -75,11 +76,11 @@ def train_seeds(
 
         about = {"run_id": run.id, "name": name, "corpus": corpus.label, "corpus_sha256": corpus.corpus_sha256}
         known = _result(about, results, diverged, {*results, *diverged, seeds - 1})
-        run.constants(final_metrics(known))
+        run.constants(final_metrics(known) | interval_metrics(known))
         run.tags({f"latest.{SEEDS}": known["seeds"], "trained_run": known["trained_run"]})
         run.json(artifacts.RESULT_FILE, known)
         best = f"The best by validation is the run {known['trained_run']}."
-        run.note(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
+        run.describe(f"{markdown_table(HEADS, seeds_rows(known))}\n\n{best}")
         return Step(SEEDS, run.id, _result(about, results, diverged, range(seeds)))
 
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from models.config import ModelConfig
 from pipeline.config import (
+    NOT_COMPUTED,
     RECIPE,
     SHAPE,
     WORDS,
@@ -28,6 +29,7 @@ from pipeline.errors import InputError, option_name, without_secrets
 from pipeline.results import TRAIN, TrainingResult
 from pipeline.stages.sentences import complexity_text
 from pipeline.support import files, machine
+from pipeline.support.wording import listed
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, liveness, program, queries, recorded, references, runs, store, text_identity
 from pipeline.tracking.runs import TrackedRun
@@ -194,12 +196,15 @@ def training_identity(
     }
 
 
-def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
-    """The options for a training like another one: its shape, and all that was chosen for it in place of the preset's.
+def options_like(
+    reference: str, given: Mapping[str, Any], named: Corpus | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options for a training like another one, with those that are ``given``; and the tags that say so.
 
-    ``reference`` is as ``references.training_of`` takes it; ``named`` is the text that the user has named. The preset's
-    own values, by the recipe of that time, are left out. So are text, seed and machine and, of a part of a search, an
-    answer or a reproduction, its length, which may be a shortened one.
+    The others are its shape, and all that was chosen for it in place of the preset's. ``reference`` is as
+    ``references.training_of`` takes it; ``named`` is the text that the user has named. The preset's own values, by the
+    recipe of that time, are left out. So are text, seed and machine and, of a part of a search, an answer or a
+    reproduction, its length, which may be a shortened one.
     """
     run = references.training_of(reference, "--like ", named.corpus_sha256 if named else "")
     if not run.configuration:
@@ -207,8 +212,17 @@ def options_like(reference: str, named: Corpus | None = None) -> dict[str, Any]:
     model, train = run.configs
     own = {**model_identity(model), **asdict(train)}
     shape = {name: own[name] for name in SHAPE if name in own}
-    left_out = ("train_chars", *(() if run.role in recorded.OWN_ROLES else LENGTH))
-    return {**shape, **{name: value for name, value in run.chosen.items() if name not in left_out}}
+    is_own = run.role in recorded.OWN_ROLES
+    left_out = ("train_chars", *(() if is_own else LENGTH))
+    options = {**shape, **{name: value for name, value in run.chosen.items() if name not in left_out}, **given}
+    recorded_options = {**asdict(model), **asdict(train)}
+    changed = [
+        f"{name.replace('_', ' ')} {'auto' if value is None else value}"
+        for name, value in given.items()
+        if name not in NOT_COMPUTED and recorded_options.get(name, value) != value
+    ]
+    like = run.name if is_own or not run.study else f"{model.shape} of {run.study}"
+    return options, {"like": f"{like}{', but ' * bool(changed)}{listed(changed)}", "like.run": run.id}
 
 
 class Recorder(Callback):
@@ -292,7 +306,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     metrics = final_metrics(result.figures) | size_metrics(result.complexity)
     datasets = text_identity.datasets_of(corpus, config.preset)
     run.constants(metrics, model_id, {key: datasets[split] for key in metrics if (split := split_of(key))})
-    run.note(training_note(run.id[: recorded.SHORT_ID], corpus, model, config, result))
+    run.describe(training_note(run.id[: recorded.SHORT_ID], corpus, model, config, result))
 
 
 def resume(reference: str, changes: Mapping[str, Any], context: TrainingContext = ALONE) -> Step[TrainingResult]:

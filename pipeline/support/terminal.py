@@ -28,6 +28,14 @@ def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
     )
 
 
+def shortened(text: str, width: int) -> str:
+    """A text, cut in the middle to this many columns."""
+    columns, end = wcwidth.width(text), (width - 2) // 2
+    if columns <= width:
+        return text
+    return f"{wcwidth.clip(text, 0, width - 2 - end)}..{wcwidth.clip(text, columns - end, columns)}"
+
+
 def in_lines(characters: Iterable[str], width: int) -> Iterator[str]:
     """Wrap a text that arrives character by character at ``width`` columns; yields it word by word."""
     column, gap = 0, ""

@@ -1,7 +1,8 @@
 """Copy runs to another store: parameters, curves, tags, artifacts, models with their aliases, and nesting.
 
 A copy has the tags pushed.from, the id of the run that was recorded first, pushed.by, the store that it is a copy of,
-and pushed.digest once all of it is there and has the source's digest. A push first deletes its copies without it.
+and pushed.digest once all of it is there and has the source's digest. A push first deletes its copies without it. The
+note of a run is not part of it, and pushed.note is the one that the copy was given last.
 """
 
 import json
@@ -20,6 +21,7 @@ from pipeline.results import SEARCH
 from pipeline.support.machine import environment_variables
 from pipeline.support.progress import Progress
 from pipeline.tracking import store as stores
+from pipeline.tracking.descriptions import NOTE, describe, without_note
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.queries import equals, has_tag, search_runs
 from pipeline.tracking.recorded import RecordedRun
@@ -32,8 +34,10 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, Run, 
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID
 
+PUSHED_NOTE = "pushed.note"
 ORIGIN, BY, DIGEST = map(recorded_tag, ("pushed.from", "pushed.by", "pushed.digest"))
-DIFFERENT = (ORIGIN, BY, DIGEST, MLFLOW_MODEL_VERSIONS)  # tags that a copy does not have from its source
+# tags that a copy does not have from its source
+DIFFERENT = (ORIGIN, BY, DIGEST, recorded_tag(PUSHED_NOTE), MLFLOW_MODEL_VERSIONS)
 POINT = ("key", "value", "timestamp", "step")  # of a curve
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")  # a run's id, or a logged model's without "m-"
 
@@ -81,7 +85,7 @@ class Place:
         return {
             "run": [info.run_name, info.status, info.start_time, info.end_time],
             "params": data.params,
-            "tags": {key: value for key, value in data.tags.items() if key not in DIFFERENT},
+            "tags": {key: value for key, value in without_note(data.tags).items() if key not in DIFFERENT},
             "metrics": _points(points, *POINT),
             "datasets": sorted([dataset.dataset.name, dataset.dataset.digest] for dataset in datasets),
             "files": self.files(info.artifact_uri),
@@ -151,8 +155,8 @@ class Transfer:
         self.places = (source.folder, target.folder), experiments
 
     def copy(self, runs: Sequence[RecordedRun], progress: Progress) -> dict[str, Any]:
-        """Copy runs and the registered versions of their models."""
-        client, copied, changed = self.target.client, 0, []
+        """Copy runs, their notes and the registered versions of their models."""
+        client, copied, noted, changed, renoted = self.target.client, 0, 0, list[str](), list[str]()
         for run in runs:  # first the ids of all, since runs refer to each other
             if run.id not in self.ids:
                 tags = {ORIGIN: _origin(run), BY: self.by}
@@ -167,6 +171,13 @@ class Transfer:
                 copied += 1
             elif there.tag("pushed.digest") not in ("", digest(record)):
                 changed.append(f"{run.name} ({run.id})")
+            note, pushed = self._translated(run.note), there.tag(PUSHED_NOTE) if there else ""
+            if note != pushed and (there is None or there.tag("pushed.by") == self.by):
+                if there and there.note != pushed:  # as somebody has said there
+                    renoted.append(f"{run.name} ({run.id})")
+                else:
+                    describe(self.ids[run.id], {NOTE: note, PUSHED_NOTE: note})
+                    noted += there is not None
             parent = self.ids.get(run.tag(MLFLOW_PARENT_RUN_ID), "")
             if parent and there and there.tag(MLFLOW_PARENT_RUN_ID) != parent:  # the parent was copied later
                 client.set_tag(there.id, MLFLOW_PARENT_RUN_ID, parent)
@@ -176,7 +187,8 @@ class Transfer:
         of_texts = (views.models(*text) for text in texts)
         tag_experiment(self.target.experiment_id, dict(view.tag for view in (*of_texts, *searches)))
         earlier = len(runs) - copied
-        return {"copied": copied, "earlier": earlier, "changed": changed, "aliases": aliases, "taken": taken}
+        counts = {"copied": copied, "earlier": earlier, "noted": noted}
+        return {**counts, "changed": changed, "renoted": renoted, "aliases": aliases, "taken": taken}
 
     def _delete_incomplete(self, but: Collection[str]) -> None:
         """Delete the copies of this source that are not complete, with their models, except those with these ids."""

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 HIDDEN = "mlflow.tmlm."
 PARENT, COLOUR = "mlflow.parentRunId", "mlflow.runColor"  # which the UI reads
+DESCRIPTION = "mlflow.note.content"  # of a run or an experiment, which the UI shows
 STEP = "step."  # and a stage: the id of the run of that step of a main job
 WEIGHTS = "weights"  # "deleted": of a finished training that keeps its figures alone
-VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
+VISIBLE = ("stage", "corpus", "config_id", "study", "note", "failure", "stopped")
 FailureKind = Literal["error", "stopped", "diverged"]
 
 

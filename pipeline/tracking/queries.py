@@ -8,11 +8,21 @@ from itertools import chain
 from typing import Any
 
 from pipeline.config import NOT_COMPUTED
-from pipeline.errors import without_secrets
+from pipeline.errors import InputError, without_secrets
 from pipeline.results import TRAIN
 from pipeline.support.wording import counted
+from pipeline.tracking.descriptions import NOTE
 from pipeline.tracking.names import PARENT, recorded_tag
-from pipeline.tracking.recorded import FORMAT, REFUSED, SHORT_ID, RecordedRun, RecordedTraining, artifacts_of, read_run
+from pipeline.tracking.recorded import (
+    FORMAT,
+    REFUSED,
+    SHORT_ID,
+    RecordedRun,
+    RecordedTraining,
+    artifacts_of,
+    noted,
+    read_run,
+)
 from pipeline.tracking.store import client, own_experiment, setup, store_errors
 
 PAGE, LARGEST_PAGE = 10, 200  # runs in the first request, as most look for the latest one; each next has twice as many
@@ -84,16 +94,23 @@ def on_text(corpus: str) -> Callable[[RecordedTraining], bool]:
 def listed_trainings(search: str = "", corpus: str = "") -> Iterator[RecordedTraining]:
     """The trainings: the running ones, then the others by the time at which they ended, latest first.
 
-    ``search`` keeps those with all its words in name, id, text or study, ignoring case; ``corpus`` those ``on_text``.
+    One without a note has that of the run that it is nested in. ``search`` keeps those with all its words in name, id,
+    text, study or note, ignoring case; ``corpus`` those ``on_text``. Raises InputError if only other texts have any.
     """
     words, is_on_text = search.lower().split(), on_text(corpus) if corpus else lambda run: True
-
-    def is_wanted(run: RecordedTraining) -> bool:
-        texts = [text.lower() for text in (run.name, run.id, run.corpus, run.study)]
-        return is_on_text(run) and all(any(word in text for text in texts) for word in words)
-
+    notes = {run.id: run.note for run in search_runs(f"tags.{NOTE} != ''")}
     running = trainings("attributes.status = 'RUNNING'", order="start_time DESC")
-    return filter(is_wanted, chain(running, trainings("attributes.status != 'RUNNING'")))
+    is_known, others = False, set[str]()
+    for run in chain(running, trainings("attributes.status != 'RUNNING'")):
+        if not is_on_text(run):
+            others.add(run.corpus)
+            continue
+        is_known, run = True, noted(run, notes.get(run.parent, ""))
+        texts = [text.lower() for text in (run.name, run.id, run.corpus, run.study, run.note)]
+        if all(any(word in text for text in texts) for word in words):
+            yield run
+    if others and not is_known:
+        raise InputError(f"{corpus} has no training; texts that have one: {', '.join(sorted(others))}")
 
 
 def finished_trainings(corpus_sha256: str = "") -> list[RecordedTraining]:

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from pipeline.results import CONFIGURATION, FIGURES, METRICS, ROW, TRAIN
 from pipeline.support.processes import is_gone, is_of_this_machine
 from pipeline.tracking import program
 from pipeline.tracking.artifacts import artifact_path, as_dict, read_result
+from pipeline.tracking.descriptions import NOTE, one_line
 from pipeline.tracking.names import PARENT, WEIGHTS, bare_tags
 from pipeline.tracking.store import client, setup, shown, store_errors
 from pipeline.training.files import BEST_CHECKPOINT
@@ -91,6 +92,16 @@ class RecordedRun:
     @property
     def study(self) -> str:
         return self.tag("study")
+
+    @property
+    def note(self) -> str:
+        """Why a person made it; "" if nobody has said."""
+        return one_line(self.tag(NOTE))
+
+    @property
+    def like(self) -> str:
+        """The training whose shape and recipe it was given, and what was chosen in place of them; "" for none."""
+        return one_line(self.tag("like"))
 
     @property
     def parent(self) -> str:
@@ -212,6 +223,11 @@ class RecordedTraining(RecordedRun):
             kind = int if FIGURES[name].section == "size" else float if FIGURES[name].form else bool
             values[name] = number(self.metrics, metric, kind)
         return {name: values[name] if name in values else getattr(self, name) for name in ROW}
+
+
+def noted(training: RecordedTraining, note: str) -> RecordedTraining:
+    """A training, which has this note, of what it is a part of, if it has none of its own."""
+    return replace(training, tags={**training.tags, NOTE: note}) if note and not training.note else training
 
 
 def read_run(run: Run) -> RecordedRun:

@@ -27,6 +27,7 @@ from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking import store as stores
 from pipeline.tracking.artifacts import artifact_path
+from pipeline.tracking.descriptions import ABOUT, NOTE, PAGE, describe
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import FailureKind, failure_tags, recorded_tag, recorded_tags
@@ -227,9 +228,10 @@ class TrackedRun:
                 image = mlflow.Image(str(file))
                 self.client.log_image(self.id, image, key=f"{section}/{file.stem}", step=0, synchronous=True)
 
-    def note(self, markdown: str) -> None:
-        """Set the description on the run's page in the UI."""
-        self.tags({stores.NOTE: markdown})
+    @records
+    def describe(self, markdown: str) -> None:
+        """Describe the run anew on its page in the UI, below its note; the link of a page that was made before goes."""
+        describe(self.id, {ABOUT: markdown, PAGE: ""})
 
     @records
     def datasets(self, datasets: Iterable[DatasetInput]) -> None:
@@ -295,7 +297,7 @@ def tracked_run(
             with store_errors():
                 metrics = begun.client.get_run(resumed.id).data.metrics
             begun.constants({key: value for key, value in metrics.items() if key.startswith(FINAL)})
-            begun.note(f"Resumed {plain(name)} ({resumed.id}).")
+            begun.describe(f"Resumed {plain(name)} ({resumed.id}).")
         return
     store = stores.setup()
     run: TrackedRun | None = None
@@ -310,6 +312,8 @@ def tracked_run(
             all_tags = {"stage": stage, "format": FORMAT, **process_tags(), **git_tags(), **tags}
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             open_runs.append(run)
+            if NOTE in tags:
+                describe(run.id, {NOTE: tags[NOTE]})
         yield run
         run.check_is_recorded()
         status = "FINISHED"

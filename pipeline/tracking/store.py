@@ -25,7 +25,7 @@ from pipeline.errors import InputError, RecordingError, TmlmError, without_secre
 from pipeline.support.files import LOCK_SECONDS, ROOT, create_database, has_row, opened
 from pipeline.support.machine import environment_variables
 from pipeline.tracking import schema
-from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.names import DESCRIPTION, recorded_tags
 from pipeline.tracking.relocation import local_path, location_of, old_folder, prepare_database
 
 with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
@@ -42,7 +42,6 @@ EXPERIMENT = "time-machine-lm"
 
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
 
-NOTE = "mlflow.note.content"  # the description that the UI shows
 UNSENT, PAGES = "unsent", ".pages"  # folders of mlruns/: checkpoints for a server, pages that runs lack
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"  # for training, in the words of MLflow's UI
 LONGEST_PATH = 500  # bytes of the path of an SQLite file, whose journal's name is longer: SQLite takes 512
@@ -326,7 +325,7 @@ def _chosen_experiment(database: Path | None) -> str:
             "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
             "MLFLOW_EXPERIMENT_NAME to another experiment"
         )
-    tags = {NOTE: EXPERIMENT_NOTE, KIND: experiment.tags.get(KIND, TRAINING)}
+    tags = {DESCRIPTION: EXPERIMENT_NOTE, KIND: experiment.tags.get(KIND, TRAINING)}
     if not tags.items() <= experiment.tags.items():
         tag_experiment(experiment.experiment_id, tags)
     return str(experiment.experiment_id)

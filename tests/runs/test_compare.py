@@ -77,8 +77,8 @@ def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_inter
 def test_the_examples_of_the_documentation_work(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for cell in ("gru", "lstm", "rnn"):
-        recorded(cell=cell)
-    for words in (found := examples("compare") + examples("runs")):
+        recorded("time-machine", cell=cell)
+    for words in (found := examples("compare") + examples("runs") + examples("note")):
         assert run(*words)[0] == 0, words
     assert len(found) > 3
     assert (tmp_path / "curves.png").is_file()

@@ -60,7 +60,8 @@ def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
         ("a", 3.0, 30.0, "novel-raw"),
         ("c", 5.0, 10.0, "x"),
     ):
-        with tracked_run("train", name, {"corpus": text, "corpus.source": f"/books/{text}.txt"}) as training:
+        tags = {"corpus": text, "corpus.sha256": text, "corpus.source": f"/books/{text}.txt"}
+        with tracked_run("train", name, tags) as training:
             training.params({"alphabet": "raw" if text == "novel-raw" else "letters"})
             training.constants({"result/val_perplexity": perplexity, "size/macs_per_char": macs})
             training.constants({"result/fell_over": name == "a"})
@@ -72,10 +73,17 @@ def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
         ("--sort", "age"): ["unfinished", "c", "a", "b"],
         ("--corpus", "novel"): ["unfinished", "a", "b"],
         ("--corpus", "/books/novel.txt"): ["b"],
-        ("--corpus", "poems"): [],
+        ("--corpus", "novel", "--search", "poems"): [],
     }.items():
         assert [row["name"] for row in json.loads(run("runs", *words, "--json")[1])["runs"]] == names
         assert ("--learning-rate" in run("runs", *words)[1]) == ("a" in names)
+        assert ("don't compare: choose one with --corpus" in run("runs", *words)[2]) == (words[-1] in ("val", "-VAL"))
+    code, _, said = run("runs", "--corpus", "poems")
+    assert (code, "poems has no training; texts that have one: novel, novel-raw, x" in said) == (2, True)
+
+
+def test_a_text_in_an_empty_store_is_not_refused(store):
+    assert run("runs", "--corpus", "poems") == (0, "no training is recorded on this text\n", "")
 
 
 def test_sorting_by_what_is_no_column_is_refused_with_the_columns(no_store):
@@ -84,15 +92,18 @@ def test_sorting_by_what_is_no_column_is_refused_with_the_columns(no_store):
     assert "give one of run, name, text, val" in said
 
 
-def test_the_table_has_perplexities_and_cost_and_fits_into_the_terminal(trained, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    now, result = int(1000 * time.time()), trained.result
-    row = next(listed_trainings()).row()
-    row |= {"name": "lstm-1x192-on-ngram-s0-a-long-title", "corpus": "a-long-title-raw", "ended_ms": now}
-    lines = runs_table([row]).splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["run", "name", "text", "val", "test", "MACs", "seconds", "state", "age"]
-    run_id, name, text, val, test, macs, _, state, *_ = lines[1].split()
-    assert (run_id, name[:10], text, state) == (trained.run_id[:8], "lstm-1x192", "a-long..", "ok")
-    assert (val, test) == tuple(f"{result[f'{split}_perplexity']:.3f}" for split in ("val", "test"))
-    assert macs == f"{result['macs_per_char']:,}"
+def test_a_narrow_terminal_lacks_intervals_seconds_good_states_and_macs_before_names_are_cut(trained, monkeypatch):
+    row = next(listed_trainings()).row() | {"name": "lstm-1x192-s0-my-novel-raw", "corpus": "my-novel-raw"}
+    ends = {f"{name}_{end}": 9.0 for name in ("val_perplexity", "test_perplexity") for end in ("low", "high")}
+    of_seeds = row | ends | {"ended_ms": int(1000 * time.time()), "note": "why"}
+    seen = list[list[bool]]()
+    for width in range(112, 59, -1):
+        monkeypatch.setenv("COLUMNS", str(width))
+        heads, line, note = runs_table([of_seeds]).splitlines()
+        assert max(len(heads), len(line)) <= width
+        looks = ["±" in line, *(head in heads for head in ("seconds", "state", "MACs")), ".." not in line]
+        seen += [looks] if looks not in seen else []
+    assert seen == [[False] * number + [True] * (5 - number) for number in range(6)]
+    assert (line.split()[1][:4], line.split()[1][-4:], note) == ("lstm", "-raw", f"{trained.run_id[:8]}  why")
+    assert line.split()[3:5] == [f"{trained.result[f'{split}_perplexity']:.3f}" for split in ("val", "test")]
+    assert "fell over" in runs_table([row | {"fell_over": True}]), "a state that is not ok stays"

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, RecordingError
+from pipeline.runs.note import note
 from pipeline.runs.push import push
 from pipeline.tracking import recorded, references
 from pipeline.tracking.queries import search_runs
@@ -40,7 +41,7 @@ def searched() -> tuple[str, str]:
         with tracked_run("train", "gru-1x8-s0", {"study": "tiny", "role": "trial"}) as trial:
             trial.params({"cell": "gru", "hidden_size": 8})
             trial.curve("perplexity/val", {1: 9.0, 2: float("nan"), 3: 8.5})
-        run.note(f"[gru](#/experiments/{setup().experiment_id}/runs/{trial.id}?workflowType=machine_learning)")
+        run.describe(f"[gru](#/experiments/{setup().experiment_id}/runs/{trial.id}?workflowType=machine_learning)")
         run.json(
             "result.json", {**SEARCH, "run_id": run.id, "picks": {"knee": {"run_id": trial.id, "sentence": "It is."}}}
         )
@@ -101,6 +102,26 @@ def test_what_was_copied_is_neither_overwritten_nor_copied_back(store, other):
     assert push(str(store / "mlruns"), "all")["copied"] == 0  # into itself
     with store_at(other):
         assert push(str(store / "mlruns"), "all")["copied"] == 0
+
+
+def test_a_note_is_no_part_of_the_digest_and_reaches_a_copy_unless_that_was_given_another_one(store, other):
+    search_id, trial_id = searched()
+    target, seen = str(other / "mlruns"), []
+    for text in (f"see {trial_id}", "second", "", "third"):
+        note(search_id, text)
+        result, copies = push(target, "tiny"), runs_in(other)
+        seen.append((copies["search-tiny"].note, copies["search-tiny"].tag("mlflow.note.content")))
+        assert (result["noted"], result["changed"]) == (len(seen) > 1, [])
+    said, link = [f"see {copies['gru-1x8-s0'].id}", "second", "", "third"], seen[2][1]
+    assert seen == [(text, f"{text}\n\n{link}".strip()) for text in said]
+    with store_at(other):
+        note("tiny", "ours")
+        push(str(store / "mlruns"), "all")
+    assert recorded.run_of(search_id).note == "third"
+    assert push(target, "tiny")["renoted"] == [], "there is nothing new"
+    note(search_id, "fourth")
+    assert push(target, "tiny")["renoted"] == [f"search-tiny ({search_id})"]
+    assert runs_in(other)["search-tiny"].note == "ours"
 
 
 def test_a_copied_model_is_loaded_by_its_alias_unless_that_is_taken(trained, other, monkeypatch):

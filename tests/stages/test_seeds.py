@@ -67,13 +67,16 @@ def test_the_parent_has_the_means_and_stands_for_the_best_seed(done):
         min(perplexities),
         max(perplexities),
     )
+    metrics = recorded.run_of(done.run_id).metrics
+    for end in ("val_perplexity_low", "val_perplexity_high", "test_perplexity_low", "test_perplexity_high"):
+        assert metrics[f"result/{end}"] == pytest.approx(done.result[end], rel=1e-5)
     assert json.loads(json.dumps(done.result)) == artifacts.read_json(done.run_id, artifacts.RESULT_FILE)
     (row,) = folded(queries.listed_trainings())
     assert (row["run_id"], row["name"][:25], row["trainings"]) == (done.run_id, "lstm-1x8-seeds-epochs-1-b", 3)
     assert row["val_perplexity"] == pytest.approx(expected.mean, rel=1e-5)
     assert find("latest").id == done.run_id
     assert training_of("latest").id == done.result["trainings"][perplexities.index(min(perplexities))]["run_id"]
-    assert options_like("latest")["epochs"] == 1
+    assert options_like("latest", {})[0]["epochs"] == 1
 
 
 def test_a_figure_that_a_seed_has_not_recorded_has_no_mean():

@@ -46,15 +46,20 @@ def history(run_id: str, metric: str) -> list[tuple[int, float]]:
 
 
 def test_a_training_like_another_has_its_shape_and_what_was_chosen_but_not_a_trials_length(trained):
-    chosen = options_like(trained.run_id)
+    chosen, _ = options_like(trained.run_id, {})
     shape = {"cell": "lstm", "num_layers": 1, "hidden_size": 8, "implementation": "torch", "on_top_of": "nothing"}
     recipe = {"preset": "stream", "batch_size": 32, "sequence_length": 16, "precision": "fp32"}
     assert chosen == {**shape, **recipe, "epochs": 2}
     run = training_of(trained.run_id)
     model, config = resolve(chosen, *(run.configuration["text"][name] for name in ("train_chars", "symbols")))
     assert config_id(model, config, run.corpus_sha256) == run.tag("config_id")
-    set_tags(trained.run_id, {"role": "trial"})
-    assert options_like(trained.run_id) == {**shape, **recipe}
+    others = {"learning_rate": 0.01, "epochs": None, "cell": "lstm", "seed": 3}  # of which the last two say nothing
+    options, tags = options_like(trained.run_id, others)
+    assert options == {**chosen, **others}
+    changed = "but learning rate 0.01 and epochs auto"
+    assert tags == {"like": f"{TINY_NAME}, {changed}", "like.run": trained.run_id}
+    set_tags(trained.run_id, {"role": "trial", "study": "search-topics"})
+    assert options_like(trained.run_id, {}) == ({**shape, **recipe}, {**tags, "like": "lstm-1x8 of search-topics"})
 
 
 def test_a_training_records_all_that_its_page_should_show(trained):

@@ -194,7 +194,7 @@ def test_a_finished_command_trains_nothing_again_whether_the_alphabet_is_given_o
 @pytest.mark.parametrize("left", ["4aa78f6"], indirect=True)
 def test_a_training_of_some_seconds_is_read_as_one_of_as_many_characters(left):
     assert '"budget_seconds": 1' in recorded.run_of(BY_SECONDS).tag("config")
-    assert train_stage.options_like(BY_SECONDS)["budget_chars"] > 0
+    assert train_stage.options_like(BY_SECONDS, {})[0]["budget_chars"] > 0
 
 
 @pytest.mark.slow

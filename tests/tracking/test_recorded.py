@@ -29,7 +29,7 @@ from tests.labs import execute, record
 def test_the_ui_hides_all_tags_but_those_that_people_filter_by(store):
     tags = {"corpus": "topics", "corpus.sha256": "ab", "config_id": "c", "study": "s", "trained_run": "abc"}
     with runs.tracked_run("train", "a run", tags) as run:
-        run.tags({"stopped": "--max-seconds 1"})
+        run.tags({"stopped": "--max-seconds 1", "note": "why"})
     shown = {name for name in MlflowClient().get_run(run.id).data.tags if not name.startswith("mlflow.")}
     assert shown == set(VISIBLE) - {"failure"}
     assert (run_of(run.id).corpus_sha256, run_of(run.id).tag("trained_run")) == ("ab", "abc")
@@ -130,7 +130,8 @@ def test_trainings_are_chosen_by_words_text_and_number_from_all_pages(store, mon
     assert names("GRU nov") == ["gru-2x8-s0", "gru-1x8-s0"]
     assert names("tiny") == ["gru-1x8-s0"]
     assert names(last[:6]) == names(corpus="novel")[:1] == ["gru-2x8-s0"]
-    assert names(corpus="nov") == []
+    with pytest.raises(InputError, match="nov has no training; texts that have one: a-text, novel"):
+        names(corpus="nov")
 
 
 def test_the_training_with_the_lowest_perplexity_comes_first(store):
