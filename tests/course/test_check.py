@@ -13,7 +13,6 @@ import pytest
 from pipeline.config import resolve
 from pipeline.course.bands import METRICS, QUICK, Band, Course
 from pipeline.course.check import LAST, MOST_BYTES, HandIn, check, summary
-from pipeline.pages.export import export
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from tests.cli.commands import run
 
@@ -24,7 +23,7 @@ CARD, WEIGHTS = Path("model", "README.md"), Path("model", "weights.safetensors")
 @pytest.fixture
 def folder(trained, tmp_path: Path) -> Path:
     """A hand-in."""
-    export(trained.run_id, tmp_path / "anna")
+    assert run("export", trained.run_id, "-o", str(tmp_path / "anna"))[0] == 0
     return tmp_path / "anna"
 
 
