@@ -107,7 +107,7 @@ def _judged(folder: Path, course: Course, corpus: Corpus | None) -> HandIn:
         for each in _model_folders(folder):
             _add_model(found, each, course, corpus)
     except (InputError, OSError) as error:
-        found.remarks = [reason_of(error) if isinstance(error, OSError) else str(error)]
+        found.remarks.append(reason_of(error) if isinstance(error, OSError) else str(error))
         return found
     if searched := [figure for figure in found.figures if figure.band.options == QUICK]:
         found.figures = [min(searched, key=lambda figure: figure.value)]
@@ -137,7 +137,7 @@ def _add_model(found: HandIn, folder: Path, course: Course, corpus: Corpus | Non
         _seen(Path(found.folder, "front.csv"))  # which only a search has
     if any(band.metric in LAST for band in bands):
         figures |= _last_epoch(_seen(Path(found.folder, "curves.csv")), seed, train.epochs)
-    if corpus:
+    if corpus is not None:
         computed = _computed(model, corpus, train, with_ngrams=any(band.metric == NGRAM for band in bands))
         if not all(map(isfinite, computed.values())):
             raise InputError(f"{folder / WEIGHTS} has weights that give no finite perplexity")
