@@ -19,6 +19,7 @@ from pipeline.cli.group import Lab, StandardError, drop_unwritable
 from pipeline.cli.options import with_dashes
 from pipeline.cluster.commands import cluster, node
 from pipeline.config import UNDER_MLFLOW
+from pipeline.course import commands as course
 from pipeline.errors import reason_of
 from pipeline.pages import commands as pages
 from pipeline.report import commands as report
@@ -67,7 +68,7 @@ cli.sections = {
         *(runs.runs, runs.compare, runs.best, runs.note, runs.open_),
         *(pages.export, runs.push, runs.ui),
     ),
-    "Search and report": (search.search, answer.answer, report.reproduce, report.report),
+    "Search and report": (search.search, answer.answer, report.reproduce, report.report, course.check),
     "Maintain": (runs.delete, runs.doctor, cluster, node),
 }
 for section in cli.sections.values():

@@ -1,6 +1,7 @@
 """The README.md of an exported model: a model card as Hugging Face reads it, with code that loads the model."""
 
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,10 @@ from pipeline.training.samples import prompts_for
 from pipeline.training.sentences import model_facts
 
 TEMPLATE = Path(__file__).with_name("templates") / "card.md.jinja"
+# what ``read_card`` finds: the commit, values of the metadata, and rows of the table, those of the n-grams first
+COMMIT = re.compile(r"\*\*Code:\*\* commit ([0-9a-f]{7,64})(, changed since)? of time-machine-lm")
+METRIC = re.compile(r"name: (test|validation) perplexity per character\n +value: (\d{1,9}\.\d{1,9})\n")
+ROW = re.compile(r"^\| [^|\n]+ \| (\d{1,9}\.\d{3}) \| (\d{1,9}\.\d{3}) \| ", re.M)
 
 
 def card(training: RecordedTraining, config: ModelConfig, vocabulary: Vocabulary, sentence: str) -> str:
@@ -47,6 +52,17 @@ def card(training: RecordedTraining, config: ModelConfig, vocabulary: Vocabulary
         prompt=json.dumps(prompts_for(vocabulary)[0], ensure_ascii=False),
     )
     return rendered
+
+
+def read_card(text: str) -> tuple[str, dict[str, list[float]]]:
+    """The commit that a card names, and its perplexities by name: each in its metadata, and in its table."""
+    commit, rows = COMMIT.search(text), ROW.findall(text)
+    code = commit[1][:8] + " (changed since)" * bool(commit[2]) if commit else "unknown"
+    written = [(f"{name.replace('validation', 'val')}_perplexity", value) for name, value in METRIC.findall(text)]
+    for prefix, row in zip(("ngram_", ""), rows, strict=False):
+        written += zip((f"{prefix}val_perplexity", f"{prefix}test_perplexity"), row, strict=True)
+    figures: dict[str, list[float]] = {"val_perplexity": [], "test_perplexity": [], "ngram_test_perplexity": []}
+    return code, {name: [float(value) for each, value in written if each == name] for name in figures}
 
 
 def tensor_names(config: ModelConfig) -> list[str]:

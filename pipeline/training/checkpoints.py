@@ -27,7 +27,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[st
     """Write tensors and facts atomically; returns their digest. Raises TypeError for facts that JSON can't encode."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": f"{PROJECT} {FORMAT}", "facts": json.dumps(facts)}
-    metadata["sha256"] = _digest(kept, metadata["facts"])
+    metadata["sha256"] = digest_of(kept, metadata["facts"])
     try:
         data = tensors_to_bytes(kept, metadata)
     except BaseException as error:
@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[st
     return metadata["sha256"]
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+def digest_of(tensors: Mapping[str, Tensor], facts: str) -> str:
     """sha256 over the facts and the name, type, shape and bytes of every tensor, in the order of their names."""
     digest = hashlib.sha256(facts.encode())
     for name, tensor in sorted(tensors.items()):
@@ -58,7 +58,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             if number != str(FORMAT):
                 raise InputError(f"{path} has format {number}, and this version reads format {FORMAT}; train it again")
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        if _digest(tensors, header["facts"]) != header["sha256"]:
+        if digest_of(tensors, header["facts"]) != header["sha256"]:
             raise InputError(f"checkpoint {path} is damaged: its sha256 does not match; use another one of the run")
         return tensors, json.loads(header["facts"])
     except OSError as error:

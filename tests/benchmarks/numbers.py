@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pipeline.course.bands import ROWS
 from tests.figures import DOCS
 
 NUMBER = re.compile(r"(?<![\w.:/#-])[+-]?\d[\d,]*(?:\.\d+)?(?![\w/:]|\.\d)(?: %)?")
@@ -30,7 +31,7 @@ TRAININGS: list[str | Path] = ["runs.csv", "ngrams.csv", "speed.csv", "systems.c
 SOURCES: dict[str, list[str | Path]] = {
     "README.md": [*TRAININGS, "search.json", "answer.json"],
     "answer.md": ["answer.json"],
-    "course.md": ["course.csv", *TRAININGS],
+    "course.md": [str(ROWS), *TRAININGS],
     "known-cost-sampler.md": [SAMPLERS],
     "on-top-of-counting.md": [*TRAININGS, "counting_loss.csv", "gates.csv"],
     "reproduction.md": [DOCS / "report"],

@@ -30,6 +30,7 @@ from models.ngram import ngrams_of
 from models.packing import packed_ngrams
 from models.pruning import pruned
 from pipeline.config import RECIPE, CorpusConfig, resolve
+from pipeline.course.bands import ROWS, options_of
 from pipeline.text.corpus import load_corpus
 from pipeline.text.ngrams import letters_of_gate
 from pipeline.training.experiment import Experiment
@@ -39,18 +40,18 @@ from tests.figures import DOCS, read_csv
 ROOT, DATA = DOCS.parent, DOCS / "data"
 SHAKESPEARE = "--corpus tiny-shakespeare --alphabet raw"
 ON_TOP = "--on-top-of ngram"
-COURSE = {  # exercise and figure -> command
-    ("2", "test perplexity, LSTM 1x8"): "tmlm train --hidden-size 8 --budget-chars 3000000",
-    ("2", "test perplexity, LSTM 1x32"): "tmlm train --hidden-size 32 --budget-chars 3000000",
-    ("2", "test perplexity, LSTM 1x128"): "tmlm train --hidden-size 128 --budget-chars 3000000",
-    ("3", "test perplexity, LSTM 2x74"): "tmlm train --num-layers 2 --hidden-size 74 --budget-chars 3000000",
-    ("3", "test perplexity, LSTM 3x57"): "tmlm train --num-layers 3 --hidden-size 57 --budget-chars 3000000",
-    ("4", "test perplexity, LSTM 1x64 on top"): f"tmlm train --hidden-size 64 {ON_TOP} --budget-chars 3000000",
+COURSE = {  # options -> exercise
+    "--hidden-size 8 --budget-chars 3000000": "2",
+    "--hidden-size 32 --budget-chars 3000000": "2",
+    "--hidden-size 128 --budget-chars 3000000": "2",
+    "--num-layers 2 --hidden-size 74 --budget-chars 3000000": "3",
+    "--num-layers 3 --hidden-size 57 --budget-chars 3000000": "3",
+    f"--hidden-size 64 {ON_TOP} --budget-chars 3000000": "4",
 }
 QUICK = [f"tmlm search --quick --seed {seed} --study-name quick-{seed}" for seed in range(5)]
 ANSWER, SEARCH = "tmlm answer --seeds 5", "tmlm search --trials 16"
 TRAININGS = {  # -> seeds, CPU hours of them on an AMD EPYC (Zen 5)
-    **dict.fromkeys(COURSE.values(), (5, 0.03)),
+    **{f"tmlm train {options}": (5, 0.03) for options in COURSE},
     f"tmlm train --hidden-size 8 {ON_TOP} --ngrams 7100 --budget-chars 3000000": (3, 0.02),
     f"tmlm train --hidden-size 64 {ON_TOP} --ngrams 30000 --budget-chars 3000000": (3, 0.03),
     f"tmlm train --hidden-size 48 {ON_TOP} --ngrams 35000 --budget-chars 3000000": (3, 0.03),
@@ -131,12 +132,10 @@ def seconds_of_epoch(command: str, folder: Path) -> float:
     file = folder / "seconds.json"
     known: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
     if command not in known:
-        words = shlex.split(command)[2:]
-        options = {name[2:].replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)}
-        corpus = load_corpus(CorpusConfig(options.pop("corpus", "time-machine"), options.pop("alphabet", "letters")))  # type: ignore[arg-type]
-        typed = {name: int(value) if value.isdigit() else value for name, value in options.items()}
+        options = options_of(command.removeprefix("tmlm train "))
+        corpus = load_corpus(CorpusConfig(options.pop("corpus", "time-machine"), options.pop("alphabet", "letters")))
         torch.set_num_threads(1)
-        experiment = Experiment(corpus, *resolve(typed, corpus.train_chars, len(corpus.vocabulary)))
+        experiment = Experiment(corpus, *resolve(options, corpus.train_chars, len(corpus.vocabulary)))
         for _ in range(2):
             began = time.process_time()
             experiment.training.run_epoch(experiment)
@@ -171,20 +170,16 @@ def trainings(folder: Path, cpu: str) -> Iterator[dict[str, Any]]:
 
 def course(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows of course.csv that depend on the recipe."""
-    for (exercise, figure), command in COURSE.items():
-        for each in printed(folder, f"{command} --seeds 5").get("trainings", []):
-            yield {
-                "exercise": exercise,
-                "figure": figure,
-                "seed": each["seed"],
-                "value": f"{each['test_perplexity']:.4f}",
-            }
+    for options, exercise in COURSE.items():
+        row = {"exercise": exercise, "options": options, "metric": "test_perplexity"}
+        for each in printed(folder, f"tmlm train {options} --seeds 5").get("trainings", []):
+            yield {**row, "seed": each["seed"], "value": f"{each['test_perplexity']:.4f}"}
     counted = f"{printed(folder, 'tmlm prepare')['ngram_test_perplexity']:.4f}"
-    yield {"exercise": "4", "figure": "test perplexity, n-grams of orders 1 to 10", "seed": 0, "value": counted}
+    yield {**row, "metric": "ngram_test_perplexity", "seed": 0, "value": counted}  # of the fourth exercise
     for seed, command in enumerate(QUICK):
         best = min(member["val_perplexity"] for member in printed(folder, command)["front"])
-        figure = "validation perplexity, best of the front"
-        yield {"exercise": "5", "figure": figure, "seed": seed, "value": f"{best:.4f}"}
+        row = {"exercise": "5", "options": "--quick", "metric": "val_perplexity"}
+        yield {**row, "seed": seed, "value": f"{best:.4f}"}
 
 
 def ngrams() -> Iterator[dict[str, Any]]:
@@ -240,7 +235,7 @@ def replace(name: str, rows: Iterable[Mapping[str, Any]], key: tuple[str, ...]) 
 def write_rows(folder: Path, cpu: str) -> None:
     """Write the rows of what has been run, on this processor."""
     replace("runs.csv", trainings(folder, cpu), ("command", "seed", "recipe", "change"))
-    replace("course.csv", course(folder), ("exercise", "figure", "seed", "instructions"))
+    replace(str(ROWS), course(folder), ("exercise", "options", "metric", "seed", "instructions"))
     replace("ngrams.csv", [*ngrams(), *with_words()], ("model",))
     for command, name in ((ANSWER, "answer.json"), (SEARCH, "search.json")):
         if result := printed(folder, command):

@@ -30,6 +30,8 @@ from urllib3 import HTTPResponse
 from models.config import ConfigError, Decoding
 from pipeline.cluster.pool import DaskPool, _Running
 from pipeline.config import RECIPE, CorpusConfig, SearchConfig, resolve
+from pipeline.course.bands import METRICS, Band, Course
+from pipeline.course.check import check, summary
 from pipeline.errors import InputError, TmlmError
 from pipeline.pages import export as export_module
 from pipeline.pages.model_files import _weights
@@ -365,6 +367,35 @@ def test_states_to_resume(corpus: Corpus, checkpoint: Path, tmp_path: Path, data
         facts = {**whole, "state": data.draw(altered(whole["state"]))}
     save_checkpoint(tmp_path / LAST_CHECKPOINT, tensors, facts)
     read(lambda: Experiment(corpus, *resolve(SHORT), tmp_path).run())
+
+
+# --- hand-ins of the course -------------------------------------------------------------------------------------------
+
+HANDED_IN = "--hidden-size 4 --epochs 1 --batch-size 4 --sequence-length 8"  # SHORT
+CARD = "name: {0} perplexity per character\n  value: 20.1234\n".format
+FILES = {
+    "model/README.md": f"{CARD('test')}{CARD('validation')}{'| a | 9.123 | 9.123 | 3.1 |' * 2}".replace("||", "|\n|"),
+    "curves.csv": "run,seed,epoch,train_perplexity,val_perplexity\n1,0,1,20.5,21.25\n",
+}
+
+
+@given(data=st.data(), name=st.sampled_from([*FILES, "model/weights.safetensors"]), quick=st.booleans())
+@fuzz
+def test_hand_ins(
+    corpus: Corpus, checkpoint: Path, tmp_path: Path, data: st.DataObject, name: str, quick: bool
+) -> None:
+    weights = tmp_path / "model" / "weights.safetensors"
+    weights.parent.mkdir(exist_ok=True)
+    shutil.copy(checkpoint, weights)
+    if name == "model/weights.safetensors":
+        save_checkpoint(weights, *data.draw(forged(checkpoint)))
+    for each, text in FILES.items():
+        (tmp_path / each).write_bytes(data.draw(damaged(text.encode())) if each == name else text.encode())
+    bands = [Band("1", HANDED_IN, metric, 1, 100) for metric in METRICS]
+    course = Course(bands, corpus.corpus_sha256, corpus.train_chars)
+    found = check([str(tmp_path)], course, None if quick else corpus)
+    assert json.loads(json.dumps(asdict(found[0]), allow_nan=False))
+    assert len(summary(found, quick).splitlines()) == 1 + quick
 
 
 # --- answers of nodes, and requests to a served model ----------------------------------------------------------------

@@ -26,7 +26,7 @@ MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
 FOR_A_PERSON = {"runs", "compare", "chat", "best", "note", "open", "export", "push", "ui", "delete", "doctor"}
-FOR_A_PERSON |= {"cluster", "node"}
+FOR_A_PERSON |= {"check", "cluster", "node"}
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 SOURCES = [*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
 
