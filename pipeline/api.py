@@ -42,6 +42,7 @@ from pipeline.answer import run as answer_stage
 from pipeline.config import SIZES, AnswerConfig, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
+from pipeline.pages.export import export as export_stage
 from pipeline.runs import best as best_stage
 from pipeline.runs import compare as compare_stage
 from pipeline.runs import delete as delete_stage
@@ -72,6 +73,7 @@ __all__ = [
     "best",
     "compare",
     "delete",
+    "export",
     "load",
     "resume",
     "runs",
@@ -523,10 +525,10 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
 def compare(*references: str) -> pd.DataFrame:
     """Compare 2 to 20 trainings, or 2 to 20 searches, as ``tmlm compare`` does.
 
-    Of trainings, a row each, by run id: name, text, number of seeds, figures, and the options that differ; of several
-    seeds the means. Of searches, a row for each member of their fronts, cheapest first, with the search's run id and
-    the members that dominate it; ``attrs["hypervolumes"]`` has those of the fronts by study, within one reference
-    point. Raises InputError for what can't be compared.
+    Of trainings, a row each, by run id: name, text, number of seeds, note, figures, and the options that differ; of
+    several seeds the means. Of searches, a row for each member of their fronts, cheapest first, with the search's run
+    id and the members that dominate it; ``attrs["hypervolumes"]`` has those of the fronts by study, within one
+    reference point. Raises InputError for what can't be compared.
 
     Example:
         >>> runs = [tmlm.train("python-docs", hidden_size=size, epochs=1).run_id for size in (8, 16)]
@@ -541,6 +543,7 @@ def compare(*references: str) -> pd.DataFrame:
     if result["warning"]:
         log.warning("%s", result["warning"])
     about = {"name": result["names"], "corpus": result["corpora"], "seeds": result["seeds"]}
+    about |= {"note": result["notes"], "like": result["like"]}
     figures = {metric.partition("/")[2]: values for metric, values in result["figures"].items()}
     index = pd.Index(result["run_ids"], name="run_id")
     return pd.DataFrame({**result["options"], **about, **figures}, index).loc[:, [*about, *figures, *result["options"]]]
@@ -566,6 +569,25 @@ def best(
     found = best_stage.best(os.fspath(text), max_macs, max_kb, max_perplexity)
     lines = {name: found[name] for name in best_stage.LINES if found[name]}
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+@_settings_kept()
+def export(*references: str, output: TextOrPath, with_ngrams: bool = False) -> Path:
+    """Write a page that runs the models of recorded runs, with their data, as ``tmlm export`` does.
+
+    Args:
+        references: A training, a study or an experiment, or 2 to 20 trainings on one text.
+        output: The folder, in which nothing is overwritten.
+        with_ngrams: Include n-grams of a text that the lab doesn't know, which nearly contain it.
+
+    Returns the path of the page. Raises InputError for what can't be exported, and for a file that exists.
+
+    Example:
+        >>> runs = [tmlm.train("python-docs", hidden_size=size, epochs=1).run_id for size in (8, 16)]
+        >>> tmlm.export(*runs, output="two-networks").name
+        'index.html'
+    """
+    return Path(export_stage(*references, folder=Path(output), with_ngrams=with_ngrams)["page"])
 
 
 @_settings_kept()
