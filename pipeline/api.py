@@ -41,8 +41,8 @@ from pipeline import earlier
 from pipeline.answer import run as answer_stage
 from pipeline.config import SIZES, AnswerConfig, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import DataUnavailableError, InputError
-from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
 from pipeline.pages.export import export as export_stage
+from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
 from pipeline.runs import best as best_stage
 from pipeline.runs import compare as compare_stage
 from pipeline.runs import delete as delete_stage
