@@ -144,10 +144,11 @@ def push(uri: str, reference: str, as_json: bool) -> None:
 @click.argument("what", default="latest", metavar="[WHAT]", type=completion.TRAINING)
 @json_flag
 def open_(what: str, as_json: bool) -> None:
-    """Open the page of a model in the browser, which reads what you type, and writes.
+    """Open the page of a model in the browser.
 
-    WHAT is a training (its id or first characters, latest, its name, or @PICK), a run of several seeds, a main job, or
-    a search (its study's name). Prints the path of the page, and over ssh how to copy it. For MLflow: tmlm ui.
+    The page reads what you type, and writes. WHAT is a training (its id or first characters, latest, its name, or
+    @PICK), a run of several seeds, a main job, or a search (its study's name). Prints the path of the page, and over
+    ssh how to copy it. For MLflow: tmlm ui.
     """
     from pipeline.runs import open_page, ui
 
