@@ -16,7 +16,7 @@ from pipeline.pages.rendering import html
 from pipeline.pages.repeat import changed_options, search_command, text_option, train_command
 from pipeline.pages.subject import Subject, subject_of
 from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, pick_sentences, picks_and_rivals
-from pipeline.support.wording import counted, listed, rounded
+from pipeline.support.wording import counted, listed, rounded, setting
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
 from pipeline.tracking.artifacts import PAGE_FILE, read_environment
@@ -220,7 +220,7 @@ def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
     configurations = [each for group in groups for each in group.configurations if subject.models]
     recorded = [each.trainings[0].configuration for each in configurations]
     options = [{**each["model"], **each["train"], "recipe": each["recipe"], "seed": ""} for each in recorded]
-    values = differing([{name: _option(value) for name, value in each.items()} for each in options])
+    values = differing([{name: setting(value) for name, value in each.items()} for each in options])
     if not values:
         return []
     perplexities = {"val_perplexity": "validation", "test_perplexity": "test"}
@@ -235,12 +235,6 @@ def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
         "The options that differ, and perplexities: of several seeds, the mean ± half of the 95 % prediction interval"
     )
     return [Table(caption, heads, rows, style=SORTABLE)]
-
-
-def _option(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "auto", False: "off", True: "on"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _runs(subject: Subject, configurations: Sequence[TrainedConfiguration]) -> Table:

@@ -12,7 +12,7 @@ from pipeline.pages.page_models import SCRIPT, PageModels
 from pipeline.pages.subject import Subject
 from pipeline.tracking.recorded import RecordedTraining
 from tests.demo import DEMO
-from tests.pages.made_up import study, training
+from tests.pages.made_up import EPOCHS, study, training
 from tests.pages.parsed import Page
 
 HOSTILE = """<script>alert(1)</script><b onclick='x()'>&"$1</b>"""
@@ -122,11 +122,11 @@ def test_every_seed_of_a_configuration_is_in_the_table():
 
 def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     first = training(0)
-    train = {**first.configuration["train"], "learning_rate": 0.5}
+    train = {**first.configuration["train"], "epochs": None, "budget_chars": 40_000}
     second = training(0, id="2" * 32, configuration={**first.configuration, "train": train})
     html = of(Subject("experiment", "lab", (first, second)))
-    assert f"rnn-1x8 (learning_rate {first.configuration['train']['learning_rate']})" in html
-    assert "rnn-1x8 (learning_rate 0.5)" in html
+    assert f"rnn-1x8 (epochs {EPOCHS})" in html
+    assert "rnn-1x8 (epochs auto, budget chars 40000)" in html
 
 
 def test_the_page_of_a_study_is_about_the_network_of_its_best_pick():
