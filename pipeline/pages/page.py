@@ -99,7 +99,8 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     charts = [block for group in groups for block in (Heading(group.title), group.explorer)]
     runs = [block for group in groups for block in (Heading(group.title), group.runs)]
     on = f" on {best.corpus}" if len(groups) == 1 or subject.models else ""
-    name = f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}"
+    called = subject.name if subject.kind == "study" else subject.name.removesuffix(f"-{best.corpus}")
+    name = f"{subject.kind.capitalize()} {called}"
     return html(
         doc.Page(
             title=f"{counted(len(subject.models), 'network') if subject.models else name}{on}",

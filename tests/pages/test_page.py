@@ -129,11 +129,13 @@ def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     assert "rnn-1x8 (epochs auto, budget chars 40000)" in html
 
 
-def test_the_page_of_a_study_is_about_the_network_of_its_best_pick():
-    subject = study(2)
+def test_the_page_of_a_study_has_its_name_and_is_about_the_network_of_its_best_pick():
+    subject = study(2, "quick-time-machine")
     assert subject.search
     subject.search.result["picks"]["best"]["run_id"] = subject.trainings[0].id
-    assert f"The best, {subject.trainings[0].name}: " in texts(of(subject))
+    html = of(subject)
+    assert f"The best, {subject.trainings[0].name}: " in texts(html)
+    assert "<title>Study quick-time-machine on time-machine</title>" in html
 
 
 def test_settings_of_a_search_that_its_command_lacks_are_named():
