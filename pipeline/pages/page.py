@@ -82,6 +82,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     text = best.configuration["text"]
     credited = f"The text is the {text['source']}. {licence_of(text['name'])}"
     credit = [Paragraph(credited)] if text["name"] == FALLBACK else []
+    judged = Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict")
     comparison = Table(
         f"{best.name} and the n-gram model, alone and together, on the same text",
         ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
@@ -96,7 +97,10 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
         Points(_environment(subject, best)),
     ]
     beside: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])] if files else []
-    charts = [block for group in groups for block in (Heading(group.title), group.explorer)]
+    charts: list[doc.Block] = []
+    for group in groups:
+        best_of = f"The best is {group.best.name}. {verdict(group.best.result)}"
+        charts += [Heading(group.title), *[Paragraph(best_of)] * (len(groups) > 1), group.explorer]
     runs = [block for group in groups for block in (Heading(group.title), group.runs)]
     on = f" on {best.corpus}" if len(groups) == 1 or subject.models else ""
     called = subject.name if subject.kind == "study" else subject.name.removesuffix(f"-{best.corpus}")
@@ -109,7 +113,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
                 *map(Paragraph, _why(subject, best)),
                 *map(Paragraph, _about(subject, best, groups)),
                 *credit,
-                Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict"),
+                *([judged] if len(groups) == 1 else []),
                 comparison,
             ],
             sections=[
@@ -154,7 +158,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) ->
     count = counted(sum(len(group.configurations) for group in groups), "configuration")
     return [
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
-        f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
+        f"The best{f' on {groups[0].title}' if apart else ''}, {best.name}: {about}",
     ]
 
 
