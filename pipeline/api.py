@@ -607,7 +607,7 @@ def answer(corpus: TextOrPath = "auto", *, seeds: int = 3, scale: float = 1.0, *
     Example:
         >>> found = tmlm.answer("python-docs", seeds=1, scale=0.001, workers=1)
         >>> found
-        Answer on python-docs: Not worth it: counting ..., network ..., both ... (lower is better)
+        Answer on python-docs: Not worth it...: counting ..., network ..., both ... (lower is better)
         >>> list(found.sentences)
         ['line', 'alone', 'together', 'small', 'adaptive']
     """

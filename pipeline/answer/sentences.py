@@ -27,8 +27,9 @@ def sentences_of(findings: Findings) -> dict[str, str]:
 
 
 def in_one_line(findings: Findings) -> str:
-    """A network is worth its cost if it is better than counting alone."""
-    worth = "Worth it" if findings.compared["network against n-grams"].verdict == "ahead" else "Not worth it"
+    """A network is worth its cost if it is better than counting; not alone, if only both together are."""
+    network, both = (findings.compared[f"{each} against n-grams"].verdict == "ahead" for each in ("network", "mixed"))
+    worth = "Worth it" if network else "Not worth it alone" if both else "Not worth it"
     shown = {"counting": "n-grams", "network": "network", "both": "mixed"}
     told = (f"{name} {findings.mean(findings.systems[system]).mean:.2f}" for name, system in shown.items())
     return f"{worth}: {', '.join(told)} (lower is better)"

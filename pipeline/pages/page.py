@@ -16,7 +16,7 @@ from pipeline.pages.rendering import html
 from pipeline.pages.repeat import changed_options, search_command, text_option, train_command
 from pipeline.pages.subject import Subject, subject_of
 from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, pick_sentences, picks_and_rivals
-from pipeline.support.wording import counted, listed, rounded
+from pipeline.support.wording import counted, listed, rounded, setting
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
 from pipeline.tracking.artifacts import PAGE_FILE, read_environment
@@ -82,6 +82,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
     text = best.configuration["text"]
     credited = f"The text is the {text['source']}. {licence_of(text['name'])}"
     credit = [Paragraph(credited)] if text["name"] == FALLBACK else []
+    judged = Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict")
     comparison = Table(
         f"{best.name} and the n-gram model, alone and together, on the same text",
         ("model", "validation perplexity", "test perplexity", "bits per character (test)"),
@@ -96,10 +97,14 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
         Points(_environment(subject, best)),
     ]
     beside: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])] if files else []
-    charts = [block for group in groups for block in (Heading(group.title), group.explorer)]
+    charts: list[doc.Block] = []
+    for group in groups:
+        best_of = f"The best is {group.best.name}. {verdict(group.best.result)}"
+        charts += [Heading(group.title), *[Paragraph(best_of)] * (len(groups) > 1), group.explorer]
     runs = [block for group in groups for block in (Heading(group.title), group.runs)]
     on = f" on {best.corpus}" if len(groups) == 1 or subject.models else ""
-    name = f"{subject.kind.capitalize()} {subject.name.removesuffix(f'-{best.corpus}')}"
+    called = subject.name if subject.kind == "study" else subject.name.removesuffix(f"-{best.corpus}")
+    name = f"{subject.kind.capitalize()} {called}"
     return html(
         doc.Page(
             title=f"{counted(len(subject.models), 'network') if subject.models else name}{on}",
@@ -108,7 +113,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
                 *map(Paragraph, _why(subject, best)),
                 *map(Paragraph, _about(subject, best, groups)),
                 *credit,
-                Paragraph(f"{pick.get('sentence', '')} {verdict(best.result)}".strip(), "verdict"),
+                *([judged] if len(groups) == 1 else []),
                 comparison,
             ],
             sections=[
@@ -153,7 +158,7 @@ def _about(subject: Subject, best: RecordedTraining, groups: Sequence[Group]) ->
     count = counted(sum(len(group.configurations) for group in groups), "configuration")
     return [
         f"{finished} finished trainings of {count}{unfinished}{apart}.",
-        f"The best{' of the first group' if apart else ''}, {best.name}: {about}",
+        f"The best{f' on {groups[0].title}' if apart else ''}, {best.name}: {about}",
     ]
 
 
@@ -220,7 +225,7 @@ def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
     configurations = [each for group in groups for each in group.configurations if subject.models]
     recorded = [each.trainings[0].configuration for each in configurations]
     options = [{**each["model"], **each["train"], "recipe": each["recipe"], "seed": ""} for each in recorded]
-    values = differing([{name: _option(value) for name, value in each.items()} for each in options])
+    values = differing([{name: setting(value) for name, value in each.items()} for each in options])
     if not values:
         return []
     perplexities = {"val_perplexity": "validation", "test_perplexity": "test"}
@@ -235,12 +240,6 @@ def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
         "The options that differ, and perplexities: of several seeds, the mean ± half of the 95 % prediction interval"
     )
     return [Table(caption, heads, rows, style=SORTABLE)]
-
-
-def _option(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "auto", False: "off", True: "on"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _runs(subject: Subject, configurations: Sequence[TrainedConfiguration]) -> Table:

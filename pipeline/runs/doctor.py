@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import resolve
@@ -29,12 +30,17 @@ def findings() -> dict[str, Any]:
         precision = choose_precision("auto", device, model, train.batch_size)
         precisions.append(f"{precision} ({cell}, {implementation})")
     runs: dict[str, list[str]] = {}
+    places: dict[str, list[Path]] = {"runs and studies": [database.parent]} if database else {}
     state = "set by MLFLOW_TRACKING_URI" if database is None else "not there yet; the first run creates it"
     try:
         if look():
             with store_errors():
                 running = [f"{run.id} {run.name}: {liveness.describe_process(run)}" for run in liveness.running_runs()]
                 moved = "" if database is None else moved_from(database, client().get_experiment("0"))
+                other = None if database else store.sqlite_file(address())
+                if other is not None and (experiment := store.own_experiment()):
+                    artifacts = relocation.local_path(experiment.artifact_location)
+                    places["runs"] = [other] if artifacts is None else [other, artifacts]
             unread, failed = unread_runs(), " ".join(run.id for run in refused_runs())
             runs = {
                 "running": running,
@@ -45,8 +51,7 @@ def findings() -> dict[str, Any]:
             state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:
         state = str(error)
-    folders = ({"runs and studies": database.parent} if database else {}) | {"texts": cache_dir()}
-    folders |= {"pages": store.beside_store(store.PAGES)}
+    places |= {"texts": [cache_dir()], "pages": [store.beside_store(store.PAGES)]}
     texts = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
     return {
         "text": _text(),
@@ -55,7 +60,7 @@ def findings() -> dict[str, Any]:
         "kept_texts": f"{prepared_dir()}: {', '.join(texts) or 'none yet'}",
         "store": shown(address()) if database is None else address(),
         "store_state": state,
-        "disk": ", ".join(f"{what} {megabytes(folder):.1f} MB" for what, folder in folders.items()),
+        "disk": ", ".join(f"{what} {sum(map(megabytes, paths)):.1f} MB" for what, paths in places.items()),
         "device": str(device),
         "precision": "; ".join(precisions),
         "threads": f"1 of {machine.usable_cores()} cores",

@@ -149,7 +149,7 @@ def train(
     from pipeline.stages import sentences, train
     from pipeline.stages.bar import training_bar
     from pipeline.stages.seeds import refuse_diverged, train_seeds
-    from pipeline.tracking import descriptions, program
+    from pipeline.tracking import descriptions, program, recorded
     from pipeline.tracking.ui import links
 
     tags = {} if note is None else {descriptions.NOTE: descriptions.checked_note(note, "--note")}
@@ -177,10 +177,11 @@ def train(
     run_id = result["run_id"]
     summary = sentences.training_text(result) if seeds is None else sentences.seeds_text(result)
     link = links.link_to_curves(run_id) if seeds is None else links.link_to_run(run_id)
+    short = run_id[: recorded.SHORT_ID]
     text = (
         f"{summary}\n\n"
-        f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
-        f"page    {program.command()} open {run_id}\n{links.link_line('curves' if seeds is None else 'run', link)}"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {short}\n\n"
+        f"page    {program.command()} open {short}\n{links.link_line('curves' if seeds is None else 'run', link)}"
     )
     show(result, as_json, text)
     if seeds is not None:
@@ -189,11 +190,11 @@ def train(
 
 def sample_command(run_id: str) -> str:
     """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
-    from pipeline.tracking import artifacts, program
+    from pipeline.tracking import artifacts, program, recorded
 
     samples = artifacts.read_samples(run_id)
     prompt = f" --prompt {shlex.quote(samples[0]['prompt'])}" if samples else ""
-    return f"{program.command()} sample {run_id}{prompt}"
+    return f"{program.command()} sample {run_id[: recorded.SHORT_ID]}{prompt}"
 
 
 @click.command(cls=LabCommand)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from math import isfinite
+from typing import Any
 
 # compiled here, since a lack of memory is told with it
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -28,6 +29,13 @@ def rounded(perplexity: float) -> str:
     if not isfinite(perplexity) or perplexity >= 1e6:
         return "over a million"
     return f"{perplexity:.2f}" if perplexity < 1000 else f"{perplexity:,.0f}"
+
+
+def setting(value: Any) -> str:
+    """The value of an option: auto for None, on or off, or a number with at most four significant digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "auto", False: "off", True: "on"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def span(numbers: Sequence[int]) -> str:

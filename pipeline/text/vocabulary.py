@@ -2,6 +2,7 @@
 
 import logging
 import re
+import reprlib
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -107,9 +108,11 @@ class Vocabulary:
     def encode_prompt(self, prompt: str) -> list[int]:
         """Encode a prompt; logs a warning that names characters which ``letters`` replaces by a space.
 
-        Raises ConfigError for an empty prompt, for characters that are not in the vocabulary, which it names, and for a
-        prompt without a letter where the alphabet is ``letters``.
+        Raises ConfigError for an empty prompt, for one that is not a string, for characters that are not in the
+        vocabulary, which it names, and for a prompt without a letter where the alphabet is ``letters``.
         """
+        if not isinstance(prompt, str):
+            raise ConfigError("prompt", f"is {reprlib.repr(prompt)}; it must be a string, one prompt at a time")
         text = normalise(prompt, self.alphabet)
         dropped = [c for c in dict.fromkeys(prompt) if not (c.isascii() and c.isalpha()) and not c.isspace()]
         if self.alphabet == "letters" and dropped:

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.config import NOT_COMPUTED
 from pipeline.errors import InputError, without_secrets
 from pipeline.results import TRAIN
-from pipeline.support.wording import counted
+from pipeline.support.wording import counted, setting
 from pipeline.tracking.descriptions import NOTE
 from pipeline.tracking.names import PARENT, recorded_tag
 from pipeline.tracking.recorded import (
@@ -152,8 +152,9 @@ def told_apart(names: Sequence[str], trainings: Sequence[RecordedTraining]) -> l
             values[name, option].add(str(own[option]))
     told = []
     for name, own in zip(names, options, strict=True):
-        differing = [option for option in own if len(values[name, option]) > 1][:3]
-        said = [f"{key} {own[key]:.3g}" if isinstance(own[key], float) else f"{key} {own[key]}" for key in differing]
+        unused = "budget_chars" if own.get("epochs") else ""
+        differing = [option for option in own if len(values[name, option]) > 1 and option != unused][:3]
+        said = [f"{option.replace('_', ' ')} {setting(own[option])}" for option in differing]
         told.append(f"{name} ({', '.join(said)})" if said else name)
     often, given = Counter(told), zip(names, trainings, told, strict=True)
     return [f"{name} (run {run.id[:SHORT_ID]})" if often[full] > 1 else full for name, run, full in given]

@@ -8,7 +8,8 @@ from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError, without_secrets
 from pipeline.support import wording
 from pipeline.text.corpus import Corpus, check_letters, kept_corpus, load_corpus
-from pipeline.text.sources import KNOWN_TEXTS, find_text
+from pipeline.text.downloads import is_address
+from pipeline.text.sources import KNOWN_TEXTS, find_file, find_text
 from pipeline.tracking import queries
 from pipeline.tracking.runs import TrackedRun, dataset
 
@@ -73,6 +74,12 @@ def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str, tr
     """
     if (kept := kept_corpus(name, source, alphabet, corpus_sha256)) is not None:
         return kept.limited(train_chars)
+    is_file = name not in KNOWN_TEXTS and not is_address(source)
+    if is_file and find_file(source) is None:
+        raise InputError(
+            f"the text {name} that was trained on is gone: there is no file {source}, and no copy of it is kept; "
+            "restore it there (any other: evaluate --text FILE)"
+        )
     corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
     if corpus.corpus_sha256 != corpus_sha256:
         raise InputError(

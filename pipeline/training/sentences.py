@@ -6,7 +6,7 @@ from typing import Any
 
 from models.config import ModelConfig
 from models.ngram import compared_label
-from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.config import HELD_OUT_CHARS, ON_REPORTS_TEXT, PASS_CHARS, REPORT_TEXT_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import licence_of
@@ -136,12 +136,13 @@ def model_facts(configuration: Mapping[str, Any], result: Mapping[str, Any]) -> 
     """What its records say of a trained model, as Markdown: figures, cost, text with its licence, and limits."""
     train, text, alphabet = configuration["train"], configuration["text"], configuration["corpus"]["alphabet"]
     known = "26 letters and the space" if alphabet == "letters" else "the characters of its text"
+    chars = REPORT_TEXT_CHARS if train["preset"] in ON_REPORTS_TEXT else text["train_chars"]
     tables = " Its n-grams nearly contain the text." if "on_top_of_order" in result else ""
     return (
         f"{verdict(result)}\n\n{comparison_table(result)}\n\n"
         f"- **Cost:** {sizes(result)}. Trained with seed {train['seed']}, preset {train['preset']}, for "
         f"{result['train_seconds']:,.0f} s on {result['device']}.\n"
-        f"- **Text:** {plain(text['name'])}, {text['train_chars']:,} characters to train on, sha256 "
+        f"- **Text:** {plain(text['name'])}, {chars:,} characters to train on, sha256 "
         f"{text['corpus_sha256']}. {licence_of(text['name'])}{tables}\n"
         f"- **Limits:** It knows {known}, and nothing but this text: what it writes is in the manner of the text and "
         "states no facts. Compare its perplexities with those on the same text, alphabet and split only."

@@ -75,6 +75,7 @@ def test_pointing_at_the_curves_shows_the_figures_of_an_epoch(page_file, visit: 
     opened.page.evaluate(UNFOLD)
     readout = opened.page.locator(".explorer .readout").first
     assert "Point at" in readout.inner_text()
+    assert readout.evaluate("box => getComputedStyle(box).position") == "static", "it would cover the charts' axes"
     opened.page.locator(".explorer svg.curves").first.hover()
     assert "; epoch" in readout.inner_text()
     assert opened.errors == []

@@ -68,9 +68,10 @@ def test_a_model_that_torch_has_no_layers_for_is_loaded_by_this_project_only():
         assert ("it is on top of n-grams" in text) == (config is not by_the_book)
 
 
-def test_its_metadata_have_the_licence_of_a_known_text_and_the_perplexities():
+def test_it_has_the_licence_of_a_known_text_the_perplexities_and_what_was_trained_on():
     known, other = training(), training(corpus="mine\n- [x]: y")
     other.configuration["text"]["name"] = other.corpus
+    other.configuration["train"]["preset"] = "report"
     front, of_other = (
         yaml.safe_load(card(each, build().config, LETTERS_ONLY, "").split("---\n")[1]) for each in (known, other)
     )
@@ -79,3 +80,4 @@ def test_its_metadata_have_the_licence_of_a_known_text_and_the_perplexities():
     assert (front["license"], front["language"], of_other["license"]) == ("mit", ["en"], "unknown")
     assert of_other["datasets"] == [other.corpus]
     assert "language" not in of_other
+    assert "10,032 characters to train on" in card(other, build().config, LETTERS_ONLY, "")

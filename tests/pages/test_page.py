@@ -12,7 +12,7 @@ from pipeline.pages.page_models import SCRIPT, PageModels
 from pipeline.pages.subject import Subject
 from pipeline.tracking.recorded import RecordedTraining
 from tests.demo import DEMO
-from tests.pages.made_up import study, training
+from tests.pages.made_up import EPOCHS, study, training
 from tests.pages.parsed import Page
 
 HOSTILE = """<script>alert(1)</script><b onclick='x()'>&"$1</b>"""
@@ -82,7 +82,7 @@ def test_trainings_share_a_chart_if_they_validate_on_the_same_characters_whateve
 
     other = training(1, corpus="novel")
     html = of(Subject("experiment", "lab", (training(0), by("best"), by("report"), by("report-text"), other)))
-    titles = re.findall(r"<h3>(.*?)</h3>\s*<figure", html)
+    titles = re.findall(r"<h3>(.*?)</h3>\s*<p>The best is .*</p>\s*<figure", html)
     assert titles == [
         "time-machine, preset stream and best",
         "time-machine, preset report and report-text",
@@ -122,18 +122,20 @@ def test_every_seed_of_a_configuration_is_in_the_table():
 
 def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     first = training(0)
-    train = {**first.configuration["train"], "learning_rate": 0.5}
+    train = {**first.configuration["train"], "epochs": None, "budget_chars": 40_000}
     second = training(0, id="2" * 32, configuration={**first.configuration, "train": train})
     html = of(Subject("experiment", "lab", (first, second)))
-    assert f"rnn-1x8 (learning_rate {first.configuration['train']['learning_rate']})" in html
-    assert "rnn-1x8 (learning_rate 0.5)" in html
+    assert f"rnn-1x8 (epochs {EPOCHS})" in html
+    assert "rnn-1x8 (epochs auto, budget chars 40000)" in html
 
 
-def test_the_page_of_a_study_is_about_the_network_of_its_best_pick():
-    subject = study(2)
+def test_the_page_of_a_study_has_its_name_and_is_about_the_network_of_its_best_pick():
+    subject = study(2, "quick-time-machine")
     assert subject.search
     subject.search.result["picks"]["best"]["run_id"] = subject.trainings[0].id
-    assert f"The best, {subject.trainings[0].name}: " in texts(of(subject))
+    html = of(subject)
+    assert f"The best, {subject.trainings[0].name}: " in texts(html)
+    assert "<title>Study quick-time-machine on time-machine</title>" in html
 
 
 def test_settings_of_a_search_that_its_command_lacks_are_named():

@@ -121,12 +121,12 @@ def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_na
 
 
 def test_configurations_of_one_name_are_told_apart_by_what_differs_or_else_by_the_run(trained):
-    runs = {clip: run_of_seed(0, str(clip), 4.0) for clip in (0.01, 0.03, 0.03001)}
+    runs = {clip: run_of_seed(0, str(clip), 4.0) for clip in (0.01, 0.03, 0.030001)}
     for clip, run in runs.items():
         vars(run).update(name="gru-1x8-s0", configuration={**run.configuration, "train": {"seed": 0, "clip": clip}})
     trained(*runs.values())
     found = best()["alone"]
-    names = ["gru-1x8-s0 (clip 0.01)", "gru-1x8-s0 (run 0.03-0)", "gru-1x8-s0 (run 0.03001-)"]
+    names = ["gru-1x8-s0 (clip 0.01)", "gru-1x8-s0 (run 0.03-0)", "gru-1x8-s0 (run 0.030001)"]
     assert sorted([found["name"], *found["level_with"]]) == names
 
 

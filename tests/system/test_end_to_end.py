@@ -44,7 +44,7 @@ def test_the_main_job_runs_offline_and_says_so(checkout, main_job):
     assert re.search(r"network +\d+\.\d+ +\d+\.\d+", said)
     (training,) = [run["id"] for run in runs if run["tags"]["stage"] == "train"]
     assert f"/runs/{training}/model-metrics" in said
-    assert f"sample {training} --prompt" in said
+    assert f"sample {training[:8]} --prompt" in said
     assert [run["status"] for run in runs] == ["FINISHED"] * 5
     assert {run["tags"]["stage"] for run in runs} == {"pipeline", "prepare", "train", "evaluate", "sample"}
     assert all(Path(run["artifacts"]).is_relative_to(checkout.folder / "mlruns") for run in runs)

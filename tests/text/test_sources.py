@@ -179,6 +179,13 @@ def test_text_of_an_address_is_kept_and_found_again_without_its_secrets(monkeypa
         load_corpus(CorpusConfig(first.source))
 
 
+def test_the_text_of_a_training_that_is_gone_is_asked_for_where_it_was(tmp_path):
+    with pytest.raises(
+        InputError, match=r"^the text novel .* is gone: there is no file .*/novel.txt, .* restore it there"
+    ):
+        same_text("novel", str(tmp_path / "novel.txt"), "raw", "0" * 64)
+
+
 def test_exact_tiny_shakespeare_has_the_characters_and_the_training_split_of_nanogpt():
     """nanoGPT's data/shakespeare_char/prepare.py: "vocab size: 65", "train has 1003854 tokens"."""
     if not (Path(os.environ.get("TMLM_DATA_DIR", "")) / "tinyshakespeare.txt").is_file():

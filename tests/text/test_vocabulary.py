@@ -67,8 +67,8 @@ def test_what_a_prompt_loses_is_named(caplog, prompt, text, dropped):
     assert [message.partition(": ")[2] for message in caplog.messages] == ([dropped] if dropped else [])
 
 
-@pytest.mark.parametrize("prompt", ["时间", "42", " 7 \n", ""])
-def test_prompt_without_a_letter_is_refused(prompt):
+@pytest.mark.parametrize("prompt", ["时间", "42", " 7 \n", "", ["it has"], b"it has"])
+def test_prompt_without_a_letter_or_that_is_no_string_is_refused(prompt):
     with pytest.raises(ConfigError, match=r"^prompt"):
         LETTER_VOCABULARY.encode_prompt(prompt)
 
