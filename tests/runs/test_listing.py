@@ -70,6 +70,7 @@ def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
         ("--sort", "val"): ["a", "b", "c", "unfinished"],
         ("--sort", "-VAL"): ["c", "b", "a", "unfinished"],
         ("--sort=-macs", "--limit", "1"): ["a"],
+        ("--limit", "1", "--sort", "val"): ["a"],
         ("--sort", "age"): ["unfinished", "c", "a", "b"],
         ("--corpus", "novel"): ["unfinished", "a", "b"],
         ("--corpus", "/books/novel.txt"): ["b"],
