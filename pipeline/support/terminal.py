@@ -12,9 +12,14 @@ LONGEST_LINE, SHORTEST_LINE = 112, 40  # columns
 GAP = "   "  # between two texts side by side
 
 
+def terminal_width() -> int:
+    """The columns of the terminal, at least SHORTEST_LINE; LONGEST_LINE without one."""
+    return max(SHORTEST_LINE, shutil.get_terminal_size((LONGEST_LINE, 24)).columns)
+
+
 def line_width() -> int:
-    """The columns to write in: the terminal's, between SHORTEST_LINE and LONGEST_LINE; LONGEST_LINE without one."""
-    return max(SHORTEST_LINE, min(shutil.get_terminal_size((LONGEST_LINE, 24)).columns, LONGEST_LINE))
+    """The columns to write prose in: the terminal's, but at most LONGEST_LINE."""
+    return min(terminal_width(), LONGEST_LINE)
 
 
 def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
