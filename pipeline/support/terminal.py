@@ -75,7 +75,7 @@ def _words(characters: Iterable[str], width: int) -> Iterator[str]:
 
 
 def side_by_side(left: str, right: str, width: int) -> str:
-    """Two texts side by side, in columns of equal width."""
+    """Two texts side by side, in columns of equal width; their tabs become spaces."""
     column = (width - len(GAP)) // 2
-    texts = ["".join(in_lines(text, column)).split("\n") for text in (left, right)]
+    texts = ["".join(in_lines(text.expandtabs(), column)).split("\n") for text in (left, right)]
     return "\n".join(f"{wcwidth.ljust(a, column)}{GAP}{b}".rstrip() for a, b in zip_longest(*texts, fillvalue=""))
