@@ -153,7 +153,8 @@ def told_apart(names: Sequence[str], trainings: Sequence[RecordedTraining]) -> l
     told = []
     for name, own in zip(names, options, strict=True):
         differing = [option for option in own if len(values[name, option]) > 1][:3]
-        said = [f"{key} {own[key]:.3g}" if isinstance(own[key], float) else f"{key} {own[key]}" for key in differing]
+        shown = {key: "auto" if own[key] is None else own[key] for key in differing}
+        said = [f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in shown.items()]
         told.append(f"{name} ({', '.join(said)})" if said else name)
     often, given = Counter(told), zip(names, trainings, told, strict=True)
     return [f"{name} (run {run.id[:SHORT_ID]})" if often[full] > 1 else full for name, run, full in given]

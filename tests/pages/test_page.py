@@ -122,11 +122,12 @@ def test_every_seed_of_a_configuration_is_in_the_table():
 
 def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     first = training(0)
-    train = {**first.configuration["train"], "learning_rate": 0.5}
+    train = {**first.configuration["train"], "epochs": None, "learning_rate": 0.5}
     second = training(0, id="2" * 32, configuration={**first.configuration, "train": train})
     html = of(Subject("experiment", "lab", (first, second)))
-    assert f"rnn-1x8 (learning_rate {first.configuration['train']['learning_rate']})" in html
-    assert "rnn-1x8 (learning_rate 0.5)" in html
+    given = first.configuration["train"]
+    assert f"rnn-1x8 (epochs {given['epochs']}, learning_rate {given['learning_rate']})" in html
+    assert "rnn-1x8 (epochs auto, learning_rate 0.5)" in html
 
 
 def test_the_page_of_a_study_is_about_the_network_of_its_best_pick():
