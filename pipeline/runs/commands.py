@@ -41,7 +41,7 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
 
     found = queries.listed_trainings(search, corpus)
     listed: Iterable[dict[str, Any]] = (training.row() for training in found) if all else listing.folded(found)
-    rows = list(islice(listing.sorted_rows(listed, sort) if sort else listed, limit + 1))
+    rows = listing.sorted_rows(listed, sort) if sort else list(islice(listed, limit + 1))
     if rows:
         text = sentences.runs_table(rows[:limit])
     elif search or corpus:
@@ -50,7 +50,7 @@ def runs(search: str, corpus: str, sort: str, limit: int, all: bool, as_json: bo
         text = queries.unread_runs() or "no training is recorded"
     if len(rows) > limit:
         text += f"\n(the {'first' if sort else 'last'} {limit}; more with --limit)"
-    if sort and (warning := sentences.not_comparable(rows[:limit], sort)):
+    if sort and (warning := sentences.not_comparable(rows, sort)):
         say(warning)
     show({"runs": rows[:limit]}, as_json, text)
 

@@ -13,7 +13,7 @@ from pipeline.runs.listing import HEADS, SHOWN
 from pipeline.stages.seed_means import estimate_of
 from pipeline.support.markdown import text_table
 from pipeline.support.statistics import Estimate
-from pipeline.support.terminal import line_width, shortened, side_by_side, wrapped
+from pipeline.support.terminal import line_width, shortened, side_by_side, terminal_width, wrapped
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import SHORT_ID
 from pipeline.training.metrics import COMPARED_METRICS
@@ -55,7 +55,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     noted = defaultdict[str, list[str]](list)
     for row in rows:
         noted[row["note"]].append(row["run_id"][:SHORT_ID])
-    notes = [shortened(f"{_first_two(ids)}  {note}", line_width()) for note, ids in noted.items() if note]
+    notes = [shortened(f"{_first_two(ids)}  {note}", terminal_width()) for note, ids in noted.items() if note]
     fell = [wrapped(FELL_OVER)] if any(row["fell_over"] for row in rows) else []
     return "\n".join([text_table(lines[0], lines[1:], left), *notes, *fell])
 
@@ -70,7 +70,7 @@ def not_comparable(rows: Sequence[Mapping[str, Any]], sort: str) -> str:
 
 def _excess(columns: Iterable[Sequence[str]]) -> int:
     """By how much a table of these columns is wider than the terminal."""
-    return sum(2 + max(map(wcwidth.width, each)) for each in columns) - 2 - line_width()
+    return sum(2 + max(map(wcwidth.width, each)) for each in columns) - 2 - terminal_width()
 
 
 def _cut(lines: Sequence[list[str]], column: int, shortest: int) -> None:

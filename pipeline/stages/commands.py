@@ -181,7 +181,7 @@ def train(
     text = (
         f"{summary}\n\n"
         f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {short}\n\n"
-        f"page    {program.command()} open {short}\n{links.link_line('curves' if seeds is None else 'run', link)}"
+        f"page    {program.command()} open {short}\n{links.link_line('curves' if seeds is None else 'run   ', link)}"
     )
     show(result, as_json, text)
     if seeds is not None:

@@ -12,9 +12,14 @@ LONGEST_LINE, SHORTEST_LINE = 112, 40  # columns
 GAP = "   "  # between two texts side by side
 
 
+def terminal_width() -> int:
+    """The columns of the terminal, at least SHORTEST_LINE; LONGEST_LINE without one."""
+    return max(SHORTEST_LINE, shutil.get_terminal_size((LONGEST_LINE, 24)).columns)
+
+
 def line_width() -> int:
-    """The columns to write in: the terminal's, between SHORTEST_LINE and LONGEST_LINE; LONGEST_LINE without one."""
-    return max(SHORTEST_LINE, min(shutil.get_terminal_size((LONGEST_LINE, 24)).columns, LONGEST_LINE))
+    """The columns to write prose in: the terminal's, but at most LONGEST_LINE."""
+    return min(terminal_width(), LONGEST_LINE)
 
 
 def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
@@ -70,7 +75,7 @@ def _words(characters: Iterable[str], width: int) -> Iterator[str]:
 
 
 def side_by_side(left: str, right: str, width: int) -> str:
-    """Two texts side by side, in columns of equal width."""
+    """Two texts side by side, in columns of equal width; their tabs become spaces."""
     column = (width - len(GAP)) // 2
-    texts = ["".join(in_lines(text, column)).split("\n") for text in (left, right)]
+    texts = ["".join(in_lines(text.expandtabs(), column)).split("\n") for text in (left, right)]
     return "\n".join(f"{wcwidth.ljust(a, column)}{GAP}{b}".rstrip() for a, b in zip_longest(*texts, fillvalue=""))

@@ -8,6 +8,7 @@ from models.config import ModelConfig
 from models.ngram import compared_label
 from pipeline.config import HELD_OUT_CHARS, ON_REPORTS_TEXT, PASS_CHARS, REPORT_TEXT_CHARS, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block
+from pipeline.support.wording import counted
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import licence_of
 from pipeline.training.experiment import Result
@@ -126,8 +127,8 @@ def training_note(reference: str, corpus: Corpus, model: ModelConfig, config: Tr
         f"{text_block(sampled.text)}\n\n"
         f"{comparison_table(summary)} {fitted}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
-        f"{summary['epochs']} epochs in {summary['train_seconds']:.1f} s, {summary['chars_per_second']:,.0f} "
-        f"characters/s, {summary['precision']} on {summary['device']}{ended}\n\n"
+        f"{counted(summary['epochs'], 'epoch')} in {summary['train_seconds']:.1f} s, "
+        f"{summary['chars_per_second']:,.0f} characters/s, {summary['precision']} on {summary['device']}{ended}\n\n"
         f"{samples_table(greedy)}"
     )
 

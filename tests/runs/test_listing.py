@@ -70,6 +70,7 @@ def test_runs_are_of_a_text_and_sorted_by_a_column_with_blanks_last(store):
         ("--sort", "val"): ["a", "b", "c", "unfinished"],
         ("--sort", "-VAL"): ["c", "b", "a", "unfinished"],
         ("--sort=-macs", "--limit", "1"): ["a"],
+        ("--limit", "1", "--sort", "val"): ["a"],
         ("--sort", "age"): ["unfinished", "c", "a", "b"],
         ("--corpus", "novel"): ["unfinished", "a", "b"],
         ("--corpus", "/books/novel.txt"): ["b"],
@@ -93,11 +94,11 @@ def test_sorting_by_what_is_no_column_is_refused_with_the_columns(no_store):
 
 
 def test_a_narrow_terminal_lacks_intervals_seconds_good_states_and_macs_before_names_are_cut(trained, monkeypatch):
-    row = next(listed_trainings()).row() | {"name": "lstm-1x192-s0-my-novel-raw", "corpus": "my-novel-raw"}
+    row = next(listed_trainings()).row() | {"name": "lstm-1x192-s0-budget-20000-my-novel-raw", "corpus": "my-novel-raw"}
     ends = {f"{name}_{end}": 9.0 for name in ("val_perplexity", "test_perplexity") for end in ("low", "high")}
     of_seeds = row | ends | {"ended_ms": int(1000 * time.time()), "note": "why"}
     seen = list[list[bool]]()
-    for width in range(112, 59, -1):
+    for width in range(140, 59, -1):
         monkeypatch.setenv("COLUMNS", str(width))
         heads, line, note = runs_table([of_seeds]).splitlines()
         assert max(len(heads), len(line)) <= width

@@ -36,6 +36,10 @@ def test_a_word_is_written_as_soon_as_it_is_whole():
     assert (next(words), "".join(read)) == (" has", "it has ")
 
 
+def test_a_tab_of_a_text_moves_no_column_beside_it():
+    assert side_by_side("a\tb", "c", 23) == "a       b    c"
+
+
 def test_two_texts_stand_side_by_side_in_columns_of_equal_width():
     lines = side_by_side("一二三四五六", "one two three", 23).split("\n")
     assert lines == ["一二三四五   one two", "六           three"]
