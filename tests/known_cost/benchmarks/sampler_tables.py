@@ -26,8 +26,9 @@ GROUPS = {
 }
 HEAD = """# Samplers compared
 
-Made by `python -m tests.known_cost.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; the conclusions are
-in [known-cost-sampler.md](known-cost-sampler.md#compared-with-others).
+For those who choose an Optuna sampler where the cost is known before a trial. Made by
+`python -m tests.known_cost.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; the conclusions are in
+[known-cost-sampler.md](known-cost-sampler.md#compared-with-others).
 
 The score is the hypervolume of (log of the value, log10 of the cost) of all configurations that a sampler asked for, at
 their noise-free or seed-mean values, as a fraction of that of the true front. The reference point lies a tenth of the
