@@ -36,7 +36,7 @@ def course(trained, corpus) -> Course:
 
 
 @pytest.fixture
-def narrow(course) -> Course:
+def narrow(course: Course) -> Course:
     """A course for which no figure is right."""
     return replace(course, bands=[replace(band, high=band.low) for band in course.bands])
 
@@ -89,7 +89,7 @@ def test_equal_weights_are_found_under_another_seed_and_digest_and_in_every_fold
 HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a link in place of a folder": ("model", lambda path: path.symlink_to(path.rename(path.with_name("own")))),
     "a link in place of a file": ("model/README.md", lambda path: path.symlink_to(path.rename(path.with_name("own")))),
-    "a pipe": ("curves.csv", lambda path: (path.unlink(), os.mkfifo(path))),
+    "a pipe": ("curves.csv", lambda path: os.mkfifo(path.rename(path.with_name("own")).with_name(path.name))),
     "a large file": ("model/weights.safetensors", lambda path: os.truncate(path, MOST_BYTES + 1)),
     "damaged weights": ("model/weights.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!")),
     "no card": ("model/README.md", Path.unlink),
