@@ -14,12 +14,13 @@ from pipeline.support.statistics import estimate
 ROWS = Path(__file__).with_name("course.csv")
 SLACK = 0.01  # of a band, for another processor or version of PyTorch
 QUICK = "--quick"  # the options of a search, whose networks have any shape
+LAST, NGRAM = ("last_train_perplexity", "last_val_perplexity"), "ngram_test_perplexity"
 METRICS = {
     "val_perplexity": "validation perplexity, best",
-    "last_train_perplexity": "training perplexity, last epoch",
-    "last_val_perplexity": "validation perplexity, last epoch",
+    LAST[0]: "training perplexity, last epoch",
+    LAST[1]: "validation perplexity, last epoch",
     "test_perplexity": "test perplexity",
-    "ngram_test_perplexity": "test perplexity, n-grams of orders 1 to 10",
+    NGRAM: "test perplexity, n-grams of orders 1 to 10",
 }
 
 

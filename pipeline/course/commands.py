@@ -30,8 +30,8 @@ def check(folders: tuple[str, ...], quick: bool, as_json: bool) -> None:
     try:
         corpus = None if quick else load_corpus(CorpusConfig("time-machine", "letters"))
     except DataUnavailableError as error:
-        error.add_note("nothing was judged; --quick takes the figures as handed in, without the text")
-        raise
+        remedy = "Nothing was judged; --quick takes the figures as handed in, without the text."
+        raise DataUnavailableError(f"{error} {remedy}") from None
     found = hand_ins.check(folders, packaged_course(), corpus)
     result = {"quick": quick, "folders": [asdict(each) for each in found]}
     show(result, as_json, hand_ins.summary(found, quick))
