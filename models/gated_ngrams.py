@@ -160,7 +160,7 @@ class NGramTables(nn.Module):
         for table, entries in ((shares, len(keys)), (lower, len(keys) - sizes[-1])):
             if table.shape != (entries,) or not ((table >= 0) & (table <= 1)).all():
                 raise ValueError(f"it has shares of shape {table.shape} for {entries} n-grams, or not between 0 and 1")
-            if np.bincount(keys[:entries] // vocab_size, table).max(initial=0) > 1 + 1e-5:
+            if np.max(np.bincount(keys[:entries] // vocab_size, table), initial=0) > 1 + 1e-5:
                 raise ValueError("it has contexts whose shares add up to more than 1")
         starts = np.cumsum(sizes)[:-1]
         own = np.split(keys - np.repeat(bases[:-1], sizes) * vocab_size, starts)

@@ -63,7 +63,7 @@ def discounts(counts: Ints) -> Floats:
 
 def ranked(keys: Ints) -> tuple[Ints, Ints, Ints]:
     """keys (N,) -> sorted distinct keys (G,), rank of each key among them (N,), count of each distinct key (G,)."""
-    size = int(keys.max(initial=-1)) + 1
+    size = int(np.max(keys, initial=-1)) + 1
     if size > 4 * len(keys):
         return np.unique(keys, return_inverse=True, return_counts=True)
     counts = np.bincount(keys, minlength=size)  # no sorting: an eighth of the time for a small vocabulary

@@ -122,7 +122,7 @@ class Acquisition:
 
     def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
         if self.price_limit is None:
-            best = np.array(min(values.min(), self.worst))
+            best = np.array(min(np.min(values), self.worst))
             return expected_shortfall(best, mean, std)
         edges, levels = front_segments(self.price, values, self.worst, self.price_limit)
         return expected_hypervolume_improvement(price, mean, std, edges, levels)

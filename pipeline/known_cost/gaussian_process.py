@@ -173,6 +173,6 @@ def winsorised(losses: Array, price: Array) -> Array:
     The fence is as far above the median as the lowest loss is below it, or at the loss of the cheapest trial if that is
     higher: a trial above both is certainly of no use.
     """
-    median, cheapest = float(np.median(losses)), losses[price == price.min()].min()
-    fenced: Array = np.minimum(losses, max(cheapest, 2 * median - losses.min()))
+    median, cheapest = float(np.median(losses)), np.min(losses[price == np.min(price)])
+    fenced: Array = np.minimum(losses, max(cheapest, 2 * median - np.min(losses)))
     return fenced

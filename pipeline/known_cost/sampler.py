@@ -353,7 +353,7 @@ class _Proposal:
             if len(within.points) == 0:
                 raise ValueError(
                     f"no configuration costs at most max_cost={sampler._max_cost:g}; the cheapest of "
-                    f"{len(candidates.price)} costs {(self.known_sign * candidates.price).min():g}: raise max_cost or "
+                    f"{len(candidates.price)} costs {np.min(self.known_sign * candidates.price):g}: raise max_cost or "
                     "widen the search space"
                 )
             sampler._candidates_of = (key, candidates, within)
@@ -402,7 +402,7 @@ class _Proposal:
         extremeness = np.where(self.categorical, 0.0, (inputs - 0.5) ** 2)[:, :-1].sum(axis=1)
         target = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
         if target == 0:
-            pool = np.flatnonzero(inputs[:, -1] <= inputs[:, -1].min() + CHEAPEST_PART)
+            pool = np.flatnonzero(inputs[:, -1] <= np.min(inputs[:, -1]) + CHEAPEST_PART)
             return np.asarray(candidates.points[pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])]])
         pool = np.argsort(np.abs(inputs[:, -1] - target), kind="stable")[: max(1, len(inputs) // STRATA)]
         squared = squared_distances(inputs[pool], before, self.categorical).sum(axis=-1)

@@ -54,7 +54,7 @@ class Spread(NamedTuple):
 
 def pooled_spread(groups: Sequence[NDArray[np.float64]]) -> Spread:
     """Pooled standard deviation within the groups; groups with an infinite value are left out."""
-    usable = [group for group in groups if len(group) > 1 and group.max() < inf]
+    usable = [group for group in groups if len(group) > 1 and np.max(group) < inf]
     degrees = sum(len(group) - 1 for group in usable)
     if not degrees:
         return Spread(None, 0)
