@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.config import CostAxis
 from pipeline.pages.charts import Series
 from pipeline.results import PickResult
-from pipeline.support.statistics import estimate, geometric_mean
+from pipeline.support.statistics import estimate, geometric_mean, pooled_spread
 from pipeline.support.wording import listed, rounded
 from pipeline.tracking.queries import by_configuration, told_apart
 from pipeline.tracking.recorded import RecordedTraining
@@ -26,11 +28,6 @@ class TrainedConfiguration:
     def perplexities(self) -> list[float]:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
         return [training.result["val_perplexity_pooled"] for training in self.trainings]
-
-    def mean(self, perplexity: str) -> str:
-        """The mean over seeds and, of several, half of the prediction interval of one more: 4.61 ± 0.05."""
-        found = estimate([training.result[perplexity] for training in self.trainings], of_next=True)
-        return rounded(found.mean) + f" ± {rounded(found.half)}" * bool(found.ends)
 
     def series(self, axis: CostAxis, picks: Mapping[str, PickResult]) -> Series:
         """The series of the configuration in the charts; ``picks`` are those of its study."""
@@ -56,6 +53,17 @@ class TrainedConfiguration:
             picks=[name for name, pick in picks.items() if pick["run_id"] in {each.id for each in self.trainings}],
             remarks=[f"seed {first.seed} writes “{text}”"],
         )
+
+
+def means_of(configurations: Sequence[TrainedConfiguration], perplexity: str) -> list[str]:
+    """The mean of each over its seeds and half of the 95 % prediction interval of one more: 4.61 ± 0.05.
+
+    The spread of seeds is pooled over those with several, as in a search; without any there is no interval.
+    """
+    values = [[training.result[perplexity] for training in each.trainings] for each in configurations]
+    spread = pooled_spread([np.log(each) for each in values])
+    found = [estimate(each, spread=spread, of_next=True) for each in values]
+    return [rounded(each.mean) + f" ± {rounded(each.half)}" * bool(each.ends) for each in found]
 
 
 def by_characters(trainings: Iterable[RecordedTraining]) -> list[list[RecordedTraining]]:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config import RECIPE
 from pipeline.pages import document as doc
 from pipeline.pages.charts import COLOURS, SHOWN, explorer
-from pipeline.pages.configurations import TrainedConfiguration, by_characters, configurations_of, title_of
+from pipeline.pages.configurations import TrainedConfiguration, by_characters, configurations_of, means_of, title_of
 from pipeline.pages.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.pages.page_models import SCRIPT, PageModels, page_models
 from pipeline.pages.rendering import html
@@ -231,14 +231,13 @@ def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
     perplexities = {"val_perplexity": "validation", "test_perplexity": "test"}
     if len(groups) > 1:
         del perplexities["val_perplexity"]  # by other characters
+    means = [means_of(configurations, name) for name in perplexities]
     rows = [
-        (each.name, *(value or "" for value in own), *map(each.mean, perplexities))  # earlier versions had fewer
-        for each, *own in zip(configurations, *values.values(), strict=True)
+        (each.name, *(value or "" for value in own))  # earlier versions had fewer
+        for each, *own in zip(configurations, *values.values(), *means, strict=True)
     ]
     heads = ("configuration", *(name.replace("_", " ") for name in values), *perplexities.values())
-    caption = (
-        "The options that differ, and perplexities: of several seeds, the mean ± half of the 95 % prediction interval"
-    )
+    caption = "The options that differ, and means over seeds, if there are several ± half of the 95 % prediction interval"
     return [Table(caption, heads, rows, style=SORTABLE)]
 
 

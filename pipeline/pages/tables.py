@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pandas as pd
 
 from pipeline.config import DECLARED
-from pipeline.pages.configurations import by_characters, configurations_of, title_of
+from pipeline.pages.configurations import by_characters, configurations_of, means_of, title_of
 from pipeline.pages.repeat import text_option
 from pipeline.results import FIGURES, Member
 from pipeline.tracking.recorded import RecordedTraining
@@ -57,12 +57,14 @@ def front_csv(searches: Iterable[Mapping[str, Any]], with_study: bool = False) -
 
 
 def latex(trainings: Iterable[RecordedTraining]) -> str:
-    """A tabular with one row for each configuration; ± is half of the 95 % prediction interval of one more seed."""
+    """A tabular with one row for each configuration, and the means of ``means_of``."""
     groups, rows = by_characters(trainings), list[dict[str, str]]()
     for group in groups:
         text = {"text": title_of(group)} if len(groups) > 1 else {}  # perplexities of different ones do not compare
-        for each in configurations_of(group):
-            perplexities = {"validation": each.mean("val_perplexity"), "test": each.mean("test_perplexity")}
+        configurations = configurations_of(group)
+        means = [means_of(configurations, f"{split}_perplexity") for split in ("val", "test")]
+        for each, val, test in zip(configurations, *means, strict=True):
+            perplexities = {"validation": val, "test": test}
             sizes = {label: f"{each.trainings[0].result[name]:,}" for name, label in SIZES.items()}
             seeds = {"configuration": each.name, "seeds": str(len(each.trainings))}
             rows.append(text | seeds | perplexities | sizes)
