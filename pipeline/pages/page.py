@@ -237,7 +237,7 @@ def _differences(subject: Subject, groups: Sequence[Group]) -> list[doc.Block]:
         for each, *own in zip(configurations, *values.values(), *means, strict=True)
     ]
     heads = ("configuration", *(name.replace("_", " ") for name in values), *perplexities.values())
-    caption = "The options that differ, and means over seeds, if there are several ± half of the 95 % prediction interval"
+    caption = "The options that differ, and means over seeds; ± is half of the 95 % prediction interval of one more"
     return [Table(caption, heads, rows, style=SORTABLE)]
 
 
