@@ -18,10 +18,10 @@ from pipeline.errors import CheckFailedError, DataUnavailableError, InputError
 def check(folders: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Check what students of the course hand in.
 
-    Each DIR is a folder that `tmlm export` has written for an exercise of docs/course.md. Its figures are computed
-    from its weights and The Time Machine, compared with those of its card, and judged by the bands of the course.
-    Nothing in a folder is executed, no link is followed, and nothing is recorded. The exit code is 2 if a folder can't
-    be read or was altered, else 4 if a figure is out of its band.
+    Each DIR is a folder that `tmlm export` has written for an exercise of docs/course.md. Its figures are computed from
+    its weights and The Time Machine, compared with those of its card, and judged by the bands of the course. Nothing in
+    a folder is executed, no link is followed, and nothing is recorded. The exit code is 2 if a folder can't be read or
+    was altered, else 4 if a figure is out of its band or a network is missing.
     """
     from pipeline.course import check as hand_ins
     from pipeline.course.bands import packaged_course

@@ -222,7 +222,7 @@ def options_like(
         if name not in NOT_COMPUTED and recorded_options.get(name, value) != value
     ]
     like = run.name if is_own or not run.study else f"{model.shape} of {run.study}"
-    return options, {"like": f"{like}{', but ' * bool(changed)}{listed(changed)}", "like.run": run.id}
+    return options, {"like": f"{like}{', but ' * bool(changed)}{listed(changed)}"}
 
 
 class Recorder(Callback):

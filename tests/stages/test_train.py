@@ -57,9 +57,9 @@ def test_a_training_like_another_has_its_shape_and_what_was_chosen_but_not_a_tri
     options, tags = options_like(trained.run_id, others)
     assert options == {**chosen, **others}
     changed = "but learning rate 0.01 and epochs auto"
-    assert tags == {"like": f"{TINY_NAME}, {changed}", "like.run": trained.run_id}
+    assert tags == {"like": f"{TINY_NAME}, {changed}"}
     set_tags(trained.run_id, {"role": "trial", "study": "search-topics"})
-    assert options_like(trained.run_id, {}) == ({**shape, **recipe}, {**tags, "like": "lstm-1x8 of search-topics"})
+    assert options_like(trained.run_id, {}) == ({**shape, **recipe}, {"like": "lstm-1x8 of search-topics"})
 
 
 def test_a_training_records_all_that_its_page_should_show(trained):
