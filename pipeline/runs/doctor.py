@@ -40,7 +40,8 @@ def findings() -> dict[str, Any]:
                 other = None if database else store.sqlite_file(address())
                 if other is not None and (experiment := store.own_experiment()):
                     artifacts = relocation.local_path(experiment.artifact_location)
-                    places["runs"] = [other] if artifacts is None else [other, artifacts]
+                    is_below = artifacts and artifacts.resolve().is_relative_to(other.parent.resolve())
+                    places["runs"] = [other, artifacts] if artifacts and is_below else [other]  # the record may lie
             unread, failed = unread_runs(), " ".join(run.id for run in refused_runs())
             runs = {
                 "running": running,

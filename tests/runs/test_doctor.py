@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 
 from tests.cli.commands import run
 
@@ -25,3 +26,7 @@ def test_doctor_says_how_much_room_the_runs_in_another_database_take(store, monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
     _, out, _ = run("doctor", "--json")
     assert json.loads(out)["disk"].startswith(f"runs {(3_000_000 + other.stat().st_size) / 1e6:.1f} MB, texts ")
+    with sqlite3.connect(other) as database:
+        database.execute("UPDATE experiments SET artifact_location = ?", ["/"])  # a record may name any folder
+    _, out, _ = run("doctor", "--json")
+    assert json.loads(out)["disk"].startswith(f"runs {other.stat().st_size / 1e6:.1f} MB, texts ")
