@@ -11,7 +11,7 @@ from pipeline.pages import document as doc
 from pipeline.pages.charts import COLOURS, SHOWN, explorer
 from pipeline.pages.configurations import TrainedConfiguration, by_characters, configurations_of, means_of, title_of
 from pipeline.pages.document import Heading, Paragraph, Points, Section, Span, Table
-from pipeline.pages.page_models import SCRIPT, PageModels, page_models
+from pipeline.pages.page_models import SCRIPTS, PageModels, page_models
 from pipeline.pages.rendering import html
 from pipeline.pages.repeat import changed_options, search_command, text_option, train_command
 from pipeline.pages.subject import Subject, subject_of
@@ -125,7 +125,7 @@ def page(subject: Subject, in_page: PageModels, files: Sequence[tuple[str, str]]
                 Section("Options", [Points(_options(subject, best))], "options", is_open=False),
                 Section("Files beside this page", beside, "files"),
             ],
-            scripts=[SCRIPT.read_text(encoding="utf-8")] if in_page.models else [],
+            scripts=[script.read_text(encoding="utf-8") for script in SCRIPTS] if in_page.models else [],
         )
     )
 

@@ -1,12 +1,13 @@
 """The models that a page runs, as JSON: rounded weights, and pruned n-grams.
 
-``templates/model.js`` decodes and steps them. What a page can't run is left out, with a sentence that says why.
+``templates/model.js`` decodes and steps them, and ``game.js`` lets a reader play against them. What a page can't run is
+left out, with a sentence that says why.
 """
 
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from operator import itemgetter
@@ -26,10 +27,10 @@ from models.packing import coded, decoded, rounded, whole_numbers
 from models.pruning import pruned
 from pipeline.config import PresetName
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.pages.passages import SHORTEST, opening_and_passages, tiles_of
 from pipeline.pages.subject import Subject
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import artifacts
 from pipeline.tracking.queries import told_apart
 from pipeline.tracking.recorded import RecordedTraining
@@ -41,18 +42,18 @@ from pipeline.training.mixing import costs_with_ngram
 
 log = logging.getLogger(__name__)
 
-SCRIPT = Path(__file__).with_name("templates") / "model.js"
+SCRIPTS = [Path(__file__).with_name("templates") / name for name in ("game.js", "model.js")]
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
 # of a page's 1.5 or 3 MB; the rest are charts and words
 MODEL_BYTES = {"training": 1_200_000, "trainings": 2_600_000, "study": 2_600_000}
-OPENING_CHARS = 200  # of the test text, with which a page begins
 WEIGHT_BYTES = 1.4  # of a byte of weights in base64, with its part of the step of its row
 OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
 OF_SCRATCH = ("input", "input_bias", "state", "state_bias")  # and of models/recurrent.py, whose book has no last one
 CONTAINS_ITS_TEXT = (
-    "N-grams, and networks on top of them, are left out: such a table nearly contains its text, which may not be free "
-    "to copy (tmlm export --with-ngrams includes them)."
+    "N-grams, networks on top of them, and passages to guess letters of are left out: they nearly contain the text, "
+    "which may not be free to copy (tmlm export --with-ngrams includes them)."
 )
+NO_PASSAGES = f"The test text has no passage of {SHORTEST} characters to guess letters of."
 UNREADABLE = "The text can't be read any more: there is no counting model, and no perplexity of the rounded weights."
 
 Entry = dict[str, Any]
@@ -64,8 +65,11 @@ class PageModels:
 
     symbols: tuple[str, ...] = ()
     alphabet: str = ""
+    text: str = ""  # its name
     opening: str = ""  # the text that the page begins with
     is_held_out: bool = False  # the opening is of the test text; else it is a prompt
+    passages: Sequence[str] = ()  # of the test text, to guess letters of
+    tiles: Sequence[int] = ()  # ids of symbols to guess by touch
     counting: Entry | None = None
     remarks: list[str] = field(default_factory=list)  # what is left out
     models: list[Entry] = field(default_factory=list)
@@ -81,12 +85,9 @@ def most_ngrams(vocab_size: int) -> int:
     return 64_000 if vocab_size < 256 else 40_000
 
 
-def opening_of(vocabulary: Vocabulary, ids: NDArray[np.integer]) -> str:
-    """The first OPENING_CHARS of a text (N,) from the beginning of a word; without spaces, from its beginning."""
-    symbols = [vocabulary.symbols[number] for number in ids if number != vocabulary.unknown_id]
-    starts = (at + 1 for at, symbol in enumerate(symbols[:OPENING_CHARS]) if symbol.isspace())
-    start = next((at for at in starts if at < len(symbols) and symbols[at].isalnum()), 0)
-    return "".join(symbols[start : start + OPENING_CHARS])
+def may_show(text: str, with_ngrams: bool) -> bool:
+    """Whether a page may have what contains a text of this name: its n-grams, its opening and passages."""
+    return with_ngrams or text in KNOWN_TEXTS
 
 
 class LeftOutError(Exception):
@@ -98,7 +99,8 @@ class _Text:
 
     def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool) -> None:
         self.fitted_on, self.vocab_size = corpus.baseline_text(preset), len(corpus.vocabulary)
-        self.opening = opening_of(corpus.vocabulary, corpus.split(preset, "test"))
+        tiles = tiles_of(corpus.vocabulary, self.fitted_on)
+        self.shown = *opening_and_passages(corpus.vocabulary, corpus.split(preset, "test")), tiles
         self.val, self.test = (torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test"))
         self.entry: Entry | None = None
         if may_count:
@@ -145,16 +147,24 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     loaded = {run_id: built_model(*found) for run_id, found in subject.checkpoints.items()}
     vocabulary = loaded[chosen[0].id][1]
 
-    may_count = with_ngrams or chosen[0].configuration["text"]["name"] in KNOWN_TEXTS
+    name = chosen[0].configuration["text"]["name"]
+    may_count = may_show(name, with_ngrams)
     text = _text_of(chosen[0], may_count)
-    remarks += [remark for remark, is_so in ((CONTAINS_ITS_TEXT, not may_count), (UNREADABLE, text is None)) if is_so]
+    opening, passages, tiles = text.shown if text and may_count else ("", [], [])
+    reasons = {CONTAINS_ITS_TEXT: not may_count, UNREADABLE: text is None, NO_PASSAGES: opening and not passages}
+    remarks += [remark for remark, is_so in reasons.items() if is_so]
+    if opening and not may_show(name, with_ngrams=False):
+        characters = len(opening) + sum(map(len, passages))
+        log.warning("The page has %s characters of %s word for word, and n-grams of it", f"{characters:,}", name)
     prompts = [sample["prompt"] for sample in artifacts.read_samples(chosen[0].id)]
-    opening = text.opening if text and may_count else ""
     page = PageModels(
         vocabulary.symbols,
         vocabulary.alphabet,
+        text=chosen[0].corpus,
         opening=opening or next(iter(prompts), ""),
         is_held_out=bool(opening),
+        passages=passages,
+        tiles=tiles,
         counting=text.entry if text else None,
         remarks=remarks,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.checkout import ROOT, ask, free_port, server
 from tests.cli.commands import run
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 TINY = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "32"]
 SPACE = ["--trials", "3", "--epochs", "1", "--cell", "lstm", "--num-layers", "1", "--hidden-size", "4..8"]
@@ -68,13 +68,28 @@ def browser() -> "Iterator[Browser]":
         missing(f"no browser, which `make browser` installs: {error}")
 
 
+@pytest.fixture(scope="session")
+def evaluate(browser: "Browser") -> "Iterator[Callable[..., Any]]":
+    """Call a function of JavaScript with an argument in a window that has the scripts of a page's models."""
+    from pipeline.pages.page_models import SCRIPTS
+
+    page = browser.new_page()
+    for script in SCRIPTS:
+        page.add_script_tag(content=script.read_text())
+    yield page.evaluate
+    page.close()
+
+
 @pytest.fixture
 def visit(browser: "Browser") -> Iterator[Visit]:
     """Open an address in a window of its own, as someone who has never used the UI; closed after the test."""
     contexts = []
 
-    def visit(address: str, width: int = 1400, colours: Literal["light", "dark"] = "light") -> Opened:
-        context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=colours)
+    def visit(
+        address: str, width: int = 1400, colours: Literal["light", "dark"] = "light", by_touch: bool = False
+    ) -> Opened:
+        size: ViewportSize = {"width": width, "height": 1000}
+        context = browser.new_context(viewport=size, color_scheme=colours, has_touch=by_touch, is_mobile=by_touch)
         contexts.append(context)
         opened = Opened(context.new_page())
 
@@ -112,7 +127,7 @@ def lab(
         "pipeline": ("pipeline", *text, *TINY),
         "train": ("train", *text, *TINY, "--seed", "1"),
         "export a training": ("export", "latest", "-o", str(folder / "training"), "--with-ngrams"),
-        "export trainings": ("export", "latest", "latest~1", "-o", str(folder / "trainings")),
+        "export trainings": ("export", "latest", "latest~1", "-o", str(folder / "trainings"), "--with-ngrams"),
         "search": (*SEARCH, *text),
         "export a study": ("export", "shapes", "-o", str(folder / "study")),
     }

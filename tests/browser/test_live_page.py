@@ -161,8 +161,9 @@ def test_who_knew_it_has_the_bits_of_the_other_views_and_the_letters_that_each_s
 
 
 def test_a_page_without_ngrams_has_the_view_of_the_network_alone(study: Live):
-    study.live.get_by_text("N-grams, and networks on top of them, are left out").wait_for()
+    study.live.get_by_text("N-grams, networks on top of them, and passages").wait_for()
     assert study.live.get_by_role("radio").count() == 1
+    assert study.button("Guess the next letter").count() == 0
 
 
 @pytest.mark.parametrize("what", ["training", "trainings", "study"])

@@ -3,7 +3,6 @@
 import json
 import re
 from math import log
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,13 +22,9 @@ from pipeline.pages.page_models import page_model, weight_arrays
 from tests.data import MADE, unpacked
 from tests.models.made_up import IS_LETTER, VOCAB, a_text
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
 pytestmark = pytest.mark.browser
 
 TEXT, READ = a_text(3000), a_text(200, seed=1)
-SCRIPT = page_models.SCRIPT.read_text()
 LOGS = """([kind, spec, tables, V, ids]) => {
   const model = kind === "network" ? networkModel(spec, V, tables) : countingModel(spec, V);
   let state = model.start();
@@ -46,15 +41,6 @@ CONFIGS = [
     ModelConfig("gru", 2, 16, implementation="scratch", equations="book", residual=True),
     ModelConfig("lstm", 2, 16, embedding_size=5),
 ]
-
-
-@pytest.fixture(scope="module")
-def evaluate(browser: "Browser") -> Any:
-    """Call a function with an argument in a window that has the script."""
-    page = browser.new_page()
-    page.add_script_tag(content=SCRIPT)
-    yield page.evaluate
-    page.close()
 
 
 def build(config: ModelConfig, ngrams: NGramModel | None = None) -> LanguageModel:

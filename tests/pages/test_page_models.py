@@ -49,13 +49,13 @@ def test_weights_are_whole_numbers_of_their_rows_step(bits):
     assert len(decoded) == len(list(model.parameters()))
 
 
-def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(trained):
+def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(trained, caplog):
     before = torch.get_rng_state()
     page = models_of_latest()
     (network,) = page.models
     assert torch.equal(torch.get_rng_state(), before)
     assert (page.counting, page.remarks, network["both"]) == (None, [CONTAINS_ITS_TEXT], None)
-    assert not page.is_held_out
+    assert (page.is_held_out, page.passages, page.tiles, caplog.messages) == (False, [], [], [])
     assert page.opening == read_samples(trained.run_id)[0]["prompt"]
     packed, whole = network["packed_test_perplexity"], network["test_perplexity"]
     assert packed == pytest.approx(whole, rel=0.01)  # by 0.001 on validation, by more on so short a test text
@@ -63,6 +63,9 @@ def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(
     (network,), counting = again.models, again.counting
     assert again.is_held_out
     assert re.fullmatch(r"\w.{199}", again.opening)
+    assert again.passages
+    shown = sum(map(len, [again.opening, *again.passages]))
+    assert f"The page has {shown} characters of topics word for word" in caplog.text
     assert counting is not None
     assert counting["test_perplexity"] == pytest.approx(trained.result["single_ngram_test_perplexity"], rel=0.01)
     assert 0 < network["both"]["weight"] < 1
@@ -83,7 +86,7 @@ def test_of_a_text_that_is_gone_a_page_has_the_network_alone(trained, monkeypatc
 
 
 def test_the_cells_that_a_page_steps_are_those_of_its_script():
-    assert tuple(re.findall(r"^  (\w+): \{ gates: ", module.SCRIPT.read_text(), re.MULTILINE)) == module.STEPPED
+    assert tuple(re.findall(r"^  (\w+): \{ gates: ", module.SCRIPTS[-1].read_text(), re.MULTILINE)) == module.STEPPED
 
 
 @pytest.mark.parametrize(("name", "value"), [("STEPPED", ()), ("MODEL_BYTES", {"training": 100})])

@@ -290,7 +290,7 @@ if (document.getElementById("models")) {
   const last = page.models.length - 1, best = page.models.findIndex(model => model.is_best); // of several trainings
   let chosen = best < 0 ? last : best, readers, kind = "network";
   const networks = []; // unpacked once they are chosen
-  const counting = page.counting && reader(countingModel(page.counting, V));
+  const counter = page.counting && countingModel(page.counting, V), counting = counter && reader(counter);
   const kinds = counting ? ["network", "counting", "both"] : ["network"];
   let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
   const SIDES = ["network", "counting"], DIFFERENCE = "difference"; // bits of counting - bits of the network, also a choice
@@ -313,9 +313,9 @@ if (document.getElementById("models")) {
     find(".remarks").replaceChildren(...remarks.map(text => element("li", {}, text)));
   }
 
-  const distribution = (place, of = kind) => of === "both"
-    ? both(page.models[chosen].both.kind, page.models[chosen].both.weight, readers.network.steps[place].logProbabilities, counting.steps[place].logProbabilities)
-    : (readers[of] ?? readers.network).steps[place].logProbabilities;
+  const distribution = (place, of = kind, from = readers) => of === "both"
+    ? both(page.models[chosen].both.kind, page.models[chosen].both.weight, from.network.steps[place].logProbabilities, from.counting.steps[place].logProbabilities)
+    : (from[of] ?? from.network).steps[place].logProbabilities;
 
   // The text's characters, as the alphabet has them: `read` is the place among the ids that are read, or -1.
   function parse() {
@@ -502,6 +502,7 @@ if (document.getElementById("models")) {
     [scores, painted] = [[], 0];
     changed();
     rewrite();
+    playAnew?.();
   });
   find(".kinds").addEventListener("change", event => {
     [kind, painted] = [event.target.value, 0];
@@ -522,6 +523,19 @@ if (document.getElementById("models")) {
   const titles = page.models.map(({ picks, label }) => picks.map(name => `@${name}`).join(" ") || label);
   find(".stops").replaceChildren(...titles.map((title, place) => element("span", {}, last < 6 || place % last === 0 ? title : "")));
   find(".bars").replaceChildren(...bars);
+  find(".play").addEventListener("click", stop);
+  const playAnew = !counting || !page.passages?.length ? null : game({
+    page, live, element, idOf, unknown: UNKNOWN, shown, spoken, names: ["counting", "network", "both"],
+    predict(ids) {
+      const from = { network: reader(networks[chosen]), counting: reader(counter) };
+      for (const each of Object.values(from)) each.keep(ids);
+      return place => {
+        for (const each of Object.values(from)) while (each.steps.length <= place) each.next();
+        return Object.fromEntries(kinds.map(each => [each, distribution(place, each, from)]));
+      };
+    },
+    describe: () => `Counting: ${page.counting.label}. Network: ${page.models[chosen].label}.`,
+  });
   warmth();
   choose(chosen);
   live.hidden = false;

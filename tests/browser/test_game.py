@@ -1,0 +1,181 @@
+"""The game of a page: its figures, and how it is played by keyboard and by touch."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser.conftest import Lab, Opened, Visit
+from tests.browser.test_live_page import Live
+
+pytestmark = pytest.mark.browser
+
+# the guesses of the counting model, for each letter of the passage that is being played, until it is right
+AS_COUNTING = """() => {
+  const page = JSON.parse(document.getElementById("models").textContent), V = page.symbols.length;
+  const passage = page.passages[Math.floor(Date.now() / 864e5) % page.passages.length];
+  const ids = Array.from(passage, symbol => page.symbols.indexOf(symbol)), model = countingModel(page.counting, V);
+  let state = model.start();
+  return ids.slice(0, -1).map((id, place) => {
+    const { logProbabilities, state: next } = model.step(state, id);
+    state = next;
+    const order = [...logProbabilities.keys()].filter(other => page.symbols[other] !== "<unk>");
+    order.sort((one, other) => logProbabilities[other] - logProbabilities[one] || one - other);
+    return order.slice(0, order.indexOf(ids[place + 1]) + 1).map(other => page.symbols[other]);
+  }).slice(59);
+}"""
+
+
+class Game:
+    """An open game by what its elements are for."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.live, self.page = Live(opened.page), opened.page
+        self.opening = self.live.written()
+        self.live.button("Guess the next letter").press("Enter")
+        self.field = self.live.live.get_by_label("Which letter comes next?")
+        self.guesses: list[list[str]] = self.page.evaluate(AS_COUNTING)
+
+    def passage(self) -> str:
+        return self.page.locator(".passage").inner_text()
+
+    def heard(self) -> str:
+        return self.page.locator(".heard").inner_text()
+
+    def line(self) -> str:
+        return self.live.live.get_by_label("as a line to paste").input_value()
+
+    def rows(self) -> dict[str, list[str]]:
+        rows = [row.locator("th, td").all_inner_texts() for row in self.page.locator(".game tbody tr").all()]
+        return {name: cells for name, *cells in rows}
+
+
+@pytest.fixture
+def game(lab: Lab, visit: Visit) -> Game:
+    return Game(visit((lab.exports / "training" / "index.html").as_uri()))
+
+
+def test_the_bounds_are_shannons_and_the_lower_one_never_exceeds_the_upper_one(evaluate):
+    by_hand = evaluate("bounds", [1, 1, 2, 3])
+    assert (round(by_hand["lower"], 3), by_hand["upper"]) == (1.189, 1.5)
+    assert by_hand["corrected"] == pytest.approx(1.5 + 2 / (8 * np.log(2)))
+    generator = np.random.default_rng(0)
+    needs = [generator.integers(1, generator.integers(2, 100), generator.integers(1, 121)).tolist() for _ in range(500)]
+    needs.append([1, 27, 27, 27])  # letters that were shown
+    for each in evaluate("needs => needs.map(bounds)", needs):
+        assert -1e-9 <= each["lower"] <= each["upper"] + 1e-9
+
+
+@pytest.mark.parametrize("letters", [60, 120])
+@pytest.mark.parametrize("first", [0.75, 0.6, 0.45])
+def test_the_interval_covers_the_upper_bound(evaluate, letters, first):
+    shares = np.append(first, (1 - first) * (tail := 1 / np.arange(2, 28) ** 1.5) / tail.sum())
+    needs = np.random.default_rng(0).choice(np.arange(1, 28), (400, letters), p=shares).tolist()
+    intervals = np.array(evaluate("needs => needs.map((own, i) => interval(own, 27, generator(i), 500))", needs))
+    entropy = -(shares * np.log2(shares)).sum()
+    assert np.mean((intervals[:, 0] <= entropy) & (entropy <= intervals[:, 1])) >= 0.85
+
+
+def test_a_model_guesses_by_its_probabilities_then_by_id_and_never_the_unknown_symbol(evaluate):
+    logs = [-3, -1, -2, -2, -2]
+    assert [evaluate("([logs, id]) => rank(logs, id, 1)", [logs, id]) for id in (0, 2, 3, 4)] == [4, 1, 2, 3]
+
+
+@pytest.mark.ci
+def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letters(game: Game):
+    assert game.field.evaluate("field => field === document.activeElement")
+    assert len(game.passage()) == 61
+    for goal in (60, 120):
+        for guesses in game.guesses[goal - 60 : goal]:
+            game.page.keyboard.type("".join(guesses))
+        rows = game.rows()
+        assert rows["you"][:3] == rows["counting"][:3]
+        needs = [len(guesses) for guesses in game.guesses[:goal]]
+        assert rows["you"][0] == f"{np.mean(needs):.2f}"
+        marks = "".join("█▓▒░░░░░░·"[min(need, 10) - 1] for need in needs)
+        assert re.search(rf"guesses per letter in {goal}: you {rows['you'][0]}, .* {marks}$", game.line())
+        if goal == 60:
+            game.live.button("Go on").press("Enter")
+    assert not game.live.button("Go on").is_visible()
+    game.page.keyboard.press("Escape")
+    assert game.live.written() == game.opening
+    assert game.live.text.is_visible()
+    game.live.button("Guess the next letter").click()
+    game.live.button("Show it").click()
+    game.live.button("Stop").click()
+    assert "from memory: guesses per letter in 1: you 27.00, " in game.line()
+
+
+def test_a_guess_before_and_a_symbol_of_no_alphabet_are_announced_and_do_not_count(game: Game):
+    right = game.guesses[0][-1]
+    wrong = "q" if right != "q" else "z"
+    game.field.press_sequentially(wrong)
+    assert game.heard() == f"Not “{wrong}”. Tried: {wrong}"
+    game.page.keyboard.insert_text(f"{wrong.upper()}7")
+    assert game.heard() == (
+        f"2 characters, each a guess. You tried “{wrong}” before: it does not count. "
+        "“7” is no symbol of this text: it does not count."
+    )
+    before = game.passage()
+    game.page.keyboard.type(right)
+    assert re.match(r"“.*”: you 2, counting \d+, network \d+, both \d+\.", game.heard())
+    assert game.passage() == before[:-1] + right + "?"
+    assert not game.page.locator(".bars, .next, [data-kind], .shade").locator("visible=true").count()
+
+
+def test_another_network_begins_the_passage_anew(lab: Lab, visit: Visit):
+    game = Game(visit((lab.exports / "trainings" / "index.html").as_uri()))
+    game.live.button("Show it").click()
+    assert len(game.passage()) == 62
+    game.page.get_by_role("slider", name="Which network?").focus()
+    game.page.keyboard.press("ArrowLeft")
+    game.page.keyboard.press("ArrowRight")
+    assert len(game.passage()) == 61
+
+
+def test_by_touch_tiles_in_a_fixed_order_come_before_the_keyboard(lab: Lab, visit: Visit):
+    game = Game(visit((lab.exports / "training" / "index.html").as_uri(), width=390, by_touch=True))
+    assert not game.field.evaluate("field => field === document.activeElement")
+    tiles = game.page.locator(".tiles button")
+    assert tiles.all_inner_texts() == ["␣", *"abcdefghijklmnopqrstuvwxyz"]
+    for guesses in game.guesses[:60]:
+        tiles.nth(" abcdefghijklmnopqrstuvwxyz".index(guesses[-1])).tap()
+    assert game.rows()["you"][0] == "1.00"
+    assert game.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_passage_that_looks_like_markup_is_text_and_a_page_without_passages_has_no_game(
+    lab: Lab, visit: Visit, tmp_path: Path
+):
+    page = (lab.exports / "training" / "index.html").read_text()
+    (found,) = re.findall(r'id="models">(.*?)</script>', page, re.DOTALL)
+    models = json.loads(found)
+    swapped = str.maketrans("abc", "<>&")
+    symbols = [symbol if symbol == "<unk>" else symbol.translate(swapped) for symbol in models["symbols"]]
+    hostile = {"alphabet": "raw", "symbols": symbols, "passages": ["<i>&lt " * 30]}
+    for name, changed in {"hostile": hostile, "before": {"passages": None, "tiles": None}}.items():
+        data = json.dumps(models | changed).replace("<", "\\u003c")
+        (tmp_path / f"{name}.html").write_text(page.replace(found, data))
+    opened = visit((tmp_path / "hostile.html").as_uri())
+    game = Game(opened)
+    for _ in range(60):
+        game.live.button("Show it").click()
+    assert game.passage() == ("<i>&lt " * 30)[:120]
+    assert game.page.locator(".game i").count() == 0
+    assert game.rows()["you"][0] == "27.00"
+    before = visit((tmp_path / "before.html").as_uri())
+    assert not Live(before.page).button("Guess the next letter").is_visible()
+    assert opened.errors == before.errors == []
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_nothing_in_a_game(lab: Lab, visit: Visit, colours):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="`make browser` installs it").Axe()
+    opened = visit((lab.exports / "training" / "index.html").as_uri(), width=390, colours=colours, by_touch=True)
+    game = Game(opened)
+    for act in ("Show it", "Stop"):
+        game.live.button(act).click()
+        found = axe.run(opened.page).response["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
