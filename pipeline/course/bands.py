@@ -13,6 +13,7 @@ from pipeline.support.statistics import estimate
 
 ROWS = Path(__file__).with_name("course.csv")
 SLACK = 0.01  # of a band, for another processor or version of PyTorch
+READ_BY_TEACHER = "exercises 6 and 7 are read by the teacher"
 QUICK = "--quick"  # the options of a search, whose networks have any shape
 LAST, NGRAM = ("last_train_perplexity", "last_val_perplexity"), "ngram_test_perplexity"
 METRICS = {
@@ -67,7 +68,10 @@ class Course:
             wanted, train = resolve(given, self.train_chars)
             if found == (wanted, _compared(asdict(train)), RECIPE[train.preset], (self.corpus_sha256, "letters")):
                 return [band for band in self.bands if band.options == options], train
-        raise InputError(f"{model.label} on {name} is of no exercise: its options, its text or its recipe are others")
+        raise InputError(
+            f"{model.label} on {name} is of none of exercises 1 to 5: its options, its text or its recipe are others; "
+            f"{READ_BY_TEACHER}"
+        )
 
 
 def packaged_course() -> Course:

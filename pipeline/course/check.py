@@ -18,7 +18,7 @@ import torch
 from models.gated_ngrams import one_thread
 from models.language_model import LanguageModel
 from pipeline.config import TrainConfig
-from pipeline.course.bands import LAST, NGRAM, Band, Course
+from pipeline.course.bands import LAST, NGRAM, READ_BY_TEACHER, Band, Course
 from pipeline.errors import InputError, reason_of
 from pipeline.pages.card import read_card
 from pipeline.pages.model_files import CARD, WEIGHTS
@@ -161,6 +161,8 @@ def _last_epoch(curves: Path, seed: int, epoch: int | None) -> dict[str, list[fl
 def _model_folders(folder: Path) -> list[Path]:
     """The folders of its models: those in ``models``, of a search only the best; or ``model``."""
     _seen(folder, stat.S_ISDIR)
+    if not any(os.path.lexists(folder / name) for name in ("model", "models")):
+        raise InputError(f"{folder} has no model; {READ_BY_TEACHER}")
     if not os.path.lexists(folder / "models"):
         return [_seen(folder / "model", stat.S_ISDIR)]
     found = [*islice(_seen(folder / "models", stat.S_ISDIR).glob("[!.]*"), MOST_MODELS + 1)]  # no .DS_Store

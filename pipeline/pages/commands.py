@@ -21,8 +21,9 @@ from pipeline.cli.options import LabCommand, flag, json_flag
 )
 @flag(
     "--with-ngrams",
-    "Include n-grams of a text of your own in the page, and networks on top of them: whoever has the page can read "
-    "most of the text out of them. The texts that the lab downloads may be copied.",
+    "Include n-grams of a text of your own in the page, networks on top of them, and passages of it word for word, to "
+    "guess letters of: whoever has the page can read most of the text out of it. The texts that the lab downloads may "
+    "be copied.",
 )
 @json_flag
 def export(references: tuple[str, ...], output: str, with_ngrams: bool, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import resolve
-from pipeline.course.bands import LAST, METRICS, QUICK, Band, Course
+from pipeline.course.bands import LAST, METRICS, QUICK, READ_BY_TEACHER, Band, Course
 from pipeline.course.check import MOST_BYTES, HandIn, check, summary
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from tests.cli.commands import run
@@ -64,6 +64,10 @@ def test_a_figure_out_of_its_band_and_a_network_that_is_missing_are_no_right_han
     found = [check([str(folder)], each, corpus)[0] for each in courses]
     assert [each.verdict for each in found] == ["out of its band", "incomplete", "can't be read"]
     assert found[1].remarks == ["it lacks LSTM 1x32"]
+    shutil.rmtree(folder / "model")
+    assert [READ_BY_TEACHER in each.remarks[0] for each in (found[2], *check([str(folder)], course, corpus))] == [
+        True
+    ] * 2
 
 
 @pytest.mark.parametrize("written", ["value: {:.4f}\n", "| {:.3f} | "], ids=["metadata", "table"])

@@ -34,6 +34,11 @@ def test_the_bands_of_the_page_are_those_of_the_recorded_seeds_and_hold_for_othe
         assert band.low <= float(row["value"]) <= band.high, row
 
 
+def test_the_title_counts_the_exercises():
+    assert COURSE.startswith("# A course in seven exercises\n")
+    assert re.findall(r"^## (\d)", COURSE, re.MULTILINE) == [*"1234567"]
+
+
 def test_the_bands_are_of_the_book(book):
     corpus, course = load_corpus(CorpusConfig("time-machine")), packaged_course()
     assert (corpus.corpus_sha256, corpus.train_chars) == (course.corpus_sha256, course.train_chars)
