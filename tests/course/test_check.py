@@ -65,9 +65,8 @@ def test_a_figure_out_of_its_band_and_a_network_that_is_missing_are_no_right_han
     assert [each.verdict for each in found] == ["out of its band", "incomplete", "can't be read"]
     assert found[1].remarks == ["it lacks LSTM 1x32"]
     shutil.rmtree(folder / "model")
-    assert [READ_BY_TEACHER in each.remarks[0] for each in (found[2], *check([str(folder)], course, corpus))] == [
-        True
-    ] * 2
+    unknown = [found[2], *check([str(folder)], course, corpus)]
+    assert [READ_BY_TEACHER in each.remarks[0] for each in unknown] == [True, True]
 
 
 @pytest.mark.parametrize("written", ["value: {:.4f}\n", "| {:.3f} | "], ids=["metadata", "table"])
