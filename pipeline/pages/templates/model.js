@@ -271,7 +271,8 @@ if (document.getElementById("models")) {
   const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 40; // milliseconds for each
   const [own, shade, write, seed, temperature, pick] = ["textarea", ".shade", ".first", ".seed", ".temperature", "#live-pick"].map(find);
   const NAMES = { " ": ["␣", "space"], "\n": ["↵", "line break"], "\t": ["⇥", "tab"] };
-  const shown = symbol => NAMES[symbol]?.[0] ?? symbol, spoken = symbol => NAMES[symbol]?.[1] ?? symbol;
+  const visible = symbol => /[\p{Z}\p{C}]/u.test(symbol) ? `U+${symbol.codePointAt().toString(16).padStart(4, "0").toUpperCase()}` : symbol;
+  const shown = symbol => NAMES[symbol]?.[0] ?? visible(symbol), spoken = symbol => NAMES[symbol]?.[1] ?? visible(symbol);
   const idOf = new Map(page.symbols.map((symbol, id) => [symbol, id]).filter(([, id]) => id !== UNKNOWN));
   const number = value => value.toLocaleString("en");
 
