@@ -35,17 +35,14 @@ class Game:
         self.live, self.page = Live(opened.page), opened.page
         self.opening = self.live.written()
         self.live.button("Guess the next letter").press("Enter")
-        self.field = self.live.live.get_by_label("Which letter comes next?")
+        self.field = self.live.live.get_by_label("Type or tap the next letter")
         self.guesses: list[list[str]] = self.page.evaluate(AS_COUNTING)
 
-    def passage(self) -> str:
-        return self.page.locator(".passage").inner_text()
-
-    def heard(self) -> str:
-        return self.page.locator(".heard").inner_text()
+    def text(self, name: str) -> str:
+        return self.page.locator(f".game .{name}").inner_text()
 
     def line(self) -> str:
-        return self.live.live.get_by_label("as a line to paste").input_value()
+        return self.live.live.get_by_label("A line to paste").input_value()
 
     def rows(self) -> dict[str, list[str]]:
         rows = [row.locator("th, td").all_inner_texts() for row in self.page.locator(".game tbody tr").all()]
@@ -86,7 +83,7 @@ def test_a_model_guesses_by_its_probabilities_then_by_id_and_never_the_unknown_s
 @pytest.mark.ci
 def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letters(game: Game):
     assert game.field.evaluate("field => field === document.activeElement")
-    assert len(game.passage()) == 61
+    assert len(game.text("passage")) == 61
     for goal in (60, 120):
         for guesses in game.guesses[goal - 60 : goal]:
             game.page.keyboard.type("".join(guesses))
@@ -94,7 +91,7 @@ def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letter
         assert rows["you"][:3] == rows["counting"][:3]
         needs = [len(guesses) for guesses in game.guesses[:goal]]
         assert rows["you"][0] == f"{np.mean(needs):.2f}"
-        marks = "".join("█▓▒░░░░░░·"[min(need, 10) - 1] for need in needs)
+        marks = "".join("▁▂▄▆▆▆▆▆▆█"[min(need, 10) - 1] for need in needs)
         assert re.search(rf"guesses per letter in {goal}: you {rows['you'][0]}, .* {marks}$", game.line())
         if goal == 60:
             game.live.button("Go on").press("Enter")
@@ -112,70 +109,55 @@ def test_a_guess_before_and_a_symbol_of_no_alphabet_are_announced_and_do_not_cou
     right = game.guesses[0][-1]
     wrong = "q" if right != "q" else "z"
     game.field.press_sequentially(wrong)
-    assert game.heard() == f"Not “{wrong}”. Tried: {wrong}"
+    assert game.text("heard") == f"Not “{wrong}”. Tried: {wrong}"
     game.page.keyboard.insert_text(f"{wrong.upper()}7")
-    assert game.heard() == (
+    assert game.text("heard") == (
         f"2 characters, each a guess. You tried “{wrong}” before: it does not count. "
         "“7” is no symbol of this text: it does not count."
     )
-    before = game.passage()
+    before = game.text("passage")
     game.page.keyboard.type(right)
-    assert re.match(r"“.*”: you 2, counting \d+, network \d+, both \d+\.", game.heard())
-    assert game.passage() == before[:-1] + right + "?"
+    assert re.match(r"1 of 60, “.*”: you 2, counting \d+, network \d+, both \d+\.", game.text("heard"))
+    assert game.text("passage") == before[:-1] + right + "?"
     assert not game.page.locator(".bars, .next, [data-kind], .shade").locator("visible=true").count()
 
 
 def test_another_network_begins_the_passage_anew(lab: Lab, visit: Visit):
     game = Game(visit((lab.exports / "trainings" / "index.html").as_uri()))
     game.live.button("Show it").click()
-    assert len(game.passage()) == 62
+    assert len(game.text("passage")) == 62
     game.page.get_by_role("slider", name="Which network?").focus()
     game.page.keyboard.press("ArrowLeft")
     game.page.keyboard.press("ArrowRight")
-    assert len(game.passage()) == 61
+    assert len(game.text("passage")) == 61
 
 
-def test_by_touch_tiles_in_a_fixed_order_come_before_the_keyboard(lab: Lab, visit: Visit):
-    game = Game(visit((lab.exports / "training" / "index.html").as_uri(), width=390, by_touch=True))
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_by_touch_tiles_come_before_the_keyboard_and_axe_finds_nothing(lab: Lab, visit: Visit, colours):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="`make browser` installs it").Axe()
+    game = Game(visit((lab.exports / "training" / "index.html").as_uri(), 390, colours, by_touch=True))
     assert not game.field.evaluate("field => field === document.activeElement")
     tiles = game.page.locator(".tiles button")
     assert tiles.all_inner_texts() == ["␣", *"abcdefghijklmnopqrstuvwxyz"]
+    assert axe.run(game.page).response["violations"] == []
     for guesses in game.guesses[:60]:
         tiles.nth(" abcdefghijklmnopqrstuvwxyz".index(guesses[-1])).tap()
+    assert axe.run(game.page).response["violations"] == []
     assert game.rows()["you"][0] == "1.00"
     assert game.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_a_passage_that_looks_like_markup_is_text_and_a_page_without_passages_has_no_game(
-    lab: Lab, visit: Visit, tmp_path: Path
-):
+def test_a_passage_that_looks_like_markup_is_text(lab: Lab, visit: Visit, tmp_path: Path):
     page = (lab.exports / "training" / "index.html").read_text()
     (found,) = re.findall(r'id="models">(.*?)</script>', page, re.DOTALL)
     models = json.loads(found)
     swapped = str.maketrans("abc", "<>&")
     symbols = [symbol if symbol == "<unk>" else symbol.translate(swapped) for symbol in models["symbols"]]
     hostile = {"alphabet": "raw", "symbols": symbols, "passages": ["<i>&lt " * 30]}
-    for name, changed in {"hostile": hostile, "before": {"passages": None, "tiles": None}}.items():
-        data = json.dumps(models | changed).replace("<", "\\u003c")
-        (tmp_path / f"{name}.html").write_text(page.replace(found, data))
-    opened = visit((tmp_path / "hostile.html").as_uri())
-    game = Game(opened)
+    (tmp_path / "page.html").write_text(page.replace(found, json.dumps(models | hostile).replace("<", "\\u003c")))
+    game = Game(visit((tmp_path / "page.html").as_uri()))
     for _ in range(60):
         game.live.button("Show it").click()
-    assert game.passage() == ("<i>&lt " * 30)[:120]
+    assert game.text("passage") == ("<i>&lt " * 30)[:120]
     assert game.page.locator(".game i").count() == 0
     assert game.rows()["you"][0] == "27.00"
-    before = visit((tmp_path / "before.html").as_uri())
-    assert not Live(before.page).button("Guess the next letter").is_visible()
-    assert opened.errors == before.errors == []
-
-
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_axe_finds_nothing_in_a_game(lab: Lab, visit: Visit, colours):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="`make browser` installs it").Axe()
-    opened = visit((lab.exports / "training" / "index.html").as_uri(), width=390, colours=colours, by_touch=True)
-    game = Game(opened)
-    for act in ("Show it", "Stop"):
-        game.live.button(act).click()
-        found = axe.run(opened.page).response["violations"]
-        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []

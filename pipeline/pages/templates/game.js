@@ -43,7 +43,7 @@ function interval(needs, symbols, random, draws = DRAWS) {
 }
 
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
-const mark = need => "█▓▒"[need - 1] ?? (need < 10 ? "░" : "·"); // told apart without colour
+const mark = need => "▁▂▄"[need - 1] ?? (need < 10 ? "▆" : "█");
 
 // --- the view ---
 
@@ -57,7 +57,6 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
   let number, day, fromMemory, ids, after, goal, tried, letters; // of each letter: the needs by player, the bits by model
   const place = () => GIVEN + letters.length, isOpen = () => letters.length < goal;
   const next = () => GOALS.find(each => each > letters.length) ?? Infinity;
-  const text = (start, end) => ids.slice(start, end).map(id => page.symbols[id]).join("");
   const quoted = symbol => `“${spoken(symbol)}”`;
 
   function begin() {
@@ -81,7 +80,7 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
   }
   function draw() {
     view.classList.toggle("over", !isOpen());
-    passage.replaceChildren(text(0, place()), ...isOpen() ? [element("b", {}, "?")] : []);
+    passage.replaceChildren(ids.slice(0, place()).map(id => page.symbols[id]).join(""), ...isOpen() ? [element("b", {}, "?")] : []);
     for (const tile of tiles.children) tile.classList.toggle("tried", tried.includes(Number(tile.value)));
   }
 
@@ -93,7 +92,7 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     played.add(number);
     tried = [];
     if (!isOpen()) finish();
-    return `${quoted(page.symbols[id])}: ${Object.entries(needs).map(([name, own]) => `${name} ${own}`).join(", ")}.`;
+    return `${letters.length} of ${goal}, ${quoted(page.symbols[id])}: ${Object.entries(needs).map(([name, own]) => `${name} ${own}`).join(", ")}.`;
   }
   function guess(symbol) {
     const id = idOf.get(page.alphabet !== "letters" ? symbol : symbol.trim() ? symbol.toLowerCase() : " ");
@@ -118,18 +117,18 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     part("tbody").replaceChildren(...players.map(name => {
       const { lower, corrected } = bounds(needs[name]);
       const [low, high] = interval(needs[name], symbols, generator(number)).map(end => end.toFixed(2));
-      const paid = name === "you" ? "" : mean(letters.map(letter => letter.bits[name])).toFixed(2);
+      const paid = name === "you" ? "–" : mean(letters.map(letter => letter.bits[name])).toFixed(2);
       const cells = [mean(needs[name]).toFixed(2), lower.toFixed(2), `${corrected.toFixed(2)} (${low} to ${high})`, paid];
       return element("tr", {}, element("th", { scope: "row" }, name), ...cells.map(cell => element("td", {}, cell)));
     }));
     part(".only").replaceChildren(...["you", "counting", "network"].map((name, _, all) => {
       const others = all.filter(other => other !== name);
       const places = [...letters.keys()].filter(i => needs[name][i] === 1 && others.every(other => needs[other][i] > 1));
-      const found = places.flatMap(i => {
-        const at = GIVEN + i, letter = element("b", {}, shown(page.symbols[ids[at]]));
-        return [i === places[0] ? ": …" : " · …", text(at - 8, at), letter];
+      const found = places.map(i => {
+        const before = ids.slice(GIVEN + i - 8, GIVEN + i).map(id => shown(page.symbols[id])).join("");
+        return element("samp", {}, `…${before}`, element("b", {}, shown(page.symbols[ids[GIVEN + i]])));
       });
-      return element("li", {}, `Guessed at once only by ${name}, ${places.length} of ${goal}`, ...found);
+      return element("li", {}, `Guessed at once only by ${name}, ${places.length} of ${goal}. `, ...found);
     }));
     part(".models").textContent = describe();
     const which = `${page.text}, passage ${number + 1} of ${page.passages.length}, ${day}${fromMemory ? ", from memory" : ""}`;
@@ -160,14 +159,6 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     return element("button", { type: "button", value: id, ariaLabel: spoken(symbol) }, shown(symbol));
   }));
   tiles.addEventListener("click", ({ target }) => { if (target.value) hear(page.symbols[target.value]); });
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(line.value);
-      heard.textContent = "Copied.";
-    } catch {
-      line.select(); // the browser does not allow it
-    }
-  };
   const acts = {
     pass: () => { heard.textContent = solved(symbols); },
     stop: finish,
@@ -179,7 +170,9 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     attend();
   });
   part(".back").addEventListener("click", () => toggle(false));
-  part(".copy").addEventListener("click", copy);
+  part(".copy").addEventListener("click", () => {
+    navigator.clipboard.writeText(line.value).then(() => { heard.textContent = "Copied."; }, () => line.select());
+  });
   part(".copy").hidden = !navigator.clipboard;
   return () => { if (!view.hidden) begin(); };
 }
