@@ -28,21 +28,19 @@ AS_COUNTING = """() => {
 }"""
 
 
-class Game:
+class Game(Live):
     """An open game by what its elements are for."""
 
     def __init__(self, opened: Opened) -> None:
-        self.live, self.page = Live(opened.page), opened.page
-        self.opening = self.live.written()
-        self.live.button("Guess the next letter").press("Enter")
-        self.field = self.live.live.get_by_label("Type or tap the next letter")
+        super().__init__(opened.page)
+        self.opening = self.written()
+        self.button("Guess the next letter").press("Enter")
+        self.field = self.live.get_by_label("Type or tap the next letter")
+        self.line = self.live.get_by_label("A line to paste")
         self.guesses: list[list[str]] = self.page.evaluate(AS_COUNTING)
 
-    def text(self, name: str) -> str:
+    def text_of(self, name: str) -> str:
         return self.page.locator(f".game .{name}").inner_text()
-
-    def line(self) -> str:
-        return self.live.live.get_by_label("A line to paste").input_value()
 
     def rows(self) -> dict[str, list[str]]:
         rows = [row.locator("th, td").all_inner_texts() for row in self.page.locator(".game tbody tr").all()]
@@ -83,7 +81,7 @@ def test_a_model_guesses_by_its_probabilities_then_by_id_and_never_the_unknown_s
 @pytest.mark.ci
 def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letters(game: Game):
     assert game.field.evaluate("field => field === document.activeElement")
-    assert len(game.text("passage")) == 61
+    assert len(game.text_of("passage")) == 61
     for goal in (60, 120):
         for guesses in game.guesses[goal - 60 : goal]:
             game.page.keyboard.type("".join(guesses))
@@ -92,44 +90,44 @@ def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letter
         needs = [len(guesses) for guesses in game.guesses[:goal]]
         assert rows["you"][0] == f"{np.mean(needs):.2f}"
         marks = "".join("▁▂▄▆▆▆▆▆▆█"[min(need, 10) - 1] for need in needs)
-        assert re.search(rf"guesses per letter in {goal}: you {rows['you'][0]}, .* {marks}$", game.line())
+        assert re.search(rf"guesses per letter in {goal}: you {rows['you'][0]}, .* {marks}$", game.line.input_value())
         if goal == 60:
-            game.live.button("Go on").press("Enter")
-    assert not game.live.button("Go on").is_visible()
+            game.button("Go on").press("Enter")
+    assert not game.button("Go on").is_visible()
     game.page.keyboard.press("Escape")
-    assert game.live.written() == game.opening
-    assert game.live.text.is_visible()
-    game.live.button("Guess the next letter").click()
-    game.live.button("Show it").click()
-    game.live.button("Stop").click()
-    assert "from memory: guesses per letter in 1: you 27.00, " in game.line()
+    assert game.written() == game.opening
+    assert game.text.is_visible()
+    game.button("Guess the next letter").click()
+    game.button("Show it").click()
+    game.button("Stop").click()
+    assert "from memory: guesses per letter in 1: you 27.00, " in game.line.input_value()
 
 
 def test_a_guess_before_and_a_symbol_of_no_alphabet_are_announced_and_do_not_count(game: Game):
     right = game.guesses[0][-1]
     wrong = "q" if right != "q" else "z"
     game.field.press_sequentially(wrong)
-    assert game.text("heard") == f"Not “{wrong}”. Tried: {wrong}"
+    assert game.text_of("heard") == f"Not “{wrong}”. Tried: {wrong}"
     game.page.keyboard.insert_text(f"{wrong.upper()}7")
-    assert game.text("heard") == (
+    assert game.text_of("heard") == (
         f"2 characters, each a guess. You tried “{wrong}” before: it does not count. "
         "“7” is no symbol of this text: it does not count."
     )
-    before = game.text("passage")
+    before = game.text_of("passage")
     game.page.keyboard.type(right)
-    assert re.match(r"1 of 60, “.*”: you 2, counting \d+, network \d+, both \d+\.", game.text("heard"))
-    assert game.text("passage") == before[:-1] + right + "?"
+    assert re.match(r"1 of 60, “.*”: you 2, counting \d+, network \d+, both \d+\.", game.text_of("heard"))
+    assert game.text_of("passage") == before[:-1] + right + "?"
     assert not game.page.locator(".bars, .next, [data-kind], .shade").locator("visible=true").count()
 
 
 def test_another_network_begins_the_passage_anew(lab: Lab, visit: Visit):
     game = Game(visit((lab.exports / "trainings" / "index.html").as_uri()))
-    game.live.button("Show it").click()
-    assert len(game.text("passage")) == 62
+    game.button("Show it").click()
+    assert len(game.text_of("passage")) == 62
     game.page.get_by_role("slider", name="Which network?").focus()
     game.page.keyboard.press("ArrowLeft")
     game.page.keyboard.press("ArrowRight")
-    assert len(game.text("passage")) == 61
+    assert len(game.text_of("passage")) == 61
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
@@ -157,7 +155,7 @@ def test_a_passage_that_looks_like_markup_is_text(lab: Lab, visit: Visit, tmp_pa
     (tmp_path / "page.html").write_text(page.replace(found, json.dumps(models | hostile).replace("<", "\\u003c")))
     game = Game(visit((tmp_path / "page.html").as_uri()))
     for _ in range(60):
-        game.live.button("Show it").click()
-    assert game.text("passage") == ("<i>&lt " * 30)[:120]
+        game.button("Show it").click()
+    assert game.text_of("passage") == ("<i>&lt " * 30)[:120]
     assert game.page.locator(".game i").count() == 0
     assert game.rows()["you"][0] == "27.00"

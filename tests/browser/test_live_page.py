@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import Lab, Visit
+from tests.data import unpacked
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -175,6 +176,12 @@ def test_axe_finds_nothing(lab: Lab, visit: Visit, what, colours):
         kind.check()
         found = axe.run(opened.page).response["violations"]
         assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    assert opened.errors == []
+
+
+def test_a_page_of_before_still_opens(visit: Visit, tmp_path: Path):
+    opened = visit((unpacked(tmp_path) / "index.html").as_uri())
+    assert Live(opened.page).written()
     assert opened.errors == []
 
 
