@@ -126,9 +126,10 @@ def _several(given: Sequence[str]) -> Subject:
         raise InputError(f"{listed(studies)} can't be exported with others: give a study alone, or trainings alone")
     parts = [_of_run(run) for run in found]
     exported = [training for part in parts for training in part.trainings]
-    often = Counter(training.id for training in exported)
-    if twice := {run.id: references.describe_run(run) for run in exported if often[run.id] > 1}:
-        raise InputError(f"{'; '.join(twice.values())}: given more than once; give each training once")
+    keys = {run.id: (run.config_id, run.seed, run.facts["stopped_by"]) for run in exported}
+    often = Counter(keys[run.id] for run in exported)
+    if twice := {run.id: references.describe_run(run) for run in exported if often[keys[run.id]] > 1}:
+        raise InputError(f"{'; '.join(twice.values())}: the same training; give it once")
     models = tuple(part.trainings[0] for part in parts)
     if len({(run.corpus_sha256, run.configuration["corpus"]["alphabet"]) for run in models}) > 1:
         texts = [f"{references.describe_run(run)}, has the text {run.corpus_sha256[:SHORT_ID]}" for run in models]

@@ -39,16 +39,16 @@ def upgrade(file: Path, newest: str, migrate: Callable[[], object], tables: Coll
                 path.unlink()
             with atomic_write(backup) as part:
                 copy_database(file, Path(part.name))
+        has = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items())
         try:
             migrate()
-            if (now := _state(file, counts)) != ("ok", newest, counts):
-                raise RecordingError(f"its state would be {now}")
+            if _state(file, counts) != ("ok", newest, counts):
+                raise RecordingError("its rows or its revision would be others")
         except Exception as error:
             copy_database(backup, file)
             backup.unlink()
-            raise RecordingError(f"{file} can't be upgraded, and is as it was, with {counts}: {error}") from error
+            raise RecordingError(f"{file} can't be upgraded, and is as it was, with {has}: {error}") from error
         kept = backup.rename(file.with_name(f"{file.name}.before-upgrade-{time.strftime('%Y%m%d-%H%M%S')}"))
-    has = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items())
     return [f"{file}: upgraded from {old} to {newest}; has {has}, as before", f"Kept a copy of it as it was: {kept}"]
 
 

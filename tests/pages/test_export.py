@@ -111,7 +111,7 @@ def test_a_reference_that_names_nothing_is_refused_and_so_is_what_has_no_result(
         (["nothing"], "is not a run of .*, or the name of an experiment"),
         (["first"], "tmlm search --study-name first"),
         ([other], "is a run of `tmlm prepare`"),
-        (["latest", "latest"], f"run {trained.run_id[:8]}: given more than once"),
+        (["latest", "latest"], f"run {trained.run_id[:8]}: the same training"),
         (["latest", "first"], "study first can't be exported with others"),
         (["latest", "nothing"], "an experiment is exported alone"),
         (["latest"] * 21, "21 to export"),

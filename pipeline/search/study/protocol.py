@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.search.study import attributes
 from pipeline.search.study.space import Space
 from pipeline.search.study.storage import open_storage, storage_errors, storage_url
+from pipeline.support.wording import counted
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import store
 from pipeline.tracking.registry import alias_of
@@ -144,6 +145,6 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, find_r
 
 def describe_training(config: SearchConfig) -> str:
     """Describe how each trial is trained, such as "20 epochs of preset stream"."""
-    epochs = f"{config.epochs} epochs" if config.epochs else "the whole budget"
+    epochs = counted(config.epochs, "epoch") if config.epochs else "the whole budget"
     limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
     return f"{epochs} of preset {config.preset}{limit}"

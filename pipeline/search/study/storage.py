@@ -52,7 +52,8 @@ def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[N
         yield
     except refusals as error:
         where, reason = store.shown(storage_url(config)), str(error.__cause__ or error).strip().splitlines()[0]
-        raise RecordingError(f"the study can't be kept in {where}: {reason}; see {STORAGE_VARIABLE}") from error
+        older = "; `tmlm doctor --upgrade` upgrades it" * isinstance(error, RuntimeError)  # tables of another Optuna
+        raise RecordingError(f"the study can't be kept in {where}: {reason}; see {STORAGE_VARIABLE}{older}") from error
 
 
 def open_storage(config: SearchConfig) -> RDBStorage:
