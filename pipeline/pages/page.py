@@ -16,6 +16,7 @@ from pipeline.pages.rendering import html
 from pipeline.pages.repeat import changed_options, search_command, text_option, train_command
 from pipeline.pages.subject import Subject, subject_of
 from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, pick_sentences, picks_and_rivals
+from pipeline.support.files import sync
 from pipeline.support.wording import counted, listed, rounded, setting
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
@@ -62,11 +63,14 @@ def record_page(run_id: str, anew: bool = False) -> str:
     try:
         with store.impatient():
             run = run_of(run_id)
+            folder = local_path(run.artifact_uri)
             if anew or not run.tag(PAGE):
                 store.client().log_text(run.id, text := page_of(subject_of(run.id)), PAGE_FILE)
+                if folder is not None:
+                    sync(folder / PAGE_FILE)
                 what = "Let it read your text, and write" if MODELS in text else "Its page, without a model"
                 describe(run.id, {PAGE: f"[{what}]({link_within(run.id, PAGE_FILE)})"})
-            if (folder := local_path(run.artifact_uri)) is None:
+            if folder is None:
                 return link_to_artifact(run.id, PAGE_FILE)
             return str(folder / PAGE_FILE) if (folder / PAGE_FILE).is_file() else ""  # somebody may have removed it
     except Exception as error:  # of any kind

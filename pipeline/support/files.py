@@ -51,6 +51,14 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def sync(path: Path) -> None:
+    """Bring a file, or a folder with all that is below it, to the disk: what others wrote survives a power failure."""
+    for name in [path] if path.is_file() else [*path.rglob("*"), path]:
+        opened_file = os.open(name, os.O_RDONLY)
+        os.fsync(opened_file)
+        os.close(opened_file)
+
+
 def megabytes(path: Path) -> float:
     """The size of a file, or of all files in a folder, in MB."""
     files = [path] if path.is_file() else [Path(folder, name) for folder, _, names in os.walk(path) for name in names]

@@ -1,4 +1,4 @@
-"""Read the artifacts of recorded runs: results, sample texts, files; what is missing or damaged is empty."""
+"""Read the artifacts of recorded runs: results, sample texts, files; what is missing or damaged is empty. Sync them."""
 
 import atexit
 import json
@@ -14,18 +14,32 @@ import yaml
 
 from pipeline import earlier
 from pipeline.results import ENVIRONMENT, SAMPLES, SEARCH, STAGES, TRAIN, Stage
+from pipeline.support.files import sync
 from pipeline.support.records import has_form
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import client, setup
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 RESULT_FILE = "result.json"  # artifact with a step's result
 SAMPLES_FILE = "samples/final.json"  # artifact with a training's sample texts
 PAGE_FILE = "page.html"  # artifact of a run, which runs its models
 COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's refuses what is nested too deeply at once
+
+
+def sync_artifacts(client: MlflowClient, run_id: str) -> None:
+    """Bring to the disk what MLflow has written of a run and its logged models, unless a server has it.
+
+    Before the store says that the run is complete: after a power failure it would be, with empty files.
+    """
+    run = client.get_run(run_id).info
+    models = client.search_logged_models([run.experiment_id], f"source_run_id = '{run_id}'")
+    for uri in (run.artifact_uri, *(model.artifact_location for model in models)):
+        if (folder := local_path(uri)) is not None and folder.is_dir():
+            sync(folder)
 
 
 def read_result(run_id: str, stage: str) -> dict[str, Any]:

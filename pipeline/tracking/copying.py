@@ -21,6 +21,7 @@ from pipeline.results import SEARCH
 from pipeline.support.machine import environment_variables
 from pipeline.support.progress import Progress
 from pipeline.tracking import store as stores
+from pipeline.tracking.artifacts import sync_artifacts
 from pipeline.tracking.descriptions import NOTE, describe, without_note
 from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.queries import equals, has_tag, search_runs
@@ -234,6 +235,7 @@ class Transfer:
                 f"{copy} in {shown(self.target.uri)} differs from {run_id}, whose copy it is: delete it there "
                 f"(mlflow runs delete -r {copy}) and push again"
             )
+        sync_artifacts(client, copy)
         client.set_tag(copy, DIGEST, digest(record))
 
     def _translated(self, value: Any) -> Any:

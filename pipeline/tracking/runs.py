@@ -26,7 +26,7 @@ from pipeline.support.markdown import plain
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking import store as stores
-from pipeline.tracking.artifacts import artifact_path
+from pipeline.tracking.artifacts import artifact_path, sync_artifacts
 from pipeline.tracking.descriptions import ABOUT, NOTE, PAGE, describe
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
@@ -253,6 +253,11 @@ class TrackedRun:
         return path in {file.path for file in self.client.list_artifacts(self.id, "" if folder == "." else folder)}
 
     @records
+    def sync(self) -> None:
+        """Bring the artifacts to the disk, as ``sync_artifacts`` does."""
+        sync_artifacts(self.client, self.id)
+
+    @records
     def model(self, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
         """Log the model of a checkpoint that was written after ``epoch``; returns the model's id."""
         with warnings.catch_warnings(action="ignore"):  # MLflow's
@@ -315,7 +320,7 @@ def tracked_run(
             if NOTE in tags:
                 describe(run.id, {NOTE: tags[NOTE]})
         yield run
-        run.check_is_recorded()
+        run.sync()
         status = "FINISHED"
     except BaseException as error:
         kind: FailureKind = "diverged" if isinstance(error, TrainingDivergedError) else "error"

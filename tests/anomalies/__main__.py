@@ -1,0 +1,235 @@
+"""Lose what was not synced, at every operation of every command: python -m tests.anomalies [--only COMMAND ...]
+
+A command runs once, and what it does to the disk is recorded (``recorder.c``). After each operation the disk is judged
+as four kinds of failure would leave it (``disk.py``, ``judge.py``): nothing that was reported, and no file of a complete
+run, may be lost. One state of each kind of answer is then built, and the same command, `tmlm doctor` and `tmlm runs`
+have to end with 0 there, with no run left RUNNING, and with as many complete runs as without a failure.
+"""
+
+import argparse
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from pydoc_data.topics import topics
+
+from tests.anomalies.disk import Disk, Operation, RecordingError, State, build, differences, operations, read
+from tests.anomalies.judge import COMPLETE, Answers, Judge
+from tests.checkout import ROOT
+
+TMLM = [sys.executable, "-m", "pipeline"]
+TINY = ["--cell", "gru", "--hidden-size", "8", "--epochs", "2", "--batch-size", "16"]
+TEXT = ["--corpus", "text.txt", "--alphabet", "letters"]
+SEARCH = [
+    *TMLM,
+    "search",
+    "--quick",
+    "--trials",
+    "2",
+    "--epochs",
+    "1",
+    "--confirm-seeds",
+    "1",
+    "--study-name",
+    "search",
+]
+COMMANDS = {
+    "create": [sys.executable, "-c", "from pipeline.tracking.store import setup; setup()"],
+    "train": [*TMLM, "train", *TEXT, *TINY],
+    "pipeline": [*TMLM, "pipeline", *TEXT, *TINY],
+    "search": [*SEARCH, *TEXT, "--workers", "1"],
+    "export": [*TMLM, "export", "search", "--output", "exported"],
+    "push": [*TMLM, "push", "sqlite:///pushed.db", "search"],
+    "delete": [*TMLM, "delete", "search", "--yes"],
+    "download": [*TMLM, "prepare", "--corpus", "https://127.0.0.1:{port}/text.txt", "--alphabet", "letters"],
+}
+AFTER_A_SEARCH = ("export", "push", "delete")
+AGAIN = {"export": [2], "delete": [2]}  # exit codes of the same command once its work is done
+
+
+@dataclass
+class Found:
+    """What a recording came to."""
+
+    operations: int
+    states: int = 0
+    distinct: int = 0
+    reruns: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counts = (
+            f"{self.operations} operations, {self.states} states, {self.distinct} distinct, {self.reruns} run again"
+        )
+        wrong = [f"lost: {what} ({count})" for what, count in self.lost.most_common()] + self.broken
+        return "\n  ".join([counts, *wrong[:20]])
+
+
+class Lab:
+    """A copy of the code, and the folder that commands work in, which is recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.watched, self.code = folder, folder / "watched", folder / "code"
+        for name in ("pipeline", "models"):
+            shutil.copytree(ROOT / name, self.code / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.recorder = folder / "recorder.so"
+        compiler = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(self.recorder)]
+        subprocess.run([*compiler, str(Path(__file__).with_name("recorder.c")), "-ldl", "-lpthread"], check=True)
+        for name in ("tmp", "cache", "home"):
+            (self.watched / name).mkdir(parents=True)
+        text = "\n".join(topics[name] for name in sorted(topics))[:9_000]
+        (self.watched / "text.txt").write_text(text, encoding="utf-8")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TMLM_"))}
+        self.environment = kept | {
+            "PYTHONPATH": str(self.code),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(self.watched / "tmp"),
+            "TMLM_CACHE_DIR": str(self.watched / "cache"),
+            "HOME": str(self.watched / "home"),
+            "MPLCONFIGDIR": str(folder / "matplotlib"),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "OMP_NUM_THREADS": "1",
+            "REQUESTS_CA_BUNDLE": str(folder / "certificate.pem"),
+        }
+
+    def run(self, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+        given = self.environment | environment
+        return subprocess.run(words, cwd=self.watched, env=given, capture_output=True, text=True, check=False)
+
+    def record(self, words: list[str]) -> tuple[Disk, list[Operation]]:
+        """The disk before a command, and what the command did to it. Raises RecordingError if something was missed."""
+        before, again, log = Disk(self.watched), Disk(self.watched), self.folder / "log"
+        log.unlink(missing_ok=True)
+        out, into = os.pipe()
+        recorder = {"LD_PRELOAD": str(self.recorder), "RECORDER_ROOT": str(self.watched), "RECORDER_LOG": str(log)}
+        given = self.environment | recorder | {"RECORDER_STDOUT": str(os.fstat(into).st_ino)}
+        process = subprocess.Popen(words, cwd=self.watched, env=given, stdout=into, stderr=subprocess.PIPE, text=True)
+        os.close(into)
+        printed = list[str]()
+        reader = threading.Thread(target=lambda: printed.append(open(out, encoding="utf-8").read()))
+        reader.start()
+        said = process.communicate()[1]
+        reader.join()
+        if process.returncode:
+            raise RecordingError(f"{' '.join(words)}: exit code {process.returncode}: {said[-2000:]}")
+        found = operations(log)
+        for each in found:
+            again.apply(each)
+        if missed := differences(again, self.watched):
+            raise RecordingError(f"the recorder has missed operations on {', '.join(missed)}")
+        if again.printed != printed[0]:
+            raise RecordingError("the recorder has missed what was printed")
+        return before, found
+
+
+def judged(lab: Lab, disk: Disk, done: list[Operation]) -> tuple[Found, dict[Answers, State]]:
+    """Judge every state after every operation; returns the counts, and a state for each kind of answer."""
+    found, judge, seen, kinds = Found(len(done)), Judge(lab.watched), set[int](), dict[Answers, State]()
+    for number, operation in enumerate(done):
+        disk.apply(operation)
+        states = dict(disk.states())
+        for kind, state in states.items():
+            found.states += 1
+            key = hash((frozenset(state.items()), frozenset(states["kept"].items()), disk.printed))
+            if key in seen:
+                continue
+            seen.add(key)
+            answers = judge.answers(state, states["kept"], disk.printed)
+            kinds.setdefault(answers, state)
+            for answer in answers:
+                if answer[0] == "reported" or answer[-1] in ("missing", "damaged") or answer[1].startswith("damaged"):
+                    found.lost[f"{kind} at {operation.kind} {number}: {' '.join(answer)}"] += 1
+    found.distinct = len(seen)
+    return found, kinds
+
+
+def complete(lab: Lab) -> tuple[int, list[str]]:
+    """How many runs are complete in the stores, and which are RUNNING."""
+    judge, state = Judge(lab.watched), {name: content for name, (_, content) in read(lab.watched).items()}
+    stores = [judge.store(state, name) for name in state if name.endswith(".db")]
+    rows = {id: status for store in stores for (kind, id), (status, _) in store.rows.items() if kind == "run"}
+    return [*rows.values()].count(COMPLETE), [id for id, status in rows.items() if status == "RUNNING"]
+
+
+def run_again(lab: Lab, name: str, words: list[str], kinds: dict[Answers, State], wanted: int, found: Found) -> None:
+    """Build a state of each kind, and look at how the same command and two others end there."""
+    for answers, state in kinds.items():
+        build(lab.watched, state)
+        (lab.watched / "tmp").mkdir(exist_ok=True)
+        found.reruns += 1
+        for command in (words, [*TMLM, "doctor"], [*TMLM, "runs"]):
+            done = lab.run(command)
+            if done.returncode not in [0, *(AGAIN.get(name, []) if command is words else [])]:
+                found.broken.append(f"{' '.join(command[2:])}: exit code {done.returncode}: {done.stderr[-300:]}")
+        runs, running = complete(lab)
+        if running or (runs < wanted and name != "delete"):
+            found.broken.append(f"{runs} complete runs of {wanted}; running: {running}; after {sorted(answers)[:3]}")
+
+
+def serve(lab: Lab, folder: Path) -> int:
+    """Serve a folder over https on loopback, by a certificate of the lab's own; returns the port."""
+    key, certificate = lab.folder / "key.pem", lab.folder / "certificate.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*request, *names, *made], check=True, capture_output=True)
+
+    class Files(SimpleHTTPRequestHandler):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given, directory=str(folder))  # type: ignore[arg-type]
+
+        def log_message(self, *words: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return int(server.server_address[1])
+
+
+def anomalies(folder: Path, only: list[str]) -> dict[str, Found]:
+    """Record, judge and run again each command."""
+    lab, results = Lab(folder), dict[str, Found]()
+    first = {name: content for name, (_, content) in read(lab.watched).items()}
+    served = lab.folder / "served"
+    shutil.copytree(lab.watched, served)
+    port = serve(lab, served)
+    searched = dict[str, bytes | str | None]()
+    for name, given in COMMANDS.items():
+        if only and name not in only:
+            continue
+        if name in AFTER_A_SEARCH and not searched:
+            build(lab.watched, first)
+            lab.run(COMMANDS["search"])
+            searched = {path: content for path, (_, content) in read(lab.watched).items()}
+        build(lab.watched, searched if name in AFTER_A_SEARCH else first)
+        words = [word.format(port=port) for word in given]
+        disk, done = lab.record(words)
+        wanted = complete(lab)[0]
+        found, kinds = judged(lab, disk, done)
+        run_again(lab, name, words, kinds, wanted, found)
+        results[name] = found
+        print(f"{name}: {found}", flush=True)
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.anomalies", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", choices=COMMANDS, default=[], help="a command; may be repeated")
+    with tempfile.TemporaryDirectory() as folder:
+        results = anomalies(Path(folder).resolve(), parser.parse_args().only)
+    return any(found.lost or found.broken for found in results.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

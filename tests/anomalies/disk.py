@@ -1,0 +1,165 @@
+"""What is on the disk after a power failure, by the list of operations of ``recorder.c``.
+
+The model is that of a journalling file system (ext4 with ordered data, XFS). Names (create, rename, link, unlink,
+mkdir, rmdir) survive in their order, and any fsync, and an fdatasync of a file that is new or has grown since its last,
+brings all earlier ones with it. The data of each file survive to its own last fsync or fdatasync, independently, also
+of a file that was renamed since. After each operation there are four states:
+
+    kept     all of it: as after kill -9
+    data     names kept, unsynced data gone
+    names    names since the last sync of anything gone, and each file's data since its own
+    torn     as data, but half of the last write has arrived; of a database, a multiple of 512 bytes
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = None  # the content of a folder
+DATABASES = (".db", ".db-wal", ".db-journal")
+State = Mapping[str, bytes | str | None]  # by path: the bytes of a file, the target of a link, FOLDER
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A record of the recorder; ``data`` are bytes that were written or printed, or paths."""
+
+    kind: str
+    inode: int
+    offset: int
+    data: bytes
+
+    @property
+    def paths(self) -> list[str]:
+        return self.data.decode().split("\0")
+
+
+@dataclass(eq=False)
+class File:
+    """A file's data, and those that its last sync has brought to the disk, with their size (-1: there was none)."""
+
+    data: bytes = b""
+    synced: bytes = b""
+    synced_size: int = -1
+
+
+class RecordingError(Exception):
+    """A list of operations that can't be replayed."""
+
+
+def operations(log: Path) -> list[Operation]:
+    """Read a recording. Raises RecordingError for a mapping that the recorder can't follow."""
+    found, data, at = [], log.read_bytes(), 0
+    while at < len(data):
+        end = data.index(b"\n", at)
+        kind, inode, offset, length = data[at:end].split()
+        at = end + 1 + int(length) + 1
+        found.append(Operation(kind.decode(), int(inode), int(offset), data[end + 1 : at - 1]))
+        if kind == b"E":
+            raise RecordingError("a file was mapped for writing")
+    return found
+
+
+def read(root: Path) -> dict[str, tuple[int, bytes | str | None]]:
+    """What is below a folder, by path: the inode and the content."""
+    found: dict[str, tuple[int, bytes | str | None]] = {}
+    for path in sorted(root.rglob("*")):
+        if path.name.endswith("-shm"):
+            continue
+        content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else FOLDER
+        found[str(path)] = path.lstat().st_ino, content
+    return found
+
+
+class Disk:
+    """A folder, from what it was at the beginning, as operations change it."""
+
+    def __init__(self, root: Path) -> None:
+        self.names: dict[str, File | str | None] = {}
+        self.inodes: dict[int, File] = {}
+        for path, (inode, content) in read(root).items():
+            entry = File(content, content, len(content)) if isinstance(content, bytes) else content
+            self.names[path] = self.inodes.setdefault(inode, entry) if isinstance(entry, File) else entry
+        self.synced_names = dict(self.names)
+        self.printed = ""
+        self.torn: tuple[File, bytes] | None = None  # the file of the last operation, if that wrote, and its data torn
+
+    def apply(self, operation: Operation) -> None:
+        """Carry out an operation."""
+        kind, self.torn = operation.kind, None
+        if kind == "P":
+            self.printed += operation.data.decode()
+        elif kind in "WTSD":
+            if (file := self.inodes.get(operation.inode)) is not None:
+                self._change(file, operation)
+            elif kind in "SD":  # a folder
+                self.synced_names = dict(self.names)
+        elif kind == "C":
+            self.names[operation.paths[0]] = self.inodes[operation.inode] = File()
+        elif kind == "M":
+            self.inodes.pop(operation.inode, None)  # that of a file that is gone
+            self.names[operation.paths[0]] = FOLDER
+        elif kind in "UX":
+            self.names.pop(operation.paths[0], None)  # a name that was moved in from elsewhere, which fails in the end
+        else:
+            source, target = operation.paths
+            if kind == "Y":
+                self.names[target] = source
+            elif kind == "L":
+                self.names[target] = self.names[source]
+            else:
+                moved = {name for name in self.names if name == source or name.startswith(f"{source}/")}
+                self.names |= {target + name[len(source) :]: self.names[name] for name in moved}
+                self.names = {name: entry for name, entry in self.names.items() if name not in moved}
+
+    def _change(self, file: File, operation: Operation) -> None:
+        size, at, written = len(file.data), operation.offset, operation.data
+        if operation.kind == "T":
+            file.data = file.data[:at].ljust(at, b"\0")
+        elif operation.kind == "W":
+            file.data = _written(file.data, at, written)
+            name = next((name for name, entry in self.names.items() if entry is file), "")
+            half = len(written) // 2 // 512 * 512 if name.endswith(DATABASES) else len(written) // 2
+            self.torn = file, _written(file.synced, at, written[:half])
+        else:
+            if operation.kind == "S" or file.synced_size < size:
+                self.synced_names = dict(self.names)
+            file.synced, file.synced_size = file.data, size
+
+    def states(self) -> Iterator[tuple[str, dict[str, bytes | str | None]]]:
+        """The states after the last operation, by name."""
+        yield "kept", {name: entry.data if isinstance(entry, File) else entry for name, entry in self.names.items()}
+        for kind, names in (("data", self.names), ("names", self.synced_names)):
+            yield kind, {name: entry.synced if isinstance(entry, File) else entry for name, entry in names.items()}
+        if self.torn:
+            file, data = self.torn
+            torn = {name: data if entry is file else entry for name, entry in self.names.items()}
+            yield "torn", {name: entry.synced if isinstance(entry, File) else entry for name, entry in torn.items()}
+
+
+def _written(data: bytes, at: int, written: bytes) -> bytes:
+    return data[:at].ljust(at, b"\0") + written + data[at + len(written) :]
+
+
+def build(root: Path, state: State) -> None:
+    """Make a folder what a state says."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    for name, content in sorted(state.items()):
+        path = Path(name)
+        if content is FOLDER:
+            path.mkdir(parents=True, exist_ok=True)
+        elif not path.parent.is_dir():  # whose name did not survive
+            continue
+        elif isinstance(content, str):
+            path.symlink_to(content)
+        else:
+            path.write_bytes(content)
+
+
+def differences(disk: Disk, root: Path) -> list[str]:
+    """Where what was replayed is not what is there: an operation that the recorder has missed."""
+    real = {name: content for name, (_, content) in read(root).items()}
+    kept = dict(disk.states())["kept"]
+    return [name for name in sorted({*real, *kept}) if name not in real or name not in kept or real[name] != kept[name]]

@@ -1,0 +1,111 @@
+"""What a state of the disk still has of what the store names, and of what was reported: whole, missing or damaged."""
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.anomalies.disk import State
+
+Answers = frozenset[tuple[str, ...]]
+# a copy counts as PUSHING until it has its digest
+TAGGED = "EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = 'mlflow.tmlm.pushed.{}')"
+STATUS = f"iif({TAGGED.format('from')} AND NOT {TAGGED.format('digest')}, 'PUSHING', runs.status)"
+QUERIES = {  # of what a store has; each row is an id, the status of its run, and its folder
+    "run": f"SELECT run_uuid, {STATUS}, artifact_uri FROM runs WHERE lifecycle_stage = 'active'",
+    "model": f"SELECT model_id, {STATUS}, artifact_location FROM logged_models JOIN runs ON run_uuid = source_run_id "
+    "WHERE logged_models.lifecycle_stage = 'active'",
+    "page": f"SELECT run_uuid, {STATUS}, artifact_uri FROM runs JOIN tags USING (run_uuid) "
+    "WHERE key = 'mlflow.tmlm.page' AND value != ''",
+}
+COMPLETE, GONE = "FINISHED", ("deleted", "")
+
+
+@dataclass(frozen=True)
+class Store:
+    """The integrity of a database, and the status and folder of what it has, by kind and id."""
+
+    integrity: str
+    rows: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+
+
+class Judge:
+    """Judges the states of one recording, below the folder ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.stores: dict[int, Store] = {}
+
+    def store(self, state: State, file: str) -> Store:
+        """Read a database, as the next command would find it."""
+        parts = {name: data for name in ("", "-wal", "-journal") if (data := state.get(f"{file}{name}")) is not None}
+        if "" not in parts:
+            return Store("absent")
+        key = hash(tuple(parts.items()))
+        if key not in self.stores:
+            with tempfile.TemporaryDirectory() as folder:
+                for name, data in parts.items():
+                    assert isinstance(data, bytes)
+                    Path(folder, f"store.db{name}").write_bytes(data)
+                self.stores[key] = _read(Path(folder, "store.db"))
+        return self.stores[key]
+
+    def answers(self, state: State, kept: State, printed: str) -> Answers:
+        """Judge a state by what was there without a failure (``kept``), and by what was printed until then."""
+        return frozenset(self._answers(state, kept, printed))
+
+    def _answers(self, state: State, kept: State, printed: str) -> Iterator[tuple[str, ...]]:
+        for database in [name for name in kept if name.endswith(".db") and "/." not in name]:
+            store = self.store(state, database)
+            yield database, store.integrity
+            for (kind, id), (status, folder) in store.rows.items():
+                yield kind, id, status
+                if status == COMPLETE:
+                    yield from _incomplete(kind, id, folder, state, kept)
+            now = self.store(kept, database).rows
+            for kind, id in {*now, *store.rows}:
+                if id[:8] in printed and now.get((kind, id), GONE)[0] != store.rows.get((kind, id), GONE)[0]:
+                    yield "reported", kind, id
+        for name, data in kept.items():
+            if name.removeprefix(f"{self.root}/") in printed and state.get(name, b"missing") != data:
+                yield "reported", name, "missing or damaged"
+        for name, facts in state.items():
+            if name.endswith("/corpus.json") and "/prepared/" in name and isinstance(facts, bytes):
+                yield from _unusable_text(name, facts, state)
+
+
+def _incomplete(kind: str, id: str, folder: str, state: State, kept: State) -> Iterator[tuple[str, ...]]:
+    """The files of a run, a logged model or a page that are not as they were."""
+    inside = f"{folder}/page.html" if kind == "page" else f"{folder}/"
+    for name, data in kept.items():
+        last = name.rpartition("/")[2]
+        is_named = name.startswith(inside) and not last.startswith(".") and (kind == "page" or last != "page.html")
+        if is_named and state.get(name, b"missing") != data:
+            yield kind, id, name.removeprefix(folder), "damaged" if name in state else "missing"
+
+
+def _unusable_text(name: str, facts: bytes, state: State) -> Iterator[tuple[str, ...]]:
+    ids = state.get(f"{name.rpartition('/')[0]}/ids.bin")
+    try:
+        wanted = json.loads(facts)["corpus_sha256"]
+    except ValueError:
+        wanted = ""
+    if not isinstance(ids, bytes) or not wanted:
+        yield "text", name, "damaged" if wanted else "unreadable"
+
+
+def _read(file: Path) -> Store:
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            integrity = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            rows = dict[tuple[str, str], tuple[str, str]]()
+            for kind, query in QUERIES.items():
+                if {"runs", "tags", "logged_models"} <= tables:
+                    rows |= {(kind, str(id)): (str(status), folder) for id, status, folder in connection.execute(query)}
+            return Store(integrity, rows)
+    except sqlite3.Error as error:
+        return Store(f"damaged: {error}")
