@@ -1,9 +1,9 @@
 """Lose what was not synced, at every operation of every command: python -m tests.anomalies [--only COMMAND ...]
 
 A command runs once, and what it does to the disk is recorded (``recorder.c``). After each operation the disk is judged
-as four kinds of failure would leave it (``disk.py``, ``judge.py``): nothing that was reported, and no file of a complete
-run, may be lost. One state of each kind of answer is then built, and the same command, `tmlm doctor` and `tmlm runs`
-have to end with 0 there, with no run left RUNNING, and with as many complete runs as without a failure.
+as four kinds of failure would leave it (``disk.py``, ``judge.py``): nothing that was reported, and no file of a
+complete run, may be lost. One state of each kind of answer is then built, and the same command, `tmlm doctor` and
+`tmlm runs` have to end with 0 there, with no run left RUNNING, and with as many complete runs as without a failure.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,24 +28,12 @@ from tests.checkout import ROOT
 TMLM = [sys.executable, "-m", "pipeline"]
 TINY = ["--cell", "gru", "--hidden-size", "8", "--epochs", "2", "--batch-size", "16"]
 TEXT = ["--corpus", "text.txt", "--alphabet", "letters"]
-SEARCH = [
-    *TMLM,
-    "search",
-    "--quick",
-    "--trials",
-    "2",
-    "--epochs",
-    "1",
-    "--confirm-seeds",
-    "1",
-    "--study-name",
-    "search",
-]
+SMALL = ["--quick", "--trials", "2", "--epochs", "1", "--confirm-seeds", "1", "--workers", "1"]
 COMMANDS = {
     "create": [sys.executable, "-c", "from pipeline.tracking.store import setup; setup()"],
     "train": [*TMLM, "train", *TEXT, *TINY],
     "pipeline": [*TMLM, "pipeline", *TEXT, *TINY],
-    "search": [*SEARCH, *TEXT, "--workers", "1"],
+    "search": [*TMLM, "search", "--study-name", "search", *TEXT, *SMALL],
     "export": [*TMLM, "export", "search", "--output", "exported"],
     "push": [*TMLM, "push", "sqlite:///pushed.db", "search"],
     "delete": [*TMLM, "delete", "search", "--yes"],
@@ -66,9 +55,8 @@ class Found:
     broken: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        counts = (
-            f"{self.operations} operations, {self.states} states, {self.distinct} distinct, {self.reruns} run again"
-        )
+        states = f"{self.states} states ({self.distinct} distinct)"
+        counts = f"{self.operations} operations, {states}, {self.reruns} run again"
         wrong = [f"lost: {what} ({count})" for what, count in self.lost.most_common()] + self.broken
         return "\n  ".join([counts, *wrong[:20]])
 
@@ -113,11 +101,10 @@ class Lab:
         given = self.environment | recorder | {"RECORDER_STDOUT": str(os.fstat(into).st_ino)}
         process = subprocess.Popen(words, cwd=self.watched, env=given, stdout=into, stderr=subprocess.PIPE, text=True)
         os.close(into)
-        printed = list[str]()
-        reader = threading.Thread(target=lambda: printed.append(open(out, encoding="utf-8").read()))
-        reader.start()
-        said = process.communicate()[1]
-        reader.join()
+        with ThreadPoolExecutor(1) as reader, open(out, encoding="utf-8") as pipe:
+            printed = reader.submit(pipe.read)
+            said = process.communicate()[1]
+            text = printed.result()
         if process.returncode:
             raise RecordingError(f"{' '.join(words)}: exit code {process.returncode}: {said[-2000:]}")
         found = operations(log)
@@ -125,7 +112,7 @@ class Lab:
             again.apply(each)
         if missed := differences(again, self.watched):
             raise RecordingError(f"the recorder has missed operations on {', '.join(missed)}")
-        if again.printed != printed[0]:
+        if again.printed != text:
             raise RecordingError("the recorder has missed what was printed")
         return before, found
 
@@ -219,7 +206,8 @@ def anomalies(folder: Path, only: list[str]) -> dict[str, Found]:
         found, kinds = judged(lab, disk, done)
         run_again(lab, name, words, kinds, wanted, found)
         results[name] = found
-        print(f"{name}: {found}", flush=True)
+        sys.stdout.write(f"{name}: {found}\n")
+        sys.stdout.flush()
     return results
 
 
