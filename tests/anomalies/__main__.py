@@ -119,10 +119,13 @@ class Lab:
 
 def judged(lab: Lab, disk: Disk, done: list[Operation]) -> tuple[Found, dict[Answers, State]]:
     """Judge every state after every operation; returns the counts, and a state for each kind of answer."""
-    found, judge, seen, kinds = Found(len(done)), Judge(lab.watched), set[int](), dict[Answers, State]()
+    judge = Judge(lab.watched, dict(disk.states())["kept"])
+    found, seen, kinds = Found(len(done)), set[int](), dict[Answers, State]()
     for number, operation in enumerate(done):
         disk.apply(operation)
         states = dict(disk.states())
+        if operation.kind == "R":
+            judge.renamed(operation.paths[1], states["kept"])
         for kind, state in states.items():
             found.states += 1
             key = hash((frozenset(state.items()), frozenset(states["kept"].items()), disk.printed))
@@ -140,7 +143,8 @@ def judged(lab: Lab, disk: Disk, done: list[Operation]) -> tuple[Found, dict[Ans
 
 def complete(lab: Lab) -> tuple[int, list[str]]:
     """How many runs are complete in the stores, and which are RUNNING."""
-    judge, state = Judge(lab.watched), {name: content for name, (_, content) in read(lab.watched).items()}
+    state = {name: content for name, (_, content) in read(lab.watched).items()}
+    judge = Judge(lab.watched, state)
     stores = [judge.store(state, name) for name in state if name.endswith(".db")]
     rows = {id: status for store in stores for (kind, id), (status, _) in store.rows.items() if kind == "run"}
     return [*rows.values()].count(COMPLETE), [id for id, status in rows.items() if status == "RUNNING"]

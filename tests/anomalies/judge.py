@@ -1,6 +1,6 @@
 """What a state of the disk still has of what the store names, and of what was reported: whole, missing or damaged."""
 
-import json
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +22,8 @@ QUERIES = {  # of what a store has; each row is an id, the status of its run, an
     "WHERE key = 'mlflow.tmlm.page' AND value != ''",
 }
 COMPLETE, GONE = "FINISHED", ("deleted", "")
+JOURNAL = re.compile(r"/\.delete-[^/]*\.json$")
+ATOMIC = re.compile(rf"/mlruns/.*/checkpoints/\w|/cache/.*/\w[^/]*$|/exported/|{JOURNAL.pattern}")  # old or new, whole
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,15 @@ class Store:
 class Judge:
     """Judges the states of one recording, below the folder ``root``."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, first: State) -> None:
+        self.root, self.first = root, first  # the state before the command
         self.stores: dict[int, Store] = {}
+        self.versions: dict[str, set[bytes | str | None]] = {name: {data} for name, data in first.items()}
+
+    def renamed(self, name: str, kept: State) -> None:
+        """Take note of a file that got its name by a rename: from now on it has this content, or one of a later one."""
+        if ATOMIC.search(name) and name in kept:
+            self.versions.setdefault(name, set()).add(kept[name])
 
     def store(self, state: State, file: str) -> Store:
         """Read a database, as the next command would find it."""
@@ -58,13 +66,15 @@ class Judge:
         return frozenset(self._answers(state, kept, printed))
 
     def _answers(self, state: State, kept: State, printed: str) -> Iterator[tuple[str, ...]]:
+        is_deleting = any(JOURNAL.search(name) for name in state)  # what is named there may go
+        expected = kept if is_deleting else {**self.first, **kept}
         for database in [name for name in kept if name.endswith(".db") and "/." not in name]:
             store = self.store(state, database)
             yield database, store.integrity
             for (kind, id), (status, folder) in store.rows.items():
                 yield kind, id, status
                 if status == COMPLETE:
-                    yield from _incomplete(kind, id, folder, state, kept)
+                    yield from _incomplete(kind, id, folder, state, expected)
             now = self.store(kept, database).rows
             for kind, id in {*now, *store.rows}:
                 if id[:8] in printed and now.get((kind, id), GONE)[0] != store.rows.get((kind, id), GONE)[0]:
@@ -72,9 +82,9 @@ class Judge:
         for name, data in kept.items():
             if name.removeprefix(f"{self.root}/") in printed and state.get(name, b"missing") != data:
                 yield "reported", name, "missing or damaged"
-        for name, facts in state.items():
-            if name.endswith("/corpus.json") and "/prepared/" in name and isinstance(facts, bytes):
-                yield from _unusable_text(name, facts, state)
+        for name, data in state.items():
+            if ATOMIC.search(name) and data not in self.versions.get(name, {data}):
+                yield "file", name, "damaged"
 
 
 def _incomplete(kind: str, id: str, folder: str, state: State, kept: State) -> Iterator[tuple[str, ...]]:
@@ -85,16 +95,6 @@ def _incomplete(kind: str, id: str, folder: str, state: State, kept: State) -> I
         is_named = name.startswith(inside) and not last.startswith(".") and (kind == "page" or last != "page.html")
         if is_named and state.get(name, b"missing") != data:
             yield kind, id, name.removeprefix(folder), "damaged" if name in state else "missing"
-
-
-def _unusable_text(name: str, facts: bytes, state: State) -> Iterator[tuple[str, ...]]:
-    ids = state.get(f"{name.rpartition('/')[0]}/ids.bin")
-    try:
-        wanted = json.loads(facts)["corpus_sha256"]
-    except ValueError:
-        wanted = ""
-    if not isinstance(ids, bytes) or not wanted:
-        yield "text", name, "damaged" if wanted else "unreadable"
 
 
 def _read(file: Path) -> Store:
