@@ -34,7 +34,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test ci-tests slow isa cluster browser faults fuzz twin bench rivals figures demo screens lint types mlflow-range lowest newest check nightly ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow isa cluster browser faults anomalies fuzz twin bench rivals figures demo screens lint types mlflow-range lowest newest check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -69,6 +69,9 @@ browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (inst
 
 faults: $(READY_DEV)  ## inject faults into commands for MINUTES, and print what was survived; goes on where the last one stopped
 	python -m tests.faults --minutes $(MINUTES)
+
+anomalies: $(READY_DEV)  ## lose what was not synced at every operation of eight commands, and run them again for 15 minutes (needs cc)
+	python -m tests.anomalies
 
 fuzz: $(READY_DEV)  ## FUZZ_CASES hostile inputs for everything that reads files, records and answers
 	FUZZ_CASES=$(FUZZ_CASES) pytest --dist load --hypothesis-show-statistics tests/fuzz
@@ -126,7 +129,7 @@ newest: $(READY_DEV)  ## the fast tests with the newest Python of NEWEST_PYTHONS
 
 check: lint types reproduce-quick ci-tests twin test  ## what CI checks
 
-nightly: mlflow-range lowest newest slow isa cluster browser faults fuzz  ## every test that CI leaves out, before a release
+nightly: mlflow-range lowest newest slow isa cluster browser faults anomalies fuzz  ## every test that CI leaves out, before a release
 
 setup: $(READY_DEV)
 

@@ -1,9 +1,12 @@
-"""Lose what was not synced, at every operation of every command: python -m tests.anomalies [--only COMMAND ...]
+"""Lose what was not synced, at every operation of every command.
+
+python -m tests.anomalies [--only COMMAND ...] [--minutes 15]
 
 A command runs once, and what it does to the disk is recorded (``recorder.c``). After each operation the disk is judged
 as four kinds of failure would leave it (``disk.py``, ``judge.py``): nothing that was reported, and no file of a
 complete run, may be lost. One state of each kind of answer is then built, and the same command, `tmlm doctor` and
-`tmlm runs` have to end with 0 there, with no run left RUNNING, and with as many complete runs as without a failure.
+`tmlm runs` have to end with 0 there, with no run left RUNNING, and with as many complete runs as without a failure; for
+as many states as the minutes allow.
 """
 
 import argparse
@@ -14,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -50,13 +55,14 @@ class Found:
     operations: int
     states: int = 0
     distinct: int = 0
+    kinds: int = 0
     reruns: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         states = f"{self.states} states ({self.distinct} distinct)"
-        counts = f"{self.operations} operations, {states}, {self.reruns} run again"
+        counts = f"{self.operations} operations, {states}, {self.reruns} of {self.kinds} run again"
         wrong = [f"lost: {what} ({count})" for what, count in self.lost.most_common()] + self.broken
         return "\n  ".join([counts, *wrong[:20]])
 
@@ -95,7 +101,7 @@ class Lab:
     def record(self, words: list[str]) -> tuple[Disk, list[Operation]]:
         """The disk before a command, and what the command did to it. Raises RecordingError if something was missed."""
         before, again, log = Disk(self.watched), Disk(self.watched), self.folder / "log"
-        log.unlink(missing_ok=True)
+        log.write_bytes(b"")
         out, into = os.pipe()
         recorder = {"LD_PRELOAD": str(self.recorder), "RECORDER_ROOT": str(self.watched), "RECORDER_LOG": str(log)}
         given = self.environment | recorder | {"RECORDER_STDOUT": str(os.fstat(into).st_ino)}
@@ -150,9 +156,14 @@ def complete(lab: Lab) -> tuple[int, list[str]]:
     return [*rows.values()].count(COMPLETE), [id for id, status in rows.items() if status == "RUNNING"]
 
 
-def run_again(lab: Lab, name: str, words: list[str], kinds: dict[Answers, State], wanted: int, found: Found) -> None:
-    """Build a state of each kind, and look at how the same command and two others end there."""
+def run_again(
+    lab: Lab, name: str, words: list[str], kinds: dict[Answers, State], wanted: int, found: Found, deadline: float
+) -> None:
+    """Build a state of each kind until the deadline, and look at how the same command and two others end there."""
+    found.kinds = len(kinds)
     for answers, state in kinds.items():
+        if time.monotonic() > deadline:
+            return
         build(lab.watched, state)
         (lab.watched / "tmp").mkdir(exist_ok=True)
         found.reruns += 1
@@ -188,8 +199,9 @@ def serve(lab: Lab, folder: Path) -> int:
     return int(server.server_address[1])
 
 
-def anomalies(folder: Path, only: list[str]) -> dict[str, Found]:
-    """Record, judge and run again each command."""
+def anomalies(folder: Path, only: Sequence[str], minutes: float) -> dict[str, Found]:
+    """Record and judge each command, and run it again from states of each kind for so many minutes in all."""
+    deadline = time.monotonic() + 60 * minutes
     lab, results = Lab(folder), dict[str, Found]()
     first = {name: content for name, (_, content) in read(lab.watched).items()}
     served = lab.folder / "served"
@@ -208,7 +220,7 @@ def anomalies(folder: Path, only: list[str]) -> dict[str, Found]:
         disk, done = lab.record(words)
         wanted = complete(lab)[0]
         found, kinds = judged(lab, disk, done)
-        run_again(lab, name, words, kinds, wanted, found)
+        run_again(lab, name, words, kinds, wanted, found, deadline)
         results[name] = found
         sys.stdout.write(f"{name}: {found}\n")
         sys.stdout.flush()
@@ -218,8 +230,10 @@ def anomalies(folder: Path, only: list[str]) -> dict[str, Found]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.anomalies", description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", choices=COMMANDS, default=[], help="a command; may be repeated")
+    parser.add_argument("--minutes", type=float, default=15, help="for running commands again")
     with tempfile.TemporaryDirectory() as folder:
-        results = anomalies(Path(folder).resolve(), parser.parse_args().only)
+        given = parser.parse_args()
+        results = anomalies(Path(folder).resolve(), given.only, given.minutes)
     return any(found.lost or found.broken for found in results.values())
 
 

@@ -1,0 +1,70 @@
+"""What the recorder sees, what a power failure leaves by the model of a disk, and one command in all of its states."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.anomalies.__main__ import Lab, anomalies
+from tests.anomalies.disk import Disk, Operation, RecordingError, State
+
+needs_compiler = pytest.mark.skipif(
+    not (sys.platform == "linux" and shutil.which("cc") and shutil.which("openssl")),
+    reason="needs Linux with glibc, cc and openssl",
+)
+TEMPORARY, NAME = "/lab/.name.new", "/lab/name"
+
+
+def states_after(tmp_path: Path, *operations: Operation) -> dict[str, State]:
+    """The states after operations in an empty folder."""
+    disk = Disk(tmp_path)
+    for each in operations:
+        disk.apply(each)
+    return dict(disk.states())
+
+
+def created(inode: int, path: str, data: bytes) -> list[Operation]:
+    return [Operation("C", inode, 0, path.encode()), Operation("W", inode, 0, data)]
+
+
+SYNC, RENAME = Operation("S", 1, 0, b""), Operation("R", 1, 0, f"{TEMPORARY}\0{NAME}".encode())
+
+
+def test_a_file_that_is_renamed_before_it_is_synced_may_be_empty_and_after_it_may_have_its_old_name(tmp_path):
+    new = created(1, TEMPORARY, b"new")
+    assert states_after(tmp_path, *new, RENAME)["data"] == {NAME: b""}
+    whole = states_after(tmp_path, *new, SYNC, RENAME)
+    assert whole == {"kept": {NAME: b"new"}, "data": {NAME: b"new"}, "names": {TEMPORARY: b"new"}}
+
+
+def test_a_later_sync_of_another_file_brings_earlier_names_and_not_their_data(tmp_path):
+    states = states_after(tmp_path, *created(2, NAME, b"data"), *created(1, TEMPORARY, b""), SYNC)
+    assert states["names"] == states["data"] == {NAME: b"", TEMPORARY: b""}
+
+
+def test_of_a_torn_write_to_a_database_whole_sectors_arrive(tmp_path):
+    states = states_after(tmp_path, *created(1, "/lab/store.db", b"x" * 2100))
+    assert states["torn"] == {"/lab/store.db": b"x" * 1024}
+    assert states_after(tmp_path, *created(1, NAME, b"abcd"))["torn"] == {NAME: b"ab"}
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["fopen", "pwritev"])
+def test_what_the_recorder_can_not_see_is_an_error(tmp_path, call):
+    calls = {
+        "fopen": "import ctypes; libc = ctypes.CDLL(None); libc.fopen(b'planted', b'w')",
+        "pwritev": "import os; os.pwritev(os.open('planted', os.O_CREAT | os.O_RDWR), [b'x'], 0)",
+    }
+    with pytest.raises(RecordingError, match=r"missed operations on \S+/planted$"):
+        Lab(tmp_path).record([sys.executable, "-c", calls[call]])
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_training_loses_nothing_that_it_reported_in_any_state_of_the_disk(tmp_path):
+    found = anomalies(tmp_path, ["train"], minutes=0.2)["train"]
+    assert found.states > 20_000
+    assert (found.lost, found.broken) == ({}, [])
