@@ -30,13 +30,13 @@ COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's refuses what is nested too deeply at once
 
 
-def sync_artifacts(client: MlflowClient, run_id: str) -> None:
+def sync_artifacts(store: MlflowClient, run_id: str) -> None:
     """Bring to the disk what MLflow has written of a run and its logged models, unless a server has it.
 
     Before the store says that the run is complete: after a power failure it would be, with empty files.
     """
-    run = client.get_run(run_id).info
-    models = client.search_logged_models([run.experiment_id], f"source_run_id = '{run_id}'")
+    run = store.get_run(run_id).info
+    models = store.search_logged_models([run.experiment_id], f"source_run_id = '{run_id}'")
     for uri in (run.artifact_uri, *(model.artifact_location for model in models)):
         if (folder := local_path(uri)) is not None and folder.is_dir():
             sync(folder)
