@@ -54,9 +54,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 def sync(path: Path) -> None:
     """Bring a file, or a folder with all that is below it, to the disk: what others wrote survives a power failure."""
     for name in [path] if path.is_file() else [*path.rglob("*"), path]:
-        opened_file = os.open(name, os.O_RDONLY)
-        os.fsync(opened_file)
-        os.close(opened_file)
+        descriptor = os.open(name, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def megabytes(path: Path) -> float:

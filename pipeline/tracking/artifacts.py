@@ -33,12 +33,16 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's refuses what
 def sync_artifacts(store: MlflowClient, run_id: str) -> None:
     """Bring to the disk what MLflow has written of a run and its logged models, unless a server has it.
 
-    Before the store says that the run is complete: after a power failure it would be, with empty files.
+    Before the store says that the run is complete: after a power failure it would be, with empty files. Models are
+    looked for below the folder of the run's experiment only: a record may name any folder.
     """
     run = store.get_run(run_id).info
+    if (artifacts := local_path(run.artifact_uri)) is None:
+        return
     models = store.search_logged_models([run.experiment_id], f"source_run_id = '{run_id}'")
-    for uri in (run.artifact_uri, *(model.artifact_location for model in models)):
-        if (folder := local_path(uri)) is not None and folder.is_dir():
+    experiment = artifacts.parent.parent.resolve()
+    for folder in (artifacts, *(local_path(model.artifact_location) for model in models)):
+        if folder is not None and folder.is_dir() and folder.resolve().is_relative_to(experiment):
             sync(folder)
 
 
