@@ -40,7 +40,7 @@ class Game(Live):
         self.guesses: list[list[str]] = self.page.evaluate(AS_COUNTING)
 
     def text_of(self, name: str) -> str:
-        return self.page.locator(f".game .{name}").inner_text()
+        return str(self.page.locator(f".game .{name}").inner_text())
 
     def rows(self) -> dict[str, list[str]]:
         rows = [row.locator("th, td").all_inner_texts() for row in self.page.locator(".game tbody tr").all()]
