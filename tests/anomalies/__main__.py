@@ -19,14 +19,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from tests.anomalies.disk import Disk, Operation, RecordingError, State, build, differences, operations, read
+from tests.anomalies.disk import Disk, Operation, RecordingError, State, build, contents, differences, operations
 from tests.anomalies.judge import COMPLETE, Answers, Judge
 from tests.checkout import ROOT
 
@@ -77,6 +77,8 @@ class Lab:
         self.recorder = folder / "recorder.so"
         compiler = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(self.recorder)]
         subprocess.run([*compiler, str(Path(__file__).with_name("recorder.c")), "-ldl", "-lpthread"], check=True)
+        log, root = str(folder / "log"), str(self.watched)
+        self.recorder_variables = {"LD_PRELOAD": str(self.recorder), "RECORDER_ROOT": root, "RECORDER_LOG": log}
         for name in ("tmp", "cache", "home"):
             (self.watched / name).mkdir(parents=True)
         text = "\n".join(topics[name] for name in sorted(topics))[:9_000]
@@ -103,8 +105,7 @@ class Lab:
         before, again, log = Disk(self.watched), Disk(self.watched), self.folder / "log"
         log.write_bytes(b"")
         out, into = os.pipe()
-        recorder = {"LD_PRELOAD": str(self.recorder), "RECORDER_ROOT": str(self.watched), "RECORDER_LOG": str(log)}
-        given = self.environment | recorder | {"RECORDER_STDOUT": str(os.fstat(into).st_ino)}
+        given = self.environment | self.recorder_variables | {"RECORDER_STDOUT": str(os.fstat(into).st_ino)}
         process = subprocess.Popen(words, cwd=self.watched, env=given, stdout=into, stderr=subprocess.PIPE, text=True)
         os.close(into)
         with ThreadPoolExecutor(1) as reader, open(out, encoding="utf-8") as pipe:
@@ -149,7 +150,7 @@ def judged(lab: Lab, disk: Disk, done: list[Operation]) -> tuple[Found, dict[Ans
 
 def complete(lab: Lab) -> tuple[int, list[str]]:
     """How many runs are complete in the stores, and which are RUNNING."""
-    state = {name: content for name, (_, content) in read(lab.watched).items()}
+    state = contents(lab.watched)
     judge = Judge(lab.watched, state)
     stores = [judge.store(state, name) for name in state if name.endswith(".db")]
     rows = {id: status for store in stores for (kind, id), (status, _) in store.rows.items() if kind == "run"}
@@ -199,30 +200,31 @@ def serve(lab: Lab, folder: Path) -> int:
     return int(server.server_address[1])
 
 
-def anomalies(folder: Path, only: Sequence[str], minutes: float) -> dict[str, Found]:
-    """Record and judge each command, and run it again from states of each kind for so many minutes in all."""
-    deadline = time.monotonic() + 60 * minutes
-    lab, results = Lab(folder), dict[str, Found]()
-    first = {name: content for name, (_, content) in read(lab.watched).items()}
-    served = lab.folder / "served"
+def stores_of(lab: Lab, only: Sequence[str]) -> Iterator[tuple[str, list[str], State]]:
+    """Each command by name, its words, and the state that it starts from."""
+    served, empty = lab.folder / "served", contents(lab.watched)
     shutil.copytree(lab.watched, served)
-    port = serve(lab, served)
-    searched = dict[str, bytes | str | None]()
-    for name, given in COMMANDS.items():
+    port, searched = serve(lab, served), dict[str, bytes | str | None]()
+    for name, words in COMMANDS.items():
         if only and name not in only:
             continue
         if name in AFTER_A_SEARCH and not searched:
-            build(lab.watched, first)
+            build(lab.watched, empty)
             lab.run(COMMANDS["search"])
-            searched = {path: content for path, (_, content) in read(lab.watched).items()}
-        build(lab.watched, searched if name in AFTER_A_SEARCH else first)
-        words = [word.format(port=port) for word in given]
+            searched = contents(lab.watched)
+        yield name, [word.format(port=port) for word in words], searched if name in AFTER_A_SEARCH else empty
+
+
+def anomalies(folder: Path, only: Sequence[str], minutes: float) -> dict[str, Found]:
+    """Record and judge each command, and run it again from states of each kind for so many minutes in all."""
+    deadline, lab, results = time.monotonic() + 60 * minutes, Lab(folder), dict[str, Found]()
+    for name, words, state in stores_of(lab, only):
+        build(lab.watched, state)
         disk, done = lab.record(words)
         wanted = complete(lab)[0]
-        found, kinds = judged(lab, disk, done)
-        run_again(lab, name, words, kinds, wanted, found, deadline)
-        results[name] = found
-        sys.stdout.write(f"{name}: {found}\n")
+        results[name], kinds = judged(lab, disk, done)
+        run_again(lab, name, words, kinds, wanted, results[name], deadline)
+        sys.stdout.write(f"{name}: {results[name]}\n")
         sys.stdout.flush()
     return results
 

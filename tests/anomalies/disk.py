@@ -72,6 +72,11 @@ def read(root: Path) -> dict[str, tuple[int, bytes | str | None]]:
     return found
 
 
+def contents(root: Path) -> dict[str, bytes | str | None]:
+    """What is below a folder, as a state."""
+    return {name: content for name, (_, content) in read(root).items()}
+
+
 class Disk:
     """A folder, from what it was at the beginning, as operations change it."""
 
@@ -160,6 +165,6 @@ def build(root: Path, state: State) -> None:
 
 def differences(disk: Disk, root: Path) -> list[str]:
     """Where what was replayed is not what is there: an operation that the recorder has missed."""
-    real = {name: content for name, (_, content) in read(root).items()}
+    real = contents(root)
     kept = dict(disk.states())["kept"]
     return [name for name in sorted({*real, *kept}) if name not in real or name not in kept or real[name] != kept[name]]

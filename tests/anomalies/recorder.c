@@ -12,6 +12,7 @@ between them), what was written, or what was printed. Files that end with -shm (
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -55,6 +56,24 @@ static void record(char kind, ino_t inode, off_t offset, const void *data, size_
   syscall(SYS_writev, list, parts, 3);
 }
 
+/* Whether this call fails. RECORDER_FAIL is "KIND PATTERN NUMBER ERROR COUNT": of the calls of a kind on paths that match
+the pattern, for each of which the file COUNT gets a byte, the one with this number fails with this error. */
+static int fails(char kind, const char *path) {
+  char wanted, pattern[PATH_MAX], count[PATH_MAX];
+  const char *given = getenv("RECORDER_FAIL");
+  int number, error;
+  struct stat found;
+  if (!given || sscanf(given, "%c %4000s %d %d %4000s", &wanted, pattern, &number, &error, count) != 5) return 0;
+  if (wanted != kind || fnmatch(pattern, path, 0)) return 0;
+  int fd = (int)syscall(SYS_openat, AT_FDCWD, count, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  fstat(fd, &found);
+  syscall(SYS_write, fd, "", 1);
+  close(fd);
+  errno = error;
+  return found.st_size + 1 == number;
+}
+#define MAY_FAIL(kind, path) if (fails(kind, path)) { unlock(); return -1; }
+
 static int is_recorded(const char *path) {
   const char *root = getenv("RECORDER_ROOT");
   size_t length = strlen(path), n = root ? strlen(root) : 0;
@@ -83,11 +102,11 @@ static int resolve(int folder, const char *name, char *path) {
 }
 
 /* Whether a file that is open is recorded: a regular file or folder below the root that has a name. */
-static int is_open(int fd, struct stat *found) {
-  char link[40], path[PATH_MAX];
+static int is_open(int fd, struct stat *found, char *path) {
+  char link[40];
   if (fstat(fd, found) || !(S_ISREG(found->st_mode) || S_ISDIR(found->st_mode))) return 0;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  ssize_t n = readlink(link, path, sizeof path - 1);
+  ssize_t n = readlink(link, path, PATH_MAX - 1);
   if (n < 0) return 0;
   path[n] = 0;
   return is_recorded(path);
@@ -116,7 +135,9 @@ static int opened(int folder, const char *name, int flags, mode_t mode) {
   int writes = flags & (O_CREAT | O_TRUNC);
   if (!writes || (flags & O_TMPFILE) == O_TMPFILE || !resolve(folder, name, path)) return real(folder, name, flags, mode);
   lock();
-  int is_new = lstat(path, &before), fd = real(folder, name, flags, mode);
+  int is_new = lstat(path, &before);
+  if (is_new) MAY_FAIL('C', path)
+  int fd = real(folder, name, flags, mode);
   if (fd >= 0 && !fstat(fd, &after)) {
     if (is_new) record('C', after.st_ino, 0, path, strlen(path));
     else if (flags & O_TRUNC && before.st_size) record('T', after.st_ino, 0, "", 0);
@@ -143,11 +164,13 @@ static int is_printed(int fd) {
 /* A call that writes at `offset`; HERE is where it began, if it moved the file's place. */
 #define WRITES(name, types, arguments, fd, offset) \
 ssize_t name types { \
+  char path[PATH_MAX]; \
   struct stat before; \
   REAL(name); \
   int prints = is_printed(fd); \
-  if (!prints && !is_open(fd, &before)) return real arguments; \
+  if (!prints && !is_open(fd, &before, path)) return real arguments; \
   lock(); \
+  if (!prints) MAY_FAIL('W', path) \
   ssize_t n = real arguments; \
   int error = errno; \
   if (n > 0 && prints) record('P', 0, 0, PRINTED, n); \
@@ -171,9 +194,10 @@ WRITES(copy_file_range, (int from, off_t *at, int fd, off_t *to, size_t length, 
 
 #define RESIZES(name, types, arguments) \
 int name types { \
+  char path[PATH_MAX]; \
   struct stat before; \
   REAL(name); \
-  if (!is_open(fd, &before)) return real arguments; \
+  if (!is_open(fd, &before, path)) return real arguments; \
   lock(); \
   int failed = real arguments; \
   if (!failed) resized(fd, &before); \
@@ -201,10 +225,12 @@ int truncate(const char *name, off_t length) {
 
 #define SYNCS(name, kind) \
 int name(int fd) { \
+  char path[PATH_MAX]; \
   struct stat found; \
   REAL(name); \
-  if (!is_open(fd, &found)) return real(fd); \
+  if (!is_open(fd, &found, path)) return real(fd); \
   lock(); \
+  MAY_FAIL(kind, path) \
   int failed = real(fd); \
   if (!failed) record(kind, found.st_ino, 0, "", 0); \
   unlock(); \
@@ -221,6 +247,7 @@ int name types { \
   REAL(name); \
   if (!resolve(folder, path, own)) return real arguments; \
   lock(); \
+  MAY_FAIL(kind, own) \
   int failed = real arguments; \
   if (!failed) { \
     lstat(own, &made); \
@@ -248,6 +275,7 @@ int name types { \
   size_t length = strlen(both) + 1; \
   strcpy(both + length, own); \
   lock(); \
+  MAY_FAIL(kind, own) \
   int failed = real arguments; \
   if (!failed && !lstat(own, &made)) record(kind, made.st_ino, 0, both, length + strlen(own)); \
   unlock(); \
@@ -263,9 +291,10 @@ PAIRS(symlinkat, (const char *from, int b, const char *to), (from, b, to), 'Y', 
 
 #define MAPS(name) \
 void *name(void *at, size_t length, int protection, int flags, int fd, off_t offset) { \
+  char path[PATH_MAX]; \
   struct stat found; \
   REAL(name); \
-  if (fd >= 0 && protection & PROT_WRITE && flags & MAP_SHARED && is_open(fd, &found)) { \
+  if (fd >= 0 && protection & PROT_WRITE && flags & MAP_SHARED && is_open(fd, &found, path)) { \
     lock(); \
     record('E', found.st_ino, 0, "", 0); \
     unlock(); \
