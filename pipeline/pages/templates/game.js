@@ -80,6 +80,7 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
   }
   function draw() {
     view.classList.toggle("over", !isOpen());
+    part(".goal").textContent = goal;
     passage.replaceChildren(ids.slice(0, place()).map(id => page.symbols[id]).join(""), ...isOpen() ? [element("b", {}, "?")] : []);
     for (const tile of tiles.children) tile.classList.toggle("tried", tried.includes(Number(tile.value)));
   }
