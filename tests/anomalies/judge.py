@@ -70,7 +70,7 @@ class Judge:
         expected = kept if is_deleting else {**self.first, **kept}
         for database in [name for name in kept if name.endswith(".db") and "/." not in name]:
             store = self.store(state, database)
-            yield database, store.integrity
+            yield "database", database, store.integrity
             for (kind, id), (status, folder) in store.rows.items():
                 yield kind, id, status
                 if status == COMPLETE:

@@ -43,7 +43,7 @@ function interval(needs, symbols, random, draws = DRAWS) {
 }
 
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
-const mark = need => "▁▂▄"[need - 1] ?? (need < 10 ? "▆" : "█");
+const mark = need => "▁▂▄"[need - 1] ?? (need < 10 ? "▆" : "█"); // of 1, 2, 3, 4 to 9 and more guesses
 
 // --- the view ---
 
@@ -81,7 +81,8 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
   function draw() {
     view.classList.toggle("over", !isOpen());
     part(".goal").textContent = goal;
-    passage.replaceChildren(ids.slice(0, place()).map(id => page.symbols[id]).join(""), ...isOpen() ? [element("b", {}, "?")] : []);
+    const text = ids.slice(0, place()).map(id => page.symbols[id]).join("");
+    passage.replaceChildren(text, ...isOpen() ? [element("b", {}, "?")] : []);
     for (const tile of tiles.children) tile.classList.toggle("tried", tried.includes(Number(tile.value)));
   }
 
@@ -93,7 +94,8 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     played.add(number);
     tried = [];
     if (!isOpen()) finish();
-    return `${letters.length} of ${goal}, ${quoted(page.symbols[id])}: ${Object.entries(needs).map(([name, own]) => `${name} ${own}`).join(", ")}.`;
+    const guesses = Object.entries(needs).map(([name, own]) => `${name} ${own}`).join(", ");
+    return `${letters.length} of ${goal}, ${quoted(page.symbols[id])}: ${guesses}.`;
   }
   function guess(symbol) {
     const id = idOf.get(page.alphabet !== "letters" ? symbol : symbol.trim() ? symbol.toLowerCase() : " ");
