@@ -577,7 +577,7 @@ def export(*references: str, output: TextOrPath, with_ngrams: bool = False) -> P
 
     Args:
         references: A training, a study or an experiment, or 2 to 20 trainings on one text.
-        output: The folder, in which nothing is overwritten.
+        output: The folder, a new or an empty one.
         with_ngrams: Include n-grams of a text that the lab doesn't know, which nearly contain it, and passages of it.
 
     Returns the path of the page. Raises InputError for what can't be exported, and for a file that exists.

@@ -17,7 +17,7 @@ from pipeline.cli.options import LabCommand, flag, json_flag
     metavar="DIR",
     type=completion.FILE,
     required=True,
-    help="Folder to write to; existing files are not overwritten.",
+    help="Folder to write to: a new or an empty one.",
 )
 @flag(
     "--with-ngrams",

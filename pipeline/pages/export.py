@@ -9,7 +9,7 @@ from pipeline.pages.page import page
 from pipeline.pages.page_models import page_models
 from pipeline.pages.subject import subject_of
 from pipeline.pages.tables import curves_csv, front_csv, latex, runs_csv
-from pipeline.support.files import write_atomically
+from pipeline.support.files import atomic_folder
 
 PAGE = "index.html"
 
@@ -28,10 +28,11 @@ CONTENTS = {
 def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[str, Any]:
     """Write what ``subject_of`` reads by these references to a folder; returns its kind, name and files.
 
-    ``with_ngrams`` is as ``page_models`` takes it. Nothing is overwritten. Raises InputError if a file exists already,
-    and as ``subject_of`` does.
+    ``with_ngrams`` is as ``page_models`` takes it. The folder, a new or an empty one, has all files or none. Raises
+    InputError if it has others, and as ``subject_of`` does.
     """
-    _check_is_free(folder, PAGE)  # before anything is read
+    if folder.resolve() == Path.cwd() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"--output {folder} is neither a new nor an empty folder; give another one")
     subject = subject_of(*references)
     by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()
     for run_id, found in subject.checkpoints.items():
@@ -44,16 +45,17 @@ def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[st
     if studies := [subject.search] if subject.search else subject.studies:
         files["front.csv"] = front_csv([run.result for run in studies], subject.kind == "experiment").encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
-    # written last: once it exists, the export is complete
     files[PAGE] = page(subject, page_models(subject, with_ngrams), listed).encode()
     for name in files:
-        _check_is_free(folder, name)
+        _check_is_inside(folder, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--output {folder} can't be made a folder: {error.strerror}; give another one") from error
-    for name, data in files.items():
-        write_atomically(folder / name, data)
+    with atomic_folder(folder) as unfinished:
+        for name, data in files.items():
+            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / name).write_bytes(data)
     return {
         "kind": subject.kind,
         "name": subject.name,
@@ -62,8 +64,6 @@ def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[st
     }
 
 
-def _check_is_free(folder: Path, name: str) -> None:
+def _check_is_inside(folder: Path, name: str) -> None:
     if ".." in Path(name).parts or Path(name).is_absolute():  # a record from a server that others write to
         raise InputError(f"the record has a pick whose file would be {name}, outside of --output {folder}")
-    if (folder / name).exists():
-        raise InputError(f"--output {folder} has {folder / name} already; give another folder, or remove the file")

@@ -30,17 +30,46 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # tempfile's would be readable by the owner only
     try:
-        with temporary.open("xb") as file:
+        with _naming(path), temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)  # so that the rename survives a power failure
-        os.close(folder)
-    except BaseException as error:
+        sync_file(path.parent)  # so that the rename survives a power failure
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:  # a failed write does not name its file
+        raise
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Open a folder that replaces ``folder``, which must be empty or absent, when the block ends.
+
+    It is called ``.<name>.unfinished`` until then, and removed if the block raises; one that a killed process has left
+    is removed first.
+    """
+    folder = folder.resolve()
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        with _naming(folder):
+            yield unfinished
+            sync(unfinished)
+        unfinished.replace(folder)
+        sync_file(folder.parent)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name a path, as that of a failed write names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
             error.filename = str(path)
         raise
 
@@ -54,8 +83,15 @@ def write_atomically(path: Path, data: bytes) -> None:
 def sync(path: Path) -> None:
     """Bring a file, or a folder with all that is below it, to the disk: what others wrote survives a power failure."""
     for name in [path] if path.is_file() else [*path.rglob("*"), path]:
-        descriptor = os.open(name, os.O_RDONLY)
+        sync_file(name)
+
+
+def sync_file(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
         os.fsync(descriptor)
+    finally:
         os.close(descriptor)
 
 

@@ -3,7 +3,8 @@
 The model is that of a journalling file system (ext4 with ordered data, XFS). Names (create, rename, link, unlink,
 mkdir, rmdir) survive in their order, and any fsync, and an fdatasync of a file that is new or has grown since its last,
 brings all earlier ones with it. The data of each file survive to its own last fsync or fdatasync, independently, also
-of a file that was renamed since. After each operation there are four states:
+of a file that was renamed since; a sync that fails gives up what it was to bring, whatever later ones do. After each
+operation there are four states:
 
     kept     all of it: as after kill -9
     data     names kept, unsynced data gone
@@ -37,11 +38,12 @@ class Operation:
 
 @dataclass(eq=False)
 class File:
-    """A file's data, and those that its last sync has brought to the disk, with their size (-1: there was none)."""
+    """A file's data, those that a sync would bring to the disk, and those that the last one has, with their size."""
 
     data: bytes = b""
+    pending: bytes = b""
     synced: bytes = b""
-    synced_size: int = -1
+    synced_size: int = -1  # there was none
 
 
 class RecordingError(Exception):
@@ -84,7 +86,7 @@ class Disk:
         self.names: dict[str, File | str | None] = {}
         self.inodes: dict[int, File] = {}
         for path, (inode, content) in read(root).items():
-            entry = File(content, content, len(content)) if isinstance(content, bytes) else content
+            entry = File(content, content, content, len(content)) if isinstance(content, bytes) else content
             self.names[path] = self.inodes.setdefault(inode, entry) if isinstance(entry, File) else entry
         self.synced_names = dict(self.names)
         self.printed = ""
@@ -95,7 +97,7 @@ class Disk:
         kind, self.torn = operation.kind, None
         if kind == "P":
             self.printed += operation.data.decode()
-        elif kind in "WTSD":
+        elif kind in "WTSDF":
             if (file := self.inodes.get(operation.inode)) is not None:
                 self._change(file, operation)
             elif kind in "SD":  # a folder
@@ -121,16 +123,18 @@ class Disk:
     def _change(self, file: File, operation: Operation) -> None:
         size, at, written = len(file.data), operation.offset, operation.data
         if operation.kind == "T":
-            file.data = file.data[:at].ljust(at, b"\0")
+            file.data, file.pending = (data[:at].ljust(at, b"\0") for data in (file.data, file.pending))
+        elif operation.kind == "F":
+            file.pending = file.synced
         elif operation.kind == "W":
-            file.data = _written(file.data, at, written)
+            file.data, file.pending = (_written(data, at, written) for data in (file.data, file.pending))
             name = next((name for name, entry in self.names.items() if entry is file), "")
             half = len(written) // 2 // 512 * 512 if name.endswith(DATABASES) else len(written) // 2
             self.torn = file, _written(file.synced, at, written[:half])
         else:
             if operation.kind == "S" or file.synced_size < size:
                 self.synced_names = dict(self.names)
-            file.synced, file.synced_size = file.data, size
+            file.synced, file.synced_size = file.pending, size
 
     def states(self) -> Iterator[tuple[str, dict[str, bytes | str | None]]]:
         """The states after the last operation, by name."""

@@ -1,14 +1,15 @@
-"""What a state of the disk still has of what the store names, and of what was reported: whole, missing or damaged."""
+"""What the states of a disk still have of what the store names, and of what was reported: whole, missing or damaged."""
 
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.anomalies.disk import State
+from tests.anomalies.disk import Disk, Operation, State
 
 Answers = frozenset[tuple[str, ...]]
 # a copy counts as PUSHING until it has its digest
@@ -21,6 +22,7 @@ QUERIES = {  # of what a store has; each row is an id, the status of its run, an
     "page": f"SELECT run_uuid, {STATUS}, artifact_uri FROM runs JOIN tags USING (run_uuid) "
     "WHERE key = 'mlflow.tmlm.page' AND value != ''",
 }
+LOST = "missing", "damaged"
 COMPLETE, GONE = "FINISHED", ("deleted", "")
 JOURNAL = re.compile(r"/\.delete-[^/]*\.json$")
 ATOMIC = re.compile(rf"/mlruns/.*/checkpoints/\w|/cache/.*/\w[^/]*$|/exported/|{JOURNAL.pattern}")  # old or new, whole
@@ -43,9 +45,10 @@ class Judge:
         self.versions: dict[str, set[bytes | str | None]] = {name: {data} for name, data in first.items()}
 
     def renamed(self, name: str, kept: State) -> None:
-        """Take note of a file that got its name by a rename: from now on it has this content, or one of a later one."""
-        if ATOMIC.search(name) and name in kept:
-            self.versions.setdefault(name, set()).add(kept[name])
+        """Take note of what got its name by a rename: from now on a file has this content, or one of a later one."""
+        for each in kept:
+            if (each == name or each.startswith(f"{name}/")) and ATOMIC.search(each):
+                self.versions.setdefault(each, set()).add(kept[each])
 
     def store(self, state: State, file: str) -> Store:
         """Read a database, as the next command would find it."""
@@ -109,3 +112,36 @@ def _read(file: Path) -> Store:
             return Store(integrity, rows)
     except sqlite3.Error as error:
         return Store(f"damaged: {error}")
+
+
+@dataclass
+class Judgement:
+    """The states after every operation: how many, which answers were given, with a state for each, and what is lost."""
+
+    states: int = 0
+    kinds: dict[Answers, State] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+
+
+def judged(root: Path, disk: Disk, done: Sequence[Operation]) -> Judgement:
+    """Judge every state after each of the operations that were done to a disk."""
+    judge = Judge(root, dict(disk.states())["kept"])
+    found, seen = Judgement(), set[int]()
+    for number, operation in enumerate(done):
+        disk.apply(operation)
+        states = dict(disk.states())
+        if operation.kind == "R":
+            judge.renamed(operation.paths[1], states["kept"])
+        for kind, state in states.items():
+            found.states += 1
+            key = hash((frozenset(state.items()), frozenset(states["kept"].items()), disk.printed))
+            if key in seen:
+                continue
+            seen.add(key)
+            answers = judge.answers(state, states["kept"], disk.printed)
+            found.kinds.setdefault(answers, state)
+            for answer in answers:
+                is_broken = answer[0] == "database" and answer[-1] not in ("ok", "absent")
+                if is_broken or answer[0] == "reported" or answer[-1] in LOST:
+                    found.lost[f"{kind} at {operation.kind} {number}: {' '.join(answer)}"] += 1
+    return found

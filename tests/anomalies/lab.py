@@ -1,37 +1,45 @@
 """Commands that are recorded, a folder for them, and the state of the disk that each starts from."""
 
+import json
 import os
 import shutil
+import sqlite3
 import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from pydoc_data.topics import topics
+from subprocess import CompletedProcess
+from typing import Self
 
 from tests.anomalies.disk import Disk, Operation, RecordingError, State, build, contents, differences, operations
-from tests.anomalies.judge import COMPLETE, Judge
 from tests.checkout import ROOT
+from tests.faults import content_of, digest_of
 
-TMLM = [sys.executable, "-m", "pipeline"]
 TINY = ["--cell", "gru", "--hidden-size", "8", "--epochs", "2", "--batch-size", "16"]
 TEXT = ["--corpus", "text.txt", "--alphabet", "letters"]
 SMALL = ["--quick", "--trials", "2", "--epochs", "1", "--confirm-seeds", "1", "--workers", "1"]
 COMMANDS = {
-    "create": [sys.executable, "-c", "from pipeline.tracking.store import setup; setup()"],
-    "train": [*TMLM, "train", *TEXT, *TINY],
-    "pipeline": [*TMLM, "pipeline", *TEXT, *TINY],
-    "search": [*TMLM, "search", "--study-name", "search", *TEXT, *SMALL],
-    "export": [*TMLM, "export", "search", "--output", "exported"],
-    "push": [*TMLM, "push", "sqlite:///pushed.db", "search"],
-    "delete": [*TMLM, "delete", "search", "--yes"],
-    "download": [*TMLM, "prepare", "--corpus", "https://127.0.0.1:{port}/text.txt", "--alphabet", "letters"],
+    "creation": ["runs"],  # of a store
+    "train": ["train", *TEXT, *TINY],
+    "pipeline": ["pipeline", *TEXT, *TINY],
+    "search": ["search", "--study-name", "search", *TEXT, *SMALL],
+    "export": ["export", "search", "--output", "exported"],
+    "push": ["push", "sqlite:///pushed.db", "search"],
+    "delete": ["delete", "search", "--yes"],
+    "prepare": ["prepare", "--corpus", "https://127.0.0.1:{port}/text.txt", "--alphabet", "letters"],
 }
-AFTER_A_SEARCH = ("export", "push", "delete")
+BEFORE = dict.fromkeys(("train", "pipeline", "search"), "creation")  # what has been done before
+BEFORE |= dict.fromkeys(("export", "push", "delete"), "search")
 AGAIN = {"export": [2], "delete": [2]}  # exit codes of the same command once its work is done
+RUNNING = "SELECT run_uuid FROM runs WHERE status = 'RUNNING'"
+RECORDED = """SELECT name, status, metrics.key, value, step FROM runs JOIN metrics USING (run_uuid)
+WHERE lifecycle_stage = 'active' AND status = 'FINISHED'"""
 
 
 class Lab:
@@ -57,51 +65,81 @@ class Lab:
             "TMPDIR": str(self.watched / "tmp"),
             "TMLM_CACHE_DIR": str(self.watched / "cache"),
             "HOME": str(self.watched / "home"),
+            "PYTHONSAFEPATH": "1",
             "MPLCONFIGDIR": str(folder / "matplotlib"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "OMP_NUM_THREADS": "1",
             "REQUESTS_CA_BUNDLE": str(folder / "certificate.pem"),
         }
 
-    def run(self, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-        given = self.environment | environment
-        return subprocess.run(words, cwd=self.watched, env=given, capture_output=True, text=True, check=False)
+        self.processes: dict[bool, subprocess.Popen[str]] = {}
 
-    def record(self, words: list[str]) -> tuple[Disk, list[Operation]]:
-        """The disk before a command, and what the command did to it. Raises RecordingError if something was missed."""
+    def warm(self, records: bool) -> subprocess.Popen[str]:
+        """The process that runs commands, with or without the recorder."""
+        if records not in self.processes:
+            script, pipe = [sys.executable, str(Path(__file__).with_name("warm.py"))], subprocess.PIPE
+            given = self.environment | (self.recorder_variables if records else {})
+            self.processes[records] = subprocess.Popen(
+                script, cwd=self.folder, env=given, stdin=pipe, stdout=pipe, text=True
+            )
+        return self.processes[records]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for warm in self.processes.values():
+            warm.communicate()
+
+    def run(self, words: list[str], *, records: bool = False, **environment: str) -> CompletedProcess[str]:
+        """Run ``python -m pipeline`` with these words, or ``python -c``."""
+        out, error, warm = self.folder / "out", self.folder / "error", self.warm(records)
+        assert warm.stdin is not None
+        assert warm.stdout is not None
+        out.touch()
+        variables = environment | {"RECORDER_STDOUT": str(out.stat().st_ino)}
+        warm.stdin.write(json.dumps([words, str(self.watched), variables, str(out), str(error)]) + "\n")
+        warm.stdin.flush()
+        code = int(warm.stdout.readline())
+        return CompletedProcess(words, code, out.read_text(), error.read_text())
+
+    def record(self, words: list[str], **environment: str) -> tuple[Disk, list[Operation], CompletedProcess[str]]:
+        """The disk before a command, what the command did to it, and how it ended.
+
+        Raises RecordingError if something was missed.
+        """
         before, again, log = Disk(self.watched), Disk(self.watched), self.folder / "log"
         log.write_bytes(b"")
-        out, into = os.pipe()
-        given = self.environment | self.recorder_variables | {"RECORDER_STDOUT": str(os.fstat(into).st_ino)}
-        process = subprocess.Popen(words, cwd=self.watched, env=given, stdout=into, stderr=subprocess.PIPE, text=True)
-        os.close(into)
-        with ThreadPoolExecutor(1) as reader, open(out, encoding="utf-8") as pipe:
-            printed = reader.submit(pipe.read)
-            said = process.communicate()[1]
-            text = printed.result()
-        if process.returncode:
-            raise RecordingError(f"{' '.join(words)}: exit code {process.returncode}: {said[-2000:]}")
+        done = self.run(words, records=True, **environment)
         found = operations(log)
         for each in found:
             again.apply(each)
         if missed := differences(again, self.watched):
             raise RecordingError(f"the recorder has missed operations on {', '.join(missed)}")
-        if again.printed != text:
+        if again.printed != done.stdout:
             raise RecordingError("the recorder has missed what was printed")
-        return before, found
+        return before, found, done
 
 
-def complete(lab: Lab) -> tuple[int, list[str]]:
-    """How many runs are complete in the stores, and which are RUNNING."""
-    state = contents(lab.watched)
-    judge = Judge(lab.watched, state)
-    stores = [judge.store(state, name) for name in state if name.endswith(".db")]
-    rows = {id: status for store in stores for (kind, id), (status, _) in store.rows.items() if kind == "run"}
-    return [*rows.values()].count(COMPLETE), [id for id, status in rows.items() if status == "RUNNING"]
+def outcome(lab: Lab) -> tuple[frozenset[str], list[str]]:
+    """What the files contain and what complete runs have recorded, and which runs are RUNNING."""
+    found, running = set[str](), list[str]()
+    for path in lab.watched.rglob("*"):
+        if path.suffix == ".db" and not path.name.startswith("."):
+            with closing(sqlite3.connect(path)) as connection:
+                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'metrics'").fetchone():
+                    found |= {f"{path.name} {row}" for row in connection.execute(RECORDED)}
+                    running += [id for (id,) in connection.execute(RUNNING)]
+        elif path.is_file() and ".db" not in path.name:
+            found.add(f"{path.name} {digest_of(content_of(path))}")
+    return frozenset(found), running
 
 
-def serve(lab: Lab, folder: Path) -> int:
-    """Serve a folder over https on loopback, by a certificate of the lab's own; returns the port."""
+def serve(lab: Lab) -> int:
+    """Serve the text over https on loopback, by a certificate of the lab's own; returns the port."""
+    served = lab.folder / "served"
+    served.mkdir()
+    shutil.copy(lab.watched / "text.txt", served)
     key, certificate = lab.folder / "key.pem", lab.folder / "certificate.pem"
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -110,7 +148,7 @@ def serve(lab: Lab, folder: Path) -> int:
 
     class Files(SimpleHTTPRequestHandler):
         def __init__(self, *given: object) -> None:
-            super().__init__(*given, directory=str(folder))  # type: ignore[arg-type]
+            super().__init__(*given, directory=str(served))  # type: ignore[arg-type]
 
         def log_message(self, *words: object) -> None:
             return
@@ -123,16 +161,16 @@ def serve(lab: Lab, folder: Path) -> int:
     return int(server.server_address[1])
 
 
-def stores_of(lab: Lab, only: Sequence[str]) -> Iterator[tuple[str, list[str], State]]:
-    """Each command by name, its words, and the state that it starts from."""
-    served, empty = lab.folder / "served", contents(lab.watched)
-    shutil.copytree(lab.watched, served)
-    port, searched = serve(lab, served), dict[str, bytes | str | None]()
-    for name, words in COMMANDS.items():
-        if only and name not in only:
-            continue
-        if name in AFTER_A_SEARCH and not searched:
-            build(lab.watched, empty)
-            lab.run(COMMANDS["search"])
-            searched = contents(lab.watched)
-        yield name, [word.format(port=port) for word in words], searched if name in AFTER_A_SEARCH else empty
+def states_before(lab: Lab) -> Callable[[str], State]:
+    """A function of a command's name that returns the state of the disk that it starts from."""
+    empty = contents(lab.watched)
+
+    @cache
+    def before(name: str) -> State:
+        if name not in BEFORE:
+            return empty
+        build(lab.watched, before(BEFORE[name]))
+        lab.run(COMMANDS[BEFORE[name]])
+        return contents(lab.watched)
+
+    return before

@@ -6,7 +6,7 @@ command's standard output. All processes write to one list, in one order: an ope
 A record is a line "KIND INODE OFFSET LENGTH", LENGTH bytes and a line break. The bytes are a path, two paths (a NUL
 between them), what was written, or what was printed. Files that end with -shm (SQLite's) are left out.
   C create  T truncate to OFFSET  W write at OFFSET  S fsync  D fdatasync  M mkdir  R rename  L link  Y symlink
-  U unlink  X rmdir  P print  E a shared mapping for writing, which can't be recorded */
+  U unlink  X rmdir  P print  F a sync that failed  E a shared mapping for writing, which can't be recorded */
 #define _GNU_SOURCE
 #include <alloca.h>
 #include <dlfcn.h>
@@ -56,9 +56,10 @@ static void record(char kind, ino_t inode, off_t offset, const void *data, size_
   syscall(SYS_writev, list, parts, 3);
 }
 
-/* Whether this call fails. RECORDER_FAIL is "KIND PATTERN NUMBER ERROR COUNT": of the calls of a kind on paths that match
-the pattern, for each of which the file COUNT gets a byte, the one with this number fails with this error. */
-static int fails(char kind, const char *path) {
+/* The error of this call, or 0; -1: of a write, only half is written. RECORDER_FAIL is "KIND PATTERN NUMBER ERROR COUNT":
+of the calls of a kind on paths that match the pattern, for each of which the file COUNT gets a byte, the one with this
+number fails with this error. */
+static int fault_of(char kind, const char *path) {
   char wanted, pattern[PATH_MAX], count[PATH_MAX];
   const char *given = getenv("RECORDER_FAIL");
   int number, error;
@@ -69,10 +70,15 @@ static int fails(char kind, const char *path) {
   fstat(fd, &found);
   syscall(SYS_write, fd, "", 1);
   close(fd);
-  errno = error;
-  return found.st_size + 1 == number;
+  return found.st_size + 1 == number ? error : 0;
 }
-#define MAY_FAIL(kind, path) if (fails(kind, path)) { unlock(); return -1; }
+
+static int failed_with(int error) {
+  errno = error;
+  unlock();
+  return -1;
+}
+#define MAY_FAIL(kind, path) { int fault = fault_of(kind, path); if (fault) return failed_with(fault); }
 
 static int is_recorded(const char *path) {
   const char *root = getenv("RECORDER_ROOT");
@@ -161,16 +167,18 @@ static int is_printed(int fd) {
   return fd == 1 && inode && !fstat(fd, &found) && found.st_ino == strtoul(inode, NULL, 10);
 }
 
-/* A call that writes at `offset`; HERE is where it began, if it moved the file's place. */
-#define WRITES(name, types, arguments, fd, offset) \
+/* A call that writes at `offset`, `size` bytes or parts; HERE is where it began, if it moved the file's place. */
+#define WRITES(name, types, arguments, fd, offset, size) \
 ssize_t name types { \
   char path[PATH_MAX]; \
   struct stat before; \
   REAL(name); \
-  int prints = is_printed(fd); \
+  int prints = is_printed(fd), fault; \
   if (!prints && !is_open(fd, &before, path)) return real arguments; \
   lock(); \
-  if (!prints) MAY_FAIL('W', path) \
+  fault = prints ? 0 : fault_of('W', path); \
+  if (fault > 0) return failed_with(fault); \
+  if (fault < 0) size = (size + 1) / 2; \
   ssize_t n = real arguments; \
   int error = errno; \
   if (n > 0 && prints) record('P', 0, 0, PRINTED, n); \
@@ -181,16 +189,16 @@ ssize_t name types { \
 }
 #define PRINTED data
 #define HERE lseek(fd, 0, SEEK_CUR) - n
-WRITES(write, (int fd, const void *data, size_t length), (fd, data, length), fd, HERE)
+WRITES(write, (int fd, const void *data, size_t length), (fd, data, length), fd, HERE, length)
 #undef PRINTED
 #define PRINTED memset(alloca(n), '?', n) /* nothing that a command reports is printed so */
-WRITES(writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), fd, HERE)
-WRITES(pwrite, (int fd, const void *data, size_t length, off_t at), (fd, data, length, at), fd, at)
-WRITES(pwrite64, (int fd, const void *data, size_t length, off_t at), (fd, data, length, at), fd, at)
-WRITES(sendfile, (int fd, int from, off_t *at, size_t length), (fd, from, at, length), fd, HERE)
-WRITES(sendfile64, (int fd, int from, off_t *at, size_t length), (fd, from, at, length), fd, HERE)
+WRITES(writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), fd, HERE, count)
+WRITES(pwrite, (int fd, const void *data, size_t length, off_t at), (fd, data, length, at), fd, at, length)
+WRITES(pwrite64, (int fd, const void *data, size_t length, off_t at), (fd, data, length, at), fd, at, length)
+WRITES(sendfile, (int fd, int from, off_t *at, size_t length), (fd, from, at, length), fd, HERE, length)
+WRITES(sendfile64, (int fd, int from, off_t *at, size_t length), (fd, from, at, length), fd, HERE, length)
 WRITES(copy_file_range, (int from, off_t *at, int fd, off_t *to, size_t length, unsigned flags),
-       (from, at, fd, to, length, flags), fd, to ? *to - n : HERE)
+       (from, at, fd, to, length, flags), fd, to ? *to - n : HERE, length)
 
 #define RESIZES(name, types, arguments) \
 int name types { \
@@ -208,8 +216,6 @@ RESIZES(ftruncate, (int fd, off_t length), (fd, length))
 RESIZES(ftruncate64, (int fd, off_t length), (fd, length))
 RESIZES(fallocate, (int fd, int mode, off_t at, off_t length), (fd, mode, at, length))
 RESIZES(fallocate64, (int fd, int mode, off_t at, off_t length), (fd, mode, at, length))
-RESIZES(posix_fallocate, (int fd, off_t at, off_t length), (fd, at, length))
-RESIZES(posix_fallocate64, (int fd, off_t at, off_t length), (fd, at, length))
 
 int truncate(const char *name, off_t length) {
   char path[PATH_MAX];
@@ -230,9 +236,9 @@ int name(int fd) { \
   REAL(name); \
   if (!is_open(fd, &found, path)) return real(fd); \
   lock(); \
-  MAY_FAIL(kind, path) \
-  int failed = real(fd); \
-  if (!failed) record(kind, found.st_ino, 0, "", 0); \
+  int fault = fault_of(kind, path), failed = fault ? 0 : real(fd); \
+  if (!failed) record(fault ? 'F' : kind, found.st_ino, 0, "", 0); \
+  if (fault) return failed_with(fault); \
   unlock(); \
   return failed; \
 }
@@ -283,11 +289,9 @@ int name types { \
 }
 PAIRS(rename, (const char *from, const char *to), (from, to), 'R', AT_FDCWD, from, AT_FDCWD, to)
 PAIRS(renameat, (int a, const char *from, int b, const char *to), (a, from, b, to), 'R', a, from, b, to)
-PAIRS(renameat2, (int a, const char *from, int b, const char *to, unsigned flags), (a, from, b, to, flags), 'R', a, from, b, to)
 PAIRS(link, (const char *from, const char *to), (from, to), 'L', AT_FDCWD, from, AT_FDCWD, to)
 PAIRS(linkat, (int a, const char *from, int b, const char *to, int flags), (a, from, b, to, flags), 'L', a, from, b, to)
 PAIRS(symlink, (const char *from, const char *to), (from, to), 'Y', AT_FDCWD, from, AT_FDCWD, to)
-PAIRS(symlinkat, (const char *from, int b, const char *to), (from, b, to), 'Y', AT_FDCWD, from, b, to)
 
 #define MAPS(name) \
 void *name(void *at, size_t length, int protection, int flags, int fd, off_t offset) { \

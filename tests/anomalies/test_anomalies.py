@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.anomalies.__main__ import anomalies
+from tests.anomalies.__main__ import fail_power, record
 from tests.anomalies.disk import Disk, Operation, RecordingError, State
-from tests.anomalies.lab import Lab
+from tests.anomalies.lab import COMMANDS, Lab, states_before
 
 needs_compiler = pytest.mark.skipif(
     not (sys.platform == "linux" and shutil.which("cc") and shutil.which("openssl")),
@@ -29,7 +29,8 @@ def created(inode: int, path: str, data: bytes) -> list[Operation]:
     return [Operation("C", inode, 0, path.encode()), Operation("W", inode, 0, data)]
 
 
-SYNC, RENAME = Operation("S", 1, 0, b""), Operation("R", 1, 0, f"{TEMPORARY}\0{NAME}".encode())
+SYNC, FAILED, WRITE = (Operation(kind, 1, 0, data) for kind, data in (("S", b""), ("F", b""), ("W", b"again")))
+RENAME = Operation("R", 1, 0, f"{TEMPORARY}\0{NAME}".encode())
 
 
 def test_a_file_that_is_renamed_before_it_is_synced_may_be_empty_and_after_it_may_have_its_old_name(tmp_path):
@@ -42,6 +43,11 @@ def test_a_file_that_is_renamed_before_it_is_synced_may_be_empty_and_after_it_ma
 def test_a_later_sync_of_another_file_brings_earlier_names_and_not_their_data(tmp_path):
     states = states_after(tmp_path, *created(2, NAME, b"data"), *created(1, TEMPORARY, b""), SYNC)
     assert states["names"] == states["data"] == {NAME: b"", TEMPORARY: b""}
+
+
+def test_a_sync_after_one_that_failed_brings_only_what_was_written_since(tmp_path):
+    assert states_after(tmp_path, *created(1, NAME, b"data"), FAILED, SYNC)["data"] == {NAME: b""}
+    assert states_after(tmp_path, *created(1, NAME, b"data"), FAILED, WRITE, SYNC)["data"] == {NAME: b"again"}
 
 
 def test_of_a_torn_write_to_a_database_whole_sectors_arrive(tmp_path):
@@ -58,14 +64,28 @@ def test_what_the_recorder_can_not_see_is_an_error(tmp_path, call):
         "fopen": "import ctypes; libc = ctypes.CDLL(None); libc.fopen(b'planted', b'w')",
         "pwritev": "import os; os.pwritev(os.open('planted', os.O_CREAT | os.O_RDWR), [b'x'], 0)",
     }
-    with pytest.raises(RecordingError, match=r"missed operations on \S+/planted$"):
-        Lab(tmp_path).record([sys.executable, "-c", calls[call]])
+    with Lab(tmp_path) as lab, pytest.raises(RecordingError, match=r"missed operations on \S+/planted$"):
+        lab.record(["-c", calls[call]])
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_write_that_is_short_is_gone_on_with_and_a_sync_that_fails_is_recorded(tmp_path):
+    program = "with open('file', 'wb') as file: file.write(b'x' * 9); file.flush(); import os; os.fsync(file)"
+    with Lab(tmp_path) as lab:
+        _, operations, _ = lab.record(["-c", program], RECORDER_FAIL=f"W */file 1 -1 {tmp_path}/a")
+        assert [len(each.data) for each in operations if each.kind == "W"] == [5, 4]
+        _, operations, done = lab.record(["-c", program], RECORDER_FAIL=f"S */file 1 5 {tmp_path}/b")
+    assert [each.kind for each in operations] == ["T", "W", "F"]
+    assert (done.returncode, "Input/output error" in done.stderr) == (1, True)
 
 
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.ci
 def test_a_training_loses_nothing_that_it_reported_in_any_state_of_the_disk(tmp_path):
-    found = anomalies(tmp_path, ["train"], minutes=0.2)["train"]
-    assert found.states > 1_000
-    assert (found.lost, found.broken) == ({}, [])
+    with Lab(tmp_path) as lab:
+        training = record(lab, "train", COMMANDS["train"], states_before(lab)("train"))
+        _, cell = fail_power(lab, training)
+    assert cell.cases > 500
+    assert (cell.lost, cell.broken) == (0, 0)

@@ -1,9 +1,11 @@
 """``tmlm export``: what a reference names, the files, and that nothing is overwritten."""
 
 import csv
+import errno
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -13,7 +15,7 @@ from pipeline.config import COSTS, resolve
 from pipeline.errors import InputError
 from pipeline.pages import tables
 from pipeline.pages.configurations import configurations_of
-from pipeline.pages.export import _check_is_free, export
+from pipeline.pages.export import _check_is_inside, export
 from pipeline.pages.page_models import MODEL_BYTES, page_models
 from pipeline.pages.subject import subject_of
 from pipeline.results import FIGURES
@@ -89,10 +91,21 @@ def test_nothing_is_overwritten_and_a_refusal_leaves_no_folder(trained, folder):
     assert run("export", "nothing-of-this-name", "-o", str(folder))[0] == 2
     assert not folder.exists()
     (folder / "model").mkdir(parents=True)
-    (folder / "model" / "config.json").write_text("mine")
     code, _, err = run("export", "latest", "-o", str(folder))
     assert (code, "--output" in err) == (2, True)
-    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["config.json"]
+    assert [path.name for path in folder.rglob("*")] == ["model"]
+
+
+def test_an_export_whose_disk_is_full_leaves_no_file_and_the_same_one_again_succeeds(trained, folder, monkeypatch):
+    folder.mkdir()
+    with monkeypatch.context() as disk:
+        full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+        disk.setattr("pipeline.support.files.sync", full)
+        code, _, err = run("export", "latest", "-o", str(folder))
+    assert (code, f"No space left on device: {folder}" in err) == (1, True)
+    assert list(folder.parent.glob("*page*")) == [folder]
+    assert not list(folder.iterdir())
+    assert run("export", "latest", "-o", str(folder))[0] == 0
 
 
 def test_a_pipelines_run_stands_for_its_training_and_an_experiment_for_the_finished_ones(trained, folder):
@@ -167,7 +180,7 @@ def experiment_name() -> str:
 def test_a_record_leads_to_no_file_outside_and_to_no_formula_of_a_spreadsheet(tmp_path):
     for name in ("models/../../owned/config.json", "/owned.json"):
         with pytest.raises(InputError, match="outside of --output"):
-            _check_is_free(tmp_path, name)
+            _check_is_inside(tmp_path, name)
     member: Any = {"name": "=1+1", "run_ids": [], "macs_per_char": -1}
     (row,) = csv.DictReader(tables.front_csv([{"front": [member], "picks": {}, "study_name": "x"}]).splitlines())
     assert (row["name"], row["macs_per_char"]) == ("'=1+1", "-1")
