@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError, TmlmError, without_secrets
@@ -101,6 +101,13 @@ def setup() -> Store:
     Raises InputError for a store that can't be used, and RecordingError for one that stays locked.
     """
     return _setup(address(), *map(os.environ.get, ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")))
+
+
+@event.listens_for(Engine, "connect")
+def _sync_deletions(connection: Any, _: object) -> None:
+    """Let SQLite sync the deletion of a journal: where a database has no WAL, that is what commits a transaction."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=EXTRA")
 
 
 @lru_cache(maxsize=1)  # a process may turn to another store

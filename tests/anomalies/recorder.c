@@ -83,7 +83,7 @@ static int failed_with(int error) {
 static int is_recorded(const char *path) {
   const char *root = getenv("RECORDER_ROOT");
   size_t length = strlen(path), n = root ? strlen(root) : 0;
-  return n && !strncmp(path, root, n) && path[n] == '/' && !(length > 4 && !strcmp(path + length - 4, "-shm"));
+  return n && !strncmp(path, root, n) && (!path[n] || path[n] == '/') && !(length > 4 && !strcmp(path + length - 4, "-shm"));
 }
 
 /* The path of a name: that of its folder, without links, and the name. Whether it is recorded. */
