@@ -69,9 +69,11 @@ browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (inst
 
 faults: $(READY_DEV)  ## inject faults into commands for MINUTES, and print what was survived; goes on where the last one stopped
 	python -m tests.faults --minutes $(MINUTES)
+	python -m tests.fault_matrix
 
 anomalies: $(READY_DEV)  ## lose what was not synced at every operation of eight commands; let calls of each fail for MINUTES, or ALL=1 (needs cc)
 	python -m tests.anomalies $(if $(ALL),--all,--minutes $(MINUTES))
+	python -m tests.fault_matrix
 
 fuzz: $(READY_DEV)  ## FUZZ_CASES hostile inputs for everything that reads files, records and answers
 	FUZZ_CASES=$(FUZZ_CASES) pytest --dist load --hypothesis-show-statistics tests/fuzz

@@ -37,7 +37,7 @@ COMMANDS = {
 BEFORE = dict.fromkeys(("train", "pipeline", "search"), "creation")  # what has been done before
 BEFORE |= dict.fromkeys(("export", "push", "delete"), "search")
 AGAIN = {"export": [2], "delete": [2]}  # exit codes of the same command once its work is done
-RUNNING = "SELECT run_uuid FROM runs WHERE status = 'RUNNING'"
+RUNNING = "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND status = 'RUNNING'"
 RECORDED = """SELECT name, status, metrics.key, value, step FROM runs JOIN metrics USING (run_uuid)
 WHERE lifecycle_stage = 'active' AND status = 'FINISHED'"""
 

@@ -18,6 +18,7 @@ from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
 from pipeline.support.statistics import Spread
 from pipeline.training.differences import NO_SEEDS, SEED_SPREADS
+from tests import fault_cells, fault_matrix
 from tests.benchmarks import budgets
 from tests.benchmarks.claims import (
     FURTHER,
@@ -275,3 +276,10 @@ def test_the_search_in_the_documents_is_the_recorded_one():
         assert f"@search-time-machine-{name}: {pick.sentence}" in text
     for _, *shown in picks_and_rivals(search["compared"]):
         assert " ".join(filter(None, shown)) in text
+
+
+def test_the_matrix_of_faults_has_every_command_that_writes_and_the_counts_of_the_data():
+    cells = fault_cells.read()
+    assert {command for command, _ in cells} <= {*fault_matrix.commands()}
+    assert fault_matrix.table(cells) in fault_matrix.PAGE.read_text()
+    assert not [key for key in cells if fault_matrix.reason(*key)]
