@@ -10,12 +10,14 @@ import pickle
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import mlflow
 import numpy as np
@@ -241,7 +243,7 @@ def test_records_of_searches(
     monkeypatch.setattr("pipeline.pages.subject.artifacts.artifact_path", lambda run_id, path: checkpoint)
     monkeypatch.setattr("pipeline.pages.page_models._text_of", lambda training, may_count: None)
     monkeypatch.setattr(export_module, "model_files", lambda *details: {})
-    monkeypatch.setattr(export_module, "write_atomically", lambda path, data: None)
+    monkeypatch.setattr(export_module, "atomic_folder", lambda folder: nullcontext(MagicMock()))
     monkeypatch.setattr("pipeline.pages.subject.references.find", lambda reference: runs[int(reference)])
     monkeypatch.setattr(compare, "find", lambda reference: runs[int(reference)])
     folder = tmp_path_factory.getbasetemp() / "export"
