@@ -65,6 +65,7 @@ REMEDIES = {  # what the user can do, by errno
     errno.EACCES: "change its permissions, or use another folder",
     errno.EPERM: "change its permissions, or use another folder",
     errno.EROFS: "use another folder",
+    errno.EMFILE: "raise the limit (ulimit -n)",
 }
 
 NO_MEMORY = (  # in the messages of RuntimeError, ImportError and SystemError

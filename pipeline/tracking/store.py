@@ -63,6 +63,7 @@ PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNA
 ADVICE = {  # pattern of the error message -> what to do; the first match counts
     "code 40[13]|40[13] client error|permission_denied": PERMISSION,
     "the 'active' state": "it was deleted; restore it with `mlflow runs restore` or `mlflow experiments restore`",
+    "too many open files": "raise the limit (ulimit -n)",
     "locked|lock file": "another process holds it: stop it and try again",
     "readonly|read-only|denied|unable to open": f"make it and its folder writable, or {ELSEWHERE}",
     "directory|not a database": f"move it away, or {ELSEWHERE}",
