@@ -72,4 +72,4 @@ def meet(lab: Lab, name: str, words: list[str], before: State, case: Case, expec
             yield f"again, exit code {again.returncode}: {again.stderr[-600:]}"
     found, running = outcome(lab)
     if running or not expected <= found:
-        yield f"running: {running}; missing: {sorted(expected - found)[:5]}"
+        yield f"running: {running}; missing: {sorted(expected - found)[:5]}; {done.stdout[-300:]} {done.stderr[-300:]}"

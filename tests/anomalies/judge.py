@@ -80,7 +80,9 @@ class Judge:
                     yield from _incomplete(kind, id, folder, state, expected)
             now = self.store(kept, database).rows
             for kind, id in {*now, *store.rows}:
-                if id[:8] in printed and now.get((kind, id), GONE)[0] != store.rows.get((kind, id), GONE)[0]:
+                (status, folder), found = now.get((kind, id), GONE), store.rows.get((kind, id), GONE)
+                name = f"{folder}/page.html" if kind == "page" else id[:8]
+                if name in printed and status != found[0]:
                     yield "reported", kind, id
         for name, data in kept.items():
             if name.removeprefix(f"{self.root}/") in printed and state.get(name, b"missing") != data:
