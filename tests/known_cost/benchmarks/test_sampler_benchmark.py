@@ -1,13 +1,15 @@
 """The comparison of the samplers: a recorded run is made again, and the page has what is recorded. No training."""
 
-from math import log
+from math import comb, log
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
 from tests.known_cost.benchmarks import bench_samplers as bench
 from tests.known_cost.benchmarks.bench_samplers import Run
+from tests.known_cost.benchmarks.sampler_tables import win_rate
 from tests.known_cost.benchmarks.surface import make_surface
 
 RUNS = [  # surface, sampler, first trials, trials at a time, seed
@@ -30,6 +32,14 @@ def test_a_recorded_run_has_the_same_scores_when_it_is_made_again(run):
 def test_the_page_says_what_is_recorded():
     page_of_record = bench.page(bench.read_results(bench.RESULTS))
     assert (Path(__file__).parents[3] / "docs" / "sampler-comparison.md").read_text() == page_of_record
+
+
+def test_the_p_value_of_a_win_rate_with_ties_is_exact():
+    behind, ahead = np.arange(10.0), np.array([20.0, 20.0, *range(21, 29)])
+    assert win_rate(ahead, behind) == (1.0, pytest.approx(2 / comb(20, 10)))  # of all splits, this one and its mirror
+    by_hand = 2 * 2 / comb(4, 2)  # of 1, 2, 2, 3: two of six splits have a rank sum of at least that of 2, 3
+    assert win_rate(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == (0.875, pytest.approx(by_hand))
+    assert win_rate(np.ones(10), np.ones(10)) == (0.5, 1.0)
 
 
 def test_carbs_stays_in_the_space_and_goes_on_after_failures():
