@@ -12,9 +12,11 @@ from pipeline.config import COSTS, CostAxis
 from pipeline.results import Member
 from pipeline.support.pareto import front_mask, hypervolume, knee
 from pipeline.support.statistics import Estimate, Spread, estimate, geometric_mean, pooled_spread
-from pipeline.training.differences import are_level
+from pipeline.training.differences import SEED_SPREADS, are_level
 
 WITHIN = 0.05  # the pick "lean" may be worse than the best perplexity by this share
+_BITS = SEED_SPREADS["network against n-grams"]
+DEFAULT_SPREAD = Spread((_BITS.deviation or 0.0) * log(2), _BITS.degrees_of_freedom)  # of its log perplexity by seed
 
 
 class Trial(NamedTuple):
@@ -105,7 +107,7 @@ class FrontEstimate:
     """All candidates, ordered by cost, with the area that they dominate and the spread among seeds.
 
     ``reference`` is (perplexity, cost); ``hypervolume`` is in perplexity times decades of the cost that ``axis`` names.
-    ``spread`` is that of log perplexity among the seeds of one configuration, pooled over those with several.
+    ``spread`` is that of log perplexity among the seeds of one configuration, from which the intervals are.
     """
 
     points: tuple[FrontPoint, ...]
@@ -126,15 +128,15 @@ def evaluate_front(
     """Evaluate the candidates: means over seeds, 95 % prediction intervals, front and hypervolume.
 
     ``reference`` is (perplexity, cost); nothing worse is on the front. The intervals are those of one more training
-    with another seed; all have the spread of the configurations with several seeds; without one, there are none.
+    with another seed, by the spread that ``_spread_of_seeds`` gives; without a second seed, there are none.
     """
     axis = COSTS[cost]
     candidates = sorted(candidates, key=lambda c: (axis.of(c.sizes), c.mean_val_perplexity, c.name))
     means = [candidate.mean_val_perplexity for candidate in candidates]
     costs = [axis.of(candidate.sizes) for candidate in candidates]
     on_front = front_mask(costs, means) & (np.array(means) <= reference[0])
-    spread = pooled_spread([np.log(candidate.val_perplexities) for candidate in candidates])
-    test_spread = pooled_spread([np.log(candidate.test_perplexities) for candidate in candidates])
+    spread = _spread_of_seeds([candidate.val_perplexities for candidate in candidates])
+    test_spread = _spread_of_seeds([candidate.test_perplexities for candidate in candidates])
     points = tuple(
         FrontPoint(
             candidate,
@@ -147,6 +149,17 @@ def evaluate_front(
     )
     area = [(log10(each), mean) for each, mean in zip(costs, means, strict=True)]
     return FrontEstimate(points, reference, hypervolume(area, (log10(reference[1]), reference[0])), spread, axis)
+
+
+def _spread_of_seeds(perplexities: Sequence[Sequence[float]]) -> Spread:
+    """The spread of log perplexity, pooled over the configurations with several seeds, or DEFAULT_SPREAD.
+
+    The one with the wider interval counts, as two or three pairs of seeds may happen to agree.
+    """
+    pooled = pooled_spread([np.log(each) for each in perplexities])
+    if pooled.deviation is None:
+        return pooled
+    return max(pooled, DEFAULT_SPREAD, key=lambda each: estimate([1.0], spread=each).half)
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:

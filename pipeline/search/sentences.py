@@ -14,7 +14,7 @@ from pipeline.results import (
     pick_sentences,
     picks_and_rivals,
 )
-from pipeline.search.front import FrontEstimate, FrontPoint, Pick, hypervolume_by_trial
+from pipeline.search.front import DEFAULT_SPREAD, FrontEstimate, FrontPoint, Pick, hypervolume_by_trial
 from pipeline.search.study.trials import SearchStudy
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
@@ -78,10 +78,13 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     spread = "No configuration was trained with a second seed, so there is no interval."
     deviation, degrees = evaluated.spread
     if deviation is not None:
+        source = "is pooled over all that have several"
+        if evaluated.spread == DEFAULT_SPREAD:
+            source = "is that of the default network, whose interval is wider than by the seeds of this search"
         spread = (
             "± is half of the 95 % prediction interval: one more training, with another seed, is expected within it. "
             f"Its spread among seeds ({100 * deviation:.2g} % of perplexity, {counted(degrees, 'degree')} of freedom) "
-            "is pooled over all that have several."
+            f"{source}."
         )
     (perplexity, cost), axis = evaluated.reference, evaluated.axis
     hypervolume = (

@@ -271,6 +271,8 @@ def test_the_search_in_the_documents_is_the_recorded_one():
     search, text = read_json("search.json"), " ".join((DOCS / "search.md").read_text().split())
     evaluated = evaluate_front(candidates(), (search["max_perplexity"], 1e9))
     assert [point.candidate.name for point in evaluated.front] == [member["name"] for member in search["front"]]
+    deviation, degrees = evaluated.spread
+    assert f"spread among seeds ({100 * (deviation or 0):.2g} % of perplexity, {degrees} degrees of freedom)" in text
     for name, pick in picks(evaluated).items():
         assert pick.sentence == search["picks"][name]["sentence"]
         assert f"@search-time-machine-{name}: {pick.sentence}" in text

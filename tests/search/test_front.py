@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.search.front import Trial, evaluate_front, hypervolume_by_trial, picks
 from pipeline.support.pareto import hypervolume
+from pipeline.training.differences import SEED_SPREADS
 from tests.search.candidates import ALL, candidate
 
 REFERENCE = (28.0, 1_000_000.0)
@@ -38,6 +39,17 @@ def test_who_has_one_run_borrows_the_spread_of_the_others():
     assert single.val.mean == 8.0
     (low, high), (low_of_two, high_of_two) = single.val.ends or (0, 0), double.val.ends or (0, 0)
     assert log(high / low) == pytest.approx(sqrt(2 / 1.5) * log(high_of_two / low_of_two))
+
+
+def test_seeds_that_happen_to_agree_do_not_make_the_interval_narrower_than_that_of_the_default_network():
+    agreeing = [candidate("a", 100, 4.0, 4.002, 4.001), candidate("b", 50, 8.0, 8.001)]
+    known = SEED_SPREADS["network against n-grams"]  # in bits
+    evaluated = evaluate_front(agreeing, REFERENCE)
+    half = 2.085963447265837 * (known.deviation or 0.0) * log(2) * sqrt(1 + 1 / 3)  # t of 20 degrees of freedom
+    for estimated in (evaluated.points[1].val, evaluated.points[1].test):
+        assert estimated
+        assert estimated.ends == pytest.approx((estimated.mean / exp(half), estimated.mean * exp(half)))
+    assert evaluated.spread.degrees_of_freedom == 20
 
 
 def test_without_a_second_seed_there_is_no_interval():
