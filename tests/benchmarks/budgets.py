@@ -16,6 +16,7 @@ from pipeline.support.markdown import markdown_table
 from tests.figures import DOCS, read_csv
 
 HEADS = "chosen", "trainings", "CPU h", "by validation perplexity on", "rows"
+Row = dict[str, str]
 SURFACES = "../../tests/known_cost/benchmarks/data/"
 
 
@@ -29,7 +30,7 @@ def expected_best(values: Sequence[float]) -> list[float]:
     ]
 
 
-def scores(rows: Iterable[dict[str, str]], key: str) -> list[float]:
+def scores(rows: Iterable[Row], key: str) -> list[float]:
     """The geometric means over a trial's texts (and presets) of validation perplexity."""
     logs: dict[str, list[float]] = {}
     for row in rows:
@@ -67,21 +68,38 @@ def picture(title: str, values: Sequence[float]) -> bytes:
     return png(figure)
 
 
-def rows() -> list[tuple[str, ...]]:
-    """The rows of the table of results.md."""
-    recipe, runs = read_csv("recipe_trainings.csv"), read_csv("runs.csv")
+def network_trainings() -> tuple[list[Row], list[Row], list[Row]]:
+    """Those by which recipe 7 was chosen, those of recipe 6 on the same texts, and its guards and checks."""
+    recipe = read_csv("recipe_trainings.csv")
     chosen = [row for row in recipe if row["stage"] in ("screen", "second")]
     compared = [row for row in recipe if row["stage"] == "before" and row["options"] == "{}"]
     checks = [row for row in recipe if row not in chosen and row not in compared]
+    return chosen, compared, checks
+
+
+def times_the_hours_of_counting() -> tuple[float, float, float]:
+    """The networks' CPU hours for recipe 7 by those of the n-grams: alone, with checks, and with recipe 6, too."""
+    chosen, compared, checks = network_trainings()
+    counting = cpu_seconds([*read_csv("counting_trials.csv"), *read_csv("counting_trials_last_character.csv")])
+    alone, with_checks = cpu_seconds(chosen), cpu_seconds([*chosen, *checks])
+    return alone / counting, with_checks / counting, (with_checks + cpu_seconds(compared)) / counting
+
+
+def rows() -> list[tuple[str, ...]]:
+    """The rows of the table of results.md."""
+    chosen, compared, checks = network_trainings()
+    runs, shares = read_csv("runs.csv"), read_csv("counting_loss.csv")
+    books = {"time-machine": "The Time Machine", "tiny-shakespeare": "Tiny Shakespeare"}
+    of_shares = "; ".join(books[text] for text in dict.fromkeys(row["text"] for row in shares))
     earlier = [row for row in runs if row["recipe"] == "5"]
     rivals = [row for row in read_csv("rivals.csv") if row["model"] != "default" and not float(row["test_perplexity"])]
     surfaces = [*read_csv(f"{SURFACES}trainings.csv"), *read_csv(f"{SURFACES}trainings_python_docs.csv")]
-    seven, book = "seven tuning texts", "The Time Machine"
+    seven, book = "seven tuning texts", books["time-machine"]
     tables = [
         ("network: rates, clip, dropout of recipe 7", chosen, seven, "recipe_trainings.csv"),
         ("network: recipe 6 on the same texts", compared, seven, "recipe_trainings.csv"),
         ("network: guards and checks of recipe 7", checks, "these, two guards, three others", "recipe_trainings.csv"),
-        ("network: counting_loss and dropout", read_csv("counting_loss.csv"), book, "counting_loss.csv"),
+        ("network: counting_loss and dropout", shares, of_shares, "counting_loss.csv"),
         ("network: options of recipe 5, most not adopted", earlier, book, "runs.csv"),
         ("n-grams: training of the gate", read_csv("counting_trials.csv"), seven, "counting_trials.csv"),
         (
@@ -97,9 +115,13 @@ def rows() -> list[tuple[str, ...]]:
     return [(what, str(len(each)), hours(each), text, file) for what, each, text, file in tables]
 
 
-def hours(trainings: Sequence[dict[str, str]]) -> str:
-    seconds = [float(row["cpu_seconds"]) for row in trainings if row.get("cpu_seconds")]
-    return f"{sum(seconds) / 3600:.1f}" if seconds else "not recorded"
+def hours(trainings: Sequence[Row]) -> str:
+    seconds = cpu_seconds(trainings)
+    return f"{seconds / 3600:.1f}" if seconds else "not recorded"
+
+
+def cpu_seconds(trainings: Sequence[Row]) -> float:
+    return sum(float(row["cpu_seconds"]) for row in trainings if row.get("cpu_seconds"))
 
 
 if __name__ == "__main__":

@@ -13,23 +13,36 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+from scipy.special import stdtr
 
 from pipeline.results import picks_and_rivals
 from pipeline.search.front import evaluate_front, picks
 from pipeline.support.statistics import Spread
-from pipeline.training.differences import NO_SEEDS, SEED_SPREADS
+from pipeline.training.differences import NO_SEEDS, SEED_SPREADS, percent
 from tests import fault_cells, fault_matrix
 from tests.benchmarks import budgets
 from tests.benchmarks.claims import (
     FURTHER,
+    HELD_OUT,
+    KINDS,
+    SYSTEMS,
+    TEXTS,
     bits_by_seed,
     cell,
     comparison,
     difference_rows,
+    ends,
+    is_better,
+    mean_differences,
+    of_drawn,
+    p_values,
     perplexity_rows,
     pooled,
-    population_line,
+    population,
     rival_rows,
+    signed,
+    summary_rows,
+    verdict,
 )
 from tests.benchmarks.tune_recipe import recipe_table
 from tests.figures import DOCS, candidates, read_csv, read_json
@@ -173,13 +186,39 @@ def test_what_is_said_of_the_texts_follows_from_their_rows():
     assert [row for row in map(table_line, perplexity_rows()) if row not in readme or row not in results] == []
     for rows in (difference_rows(), difference_rows(FURTHER), rival_rows(), budgets.rows()):
         assert [row for row in map(table_line, rows) if row not in results] == []
-    assert population_line() in " ".join(readme.split())
+    assert [row for row in map(table_line, summary_rows()) if row not in readme] == []
+    for page in (readme, results):
+        assert verdict() in " ".join(page.split())
+    assert of_drawn() in " ".join(results.split())
+    of_best = [population("best", kind).verdict for kind in KINDS.values()]
+    together = {population(system, kind).verdict for system in ("mixed", "on top") for kind in KINDS.values()}
+    assert (of_best, together) == (["ahead", "open"], {"ahead"})  # as the words of the verdict say
+    on_top, against_both = (DOCS / "on-top-of-counting.md").read_text(), population("on top", "mixed").over_both
+    assert f"of eight {signed(against_both.mean)} % ({ends(against_both)} %)" in " ".join(on_top.split())
     assert f"Test perplexity (recipe {RECIPE})" in readme
     parts = measured("without", "Persuasion")
     assert len(parts) == 3
     for row in parts:
         for text, name in {"time-machine": "The Time Machine", "persuasion": "Persuasion"}.items():
             assert row[name] == cell(comparison(text, row["without"], "small on top", 6)), row
+
+
+def test_bold_is_what_no_other_system_is_significantly_better_than():
+    for text, (name, *cells) in zip(TEXTS, perplexity_rows(), strict=True):
+        bold = {system for system, shown in zip(SYSTEMS, cells, strict=True) if shown.startswith("**")}
+        beaten = {system for system in SYSTEMS if any(is_better(text, other, system) for other in SYSTEMS)}
+        assert (name, bold) == (name, SYSTEMS.keys() - beaten)
+
+
+def test_the_p_values_of_the_default_network_are_those_of_students_and_wilcoxons_tests():
+    above = mean_differences("network", "n-grams", HELD_OUT)
+    t = fmean(above) / (stdev(above) / len(above) ** 0.5)
+    signs = [sum(rank for rank in range(1, 9) if at >> rank & 1) for at in range(0, 2**9, 2)]  # of all 256: rank sums
+    ranked = sorted(above, key=abs)
+    positive = sum(rank for rank, each in enumerate(ranked, 1) if each > 0)
+    as_far = sum(each >= positive for each in signs)
+    expected = 2 * float(stdtr(7, -t)), 2 * as_far / 256
+    assert p_values(above) == pytest.approx(expected)
 
 
 def test_what_the_networks_of_the_ladder_write():
@@ -197,6 +236,11 @@ def test_what_trials_and_rivals_are_said_to_bring_follows_from_their_rows():
     assert re.findall(r"24 trials .+? ([\d.]+ %) more .+? contexts ([\d.]+ %), .+? networks ([\d.]+ %),", text) == [
         (*gains,)
     ]
+    alone, with_checks, with_recipe_6 = (f"{times:.0f}" for times in budgets.times_the_hours_of_counting())
+    assert f"had {alone} times the CPU hours of the n-grams, {with_checks} with its guards" in text
+    assert f"and {with_recipe_6} with the trainings by recipe 6" in text
+    by_seed = percent(pooled("network", "n-grams").deviation or 0.0)
+    assert f"seeds of the default network have a standard deviation of {by_seed:.1f} %" in text
     means: dict[tuple[str, str], list[float]] = {}
     for row in read_csv("rivals.csv"):
         if float(row["test_perplexity"]):
