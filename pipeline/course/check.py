@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 import torch
 
+from models.complexity import closed_form
 from models.gated_ngrams import one_thread
 from models.language_model import LanguageModel
 from pipeline.config import TrainConfig
@@ -23,15 +24,20 @@ from pipeline.errors import InputError, reason_of
 from pipeline.pages.card import read_card
 from pipeline.pages.model_files import CARD, WEIGHTS
 from pipeline.support.markdown import text_table
-from pipeline.support.wording import listed
+from pipeline.support.progress import Progress
+from pipeline.support.wording import listed, printable
 from pipeline.text.batches import WindowData, data_of
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.training.checkpoints import digest_of
+from pipeline.text.vocabulary import LETTERS
+from pipeline.training.checkpoints import digest_of, load_checkpoint
 from pipeline.training.evaluation import perplexity, score_windows, text_costs
-from pipeline.training.loading import load_model
+from pipeline.training.loading import built_model, claimed_config
 
-MOST_BYTES, MOST_MODELS = 50_000_000, 20  # of a file, and in a folder
+MOST_BYTES = 50_000_000  # of a file of weights
+MOST_TEXT_BYTES = 1_000_000  # of any other
+MOST_MODELS = 10  # in a folder
+MOST_NUMBERS = 2  # in a file of weights, without n-grams: times the parameters of its network
 MOST_LINES = 30  # of which each is a folder; more are a table
 TOLERANCE = 0.001  # by which a figure of a card may differ from the same computed from the weights
 OF_QUICK = "As handed in: --quick computes nothing, and so can't see figures that were altered."
@@ -82,7 +88,13 @@ def summary(found: Sequence[HandIn], quick: bool) -> str:
 @one_thread()
 def check(folders: Sequence[str], course: Course, corpus: Corpus | None) -> list[HandIn]:
     """Judge each folder by the bands of a course; without its text, by the figures that were handed in."""
-    found = [_judged(Path(folder), course, corpus) for folder in dict.fromkeys(map(os.path.normpath, folders))]
+    different = [*dict.fromkeys(map(os.path.normpath, folders))]
+    found = []
+    with Progress("check") as progress:
+        for number, folder in enumerate(different, 1):
+            found.append(_judged(Path(folder), course, corpus))
+            progress.phase(printable(folder))
+            progress.show(number / len(different))
     for each in found:
         if others := [it.folder for it in found if it is not each and {*it.weights} & {*each.weights}]:
             each.remarks.append(f"same weights as {listed(others)}")
@@ -109,11 +121,19 @@ def _judged(folder: Path, course: Course, corpus: Corpus | None) -> HandIn:
 
 def _add_network(found: HandIn, folder: Path, course: Course, corpus: Corpus | None) -> None:
     commit, handed_in = read_card(_seen(folder / CARD).read_text("utf-8", "replace"))
-    model, _, facts = load_model(_seen(folder / WEIGHTS))
+    path = _seen(folder / WEIGHTS, most_bytes=MOST_BYTES)
+    checkpoint = load_checkpoint(path)
+    tensors, facts = checkpoint
+    config = claimed_config(checkpoint, path)
+    bands, train = course.bands_of(config, facts)
+    parameters = closed_form(config, len(LETTERS)).parameters
+    numbers = sum(tensor.numel() for name, tensor in tensors.items() if not name.startswith("ngram."))
+    if numbers > MOST_NUMBERS * parameters:
+        raise InputError(f"{path} has {numbers:,} numbers; {config.label} has {parameters:,} parameters")
+    model, _, _ = built_model(checkpoint, path)
     found.weights.append(digest_of(model.state_dict(), ""))
     found.commits.append(commit)
     found.seeds.append(facts["train"]["seed"])
-    bands, train = course.bands_of(model.config, facts)
     if any(band.metric in LAST for band in bands):
         handed_in |= _last_epoch(_seen(Path(found.folder, "curves.csv")), found.seeds[-1], train.epochs)
     for band in bands:
@@ -172,12 +192,12 @@ def _model_folders(folder: Path) -> list[Path]:
     return [_seen(each, stat.S_ISDIR) for each in best or sorted(found)]
 
 
-def _seen(path: Path, is_kind: Callable[[int], bool] = stat.S_ISREG) -> Path:
+def _seen(path: Path, is_kind: Callable[[int], bool] = stat.S_ISREG, most_bytes: int = MOST_TEXT_BYTES) -> Path:
     """The path of a file, or a folder, that may be read. Raises InputError for anything else, and OSError."""
     status = path.lstat()  # which follows no link
     if not is_kind(status.st_mode):
         kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not what `tmlm export` writes"
         raise InputError(f"{path} is {kind}, and is not read")
-    if stat.S_ISREG(status.st_mode) and status.st_size > MOST_BYTES:
-        raise InputError(f"{path} has {status.st_size / 1e6:,.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are read")
+    if stat.S_ISREG(status.st_mode) and status.st_size > most_bytes:
+        raise InputError(f"{path} has {status.st_size:,} bytes; at most {most_bytes:,} are read")
     return path
