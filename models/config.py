@@ -84,7 +84,7 @@ class Checked:
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Raise ConfigError for a value that is not among the choices."""
-    if value not in choices:
+    if not isinstance(value, str | int) or value not in choices:
         raise ConfigError(name, f"is {value!r}; it must be one of {', '.join(map(str, choices))}")
 
 

@@ -3,6 +3,7 @@
 A hand-in may be anything: all that is read of it are files of a limited size in its folders, and no link is followed.
 """
 
+import logging
 import os
 import re
 import stat
@@ -15,7 +16,6 @@ from typing import Literal, get_args
 
 import torch
 
-from models.complexity import closed_form
 from models.gated_ngrams import one_thread
 from models.language_model import LanguageModel
 from pipeline.config import TrainConfig
@@ -24,20 +24,19 @@ from pipeline.errors import InputError, reason_of
 from pipeline.pages.card import read_card
 from pipeline.pages.model_files import CARD, WEIGHTS
 from pipeline.support.markdown import text_table
-from pipeline.support.progress import Progress
-from pipeline.support.wording import listed, printable
+from pipeline.support.wording import listed
 from pipeline.text.batches import WindowData, data_of
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.text.vocabulary import LETTERS
 from pipeline.training.checkpoints import digest_of, load_checkpoint
 from pipeline.training.evaluation import perplexity, score_windows, text_costs
-from pipeline.training.loading import built_model, claimed_config
+from pipeline.training.loading import built_model, claimed
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 50_000_000  # of a file of weights
 MOST_TEXT_BYTES = 1_000_000  # of any other
 MOST_MODELS = 10  # in a folder
-MOST_NUMBERS = 2  # in a file of weights, without n-grams: times the parameters of its network
 MOST_LINES = 30  # of which each is a folder; more are a table
 TOLERANCE = 0.001  # by which a figure of a card may differ from the same computed from the weights
 OF_QUICK = "As handed in: --quick computes nothing, and so can't see figures that were altered."
@@ -88,13 +87,11 @@ def summary(found: Sequence[HandIn], quick: bool) -> str:
 @one_thread()
 def check(folders: Sequence[str], course: Course, corpus: Corpus | None) -> list[HandIn]:
     """Judge each folder by the bands of a course; without its text, by the figures that were handed in."""
-    different = [*dict.fromkeys(map(os.path.normpath, folders))]
     found = []
-    with Progress("check") as progress:
-        for number, folder in enumerate(different, 1):
-            found.append(_judged(Path(folder), course, corpus))
-            progress.phase(printable(folder))
-            progress.show(number / len(different))
+    for folder in dict.fromkeys(map(os.path.normpath, folders)):
+        judged = _judged(Path(folder), course, corpus)
+        log.info("%s: %s", folder, judged.verdict)
+        found.append(judged)
     for each in found:
         if others := [it.folder for it in found if it is not each and {*it.weights} & {*each.weights}]:
             each.remarks.append(f"same weights as {listed(others)}")
@@ -123,14 +120,8 @@ def _add_network(found: HandIn, folder: Path, course: Course, corpus: Corpus | N
     commit, handed_in = read_card(_seen(folder / CARD).read_text("utf-8", "replace"))
     path = _seen(folder / WEIGHTS, most_bytes=MOST_BYTES)
     checkpoint = load_checkpoint(path)
-    tensors, facts = checkpoint
-    config = claimed_config(checkpoint, path)
-    bands, train = course.bands_of(config, facts)
-    parameters = closed_form(config, len(LETTERS)).parameters
-    numbers = sum(tensor.numel() for name, tensor in tensors.items() if not name.startswith("ngram."))
-    if numbers > MOST_NUMBERS * parameters:
-        raise InputError(f"{path} has {numbers:,} numbers; {config.label} has {parameters:,} parameters")
-    model, _, _ = built_model(checkpoint, path)
+    bands, train = course.bands_of(*claimed(checkpoint, path))
+    model, _, facts = built_model(checkpoint, path)
     found.weights.append(digest_of(model.state_dict(), ""))
     found.commits.append(commit)
     found.seeds.append(facts["train"]["seed"])

@@ -35,22 +35,22 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     return built_model(load_checkpoint(path), path)
 
 
-def claimed_config(checkpoint: Checkpoint, path: Path) -> ModelConfig:
-    """The configuration of the model that a checkpoint from this path claims to hold; nothing is built.
+def claimed(checkpoint: Checkpoint, path: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """The configuration of the model that a checkpoint claims to hold, and its facts; nothing is built.
 
-    Raises InputError for facts that this version can't read.
+    Raises InputError, with its path, for facts that this version can't read.
     """
     _, facts = checkpoint
     with _refusals(path):
         if not has_form(facts, FACTS):
             raise ValueError("its facts have another form")
-        return ModelConfig(**facts["model"])
+        return ModelConfig(**facts["model"]), facts
 
 
 def built_model(checkpoint: Checkpoint, path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     """Build what ``load_model`` returns from a checkpoint that has been read from this path."""
-    tensors, facts = checkpoint
-    config = claimed_config(checkpoint, path)
+    tensors, _ = checkpoint
+    config, facts = claimed(checkpoint, path)
     with _refusals(path):
         vocabulary = _vocabulary(**facts["vocabulary"])
         weights = group("best", tensors) or group("model", tensors)

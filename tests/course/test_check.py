@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from models.on_top_of_ngram import language_model
 from pipeline.config import resolve
@@ -95,12 +94,6 @@ def with_seed(seed: int) -> Callable[[Path], None]:
     return lambda path: rewrite(path, lambda facts: facts["train"].update(seed=seed))
 
 
-def with_numbers(path: Path) -> None:
-    """Add more numbers than the network has, in a tensor that nothing reads."""
-    tensors, facts = load_checkpoint(path)
-    save_checkpoint(path, {**tensors, "average.more": torch.zeros(10_000)}, facts)
-
-
 HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a link in place of a folder": ("model", lambda path: path.symlink_to(path.rename(path.with_name("own")))),
     "a link in place of a file": ("model/README.md", lambda path: path.symlink_to(path.rename(path.with_name("own")))),
@@ -110,7 +103,6 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "no card": ("model/README.md", Path.unlink),
     "a large card": ("model/README.md", lambda path: os.truncate(path, MOST_TEXT_BYTES + 1)),
     "a seed of 4,000 digits": ("model/weights.safetensors", with_seed(10**4000)),
-    "more numbers than its network has": ("model/weights.safetensors", with_numbers),
     "a name that writes a line": ("models/x\nben: right", lambda path: path.mkdir(parents=True)),
 }
 
