@@ -42,6 +42,8 @@ LARGEST_ID = 2048  # of a symbol in the evidence, which float16 has exactly; it 
 FEWEST_SEEING = 20_000  # n-grams of a model, pruned or not, from which on its gate sees letters
 LARGEST_DIVERGENCE = 5.0  # nats
 GATE_UNITS = 32
+MOST_UNITS = 1000  # of a gate that is read: more take minutes to evaluate, as more orders do
+MOST_ORDERS = 100
 GATE_SCALES = tuple(percent / 100 for percent in range(90, 112, 2))  # candidates of ``NGramModel.calibrate``
 PARTS = 20  # folds of a training text, each scored by n-grams of the others
 FITTED_NUMBERS = 200_000_000  # of evidence, at most, from which the gate learns: 400 MB
@@ -286,6 +288,10 @@ class OrderGate(nn.Module):
             if letters.shape != (vocab_size,) or not ((letters == 0) | (letters == 1)).all():
                 raise ValueError(f"its gate does not say by 0 or 1 for each of {vocab_size} symbols if it is a letter")
             letters = letters.byte()
+        if orders > MOST_ORDERS or len(weights) > MOST_UNITS:
+            raise ValueError(
+                f"its gate has {len(weights):,} units for {orders:,} orders; at most {MOST_UNITS:,} and {MOST_ORDERS}"
+            )
         gate = cls(orders, letters, len(weights))
         gate.load_state_dict(tensors)  # raises RuntimeError for other names or shapes
         if not (gate.mean.isfinite() & gate.deviation.isfinite() & (gate.deviation > 0)).all():

@@ -8,12 +8,16 @@ it has...
 Each function does what the command of its name does, with the same options, defaults and presets, and records in the
 same place (docs/usage.md), whatever the working directory is. Errors are ordinary exceptions: ConfigError (a
 ValueError) for an option that is not allowed, InputError for a text or model that can't be used, DataUnavailableError
-for a text that can't be downloaded. Each says what was given and what is allowed. Nothing here installs signal handlers
-or ends the process.
+for a text that can't be downloaded, TypeError for a value of another type. Each says what was given and what is
+allowed. Nothing here installs signal handlers or ends the process.
+
+A ``reference`` names a run, a search or a model: by its id or name as in commands, or by a Model, a Search or an
+Answer, as in ``tmlm.compare(model, "latest~1")``.
 """
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +25,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, Union, overload
 
 with warnings.catch_warnings():  # in a notebook without ipywidgets, which the bars here do not need
     warnings.filterwarnings("ignore", "IProgress not found")
@@ -32,7 +36,7 @@ import torch
 
 from models.cells import CELLS
 from models.complexity import Complexity, measure
-from models.config import DEFAULT_LENGTH, ConfigError, Decoding, ModelConfig, check_choice
+from models.config import DEFAULT_LENGTH, ConfigError, Decoding, ModelConfig, check_choice, check_range
 from models.language_model import LanguageModel
 from models.ngram import compared_label
 from models.on_top_of_ngram import NgramLanguageModel
@@ -40,12 +44,14 @@ from models.recurrent import parts_of
 from pipeline import earlier
 from pipeline.answer import run as answer_stage
 from pipeline.config import SIZES, AnswerConfig, CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
-from pipeline.errors import DataUnavailableError, InputError
+from pipeline.errors import DataUnavailableError, InputError, TmlmError
 from pipeline.pages.export import export as export_stage
 from pipeline.results import ROW, SEEDS, TRAIN, DeletionResult
 from pipeline.runs import best as best_stage
 from pipeline.runs import compare as compare_stage
 from pipeline.runs import delete as delete_stage
+from pipeline.runs import note as note_stage
+from pipeline.runs import open_page, ui
 from pipeline.search import run as search_stage
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
@@ -75,6 +81,8 @@ __all__ = [
     "delete",
     "export",
     "load",
+    "note",
+    "open",
     "resume",
     "runs",
     "search",
@@ -86,23 +94,53 @@ log = logging.getLogger(__name__)
 WITH_BAR = train_stage.TrainingContext(progress=training_bar)
 
 TextOrPath = str | os.PathLike[str]
+Reference = Union[TextOrPath, "Model", "Search", "Answer"]
+
+COMMAND_OR_OPTION = re.compile(r"(`[^`]*`|\b(?:tmlm|pipeline|mlflow) [^;]*)|--([a-z][a-z-]*)")
 
 
 @contextmanager
 def _settings_kept() -> Iterator[None]:
-    """Restore MLflow's settings and current store, and PyTorch's number of threads and random state afterwards."""
+    """Restore MLflow's settings and current store, and PyTorch's number of threads and random state afterwards.
+
+    The messages of errors get the names that options have in Python: max_macs for --max-macs. Commands in them stay.
+    """
     threads = torch.get_num_threads()
     try:
         with settings_kept(), torch.random.fork_rng(devices=[]):
             yield
+    except TmlmError as error:
+        message = COMMAND_OR_OPTION.sub(lambda found: found[1] or found[2].replace("-", "_"), str(error))
+        error.args = (message,)
+        raise
     finally:
         torch.set_num_threads(threads)
+
+
+def _text(name: str, value: object, taken: str = "a text or a path") -> str:
+    """A text, or a path as a text. Raises TypeError, which says what the parameter takes, for anything else."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {taken}, not {type(value).__name__}")
+    return value
+
+
+def _reference(value: Reference) -> str:
+    """The name of what is meant, as commands take it. Raises TypeError for what names nothing."""
+    if isinstance(value, Model):
+        return value._reference
+    if isinstance(value, Search | Answer):
+        return value.run_id
+    taken = "the id or name of a run, the name of a study, a Model, a Search, an Answer, or the path of a checkpoint"
+    return _text("reference", value, taken)
 
 
 def _options(what: str, given: Mapping[str, Any], *configs: type) -> dict[str, Any]:
     """The options of ``what`` that are not None, by the names of the dataclasses' fields, which check the values.
 
-    NumPy's numbers, paths and lists of choices become what the fields hold. Raises ConfigError for an unknown name.
+    NumPy's numbers, paths and lists of choices become what the fields hold. Raises ConfigError for an unknown name, and
+    TypeError for a value that no option takes.
     """
     types = {f.name: f.type for config in configs for f in fields(config)}
     values: dict[str, Any] = {}
@@ -111,10 +149,15 @@ def _options(what: str, given: Mapping[str, Any], *configs: type) -> dict[str, A
             near = get_close_matches(name, types, 1, 0.75)
             meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(types)}"
             raise ConfigError(name, f"is not an option of {what}{meant}")
-        if value is not None and types[name] is str:
+        if value is None:
+            continue
+        if getattr(value, "ndim", None) == 0:  # a number of NumPy or PyTorch
+            value = value.item()
+        if not isinstance(value, str | int | float | os.PathLike | list | tuple):
+            raise TypeError(f"{name} must be a text, a number, a path or a list of choices, not {type(value).__name__}")
+        if types[name] is str:
             values[name] = ",".join(map(str, value if isinstance(value, list | tuple) else [value]))
-        elif value is not None:
-            value = value.item() if hasattr(value, "item") else value
+        else:
             values[name] = float(value) if types[name] is float and type(value) is int else value
     return values
 
@@ -136,7 +179,7 @@ def train(
     num_layers: int | None = None,
     hidden_size: int | None = None,
     epochs: int | None = None,
-    like: str | None = None,
+    like: Reference | None = None,
     seeds: int | None = None,
     note: str | None = None,
     **options: Any,
@@ -149,7 +192,7 @@ def train(
         cell, num_layers, hidden_size, epochs, **options: The fields of CorpusConfig, ModelConfig and TrainConfig, such
             as alphabet="raw", preset="best" or seed=1. None stands for the preset's value, which depends on the text,
             the shape and the budget.
-        like: A run, a study or a pick ("@knee"), whose shape and recipe are taken where no option is given.
+        like: A run, a study, a pick ("@knee") or a Model, whose shape and recipe are taken where no option is given.
         seeds: Train with the seeds 0 to ``seeds`` - 1, from 2 to 100, in worker processes.
         note: Why, in 1 to 1,000 characters; the run has it as a tag.
 
@@ -167,10 +210,19 @@ def train(
     given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
-    tags = {} if note is None else {descriptions.NOTE: descriptions.checked_note(note, "note")}
-    text = text_to_train(corpus_config, SEEDS if seeds else TRAIN if like else "")
-    if like:
-        given, of_like = train_stage.options_like(like, given, None if corpus_config.corpus == "auto" else text)
+    tags = {}
+    if note is not None:
+        tags[descriptions.NOTE] = descriptions.checked_note(_text("note", note, "a text"), "note")
+    stage = ""
+    if seeds is not None:
+        stage = SEEDS
+    elif like is not None:
+        stage = TRAIN
+    text = text_to_train(corpus_config, stage)
+    if like is not None:
+        given, of_like = train_stage.options_like(
+            _reference(like), given, None if corpus_config.corpus == "auto" else text
+        )
         tags |= of_like
     configs = configurations_for(text, given)
     if seeds is None:
@@ -182,36 +234,36 @@ def train(
 
 
 @_settings_kept()
-def resume(reference: str, **changes: Any) -> "Model":
+def resume(reference: Reference, **changes: Any) -> "Model":
     """Resume an interrupted training in its own run, as ``tmlm train --resume`` does; returns its best model.
 
-    ``reference`` is the run's id, or at least its first four characters. ``changes`` are new values of epochs (if the
-    learning rate is constant), max_seconds or sample_every. Raises ConfigError for an option that does not exist, and
-    InputError for a run that can't be resumed or another option with a new value.
+    ``reference`` is a Model, or the run's id or at least its first four characters. ``changes`` are new values of
+    epochs (if the learning rate is constant), max_seconds or sample_every. Raises ConfigError for an option that does
+    not exist, and InputError for a run that can't be resumed or another option with a new value.
 
     Example:
         >>> model = tmlm.train("python-docs", hidden_size=8, epochs=1, schedule="constant")
-        >>> len(tmlm.resume(model.run_id, epochs=2).history)
+        >>> len(tmlm.resume(model, epochs=2).history)
         2
     """
     given = _options("resume", changes, CorpusConfig, ModelConfig, TrainConfig)
-    return load(train_stage.resume(reference, given, WITH_BAR).run_id)
+    return load(train_stage.resume(_reference(reference), given, WITH_BAR).run_id)
 
 
 @_settings_kept()
-def load(reference: TextOrPath = "latest") -> "Model":
+def load(reference: Reference = "latest") -> "Model":
     """Load a trained model, on the CPU and in evaluation mode.
 
     ``reference`` is a run id or at least its first four characters; "latest", the training of yours that finished last,
-    or "latest~1", the one before; a run's name; "@knee" or "@STUDY-knee", a search's pick; a study's name, which stands
-    for its knee; the path of a checkpoint; or a models:/ or runs:/ address. Raises InputError for a model that does not
-    exist or can't be read, and for a name that several runs bear.
+    or "latest~1", the one before; a run's name; "@knee" or "@STUDY-knee", a search's pick; a study's name or a Search,
+    which stand for its knee; the path of a checkpoint; or a models:/ or runs:/ address. Raises InputError for a model
+    that does not exist or can't be read, and for a name that several runs bear.
 
     Example:
         >>> tmlm.load(tmlm.load("latest").run_id[:8])
         Model lstm-1x16 on python-docs: test perplexity ..., ... MACs per character (run ...)
     """
-    name = os.fspath(reference)
+    name = _reference(reference)
     return Model(evaluate_stage.TrainedModel.find(name), name)
 
 
@@ -345,7 +397,7 @@ class Model:
 
     def _ids(self, text: str) -> torch.Tensor:
         """A text as ids (1, T)."""
-        ids = self.vocabulary.encode(text)
+        ids = self.vocabulary.encode(_text("text", text, "a text"))
         if not len(ids):
             raise ConfigError("text", "is empty; give at least one character")
         return torch.from_numpy(ids)[None]
@@ -365,7 +417,7 @@ class Model:
             Evaluation of lstm-1x16-s0 on the val split of python-docs: perplexity ... (n-grams ..., ...), ...
         """
         check_choice("split", split, ("val", "test"))
-        path = None if text is None else os.fspath(text)
+        path = None if text is None else _text("text", text)
         result: Mapping[str, Any] = evaluate_stage.evaluate(self._reference, split, path, adapt).result
         own = {f.name: result[f.name] for f in fields(Evaluation) if f.name in result}
         on = f"the {split} split of {self.corpus}" if path is None else Path(path).name
@@ -490,7 +542,7 @@ class Search:
 
     def load(self, pick: Literal["lean", "knee", "best"] = "knee") -> Model:
         """Load the model of a pick: lean, knee or best."""
-        name = earlier.pick(pick, self.result["picks"])
+        name = earlier.pick(_text("pick", pick, "a text"), self.result["picks"])
         check_choice("pick", name, tuple(self.result["picks"]))
         if name != pick:
             log.warning("the pick %s is called %s", pick, name)
@@ -513,7 +565,10 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
         >>> bool((table.test_perplexity > 1).all())
         True
     """
-    found = [training.row() for training in queries.listed_trainings(search, os.fspath(corpus))]
+    found = [
+        training.row()
+        for training in queries.listed_trainings(_text("search", search, "a text"), _text("corpus", corpus))
+    ]
     rows = pd.DataFrame(found, columns=list(ROW)).set_index("run_id")
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
@@ -522,7 +577,7 @@ def runs(search: str = "", corpus: TextOrPath = "") -> pd.DataFrame:
 
 
 @_settings_kept()
-def compare(*references: str) -> pd.DataFrame:
+def compare(*references: Reference) -> pd.DataFrame:
     """Compare 2 to 20 trainings, or 2 to 20 searches, as ``tmlm compare`` does.
 
     Of trainings, a row each, by run id: name, text, number of seeds, note, figures, and the options that differ; of
@@ -531,11 +586,11 @@ def compare(*references: str) -> pd.DataFrame:
     reference point. Raises InputError for what can't be compared.
 
     Example:
-        >>> runs = [tmlm.train("python-docs", hidden_size=size, epochs=1).run_id for size in (8, 16)]
-        >>> tmlm.compare(*runs).hidden_size.to_list()
+        >>> models = [tmlm.train("python-docs", hidden_size=size, epochs=1) for size in (8, 16)]
+        >>> tmlm.compare(*models).hidden_size.to_list()
         ['8', '16']
     """
-    result = compare_stage.compare(*references)
+    result = compare_stage.compare(*map(_reference, references))
     if "members" in result:
         members = pd.DataFrame(result["members"])
         members.attrs["hypervolumes"] = dict(zip(result["names"], result["hypervolumes"], strict=True))
@@ -546,7 +601,8 @@ def compare(*references: str) -> pd.DataFrame:
     about |= {"note": result["notes"], "like": result["like"]}
     figures = {metric.partition("/")[2]: values for metric, values in result["figures"].items()}
     index = pd.Index(result["run_ids"], name="run_id")
-    return pd.DataFrame({**result["options"], **about, **figures}, index).loc[:, [*about, *figures, *result["options"]]]
+    columns = {**about, **figures, **result["options"]}
+    return pd.DataFrame({**columns, **about}, index)  # the name of the text, in place of the option ``corpus``
 
 
 @_settings_kept()
@@ -566,13 +622,17 @@ def best(
         >>> tmlm.best("python-docs", max_macs=100_000).index.to_list()
         ['alone', 'within', 'mixed']
     """
-    found = best_stage.best(os.fspath(text), max_macs, max_kb, max_perplexity)
+    limits = {"max_macs": max_macs, "max_kb": max_kb, "max_perplexity": max_perplexity}
+    for name, limit in limits.items():
+        if limit is not None:
+            check_range(name, limit, above=0)
+    found = best_stage.best(_text("text", text), max_macs, max_kb, max_perplexity)
     lines = {name: found[name] for name in best_stage.LINES if found[name]}
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
 @_settings_kept()
-def export(*references: str, output: TextOrPath, with_ngrams: bool = False) -> Path:
+def export(*references: Reference, output: TextOrPath, with_ngrams: bool = False) -> Path:
     """Write a page that runs the models of recorded runs, with their data, as ``tmlm export`` does.
 
     Args:
@@ -583,11 +643,48 @@ def export(*references: str, output: TextOrPath, with_ngrams: bool = False) -> P
     Returns the path of the page. Raises InputError for what can't be exported, and for a file that exists.
 
     Example:
-        >>> runs = [tmlm.train("python-docs", hidden_size=size, epochs=1).run_id for size in (8, 16)]
-        >>> tmlm.export(*runs, output="two-networks").name
+        >>> models = [tmlm.train("python-docs", hidden_size=size, epochs=1) for size in (8, 16)]
+        >>> tmlm.export(*models, output="two-networks").name
         'index.html'
     """
-    return Path(export_stage(*references, folder=Path(output), with_ngrams=with_ngrams)["page"])
+    folder = Path(_text("output", output))
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise InputError(f"output can't be a folder: {error.args[-1]}; give another one") from None
+    return Path(export_stage(*map(_reference, references), folder=folder, with_ngrams=with_ngrams)["page"])
+
+
+@_settings_kept()
+def note(reference: Reference, text: str | None = None) -> str:
+    """Say why a run was made, as ``tmlm note`` does; returns its note, which without a ``text`` is only read.
+
+    The text "" removes the note. Raises InputError for a text that is too long, and for a run that does not exist.
+
+    Example:
+        >>> tmlm.note("latest", "a first look")
+        'a first look'
+        >>> tmlm.note("latest")
+        'a first look'
+    """
+    said = None if text is None else _text("text", text, "a text")
+    return note_stage.note(_reference(reference), said)["note"]
+
+
+@_settings_kept()
+def open(reference: Reference = "latest") -> Path:
+    """Open the page of a run in the browser, as ``tmlm open`` does; returns its path.
+
+    ``reference`` is a training, a run of several seeds, a main job or a search. Without a terminal or a browser, as in
+    most notebooks, the page is only made. Raises InputError for anything else.
+
+    Example:
+        >>> tmlm.open().suffix
+        '.html'
+    """
+    return Path(open_page.open_page(_reference(reference), ui.has_browser()))
 
 
 @_settings_kept()
@@ -639,7 +736,7 @@ class Answer:
 
 
 @_settings_kept()
-def delete(*references: str, text: str = "", dry_run: bool = False, weights: bool = False) -> DeletionResult:
+def delete(*references: Reference, text: str = "", dry_run: bool = False, weights: bool = False) -> DeletionResult:
     """Delete runs and studies, or only their ``weights``, and the copies of a ``text``, as ``tmlm delete --yes`` does.
 
     Returns what went ("deleted"), what stayed ("stayed"), the files that are left ("left") and the MB ("megabytes");
@@ -648,7 +745,7 @@ def delete(*references: str, text: str = "", dry_run: bool = False, weights: boo
 
     Example:
         >>> model = tmlm.train("python-docs", hidden_size=8, epochs=1)
-        >>> [each["kind"] for each in tmlm.delete(model.run_id)["deleted"]]
+        >>> [each["kind"] for each in tmlm.delete(model)["deleted"]]
         ['logged model', 'run']
     """
-    return delete_stage.delete(references, text, dry_run, weights)
+    return delete_stage.delete([*map(_reference, references)], _text("text", text, "a text"), dry_run, weights)

@@ -339,7 +339,9 @@ def resolve(
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset in ON_REPORTS_TEXT and model.on_top_of != "nothing":
-        raise ConfigError("on_top_of", f"is 'ngram', which --preset {train.preset} does not have", ("preset", "stream"))
+        raise ConfigError(
+            "on_top_of", f"is 'ngram', which the preset {train.preset} does not have", ("preset", "stream")
+        )
     if model.ngrams and model.on_top_of == "nothing":
         raise ConfigError("ngrams", f"is {model.ngrams}", needs=("on_top_of", "ngram"))
     if train.own_loss and model.on_top_of == "nothing":

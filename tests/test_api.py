@@ -1,12 +1,14 @@
 """The Python API: what a script or a notebook gets, and that it agrees with the commands."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
@@ -17,10 +19,12 @@ from pipeline.config import BUDGET_CHARS, QUICK_SEARCH, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.run import search
 from pipeline.stages.sample import write_texts
+from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.queries import listed_trainings
+from pipeline.tracking.store import set_tags
 from pipeline.training.metrics import CURVES
 from tests.checkout import ROOT, Checkout
-from tests.labs import TINY
+from tests.labs import TINY, record
 from tests.pools import Inline
 
 ROW = {"name": "gru-1x8", "macs_per_char": 1220, "val_perplexity": 8.56}
@@ -216,6 +220,101 @@ def test_runs_are_a_data_frame(trained):
     assert row.mixture_test_perplexity == pytest.approx(trained.result["mixture_test_perplexity"], rel=1e-5)
     assert (runs.ended > runs.started).all()
     assert len(api.runs("gru")) == 0
+
+
+def test_two_texts_are_compared_in_columns_of_different_names(store):
+    first, second = record("a", corpus="novel"), record("b", corpus="essay")
+    for run_id in (first, second):
+        MlflowClient().log_param(run_id, "corpus", f"{run_id}.txt")
+    table = api.compare(first, second)
+    assert table.columns.is_unique
+    assert table.corpus.to_list() == ["novel", "essay"]
+
+
+# --- what is taken ---------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_named_by_what_functions_have_returned_or_by_the_path_of_a_checkpoint(model, trained, tmp_path):
+    search, answer = api.Search({**RESULT, "run_id": trained.run_id}), api.Answer({"run_id": trained.run_id})
+    for reference in (model, search, answer, Path(trained.result["checkpoint"])):
+        assert api.load(reference).sample("it has", 20) == model.sample("it has", 20)
+    for reference in (model, search, answer):
+        assert api.note(reference, f"by {type(reference).__name__}") == api.note("latest")
+        assert api.compare(reference, "latest").index.to_list() == [trained.run_id] * 2
+        assert api.open(reference).suffix == ".html"
+        with pytest.raises(InputError, match=f"^resume {trained.run_id} .* has nothing left to do"):
+            api.resume(reference)
+    assert api.export(model, output=tmp_path / "out").read_text().startswith("<!doctype html>")
+    assert {each["id"] for each in api.delete(model, dry_run=True)["deleted"]} >= {trained.run_id}
+    with pytest.raises(TypeError, match=r"^reference must be .* a Model, a Search, an Answer, .*, not list$"):
+        api.load([model])  # type: ignore[arg-type]
+
+
+def test_messages_have_the_names_of_options_in_python_and_commands_as_they_are(trained, small_text):
+    with pytest.raises(InputError, match="Raise max_macs, or search further"):
+        api.best(max_macs=1)
+    with pytest.raises(InputError, match=f"^corpus {small_text}-x is not a known text"):
+        api.train(f"{small_text}-x")
+    set_tags(trained.run_id, {WEIGHTS: "deleted"})
+    with pytest.raises(InputError, match=f"to train it anew: tmlm train --like {trained.run_id} --corpus "):
+        api.load(trained.run_id)
+
+
+WRONG: list[Any] = [5, ["x"], {"a": 1}, b"x", object(), pd.DataFrame({"a": [1, 2]}), np.arange(2), torch.ones(2), "\0"]
+TAKES: dict[str, Callable[[Any, api.Model, Path], object]] = {  # a function by its parameter, called with a wrong value
+    "train": lambda value, model, folder: api.train(value),
+    "train note": lambda value, model, folder: api.train("nowhere.txt", note=value),
+    "train like": lambda value, model, folder: api.train(__file__, like=value),
+    "train seeds": lambda value, model, folder: api.train(__file__, seeds=value, seed=1),
+    "train hidden_size": lambda value, model, folder: api.train("nowhere.txt", hidden_size=value),
+    "train cell": lambda value, model, folder: api.train("nowhere.txt", cell=value),
+    "train residual": lambda value, model, folder: api.train("nowhere.txt", residual=value),
+    "train learning_rate": lambda value, model, folder: api.train("nowhere.txt", learning_rate=value),
+    "resume": lambda value, model, folder: api.resume(value),
+    "load": lambda value, model, folder: api.load(value),
+    "sample": lambda value, model, folder: model.sample(value, 1),
+    "sample length": lambda value, model, folder: model.sample("it", value),
+    "sample temperature": lambda value, model, folder: model.sample("it", 1, temperature=value),
+    "sample method": lambda value, model, folder: model.sample("it", 1, method=value),
+    "logits": lambda value, model, folder: model.logits(value),
+    "evaluate": lambda value, model, folder: model.evaluate(value),
+    "evaluate text": lambda value, model, folder: model.evaluate(text=value),
+    "search": lambda value, model, folder: api.search(value),
+    "search trials": lambda value, model, folder: api.search("nowhere.txt", trials=value),
+    "search cell": lambda value, model, folder: api.search("nowhere.txt", cell=value),
+    "Search.load": lambda value, model, folder: api.Search(RESULT).load(value),
+    "runs": lambda value, model, folder: api.runs(value),
+    "runs corpus": lambda value, model, folder: api.runs(corpus=value),
+    "compare": lambda value, model, folder: api.compare(model, value),
+    "best": lambda value, model, folder: api.best(value),
+    "best max_macs": lambda value, model, folder: api.best(max_macs=value),
+    "best max_kb": lambda value, model, folder: api.best(max_kb=value),
+    "best max_perplexity": lambda value, model, folder: api.best(max_perplexity=value),
+    "export": lambda value, model, folder: api.export(value, output=folder),
+    "export output": lambda value, model, folder: api.export(model, output=value),
+    "export a long output": lambda value, model, folder: api.export(model, output="x" * 5000),
+    "note": lambda value, model, folder: api.note(value, "why"),
+    "note text": lambda value, model, folder: api.note(model, value),
+    "open": lambda value, model, folder: api.open(value),
+    "answer": lambda value, model, folder: api.answer(value),
+    "answer seeds": lambda value, model, folder: api.answer("nowhere.txt", seeds=value),
+    "delete": lambda value, model, folder: api.delete(value),
+    "delete text": lambda value, model, folder: api.delete(text=value),
+}
+
+
+def test_a_wrong_value_of_any_parameter_is_refused_in_a_sentence(model, tmp_path):
+    """Or taken, where it is a possible one; never with another error."""
+    others = []
+    for name, take in TAKES.items():
+        for value in WRONG:
+            try:
+                take(value, model, tmp_path / "new")
+            except (InputError, ConfigError, TypeError):
+                pass
+            except Exception as error:
+                others.append((name, value, error))
+    assert others == []
 
 
 # --- interrupts ------------------------------------------------------------------------------------------------------

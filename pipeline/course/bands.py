@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from models.config import ModelConfig
@@ -60,14 +61,19 @@ class Course:
 
         Raises InputError for a training of no exercise.
         """
-        name, text = facts["corpus"]["name"], (facts["corpus"]["corpus_sha256"], facts["vocabulary"]["alphabet"])
+        text = facts["corpus"]["corpus_sha256"], facts["vocabulary"]["alphabet"]
         found = model, _compared(facts["train"]), facts.get("recipe"), text
         for options in dict.fromkeys(band.options for band in self.bands):
-            shape = {name: getattr(model, name) for name in ("cell", "num_layers", "hidden_size")}
-            given = {"epochs": QUICK_SEARCH["epochs"], **shape} if options == QUICK else options_of(options)
+            given = options_of(options)
+            if options == QUICK:
+                if not _is_of_quick_search(model):
+                    continue
+                shape = {name: getattr(model, name) for name in ("cell", "num_layers", "hidden_size")}
+                given = {"epochs": QUICK_SEARCH["epochs"], **shape}
             wanted, train = resolve(given, self.train_chars)
             if found == (wanted, _compared(asdict(train)), RECIPE[train.preset], (self.corpus_sha256, "letters")):
                 return [band for band in self.bands if band.options == options], train
+        name = shorten(facts["corpus"]["name"], 100)
         raise InputError(
             f"{model.label} on {name} is of none of exercises 1 to 5: its options, its text or its recipe are others; "
             f"{READ_BY_TEACHER}"
@@ -93,6 +99,15 @@ def options_of(words: str) -> dict[str, Any]:
     parts = words.split()
     pairs = zip(parts[::2], parts[1::2], strict=False)
     return {name[2:].replace("-", "_"): int(value) if value.isdigit() else value for name, value in pairs}
+
+
+def _is_of_quick_search(model: ModelConfig) -> bool:
+    """Whether a model's layers and units are in the space of QUICK_SEARCH."""
+    for name in ("num_layers", "hidden_size"):
+        low, high = QUICK_SEARCH[name].split("..")
+        if not int(low) <= getattr(model, name) <= int(high):
+            return False
+    return True
 
 
 def _compared(train: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A hand-in may be anything: all that is read of it are files of a limited size in its folders, and no link is followed.
 """
 
+import logging
 import os
 import re
 import stat
@@ -27,11 +28,15 @@ from pipeline.support.wording import listed
 from pipeline.text.batches import WindowData, data_of
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
-from pipeline.training.checkpoints import digest_of
+from pipeline.training.checkpoints import digest_of, load_checkpoint
 from pipeline.training.evaluation import perplexity, score_windows, text_costs
-from pipeline.training.loading import load_model
+from pipeline.training.loading import built_model, claimed
 
-MOST_BYTES, MOST_MODELS = 50_000_000, 20  # of a file, and in a folder
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 50_000_000  # of a file of weights
+MOST_TEXT_BYTES = 1_000_000  # of any other
+MOST_MODELS = 10  # in a folder
 MOST_LINES = 30  # of which each is a folder; more are a table
 TOLERANCE = 0.001  # by which a figure of a card may differ from the same computed from the weights
 OF_QUICK = "As handed in: --quick computes nothing, and so can't see figures that were altered."
@@ -82,7 +87,11 @@ def summary(found: Sequence[HandIn], quick: bool) -> str:
 @one_thread()
 def check(folders: Sequence[str], course: Course, corpus: Corpus | None) -> list[HandIn]:
     """Judge each folder by the bands of a course; without its text, by the figures that were handed in."""
-    found = [_judged(Path(folder), course, corpus) for folder in dict.fromkeys(map(os.path.normpath, folders))]
+    found = []
+    for folder in dict.fromkeys(map(os.path.normpath, folders)):
+        judged = _judged(Path(folder), course, corpus)
+        log.info("%s: %s", folder, judged.verdict)
+        found.append(judged)
     for each in found:
         if others := [it.folder for it in found if it is not each and {*it.weights} & {*each.weights}]:
             each.remarks.append(f"same weights as {listed(others)}")
@@ -109,11 +118,13 @@ def _judged(folder: Path, course: Course, corpus: Corpus | None) -> HandIn:
 
 def _add_network(found: HandIn, folder: Path, course: Course, corpus: Corpus | None) -> None:
     commit, handed_in = read_card(_seen(folder / CARD).read_text("utf-8", "replace"))
-    model, _, facts = load_model(_seen(folder / WEIGHTS))
+    path = _seen(folder / WEIGHTS, most_bytes=MOST_BYTES)
+    checkpoint = load_checkpoint(path)
+    bands, train = course.bands_of(*claimed(checkpoint, path))
+    model, _, facts = built_model(checkpoint, path)
     found.weights.append(digest_of(model.state_dict(), ""))
     found.commits.append(commit)
     found.seeds.append(facts["train"]["seed"])
-    bands, train = course.bands_of(model.config, facts)
     if any(band.metric in LAST for band in bands):
         handed_in |= _last_epoch(_seen(Path(found.folder, "curves.csv")), found.seeds[-1], train.epochs)
     for band in bands:
@@ -172,12 +183,12 @@ def _model_folders(folder: Path) -> list[Path]:
     return [_seen(each, stat.S_ISDIR) for each in best or sorted(found)]
 
 
-def _seen(path: Path, is_kind: Callable[[int], bool] = stat.S_ISREG) -> Path:
+def _seen(path: Path, is_kind: Callable[[int], bool] = stat.S_ISREG, most_bytes: int = MOST_TEXT_BYTES) -> Path:
     """The path of a file, or a folder, that may be read. Raises InputError for anything else, and OSError."""
     status = path.lstat()  # which follows no link
     if not is_kind(status.st_mode):
         kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not what `tmlm export` writes"
         raise InputError(f"{path} is {kind}, and is not read")
-    if stat.S_ISREG(status.st_mode) and status.st_size > MOST_BYTES:
-        raise InputError(f"{path} has {status.st_size / 1e6:,.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are read")
+    if stat.S_ISREG(status.st_mode) and status.st_size > most_bytes:
+        raise InputError(f"{path} has {status.st_size:,} bytes; at most {most_bytes:,} are read")
     return path

@@ -47,9 +47,9 @@ def _page_file(what: str) -> Path:
     if artifacts and (artifacts / PAGE_FILE).is_file():
         return (artifacts / PAGE_FILE).absolute()
     subject, file = subject_of(run.id), store.beside_store(store.PAGES) / f"{run.id}.html"
-    made_of = f"<!-- {_digest(subject)} -->\n"
-    if file.is_symlink() or not (file.is_file() and file.read_text(encoding="utf-8").startswith(made_of)):
-        write_atomically(file, f"{made_of}{page.page_of(subject)}".encode())
+    made_of = f"<!-- {_digest(subject)} -->\n".encode()
+    if file.is_symlink() or not (file.is_file() and file.read_bytes().startswith(made_of)):
+        write_atomically(file, made_of + page.page_of(subject).encode())
     return file
 
 

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's from Python 3
 String = Annotated[str, AfterValidator(lambda text: text.encode().decode())]  # no half of a surrogate pair
 Count = Annotated[int, Field(ge=1, le=10**18)]
 Natural = Annotated[int, Field(ge=0, le=10**18)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, Field(ge=0, lt=1e300, allow_inf_nan=False)]
 Signed = Annotated[float, Field(gt=-1e300, lt=1e300, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, lt=1e300, allow_inf_nan=False)]

@@ -120,7 +120,7 @@ class Vocabulary:
                 raise ConfigError(
                     "prompt",
                     f"{prompt!r} has no letter from A to Z, and the model knows no other characters: give some, "
-                    "or train on a text with --alphabet raw",
+                    "or train with the alphabet raw",
                 )
             log.warning("Dropped from the prompt, as the model knows only letters and spaces: %s", _names(dropped))
         if missing := sorted(set(text) - set(self.symbols)):

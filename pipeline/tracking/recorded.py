@@ -50,7 +50,7 @@ class RecordedRun:
     status: str = field(repr=False)  # MLflow's
     tags: Mapping[str, str] = field(repr=False)
     params: Mapping[str, str] = field(repr=False)
-    metrics: Mapping[str, float] = field(repr=False)  # the last value of each, if it is below LARGEST
+    metrics: Mapping[str, float] = field(repr=False)  # the last value of each that ``_is_possible``
     started_ms: int
     ended_ms: int | None
     artifact_uri: str = field(repr=False)
@@ -230,6 +230,12 @@ def noted(training: RecordedTraining, note: str) -> RecordedTraining:
     return replace(training, tags={**training.tags, NOTE: note}) if note and not training.note else training
 
 
+def _is_possible(name: str, value: float) -> bool:
+    """Whether a metric can be computed with: a perplexity's logarithm is needed."""
+    is_positive = value > 1 / LARGEST
+    return abs(value) < LARGEST and (is_positive or "perplexity" not in name)
+
+
 def read_run(run: Run) -> RecordedRun:
     info, tags = run.info, bare_tags(run.data.tags)
     if info.status == "FAILED" and tags.keys() >= REFUSED and "format" not in tags:
@@ -241,7 +247,7 @@ def read_run(run: Run) -> RecordedRun:
         status=info.status,
         tags=tags,
         params=earlier.options(run.data.params),
-        metrics={name: value for name, value in run.data.metrics.items() if abs(value) < LARGEST},
+        metrics={name: value for name, value in run.data.metrics.items() if _is_possible(name, value)},
         started_ms=info.start_time,
         ended_ms=info.end_time,
         artifact_uri=info.artifact_uri,

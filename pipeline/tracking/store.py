@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
+from google.protobuf.json_format import ParseError
 from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -56,7 +57,7 @@ SETTINGS = {  # of MLflow, unless the user has set them
 }
 
 LOG_LEVELS = {"alembic": logging.WARNING, "mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
-REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+REFUSALS = (MlflowException, ParseError, SQLAlchemyError, sqlite3.Error, OSError)
 ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
 PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
@@ -176,7 +177,7 @@ def settings_kept() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in LOG_LEVELS}
     try:
         yield
-    except MlflowException as error:  # of artifacts, whose address it may contain
+    except (MlflowException, ParseError) as error:  # of artifacts, whose address it may contain, or an odd answer
         raise TmlmError(f"the store failed: {store_reason(error)}") from None
     finally:
         _setup.cache_clear()  # the next call sets them again

@@ -78,12 +78,13 @@ def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str, tr
     if is_file and find_file(source) is None:
         raise InputError(
             f"the text {name} that was trained on is gone: there is no file {source}, and no copy of it is kept; "
-            "restore it there (any other: evaluate --text FILE)"
+            "restore it there (any other: `tmlm evaluate --text FILE`)"
         )
     corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
     if corpus.corpus_sha256 != corpus_sha256:
         raise InputError(
             f"the text {name} is not the one that was trained on (sha256 {corpus.corpus_sha256[:8]}..., "
-            f"then {corpus_sha256[:8]}...); restore the earlier one at {source} (any other: evaluate --text FILE)"
+            f"then {corpus_sha256[:8]}...); restore the earlier one at {source} "
+            "(any other: `tmlm evaluate --text FILE`)"
         )
     return replace(corpus, name=name).limited(train_chars)

@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import write_atomically
 
 PROJECT, FORMAT = "time-machine-lm", 3
+MOST_TENSORS = 30_000  # in a file: of MOST_LAYERS, each with four in the model, its average, best, and an optimizer's
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # tensors and facts
 
 
@@ -57,7 +58,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 raise InputError(f"{path} is not a checkpoint of this project; give a run id or another file")
             if number != str(FORMAT):
                 raise InputError(f"{path} has format {number}, and this version reads format {FORMAT}; train it again")
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            if len(names) > MOST_TENSORS:
+                raise InputError(
+                    f"{path} has {len(names):,} tensors; at most {MOST_TENSORS:,} are read; give another file"
+                )
+            tensors = {name: file.get_tensor(name).clone() for name in names}
         if digest_of(tensors, header["facts"]) != header["sha256"]:
             raise InputError(f"checkpoint {path} is damaged: its sha256 does not match; use another one of the run")
         return tensors, json.loads(header["facts"])

@@ -1,6 +1,7 @@
 """Load the model of a checkpoint, which may be anybody's: what it claims is checked before anything is allocated."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from models.language_model import LanguageModel
 from models.on_top_of_ngram import language_model
 from pipeline.config import Alphabet, PresetName
 from pipeline.errors import InputError
-from pipeline.support.records import String, has_form, record
+from pipeline.support.records import Seed, String, has_form, record
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
 from pipeline.training.checkpoints import Checkpoint, group, in_a_line, load_checkpoint
 from pipeline.training.files import BEST_CHECKPOINT
@@ -21,7 +22,7 @@ from pipeline.training.files import BEST_CHECKPOINT
 FACTS = record(
     corpus=record(name=String, source=String, corpus_sha256=String),
     vocabulary=record(alphabet=Alphabet, symbols=list[String]),
-    train=record(seed=int, preset=PresetName),
+    train=record(seed=Seed, preset=PresetName),
 )
 
 
@@ -34,20 +35,38 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
     return built_model(load_checkpoint(path), path)
 
 
-def built_model(checkpoint: Checkpoint, path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
-    """Build what ``load_model`` returns from a checkpoint that has been read from this path."""
-    tensors, facts = checkpoint
-    try:
+def claimed(checkpoint: Checkpoint, path: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """The configuration of the model that a checkpoint claims to hold, and its facts; nothing is built.
+
+    Raises InputError, with its path, for facts that this version can't read.
+    """
+    _, facts = checkpoint
+    with _refusals(path):
         if not has_form(facts, FACTS):
             raise ValueError("its facts have another form")
+        return ModelConfig(**facts["model"]), facts
+
+
+def built_model(checkpoint: Checkpoint, path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
+    """Build what ``load_model`` returns from a checkpoint that has been read from this path."""
+    tensors, _ = checkpoint
+    config, facts = claimed(checkpoint, path)
+    with _refusals(path):
         vocabulary = _vocabulary(**facts["vocabulary"])
         weights = group("best", tensors) or group("model", tensors)
-        model = _model(ModelConfig(**facts["model"]), len(vocabulary), weights, group("ngram", tensors))
+        model = _model(config, len(vocabulary), weights, group("ngram", tensors))
+    return model.eval(), vocabulary, facts
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn an error about the content of a checkpoint into InputError."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{path} holds no model that this version can build ({in_a_line(error)}); train it again"
         ) from error
-    return model.eval(), vocabulary, facts
 
 
 def _vocabulary(alphabet: Alphabet, symbols: list[str]) -> Vocabulary:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from models.on_top_of_ngram import language_model
 from pipeline.config import resolve
 from pipeline.course.bands import LAST, METRICS, QUICK, READ_BY_TEACHER, Band, Course
-from pipeline.course.check import MOST_BYTES, HandIn, check, summary
-from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.course.check import MOST_BYTES, MOST_TEXT_BYTES, HandIn, check, summary
+from pipeline.training.checkpoints import flatten, load_checkpoint, save_checkpoint
 from tests.cli.commands import run
 
 OPTIONS = "--hidden-size 8 --epochs 2 --batch-size 32 --sequence-length 16"  # of the training of ``trained``
@@ -89,6 +90,10 @@ def test_equal_weights_are_found_under_another_seed_and_digest_and_in_every_fold
     assert [each.verdict for each in found] == ["right", "can't be read", "right"], "its curves are of the seed before"
 
 
+def with_seed(seed: int) -> Callable[[Path], None]:
+    return lambda path: rewrite(path, lambda facts: facts["train"].update(seed=seed))
+
+
 HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a link in place of a folder": ("model", lambda path: path.symlink_to(path.rename(path.with_name("own")))),
     "a link in place of a file": ("model/README.md", lambda path: path.symlink_to(path.rename(path.with_name("own")))),
@@ -96,6 +101,8 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a large file": ("model/weights.safetensors", lambda path: os.truncate(path, MOST_BYTES + 1)),
     "damaged weights": ("model/weights.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!")),
     "no card": ("model/README.md", Path.unlink),
+    "a large card": ("model/README.md", lambda path: os.truncate(path, MOST_TEXT_BYTES + 1)),
+    "a seed of 4,000 digits": ("model/weights.safetensors", with_seed(10**4000)),
     "a name that writes a line": ("models/x\nben: right", lambda path: path.mkdir(parents=True)),
 }
 
@@ -108,6 +115,7 @@ def test_what_is_hostile_is_refused_in_a_sentence_and_others_are_judged(folder, 
     assert [each.verdict for each in found] == ["can't be read", "right"]
     lines = summary(found, False).splitlines()
     assert [line.split(": ")[0] for line in lines] == [str(folder), str(other)]
+    assert max(map(len, lines)) < 1000
 
 
 def test_a_search_is_judged_by_its_best_network(trained, folder, course, corpus):
@@ -119,6 +127,17 @@ def test_a_search_is_judged_by_its_best_network(trained, folder, course, corpus)
     (folder / "models" / "lean").mkdir()
     (found,) = check([str(folder)], course, corpus)
     assert (found.verdict, found.exercise, len(found.weights)) == ("right", "5", 1)
+
+
+@pytest.mark.parametrize("shape", [{"num_layers": 3}, {"hidden_size": 128}])
+def test_a_network_that_no_quick_search_can_find_is_of_no_exercise(folder, course, corpus, shape):
+    course = replace(course, bands=[Band("5", QUICK, "val_perplexity", 1, 99)])
+    model, train = resolve({"epochs": 2, **shape}, corpus.train_chars)
+    tensors = flatten("model", language_model(model, len(corpus.vocabulary), None).state_dict())
+    facts = load_checkpoint(folder / WEIGHTS)[1]
+    save_checkpoint(folder / WEIGHTS, tensors, {**facts, "model": asdict(model), "train": asdict(train)})
+    (found,) = check([str(folder)], course, corpus)
+    assert (found.verdict, found.weights) == ("can't be read", [])
 
 
 def test_more_than_thirty_are_a_table():

@@ -41,6 +41,13 @@ def test_compare_as_json_has_a_pair_for_each_difference(store):
     assert other.startswith("The presets report and stream validate on different characters: only the test")
 
 
+@pytest.mark.parametrize("perplexity", [1e-308, 1e308, -1.0])
+def test_a_recorded_perplexity_that_none_can_be_is_no_traceback(store, perplexity):
+    odd, whole = seeds("gru", perplexity, 4.0), seeds("lstm", 4.0, 4.1)
+    assert run("compare", odd, whole)[0] == 0
+    assert run("compare", odd, whole, "--json")[0] == 0
+
+
 def seeds(name: str, *perplexities: float, **params: object) -> str:
     """The id of a run of several seeds with these validation perplexities, and as much of seconds."""
     with tracked_run("seeds", name, {"corpus": "novel", "corpus.sha256": "a"}) as parent:

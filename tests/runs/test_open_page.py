@@ -19,6 +19,9 @@ def test_a_page_that_a_run_lacks_is_made_anew_only_after_a_change_and_goes_with_
     set_tags(trained.run_id, {"note": "why"})
     open_page("latest", False)
     assert page.stat().st_ino != first
+    page.write_bytes(b"\xff\xfe")
+    open_page("latest", False)
+    assert page.read_bytes().endswith(b"</html>")
 
     victim = tmp_path / "victim"
     victim.write_text(page.read_text())

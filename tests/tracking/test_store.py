@@ -1,5 +1,6 @@
 """The store: one database, one experiment, artifacts beside it, whoever made it and however many at once."""
 
+import json
 import logging
 import os
 import shutil
@@ -11,11 +12,13 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline import api
 from pipeline.errors import InputError
 from pipeline.tracking import runs
 from pipeline.tracking.store import EXPERIMENT, KIND, TRAINING, setup, sqlite_address
 from tests.checkout import ROOT
-from tests.labs import execute, new_store, rows, store_at
+from tests.cli.commands import run
+from tests.labs import execute, new_store, record, rows, store_at
 
 HOST = """
 import logging, os, signal, sys
@@ -161,3 +164,18 @@ def test_mlflow_logs_warnings_only_unless_more_is_asked_for(store, monkeypatch, 
     monkeypatch.setattr(logging.getLogger("mlflow"), "level", logging.NOTSET)
     setup()
     assert logging.getLogger("mlflow").level == level
+
+
+@pytest.mark.parametrize("tag", [{"key": 5, "value": "x"}, {"key": "x", "value": ["x"]}])
+def test_an_answer_of_a_server_with_another_type_is_refused_in_a_sentence(mlflow_server, tmp_path, tag):
+    run_id = record("gru")
+    found = {"info": {"run_id": run_id}, "data": {"tags": [tag]}}
+    for path, answer in {"runs/search": {"runs": [found]}, "runs/get": {"run": found}}.items():
+        mlflow_server.refuse(path, status=200, body=json.dumps(answer).encode())
+    place = f"sqlite:///{tmp_path}/other.db"
+    commands = ["push", place, run_id], ["open", run_id], ["note", run_id], ["export", run_id, "-o", f"{tmp_path}/out"]
+    for words in (*commands, ["delete", "--weights", "--yes", run_id], ["runs"]):
+        code, _, said = run(*words)
+        assert (code, "Error: MLFLOW_TRACKING_URI http://127.0.0.1" in said) == (2, True), said
+    with pytest.raises(InputError, match="can't be used: Failed to parse"):
+        api.runs()

@@ -1,5 +1,6 @@
 """A checkpoint comes back as it was written, whole, or not at all."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.errors import InputError
-from pipeline.training.checkpoints import FORMAT, PROJECT, load_checkpoint, save_checkpoint
+from pipeline.training.checkpoints import FORMAT, MOST_TENSORS, PROJECT, load_checkpoint, save_checkpoint
 from pipeline.training.loading import load_model
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)
@@ -108,6 +109,15 @@ def test_another_format_is_refused_naming_both(tmp_path):
     save_file(some_tensors(), tmp_path / "later", {"format": f"{PROJECT} {FORMAT + 1}"})
     with pytest.raises(InputError, match=f"later has format {FORMAT + 1}, and this version reads format {FORMAT};"):
         load_checkpoint(tmp_path / "later")
+
+
+def test_more_tensors_than_any_model_has_are_refused_unread(tmp_path):
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    tensors = {f"model.{number}": empty for number in range(MOST_TENSORS + 1)}
+    header = json.dumps({"__metadata__": {"format": f"{PROJECT} {FORMAT}"}, **tensors}).encode()
+    (tmp_path / "many").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(InputError, match=f"many has {MOST_TENSORS + 1:,} tensors; at most"):
+        load_checkpoint(tmp_path / "many")
 
 
 def test_a_pickle_is_refused_unopened(tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ def test_models_whose_gate_sees_no_letters_predict_as_they_did(older):
         ("deviation", lambda deviations: deviations * torch.inf, "not finite"),
         ("deviation", lambda deviations: deviations * 0, "not positive"),
         ("hidden.weight", lambda weights: weights[:, 1:], "weights of shape"),
+        ("hidden.weight", lambda weights: weights.repeat(40, 1), "1,280 units for 10 orders; at most 1,000"),
         ("output.weight", lambda weights: weights[1:], "size mismatch"),
     ],
 )

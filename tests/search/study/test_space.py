@@ -60,7 +60,10 @@ def test_no_value_of_a_grid_is_outside_of_its_range(name: str, low: float, span:
         ({"cell": "lstm,gpt"}, "--cell is 'lstm,gpt'; it must be some of rnn,gru,lstm"),
         ({"cell": "auto"}, "--cell is missing"),
         ({"on_top_of": "nothing,best"}, "--on-top-of is 'nothing,best'; it must be some of nothing,ngram"),
-        ({"on_top_of": "nothing,ngram", "preset": "report"}, "can't be trained: on_top_of is 'ngram', which --preset"),
+        (
+            {"on_top_of": "nothing,ngram", "preset": "report"},
+            "can't be trained: on_top_of is 'ngram', which the preset",
+        ),
         ({"num_layers": "0..2"}, "can't be trained: num_layers is 0; it must be at least 1"),
         ({"learning_rate": "nan..1"}, "--learning-rate is 'nan..1'"),
         ({"space": "no/such"}, r"--space no/such can't be read \(No such file or directory\); give"),
