@@ -58,6 +58,7 @@ from pipeline.stages import sample as sample_stage
 from pipeline.stages import train as train_stage
 from pipeline.stages.bar import training_bar
 from pipeline.stages.seeds import refuse_diverged, train_seeds
+from pipeline.support.machine import tune_process
 from pipeline.support.progress import write_line
 from pipeline.tracking import artifacts, descriptions, queries, recorded
 from pipeline.tracking.step import CURVES_PLOT
@@ -87,6 +88,7 @@ __all__ = [
     "runs",
     "search",
     "train",
+    "tune_process",
 ]
 
 log = logging.getLogger(__name__)

@@ -27,6 +27,7 @@ from pipeline.runs import commands as runs
 from pipeline.search import commands as search
 from pipeline.stages import commands as stages
 from pipeline.support import signals
+from pipeline.support.machine import tune_process
 from pipeline.support.temporary import use_own_folder
 from pipeline.support.wording import printable
 
@@ -84,6 +85,7 @@ def watched_parent() -> int | None:
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     gc.set_threshold(100_000)  # imports make objects by the hundred thousand, which need not be searched for cycles
+    tune_process()
     signals.install(watched_parent())
     with suppress(OSError):  # a full disk: a command that needs a file there will say so
         use_own_folder()

@@ -24,12 +24,10 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.node import on_node
 from pipeline.cluster.processes import MLFLOW
 from pipeline.errors import ClusterError, UnfitNodeError
+from pipeline.support.machine import is_tuned
 from pipeline.support.workers import Event, Loss, LossCause, Pool, Work
 
 log = logging.getLogger(__name__)
-
-for _name in ("distributed", "distributed.client"):  # the pool reports losses itself
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 NODES_SECONDS = 60.0  # without a node or the scheduler, after which the pool gives up
 CONNECT_SECONDS = 10.0  # timeout of a command's first connection
@@ -52,6 +50,9 @@ class _Running(NamedTuple):
 
 def connect(address: Address, seconds: float) -> Client:
     """Connect to a scheduler. Raises ClusterError if it does not answer in time or refuses the connection."""
+    if is_tuned():  # the pool reports losses itself
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError) as error:

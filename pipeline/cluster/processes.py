@@ -23,6 +23,7 @@ from urllib.request import urlopen
 from pipeline.cluster.keys import FILES, Address
 from pipeline.errors import InputError
 from pipeline.support import child, signals
+from pipeline.support.machine import tune_process
 from pipeline.support.progress import write_line
 
 RESTART_SECONDS = 3.0  # between the end of a process and its next start
@@ -170,6 +171,7 @@ async def _take_tasks(address: Address, slots: int, folder: str) -> None:
 
 def main(address: str, keys: str, slots: str) -> None:
     """Run a node until it loses the scheduler or receives a signal."""
+    tune_process()
     at = Address.read(address, Path(keys))
     os.environ.update(at.mlflow_settings())
     with tempfile.TemporaryDirectory(prefix="tmlm-node-") as folder:

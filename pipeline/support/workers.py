@@ -25,6 +25,7 @@ from typing import Any, Literal, Protocol
 
 from pipeline.errors import RemoteError
 from pipeline.support import signals
+from pipeline.support.machine import tune_process
 from pipeline.support.signals import defer_signals
 
 STOP_SECONDS = 2.0  # from a worker's first signal to its forced exit
@@ -227,6 +228,7 @@ def _serve(connection: Connection) -> None:
     """The worker's main function: do jobs until the end of the connection."""
     parent = parent_process()
     assert parent is not None
+    tune_process()
     os.dup2(2, 1)  # standard output is reserved for the parent's result
     os.environ.update(ONE_THREAD)
     signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)

@@ -36,6 +36,8 @@ from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _get_latest_schema_revision
 from mlflow.tracking import MlflowClient
+from mlflow.tracking._model_registry.utils import _get_store as get_registry_store
+from mlflow.tracking._tracking_service.utils import _get_store as get_tracking_store
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +107,23 @@ def setup() -> Store:
     return _setup(address(), *map(os.environ.get, ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")))
 
 
-@event.listens_for(Engine, "connect")
-def _sync_deletions(connection: Any, _: object) -> None:
-    """Let SQLite sync the deletion of a journal: where a database has no WAL, that is what commits a transaction."""
-    if isinstance(connection, sqlite3.Connection):
-        connection.execute("PRAGMA synchronous=EXTRA")
+def sync_deletions(engine: Engine) -> None:
+    """Let an SQLite engine sync the deletion of a journal: without WAL, that is what commits a transaction."""
+    if engine.dialect.name == "sqlite" and not event.contains(engine, "checkout", _sync_deletions):
+        event.listen(engine, "checkout", _sync_deletions)  # of a connection from the pool, which may be an old one
+
+
+def _sync_deletions(connection: sqlite3.Connection, *_: object) -> None:
+    connection.execute("PRAGMA synchronous=EXTRA")
+
+
+def _open(uri: str) -> None:
+    """Check that the store can be used, and let its engines sync as ``sync_deletions`` does."""
+    _probe(uri)
+    if uri.startswith("sqlite"):
+        for store in (get_tracking_store(uri), get_registry_store()):
+            if hasattr(store, "engine"):  # the registry may be elsewhere
+                sync_deletions(store.engine)
 
 
 @lru_cache(maxsize=1)  # a process may turn to another store
@@ -118,10 +132,10 @@ def _setup(uri: str, *experiment: str | None) -> Store:
     with store_errors():
         _point_at(uri)
         if database is None:
-            _probe(uri)
+            _open(uri)
             return Store(uri, _chosen_experiment(sqlite_file(uri)), None)
         with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
-            _probe(uri)
+            _open(uri)
             if (first := MlflowClient().get_experiment("0")).name == "Default":  # MLflow has just created it
                 prepare_database(database)
                 is_taken = MlflowClient().get_experiment_by_name(EXPERIMENT)  # by a push to this new checkout
@@ -144,7 +158,7 @@ def look() -> bool:
         if (file := sqlite_file(uri)) is not None and not file.exists():
             return False
         _point_at(uri)
-        _probe(uri)
+        _open(uri)
         return True
 
 

@@ -1,6 +1,5 @@
 """The hardware of a training: device, precision of the arithmetic, and what computes the recurrent layers."""
 
-import ctypes
 import logging
 from collections.abc import Sequence
 
@@ -72,15 +71,3 @@ def choose_kernel(device: torch.device, precision: str, model: ModelConfig, pres
     stepwise = model.by_torch and CELLS[model.cell].by_hand
     as_reported = (preset, precision) == ("report", "fp32")
     return "by-hand" if stepwise and device.type == "cpu" and not as_reported else "torch"
-
-
-def keep_freed_memory() -> None:
-    """Make glibc keep freed memory: returning it to the kernel takes up to half of each step's time."""
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another system or C library: nothing to tune
-        return
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
-    mallopt(m_mmap_max, 0)
-    mallopt(m_trim_threshold, 2**30)
-    mallopt(m_top_pad, 2**26)

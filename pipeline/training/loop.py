@@ -26,12 +26,13 @@ from models.recurrent import State, parts_of, state_of
 from pipeline import earlier
 from pipeline.config import StoppedBy, TrainConfig
 from pipeline.errors import TrainingDivergedError
+from pipeline.support.machine import keep_freed_memory
 from pipeline.support.records import Count, ListOf, Natural, Number, String, maybe, record
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import SoftTargets, StreamData, WindowData, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
 from pipeline.training.evaluation import autocast, calibrate_logits, perplexity, score_windows, text_costs
-from pipeline.training.hardware import choose_device, choose_kernel, choose_precision, keep_freed_memory
+from pipeline.training.hardware import choose_device, choose_kernel, choose_precision
 
 WARM_UP_STEPS = 50
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
@@ -381,7 +382,8 @@ class Training:
 def fit(training: Training, *callbacks: Callback) -> None:
     """Train all remaining epochs, with calls of ``callbacks``, one after the other.
 
-    Changes torch's threads and the allocator for the whole process. Raises as ``Training.run_epoch``.
+    Changes torch's threads for the whole process, and its allocator after ``tune_process``. Raises as
+    ``Training.run_epoch``.
     """
     keep_freed_memory()
     torch.set_num_threads(training.threads)

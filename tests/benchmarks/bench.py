@@ -37,14 +37,14 @@ from models.generation import generate
 from models.language_model import LanguageModel
 from pipeline.config import WINDOW_LENGTH, CorpusConfig, PresetName, resolve
 from pipeline.support.files import write_atomically
-from pipeline.support.machine import environment
+from pipeline.support.machine import environment, keep_freed_memory, tune_process
 from pipeline.text.batches import data_for, data_of, windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.ngrams import fitted_ngrams
 from pipeline.training.adaptive import REFIT_CHARS, AdaptiveModel, fit_weights, mixed_costs
 from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import Experiment
-from pipeline.training.hardware import has_bf16, keep_freed_memory
+from pipeline.training.hardware import has_bf16
 from pipeline.training.loop import Callback, Training
 
 Shape = tuple[str, int, int]  # cell, layers, hidden size
@@ -88,6 +88,7 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 def prepare(ours: bool) -> None:
     torch.set_num_threads(1)
     if ours:
+        tune_process()
         keep_freed_memory()
 
 

@@ -27,9 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.config import resolve
+from pipeline.support.machine import keep_freed_memory, tune_process
 from pipeline.text.corpus import Corpus
 from pipeline.training.experiment import Experiment
-from pipeline.training.hardware import has_bf16, keep_freed_memory
+from pipeline.training.hardware import has_bf16
 from pipeline.training.loop import fit
 from tests.benchmarks.tune_recipe import corpus_of
 from tests.figures import DOCS, read_csv
@@ -232,6 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
+    tune_process()
     keep_freed_memory()
     torch.set_num_threads(1)
     for text in TEXTS:

@@ -33,9 +33,9 @@ import torch
 
 from pipeline.config import RECIPE, CorpusConfig, PresetName, resolve
 from pipeline.pages.plotting import TRAIN, VAL, add_axes, legend_below, new_figure, png, scatter
+from pipeline.support.machine import keep_freed_memory, tune_process
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.experiment import Experiment
-from pipeline.training.hardware import keep_freed_memory
 from tests.figures import DOCS, read_csv
 
 
@@ -73,6 +73,7 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     began = time.process_time()
     experiment = Experiment(corpus, model, config, place)
     training = experiment.training
+    tune_process()
     keep_freed_memory()
     torch.set_num_threads(1)
     experiment.on_start(training)

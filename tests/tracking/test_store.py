@@ -11,9 +11,14 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
+from mlflow.tracking._model_registry.utils import _get_store as registry_store
+from mlflow.tracking._tracking_service.utils import _get_store as tracking_store
+from sqlalchemy import Connection, create_engine
 
 from pipeline import api
+from pipeline.config import SearchConfig
 from pipeline.errors import InputError
+from pipeline.search.study.storage import open_storage
 from pipeline.tracking import runs
 from pipeline.tracking.store import EXPERIMENT, KIND, TRAINING, setup, sqlite_address
 from tests.checkout import ROOT
@@ -22,12 +27,14 @@ from tests.labs import execute, new_store, record, rows, store_at
 
 HOST = """
 import logging, os, signal, sys
-import mlflow, sklearn, torch, requests.adapters  # sklearn sets two variables when it is imported
+import distributed, mlflow, sklearn, torch, requests.adapters  # sklearn sets two variables when it is imported
 from mlflow.utils import request_utils
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
 
-EVENTS = [getattr(Engine.dispatch, name) for name in Engine.dispatch._event_names]
+LOGGERS = "", "mlflow", "alembic", "distributed", "distributed.client"
+EVENTS = [getattr(each.dispatch, name) for each in (Engine, Pool) for name in each.dispatch._event_names]
 
 def seen():
     return dict(enumerate((
@@ -35,7 +42,7 @@ def seen():
         sum(len(listeners) for each in EVENTS for listeners in each._clslevel.values()),
         request_utils.Retry, request_utils.TCPKeepAliveHTTPAdapter, requests.adapters.HTTPAdapter.send,
         torch.get_num_threads(), torch.get_rng_state().tolist(), torch.get_default_dtype(), mlflow.get_tracking_uri(),
-        [logging.getLogger(each).level for each in ("", "mlflow", "alembic")], sys.excepthook, sys.path,
+        [logging.getLogger(each).level for each in LOGGERS], sys.excepthook, sys.path,
     )))
 
 
@@ -47,7 +54,7 @@ os.environ["MLFLOW_TRACKING_URI"] = sys.argv[1]
 before = seen()
 import tmlm
 from mlflow.telemetry import get_telemetry_client
-import pipeline.stages.main, pipeline.search.run, pipeline.report.rewrite
+import pipeline.stages.main, pipeline.search.run, pipeline.report.rewrite, pipeline.cluster.pool
 assert not changes(), f"by an import: {changes()}"
 tmlm.runs()
 assert not changes(), f"by a call: {changes()}"
@@ -72,6 +79,25 @@ def test_the_host_process_is_as_before_after_an_import_and_after_a_call(empty_da
     kept = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_DISABLE_TELEMETRY", "CI")}
     done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True, env=kept)
     assert done.returncode == 0, done.stderr
+
+
+def test_our_databases_sync_the_deletion_of_a_journal_and_no_other_engine_is_changed(empty_store):
+    with store_at(empty_store):
+        uri = setup().uri
+        engines = tracking_store(uri).engine, registry_store().engine, open_storage(SearchConfig()).engine
+    extra, full = 3, 2
+    for engine in engines:
+        with engine.connect() as pooled, engine.connect() as fresh:
+            pooled.exec_driver_sql("PRAGMA synchronous=OFF")
+            assert synchronous(fresh) == extra
+        with engine.connect() as pooled:
+            assert synchronous(pooled) == extra
+    with create_engine(uri).connect() as connection:
+        assert synchronous(connection) == full
+
+
+def synchronous(connection: Connection) -> int:
+    return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
 
 
 def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(empty_store):

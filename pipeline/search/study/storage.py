@@ -71,7 +71,9 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
         if file is not None:
             files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)), "alembic_version")
-        return RDBStorage(url, engine_kwargs=arguments)
+        storage = RDBStorage(url, engine_kwargs=arguments)
+    store.sync_deletions(storage.engine)
+    return storage
 
 
 def upgrade() -> list[str]:
