@@ -120,7 +120,8 @@ ROW = {  # column of `tmlm runs --json` -> its head in the table; "" if that lac
     "run_id": "run", "name": "name", "corpus": "text", "corpus_sha256": "", "cell": "", "on_top_of": "", "preset": "",
     "learning_rate": "", "num_layers": "", "hidden_size": "", "seed": "", "epochs": "", "batch_size": "",
     "val_perplexity": "val", "test_perplexity": "test", "mixture_val_perplexity": "", "mixture_test_perplexity": "",
-    "macs_per_char": "MACs", "parameters": "", "train_seconds": "seconds", "state": "state", "study": "",
+    "macs_per_char": "MACs", "parameters": "", "train_seconds": "seconds", "state": "state", "weights_deleted": "",
+    "study": "",
     "note": "", "like": "", "config_id": "", "fell_over": "", "started_ms": "", "ended_ms": "",
 }  # fmt: skip
 

@@ -38,10 +38,9 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [list(HEADS)]
     for row in rows:
         figures = [_shown(row, name) for name in SHOWN]
-        state = "fell over" if row["fell_over"] else "ok" if row["state"] == "finished" else row["state"]
         ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
         name = f"{row['name']}: {counted(row['trainings'], 'training')}" if "trainings" in row else row["name"]
-        cells.append([row["run_id"][:SHORT_ID], name, row["corpus"], *figures, state, ago])
+        cells.append([row["run_id"][:SHORT_ID], name, row["corpus"], *figures, _state(row), ago])
     columns = {column[0]: column for column in zip(*cells, strict=True)}
     means = {ROW[name]: (ROW[name], *(FIGURES[name].shown(row[name]) for row in rows)) for name in SHOWN}
     all_ok: dict[str, tuple[str, ...]] = {"state": ()} if {*columns["state"][1:]} == {"ok"} else {}
@@ -58,6 +57,15 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     notes = [shortened(f"{_first_two(ids)}  {note}", terminal_width()) for note, ids in noted.items() if note]
     fell = [wrapped(FELL_OVER)] if any(row["fell_over"] for row in rows) else []
     return "\n".join([text_table(lines[0], lines[1:], left), *notes, *fell])
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """What a reader of the table has to know of a training, in the column "state"."""
+    if row["weights_deleted"]:
+        return "no weights"
+    if row["fell_over"]:
+        return "fell over"
+    return "ok" if row["state"] == "finished" else row["state"]
 
 
 def not_comparable(rows: Sequence[Mapping[str, Any]], sort: str) -> str:

@@ -57,7 +57,7 @@ def search(quick: bool, cluster: str, as_json: bool, **options: Any) -> None:
     show(
         {**done.result, "page": done.page},
         as_json,
-        sentences.search_table(name, done, next_commands(done, chosen, quick), link),
+        sentences.search_table(name, done, next_commands(done, chosen, quick), link, quick),
     )
 
 

@@ -113,10 +113,11 @@ def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: 
     return "\n\n".join([first, rivals, "\n".join(picks), text_block(sample), table, rest, counts])
 
 
-def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link: str) -> str:
+def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link: str, is_quick: bool) -> str:
     """The text that `tmlm search` prints at its end: the front, the picks with their rivals, commands, and a link.
 
-    ``commands`` maps what a command does with the picks to the command.
+    ``commands`` maps what a command does with the picks to the command. A quick search has no second seeds and too few
+    trials to compare fronts: nothing is said of intervals and hypervolumes.
     """
     rivals = text_table(SHORT_HEADS, picks_and_rivals(found.result["compared"]), left=(0, 1))
     parts = (_counted(found.counts), rivals, text_table((), commands.items(), left=(0, 1)), link)
@@ -129,6 +130,8 @@ def search_table(name: str, found: SearchRun, commands: Mapping[str, str], link:
         f"{', '.join(f'@{found.registered[name]}' for name in names)}: {sentence}"
         for names, sentence in pick_sentences(found.result["picks"])
     ]
-    sentences += [*found.remarks, *_facts(found.evaluated)]
+    sentences += found.remarks
+    if not is_quick:
+        sentences += _facts(found.evaluated)
     text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

@@ -9,11 +9,11 @@ from itertools import chain
 
 from models.config import ConfigError, Decoding
 from pipeline.cli.group import say
-from pipeline.errors import message_of
+from pipeline.errors import InputError, message_of, option_name
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.sample import stream
 from pipeline.support.terminal import in_lines, line_width
-from pipeline.support.wording import printable
+from pipeline.support.wording import counted, printable
 
 
 def write(pieces: Iterable[str]) -> None:
@@ -30,20 +30,23 @@ def chat(model: str, length: int, decoding: Decoding) -> None:
     """Continue each line that is typed, until Ctrl-D, or each line of piped input.
 
     The seed grows by one with each prompt: a repeated prompt gets another continuation, and a repeated session the same
-    ones. For a prompt that the model can't read, prints the reason; if it was piped, raises ConfigError.
+    ones. For a prompt that the model can't read, prints the reason and goes on; raises InputError at the end if any was
+    piped.
     """
     trained = TrainedModel.find(model)
     is_typed = sys.stdin.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # bytes that are not UTF-8 are refused like other unknown characters
     lines = _typed() if is_typed else (line.rstrip("\n") for line in sys.stdin)
+    unread = 0
     for number, prompt in enumerate(filter(None, lines)):
         try:
             write(stream(trained, prompt, length, replace(decoding, seed=decoding.seed + number)))
         except ConfigError as error:
-            if not is_typed:
-                raise
-            say(message_of(error))
+            unread += 1
+            say(message_of(error, error.with_names(option_name)))
+    if unread and not is_typed:
+        raise InputError(f"{counted(unread, 'line')} of the input could not be read by the model")
 
 
 def _typed() -> Iterator[str]:

@@ -25,7 +25,7 @@ from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import artifacts, references, runs
 from pipeline.tracking.queries import finished_trainings
 from pipeline.tracking.step import Step, finished_step, step_key
-from pipeline.tracking.text_identity import corpus_keys, record_datasets, same_text
+from pipeline.tracking.text_identity import corpus_figures, record_datasets, same_text
 from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.loading import load_model
@@ -154,7 +154,7 @@ def evaluate(
         if file is None:
             assert corpus is not None
             ids = corpus.split(trained.preset, split)
-            result |= corpus_keys(corpus)
+            result |= corpus_figures(corpus)
             record_datasets(run, corpus, trained.preset, split)
         else:
             ids = encoded(file, trained.vocabulary)

@@ -11,7 +11,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of
 from pipeline.tracking import artifacts, runs
 from pipeline.tracking.step import Step, finished_step, step_key
-from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
+from pipeline.tracking.text_identity import corpus_figures, corpus_keys, corpus_options, corpus_tags, record_datasets
 
 BASELINES = ("uniform_", "unigram_", "ngram_", "single_ngram_")  # prefixes of the figures' names
 
@@ -31,7 +31,7 @@ def prepare(corpus: Corpus, preset: PresetName, reuse: bool = False) -> Step[Pre
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             "run_id": run.id,
-            **corpus_keys(corpus),
+            **corpus_figures(corpus),
             "source": corpus.source,
             "alphabet": alphabet,
             "preset": preset,

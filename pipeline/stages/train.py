@@ -34,7 +34,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.tracking import artifacts, liveness, program, queries, recorded, references, runs, store, text_identity
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, finished_step, step_key
-from pipeline.tracking.text_identity import corpus_keys, corpus_options, corpus_tags, record_datasets
+from pipeline.tracking.text_identity import corpus_figures, corpus_keys, corpus_options, corpus_tags, record_datasets
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import Callback, EpochPoint, Training
@@ -158,7 +158,7 @@ def train(
         run.forget_checkpoints()
         remote = without_secrets(f"{run.artifact_uri}/checkpoints/{BEST_CHECKPOINT}")
         where = {"checkpoint": remote} if run.has_remote_artifacts else {}
-        figures = {"run_id": run.id, **corpus_keys(corpus), **result.figures, **where}
+        figures = {"run_id": run.id, **corpus_figures(corpus), **result.figures, **where}
         run.json(artifacts.RESULT_FILE, figures)
     if not _may_go_on(config, result.figures["stopped_by"]):
         run.drop_last_checkpoint()

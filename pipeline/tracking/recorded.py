@@ -81,6 +81,10 @@ class RecordedRun:
         return self.tag("stage")
 
     @property
+    def weights_deleted(self) -> bool:
+        return self.tag(WEIGHTS) == "deleted"
+
+    @property
     def corpus(self) -> str:
         """The name of its text."""
         return self.tag("corpus")

@@ -34,6 +34,11 @@ def corpus_keys(corpus: Corpus) -> dict[str, Any]:
     return {"corpus": corpus.name, "corpus_sha256": corpus.corpus_sha256, "source_sha256": corpus.source_sha256}
 
 
+def corpus_figures(corpus: Corpus) -> dict[str, Any]:
+    """What identifies a text in results: its label, as in lists of runs, and its digests."""
+    return {**corpus_keys(corpus), "corpus": corpus.label}
+
+
 def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: str | None = None) -> None:
     """Log each split of a text, or only the one named ``only``, as a dataset that the run read."""
     run.datasets(data for split, data in datasets_of(corpus, preset).items() if only in (None, split))

@@ -25,7 +25,9 @@ def test_a_training_keeps_its_figures_and_counts_as_finished(trained, no_store, 
     assert recorded.run_of(model).tag("mlflow.note.content").startswith("[Its page, without a model](#/exp")
 
     assert pipeline(corpus, *resolve(TINY)).result["reused"] == ["prepare", "train", "evaluate", "sample"]
-    assert command("runs", "--json")[1] == before
+    after = command("runs", "--json")[1]
+    assert after == before.replace('"weights_deleted": false', '"weights_deleted": true') != before
+    assert "no weights" in command("runs")[1]
     other = new_store(tmp_path / "other", empty_database)
     for words in (["best", "topics"], ["push", str(other / "mlruns"), model]):
         assert command(*words)[0] == 0, words

@@ -51,6 +51,8 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
 def test_the_table_ends_with_the_link_and_names_each_pick_by_the_alias_of_its_study():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
     found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], result(chosen))
-    text = search_table("search s", found, {}, "link")
+    text = search_table("search s", found, {}, "link", is_quick=False)
     assert text.endswith("\n\n  link")
     assert "@s-lean, @s-best: gru-1x16" in " ".join(text.split())
+    quick = search_table("search s", found, {}, "link", is_quick=True)
+    assert ("Hypervolume" in text, "Hypervolume" in quick) == (True, False)

@@ -97,7 +97,7 @@ def test_our_databases_sync_the_deletion_of_a_journal_and_no_other_engine_is_cha
 
 
 def synchronous(connection: Connection) -> int:
-    return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
 
 
 def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(empty_store):
