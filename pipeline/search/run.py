@@ -43,6 +43,7 @@ from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_search, link_within, recorded_link
 from pipeline.training.memory import worker_count
 from pipeline.training.metrics import macs_metrics
+from pipeline.training.samples import sample_command
 from pipeline.training.timing import CHARS, generation_ms_per_char
 
 YOURS = "yours so far"  # label of your own best training among the picks of a search and their rivals
@@ -259,15 +260,18 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
     }
     metrics = {f"search/{name}": float(count) for name, count in counts.items()}
     metrics["search/hypervolume"] = evaluated.hypervolume
-    sample = ""  # the longest text of the best model
+    sample = command = ""  # the longest text of the best model
     if chosen:
         best = chosen["best"].point
         sizes = best.candidate.sizes
         metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(sizes["parameters"])}
         metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
         metrics |= macs_metrics(sizes["macs_per_char"])
-        texts: list[str] = artifacts.read_result(best.candidate.run_id, TRAIN).get("texts", [])
+        registered_run = chosen["best"].run_id
+        texts: list[str] = artifacts.read_result(registered_run, TRAIN).get("texts", [])
         sample = max(texts, key=len, default="")
+        seed = int(recorded.run_of(registered_run).params["seed"])
+        command = sample_command(f"@{registered['best']}", seed)
     run.constants(metrics)
     run.tags({"latest.trials": counts["trials"]})
     run.json(artifacts.RESULT_FILE, result)
@@ -277,7 +281,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
 
     done = SearchRun(run.id, config, evaluated, chosen, registered, counts, remarks(study, evaluated), result)
     where = f"{measured_duration(seconds)} Pictures: `plots/` among the artifacts."
-    run.describe(f"{search_note(done, linked, sample)}\n\n{where}")
+    run.describe(f"{search_note(done, linked, sample, command)}\n\n{where}")
     return done
 
 

@@ -96,8 +96,11 @@ def _facts(evaluated: FrontEstimate) -> list[str]:
     return [spread, *uncounted, hypervolume]
 
 
-def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: str) -> str:
-    """The best model and its sample, the picks, the front (with ``name_of`` its members) and the counts as Markdown."""
+def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: str, command: str) -> str:
+    """The best model, the sample that ``command`` writes, picks, front and counts as Markdown.
+
+    ``name_of`` gives the name of a member of the front, as Markdown.
+    """
     front, registered, counts = found.evaluated.front, found.registered, f"{_counted(found.counts)}."
     if not front:
         return f"{NO_FRONT}\n\n{counts}"
@@ -107,7 +110,7 @@ def search_note(found: SearchRun, name_of: Callable[[FrontPoint], str], sample: 
         f"- {', '.join(f'`@{registered[name]}`' for name in names)}: {plain(sentence)}"
         for names, sentence in pick_sentences(found.result["picks"])
     ]
-    first = at_a_glance(plain(found.picks["best"].sentence), sample, f"@{registered['best']}")
+    first = at_a_glance(plain(found.picks["best"].sentence), sample, command)
     rest = " ".join((*found.remarks, *_facts(found.evaluated)))
     rivals = markdown_table(RIVAL_HEADS, [tuple(map(plain, row)) for row in picks_and_rivals(found.result["compared"])])
     return "\n\n".join([first, rivals, "\n".join(picks), text_block(sample), table, rest, counts])

@@ -10,7 +10,7 @@ import click
 
 from models.config import Decoding, ModelConfig
 from pipeline.cli import completion
-from pipeline.cli.group import resumed_by, say, show
+from pipeline.cli.group import command_line, resumed_by, say, show
 from pipeline.cli.options import Auto, LabCommand, checked, flag, given, json_flag, length_option, option, options_of
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
 
@@ -40,7 +40,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id, page = done.result["trained_run"], done.page
     further = f"page    {page}\n" * bool(page) + f"text    {sample_command(run_id)}\n"
-    further += f"{links.link_line('curves', links.link_to_curves(run_id))}\n\n{next_steps(done.result)}"
+    further += f"{links.link_line('curves', links.link_to_curves(run_id))}\n\n{next_steps(done.result, given(options))}"
     text = sentences.pipeline_text(model_config.shape, seconds, done.result, further)
     show({**done.result, "page": page}, as_json, text)
 
@@ -48,19 +48,24 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 COUNTING = {"ahead": "behind", "behind": "ahead", "level": "level"}  # side of a network -> of the n-grams
 
 
-def next_steps(result: Mapping[str, Any]) -> str:
-    """What to do after a main job: a line for each command, and the document on how network and n-grams compare."""
+def next_steps(result: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
+    """What to do after a main job: a line for each command, and the document on how network and n-grams compare.
+
+    ``chosen`` are the options that it was given.
+    """
     from pipeline.support.files import ROOT
     from pipeline.support.markdown import text_table
+    from pipeline.text.sources import KNOWN_TEXTS
     from pipeline.tracking import program
     from pipeline.training.sentences import side_on_test
 
     tmlm, document = program.command(), ROOT / "docs" / "on-top-of-counting.md"
-    steps = [
-        (f"{tmlm} open", "the page, which reads what you type, and writes"),
-        (f"{tmlm} pipeline --corpus my-book.txt", "the same for a text of your own"),
-        (f"{tmlm} search --quick", "a first look at small networks, and which to choose"),
-    ]
+    text = {name: chosen[name] for name in ("corpus", "alphabet") if name in chosen}
+    steps = [(f"{tmlm} open", "the page, which reads what you type, and writes")]
+    if text.get("corpus", "auto") in ("auto", *KNOWN_TEXTS):
+        steps.append((f"{tmlm} pipeline --corpus my-book.txt", "the same for a text of your own"))
+    search = command_line("search", {"quick": True, **text})
+    steps.append((search, "a first look at small networks, and which to choose"))
     if document.is_file():  # in a checkout
         steps.append((str(document.relative_to(ROOT)), f"why counting is {COUNTING[side_on_test(result)]}"))
     return text_table((), [("next" * (not at), *step) for at, step in enumerate(steps)], left=(0, 1, 2))
@@ -189,12 +194,13 @@ def train(
 
 
 def sample_command(run_id: str) -> str:
-    """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
+    """The command that samples from a run's model as the main job does, with a prompt of its recorded samples."""
     from pipeline.tracking import artifacts, program, recorded
+    from pipeline.training.samples import TEMPERATURE
 
     samples = artifacts.read_samples(run_id)
     prompt = f" --prompt {shlex.quote(samples[0]['prompt'])}" if samples else ""
-    return f"{program.command()} sample {run_id[: recorded.SHORT_ID]}{prompt}"
+    return f"{program.command()} sample {run_id[: recorded.SHORT_ID]}{prompt} --temperature {TEMPERATURE}"
 
 
 @click.command(cls=LabCommand)

@@ -24,9 +24,7 @@ from pipeline.tracking.step import Step
 from pipeline.tracking.text_identity import corpus_tags, record_datasets
 from pipeline.tracking.ui.links import link_within
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
-from pipeline.training.samples import prompts_for
-
-TEMPERATURE = 0.7  # of the sampled texts
+from pipeline.training.samples import TEMPERATURE, prompts_for
 
 
 @dataclass(frozen=True)

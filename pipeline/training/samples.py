@@ -12,6 +12,7 @@ from pipeline.text.vocabulary import Vocabulary
 
 CONTINUED_CHARS = 20  # generated after each prefix, as in the report
 SAMPLED_CHARS = 300  # generated for the longer text
+TEMPERATURE = 0.7  # of that text
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,15 @@ def greedy_texts(model: LanguageModel, vocabulary: Vocabulary, own: str = "") ->
     return dict(zip(prompts, texts, strict=True))
 
 
+def sample_command(reference: str, seed: int) -> str:
+    """The command that writes the longer text of ``sample_texts`` again; its prompt is that of ``tmlm sample``."""
+    seeded = f" --seed {seed}" if seed else ""
+    return f"tmlm sample {reference} --temperature {TEMPERATURE} --length {SAMPLED_CHARS}{seeded}"
+
+
 def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int, own: str = "") -> list[SampleText]:
-    """The greedy continuations, and one longer text sampled at temperature 0.7 after the first prompt."""
+    """The greedy continuations, and one longer text sampled at TEMPERATURE after the first prompt."""
     greedy = [SampleText(prompt, "greedy", text) for prompt, text in greedy_texts(model, vocabulary, own).items()]
-    first, decoding = greedy[0].prompt, Decoding(method="sample", temperature=0.7, seed=seed)
+    first, decoding = greedy[0].prompt, Decoding(method="sample", temperature=TEMPERATURE, seed=seed)
     (drawn,) = continuations(model, vocabulary, [first], SAMPLED_CHARS, decoding)
-    return [*greedy, SampleText(first, "sample, temperature 0.7", drawn)]
+    return [*greedy, SampleText(first, f"sample, temperature {TEMPERATURE}", drawn)]

@@ -12,7 +12,7 @@ from pipeline.support.wording import counted
 from pipeline.text.corpus import Corpus
 from pipeline.text.sources import licence_of
 from pipeline.training.experiment import Result
-from pipeline.training.samples import SampleText
+from pipeline.training.samples import SampleText, sample_command
 from pipeline.training.stability import FELL_OVER
 
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
@@ -98,10 +98,10 @@ def _in_letters(result: Mapping[str, Any]) -> str:
     return f"The network's {result['val_perplexity_pooled']:.3f} on validation is {worth}. "
 
 
-def at_a_glance(verdict: str, sample: str, reference: str) -> str:
-    """The first lines of a description, as many as MLflow shows of a folded one: a verdict, a sample and a command."""
+def at_a_glance(verdict: str, sample: str, command: str) -> str:
+    """The first lines of a description, as many as MLflow shows when it is folded: a verdict, and a command's text."""
     words = plain(sample[:GLANCE_CHARS])
-    return f"{verdict}\n\n`tmlm sample {reference}` writes “{words}...”"
+    return f"{verdict}\n\n`{command}` writes “{words}...”"
 
 
 def samples_table(samples: list[SampleText]) -> str:
@@ -123,7 +123,7 @@ def training_note(reference: str, corpus: Corpus, model: ModelConfig, config: Tr
         fitted += f" Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
     first = f"**{model.shape}** on **{plain(corpus.label)}** has on test {judged_on_test(summary)}"
     return (
-        f"{at_a_glance(first, sampled.text, reference)}\n\n"
+        f"{at_a_glance(first, sampled.text, sample_command(reference, config.seed))}\n\n"
         f"{text_block(sampled.text)}\n\n"
         f"{comparison_table(summary)} {fitted}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "

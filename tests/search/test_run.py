@@ -31,6 +31,7 @@ from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import _setup
 from pipeline.tracking.ui import links
 from pipeline.training import memory
+from tests.cli.commands import assert_described
 from tests.labs import make_artifacts_plain, new_store, record, store_at
 from tests.pages.made_up import training
 from tests.pools import Inline, not_trained, pool_with
@@ -105,6 +106,7 @@ def test_the_parent_shows_the_pictures_the_curves_the_summary_and_the_result(sea
     pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
     assert pictures == [f"plots/{name}.png" for name in ("hypervolume", "importance", "pareto", "time")]
     assert "MACs per character" in run.data.tags["mlflow.note.content"]
+    assert_described(searched.run_id)
     assert json.loads(artifacts.read_text(searched.run_id, "result.json")) == searched.result
     assert all(name.isidentifier() for name in searched.result)
     assert yaml.safe_load(artifacts.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,9"

@@ -37,7 +37,7 @@ COUNTS = {"trials": 40, "failed": 2, "repeated": 0}
 def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0), (6.0,))
     found = SearchRun("", SearchConfig(), evaluated, chosen, own(chosen), COUNTS, [], result(chosen))
-    note = search_note(found, lambda point: f"[{point.candidate.name}](link)", "it has")
+    note = search_note(found, lambda point: f"[{point.candidate.name}](link)", "it has", "tmlm sample")
     interval = evaluated.front[0].val.half
     assert "| [gru-1x8](link) | 1,000 | 900 |" in note
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
