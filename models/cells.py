@@ -40,7 +40,8 @@ class Cell:
     def step(layer: Layer, from_input: Tensor, state: CellState) -> CellState:
         """Product of the input and its weights, with bias (B, G H); state -> new state.
 
-        ``layer.from_state(h)`` is the product of a state and the recurrent weights, (B, G H).
+        ``layer.from_state(h)`` is the product of a state and the recurrent weights, (B, G H). Use all of it, its bias
+        included: MACs and parameters are counted with it, and ptflops counts only what runs.
         """
         raise NotImplementedError
 
