@@ -41,7 +41,7 @@ class Cell:
         """Product of the input and its weights, with bias (B, G H); state -> new state.
 
         ``layer.from_state(h)`` is the product of a state and the recurrent weights, (B, G H). Use all of it, its bias
-        included: MACs and parameters are counted with it, and ptflops counts only what runs.
+        included: parameters and MACs are counted with it.
         """
         raise NotImplementedError
 
