@@ -1,4 +1,4 @@
-"""Commands that are printed or recorded beside a text write this text when they are run as they stand."""
+"""Commands that are printed beside a result succeed as they stand, for its text; those beside a text write it."""
 
 import re
 import shlex
@@ -8,11 +8,10 @@ import pytest
 from pipeline.tracking import references
 from tests.cli.commands import assert_described, succeeds
 
-pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("plain_artifacts", "no_served_model", "no_store")]
 TINY = "--hidden-size", "8", "--epochs", "2", "--batch-size", "32", "--precision", "fp32"
 
 
-@pytest.mark.usefixtures("no_store")
 def test_the_main_jobs_commands_write_its_text_and_go_on_with_its_text(small_text):
     words = "--corpus", str(small_text), "--alphabet", "letters"
     printed = succeeds(shlex.join(["tmlm", "pipeline", *words, *TINY]))
@@ -23,8 +22,6 @@ def test_the_main_jobs_commands_write_its_text_and_go_on_with_its_text(small_tex
     assert_described(references.training_of("latest").id)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("no_store")
 def test_the_commands_after_trainings_of_several_seeds_and_after_best_succeed(small_text):
     printed = succeeds(shlex.join(["tmlm", "train", "--corpus", str(small_text), "--seeds", "2", *TINY]))
     commands = re.findall(r"\S*tmlm (?:sample|evaluate) .+", printed)

@@ -7,6 +7,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig, resolve
+from pipeline.stages.commands import next_steps, sample_command
 from pipeline.stages.main import PipelineRun, pipeline
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
@@ -14,6 +15,7 @@ from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from pipeline.training.sentences import verdict
+from tests.cli.commands import assert_described, succeeds
 from tests.labs import TINY, copy_store, plain_store
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -52,6 +54,15 @@ def test_the_pipeline_is_one_parent_with_a_run_for_each_step(first):
     assert first.result["perplexity"] == pytest.approx(first.result["test_perplexity"], rel=1e-9)
     assert first.result["reused"] == []
     assert training_of(first.result["run_id"]).id == first.result["trained_run"], "it stands for its training"
+
+
+def test_what_is_printed_and_recorded_beside_a_text_writes_it(first):
+    run_id = first.result["trained_run"]
+    assert succeeds(sample_command(run_id)) == f"{first.result['texts'][0]}\n"
+    assert_described(run_id)
+    own = next_steps(first.result, {"corpus": "a b.txt", "alphabet": "raw", "hidden_size": 8})
+    assert "search --quick --corpus 'a b.txt' --alphabet raw  " in own
+    assert "pipeline" not in own
 
 
 def test_the_parents_page_has_the_figures_and_curves_of_the_training_and_links_to_the_steps(first):
