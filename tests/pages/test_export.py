@@ -98,7 +98,7 @@ def test_nothing_is_overwritten_and_a_refusal_leaves_no_folder(trained, folder):
 
 
 def test_two_exports_into_one_folder_are_one_whole_one_and_a_refusal(trained, folder, monkeypatch):
-    second = []
+    second = list[tuple[int, str, str]]()
 
     def sync_late(path: Path) -> None:
         if not second:  # all files of the first are written
