@@ -31,7 +31,12 @@ def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[st
     ``with_ngrams`` is as ``page_models`` takes it. The folder, a new or an empty one, has all files or none. Raises
     InputError if it has others, and as ``subject_of`` does.
     """
-    if folder.resolve() == Path.cwd() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    try:
+        is_new_or_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        is_own = folder.resolve() == Path.cwd()
+    except (OSError, RuntimeError, ValueError) as error:  # no name of a folder; a link to itself
+        raise _unfit(folder, error) from error
+    if is_own or not is_new_or_empty:
         raise InputError(f"--output {folder} is neither a new nor an empty folder; give another one")
     subject = subject_of(*references)
     by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()
@@ -51,7 +56,7 @@ def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[st
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--output {folder} can't be made a folder: {error.strerror}; give another one") from error
+        raise _unfit(folder, error) from error
     with atomic_folder(folder) as unfinished:
         for name, data in files.items():
             (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +67,11 @@ def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[st
         "page": str(folder / PAGE),
         "files": [str(folder / name) for name in sorted(files)],
     }
+
+
+def _unfit(folder: Path, error: Exception) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return InputError(f"--output {folder} can't be made a folder: {reason}; give another one")
 
 
 def _check_is_inside(folder: Path, name: str) -> None:

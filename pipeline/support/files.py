@@ -1,11 +1,14 @@
 """Atomic writes, databases that are created whole, and locks."""
 
+import errno
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -18,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages models 
 
 UNCHANGED_SECONDS = 40  # after which no program is still creating a database
 LOCK_SECONDS = 60  # to wait for a lock of a database, or for another program that creates it
+
+MARKER, LOCK, CONTENTS = "unfinished-by-tmlm", "lock", "contents"  # in a hidden folder
+MOUNTED = "{folder} is a mount point, which can't be replaced: give a new folder in it as --output"
 
 
 @contextmanager
@@ -45,22 +51,78 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Open a folder that replaces ``folder``, which must be empty or absent, when the block ends.
 
-    It is called ``.<name>.unfinished`` until then, and removed if the block raises; one that a killed process has left
-    is removed first.
+    It has the mode, the owner and the group of ``folder``, as far as this process may set them. It is hidden beside
+    ``folder`` until then, and removed if the block raises; those that killed processes have left are removed first.
+    Raises InputError if another process writes the same ``folder``, or if it is a mount point.
     """
     folder = folder.resolve()
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        with _naming(folder):
-            yield unfinished
-            sync(unfinished)
-        unfinished.replace(folder)
+    if folder.is_mount():
+        raise InputError(MOUNTED.format(folder=folder))
+    if _living_writers(folder):
+        raise InputError(f"another command is writing {folder}: wait for its end, or give another --output")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _naming(folder), _hidden_folder(folder) as unfinished:
+        if folder.exists():
+            _copy_access(folder, unfinished)
+        yield unfinished
+        sync(unfinished)
+        try:
+            unfinished.replace(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise InputError(f"{folder} has got files meanwhile: give another --output") from error
+            if error.errno == errno.EBUSY:
+                raise InputError(MOUNTED.format(folder=folder)) from error
+            raise
         sync_file(folder.parent)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+
+
+def _copy_access(source: Path, target: Path) -> None:
+    """Give a folder the owner and the group of another, where permitted, and its mode."""
+    status = source.stat()
+    with suppress(OSError):
+        os.chown(target, -1, status.st_gid)
+    with suppress(OSError):
+        os.chown(target, status.st_uid, -1)
+    target.chmod(stat.S_IMODE(status.st_mode))  # at last: a new owner takes the setgid bit away
+
+
+@contextmanager
+def _hidden_folder(path: Path) -> Iterator[Path]:
+    """A new folder CONTENTS in a hidden one beside ``path``, which is removed when the block ends.
+
+    The hidden one has MARKER only while or after its LOCK was held: so it is left by a killed process if it has MARKER
+    and nobody holds LOCK.
+    """
+    hidden = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    hidden.mkdir()
+    try:
+        with FileLock(hidden / LOCK):
+            (hidden / MARKER).touch()
+            (hidden / CONTENTS).mkdir()
+            yield hidden / CONTENTS
+    finally:
+        _remove_hidden(hidden)
+
+
+def _living_writers(path: Path) -> list[Path]:
+    """The hidden folders in which processes write ``path`` now; those of killed processes are removed."""
+    living = []
+    for marker in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}/{MARKER}"):
+        try:
+            with FileLock(marker.with_name(LOCK), timeout=0):
+                pass
+            _remove_hidden(marker.parent)
+        except Timeout:
+            living.append(marker.parent)
+        except OSError:  # another user's, or removed meanwhile
+            continue
+    return living
+
+
+def _remove_hidden(hidden: Path) -> None:
+    shutil.rmtree(hidden / CONTENTS, ignore_errors=True)  # before MARKER, as this process may be killed
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextmanager
@@ -118,26 +180,24 @@ def copy_database(source: Path, target: Path) -> None:
 
 def leftovers(path: Path) -> list[Path]:
     """Temporary files that killed writers of ``path`` left behind; call it only when no process is writing ``path``."""
-    return list(path.parent.glob(f".{path.name}.*"))
+    return list(path.parent.glob(f".{escape(path.name)}.*"))
 
 
 def create_database(file: Path, create: Callable[[Path], object], table: str) -> None:
     """Let ``create`` make an SQLite database, whose file it is given, unless ``file`` is one already.
 
     ``table`` has a row once such a database is complete; one that another program is creating is waited for. The new
-    one is made in the folder ``.<name>.unfinished`` and gets its name by a hard link: a killed process or a full disk
+    one is made in a hidden folder beside ``file`` and gets its name by a hard link: a killed process or a full disk
     leaves no half of one, and no other program's file is replaced. Where that name is taken by an empty file, or links
     are not supported, the tables are copied in one transaction.
     """
     file = file.resolve()  # a symbolic link may point to a file that does not exist yet
-    folder = file.with_name(f".{file.name}.unfinished")
     with FileLock(file.with_name(f".{file.name}.lock")):
-        shutil.rmtree(folder, ignore_errors=True)
+        _living_writers(file)  # there is none: it removes what killed ones left
         _wait_for_creator(file, table)
         if file.exists() and file.stat().st_size:
             return
-        folder.mkdir()
-        try:
+        with _hidden_folder(file) as folder:
             create(folder / "made.db")
             with opened(folder / "made.db") as made:
                 made.execute("VACUUM INTO ?", (str(folder / "whole.db"),))  # without its write-ahead log
@@ -146,8 +206,6 @@ def create_database(file: Path, create: Callable[[Path], object], table: str) ->
             except OSError:
                 _wait_for_creator(file, table)
                 _copy_tables(folder / "whole.db", file)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for_creator(file: Path, table: str) -> None:

@@ -20,6 +20,7 @@ from pipeline.pages.page_models import MODEL_BYTES, page_models
 from pipeline.pages.subject import subject_of
 from pipeline.results import FIGURES
 from pipeline.stages.train import train
+from pipeline.support.files import sync
 from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.references import training_of
 from pipeline.tracking.store import setup
@@ -94,6 +95,30 @@ def test_nothing_is_overwritten_and_a_refusal_leaves_no_folder(trained, folder):
     code, _, err = run("export", "latest", "-o", str(folder))
     assert (code, "--output" in err) == (2, True)
     assert [path.name for path in folder.rglob("*")] == ["model"]
+
+
+def test_two_exports_into_one_folder_are_one_whole_one_and_a_refusal(trained, folder, monkeypatch):
+    second = list[tuple[int, str, str]]()
+
+    def sync_late(path: Path) -> None:
+        if not second:  # all files of the first are written
+            second.append(run("export", "latest", "-o", str(folder)))
+            assert second[0][0] == 2
+        sync(path)
+
+    monkeypatch.setattr("pipeline.support.files.sync", sync_late)
+    folder.mkdir(mode=0o700)
+    code, out, _ = run("export", "latest", "-o", str(folder), "--json")
+    assert (code, folder.stat().st_mode & 0o777) == (0, 0o700)
+    assert {str(path) for path in folder.rglob("*") if path.is_file()} == {*json.loads(out)["files"]}
+    assert list(folder.parent.glob("*page*")) == [folder]
+
+
+def test_what_is_no_name_of_a_folder_is_refused(trained, folder):
+    folder.symlink_to(folder)
+    for output in (folder, folder / "in-it", Path("x" * 5000), Path("nul\0")):
+        with pytest.raises(InputError, match="give another one"):
+            export(trained.run_id, folder=output)
 
 
 def test_an_export_whose_disk_is_full_leaves_no_file_and_the_same_one_again_succeeds(trained, folder, monkeypatch):

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.support.files import atomic_write, command_lock, create_database, leftovers, write_atomically
+from pipeline.support import files
+from pipeline.support.files import (
+    atomic_folder,
+    atomic_write,
+    command_lock,
+    create_database,
+    leftovers,
+    write_atomically,
+)
 from tests.labs import everything
 
 
@@ -53,6 +61,70 @@ def test_a_lock_is_exclusive_and_released_at_the_end_of_its_block(tmp_path):
         pass
 
 
+def leave_unfinished(path: Path) -> Path:
+    """Leave the hidden folder of a killed process that was writing ``path``; returns it."""
+    hidden = path.with_name(f".{path.name}.0123abcd")
+    (hidden / files.CONTENTS).mkdir(parents=True)
+    (hidden / files.MARKER).touch()
+    return hidden
+
+
+def test_a_folder_has_one_writer_and_the_second_is_refused(tmp_path):
+    folder = tmp_path / "page"
+    with atomic_folder(folder) as first:
+        with pytest.raises(InputError, match=f"is writing {folder}"), atomic_folder(folder):
+            pytest.fail("written twice")
+        with atomic_folder(tmp_path / "page.2") as other:
+            (other / "file").write_text("of another folder")
+        (first / "file").write_text("first")
+    assert {path.name: os.listdir(path) for path in tmp_path.iterdir()} == {"page": ["file"], "page.2": ["file"]}
+
+
+def test_a_folder_that_is_filled_meanwhile_is_not_replaced(tmp_path):
+    folder = tmp_path / "page"
+    with pytest.raises(InputError, match="got files"), atomic_folder(folder):
+        write_atomically(folder / "thesis", b"")
+    assert [path.name for path in tmp_path.rglob("*")] == ["page", "thesis"]
+
+
+def test_only_what_a_killed_writer_left_is_removed(tmp_path):
+    folder = tmp_path / "page[1]"
+    leave_unfinished(folder)
+    kept = {leave_unfinished(tmp_path / "page[1].2"), tmp_path / ".page[1].unfinished", tmp_path / ".page[1].89abcdef"}
+    for path in kept:
+        path.mkdir(exist_ok=True)
+    with atomic_folder(folder):
+        pass
+    assert set(tmp_path.iterdir()) == {folder, *kept}
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o2770])
+def test_a_folder_keeps_its_mode_and_its_owner(tmp_path, mode):
+    folder = tmp_path / "page"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, 1234, 1234)
+    folder.chmod(mode)
+    before = folder.stat()
+    with atomic_folder(folder) as unfinished:
+        assert unfinished.stat().st_mode == before.st_mode, "what is private is so from the beginning"
+    after = folder.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])  # a mount of the same file system is not
+def test_a_mount_point_is_refused(tmp_path, monkeypatch, is_seen):
+    def refuse(*paths: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "is_mount", lambda path: is_seen)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(InputError, match="mount point"), atomic_folder(tmp_path / "page"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
 def create(file: Path, is_cut_off: bool = False) -> None:
     """Create a database in write-ahead mode, whose table ``second`` has a row once it is complete."""
     with closing(sqlite3.connect(file)) as connection, connection:
@@ -69,12 +141,13 @@ def test_a_database_whose_creation_was_cut_off_is_created_whole_by_the_next(tmp_
     with pytest.raises(OSError, match="full"):
         create_database(file, lambda made: create(made, is_cut_off=True), "second")
     assert not file.exists()
-    (tmp_path / ".new.db.unfinished").mkdir()  # of a killed one
+    leave_unfinished(file)
+    (users := tmp_path / ".new.db.unfinished").mkdir()
     for _ in range(2):  # the second time, it is there
         create_database(file, create, "second")
     create(tmp_path / "expected.db")
     assert everything(file) == everything(tmp_path / "expected.db")
-    assert {path.name for path in tmp_path.iterdir()} == {"new.db", ".new.db.lock", "expected.db"}
+    assert {path.name for path in tmp_path.iterdir()} == {"new.db", ".new.db.lock", "expected.db", users.name}
 
 
 @pytest.mark.parametrize("has_links", [True, False])

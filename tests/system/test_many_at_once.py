@@ -46,7 +46,7 @@ def test_a_first_command_and_mlflow_make_one_whole_store(tmp_path, opens, moment
     try:
         if moment == "within our creation":
             started += [start(PREPARE)]
-            wait_for(database.with_name(".mlflow.db.unfinished").exists)
+            wait_for(lambda: any(database.parent.glob(".mlflow.db.*/contents")))
             started[0].send_signal(signal.SIGSTOP)
         if isinstance(moment, str):
             started += [start(words)]
