@@ -19,7 +19,7 @@ from pipeline.results import SEARCH, Kind
 from pipeline.support.files import opened
 from pipeline.text.cache import cache_dir
 from pipeline.text.corpus import prepared_dir
-from pipeline.tracking import artifacts, registry
+from pipeline.tracking import artifacts, registry, schema
 from pipeline.tracking import store as stores
 from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.queries import equals
@@ -121,8 +121,9 @@ def _row(file: Path, kind: Kind, id: str | None) -> tuple[Any, Any] | None:
         if not file.stat().st_size:  # a lock
             return None
         is_used = file == stores.sqlite_file(stores.address()) or Path(f"{file}-wal").exists()
-        address = f"{file.as_uri()}?{'mode=ro' if is_used else 'immutable=1'}"  # else a reader may leave a log
-        with opened(address) as connection:
+        options = "mode=ro" if is_used else "immutable=1"  # else a reader may leave a log
+        schema.refuse_views(file, ("runs", "logged_models"), options)
+        with opened(f"{file.as_uri()}?{options}") as connection:
             return connection.execute(ROWS[kind], (id,)).fetchone() or None
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, OSError) or NO_STORE.match(str(error)) or not os.access(file, os.R_OK):

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +34,7 @@ with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow read
 import mlflow.db
 from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.base_sql_model import Base
 from mlflow.store.db.utils import _get_latest_schema_revision
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._model_registry.utils import _get_store as get_registry_store
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "time-machine-lm"
 
 EXPERIMENT_NOTE = "Character-level language models: perplexity against cost. Choose one of the Views above."
+
+TABLES = ("alembic_version", *Base.metadata.tables)  # of MLflow's database
 
 UNSENT, PAGES = "unsent", ".pages"  # folders of mlruns/: checkpoints for a server, pages that runs lack
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"  # for training, in the words of MLflow's UI
@@ -166,10 +169,13 @@ def upgrade() -> list[str]:
     """Upgrade the tables of an SQLite file to those of the installed MLflow; raises as ``schema.upgrade``."""
     if (file := sqlite_file(address())) is None:
         raise InputError(f"--upgrade: whoever runs {shown(address())} has to stop it and call `mlflow db upgrade`")
-    migrate = partial(mlflow.db.commands, ["upgrade", sqlite_address(file)], standalone_mode=False)
+
+    def migrate(copy: Path) -> None:
+        mlflow.db.upgrade.callback(sqlite_address(copy))  # type: ignore[misc]  # without click, which turns Ctrl-C to Abort
+
     counted = "experiments", "runs", "logged_models", "registered_models", "model_versions"
     with store_errors():
-        return schema.upgrade(file, _get_latest_schema_revision(), migrate, counted)
+        return schema.upgrade(file, _get_latest_schema_revision(), migrate, counted, TABLES)
 
 
 def _point_at(uri: str) -> None:
@@ -314,11 +320,13 @@ def _probe(uri: str) -> None:
         with impatient():
             MlflowClient().search_experiments(max_results=1)
     if (file := sqlite_file(uri)) is not None:
+        schema.refuse_views(file, TABLES)
         create_database(file, lambda made: MlflowClient(sqlite_address(made)).get_experiment("0"), "experiments")
         with opened(file) as connection:
             connection.execute("BEGIN IMMEDIATE")
+        revisions = "SELECT group_concat(version_num) FROM alembic_version"
         # which MLflow would upgrade at once, without a backup, if a table is missing
-        if has_row(file, f"experiments, alembic_version WHERE version_num <> '{_get_latest_schema_revision()}'"):
+        if has_row(file, f"experiments WHERE ({revisions}) IS NOT '{_get_latest_schema_revision()}'"):
             raise MlflowException("out-of-date database schema")
 
 

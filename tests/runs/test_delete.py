@@ -291,6 +291,14 @@ def test_a_copy_of_a_database_deletes_no_files_nor_does_its_original_beside_it(s
     assert {id for id in ids if [*store.glob(f"mlruns/0/{id}/artifacts/samples/final.md")]} == {*ids} - {ids[5]}
 
 
+def test_a_database_beside_whose_runs_are_a_view_is_not_read(store):
+    id = training("lstm")
+    execute(store / "mlruns" / "beside.db", "CREATE VIEW runs AS SELECT '' AS artifact_uri, '' AS run_uuid")
+    with pytest.raises(InputError, match=r"beside\.db has a view or virtual table runs"):
+        delete([id])
+    assert id in runs()
+
+
 def test_hostile_rows_delete_nothing_elsewhere(store, tmp_path):
     database, outside = store / "mlruns" / "mlflow.db", tmp_path / "outside"
     for place in (f"{outside}", f"{outside}/x/..", f"file://host{outside}", f"{store}/mlruns/../..{outside}"):

@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import BaseModel
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +23,7 @@ from pipeline.support import files
 from pipeline.tracking import schema, store
 
 STORAGE_VARIABLE = "TMLM_STORAGE"  # names another storage
+TABLES = ("alembic_version", *BaseModel.metadata.tables)  # of Optuna's database
 
 
 def default_storage() -> Path:
@@ -70,6 +71,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     lock = FileLock(default_storage().parent / ".optuna.lock", timeout=files.LOCK_SECONDS)
     with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
         if file is not None:
+            schema.refuse_views(file, TABLES)
             files.create_database(file, lambda made: RDBStorage(store.sqlite_address(made)), "alembic_version")
         storage = RDBStorage(url, engine_kwargs=arguments)
     store.sync_deletions(storage.engine)
@@ -81,10 +83,13 @@ def upgrade() -> list[str]:
     config = with_storage(SearchConfig())
     if (file := store.sqlite_file(storage_url(config))) is None:
         return []
-    older = partial(RDBStorage, store.sqlite_address(file), skip_compatibility_check=True)
+
+    def migrate(copy: Path) -> None:
+        RDBStorage(store.sqlite_address(copy), skip_compatibility_check=True).upgrade()
+
     with storage_errors(config, OSError):
         newest = RDBStorage("sqlite://").get_head_version()
-        return schema.upgrade(file, newest, lambda: older().upgrade(), ("studies", "trials"))
+        return schema.upgrade(file, newest, migrate, ("studies", "trials"), TABLES)
 
 
 def study_lock(config: SearchConfig) -> AbstractContextManager[None]:
