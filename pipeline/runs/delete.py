@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import get_args
 
 from pipeline import earlier
-from pipeline.config import Alphabet, SearchConfig
+from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, reason_of, without_secrets
 from pipeline.results import PIPELINE, SEARCH, STAGES, TRAIN, DeletedThing, DeletionResult, Kind, LeftFiles, StayingStep
 from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, megabytes, write_atomically
 from pipeline.support.records import ListOf, String, record
 from pipeline.text.cache import cache_dir
-from pipeline.text.corpus import everything_kept, kept_copies, kept_facts, kept_names, label_of
+from pipeline.text.corpus import everything_kept, kept_copies, kept_facts, kept_names
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import artifacts, liveness, program, purge, recorded, references, store
@@ -184,10 +183,8 @@ def _planned(named: Sequence[str], text: str, cache: bool, config: SearchConfig)
         else:
             notes.append(f"{in_use} has no trials of {name}")
     things += purge.things_of(runs) if runs else []
-    if cache:
-        things += _cached(notes)
-    elif text:
-        things += _copies(text, notes)
+    if cache or text:
+        things += _copies("" if cache else text, notes)
     if not things:
         reasons = "; ".join(f"{step['name']} is {step['reason']}: name that, too" for step in stayed)
         raise InputError(reasons or "give a run or a study to delete, --text NAME, or --cache")
@@ -286,35 +283,23 @@ def _steps(job: RecordedRun) -> list[str]:
 
 
 def _copies(text: str, notes: list[str]) -> list[Thing]:
-    """What the cache keeps of a text; adds to the notes what its trainings need without."""
-    paths, digests = kept_copies(text)
+    """What the cache keeps of a text, or if it is "" of all that no command uses; adds to the notes what that means."""
+    if text:
+        paths, digests = kept_copies(text)
+        notes += [f"{name} is the same text" for path in paths for name in kept_names(path) if name != text]
+        missing = f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts"
+    else:
+        kept = everything_kept()
+        paths = [path for path, is_used in kept.items() if not is_used]
+        digests = {facts.get("corpus_sha256", "") for folder, facts in kept_facts().items() if folder in paths}
+        used = [f"{path} stays: a command that is running uses it" for path in kept if path not in paths]
+        missing = "; ".join(used) or f"--cache: {cache_dir()} is empty"
+        notes += used
     if not paths:
-        raise InputError(f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts")
-    others = {name for path in paths for name in kept_names(path)} - {text}
-    notes += [f"{name} is the same text" for name in sorted(others)]
-    notes += _read_again(digests)
-    return [Thing("text", text, path.name) for path in paths]
-
-
-def _cached(notes: list[str]) -> list[Thing]:
-    """All that the cache keeps and no command uses; adds to the notes what stays, and what trainings need without."""
-    kept = everything_kept()
-    notes += [f"{path} stays: a command that is running uses it" for path, is_used in kept.items() if is_used]
-    going = [path for path, is_used in kept.items() if not is_used]
-    if not going:
-        raise InputError("; ".join(notes) or f"--cache: {cache_dir()} is empty")
-    facts = kept_facts()
-    notes += _read_again({facts[path].get("corpus_sha256", "") for path in going if path in facts})
-    return [Thing("text", ", ".join(kept_names(path)) or path.name, path.name) for path in going]
-
-
-def _read_again(digests: Iterable[str]) -> list[str]:
-    """Where the trainings on the texts of these digests will find them if the cache has none, in sentences."""
+        raise InputError(missing)
     trained = [run for digest in digests if store.look() for run in trainings(has_tag("corpus.sha256", digest))]
-    known = {label_of(name, alphabet) for name in KNOWN_TEXTS for alphabet in get_args(Alphabet)}
-    notes = []
-    for label, source in sorted({(run.corpus, run.tag("corpus.source")) for run in trained}):
-        is_there = label in known or is_address(source) or Path(source).is_file()
+    for name, source in sorted({(run.corpus, run.tag("corpus.source")) for run in trained}):
+        is_there = name.removesuffix("-raw") in KNOWN_TEXTS or is_address(source) or Path(source).is_file()
         gone = "" if is_there else ", which is not there"
-        notes.append(f"To evaluate or resume the trainings on {label}, {source} will be read{gone}")
-    return notes
+        notes.append(f"To evaluate or resume the trainings on {name}, {source} will be read{gone}")
+    return [Thing("text", text or ", ".join(kept_names(path)) or path.name, path.name) for path in paths]

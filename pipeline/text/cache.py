@@ -43,21 +43,20 @@ def hold(folder: Path) -> int:
     return descriptor
 
 
-def leave(folder: Path, descriptor: int, process: int) -> None:
-    """Close what ``hold`` returned in this process; the last to leave a folder removes what only trainings need."""
+def leave(folder: Path, descriptor: int) -> None:
+    """Close what ``hold`` returned; the last to leave a folder removes what only trainings need."""
     with suppress(OSError):
-        if process == os.getpid():  # a fork shares the lock
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for file in folder.glob(f"*{FOR_TRAININGS}"):
-                file.unlink()
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for file in folder.glob(f"*{FOR_TRAININGS}"):
+            file.unlink()
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a fork may have the same lock open
     os.close(descriptor)
 
 
 def is_used(place: Path) -> bool:
     """Whether a process of this machine has locked a file, or holds a folder or is writing to it."""
     for path in (place, place / LOCK):
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(OSError):  # it is gone, or no folder
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import re
 import weakref
 from collections import Counter
@@ -37,7 +36,8 @@ DROPPED_WARNED, DROPPED_REFUSED, DROPPED_NAMED = 0.05, 0.5, 5  # shares of a tex
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 TEXT_FOLDER = re.compile(rf"(.+-)?({'|'.join(get_args(Alphabet))})-(sent-)?[0-9a-f]{{16}}")
-DOWNLOAD = re.compile(r"\.?(?P<file>(?P<own>[0-9a-f]{16}-[0-9a-f]{16})?.*?\.txt)(\.[0-9a-f]{32})?")  # killed ones, too
+PUBLISHED = "|".join(text.file for text in KNOWN_TEXTS.values() if text.file)
+DOWNLOAD = re.compile(rf"\.?({PUBLISHED}|[0-9a-f]{{16}}-[0-9a-f]{{16}}\.txt)(\.[0-9a-f]{{32}})?")  # or a part of one
 NAMES_FILE = "names"  # JSON: the names under which a text was read, each with its source
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
@@ -157,11 +157,8 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     wanted = {"alphabet": alphabet, "source_sha256": text.sha256()}
     if is_new and config.alphabet == "letters":
         check_letters(text)
-    folder = prepared_dir() / f"{alphabet}-{_key(wanted)}"  # the same for all names of a text
-    with writing_cache():
-        named = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{_key({'name': text.name, **wanted})}"
-        if named.is_dir() and not folder.exists():  # by earlier versions
-            named.rename(folder)
+    key = hashlib.sha256("\n".join([*wanted.values(), str(PREPARED_FORMAT)]).encode()).hexdigest()
+    folder = prepared_dir() / f"{alphabet}-{key[:16]}"  # the same for all names of a text
     with writing_cache(), FileLock(folder / LOCK):
         facts = json_in(folder / FACTS_FILE)
         if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
@@ -173,10 +170,6 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
             write_atomically(folder / NAMES_FILE, json.dumps({**names, text.name: text.source}).encode())
         corpus = _mapped(folder, facts, text.name, text.source)
     return replace(corpus, is_fallback=bool(text.missing), option=config.corpus)
-
-
-def _key(wanted: dict[str, str]) -> str:
-    return hashlib.sha256("\n".join([*wanted.values(), str(PREPARED_FORMAT)]).encode()).hexdigest()[:16]
 
 
 def check_letters(text: FoundText) -> None:
@@ -243,13 +236,10 @@ def everything_kept() -> dict[Path, bool]:
 
     Files of other programs are left out, as TMLM_CACHE_DIR may be any folder.
     """
-    texts = [path for path in sorted(prepared_dir().glob("*")) if TEXT_FOLDER.fullmatch(path.name)]
     downloads = cache_dir() / "downloads"
-    known = {text.file for text in KNOWN_TEXTS.values()}
-    parts = {path: DOWNLOAD.fullmatch(path.name) for path in sorted(downloads.glob("*"))}
-    own = [path for path, name in parts.items() if name and (name["own"] or name["file"] in known)]
     is_downloading = any(map(is_used, downloads.glob("*.lock")))
-    return {path: is_used(path) for path in texts} | dict.fromkeys(own, is_downloading)
+    kept = {path: is_used(path) for path in prepared_dir().glob("*") if TEXT_FOLDER.fullmatch(path.name)}
+    return kept | {path: is_downloading for path in downloads.glob("*") if DOWNLOAD.fullmatch(path.name)}
 
 
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
@@ -265,7 +255,7 @@ def _mapped(folder: Path, facts: dict[str, Any], name: str, source: str) -> Corp
     """The prepared text of a folder, with its ids memory-mapped; the folder is held while they are."""
     vocabulary = _vocabulary(facts)
     ids = np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c")  # copy on write: torch requires it writable
-    weakref.finalize(ids, leave, folder, hold(folder), os.getpid())
+    weakref.finalize(ids, leave, folder, hold(folder))
     return Corpus(
         name=name,
         source=source,

@@ -124,13 +124,6 @@ def test_a_text_under_two_names_is_kept_once_and_known_by_both(text_file, corpus
     assert kept_copies("my-book") == kept_copies("many") == ([corpus.folder], {corpus.corpus_sha256})
 
 
-def test_what_an_earlier_version_kept_under_the_name_is_used(text_file, corpus, monkeypatch):
-    digest = hashlib.sha256(f"many\nletters\n{corpus.source_sha256}\n1".encode()).hexdigest()
-    corpus.folder.rename(corpus.folder.with_name(f"many-letters-{digest[:16]}"))
-    monkeypatch.setattr(corpus_module, "_prepare", lambda *a: pytest.fail("prepared a second time"))
-    assert load_corpus(CorpusConfig(str(text_file), "letters")) == corpus
-
-
 def test_soft_targets_are_kept_until_the_last_user_of_the_text_leaves_and_made_anew_with_the_same_bits(
     text_file, monkeypatch
 ):
