@@ -57,7 +57,7 @@ def is_used(place: Path) -> bool:
     """Whether a process of this machine has locked a file, or holds a folder or is writing to it."""
     for path in (place, place / LOCK):
         with suppress(OSError):  # it is gone, or no folder
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_NONBLOCK)  # a FIFO would block
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
