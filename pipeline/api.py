@@ -738,9 +738,12 @@ class Answer:
 
 
 @_settings_kept()
-def delete(*references: Reference, text: str = "", dry_run: bool = False, weights: bool = False) -> DeletionResult:
+def delete(
+    *references: Reference, text: str = "", dry_run: bool = False, weights: bool = False, cache: bool = False
+) -> DeletionResult:
     """Delete runs and studies, or only their ``weights``, and the copies of a ``text``, as ``tmlm delete --yes`` does.
 
+    With ``cache``, the copies of all texts go but for those that a process uses, this one or another.
     Returns what went ("deleted"), what stayed ("stayed"), the files that are left ("left") and the MB ("megabytes");
     with ``dry_run``, nothing goes. Raises InputError for what can't be deleted, such as a run that is RUNNING or a part
     of a search.
@@ -750,4 +753,4 @@ def delete(*references: Reference, text: str = "", dry_run: bool = False, weight
         >>> [each["kind"] for each in tmlm.delete(model)["deleted"]]
         ['logged model', 'run']
     """
-    return delete_stage.delete([*map(_reference, references)], _text("text", text, "a text"), dry_run, weights)
+    return delete_stage.delete([*map(_reference, references)], _text("text", text, "a text"), dry_run, weights, cache)

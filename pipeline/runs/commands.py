@@ -179,8 +179,11 @@ def ui(what: str, port: int, no_open: bool) -> None:
 @flag("--yes", "Ask nothing.")
 @flag("--dry-run", "Only show what would be deleted.")
 @flag("--weights", "Delete only the weights of finished trainings, which keep their figures.")
+@flag("--cache", "Delete all texts, n-grams and downloads in the cache that no running command uses.")
 @json_flag
-def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, weights: bool, as_json: bool) -> None:
+def delete(
+    named: tuple[str, ...], text: str, yes: bool, dry_run: bool, weights: bool, cache: bool, as_json: bool
+) -> None:
     """Delete runs, studies, the weights of trainings, and the kept copies of texts.
 
     Deletes a run (its id or first characters, latest, its name) with the runs nested in it, its evaluations and
@@ -198,7 +201,7 @@ def delete(named: tuple[str, ...], text: str, yes: bool, dry_run: bool, weights:
             say(deletion_text(found))
             click.confirm("Delete all of it?", abort=True, err=True)
 
-    result = delete.delete(named, text, dry_run, weights, ask)
+    result = delete.delete(named, text, dry_run, weights, cache, ask)
     show(result, as_json, deletion_text(result))
 
 

@@ -20,7 +20,7 @@ from pipeline.search.study import attributes, storage
 from pipeline.support.files import command_lock, megabytes, write_atomically
 from pipeline.support.records import ListOf, String, record
 from pipeline.text.cache import cache_dir
-from pipeline.text.corpus import kept_copies
+from pipeline.text.corpus import everything_kept, kept_copies, kept_facts, kept_names
 from pipeline.text.downloads import is_address
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import artifacts, liveness, program, purge, recorded, references, store
@@ -48,9 +48,10 @@ def delete(
     text: str = "",
     dry_run: bool = False,
     weights: bool = False,
+    cache: bool = False,
     confirm: Callable[[DeletionResult], None] = lambda found: None,
 ) -> DeletionResult:
-    """Delete the runs and studies that are named, or only their ``weights``, and what the cache keeps of a text.
+    """Delete the runs and studies that are named, or only their ``weights``, and what the ``cache`` keeps (of a text).
 
     Returns what is deleted, what stays, and the files that are left; ``confirm`` is called with that before, and may
     raise. ``dry_run`` deletes nothing. A deletion that was cut off is completed in place of this one. Raises InputError
@@ -64,7 +65,7 @@ def delete(
         if os.path.lexists(journal):
             plan = _begun(journal)
         else:
-            plan = _weights(named, text) if weights else _planned(named, text, config)
+            plan = _weights(named, text, cache) if weights else _planned(named, text, cache, config)
         if strange := [thing for thing in plan.things if not thing.has_own_id]:
             what = f"{strange[0].kind} {strange[0].id!r}"
             raise InputError(f"{store.shown(store.address())} has the {what}, which is no id: nothing is deleted")
@@ -147,7 +148,7 @@ def _result(plan: Plan, dry_run: bool) -> DeletionResult:
     return {**found, "megabytes": size, "dry_run": dry_run, "completed": plan.is_begun}
 
 
-def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
+def _planned(named: Sequence[str], text: str, cache: bool, config: SearchConfig) -> Plan:
     """What goes with these, and what stays. Raises InputError as ``delete`` does."""
     notes, studies, wholes = list[str](), dict[str, str](), list[RecordedRun]()
     if named:
@@ -182,17 +183,18 @@ def _planned(named: Sequence[str], text: str, config: SearchConfig) -> Plan:
         else:
             notes.append(f"{in_use} has no trials of {name}")
     things += purge.things_of(runs) if runs else []
-    things += _copies(text, notes) if text else []
+    if cache or text:
+        things += _copies("" if cache else text, notes)
     if not things:
         reasons = "; ".join(f"{step['name']} is {step['reason']}: name that, too" for step in stayed)
-        raise InputError(reasons or "give a run or a study to delete, or --text NAME")
+        raise InputError(reasons or "give a run or a study to delete, --text NAME, or --cache")
     return Plan(things, stayed, notes)
 
 
-def _weights(named: Sequence[str], text: str) -> Plan:
+def _weights(named: Sequence[str], text: str, cache: bool) -> Plan:
     """The weights of these trainings, or of those nested in these runs, and of which they stay."""
-    if text or not named:
-        raise InputError("--weights needs a run or a study, and no --text")
+    if text or cache or not named:
+        raise InputError("--weights needs a run or a study, and neither --text nor --cache")
     liveness.close_the_dead()
     things, stayed, going = list[Thing](), list[StayingStep](), dict[str, RecordedRun]()
     for run in _with_nested(map(_find, named)).values():
@@ -281,13 +283,23 @@ def _steps(job: RecordedRun) -> list[str]:
 
 
 def _copies(text: str, notes: list[str]) -> list[Thing]:
-    """What the cache keeps of a text; adds to the notes what its trainings need without."""
-    paths, digests = kept_copies(text)
+    """What the cache keeps of a text, or if it is "" of all that no command uses; adds to the notes what that means."""
+    if text:
+        paths, digests = kept_copies(text)
+        notes += [f"{name} is the same text" for path in paths for name in kept_names(path) if name != text]
+        missing = f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts"
+    else:
+        kept = everything_kept()
+        paths = [path for path, is_used in kept.items() if not is_used]
+        digests = {facts.get("corpus_sha256", "") for folder, facts in kept_facts().items() if folder in paths}
+        used = [f"{path} stays: a command that is running uses it" for path in kept if path not in paths]
+        missing = "; ".join(used) or f"--cache: {cache_dir()} is empty"
+        notes += used
     if not paths:
-        raise InputError(f"--text {text}: the cache {cache_dir()} has no such text; `tmlm doctor` lists its texts")
+        raise InputError(missing)
     trained = [run for digest in digests if store.look() for run in trainings(has_tag("corpus.sha256", digest))]
-    for source in sorted({run.tag("corpus.source") for run in trained}):
-        is_there = text in KNOWN_TEXTS or is_address(source) or Path(source).is_file()
+    for name, source in sorted({(run.corpus, run.tag("corpus.source")) for run in trained}):
+        is_there = name.removesuffix("-raw") in KNOWN_TEXTS or is_address(source) or Path(source).is_file()
         gone = "" if is_there else ", which is not there"
-        notes.append(f"To evaluate or resume the trainings on {text}, {source} will be read{gone}")
-    return [Thing("text", text, path.name) for path in paths]
+        notes.append(f"To evaluate or resume the trainings on {name}, {source} will be read{gone}")
+    return [Thing("text", text or ", ".join(kept_names(path)) or path.name, path.name) for path in paths]

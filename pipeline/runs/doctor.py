@@ -10,7 +10,7 @@ from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
 from pipeline.support.files import megabytes
 from pipeline.text.cache import cache_dir
-from pipeline.text.corpus import kept_facts, prepared_dir
+from pipeline.text.corpus import kept_facts, kept_names, prepared_dir
 from pipeline.text.ngrams import remove_outdated
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation, store
@@ -53,7 +53,8 @@ def findings() -> dict[str, Any]:
     except TmlmError as error:
         state = str(error)
     places |= {"texts": [cache_dir()], "pages": [store.beside_store(store.PAGES)]}
-    texts = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
+    kept = kept_facts().items()
+    texts = sorted({f"{name} ({facts['alphabet']})" for folder, facts in kept for name in kept_names(folder)})
     return {
         "text": _text(),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",

@@ -4,11 +4,12 @@ import hashlib
 import json
 import logging
 import re
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from filelock import FileLock
@@ -18,7 +19,7 @@ from pipeline.config import HELD_OUT_CHARS, ON_REPORTS_TEXT, PASS_CHARS, WINDOW_
 from pipeline.errors import InputError
 from pipeline.support.files import atomic_write, leftovers, write_atomically
 from pipeline.support.progress import Progress
-from pipeline.text.cache import bytes_in, cache_dir, json_in, writing_cache
+from pipeline.text.cache import LOCK, bytes_in, cache_dir, hold, is_used, json_in, leave, writing_cache
 from pipeline.text.sources import FALLBACK, KNOWN_TEXTS, PIECE_SIZE, FoundText, find_text, usual_alphabet
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalised
 
@@ -34,6 +35,10 @@ NAME_CHARS = 40  # characters of a text's name in the name of its folder
 DROPPED_WARNED, DROPPED_REFUSED, DROPPED_NAMED = 0.05, 0.5, 5  # shares of a text's letters; letters in a message
 SURROGATE = 0xD800  # a code point that no text has
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
+TEXT_FOLDER = re.compile(rf"(.+-)?({'|'.join(get_args(Alphabet))})-(sent-)?[0-9a-f]{{16}}")
+PUBLISHED = "|".join(text.file for text in KNOWN_TEXTS.values() if text.file)
+DOWNLOAD = re.compile(rf"\.?({PUBLISHED}|[0-9a-f]{{16}}-[0-9a-f]{{16}}\.txt)(\.[0-9a-f]{{32}})?")  # or a part of one
+NAMES_FILE = "names"  # JSON: the names under which a text was read, each with its source
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
     "perplexities of different texts are not comparable."
@@ -149,18 +154,22 @@ def load_corpus(config: CorpusConfig, refresh: bool = False, is_new: bool = Fals
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
     alphabet = usual_alphabet(text.name) if config.alphabet == "auto" else config.alphabet
-    wanted = {"name": text.name, "alphabet": alphabet, "source_sha256": text.sha256()}
+    wanted = {"alphabet": alphabet, "source_sha256": text.sha256()}
     if is_new and config.alphabet == "letters":
         check_letters(text)
     key = hashlib.sha256("\n".join([*wanted.values(), str(PREPARED_FORMAT)]).encode()).hexdigest()
-    folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{alphabet}-{key[:16]}"
-    with writing_cache(), FileLock(folder / "lock"):
+    folder = prepared_dir() / f"{alphabet}-{key[:16]}"  # the same for all names of a text
+    with writing_cache(), FileLock(folder / LOCK):
         facts = json_in(folder / FACTS_FILE)
         if not _is_intact(folder, facts, wanted) or len(facts["symbols"]) > MOST_SYMBOLS:
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
             facts = _prepare(folder, text, alphabet, wanted)
-    return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing), option=config.corpus)
+        names = json_in(folder / NAMES_FILE)
+        if text.name not in names:
+            write_atomically(folder / NAMES_FILE, json.dumps({**names, text.name: text.source}).encode())
+        corpus = _mapped(folder, facts, text.name, text.source)
+    return replace(corpus, is_fallback=bool(text.missing), option=config.corpus)
 
 
 def check_letters(text: FoundText) -> None:
@@ -191,7 +200,7 @@ def cache_corpus(facts: dict[str, Any], sent: Path) -> None:
     if not _is_intact(sent, facts, {}):
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
     folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['corpus_sha256'][:16]}"
-    with writing_cache(), FileLock(folder / "lock"):
+    with writing_cache(), FileLock(folder / LOCK):
         write_atomically(folder / IDS_FILE, (sent / IDS_FILE).read_bytes())
         write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
 
@@ -207,9 +216,14 @@ def kept_facts() -> dict[Path, dict[str, Any]]:
     return {file.parent: facts for file in files if {"name", "alphabet"} <= (facts := json_in(file)).keys()}
 
 
+def kept_names(folder: Path) -> list[str]:
+    """The names of the text that a folder keeps."""
+    return sorted({*json_in(folder / NAMES_FILE), str(json_in(folder / FACTS_FILE).get("name", ""))} - {""})
+
+
 def kept_copies(name: str) -> tuple[list[Path], set[str]]:
     """What the cache keeps of the texts of a name: their folders and downloads; and the digests of these texts."""
-    kept = {folder: facts for folder, facts in kept_facts().items() if facts["name"] == name}
+    kept = {folder: facts for folder, facts in kept_facts().items() if name in kept_names(folder)}
     sources = {facts.get("source_sha256") for facts in kept.values()}
     sources |= {KNOWN_TEXTS[name].sha256} if name in KNOWN_TEXTS else set()
     downloads = (cache_dir() / "downloads").glob("*.txt")
@@ -217,26 +231,38 @@ def kept_copies(name: str) -> tuple[list[Path], set[str]]:
     return [*kept, *same], {facts["corpus_sha256"] for facts in kept.values() if "corpus_sha256" in facts}
 
 
+def everything_kept() -> dict[Path, bool]:
+    """The folders of texts and the downloads in the cache, whole or not, and whether a process of this machine uses it.
+
+    Files of other programs are left out, as TMLM_CACHE_DIR may be any folder.
+    """
+    downloads = cache_dir() / "downloads"
+    is_downloading = any(map(is_used, downloads.glob("*.lock")))
+    kept = {path: is_used(path) for path in prepared_dir().glob("*") if TEXT_FOLDER.fullmatch(path.name)}
+    return kept | {path: is_downloading for path in downloads.glob("*") if DOWNLOAD.fullmatch(path.name)}
+
+
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
-    """The prepared text with this name, alphabet and digest; None if the cache has no intact copy.
+    """The prepared text with this alphabet and digest, under a name; None if the cache has no intact copy.
 
     It finds a text that was trained on even if its file was moved, changed or deleted; ``source`` is the recorded one.
     """
-    wanted = {"name": name, "alphabet": alphabet, "corpus_sha256": corpus_sha256}
-    return next((_mapped(*kept, source) for kept in kept_facts().items() if _is_intact(*kept, wanted)), None)
+    wanted = {"alphabet": alphabet, "corpus_sha256": corpus_sha256}
+    return next((_mapped(*kept, name, source) for kept in kept_facts().items() if _is_intact(*kept, wanted)), None)
 
 
-def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
-    """The prepared text of a folder, with its ids memory-mapped."""
+def _mapped(folder: Path, facts: dict[str, Any], name: str, source: str) -> Corpus:
+    """The prepared text of a folder, with its ids memory-mapped; the folder is held while they are."""
     vocabulary = _vocabulary(facts)
+    ids = np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c")  # copy on write: torch requires it writable
+    weakref.finalize(ids, leave, folder, hold(folder))
     return Corpus(
-        name=facts["name"],
+        name=name,
         source=source,
         source_sha256=facts["source_sha256"],
         corpus_sha256=facts["corpus_sha256"],
         vocabulary=vocabulary,
-        # copy on write: torch requires a writable array
-        ids=np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c"),
+        ids=ids,
         folder=folder,
     )
 
@@ -297,6 +323,6 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, wanted: dict[str
                 f"--corpus {text.source} has {characters:,} characters of the alphabet {alphabet!r} "
                 f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed"
             )
-    facts = {**wanted, "symbols": vocabulary.symbols, "corpus_sha256": digest.hexdigest()}
+    facts = {"name": text.name, **wanted, "symbols": vocabulary.symbols, "corpus_sha256": digest.hexdigest()}
     write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
     return facts

@@ -1,4 +1,7 @@
-"""The n-grams of a text: what is fitted on its training split, and its scores. They are cached beside its ids."""
+"""The n-grams of a text: what is fitted on its training split, and its scores. They are cached beside its ids.
+
+The distributions of ``soft_targets``, by far the most bytes, are there only while a process uses the text.
+"""
 
 import hashlib
 import json
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from models import ngram
 from models.gated_ngrams import (
@@ -31,11 +35,11 @@ from pipeline.support.machine import return_freed_memory
 from pipeline.support.progress import Progress
 from pipeline.support.records import read_as
 from pipeline.text.batches import SoftTargets
-from pipeline.text.cache import bytes_in, json_in, writing_cache
+from pipeline.text.cache import FOR_TRAININGS, LOCK, bytes_in, json_in, writing_cache
 from pipeline.text.corpus import FACTS_FILE, Corpus, prepared_dir
 
 FORMAT = 3  # of what is cached; raise it when that has another form
-ENDINGS = f"-v{FORMAT}.json", f"-v{FORMAT}.f16"
+ENDINGS = f"-v{FORMAT}.json", f"-v{FORMAT}{FOR_TRAININGS}"
 PRUNED_ORDER, PRUNED_SIZES = 6, (1_000, 3_000, 10_000, 30_000, 100_000)  # that a search is drawn beside
 
 
@@ -95,12 +99,24 @@ def soft_targets(corpus: Corpus, preset: PresetName) -> SoftTargets:
     """What ``fitted_ngrams`` predicts at the positions of the training text from n-grams of its other parts.
 
     Of a long text or a large vocabulary, only at evenly spaced parts of it. The text must be short enough for all
-    of it to be fitted on.
+    of it to be fitted on. Processes that use the text share their file, which goes when the last of them ends.
     """
-    fitted, file = _fitted(corpus, preset), _file(corpus, f"counted-{preset}", preset, ENDINGS[1])
-    if hashlib.sha256(bytes_in(file)).hexdigest() != fitted["distributions_sha256"]:  # it is gone or damaged
-        _file(corpus, f"counted-{preset}", preset).unlink(missing_ok=True)
-        _fitted(corpus, preset)
+    file = _file(corpus, f"counted-{preset}", preset, ENDINGS[1])
+
+    def is_whole() -> bool:
+        wanted: str = _fitted(corpus, preset)["distributions_sha256"]
+        return hashlib.sha256(bytes_in(file)).hexdigest() == wanted
+
+    if not is_whole():
+        with writing_cache(), FileLock(corpus.folder / LOCK):  # only one of several processes makes it
+            if not is_whole():
+                with Progress(f"n-grams of {corpus.label}"):
+                    model = fitted_ngrams(corpus, preset)
+                    sample = sample_of(corpus.baseline_text(preset), model.tables)
+                    write_atomically(file, sample.distributions(model).numpy().tobytes())
+            if not is_whole():  # another machine, which rounds in another way, has fitted the n-grams
+                _file(corpus, f"counted-{preset}", preset).unlink(missing_ok=True)
+                _fitted(corpus, preset)
     train, symbols = corpus.split(preset, "train"), len(corpus.vocabulary)
     distributions = torch.from_numpy(np.fromfile(file, np.float16)).view(-1, symbols)
     return SoftTargets(len(train), sampled_spans(len(train), LONGEST * (symbols + TOLD)), distributions)

@@ -1,6 +1,7 @@
 """Deleting: all of what is named goes, nothing else does, and a deletion that was killed is completed."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import mlflow
 import optuna
 import pytest
+from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig, SearchConfig
@@ -25,7 +27,7 @@ from pipeline.search.study import attributes, storage
 from pipeline.search.study.space import Space
 from pipeline.search.study.trials import SearchStudy
 from pipeline.text.cache import cache_dir
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import everything_kept, load_corpus
 from pipeline.tracking import queries, recorded
 from pipeline.tracking.registry import aliases, register_picks
 from pipeline.tracking.relocation import local_path
@@ -222,12 +224,15 @@ def test_the_documented_commands_delete_what_they_name_but_for_a_dry_run(store, 
     (tmp_path / "my-book.txt").write_text(small_text.read_text())
     text = load_corpus(CorpusConfig(str(tmp_path / "my-book.txt"), "letters")).folder
     searched("search-my-book-raw")
+    (tmp_path / "other.txt").write_text(small_text.read_text()[::-1])
+    load_corpus(CorpusConfig(str(tmp_path / "other.txt"), "letters"))
     other, there = training("gru"), list[tuple[int, bool]]()
     training("latest")
     for words in examples("delete"):
         assert command(*words)[0] == 0
         there.append((len(runs()), text.exists()))
-    assert there == [(4, True), (4, True), (1, True), (1, False)]
+    assert there == [(4, True), (4, True), (1, True), (1, False), (1, False)]
+    assert not everything_kept()
     assert other in runs()
 
 
@@ -248,6 +253,31 @@ def test_copies_and_downloads_of_a_text_go_and_no_other(store, small_text, tmp_p
     assert len(runs()) == 1
     with pytest.raises(InputError, match="has no such text"):
         delete([], "topics")
+
+
+def test_the_cache_is_emptied_but_for_what_a_command_uses_or_another_program_has_there(store, small_text, tmp_path):
+    (gone := tmp_path / "gone.txt").write_text(small_text.read_text()[::-1])
+    used, unused = (load_corpus(CorpusConfig(str(path), "letters")) for path in (small_text, gone))
+    record("lstm", corpus="gone", corpus_sha256=unused.corpus_sha256, corpus_source=str(gone))
+    downloads = cache_dir() / "downloads"
+    names = "0" * 16 + "-" + "1" * 16 + ".txt", f".timemachine.txt.{'2' * 32}", "thesis.txt", "timemachine.lock"
+    for file in (downloads / name for name in names):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("It was.")
+    gone.unlink()
+    folder = unused.folder
+    assert {step["id"] for step in delete([], cache=True, dry_run=True)["deleted"]} == {*names[:2]}
+    del unused
+    with FileLock(downloads / "timemachine.lock"):
+        while_downloading = delete([], cache=True, dry_run=True)
+    assert [step["id"] for step in while_downloading["deleted"]] == [folder.name]
+    done = delete([], cache=True)
+    assert {step["id"] for step in done["deleted"]} == {folder.name, *names[:2]}
+    assert [note for note in done["notes"] if "gone.txt will be read, which is not there" in note]
+    assert [note for note in done["notes"] if str(used.folder) in note]
+    assert (used.folder.exists(), folder.exists(), sorted(os.listdir(downloads))) == (True, False, sorted(names[2:]))
+    with pytest.raises(InputError, match="stays"):
+        delete([], cache=True)
 
 
 def test_to_delete_a_text_alone_creates_no_store(no_store, small_text, monkeypatch):

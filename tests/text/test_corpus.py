@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import replace
 from math import log
@@ -9,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models.ngram import KneserNey
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.text import corpus as corpus_module
 from pipeline.text import sources
-from pipeline.text.cache import cache_dir
-from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
-from pipeline.text.ngrams import ENDINGS, baselines_of, fitted_ngrams, remove_outdated
+from pipeline.text.cache import cache_dir, hold
+from pipeline.text.corpus import Corpus, kept_copies, kept_corpus, load_corpus
+from pipeline.text.ngrams import ENDINGS, baselines_of, fitted_ngrams, remove_outdated, soft_targets
 from pipeline.text.vocabulary import LETTERS, Vocabulary, normalise
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
@@ -110,8 +112,39 @@ def test_prepared_text_outlives_its_file(text_file, corpus):
     assert again is not None
     assert np.array_equal(again.ids, corpus.ids)
     assert again == corpus
-    assert kept(replace(corpus, name="few")) is None
+    assert kept(replace(corpus, name="few")) == replace(corpus, name="few")
     assert kept(replace(corpus, corpus_sha256="0" * 64)) is None
+
+
+def test_a_text_under_two_names_is_kept_once_and_known_by_both(text_file, corpus, monkeypatch):
+    (copy := text_file.with_name("my-book.txt")).write_bytes(text_file.read_bytes())
+    monkeypatch.setattr(corpus_module, "_prepare", lambda *a: pytest.fail("prepared a second time"))
+    again = load_corpus(CorpusConfig(str(copy), "letters"))
+    assert (again.name, again.source, again.folder) == ("my-book", str(copy), corpus.folder)
+    assert kept_copies("my-book") == kept_copies("many") == ([corpus.folder], {corpus.corpus_sha256})
+
+
+def test_soft_targets_are_kept_until_the_last_user_of_the_text_leaves_and_made_anew_with_the_same_bits(
+    text_file, monkeypatch
+):
+    first, second = (load_corpus(CorpusConfig(str(text_file), "letters")) for _ in range(2))
+    folder, table = first.folder, soft_targets(first, "stream").table
+    (file,) = folder.glob("*.f16")
+    monkeypatch.setattr("pipeline.text.ngrams.fit_gate", lambda *a: pytest.fail("fitted a second time"))
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.text.ngrams.sample_of", lambda *a: pytest.fail("made a second time"))
+        assert torch.equal(soft_targets(second, "stream").table, table)
+    fitted_ngrams.cache_clear()
+    del first
+    assert file.exists()
+    other = hold(folder)  # as another process does
+    del second
+    assert file.exists()  # as if all processes had been killed
+    os.close(other)
+    third = load_corpus(CorpusConfig(str(text_file), "letters"))
+    del third
+    assert not file.exists()
+    assert torch.equal(soft_targets(load_corpus(CorpusConfig(str(text_file), "letters")), "stream").table, table)
 
 
 def test_full_disk_is_named_and_leaves_nothing_partial(text_file, file_size_limit):
