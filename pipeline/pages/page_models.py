@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, one_thread
 from models.language_model import LanguageModel
 from models.mixture import best_mixture
-from models.ngram import ngrams_of
+from models.ngram import PAGE_NGRAMS, ngrams_of, page_label
 from models.on_top_of_ngram import NgramLanguageModel
 from models.packing import coded, decoded, rounded, whole_numbers
 from models.pruning import pruned
@@ -39,6 +39,7 @@ from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
 from pipeline.training.loading import built_model
 from pipeline.training.mixing import costs_with_ngram
+from pipeline.training.sentences import ngram_name
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +109,13 @@ class _Text:
             arrays = coded(NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size))), is_single=True)
             self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
             total = sum(len(ngram.keys) for ngram in ngrams)
-            label = f"1- to {order}-grams, {self.counting.tables.entries:,} of {total:,}"
-            on_test = perplexity(float(self.counting.costs(self.test.numpy()).mean()))
-            self.entry = {"tables": arrays_of(arrays), "label": label, "test_perplexity": on_test}
+            kept = f"{self.counting.tables.entries:,} of {total:,}"
+            self.entry = {
+                "tables": arrays_of(arrays),
+                "name": PAGE_NGRAMS,
+                "label": f"{page_label(order)}, {kept}",
+                "test_perplexity": perplexity(float(self.counting.costs(self.test.numpy()).mean())),
+            }
 
     @cached_property
     def tables(self) -> NGramTables:
@@ -183,7 +188,8 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
         if tables is not None and tables not in page.tables:
             page.tables.append(tables)
         recorded = {name: training.result[name] for name in ("macs_per_char", "parameters", "test_perplexity")}
-        entry |= {"picks": picks[training.id], **recorded}
+        compared = {"name": ngram_name(training.result), "test_perplexity": training.result["ngram_test_perplexity"]}
+        entry |= {"picks": picks[training.id], "compared": compared, **recorded}
         entry["tables"] = None if tables is None else page.tables.index(tables)
         page.models.append(entry)
         shown.append(training)

@@ -85,7 +85,7 @@ def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letter
         for guesses in game.guesses[goal - 60 : goal]:
             game.page.keyboard.type("".join(guesses))
         rows = game.rows()
-        assert rows["you"][:3] == rows["counting"][:3]
+        assert rows["you"][:3] == rows["n-grams on this page"][:3]
         needs = [len(guesses) for guesses in game.guesses[:goal]]
         assert rows["you"][0] == f"{np.mean(needs):.2f}"
         marks = "".join("▁▂▄▆▆▆▆▆▆█"[min(need, 10) - 1] for need in needs)
@@ -111,7 +111,7 @@ def test_letters_that_were_shown_leave_the_figures_of_the_player_undefined(game:
     rows = game.rows()
     assert len(rows["you"]) == 1
     assert not re.search(r"\d\.\d", rows["you"][0])
-    assert [len(rows[name]) for name in ("counting", "network", "both")] == [4, 4, 4]
+    assert [len(rows[name]) for name in ("n-grams on this page", "network", "both")] == [4, 4, 4]
 
 
 def test_a_guess_before_and_a_symbol_of_no_alphabet_are_announced_and_do_not_count(game: Game):
@@ -126,7 +126,7 @@ def test_a_guess_before_and_a_symbol_of_no_alphabet_are_announced_and_do_not_cou
     )
     before = game.text_of("passage")
     game.page.keyboard.type(right)
-    assert re.match(r"1 of 60, “.*”: you 2, counting \d+, network \d+, both \d+\.", game.text_of("heard"))
+    assert re.match(r"1 of 60, “.*”: you 2, n-grams on this page \d+, network \d+, both \d+\.", game.text_of("heard"))
     assert game.text_of("passage") == before[:-1] + right + "?"
     assert not game.page.locator(".bars, .next, [data-kind], .shade").locator("visible=true").count()
 

@@ -56,8 +56,8 @@ const mark = need => need === SHOWN ? "·" : "▁▂▄"[need - 1] ?? (need < 10
 
 // Let a reader play a page's passages against the models that have these `names`. `predict(ids)` gives a function of a
 // place among ids, whose value has by name the log-probabilities of the next id; `describe()`, sentences on the models.
-// Returns what begins an open game anew.
-function game({ page, live, element, idOf, unknown, shown, spoken, names, predict, describe }) {
+// `titled(name)` is what a reader sees. Returns what begins an open game anew.
+function game({ page, live, element, idOf, unknown, shown, spoken, names, titled, predict, describe }) {
   const view = live.querySelector(".game"), opener = live.querySelector(".play"), part = name => view.querySelector(name);
   const [passage, field, tiles, heard, figures, line] = [".passage", "input", ".tiles", ".heard", ".after", "textarea"].map(part);
   const symbols = page.symbols.length - 1, players = ["you", ...names], played = new Set(); // all but <unk>; passages
@@ -101,7 +101,7 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     played.add(number);
     tried = [];
     if (!isOpen()) finish();
-    const guesses = Object.entries(needs).map(([name, own]) => own === SHOWN ? "shown" : `${name} ${own}`).join(", ");
+    const guesses = Object.entries(needs).map(([name, own]) => own === SHOWN ? "shown" : `${titled(name)} ${own}`).join(", ");
     return `${letters.length} of ${goal}, ${quoted(page.symbols[id])}: ${guesses}.`;
   }
   function guess(symbol) {
@@ -125,7 +125,7 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     goal = letters.length;
     const needs = Object.fromEntries(players.map(name => [name, letters.map(letter => letter.needs[name])]));
     part("tbody").replaceChildren(...players.map(name => {
-      const undefinedFor = withoutFigure(needs[name]), head = element("th", { scope: "row" }, name);
+      const undefinedFor = withoutFigure(needs[name]), head = element("th", { scope: "row" }, titled(name));
       if (undefinedFor) return element("tr", {}, head, element("td", { colSpan: 4 }, undefinedFor));
       const { lower, corrected } = bounds(needs[name]);
       const [low, high] = interval(needs[name], symbols, generator(number)).map(end => end.toFixed(2));
@@ -140,11 +140,11 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
         const before = ids.slice(GIVEN + i - 8, GIVEN + i).map(id => shown(page.symbols[id])).join("");
         return element("samp", {}, `…${before}`, element("b", {}, shown(page.symbols[ids[GIVEN + i]])));
       });
-      return element("li", {}, `Guessed at once only by ${name}, ${places.length} of ${goal}. `, ...found);
+      return element("li", {}, `Guessed at once only by ${titled(name)}, ${places.length} of ${goal}. `, ...found);
     }));
     part(".models").textContent = describe();
     const which = `${page.text}, passage ${number + 1} of ${page.passages.length}, ${day}${fromMemory ? ", from memory" : ""}`;
-    const rates = players.map(name => `${name} ${withoutFigure(needs[name]) || mean(needs[name]).toFixed(2)}`).join(", ");
+    const rates = players.map(name => `${titled(name)} ${withoutFigure(needs[name]) || mean(needs[name]).toFixed(2)}`).join(", ");
     line.value = `${which}: guesses per letter in ${goal}: ${rates} ${needs.you.map(mark).join("")}`;
     part(".more").hidden = ids.length < GIVEN + next();
   }

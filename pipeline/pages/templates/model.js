@@ -294,6 +294,7 @@ if (document.getElementById("models")) {
   const counter = page.counting && countingModel(page.counting, V), counting = counter && reader(counter);
   const kinds = counting ? ["network", "counting", "both"] : ["network"];
   let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
+  const titled = name => name === "counting" ? page.counting.name : name; // what a reader sees
   const SIDES = ["network", "counting"], DIFFERENCE = "difference"; // bits of counting - bits of the network, also a choice
   let painted = 0, draft = null, due = 0, frame = 0;
   let quiet = !page.is_held_out; // no figures: the first text is a prompt, and nobody has typed yet
@@ -310,8 +311,15 @@ if (document.getElementById("models")) {
     const changed = packed ? `: test perplexity ${packed.toFixed(4)} instead of ${model.test_perplexity.toFixed(4)}` : "";
     const pruned = model.tables === null ? "" : ", and its n-grams are pruned";
     const remarks = [`In this page the network's weights have ${model.bits} bits each${pruned}${changed}.`, ...page.remarks];
-    if (counting) remarks.splice(1, 0, `Counting is ${page.counting.label}: test perplexity ${page.counting.test_perplexity.toFixed(3)}.`);
+    find(".opponents").textContent = opponents();
     find(".remarks").replaceChildren(...remarks.map(text => element("li", {}, text)));
+  }
+
+  // Which n-grams run here and which the verdict compares the network with, each with its figure.
+  function opponents() {
+    if (!counting) return "";
+    const { compared } = page.models[chosen], { label, test_perplexity: here } = page.counting;
+    return `Test perplexity of the ${label}: ${here.toFixed(3)}; of the verdict's ${compared.name}: ${compared.test_perplexity.toFixed(3)}.`;
   }
 
   const distribution = (place, of = kind, from = readers) => of === "both"
@@ -411,10 +419,10 @@ if (document.getElementById("models")) {
     if (letter.read < 0) return page.alphabet === "letters" ? `${name} belongs to the space before it.` : `${name} is skipped: the model has never seen it.`;
     if (letter.read >= scores.length) return "";
     if (!letter.read) return `${name} is the first letter: nothing comes before it.`;
-    const costs = `${name} cost ${kinds.map(each => `${each} ${scores[letter.read][each].toFixed(2)}`).join(", ")} bits`;
+    const costs = `${name} cost ${kinds.map(each => `${titled(each)} ${scores[letter.read][each].toFixed(2)}`).join(", ")} bits`;
     if (kind !== DIFFERENCE) return `${costs}.`;
     const { longest } = counting.steps[letter.read - 1];
-    return `${costs}; counting had a context of ${longest} character${longest === 1 ? "" : "s"}.`;
+    return `${costs}; the ${titled("counting")} had a context of ${longest} character${longest === 1 ? "" : "s"}.`;
   }
   function expected(place) {
     const last = letters.slice(0, place + 1).findLast(letter => letter.read >= 0)?.read ?? -1;
@@ -513,10 +521,10 @@ if (document.getElementById("models")) {
   for (const each of kinds) {
     const choice = element("input", { type: "radio", name: "kind", value: each, checked: each === "network" }), figure = element("data", {}, "–");
     figure.dataset.kind = each;
-    find(".kinds > :last-child").before(element("label", {}, choice, each, figure));
+    find(".kinds > :last-child").before(element("label", {}, element("span", {}, choice, titled(each)), figure));
   }
   find(".kinds .difference").hidden = !counting;
-  find(".scale b").textContent = page.counting?.label;
+  for (const rival of live.querySelectorAll(".rival")) rival.textContent = page.counting?.name;
   [pick.max, pick.value] = [last, chosen];
   find(".front").hidden = !last;
   if (last) find(".front").append(find(".facts"));
@@ -526,7 +534,7 @@ if (document.getElementById("models")) {
   find(".bars").replaceChildren(...bars);
   find(".play").addEventListener("click", stop);
   const playAnew = !counting || !page.passages?.length ? null : game({
-    page, live, element, idOf, unknown: UNKNOWN, shown, spoken, names: ["counting", "network", "both"],
+    page, live, element, idOf, unknown: UNKNOWN, shown, spoken, names: ["counting", "network", "both"], titled,
     predict(ids) {
       const from = { network: reader(networks[chosen]), counting: reader(counter) };
       for (const each of Object.values(from)) each.keep(ids);
@@ -535,7 +543,7 @@ if (document.getElementById("models")) {
         return Object.fromEntries(kinds.map(each => [each, distribution(place, each, from)]));
       };
     },
-    describe: () => `Counting: ${page.counting.label}. Network: ${page.models[chosen].label}.`,
+    describe: () => `${opponents()} Network: ${page.models[chosen].label}.`,
   });
   warmth();
   choose(chosen);
