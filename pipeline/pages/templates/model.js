@@ -81,6 +81,26 @@ const CELLS = {
   } },
 };
 
+// A layer's product with a vector, and its bias.
+function linear(weights, name, vector) {
+  const out = Float64Array.from(weights[`${name}.bias`]);
+  addProduct(out, weights[`${name}.weight`], vector, 0, vector.length, 0, out.length);
+  return out;
+}
+
+// The weight of each order of n-grams by their gate, from what it sees, as in models/gated_ngrams.py: how sure each order
+// is and, if it sees letters, how many stand in a row; `before` are the characters before a position, or -1.
+function orderWeights(weights, prefix, { seen, before }) {
+  const [mean, deviation, isLetter] = ["mean", "deviation", "is_letter"].map(name => weights[`${prefix}${name}`]);
+  const inputs = Array.from(seen, (value, i) => (value - mean[i]) / deviation[i]);
+  if (isLetter) {
+    const inRow = [...before, -1].findIndex(id => !isLetter[id]);
+    inputs.push(...[...before, -1].map((_, n) => Number(n === inRow)));
+  }
+  const units = linear(weights, `${prefix}hidden`, inputs);
+  return linear(weights, `${prefix}output`, Float32Array.from(units, Math.tanh));
+}
+
 // The network of one entry of "models". Its state: h of all layers, then an LSTM's c; and the contexts of its n-grams.
 function networkModel(spec, V, tables = []) {
   const { cell, layers: L, hidden_size: H, residual, book } = spec, { gates, parts, step } = CELLS[cell], rows = gates * H;
@@ -102,31 +122,16 @@ function networkModel(spec, V, tables = []) {
     }
     return output;
   };
-  const linear = (name, vector) => {
-    const out = Float64Array.from(weights[`${name}.bias`]);
-    addProduct(out, weights[`${name}.weight`], vector, 0, vector.length, 0, out.length);
-    return out;
-  };
-  // What the n-grams' gate sees, as in models/gated_ngrams.py: how sure each order is and, if it sees letters, how many
-  // stand in a row; `before` are the characters before a position, or -1.
-  const inputsOfGate = (seen, before) => {
-    const [mean, deviation, isLetter] = ["mean", "deviation", "is_letter"].map(name => weights[`order_gate.${name}`]);
-    const inputs = Array.from(seen, (value, i) => (value - mean[i]) / deviation[i]);
-    if (!isLetter) return inputs;
-    const inRow = [...before, -1].findIndex(id => !isLetter[id]);
-    return [...inputs, ...[...before, -1].map((_, n) => Number(n === inRow))];
-  };
   return {
     start: () => ({ hidden: new Float32Array(parts * L * H), contexts: grams?.start() }),
     step(state, id) {
       const hidden = new Float32Array(parts * L * H), output = lastLayer(state.hidden, hidden, id);
-      const logits = linear("output", output);
+      const logits = linear(weights, "output", output);
       if (!grams) return { logProbabilities: logSoftmax(logits), state: { hidden } };
-      const contexts = grams.next(state.contexts, id), { logs, seen, before } = grams.evidence(contexts);
-      const gate = linear("gates", output), units = linear("order_gate.hidden", inputsOfGate(seen, before));
-      const byOrder = linear("order_gate.output", Float32Array.from(units, Math.tanh));
+      const contexts = grams.next(state.contexts, id), evidence = grams.evidence(contexts);
+      const gate = linear(weights, "gates", output), byOrder = orderWeights(weights, "order_gate.", evidence);
       for (let v = 0; v < V; v++) logits[v] *= gate[0];
-      logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += (gate[1 + n] + byOrder[n]) * log[v]; });
+      evidence.logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += (gate[1 + n] + byOrder[n]) * log[v]; });
       return { logProbabilities: logSoftmax(logits), state: { hidden, contexts } };
     },
   };
@@ -213,15 +218,22 @@ function ngramTables(spec, V) {
   };
 }
 
-// The counting model: n-grams of one order, which back off to shorter ones. Its state: contexts of 0 to K - 1 characters.
+// The n-grams: of one order, which back off to shorter ones, or of all orders, combined by a gate. Their state: contexts
+// of 0 to K - 1 characters.
 // A step also has the length of the longest context that predicts the next character.
 function countingModel(spec, V) {
-  const grams = ngramTables(spec.tables, V);
+  const grams = ngramTables(spec.tables, V), gate = spec.gate && decoded(spec.gate);
+  const gated = contexts => {
+    const evidence = grams.evidence(contexts), byOrder = orderWeights(gate, "", evidence), logits = new Float64Array(V);
+    evidence.logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += byOrder[n] * log[v]; });
+    return logSoftmax(logits);
+  };
   return {
     start: grams.start,
     step(contexts, id) {
       const state = grams.next(contexts, id);
-      return { logProbabilities: grams.probabilities(state).map(Math.log), state, longest: grams.longest(state) };
+      const logProbabilities = gate ? gated(state) : grams.probabilities(state).map(Math.log);
+      return { logProbabilities, state, longest: grams.longest(state) };
     },
   };
 }
