@@ -24,6 +24,7 @@ BASELINE_ORDERS = range(2, 17)  # of single n-gram models; the best on validatio
 REPORT_ORDERS = range(2, 9)  # the same under the presets on the report's text
 LEAST_BACKOFF = 1e-7  # where shares add up to 1 but for rounding
 LARGEST_ID = np.iinfo(np.int64).max  # larger than that of any n-gram
+PAGE_NGRAMS = "n-grams on this page"  # the short name of those that are pruned to run in a page
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
@@ -323,6 +324,11 @@ def ngram_label(order: int, is_gated: bool = False) -> str:
 def compared_label(order: int) -> str:
     """The name of the n-gram model that networks are compared with: it has a gate, or is one of REPORT_ORDERS."""
     return ngram_label(order, is_gated=order not in REPORT_ORDERS)
+
+
+def page_label(order: int) -> str:
+    """The name of the pruned n-grams that run in a page, where it stands beside ``compared_label``."""
+    return f"{PAGE_NGRAMS} (orders 1 to {order}, pruned)"
 
 
 def predicted_bits_per_char(model: KneserNey, ids: NDArray[np.integer]) -> float:

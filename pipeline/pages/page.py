@@ -49,9 +49,12 @@ class Group:
     configurations: Sequence[TrainedConfiguration]
 
 
-def page_of(subject: Subject) -> str:
-    """The page of a finished training or study alone, without the files that ``export`` writes beside it."""
-    return page(subject, page_models(subject))
+def page_of(subject: Subject, stays_here: bool = False) -> str:
+    """The page of a finished training or study alone, without the files that ``export`` writes beside it.
+
+    ``stays_here``, on this machine, is as ``page_models`` takes it.
+    """
+    return page(subject, page_models(subject, stays_here=stays_here))
 
 
 def record_page(run_id: str, anew: bool = False) -> str:

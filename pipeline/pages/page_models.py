@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.gated_ngrams import LONGEST, NGramModel, NGramTables, one_thread
+from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate, one_thread
 from models.language_model import LanguageModel
 from models.mixture import best_mixture
-from models.ngram import ngrams_of
+from models.ngram import PAGE_NGRAMS, compared_label, ngrams_of, page_label
 from models.on_top_of_ngram import NgramLanguageModel
 from models.packing import coded, decoded, rounded, whole_numbers
 from models.pruning import pruned
@@ -30,6 +30,7 @@ from pipeline.errors import DataUnavailableError, InputError
 from pipeline.pages.passages import SHORTEST, opening_and_passages, tiles_of
 from pipeline.pages.subject import Subject
 from pipeline.text.corpus import Corpus
+from pipeline.text.ngrams import fitted_ngrams
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import artifacts
 from pipeline.tracking.queries import told_apart
@@ -39,6 +40,7 @@ from pipeline.training.evaluation import perplexity, text_costs
 from pipeline.training.experiment import weight_bits
 from pipeline.training.loading import built_model
 from pipeline.training.mixing import costs_with_ngram
+from pipeline.training.sentences import ngram_name
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ SCRIPTS = [Path(__file__).with_name("templates") / name for name in ("game.js", 
 STEPPED = ("rnn", "gru", "lstm")  # the cells that model.js steps
 # of a page's 1.5 or 3 MB; the rest are charts and words
 MODEL_BYTES = {"training": 1_200_000, "trainings": 2_600_000, "study": 2_600_000}
+ALL_NGRAMS_BYTES = 10_000_000  # the most for n-grams of all orders, in a page that stays on this machine
 WEIGHT_BYTES = 1.4  # of a byte of weights in base64, with its part of the step of its row
 OF_TORCH = ("input", "state", "input_bias", "state_bias")  # the parameters of a layer, in the order of torch.nn
 OF_SCRATCH = ("input", "input_bias", "state", "state_bias")  # and of models/recurrent.py, whose book has no last one
@@ -95,22 +98,47 @@ class LeftOutError(Exception):
 
 
 class _Text:
-    """A text that can be read: the ids that models are scored on and, if ``may_count``, its counting model."""
+    """A text that can be read: the ids that models are scored on and, if ``may_count``, its n-grams.
 
-    def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool) -> None:
+    They are pruned, unless the page ``stays_here`` and has room for all of them.
+    """
+
+    def __init__(self, corpus: Corpus, preset: PresetName, order: int, may_count: bool, stays_here: bool) -> None:
         self.fitted_on, self.vocab_size = corpus.baseline_text(preset), len(corpus.vocabulary)
         tiles = tiles_of(corpus.vocabulary, self.fitted_on)
         self.shown = *opening_and_passages(corpus.vocabulary, corpus.split(preset, "test")), tiles
         self.val, self.test = (torch.from_numpy(corpus.split(preset, split)) for split in ("val", "test"))
         self.entry: Entry | None = None
         if may_count:
-            ngrams = list(ngrams_of(self.fitted_on, self.vocab_size, order))
-            arrays = coded(NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size))), is_single=True)
-            self.counting = NGramModel(decoded(arrays, self.vocab_size), None)  # as it predicts in the page
-            total = sum(len(ngram.keys) for ngram in ngrams)
-            label = f"1- to {order}-grams, {self.counting.tables.entries:,} of {total:,}"
-            on_test = perplexity(float(self.counting.costs(self.test.numpy()).mean()))
-            self.entry = {"tables": arrays_of(arrays), "label": label, "test_perplexity": on_test}
+            all_orders = self._all_orders(fitted_ngrams(corpus, preset)) if stays_here else None
+            self.entry = all_orders or self._pruned(order)
+
+    def _all_orders(self, model: NGramModel) -> Entry | None:
+        """The n-grams that the verdict compares networks with; None if they are too large."""
+        arrays = coded(model.tables, is_single=model.gate is None)
+        if sum(map(len, map(b64encode, arrays.values()))) > ALL_NGRAMS_BYTES:
+            return None
+        name = compared_label(model.tables.order)
+        label = f"{name} (in 8 bits), {model.tables.entries:,}"
+        return self._counted(arrays, model.gate, name, label)
+
+    def _pruned(self, order: int) -> Entry:
+        ngrams = list(ngrams_of(self.fitted_on, self.vocab_size, order))
+        tables = NGramTables(pruned(ngrams, self.vocab_size, most_ngrams(self.vocab_size)))
+        total = sum(len(ngram.keys) for ngram in ngrams)
+        label = f"{page_label(order)}, {tables.entries:,} of {total:,}"
+        return self._counted(coded(tables, is_single=True), None, PAGE_NGRAMS, label)
+
+    def _counted(self, arrays: Mapping[str, NDArray[Any]], gate: OrderGate | None, name: str, label: str) -> Entry:
+        """The entry of n-grams, which are from now on ``counting``, as they predict in the page."""
+        self.counting = NGramModel(decoded(arrays, self.vocab_size), gate)
+        return {
+            "tables": arrays_of(arrays),
+            "gate": {key: array_of(values.numpy()) for key, values in gate.state_dict().items()} if gate else None,
+            "name": name,
+            "label": label,
+            "test_perplexity": perplexity(float(self.counting.costs(self.test.numpy()).mean())),
+        }
 
     @cached_property
     def tables(self) -> NGramTables:
@@ -128,11 +156,12 @@ class _Text:
 
 @one_thread()
 @torch.random.fork_rng(devices=[])  # initial weights would advance the caller's generator
-def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
+def page_models(subject: Subject, with_ngrams: bool = False, stays_here: bool = False) -> PageModels:
     """The models of a training, of several, or of a study's picks; an experiment has none.
 
     Of several, the lowest validation perplexity gets in first. ``with_ngrams`` includes n-grams of a text that is none
-    of KNOWN_TEXTS. Raises InputError for a checkpoint that is missing or damaged.
+    of KNOWN_TEXTS. A page that ``stays_here``, on this machine, has them too, and n-grams of all orders if they fit
+    into ALL_NGRAMS_BYTES. Raises InputError for a checkpoint that is missing or damaged.
     """
     by_id, picks = {training.id: training for training in subject.trainings}, subject.chosen
     chosen = sorted((by_id[run_id] for run_id in subject.checkpoints), key=lambda run: int(run.result["macs_per_char"]))
@@ -148,12 +177,12 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     vocabulary = loaded[chosen[0].id][1]
 
     name = chosen[0].configuration["text"]["name"]
-    may_count = may_show(name, with_ngrams)
-    text = _text_of(chosen[0], may_count)
+    may_count = may_show(name, with_ngrams or stays_here)
+    text = _text_of(chosen[0], may_count, stays_here)
     opening, passages, tiles = text.shown if text and may_count else ("", [], [])
     reasons = {CONTAINS_ITS_TEXT: not may_count, UNREADABLE: text is None, NO_PASSAGES: opening and not passages}
     remarks += [remark for remark, is_so in reasons.items() if is_so]
-    if opening and not may_show(name, with_ngrams=False):
+    if opening and not stays_here and not may_show(name, with_ngrams=False):
         characters = len(opening) + sum(map(len, passages))
         log.warning("The page has %s characters of %s word for word, and n-grams of it", f"{characters:,}", name)
     prompts = [sample["prompt"] for sample in artifacts.read_samples(chosen[0].id)]
@@ -168,9 +197,10 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
         counting=text.entry if text else None,
         remarks=remarks,
     )
+    most_bytes = MODEL_BYTES[subject.kind] + ALL_NGRAMS_BYTES * stays_here
     shown = list[RecordedTraining]()
     for training in chosen:
-        left = MODEL_BYTES[subject.kind] - len(page.json())
+        left = most_bytes - len(page.json())
         try:
             if loaded[training.id][1] != vocabulary:
                 raise LeftOutError("its vocabulary is another")
@@ -183,7 +213,8 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
         if tables is not None and tables not in page.tables:
             page.tables.append(tables)
         recorded = {name: training.result[name] for name in ("macs_per_char", "parameters", "test_perplexity")}
-        entry |= {"picks": picks[training.id], **recorded}
+        compared = {"name": ngram_name(training.result), "test_perplexity": training.result["ngram_test_perplexity"]}
+        entry |= {"picks": picks[training.id], "compared": compared, **recorded}
         entry["tables"] = None if tables is None else page.tables.index(tables)
         page.models.append(entry)
         shown.append(training)
@@ -196,7 +227,7 @@ def page_models(subject: Subject, with_ngrams: bool = False) -> PageModels:
     return page
 
 
-def _text_of(training: RecordedTraining, may_count: bool) -> _Text | None:
+def _text_of(training: RecordedTraining, may_count: bool, stays_here: bool) -> _Text | None:
     """The text of a training; None if it can't be read any more."""
     text, train = training.configuration["text"], training.configuration["train"]
     alphabet = training.configuration["corpus"]["alphabet"]
@@ -204,7 +235,7 @@ def _text_of(training: RecordedTraining, may_count: bool) -> _Text | None:
         corpus = same_text(text["name"], text["source"], alphabet, training.corpus_sha256, train["train_chars"])
     except (InputError, DataUnavailableError):
         return None
-    return _Text(corpus, train["preset"], training.result["single_ngram_order"], may_count)
+    return _Text(corpus, train["preset"], training.result["single_ngram_order"], may_count, stays_here)
 
 
 def page_model(

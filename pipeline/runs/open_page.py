@@ -1,4 +1,4 @@
-"""Open the page of a run in the browser; a page that the run lacks is made, and kept beside the store."""
+"""Open the page of a run in the browser. It is made for this machine alone, so it has all of the text's n-grams."""
 
 import json
 import logging
@@ -15,9 +15,7 @@ from pipeline.pages.subject import Subject, subject_of
 from pipeline.results import SEARCH, SEEDS
 from pipeline.support.files import write_atomically
 from pipeline.tracking import references, store
-from pipeline.tracking.artifacts import PAGE_FILE
 from pipeline.tracking.names import WEIGHTS
-from pipeline.tracking.relocation import local_path
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +37,17 @@ def open_page(what: str, opens: bool, open_link: Callable[[str], object] = webbr
 
 
 def _page_file(what: str) -> Path:
-    """The page among the run's artifacts, or one in mlruns/.pages, made anew if what it is made of has changed."""
+    """The page in mlruns/.pages, made anew if what it is made of has changed; never the one that the run records.
+
+    That one goes wherever the record goes, so it has less.
+    """
     run = references.find(what)
     if run.stage not in (SEARCH, SEEDS):
         run = references.training_behind(run)
-    artifacts = local_path(run.artifact_uri)
-    if artifacts and (artifacts / PAGE_FILE).is_file():
-        return (artifacts / PAGE_FILE).absolute()
     subject, file = subject_of(run.id), store.beside_store(store.PAGES) / f"{run.id}.html"
     made_of = f"<!-- {_digest(subject)} -->\n".encode()
     if file.is_symlink() or not (file.is_file() and file.read_bytes().startswith(made_of)):
-        write_atomically(file, made_of + page.page_of(subject).encode())
+        write_atomically(file, made_of + page.page_of(subject, stays_here=True).encode())
     return file
 
 

@@ -58,7 +58,6 @@ def test_the_bounds_are_shannons_and_the_lower_one_never_exceeds_the_upper_one(e
     assert by_hand["corrected"] == pytest.approx(1.5 + 2 / (8 * np.log(2)))
     generator = np.random.default_rng(0)
     needs = [generator.integers(1, generator.integers(2, 100), generator.integers(1, 121)).tolist() for _ in range(500)]
-    needs.append([1, 27, 27, 27])  # letters that were shown
     for each in evaluate("needs => needs.map(bounds)", needs):
         assert -1e-9 <= each["lower"] <= each["upper"] + 1e-9
 
@@ -86,7 +85,7 @@ def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letter
         for guesses in game.guesses[goal - 60 : goal]:
             game.page.keyboard.type("".join(guesses))
         rows = game.rows()
-        assert rows["you"][:3] == rows["counting"][:3]
+        assert rows["you"][:3] == rows["n-grams on this page"][:3]
         needs = [len(guesses) for guesses in game.guesses[:goal]]
         assert rows["you"][0] == f"{np.mean(needs):.2f}"
         marks = "".join("▁▂▄▆▆▆▆▆▆█"[min(need, 10) - 1] for need in needs)
@@ -100,7 +99,19 @@ def test_who_guesses_as_counting_does_gets_its_figures_and_goes_on_to_120_letter
     game.button("Guess the next letter").click()
     game.button("Show it").click()
     game.button("Stop").click()
-    assert "from memory: guesses per letter in 1: you 27.00, " in game.line.input_value()
+    assert re.search(r"from memory: guesses per letter in 1: you 1 letter shown: .* ·$", game.line.input_value())
+
+
+def test_letters_that_were_shown_leave_the_figures_of_the_player_undefined(game: Game):
+    for _ in range(12):
+        for letter in "etaoi":  # blind guesses, which would count as few
+            game.field.press_sequentially(letter)
+        game.button("Show it").click()
+    game.button("Stop").click()
+    rows = game.rows()
+    assert len(rows["you"]) == 1
+    assert not re.search(r"\d\.\d", rows["you"][0])
+    assert [len(rows[name]) for name in ("n-grams on this page", "network", "both")] == [4, 4, 4]
 
 
 def test_a_guess_before_and_a_symbol_of_no_alphabet_are_announced_and_do_not_count(game: Game):
@@ -115,7 +126,7 @@ def test_a_guess_before_and_a_symbol_of_no_alphabet_are_announced_and_do_not_cou
     )
     before = game.text_of("passage")
     game.page.keyboard.type(right)
-    assert re.match(r"1 of 60, “.*”: you 2, counting \d+, network \d+, both \d+\.", game.text_of("heard"))
+    assert re.match(r"1 of 60, “.*”: you 2, n-grams on this page \d+, network \d+, both \d+\.", game.text_of("heard"))
     assert game.text_of("passage") == before[:-1] + right + "?"
     assert not game.page.locator(".bars, .next, [data-kind], .shade").locator("visible=true").count()
 
@@ -158,4 +169,4 @@ def test_a_passage_that_looks_like_markup_is_text(lab: Lab, visit: Visit, tmp_pa
         game.button("Show it").click()
     assert game.text_of("passage") == ("<i>&lt " * 30)[:120]
     assert game.page.locator(".game i").count() == 0
-    assert game.rows()["you"][0] == "27.00"
+    assert game.rows()["you"] == ["60 letters shown: no figure"]

@@ -92,7 +92,7 @@ def test_a_typed_text_is_coloured_by_the_chosen_kind_and_the_cursor_tells_a_lett
     network = training.colours()
     assert len(network) == len("Hello, World")
     training.live.get_by_role("radio", name=re.compile("^network")).press("ArrowRight")
-    training.live.get_by_role("radio", name="counting", checked=True).wait_for()
+    training.live.get_by_role("radio", name="n-grams on this page", checked=True).wait_for()
     assert training.colours() != network
     training.text.press("Home")
     training.text.press("ArrowRight")
@@ -153,12 +153,32 @@ def test_who_knew_it_has_the_bits_of_the_other_views_and_the_letters_that_each_s
         assert value(f"sum={side}") == pytest.approx(value(f"kind={side}") * (len(text) - 1), abs=1e-6)
         assert value(f"letters={side}") == training.live.locator(f".shade [data-ahead={side}]").count() > 0
     assert training.live.locator(".next").inner_text() == likely
-    training.live.get_by_text(re.compile(r"counting ahead: 1- to \d-grams, [\d,]+ of [\d,]+")).wait_for()
+    two = r"n-grams on this page \(orders 1 to \d, pruned\), [\d,]+ of [\d,]+: [\d.]+; of .* orders 1 to 10: [\d.]+"
+    training.live.get_by_text(re.compile(two)).wait_for()
     training.text.press("End")
-    said = re.compile(r"“d” cost network [\d.]+, counting [\d.]+.* bits; counting had a context of \d characters?\.")
+    said = re.compile(
+        r"“d” cost network [\d.]+, n-grams .* bits; the n-grams on this page had a context of \d characters?\."
+    )
     training.live.get_by_role("status").filter(has_text=said).wait_for(state="attached")
     training.page.set_viewport_size({"width": 390, "height": 800})
     assert training.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_sums_of_who_knew_it_stand_side_by_side_below_its_name_in_a_wide_font(lab: Lab, visit: Visit, width):
+    page = Live(visit((lab.exports / "training" / "index.html").as_uri(), width).page).page
+    page.add_style_tag(content="* { font-family: 'DejaVu Sans', Verdana, sans-serif !important; }")
+    name, network, counting = (page.locator(f"#live .difference > span >> nth={at}").bounding_box() for at in range(3))
+    assert name
+    assert network
+    assert counting
+    assert name["y"] + name["height"] <= network["y"] == counting["y"]
+    assert network["x"] == name["x"]
+    assert network["x"] + network["width"] <= counting["x"]
+    sums = [page.locator(f"[data-sum={side}]").bounding_box() for side in ("network", "counting")]
+    assert sums[0]
+    assert sums[1]
+    assert sums[0]["y"] == sums[1]["y"]
 
 
 def test_a_page_without_ngrams_has_the_view_of_the_network_alone(study: Live):

@@ -83,6 +83,13 @@ def test_counting_both_mixtures_and_a_network_on_top_of_ngrams_predict_as_torch_
     gate = OrderGate(LONGEST, gate_letters(TEXT, IS_LETTER))
     torch.nn.init.normal_(gate.output.weight, std=0.05)
     gate.mean, gate.deviation = gate.mean - 0.5, 2 * gate.deviation
+    of_all_orders = coded(NGramTables(fitted))
+    gated = NGramModel(decoded(of_all_orders, VOCAB), gate)
+    weights = {name: page_models.array_of(values.numpy()) for name, values in gate.state_dict().items()}
+    spec = {"tables": page_models.arrays_of(of_all_orders), "gate": weights}
+    by_all_orders = np.array(evaluate(LOGS, ["counting", spec, [], VOCAB, READ.tolist()]))
+    np.testing.assert_allclose(by_all_orders, gated.log_probabilities(np.append(READ, 0), context=1), atol=1e-4)
+
     model = build(ModelConfig(hidden_size=8, on_top_of="ngram"), NGramModel(NGramTables(fitted), gate))
     ngrams, entry = page_model(model, None, may_count=True, most_bytes=10**6)
     weights, same = weight_arrays(model, 8), rounded(model, 8)  # its tables are those of the page now

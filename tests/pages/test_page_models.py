@@ -11,7 +11,7 @@ import torch
 from models.config import ModelConfig
 from models.gated_ngrams import LONGEST, NGramModel, NGramTables, OrderGate
 from models.language_model import LanguageModel
-from models.ngram import KneserNey, ngrams_of
+from models.ngram import KneserNey, ngrams_of, page_label
 from models.on_top_of_ngram import language_model
 from models.packing import rounded
 from pipeline.errors import InputError
@@ -27,6 +27,7 @@ from pipeline.pages.page_models import (
 )
 from pipeline.pages.subject import subject_of
 from pipeline.tracking.artifacts import read_samples
+from pipeline.training.sentences import ngram_name
 from tests.models.made_up import VOCAB, a_text
 
 
@@ -68,6 +69,9 @@ def test_a_page_has_the_network_and_only_if_asked_what_nearly_contains_the_text(
     shown = sum(map(len, [again.opening, *again.passages]))
     assert f"The page has {shown} characters of topics word for word" in caplog.text
     assert counting is not None
+    assert network["compared"]["name"] == ngram_name(trained.result)
+    assert network["compared"]["test_perplexity"] == trained.result["ngram_test_perplexity"]
+    assert counting["label"].startswith(page_label(trained.result["single_ngram_order"]))
     assert counting["test_perplexity"] == pytest.approx(trained.result["single_ngram_test_perplexity"], rel=0.01)
     assert 0 < network["both"]["weight"] < 1
     assert "<" not in again.json()

@@ -1,11 +1,16 @@
 """``tmlm open``: the page of a run, which is made where the run lacks it."""
 
+import json
+import re
 from pathlib import Path
 
+import pytest
+
+from pipeline.pages import page_models
+from pipeline.pages.page import record_page
 from pipeline.runs.delete import delete
 from pipeline.runs.open_page import open_page
-from pipeline.tracking.artifacts import PAGE_FILE
-from pipeline.tracking.store import client, set_tags
+from pipeline.tracking.store import set_tags
 
 
 def test_a_page_that_a_run_lacks_is_made_anew_only_after_a_change_and_goes_with_the_run(trained, tmp_path):
@@ -34,6 +39,17 @@ def test_a_page_that_a_run_lacks_is_made_anew_only_after_a_change_and_goes_with_
     assert not page.exists()
 
 
-def test_a_page_that_a_run_has_recorded_is_opened_as_it_is(trained):
-    client().log_text(trained.run_id, "the page", PAGE_FILE)
-    assert Path(open_page("latest", False)).read_text() == "the page"
+def test_the_page_of_an_own_text_has_all_n_grams_and_the_game_and_the_recorded_one_does_not(trained):
+    recorded = Path(record_page(trained.run_id)).read_text()
+    opened = Path(open_page("latest", False)).read_text()
+    here, elsewhere = (json.loads(re.findall(r'id="models">(.*?)</script>', text)[0]) for text in (opened, recorded))
+    assert here["counting"]["name"] == here["models"][0]["compared"]["name"] == "n-grams of orders 1 to 10"
+    on_test = trained.result["ngram_test_perplexity"]
+    assert here["counting"]["test_perplexity"] == pytest.approx(on_test, rel=0.02)
+    assert here["passages"]
+    assert (elsewhere["counting"], elsewhere["passages"]) == (None, [])
+
+
+def test_n_grams_that_do_not_fit_are_pruned(trained, monkeypatch):
+    monkeypatch.setattr(page_models, "ALL_NGRAMS_BYTES", 1000)
+    assert "n-grams on this page (orders" in Path(open_page("latest", False)).read_text()

@@ -5,6 +5,7 @@
 // --- figures ---
 
 const GIVEN = 60, GOALS = [60, 120], DRAWS = 1000; // characters that are shown, letters to guess, bootstrap samples
+const SHOWN = Infinity; // the need of a letter that its player gave up: how many guesses it would have taken is unknown
 
 // A model's need of a letter: it guesses by its probabilities, ties by id, and never the id `unknown`.
 function rank(logProbabilities, id, unknown) {
@@ -42,15 +43,21 @@ function interval(needs, symbols, random, draws = DRAWS) {
   return [end(0.975), end(0.025)];
 }
 
+// How many of these needs are of letters that were shown: with any, the guesses and bits of a player are undefined.
+function withoutFigure(needs) {
+  const shown = needs.filter(need => need === SHOWN).length;
+  return shown && `${shown} letter${shown === 1 ? "" : "s"} shown: no figure`;
+}
+
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
-const mark = need => "▁▂▄"[need - 1] ?? (need < 10 ? "▆" : "█"); // of 1, 2, 3, 4 to 9 and more guesses
+const mark = need => need === SHOWN ? "·" : "▁▂▄"[need - 1] ?? (need < 10 ? "▆" : "█"); // of 1, 2, 3, 4 to 9 and more guesses
 
 // --- the view ---
 
 // Let a reader play a page's passages against the models that have these `names`. `predict(ids)` gives a function of a
 // place among ids, whose value has by name the log-probabilities of the next id; `describe()`, sentences on the models.
-// Returns what begins an open game anew.
-function game({ page, live, element, idOf, unknown, shown, spoken, names, predict, describe }) {
+// `titled(name)` is what a reader sees. Returns what begins an open game anew.
+function game({ page, live, element, idOf, unknown, shown, spoken, names, titled, predict, describe }) {
   const view = live.querySelector(".game"), opener = live.querySelector(".play"), part = name => view.querySelector(name);
   const [passage, field, tiles, heard, figures, line] = [".passage", "input", ".tiles", ".heard", ".after", "textarea"].map(part);
   const symbols = page.symbols.length - 1, players = ["you", ...names], played = new Set(); // all but <unk>; passages
@@ -94,7 +101,7 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     played.add(number);
     tried = [];
     if (!isOpen()) finish();
-    const guesses = Object.entries(needs).map(([name, own]) => `${name} ${own}`).join(", ");
+    const guesses = Object.entries(needs).map(([name, own]) => own === SHOWN ? "shown" : `${titled(name)} ${own}`).join(", ");
     return `${letters.length} of ${goal}, ${quoted(page.symbols[id])}: ${guesses}.`;
   }
   function guess(symbol) {
@@ -118,11 +125,13 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
     goal = letters.length;
     const needs = Object.fromEntries(players.map(name => [name, letters.map(letter => letter.needs[name])]));
     part("tbody").replaceChildren(...players.map(name => {
+      const undefinedFor = withoutFigure(needs[name]), head = element("th", { scope: "row" }, titled(name));
+      if (undefinedFor) return element("tr", {}, head, element("td", { colSpan: 4 }, undefinedFor));
       const { lower, corrected } = bounds(needs[name]);
       const [low, high] = interval(needs[name], symbols, generator(number)).map(end => end.toFixed(2));
       const paid = name === "you" ? "–" : mean(letters.map(letter => letter.bits[name])).toFixed(2);
       const cells = [mean(needs[name]).toFixed(2), lower.toFixed(2), `${corrected.toFixed(2)} (${low} to ${high})`, paid];
-      return element("tr", {}, element("th", { scope: "row" }, name), ...cells.map(cell => element("td", {}, cell)));
+      return element("tr", {}, head, ...cells.map(cell => element("td", {}, cell)));
     }));
     part(".only").replaceChildren(...["you", "counting", "network"].map((name, _, all) => {
       const others = all.filter(other => other !== name);
@@ -131,11 +140,11 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
         const before = ids.slice(GIVEN + i - 8, GIVEN + i).map(id => shown(page.symbols[id])).join("");
         return element("samp", {}, `…${before}`, element("b", {}, shown(page.symbols[ids[GIVEN + i]])));
       });
-      return element("li", {}, `Guessed at once only by ${name}, ${places.length} of ${goal}. `, ...found);
+      return element("li", {}, `Guessed at once only by ${titled(name)}, ${places.length} of ${goal}. `, ...found);
     }));
     part(".models").textContent = describe();
     const which = `${page.text}, passage ${number + 1} of ${page.passages.length}, ${day}${fromMemory ? ", from memory" : ""}`;
-    const rates = players.map(name => `${name} ${mean(needs[name]).toFixed(2)}`).join(", ");
+    const rates = players.map(name => `${titled(name)} ${withoutFigure(needs[name]) || mean(needs[name]).toFixed(2)}`).join(", ");
     line.value = `${which}: guesses per letter in ${goal}: ${rates} ${needs.you.map(mark).join("")}`;
     part(".more").hidden = ids.length < GIVEN + next();
   }
@@ -163,7 +172,7 @@ function game({ page, live, element, idOf, unknown, shown, spoken, names, predic
   }));
   tiles.addEventListener("click", ({ target }) => { if (target.value) hear(page.symbols[target.value]); });
   const acts = {
-    pass: () => { heard.textContent = solved(symbols); },
+    pass: () => { heard.textContent = solved(SHOWN); },
     stop: finish,
     more: () => { goal = next(); },
   };

@@ -81,6 +81,26 @@ const CELLS = {
   } },
 };
 
+// A layer's product with a vector, and its bias.
+function linear(weights, name, vector) {
+  const out = Float64Array.from(weights[`${name}.bias`]);
+  addProduct(out, weights[`${name}.weight`], vector, 0, vector.length, 0, out.length);
+  return out;
+}
+
+// The weight of each order of n-grams by their gate, from what it sees, as in models/gated_ngrams.py: how sure each order
+// is and, if it sees letters, how many stand in a row; `before` are the characters before a position, or -1.
+function orderWeights(weights, prefix, { seen, before }) {
+  const [mean, deviation, isLetter] = ["mean", "deviation", "is_letter"].map(name => weights[`${prefix}${name}`]);
+  const inputs = Array.from(seen, (value, i) => (value - mean[i]) / deviation[i]);
+  if (isLetter) {
+    const inRow = [...before, -1].findIndex(id => !isLetter[id]);
+    inputs.push(...[...before, -1].map((_, n) => Number(n === inRow)));
+  }
+  const units = linear(weights, `${prefix}hidden`, inputs);
+  return linear(weights, `${prefix}output`, Float32Array.from(units, Math.tanh));
+}
+
 // The network of one entry of "models". Its state: h of all layers, then an LSTM's c; and the contexts of its n-grams.
 function networkModel(spec, V, tables = []) {
   const { cell, layers: L, hidden_size: H, residual, book } = spec, { gates, parts, step } = CELLS[cell], rows = gates * H;
@@ -102,31 +122,16 @@ function networkModel(spec, V, tables = []) {
     }
     return output;
   };
-  const linear = (name, vector) => {
-    const out = Float64Array.from(weights[`${name}.bias`]);
-    addProduct(out, weights[`${name}.weight`], vector, 0, vector.length, 0, out.length);
-    return out;
-  };
-  // What the n-grams' gate sees, as in models/gated_ngrams.py: how sure each order is and, if it sees letters, how many
-  // stand in a row; `before` are the characters before a position, or -1.
-  const inputsOfGate = (seen, before) => {
-    const [mean, deviation, isLetter] = ["mean", "deviation", "is_letter"].map(name => weights[`order_gate.${name}`]);
-    const inputs = Array.from(seen, (value, i) => (value - mean[i]) / deviation[i]);
-    if (!isLetter) return inputs;
-    const inRow = [...before, -1].findIndex(id => !isLetter[id]);
-    return [...inputs, ...[...before, -1].map((_, n) => Number(n === inRow))];
-  };
   return {
     start: () => ({ hidden: new Float32Array(parts * L * H), contexts: grams?.start() }),
     step(state, id) {
       const hidden = new Float32Array(parts * L * H), output = lastLayer(state.hidden, hidden, id);
-      const logits = linear("output", output);
+      const logits = linear(weights, "output", output);
       if (!grams) return { logProbabilities: logSoftmax(logits), state: { hidden } };
-      const contexts = grams.next(state.contexts, id), { logs, seen, before } = grams.evidence(contexts);
-      const gate = linear("gates", output), units = linear("order_gate.hidden", inputsOfGate(seen, before));
-      const byOrder = linear("order_gate.output", Float32Array.from(units, Math.tanh));
+      const contexts = grams.next(state.contexts, id), evidence = grams.evidence(contexts);
+      const gate = linear(weights, "gates", output), byOrder = orderWeights(weights, "order_gate.", evidence);
       for (let v = 0; v < V; v++) logits[v] *= gate[0];
-      logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += (gate[1 + n] + byOrder[n]) * log[v]; });
+      evidence.logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += (gate[1 + n] + byOrder[n]) * log[v]; });
       return { logProbabilities: logSoftmax(logits), state: { hidden, contexts } };
     },
   };
@@ -213,15 +218,22 @@ function ngramTables(spec, V) {
   };
 }
 
-// The counting model: n-grams of one order, which back off to shorter ones. Its state: contexts of 0 to K - 1 characters.
+// The n-grams: of one order, which back off to shorter ones, or of all orders, combined by a gate. Their state: contexts
+// of 0 to K - 1 characters.
 // A step also has the length of the longest context that predicts the next character.
 function countingModel(spec, V) {
-  const grams = ngramTables(spec.tables, V);
+  const grams = ngramTables(spec.tables, V), gate = spec.gate && decoded(spec.gate);
+  const gated = contexts => {
+    const evidence = grams.evidence(contexts), byOrder = orderWeights(gate, "", evidence), logits = new Float64Array(V);
+    evidence.logs.forEach((log, n) => { for (let v = 0; v < V; v++) logits[v] += byOrder[n] * log[v]; });
+    return logSoftmax(logits);
+  };
   return {
     start: grams.start,
     step(contexts, id) {
       const state = grams.next(contexts, id);
-      return { logProbabilities: grams.probabilities(state).map(Math.log), state, longest: grams.longest(state) };
+      const logProbabilities = gate ? gated(state) : grams.probabilities(state).map(Math.log);
+      return { logProbabilities, state, longest: grams.longest(state) };
     },
   };
 }
@@ -294,6 +306,7 @@ if (document.getElementById("models")) {
   const counter = page.counting && countingModel(page.counting, V), counting = counter && reader(counter);
   const kinds = counting ? ["network", "counting", "both"] : ["network"];
   let letters = [], ids = [], scores = []; // of the text: its characters, the ids that are read, their bits by kind
+  const titled = name => name === "counting" ? page.counting.name : name; // what a reader sees
   const SIDES = ["network", "counting"], DIFFERENCE = "difference"; // bits of counting - bits of the network, also a choice
   let painted = 0, draft = null, due = 0, frame = 0;
   let quiet = !page.is_held_out; // no figures: the first text is a prompt, and nobody has typed yet
@@ -310,8 +323,15 @@ if (document.getElementById("models")) {
     const changed = packed ? `: test perplexity ${packed.toFixed(4)} instead of ${model.test_perplexity.toFixed(4)}` : "";
     const pruned = model.tables === null ? "" : ", and its n-grams are pruned";
     const remarks = [`In this page the network's weights have ${model.bits} bits each${pruned}${changed}.`, ...page.remarks];
-    if (counting) remarks.splice(1, 0, `Counting is ${page.counting.label}: test perplexity ${page.counting.test_perplexity.toFixed(3)}.`);
+    find(".opponents").textContent = opponents();
     find(".remarks").replaceChildren(...remarks.map(text => element("li", {}, text)));
+  }
+
+  // Which n-grams run here and which the verdict compares the network with, each with its figure.
+  function opponents() {
+    if (!counting) return "";
+    const { compared } = page.models[chosen], { label, test_perplexity: here } = page.counting;
+    return `Test perplexity of the ${label}: ${here.toFixed(3)}; of the verdict's ${compared.name}: ${compared.test_perplexity.toFixed(3)}.`;
   }
 
   const distribution = (place, of = kind, from = readers) => of === "both"
@@ -411,10 +431,10 @@ if (document.getElementById("models")) {
     if (letter.read < 0) return page.alphabet === "letters" ? `${name} belongs to the space before it.` : `${name} is skipped: the model has never seen it.`;
     if (letter.read >= scores.length) return "";
     if (!letter.read) return `${name} is the first letter: nothing comes before it.`;
-    const costs = `${name} cost ${kinds.map(each => `${each} ${scores[letter.read][each].toFixed(2)}`).join(", ")} bits`;
+    const costs = `${name} cost ${kinds.map(each => `${titled(each)} ${scores[letter.read][each].toFixed(2)}`).join(", ")} bits`;
     if (kind !== DIFFERENCE) return `${costs}.`;
     const { longest } = counting.steps[letter.read - 1];
-    return `${costs}; counting had a context of ${longest} character${longest === 1 ? "" : "s"}.`;
+    return `${costs}; the ${titled("counting")} had a context of ${longest} character${longest === 1 ? "" : "s"}.`;
   }
   function expected(place) {
     const last = letters.slice(0, place + 1).findLast(letter => letter.read >= 0)?.read ?? -1;
@@ -513,10 +533,10 @@ if (document.getElementById("models")) {
   for (const each of kinds) {
     const choice = element("input", { type: "radio", name: "kind", value: each, checked: each === "network" }), figure = element("data", {}, "–");
     figure.dataset.kind = each;
-    find(".kinds > :last-child").before(element("label", {}, choice, each, figure));
+    find(".kinds > :last-child").before(element("label", {}, element("span", {}, choice, titled(each)), figure));
   }
   find(".kinds .difference").hidden = !counting;
-  find(".scale b").textContent = page.counting?.label;
+  for (const rival of live.querySelectorAll(".rival")) rival.textContent = page.counting?.name;
   [pick.max, pick.value] = [last, chosen];
   find(".front").hidden = !last;
   if (last) find(".front").append(find(".facts"));
@@ -526,7 +546,7 @@ if (document.getElementById("models")) {
   find(".bars").replaceChildren(...bars);
   find(".play").addEventListener("click", stop);
   const playAnew = !counting || !page.passages?.length ? null : game({
-    page, live, element, idOf, unknown: UNKNOWN, shown, spoken, names: ["counting", "network", "both"],
+    page, live, element, idOf, unknown: UNKNOWN, shown, spoken, names: ["counting", "network", "both"], titled,
     predict(ids) {
       const from = { network: reader(networks[chosen]), counting: reader(counter) };
       for (const each of Object.values(from)) each.keep(ids);
@@ -535,7 +555,7 @@ if (document.getElementById("models")) {
         return Object.fromEntries(kinds.map(each => [each, distribution(place, each, from)]));
       };
     },
-    describe: () => `Counting: ${page.counting.label}. Network: ${page.models[chosen].label}.`,
+    describe: () => `${opponents()} Network: ${page.models[chosen].label}.`,
   });
   warmth();
   choose(chosen);
