@@ -116,7 +116,7 @@ class _Text:
     def _all_orders(self, model: NGramModel) -> Entry | None:
         """The n-grams that the verdict compares networks with; None if they are too large."""
         arrays = coded(model.tables, is_single=model.gate is None)
-        if sum(map(len, map(b64encode, arrays.values()))) > ALL_NGRAMS_BYTES:
+        if sum(len(array["data"]) for array in arrays_of(arrays).values()) > ALL_NGRAMS_BYTES:
             return None
         name = compared_label(model.tables.order)
         label = f"{name} (in 8 bits), {model.tables.entries:,}"
