@@ -40,20 +40,16 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id, page = done.result["trained_run"], done.page
     further = f"page    {page}\n" * bool(page) + f"text    {sample_command(run_id)}\n"
-    further += f"{links.link_line('curves', links.link_to_curves(run_id))}\n\n{next_steps(done.result)}"
+    further += f"{links.link_line('curves', links.link_to_curves(run_id))}\n\n{next_steps()}"
     text = sentences.pipeline_text(model_config.shape, seconds, done.result, further)
     show({**done.result, "page": page}, as_json, text)
 
 
-COUNTING = {"ahead": "behind", "behind": "ahead", "level": "level"}  # side of a network -> of the n-grams
-
-
-def next_steps(result: Mapping[str, Any]) -> str:
-    """What to do after a main job: a line for each command, and the document on how network and n-grams compare."""
+def next_steps() -> str:
+    """What to do after a main job: a line for each command, and the document on the n-grams."""
     from pipeline.support.files import ROOT
     from pipeline.support.markdown import text_table
     from pipeline.tracking import program
-    from pipeline.training.sentences import side_on_test
 
     tmlm, document = program.command(), ROOT / "docs" / "on-top-of-counting.md"
     steps = [
@@ -62,7 +58,7 @@ def next_steps(result: Mapping[str, Any]) -> str:
         (f"{tmlm} search --quick", "a first look at small networks, and which to choose"),
     ]
     if document.is_file():  # in a checkout
-        steps.append((str(document.relative_to(ROOT)), f"why counting is {COUNTING[side_on_test(result)]}"))
+        steps.append((str(document.relative_to(ROOT)), "the n-grams, and networks on top of them"))
     return text_table((), [("next" * (not at), *step) for at, step in enumerate(steps)], left=(0, 1, 2))
 
 
