@@ -11,7 +11,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from models.config import ModelConfig
-from pipeline.support.statistics import COVERAGE, Floats, PairedComparison, Spread, estimate, paired, wider
+from pipeline.support.statistics import (
+    COVERAGE,
+    Floats,
+    PairedComparison,
+    Spread,
+    estimate,
+    paired,
+    pooled_spread,
+    wider,
+)
 
 BOOTSTRAP_CHARS = 100  # of a block of the text in the bootstrap
 NO_SEEDS = Spread(0.0, 10**6)
@@ -72,13 +81,19 @@ def compared(key: str, first: Floats, second: Floats, coverage: float = COVERAGE
     return paired(differences, BOOTSTRAP_CHARS, spread, coverage)
 
 
-def are_level(first: Sequence[float], second: Sequence[float], every: Sequence[Sequence[float]], key: str) -> bool:
+def are_level(
+    first: Sequence[float], second: Sequence[float], every: Sequence[Sequence[float]], key: str
+) -> bool | None:
     """Whether two configurations, by their perplexities of each seed, differ by no more than seeds do (95 %).
 
     ``every`` has those of all configurations on the text, whose pooled spread counts where it is wider than that of
-    ``key``, one of SEED_SPREADS.
+    ``key``, one of SEED_SPREADS. That was not measured on these, so one seed, or a pooled spread of a single degree of
+    freedom, has no verdict: None.
     """
-    deviation, degrees = wider(SEED_SPREADS[key], [np.log2(each) for each in every])
+    groups = [np.log2(each) for each in every]
+    if min(len(first), len(second)) < 2 or pooled_spread(groups).degrees_of_freedom < 2:
+        return None
+    deviation, degrees = wider(SEED_SPREADS[key], groups)
     of_means = Spread((deviation or 0.0) * (1 / len(first) + 1 / len(second)) ** 0.5, degrees)
     change = float(np.log2(first).mean() - np.log2(second).mean())
     return abs(change) <= estimate([change], logarithmic=False, spread=of_means).half
