@@ -49,9 +49,11 @@ class TrainingResult(TypedDict, total=False):
     """The flat result of a training; runs.csv has its figures in this order.
 
     ``test_difference`` is how far the test perplexity is above that of the n-grams, in percent, with the ends of its
-    95 % interval. ``equal_ngram_order`` is the lowest single order of n-grams that is at least as good on validation, 0
-    if none is, and missing in earlier versions. ``shipped_bytes`` are those with weights of ``weight_bits``; earlier
-    versions had other bits, and did not record them.
+    95 % interval: "seeds and text", or of the "text" alone where no spread of seeds was measured on such trainings;
+    then one seed has no ``test_verdict``. Results of earlier versions lack both. ``equal_ngram_order`` is the lowest
+    single order of n-grams that is at least as good on validation, 0 if none is, and missing in earlier versions.
+    ``shipped_bytes`` are those with weights of ``weight_bits``; earlier versions had other bits, and did not record
+    them.
     """
 
     val_perplexity: Annotated[Required[Positive], Figure("result", "validation perplexity, best", "validation", "val")]
@@ -69,6 +71,8 @@ class TrainingResult(TypedDict, total=False):
     test_difference: Annotated[Signed, Figure("result")]
     test_difference_low: Annotated[Signed | None, Figure("result")]
     test_difference_high: Annotated[Signed | None, Figure("result")]
+    test_interval: Literal["", "seeds and text", "text"]
+    test_verdict: Literal["ahead", "behind", "open", "none"]
     mixture_val_perplexity: Annotated[Required[Positive], Figure("result", head="with n-grams")]
     mixture_test_perplexity: Annotated[
         Required[Positive], Figure("result", "test perplexity with n-gram", "test", "both")

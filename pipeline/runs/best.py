@@ -102,13 +102,18 @@ def _best_of(configurations: Sequence[Configuration], name: str) -> dict[str, An
     if not ranked:
         return None
     key = "mixed against n-grams" if name == MIXED else "network against n-grams"
-    lowest, every = ranked[0].by_seed(name), [each.by_seed(name) for each in ranked if not each.diverged]
-    level = [each.name for each in ranked[1:] if are_level(each.by_seed(name), lowest, every, key)]
-    return _row(ranked[0], name, level)
+    lowest = ranked[0].by_seed(name)
+    every = [each.by_seed(name) for each in ranked if not each.diverged]
+    verdicts = {each.name: are_level(each.by_seed(name), lowest, every, key) for each in ranked[1:]}
+    level = [other for other, is_level in verdicts.items() if is_level]
+    untold = [other for other, is_level in verdicts.items() if is_level is None]
+    return _row(ranked[0], name, level, untold)
 
 
-def _row(chosen: Configuration, name: str = VAL, level_with: Sequence[str] = ()) -> dict[str, Any]:
-    """A configuration as a flat dict, with a command that uses it."""
+def _row(
+    chosen: Configuration, name: str = VAL, level_with: Sequence[str] = (), no_verdict_on: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A configuration as a flat dict, with a command that uses it; on others, one seed gives no verdict."""
     verb = "evaluate" if name == MIXED else "sample"  # which nothing but an evaluation mixes with n-grams
     sizes = {each: chosen.value(each) for each in (*SIZES, "shipped_bytes")}
     perplexities = {figure: chosen.value(figure) for figure in PERPLEXITIES}
@@ -123,6 +128,7 @@ def _row(chosen: Configuration, name: str = VAL, level_with: Sequence[str] = ())
         "seeds": len(chosen.finished) + chosen.diverged,
         "diverged": chosen.diverged,
         "level_with": list(level_with),
+        "no_verdict_on": list(no_verdict_on),
         "command": f"{program.command()} {verb} {chosen.run.id[:SHORT_ID]}",
     }
 

@@ -114,7 +114,7 @@ def _above_best(perplexities: Sequence[Sequence[float]]) -> list[dict[str, float
     """By how much the mean of each run is above the lowest, in percent, with the ends of its 95 % interval by seeds.
 
     Half the width of the interval is t s sqrt(1/n1 + 1/n2), in the logarithm. The spread s is pooled over all runs of
-    several seeds; if there is none, there is no interval.
+    several seeds. It is of these alone: one seed has no interval, and two seeds of a single run tell too little.
     """
     bits = [np.log2(values) for values in perplexities]
     spread = pooled_spread(bits)
@@ -123,9 +123,11 @@ def _above_best(perplexities: Sequence[Sequence[float]]) -> list[dict[str, float
 
     def above(mean: Estimate) -> dict[str, float | None]:
         by, half = mean.mean - lowest.mean, hypot(mean.half, lowest.half)
-        low, high = (percent(by - half), percent(by + half)) if half and mean is not lowest else (None, None)
+        has_interval = spread.degrees_of_freedom > 1 and mean in of_several and lowest in of_several
+        low, high = (percent(by - half), percent(by + half)) if has_interval and mean is not lowest else (None, None)
         return {"percent": percent(by), "low": low, "high": high}
 
+    of_several = [mean for mean, each in zip(means, bits, strict=True) if len(each) > 1]
     return [above(mean) if mean else None for mean in means]
 
 

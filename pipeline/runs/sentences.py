@@ -17,6 +17,7 @@ from pipeline.support.terminal import line_width, shortened, side_by_side, termi
 from pipeline.support.wording import counted, listed
 from pipeline.tracking.recorded import SHORT_ID
 from pipeline.training.metrics import COMPARED_METRICS
+from pipeline.training.sentences import ONE_SEED
 from pipeline.training.stability import FELL_OVER
 
 NAME = HEADS.index("name")
@@ -119,6 +120,8 @@ def comparison_text(result: Mapping[str, Any]) -> str:
         table += "\nboth: with the n-grams mixed in; %: above the best" + ", with 95 % intervals by seeds" * (
             max(result["seeds"]) > 1
         )
+        if min(result["seeds"]) == 1:
+            table += f"\n{ONE_SEED}"
     rows = [(COMPARED_METRICS[name].label, *values) for name, values in shown.items() if any(values)]
     parts = [wrapped(result["warning"])] if result["warning"] else []
     parts += [table, *_why(heads, result), _in_blocks(heads, [*rows, ("text", *result["corpora"]), *options])]
@@ -197,7 +200,10 @@ def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
         rows.append((label, f"{line['name']}{study}", *figures, size, seeds, line["command"]))
         if line["level_with"]:
             others = _first_two(line["level_with"])
-            level.append(wrapped(f"{label}: {line['name']} is level with {others}, by the spread of seeds."))
+            said = f"is not significantly better than {others}, by the spread of seeds"
+            level.append(wrapped(f"{label}: {line['name']} {said}."))
+        if line["no_verdict_on"]:
+            level.append(wrapped(f"{label}: against {_first_two(line['no_verdict_on'])}, {ONE_SEED}."))
     heads = ("", "model", "validation", "test", "MACs", "kB", "seeds", "use")
     texts = [f"Other texts: {', '.join(result['other_corpora'])}"] if result["other_corpora"] else []
     title = f"The best on {result['corpus']}, of {counted(result['configurations'], 'configuration')}"

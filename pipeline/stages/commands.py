@@ -40,24 +40,17 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id, page = done.result["trained_run"], done.page
     further = f"page    {page}\n" * bool(page) + f"text    {sample_command(run_id)}\n"
-    further += f"{links.link_line('curves', links.link_to_curves(run_id))}\n\n{next_steps(done.result, given(options))}"
+    further += f"{links.link_line('curves', links.link_to_curves(run_id))}\n\n{next_steps(given(options))}"
     text = sentences.pipeline_text(model_config.shape, seconds, done.result, further)
     show({**done.result, "page": page}, as_json, text)
 
 
-COUNTING = {"ahead": "behind", "behind": "ahead", "level": "level"}  # side of a network -> of the n-grams
-
-
-def next_steps(result: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
-    """What to do after a main job: a line for each command, and the document on how network and n-grams compare.
-
-    ``chosen`` are the options that it was given.
-    """
+def next_steps(chosen: Mapping[str, Any]) -> str:
+    """What to do after a main job, whose options are ``chosen``: a line for each command and for a document."""
     from pipeline.support.files import ROOT
     from pipeline.support.markdown import text_table
     from pipeline.text.sources import KNOWN_TEXTS
     from pipeline.tracking import program
-    from pipeline.training.sentences import side_on_test
 
     tmlm, document = program.command(), ROOT / "docs" / "on-top-of-counting.md"
     text = {name: chosen[name] for name in ("corpus", "alphabet") if name in chosen}
@@ -67,7 +60,7 @@ def next_steps(result: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
     search = command_line("search", {"quick": True, **text})
     steps.append((search, "a first look at small networks, and which to choose"))
     if document.is_file():  # in a checkout
-        steps.append((str(document.relative_to(ROOT)), f"why counting is {COUNTING[side_on_test(result)]}"))
+        steps.append((str(document.relative_to(ROOT)), "the n-grams, and networks on top of them"))
     return text_table((), [("next" * (not at), *step) for at, step in enumerate(steps)], left=(0, 1, 2))
 
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from math import log, log2
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from pipeline.config import (
     WINDOW_LENGTH,
     PresetName,
     TrainConfig,
+    chosen_options,
     model_identity,
     train_identity,
 )
@@ -36,7 +37,7 @@ from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.differences import compared, network_key, percent
+from pipeline.training.differences import compared, measured_key, percent
 from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
 from pipeline.training.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training.loop import STATE, Callback, EpochPoint, Training, fit
@@ -110,12 +111,23 @@ def shipped(model: LanguageModel, ids: Tensor, nats_per_char: float) -> tuple[in
     return bits, len(packed(model, bits))
 
 
-def _percent_above(network: Tensor, ngrams: Tensor, key: str) -> tuple[float, float | None, float | None]:
-    """By how much a network's costs (N,) in nats are above those of the n-grams, with the ends of the interval."""
+def _against_ngrams(network: Tensor, ngrams: Tensor, key: str) -> TrainingResult:
+    """By how much a network's costs (N,) in nats are above those of the n-grams, with the interval and the verdict.
+
+    Without a ``key``, i.e. a known spread of seeds, one seed has the interval of the text alone and no verdict.
+    """
     first, second = ((costs.cpu() / log(2)).numpy()[None] for costs in (network, ngrams))
-    both = compared(key, first, second).over_both
+    comparison = compared(key, first, second)
+    both = comparison.over_both
     low, high = map(percent, both.ends) if both.ends else (None, None)
-    return percent(both.mean), low, high
+    found = {
+        "test_difference": percent(both.mean),
+        "test_difference_low": low,
+        "test_difference_high": high,
+        "test_interval": "" if both.ends is None else "seeds and text" if key else "text",
+        "test_verdict": comparison.verdict if key and both.ends else "none",
+    }
+    return cast(TrainingResult, found)
 
 
 class Experiment(Callback):
@@ -265,8 +277,9 @@ class Experiment(Callback):
         baselines, complexity = baselines_of(corpus, preset), measure(self.model_config, len(corpus.vocabulary))
         samples = sample_texts(model, corpus.vocabulary, self.train_config.seed, corpus.own_prompt)
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
-        key = "on top against n-grams" if tables is not None else network_key(self.model_config.label)
-        difference, low, high = _percent_above(costs["test"], by_ngrams["test"], key)
+        chosen = chosen_options(self.model_config, self.train_config, corpus.train_chars, len(corpus.vocabulary))
+        is_whole = training.stopped_by != "time"
+        key = measured_key(self.model_config, preset, chosen, corpus.label) if is_whole else ""
         bits, shipped_bytes = shipped(model, ids["val"], float(costs["val"].mean()))
         figures: TrainingResult = {
             "val_perplexity": training.best.val_perplexity,
@@ -281,9 +294,7 @@ class Experiment(Callback):
             "single_ngram_test_perplexity": 2 ** baselines["test"].single.bits_per_char,
             "single_ngram_order": baselines["val"].best_order,
             "equal_ngram_order": baselines["val"].order_as_good_as(log2(training.best.val_perplexity_pooled)),
-            "test_difference": difference,
-            "test_difference_low": low,
-            "test_difference_high": high,
+            **_against_ngrams(costs["test"], by_ngrams["test"], key),
             "mixture_val_perplexity": mixed["val"],
             "mixture_test_perplexity": mixed["test"],
             "mixture_kind": mixture.kind,

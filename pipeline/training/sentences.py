@@ -15,6 +15,7 @@ from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText, sample_command
 from pipeline.training.stability import FELL_OVER
 
+ONE_SEED = "one seed: no verdict, for which train with --seeds 3"
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
 
 
@@ -67,17 +68,20 @@ def sizes(result: Mapping[str, Any]) -> str:
 def judged_on_test(result: Mapping[str, Any]) -> str:
     """How the network compares with the n-grams on test, as the end of a sentence."""
     network, bar = result["test_perplexity"], result["ngram_test_perplexity"]
-    low, high = (result.get(f"test_difference_{end}") for end in ("low", "high"))
-    judged = f"{100 * (network / bar - 1):+.1f} %"
-    if low is not None and high is not None:
-        judged = f"it is {side_on_test(result)} ({judged}, one seed, 95 % interval {low:+.1f} to {high:+.1f} %)"
-    return f"{network:.3f} against {bar:.3f} of the {ngram_name(result)}: {judged}."
-
-
-def side_on_test(result: Mapping[str, Any]) -> str:
-    """Where the network's interval on test puts it beside the n-grams: ahead, behind, or else level."""
-    low, high = result.get("test_difference_low"), result.get("test_difference_high")
-    return "level" if low is None or high is None or low <= 0 <= high else "ahead" if high < 0 else "behind"
+    difference = 100 * (network / bar - 1)
+    judged = f"{difference:+.1f} %"
+    kind = result.get("test_interval", "")  # earlier versions do not say
+    if kind:
+        of_text = " of the text alone" * (kind == "text")
+        ends = f"{result['test_difference_low']:+.1f} to {result['test_difference_high']:+.1f} %"
+        judged += f", 95 % interval{of_text} {ends}"
+    side = result.get("test_verdict", "none")
+    if side == "none":
+        said = f"{judged}; {ONE_SEED}"
+    else:
+        is_worse = side == "behind" or (side == "open" and difference > 0)
+        said = f"{'not ' * (side == 'open')}significantly {'worse' if is_worse else 'better'} (one seed: {judged})"
+    return f"{network:.3f} against {bar:.3f} of the {ngram_name(result)}: {said}."
 
 
 def verdict(result: Mapping[str, Any]) -> str:
@@ -95,7 +99,10 @@ def _in_letters(result: Mapping[str, Any]) -> str:
     if (order := result.get("equal_ngram_order")) is None:
         return ""
     worth = f"about as good as counting {order} letters" if order else "better than counting any one number of letters"
-    return f"The network's {result['val_perplexity_pooled']:.3f} on validation is {worth}. "
+    pooled = f"{result['val_perplexity_pooled']:.3f}"
+    if pooled != on_splits(result, "")[0]:  # under the preset report, which averages over batches as the book does
+        pooled += " over all characters (the table has the mean over batches)"
+    return f"The network's {pooled} on validation is {worth}. "
 
 
 def at_a_glance(verdict: str, sample: str, command: str) -> str:

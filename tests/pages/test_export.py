@@ -48,7 +48,7 @@ def test_a_training_becomes_a_page_two_tables_and_its_model(trained, folder):
     model = {f"model/{name}" for name in ("README.md", "weights.safetensors", "config.json", "vocabulary.json")}
     assert names == {"index.html", "runs.csv", "curves.csv", "table.tex", *model}
     assert names == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert "it is behind (" in (folder / "index.html").read_text()
+    assert "95 % interval of the text alone" in (folder / "index.html").read_text()
 
 
 def test_the_tables_have_each_epoch_and_every_option(trained, folder):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.runs.compare import _above_best
 from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import examples, run
 from tests.made_up import SEARCH
@@ -58,6 +59,13 @@ def seeds(name: str, *perplexities: float, **params: object) -> str:
     return parent.id
 
 
+def alone(*perplexities: float) -> list[float | None]:
+    """The ends of the interval of a run of one seed beside one of these seeds."""
+    found = _above_best([perplexities, [5.0]])[1]
+    assert found
+    return [found["low"], found["high"]]
+
+
 def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_intervals(store, tmp_path):
     runs = [seeds("gru-1x4", 4.0, 9.0, cell="gru"), seeds("lstm-1x4", 4.0, 4.1, 4.2, cell="lstm"), recorded(cell="rnn")]
     plot = tmp_path / "curves.png"
@@ -74,6 +82,7 @@ def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_inter
     half = 3.18245 * deviation * (1 / 2 + 1 / 3) ** 0.5  # Student's t of 3 degrees of freedom
     ends = [100 * (means[0] / means[1] * np.exp(sign * half) - 1) for sign in (-1, 0, 1)]
     assert [above["low"], above["percent"], above["high"]] == pytest.approx(ends, rel=1e-4)
+    assert alone(4.0, 4.1) == alone(4.0) == [None, None], "one run's two seeds say nothing of others"
     assert (best, nothing) == ({"percent": 0.0, "low": None, "high": None}, None)
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert run("compare", *runs, "--plot", str(plot))[0] == 2, "it exists"

@@ -60,7 +60,7 @@ def test_what_is_printed_and_recorded_beside_a_text_writes_it(first):
     run_id = first.result["trained_run"]
     assert succeeds(sample_command(run_id)) == f"{first.result['texts'][0]}\n"
     assert_described(run_id)
-    own = next_steps(first.result, {"corpus": "a b.txt", "alphabet": "raw", "hidden_size": 8})
+    own = next_steps({"corpus": "a b.txt", "alphabet": "raw", "hidden_size": 8})
     assert "search --quick --corpus 'a b.txt' --alphabet raw  " in own
     assert "pipeline" not in own
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.results import RIVAL_HEADS, picks_and_rivals
-from pipeline.training.sentences import comparison_table, verdict
+from pipeline.training.sentences import ONE_SEED, comparison_table, verdict
 
 RESULT = {
     "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,
@@ -18,17 +18,22 @@ RESULT = {
 
 
 @pytest.mark.parametrize(
-    ("ends", "words"),
+    ("side", "kind", "words"),
     [
-        ((3.1, 6.5), "it is behind (+4.8 %, one seed, 95 % interval +3.1 to +6.5 %)"),
-        ((-0.2, 9.8), "it is level (+4.8 %, one seed, 95 % interval -0.2 to +9.8 %)"),
-        ((-9.8, -0.2), "it is ahead (+4.8 %, one seed, 95 % interval -9.8 to -0.2 %)"),
-        ((None, None), "+4.8 %"),
+        ("behind", "seeds and text", "significantly worse (one seed: +4.8 %, 95 % interval +3.1 to +6.5 %)"),
+        ("open", "seeds and text", "not significantly worse (one seed: +4.8 %, 95 % interval +3.1 to +6.5 %)"),
+        ("none", "text", f"+4.8 %, 95 % interval of the text alone +3.1 to +6.5 %; {ONE_SEED}"),
+        ("none", "", f"+4.8 %; {ONE_SEED}"),
     ],
 )
-def test_the_verdict_is_on_test_and_needs_an_interval_without_zero(ends, words):
-    said = verdict({**RESULT, "test_difference_low": ends[0], "test_difference_high": ends[1]})
-    assert f"On test, the network has 3.900 against 3.723 of the 7-gram: {words}. " in said
+def test_the_verdict_is_on_test_and_says_what_its_interval_is_of(side, kind, words):
+    found = {"test_difference_low": 3.1, "test_difference_high": 6.5, "test_interval": kind, "test_verdict": side}
+    assert f"On test, the network has 3.900 against 3.723 of the 7-gram: {words}. " in verdict({**RESULT, **found})
+
+
+def test_a_perplexity_of_another_mean_than_the_tables_is_named():
+    worth = {**RESULT, "equal_ngram_order": 3, "val_perplexity_pooled": 3.77}
+    assert "3.770 over all characters (the table has the mean over batches)" in verdict(worth)
 
 
 def test_the_tables_have_the_numbers_of_the_n_gram_the_network_and_both():
