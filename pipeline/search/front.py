@@ -237,11 +237,8 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     lowest = best.candidate.val_perplexities
     tried = [each.candidate for each in front if each is not best]
     key = "network against n-grams"
-    verdicts = {each.name: are_level(each.val_perplexities, lowest, every, key) for each in tried}
-    if rivals := [name for name, is_level in verdicts.items() if is_level]:
+    if rivals := [each.name for each in tried if are_level(each.val_perplexities, lowest, every, key)]:
         of_best += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
-    if untold := [name for name, is_level in verdicts.items() if is_level is None]:
-        of_best += f"; one seed: no verdict on {' and '.join(untold[-2:])}, for which train with --seeds 3"
 
     chosen = {"lean": (lean, of_lean), "knee": (bend, of_bend), "best": (best, of_best)}
     return {name: Pick(point, f"{describe_point(point, axis)} {said}.") for name, (point, said) in chosen.items()}

@@ -260,7 +260,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
     }
     metrics = {f"search/{name}": float(count) for name, count in counts.items()}
     metrics["search/hypervolume"] = evaluated.hypervolume
-    sample = command = ""  # the longest text of the best model
+    sample = command = ""  # a text of the best model
     if chosen:
         best = chosen["best"].point
         sizes = best.candidate.sizes
@@ -269,7 +269,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         metrics |= macs_metrics(sizes["macs_per_char"])
         registered_run = chosen["best"].run_id
         texts: list[str] = artifacts.read_result(registered_run, TRAIN).get("texts", [])
-        sample = max(texts, key=len, default="")
+        sample = texts[-1] if texts else ""  # the longest
         seed = int(recorded.run_of(registered_run).params["seed"])
         command = sample_command(f"@{registered['best']}", seed)
     run.constants(metrics)

@@ -241,7 +241,7 @@ def test_records_of_searches(
     texts["samples/final.json"] = data.draw(json_texts({"samples": [{"prompt": "it", "text": "it has"}]}))
     keep(monkeypatch, runs, texts)
     monkeypatch.setattr("pipeline.pages.subject.artifacts.artifact_path", lambda run_id, path: checkpoint)
-    monkeypatch.setattr("pipeline.pages.page_models._text_of", lambda training, may_count: None)
+    monkeypatch.setattr("pipeline.pages.page_models._text_of", lambda *arguments: None)
     monkeypatch.setattr(export_module, "model_files", lambda *details: {})
     monkeypatch.setattr(export_module, "atomic_folder", lambda folder: nullcontext(MagicMock()))
     monkeypatch.setattr("pipeline.pages.subject.references.find", lambda reference: runs[int(reference)])
