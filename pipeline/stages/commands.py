@@ -53,9 +53,9 @@ def next_steps(chosen: Mapping[str, Any]) -> str:
     from pipeline.tracking import program
 
     tmlm, document = program.command(), ROOT / "docs" / "on-top-of-counting.md"
-    text = {name: chosen[name] for name in ("corpus", "alphabet") if name in chosen}
+    text = {name: value for name, value in chosen.items() if name in ("corpus", "alphabet") and value != "auto"}
     steps = [(f"{tmlm} open", "the page, which reads what you type, and writes")]
-    if text.get("corpus", "auto") in ("auto", *KNOWN_TEXTS):
+    if text.get("corpus") in (None, *KNOWN_TEXTS):
         steps.append((f"{tmlm} pipeline --corpus my-book.txt", "the same for a text of your own"))
     search = command_line("search", {"quick": True, **text})
     steps.append((search, "a first look at small networks, and which to choose"))

@@ -63,6 +63,7 @@ def test_what_is_printed_and_recorded_beside_a_text_writes_it(first):
     own = next_steps({"corpus": "a b.txt", "alphabet": "raw", "hidden_size": 8})
     assert "search --quick --corpus 'a b.txt' --alphabet raw  " in own
     assert "pipeline" not in own
+    assert "search --quick  " in next_steps({"corpus": "auto"}), "as `mlflow run` gives it"
 
 
 def test_the_parents_page_has_the_figures_and_curves_of_the_training_and_links_to_the_steps(first):
