@@ -101,10 +101,9 @@ def _best_of(configurations: Sequence[Configuration], name: str) -> dict[str, An
     ranked = sorted(configurations, key=lambda configuration: (configuration.value(name), *_smallest(configuration)))
     if not ranked:
         return None
-    key = "mixed against n-grams" if name == MIXED else "network against n-grams"
     lowest = ranked[0].by_seed(name)
     every = [each.by_seed(name) for each in ranked if not each.diverged]
-    verdicts = {each.name: are_level(each.by_seed(name), lowest, every, key) for each in ranked[1:]}
+    verdicts = {each.name: are_level(each.by_seed(name), lowest, every) for each in ranked[1:]}
     level = [other for other, is_level in verdicts.items() if is_level]
     untold = [other for other, is_level in verdicts.items() if is_level is None]
     return _row(ranked[0], name, level, untold)

@@ -236,8 +236,7 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     every = [point.candidate.val_perplexities for point in evaluated.points if point.val.mean < inf]
     lowest = best.candidate.val_perplexities
     tried = [each.candidate for each in front if each is not best]
-    key = "network against n-grams"
-    if rivals := [each.name for each in tried if are_level(each.val_perplexities, lowest, every, key)]:
+    if rivals := [each.name for each in tried if are_level(each.val_perplexities, lowest, every)]:
         of_best += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
 
     chosen = {"lean": (lean, of_lean), "knee": (bend, of_bend), "best": (best, of_best)}

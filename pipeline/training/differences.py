@@ -81,22 +81,20 @@ def compared(key: str, first: Floats, second: Floats, coverage: float = COVERAGE
     return paired(differences, BOOTSTRAP_CHARS, spread, coverage)
 
 
-def are_level(
-    first: Sequence[float], second: Sequence[float], every: Sequence[Sequence[float]], key: str
-) -> bool | None:
+def are_level(first: Sequence[float], second: Sequence[float], every: Sequence[Sequence[float]]) -> bool | None:
     """Whether two configurations, by their perplexities of each seed, differ by no more than seeds do (95 %).
 
-    ``every`` has those of all configurations on the text, whose pooled spread counts where it is wider than that of
-    ``key``, one of SEED_SPREADS. That was not measured on these, so one seed, or a pooled spread of a single degree of
-    freedom, has no verdict: None.
+    The spread is pooled over ``every`` configuration on the text. One seed, or a single degree of freedom, has no
+    verdict: None.
     """
-    groups = [np.log2(each) for each in every]
-    if min(len(first), len(second)) < 2 or pooled_spread(groups).degrees_of_freedom < 2:
+    deviation, degrees = pooled_spread([np.log2(each) for each in every])
+    if deviation is None or degrees < 2 or min(len(first), len(second)) < 2:
         return None
-    deviation, degrees = wider(SEED_SPREADS[key], groups)
-    of_means = Spread((deviation or 0.0) * (1 / len(first) + 1 / len(second)) ** 0.5, degrees)
+    of_means = Spread(deviation * (1 / len(first) + 1 / len(second)) ** 0.5, degrees)
     change = float(np.log2(first).mean() - np.log2(second).mean())
-    return abs(change) <= estimate([change], logarithmic=False, spread=of_means).half
+    return (
+        abs(change) <= estimate([change], logarithmic=False, spread=of_means).half
+    )
 
 
 def percent(bits: float) -> float:

@@ -168,7 +168,9 @@ def test_who_knew_it_has_the_bits_of_the_other_views_and_the_letters_that_each_s
 def test_the_sums_of_who_knew_it_stand_side_by_side_below_its_name_in_a_wide_font(lab: Lab, visit: Visit, width):
     page = Live(visit((lab.exports / "training" / "index.html").as_uri(), width).page).page
     page.add_style_tag(content="* { font-family: 'DejaVu Sans', Verdana, sans-serif !important; }")
-    name, network, counting = (page.locator(f"#live .kinds .difference > span >> nth={at}").bounding_box() for at in range(3))
+    name, network, counting = (
+        page.locator(f"#live .kinds .difference > span >> nth={at}").bounding_box() for at in range(3)
+    )
     assert name
     assert network
     assert counting
