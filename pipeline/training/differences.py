@@ -92,9 +92,7 @@ def are_level(first: Sequence[float], second: Sequence[float], every: Sequence[S
         return None
     of_means = Spread(deviation * (1 / len(first) + 1 / len(second)) ** 0.5, degrees)
     change = float(np.log2(first).mean() - np.log2(second).mean())
-    return (
-        abs(change) <= estimate([change], logarithmic=False, spread=of_means).half
-    )
+    return abs(change) <= estimate([change], logarithmic=False, spread=of_means).half
 
 
 def percent(bits: float) -> float:
