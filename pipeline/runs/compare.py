@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
-from math import hypot, inf, log10
+from math import hypot, inf, log, log10
 from statistics import fmean
 from typing import Any
 
@@ -13,7 +13,8 @@ from pipeline.config import COSTS
 from pipeline.errors import InputError
 from pipeline.results import SEARCH, SEEDS
 from pipeline.support.pareto import dominates, hypervolume
-from pipeline.support.statistics import Estimate, estimate, geometric_mean, pooled_spread
+from pipeline.support.records import Number
+from pipeline.support.statistics import Estimate, block_bootstrap, estimate, geometric_mean, pooled_spread
 from pipeline.support.wording import listed
 from pipeline.tracking import artifacts, queries
 from pipeline.tracking.recorded import SHORT_ID, RecordedRun, RecordedTraining
@@ -22,6 +23,8 @@ from pipeline.training.differences import percent
 from pipeline.training.metrics import COMPARED_METRICS, VAL_CURVE
 
 RANKED = [name for name, figure in COMPARED_METRICS.items() if figure.short and figure.section == "result"]
+
+BLOCKS = {"result/val_perplexity": "val", "result/test_perplexity": "test"}  # metric -> its costs in COSTS_FILE
 
 Lines = Iterable[Sequence[Mapping[int, float]]]  # of each run, for a plot
 
@@ -79,7 +82,7 @@ def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Li
             [{**seed[0].params, "seed": ", ".join(run.params.get("seed", "") for run in seed)} for seed in seeds]
         ),
         "figures": {name: [_mean(name, each) for each in by_run] for name, by_run in values.items()},
-        "differences": {name: _above_best(values[name]) for name in ranked},
+        "differences": {name: _above_best(values[name], [_blocks(seed, name) for seed in seeds]) for name in ranked},
         "texts": [str(sample[-1]["text"]) if sample else "" for sample in samples],  # the last is the longest
     }
     return result, ([run.pooled(VAL_CURVE) for run in seed] for seed in seeds)
@@ -110,25 +113,39 @@ def _mean(name: str, values: Sequence[float]) -> float | None:
     return geometric_mean(values) if "perplexity" in name else fmean(values)
 
 
-def _above_best(perplexities: Sequence[Sequence[float]]) -> list[dict[str, float | None] | None]:
-    """By how much the mean of each run is above the lowest, in percent, with the ends of its 95 % interval by seeds.
+def _blocks(seeds: Sequence[RecordedTraining], name: str) -> Sequence[float]:
+    """The mean costs in nats of consecutive parts of the text of which a perplexity is, for a run of one seed."""
+    costs = artifacts.read_json(seeds[0].id, artifacts.COSTS_FILE, dict[str, list[Number]])
+    return costs.get(BLOCKS.get(name, ""), []) if len(seeds) == 1 else []
 
-    Half the width of the interval is t s sqrt(1/n1 + 1/n2), in the logarithm. The spread s is pooled over all runs of
-    several seeds. It is of these alone: one seed has no interval, and two seeds of a single run tell too little.
+
+def _above_best(
+    perplexities: Sequence[Sequence[float]], blocks: Sequence[Sequence[float]]
+) -> list[dict[str, Any] | None]:
+    """By how much the mean of each run is above the lowest, in percent, with the ends of its 95 % interval.
+
+    Between runs of several seeds, ``interval`` is "seeds": half its width is t s sqrt(1/n1 + 1/n2), in the logarithm,
+    with the spread s pooled over these runs; two seeds of a single run tell too little. Between runs of one seed, it is
+    "text", a bootstrap over ``blocks``, the mean costs of consecutive parts of the text. For any other it is "", and
+    neither it nor the lowest has ends.
     """
     bits = [np.log2(values) for values in perplexities]
     spread = pooled_spread(bits)
     means = [estimate(each.tolist(), logarithmic=False, spread=spread) if len(each) else None for each in bits]
     lowest = min((mean for mean in means if mean), key=lambda mean: mean.mean, default=Estimate(0.0))
+    best = [*means, lowest].index(lowest)
 
-    def above(mean: Estimate) -> dict[str, float | None]:
-        by, half = mean.mean - lowest.mean, hypot(mean.half, lowest.half)
-        has_interval = spread.degrees_of_freedom > 1 and mean in of_several and lowest in of_several
-        low, high = (percent(by - half), percent(by + half)) if has_interval and mean is not lowest else (None, None)
-        return {"percent": percent(by), "low": low, "high": high}
+    def above(at: int, mean: Estimate) -> dict[str, Any]:
+        by, ends, kind = mean.mean - lowest.mean, None, ""
+        if spread.degrees_of_freedom > 1 and min(len(bits[at]), len(bits[best])) > 1:
+            half = hypot(mean.half, lowest.half)
+            ends, kind = (by - half, by + half), "seeds"
+        elif len(blocks[at]) == len(blocks[best]) > 1:
+            ends, kind = block_bootstrap(np.subtract(blocks[at], blocks[best]) / log(2), 2).ends, "text"
+        low, high = map(percent, ends) if ends and at != best else (None, None)
+        return {"percent": percent(by), "low": low, "high": high, "interval": kind}
 
-    of_several = [mean for mean, each in zip(means, bits, strict=True) if len(each) > 1]
-    return [above(mean) if mean else None for mean in means]
+    return [above(at, mean) if mean else None for at, mean in enumerate(means)]
 
 
 def _compare_searches(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], Lines]:

@@ -117,11 +117,9 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     _cut(lines, NAME, 12)
     table = text_table(lines[0], lines[1:], left=(0, NAME))
     if result["differences"]:
-        table += "\nboth: with the n-grams mixed in; %: above the best" + ", with 95 % intervals by seeds" * (
-            max(result["seeds"]) > 1
-        )
+        table += "\nboth: with the n-grams mixed in; %: above the best, with 95 % intervals by seeds"
         if min(result["seeds"]) == 1:
-            table += f"\n{ONE_SEED}"
+            table += f"; with one seed, of the text alone\n{ONE_SEED}"
     rows = [(COMPARED_METRICS[name].label, *values) for name, values in shown.items() if any(values)]
     parts = [wrapped(result["warning"])] if result["warning"] else []
     parts += [table, *_why(heads, result), _in_blocks(heads, [*rows, ("text", *result["corpora"]), *options])]
@@ -199,8 +197,7 @@ def best_text(result: Mapping[str, Any], is_limited: bool) -> str:
         study = f" of {line['study']}" * bool(line["study"])
         rows.append((label, f"{line['name']}{study}", *figures, size, seeds, line["command"]))
         if line["level_with"]:
-            others = _first_two(line["level_with"])
-            said = f"is not significantly better than {others}, by the spread of seeds"
+            said = f"is not significantly better than {_first_two(line['level_with'])}, by the spread of seeds"
             level.append(wrapped(f"{label}: {line['name']} {said}."))
         if line["no_verdict_on"]:
             level.append(wrapped(f"{label}: against {_first_two(line['no_verdict_on'])}, {ONE_SEED}."))

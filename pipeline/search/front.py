@@ -235,8 +235,8 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     of_best += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
     every = [point.candidate.val_perplexities for point in evaluated.points if point.val.mean < inf]
     lowest = best.candidate.val_perplexities
-    tried = [each.candidate for each in front if each is not best]
-    if rivals := [each.name for each in tried if are_level(each.val_perplexities, lowest, every)]:
+    others = [point.candidate for point in front if point is not best]
+    if rivals := [each.name for each in others if are_level(each.val_perplexities, lowest, every)]:
         of_best += f"; the seeds leave open whether it is better than {' and '.join(rivals[-2:])}"
 
     chosen = {"lean": (lean, of_lean), "knee": (bend, of_bend), "best": (best, of_best)}

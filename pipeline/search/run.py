@@ -270,8 +270,7 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         registered_run = chosen["best"].run_id
         texts: list[str] = artifacts.read_result(registered_run, TRAIN).get("texts", [])
         sample = texts[-1] if texts else ""  # the longest
-        seed = int(recorded.run_of(registered_run).params["seed"])
-        command = sample_command(f"@{registered['best']}", seed)
+        command = sample_command(f"@{registered['best']}", int(recorded.run_of(registered_run).params["seed"]))
     run.constants(metrics)
     run.tags({"latest.trials": counts["trials"]})
     run.json(artifacts.RESULT_FILE, result)

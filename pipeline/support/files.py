@@ -23,7 +23,6 @@ UNCHANGED_SECONDS = 40  # after which no program is still creating a database
 LOCK_SECONDS = 60  # to wait for a lock of a database, or for another program that creates it
 
 MARKER, LOCK, CONTENTS = "unfinished-by-tmlm", "lock", "contents"  # in a hidden folder
-MOUNTED = "{folder} is a mount point, which can't be replaced: give a new folder in it as --output"
 
 
 @contextmanager
@@ -56,8 +55,6 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Raises InputError if another process writes the same ``folder``, or if it is a mount point.
     """
     folder = folder.resolve()
-    if folder.is_mount():
-        raise InputError(MOUNTED.format(folder=folder))
     if _living_writers(folder):
         raise InputError(f"another command is writing {folder}: wait for its end, or give another --output")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +69,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise InputError(f"{folder} has got files meanwhile: give another --output") from error
             if error.errno == errno.EBUSY:
-                raise InputError(MOUNTED.format(folder=folder)) from error
+                raise InputError(f"{folder} is a mount point: give a new folder in it as --output") from error
             raise
         sync_file(folder.parent)
 

@@ -82,7 +82,7 @@ class RecordedRun:
 
     @property
     def weights_deleted(self) -> bool:
-        return self.tag(WEIGHTS) == "deleted"
+        return bool(self.tag(WEIGHTS))
 
     @property
     def corpus(self) -> str:
