@@ -121,12 +121,11 @@ def _sync_deletions(connection: sqlite3.Connection, *_: object) -> None:
 
 
 def _open(uri: str) -> None:
-    """Check that the store can be used, and let its engines sync as ``sync_deletions`` does."""
+    """Check that the store can be used, and let its engines, if it has any, sync as ``sync_deletions`` does."""
     _probe(uri)
-    if uri.startswith("sqlite"):
-        for store in (get_tracking_store(uri), get_registry_store()):
-            if hasattr(store, "engine"):  # the registry may be elsewhere
-                sync_deletions(store.engine)
+    for store in (get_tracking_store(uri), get_registry_store()):
+        if hasattr(store, "engine"):
+            sync_deletions(store.engine)
 
 
 @lru_cache(maxsize=1)  # a process may turn to another store
