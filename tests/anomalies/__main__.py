@@ -100,9 +100,9 @@ def fail_power(lab: Lab, recording: Recording) -> tuple[str, Cell]:
     """Judge all states of a recording, and run the command again in one of each kind; returns what was found, too."""
     found = judged(lab.watched, deepcopy(recording.disk), recording.operations)
     broken = [*run_again(lab, recording, found)]
-    wrong = [f"lost: {what} ({count})" for what, count in found.lost.most_common()] + broken
+    wrong = [f"lost: {what} ({len(states)} states, first {states[0]})" for what, states in found.lost.items()] + broken
     counts = f"{len(recording.operations)} operations, {found.states} states of {len(found.kinds)} kinds"
-    return "\n  ".join([counts, *wrong[:20]]), Cell(found.states, len(broken), found.lost.total())
+    return "\n  ".join([counts, *wrong[:20]]), Cell(found.states, len(broken), sum(map(len, found.lost.values())))
 
 
 def main() -> int:

@@ -4,11 +4,12 @@ The model is that of a journalling file system (ext4 with ordered data, XFS). Na
 mkdir, rmdir) survive in their order, and any fsync, and an fdatasync of a file that is new or has grown since its last,
 brings all earlier ones with it. The data of each file survive to its own last fsync or fdatasync, independently, also
 of a file that was renamed since; a sync that fails gives up what it was to bring, whatever later ones do. After each
-operation there are four states:
+operation there are five states:
 
     kept     all of it: as after kill -9
     data     names kept, unsynced data gone
     names    names since the last sync of anything gone, and each file's data since its own
+    renames  as data, but a name that a rename brought is the old one, until its folder itself was synced (POSIX)
     torn     as data, but half of the last write has arrived; of a database, a multiple of 512 bytes
 """
 
@@ -89,6 +90,9 @@ class Disk:
             entry = File(content, content, content, len(content)) if isinstance(content, bytes) else content
             self.names[path] = self.inodes.setdefault(inode, entry) if isinstance(entry, File) else entry
         self.synced_names = dict(self.names)
+        self.folders = {inode: path for path, (inode, content) in read(root).items() if content is FOLDER}
+        self.folders[root.stat().st_ino] = str(root)
+        self.replaced: dict[str, dict[str, File | str | None]] = {}  # what renames to a name replaced, until its sync
         self.printed = ""
         self.torn: tuple[File, bytes] | None = None  # the file of the last operation, if that wrote, and its data torn
 
@@ -102,11 +106,15 @@ class Disk:
                 self._change(file, operation)
             elif kind in "SD":  # a folder
                 self.synced_names = dict(self.names)
+                synced = self.folders.get(operation.inode)
+                self.replaced = {name: old for name, old in self.replaced.items() if parent(name) != synced}
         elif kind == "C":
+            self.folders.pop(operation.inode, None)  # one that is gone
             self.names[operation.paths[0]] = self.inodes[operation.inode] = File()
         elif kind == "M":
             self.inodes.pop(operation.inode, None)  # that of a file that is gone
             self.names[operation.paths[0]] = FOLDER
+            self.folders[operation.inode] = operation.paths[0]
         elif kind in "UX":
             self.names.pop(operation.paths[0], None)  # a name that was moved in from elsewhere, which fails in the end
         else:
@@ -116,7 +124,13 @@ class Disk:
             elif kind == "L":
                 self.names[target] = self.names[source]
             else:
-                moved = {name for name in self.names if name == source or name.startswith(f"{source}/")}
+                moved = {name for name in self.names if is_below(name, source)}
+                self.replaced.setdefault(
+                    target, {name: self.names[name] for name in self.names if is_below(name, target)}
+                )
+                for inode, name in self.folders.items():
+                    if is_below(name, source):
+                        self.folders[inode] = target + name[len(source) :]
                 self.names |= {target + name[len(source) :]: self.names[name] for name in moved}
                 self.names = {name: entry for name, entry in self.names.items() if name not in moved}
 
@@ -136,15 +150,36 @@ class Disk:
                 self.synced_names = dict(self.names)
             file.synced, file.synced_size = file.pending, size
 
+    def names_of(self, inode: int) -> list[str]:
+        """The names of a file."""
+        file = self.inodes.get(inode)
+        return [name for name, entry in self.names.items() if isinstance(entry, File) and entry is file]
+
+    def _without_renames(self) -> dict[str, File | str | None]:
+        found = dict(self.names)
+        for target, old in self.replaced.items():
+            found = {name: entry for name, entry in found.items() if not is_below(name, target)} | old
+        return found
+
     def states(self) -> Iterator[tuple[str, dict[str, bytes | str | None]]]:
         """The states after the last operation, by name."""
         yield "kept", {name: entry.data if isinstance(entry, File) else entry for name, entry in self.names.items()}
-        for kind, names in (("data", self.names), ("names", self.synced_names)):
+        for kind, names in (("data", self.names), ("names", self.synced_names), ("renames", self._without_renames())):
             yield kind, {name: entry.synced if isinstance(entry, File) else entry for name, entry in names.items()}
         if self.torn:
             file, data = self.torn
             torn = {name: data if entry is file else entry for name, entry in self.names.items()}
             yield "torn", {name: entry.synced if isinstance(entry, File) else entry for name, entry in torn.items()}
+
+
+def is_below(name: str, path: str) -> bool:
+    """Whether a name is a path, or below it."""
+    return name == path or name.startswith(f"{path}/")
+
+
+def parent(name: str) -> str:
+    """The folder of a name."""
+    return name.rpartition("/")[0]
 
 
 def _written(data: bytes, at: int, written: bytes) -> bytes:

@@ -3,13 +3,13 @@
 import re
 import sqlite3
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.anomalies.disk import Disk, Operation, State
+from tests.anomalies.disk import DATABASES, Disk, Operation, State, is_below
 
 Answers = frozenset[tuple[str, ...]]
 # a copy counts as PUSHING until it has its digest
@@ -25,7 +25,8 @@ QUERIES = {  # of what a store has; each row is an id, the status of its run, an
 LOST = "missing", "damaged"
 COMPLETE, GONE = "FINISHED", ("deleted", "")
 JOURNAL = re.compile(r"/\.delete-[^/]*\.json$")
-ATOMIC = re.compile(rf"/mlruns/.*/checkpoints/\w|/cache/.*/\w[^/]*$|/exported/|{JOURNAL.pattern}")  # old or new, whole
+# files that are the old or the new one, whole
+ATOMIC = re.compile(rf"/mlruns/.*/checkpoints/\w|/cache/.*/\w[^/]*$(?<!lock)|/exported/|{JOURNAL.pattern}")
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class Judge:
         self.stores: dict[int, Store] = {}
         self.versions: dict[str, set[bytes | str | None]] = {name: {data} for name, data in first.items()}
 
-    def renamed(self, name: str, kept: State) -> None:
-        """Take note of what got its name by a rename: from now on a file has this content, or one of a later one."""
+    def completed(self, name: str, kept: State) -> None:
+        """Take note of what got its name by a rename, or was synced: a file has this content, or one of a later one."""
         for each in kept:
-            if (each == name or each.startswith(f"{name}/")) and ATOMIC.search(each):
+            if is_below(each, name):
                 self.versions.setdefault(each, set()).add(kept[each])
 
     def store(self, state: State, file: str) -> Store:
@@ -64,11 +65,14 @@ class Judge:
                 self.stores[key] = _read(Path(folder, "store.db"))
         return self.stores[key]
 
-    def answers(self, state: State, kept: State, printed: str) -> Answers:
-        """Judge a state by what was there without a failure (``kept``), and by what was printed until then."""
-        return frozenset(self._answers(state, kept, printed))
+    def answers(self, state: State, kept: State, printed: str, *, is_reported: bool) -> Answers:
+        """Judge a state by what was there without a failure (``kept``), and by what was printed until then.
 
-    def _answers(self, state: State, kept: State, printed: str) -> Iterator[tuple[str, ...]]:
+        ``is_reported`` says that something relies on the files from now on: a print, a store, or the command's end.
+        """
+        return frozenset(self._answers(state, kept, printed, is_reported))
+
+    def _answers(self, state: State, kept: State, printed: str, is_reported: bool) -> Iterator[tuple[str, ...]]:
         is_deleting = any(JOURNAL.search(name) for name in state)  # what is named there may go
         expected = kept if is_deleting else {**self.first, **kept}
         for database in [name for name in kept if name.endswith(".db") and "/." not in name]:
@@ -83,12 +87,14 @@ class Judge:
                 (status, folder), found = now.get((kind, id), GONE), store.rows.get((kind, id), GONE)
                 name = f"{folder}/page.html" if kind == "page" else id[:8]
                 if name in printed and status != found[0]:
-                    yield "reported", kind, id
+                    yield kind, id, f"{status} as reported", "damaged"
         for name, data in kept.items():
             if name.removeprefix(f"{self.root}/") in printed and state.get(name, b"missing") != data:
-                yield "reported", name, "missing or damaged"
+                yield "printed", name, _how(name, state)
+            if is_reported and ATOMIC.search(name) and state.get(name, b"missing") != data:
+                yield "reported", name, _how(name, state)
         for name, data in state.items():
-            if ATOMIC.search(name) and data not in self.versions.get(name, {data}):
+            if isinstance(data, bytes) and ATOMIC.search(name) and data not in self.versions.get(name, ()):
                 yield "file", name, "damaged"
 
 
@@ -99,7 +105,11 @@ def _incomplete(kind: str, id: str, folder: str, state: State, kept: State) -> I
         last = name.rpartition("/")[2]
         is_named = name.startswith(inside) and not last.startswith(".") and (kind == "page" or last != "page.html")
         if is_named and state.get(name, b"missing") != data:
-            yield kind, id, name.removeprefix(folder), "damaged" if name in state else "missing"
+            yield kind, id, name.removeprefix(folder), _how(name, state)
+
+
+def _how(name: str, state: State) -> str:
+    return "damaged" if name in state else "missing"
 
 
 def _read(file: Path) -> Store:
@@ -116,34 +126,54 @@ def _read(file: Path) -> Store:
         return Store(f"damaged: {error}")
 
 
+def _loss(answer: tuple[str, ...]) -> str:
+    """What was lost, by an answer; nothing if it is none of a loss."""
+    kind, name, *_, how = answer
+    if kind == "database":
+        return "" if how in ("ok", "absent") else f"the database {name} is broken: {how}"
+    if how not in LOST:
+        return ""
+    if kind == "file":
+        return f"the file {name} is neither the old nor the new one"
+    if kind in ("printed", "reported"):
+        return f"the file {name} is {how} after it was {kind}"
+    return f"of the {kind} {name}, {answer[2]} is {how}"
+
+
 @dataclass
 class Judgement:
-    """The states after every operation: how many, which answers were given, with a state for each, and what is lost."""
+    """The states after every operation: how many, which answers were given, with a state for each, and what is lost.
+
+    What is lost are sentences, each with the states in which it is so.
+    """
 
     states: int = 0
     kinds: dict[Answers, State] = field(default_factory=dict)
-    lost: Counter[str] = field(default_factory=Counter)
+    lost: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 def judged(root: Path, disk: Disk, done: Sequence[Operation]) -> Judgement:
     """Judge every state after each of the operations that were done to a disk."""
     judge = Judge(root, dict(disk.states())["kept"])
-    found, seen = Judgement(), set[int]()
+    found, seen, has_failed = Judgement(), set[int](), False
     for number, operation in enumerate(done):
         disk.apply(operation)
         states = dict(disk.states())
-        if operation.kind == "R":
-            judge.renamed(operation.paths[1], states["kept"])
+        synced = [] if operation.kind not in "SD" else disk.names_of(operation.inode)
+        for name in operation.paths[1:] if operation.kind == "R" else synced:
+            judge.completed(name, states["data" if synced else "kept"])
+        has_failed |= operation.kind == "F"  # then the command ends with an error
+        relies = operation.kind == "P" or number == len(done) - 1 or any(name.endswith(DATABASES) for name in synced)
+        is_reported = relies and not has_failed
         for kind, state in states.items():
             found.states += 1
-            key = hash((frozenset(state.items()), frozenset(states["kept"].items()), disk.printed))
+            key = hash((frozenset(state.items()), frozenset(states["kept"].items()), disk.printed, is_reported))
             if key in seen:
                 continue
             seen.add(key)
-            answers = judge.answers(state, states["kept"], disk.printed)
+            answers = judge.answers(state, states["kept"], disk.printed, is_reported=is_reported)
             found.kinds.setdefault(answers, state)
             for answer in answers:
-                is_broken = answer[0] == "database" and answer[-1] not in ("ok", "absent")
-                if is_broken or answer[0] == "reported" or answer[-1] in LOST:
-                    found.lost[f"{kind} at {operation.kind} {number}: {' '.join(answer)}"] += 1
+                if sentence := _loss(answer):
+                    found.lost[sentence.replace(f"{root}/", "")].append(f"{kind} at {operation.kind} {number}")
     return found

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from pydoc_data.topics import topics
 from subprocess import CompletedProcess
 from typing import Self
+
+from safetensors import SafetensorError
 
 from tests.anomalies.disk import Disk, Operation, RecordingError, State, build, contents, differences, operations
 from tests.checkout import ROOT
@@ -126,12 +128,15 @@ def outcome(lab: Lab) -> tuple[frozenset[str], list[str]]:
     found, running = set[str](), list[str]()
     for path in lab.watched.rglob("*"):
         if path.suffix == ".db" and not path.name.startswith("."):
-            with closing(sqlite3.connect(path)) as connection:
+            with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as connection:
                 if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'metrics'").fetchone():
                     found |= {f"{path.name} {row}" for row in connection.execute(RECORDED)}
                     running += [id for (id,) in connection.execute(RUNNING)]
         elif path.is_file() and ".db" not in path.name:
-            found.add(f"{path.name} {digest_of(content_of(path))}")
+            try:
+                found.add(f"{path.name} {digest_of(content_of(path))}")
+            except SafetensorError:
+                found.add(f"{path.name} damaged")
     return frozenset(found), running
 
 

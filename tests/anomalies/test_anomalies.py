@@ -8,7 +8,8 @@ import pytest
 
 from tests.anomalies.__main__ import fail_power, record
 from tests.anomalies.disk import Disk, Operation, RecordingError, State
-from tests.anomalies.lab import COMMANDS, Lab, states_before
+from tests.anomalies.judge import judged
+from tests.anomalies.lab import COMMANDS, Lab, outcome, states_before
 
 needs_compiler = pytest.mark.skipif(
     not (sys.platform == "linux" and shutil.which("cc") and shutil.which("openssl")),
@@ -37,7 +38,8 @@ def test_a_file_that_is_renamed_before_it_is_synced_may_be_empty_and_after_it_ma
     new = created(1, TEMPORARY, b"new")
     assert states_after(tmp_path, *new, RENAME)["data"] == {NAME: b""}
     whole = states_after(tmp_path, *new, SYNC, RENAME)
-    assert whole == {"kept": {NAME: b"new"}, "data": {NAME: b"new"}, "names": {TEMPORARY: b"new"}}
+    named = {NAME: b"new"}
+    assert whole == {"kept": named, "data": named, "names": {TEMPORARY: b"new"}, "renames": {}}
 
 
 def test_a_later_sync_of_another_file_brings_earlier_names_and_not_their_data(tmp_path):
@@ -54,6 +56,60 @@ def test_of_a_torn_write_to_a_database_whole_sectors_arrive(tmp_path):
     states = states_after(tmp_path, *created(1, "/lab/store.db", b"x" * 2100))
     assert states["torn"] == {"/lab/store.db": b"x" * 1024}
     assert states_after(tmp_path, *created(1, NAME, b"abcd"))["torn"] == {NAME: b"ab"}
+
+
+def test_a_rename_is_sure_once_its_own_folder_was_synced_and_not_by_another_sync(tmp_path):
+    old, temporary, name = tmp_path / "name", tmp_path / ".name.new", str(tmp_path / "name")
+    old.write_bytes(b"old")
+    new = [*created(1, str(temporary), b"new"), SYNC, Operation("R", 1, 0, f"{temporary}\0{name}".encode())]
+    another, folder = [*created(2, str(tmp_path / "other"), b""), Operation("S", 2, 0, b"")], tmp_path.stat().st_ino
+    assert states_after(tmp_path, *new, *another)["renames"][name] == b"old"
+    assert states_after(tmp_path, *new, Operation("S", folder, 0, b""))["renames"][name] == b"new"
+
+
+CHECKPOINT = "mlruns/0/run/artifacts/checkpoints/last.safetensors"
+PRINTED = Operation("P", 0, 0, b"done")
+
+
+def replacing(root: Path, leaves_out: str) -> list[Operation]:
+    """The operations of an atomic write of a checkpoint and of a print after it, but those of one kind."""
+    path = root / CHECKPOINT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"old")
+    temporary = path.with_name(".last.new")
+    folder = Operation("S", path.parent.stat().st_ino, 0, b"")
+    parts = {"file": SYNC, "rename": Operation("R", 1, 0, f"{temporary}\0{path}".encode()), "folder": folder}
+    kept = [operation for name, operation in parts.items() if name != leaves_out]
+    return [*created(1, str(temporary), b"new"), *kept, PRINTED]
+
+
+@pytest.mark.parametrize("leaves_out", ["", "file", "folder"])
+def test_a_file_that_was_relied_on_is_lost_without_each_sync_of_its_atomic_write(tmp_path, leaves_out):
+    operations = replacing(tmp_path, leaves_out)
+    found = judged(tmp_path, Disk(tmp_path), operations).lost
+    assert bool(found) == bool(leaves_out)
+    assert all(CHECKPOINT in sentence for sentence in found)
+
+
+def test_a_checkpoint_that_is_written_in_place_is_lost_though_it_is_synced(tmp_path):
+    path = tmp_path / CHECKPOINT
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"old")
+    inode = path.stat().st_ino
+    parts = {"T": b"", "W": b"again", "S": b""}
+    operations = [Operation(kind, inode, 0, data) for kind, data in parts.items()]
+    (sentence,) = judged(tmp_path, Disk(tmp_path), [*operations, PRINTED]).lost
+    assert CHECKPOINT in sentence
+
+
+@needs_compiler
+def test_files_that_can_not_be_read_do_not_end_the_tool(tmp_path):
+    with Lab(tmp_path) as lab:
+        for name in ("last.safetensors", "store.db"):
+            (lab.watched / name).write_bytes(b"cut" * 9)
+        recorded, running = outcome(lab)
+    assert "last.safetensors damaged" in recorded
+    assert not running
 
 
 @needs_compiler
