@@ -70,7 +70,7 @@ def record_page(run_id: str, anew: bool = False) -> str:
             if anew or not run.tag(PAGE):
                 store.client().log_text(run.id, text := page_of(subject_of(run.id)), PAGE_FILE)
                 if folder is not None:
-                    sync(folder / PAGE_FILE)
+                    sync(folder)  # MLflow renames the page to its name
                 what = "Let it read your text, and write" if MODELS in text else "Its page, without a model"
                 describe(run.id, {PAGE: f"[{what}]({link_within(run.id, PAGE_FILE)})"})
             if folder is None:
