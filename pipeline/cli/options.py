@@ -108,6 +108,11 @@ length_option = click.option(
 )
 
 
+def text_options(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that name a text, but for what is auto."""
+    return {name: value for name, value in chosen.items() if name in ("corpus", "alphabet") and value != "auto"}
+
+
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the current command that were given on the command line.
 

@@ -16,7 +16,7 @@ from pipeline.pages.rendering import html
 from pipeline.pages.repeat import changed_options, search_command, text_option, train_command
 from pipeline.pages.subject import Subject, subject_of
 from pipeline.results import MEMBER_COLUMNS, RIVAL_HEADS, member_cells, pick_sentences, picks_and_rivals
-from pipeline.support.files import sync
+from pipeline.support.files import sync, sync_file
 from pipeline.support.wording import counted, listed, rounded, setting
 from pipeline.text.sources import FALLBACK, licence_of
 from pipeline.tracking import store
@@ -70,7 +70,8 @@ def record_page(run_id: str, anew: bool = False) -> str:
             if anew or not run.tag(PAGE):
                 store.client().log_text(run.id, text := page_of(subject_of(run.id)), PAGE_FILE)
                 if folder is not None:
-                    sync(folder)  # MLflow renames the page to its name
+                    sync(folder / PAGE_FILE)
+                    sync_file(folder)  # MLflow renames the page to its name
                 what = "Let it read your text, and write" if MODELS in text else "Its page, without a model"
                 describe(run.id, {PAGE: f"[{what}]({link_within(run.id, PAGE_FILE)})"})
             if folder is None:

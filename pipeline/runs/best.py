@@ -106,13 +106,11 @@ def _best_of(configurations: Sequence[Configuration], name: str) -> dict[str, An
     verdicts = {each.name: are_level(each.by_seed(name), lowest, every) for each in ranked[1:]}
     level = [other for other, is_level in verdicts.items() if is_level]
     untold = [other for other, is_level in verdicts.items() if is_level is None]
-    return _row(ranked[0], name, level, untold)
+    return _row(ranked[0], name) | {"level_with": level, "no_verdict_on": untold}
 
 
-def _row(
-    chosen: Configuration, name: str = VAL, level_with: Sequence[str] = (), no_verdict_on: Sequence[str] = ()
-) -> dict[str, Any]:
-    """A configuration as a flat dict, with a command that uses it; on others, one seed gives no verdict."""
+def _row(chosen: Configuration, name: str = VAL) -> dict[str, Any]:
+    """A configuration as a flat dict, with a command that uses it, and compared with no others yet."""
     verb = "evaluate" if name == MIXED else "sample"  # which nothing but an evaluation mixes with n-grams
     sizes = {each: chosen.value(each) for each in (*SIZES, "shipped_bytes")}
     perplexities = {figure: chosen.value(figure) for figure in PERPLEXITIES}
@@ -126,8 +124,8 @@ def _row(
         **{each: int(value) if value < inf else None for each, value in sizes.items()},
         "seeds": len(chosen.finished) + chosen.diverged,
         "diverged": chosen.diverged,
-        "level_with": list(level_with),
-        "no_verdict_on": list(no_verdict_on),
+        "level_with": [],
+        "no_verdict_on": [],
         "command": f"{program.command()} {verb} {chosen.run.id[:SHORT_ID]}",
     }
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import compress
 from math import hypot, inf, log, log10
 from statistics import fmean
@@ -25,6 +26,7 @@ from pipeline.training.metrics import COMPARED_METRICS, VAL_CURVE
 RANKED = [name for name, figure in COMPARED_METRICS.items() if figure.short and figure.section == "result"]
 
 BLOCKS = {"result/val_perplexity": "val", "result/test_perplexity": "test"}  # metric -> its costs in COSTS_FILE
+BLOCKS_DRAWN = 2  # together by the bootstrap: of 50 characters in a short text, as a training's own 100
 
 Lines = Iterable[Sequence[Mapping[int, float]]]  # of each run, for a plot
 
@@ -66,6 +68,8 @@ def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Li
     best = [min(seed, key=lambda run: run.metrics.get(RANKED[0], inf)) for seed in seeds]
     ranked, warning = _comparable(best)
     samples = [artifacts.read_samples(run.id) for run in best]
+    read = partial(artifacts.read_json, path=artifacts.COSTS_FILE, form=dict[str, list[Number]])
+    costs = [read(seed[0].id) if len(seed) == 1 else {} for seed in seeds]
     values = {
         name: [[run.metrics[name] for run in seed if name in run.metrics] for seed in seeds]
         for name in COMPARED_METRICS
@@ -82,7 +86,9 @@ def _compare_trainings(found: Sequence[RecordedRun]) -> tuple[dict[str, Any], Li
             [{**seed[0].params, "seed": ", ".join(run.params.get("seed", "") for run in seed)} for seed in seeds]
         ),
         "figures": {name: [_mean(name, each) for each in by_run] for name, by_run in values.items()},
-        "differences": {name: _above_best(values[name], [_blocks(seed, name) for seed in seeds]) for name in ranked},
+        "differences": {
+            name: _above_best(values[name], [each.get(BLOCKS.get(name, ""), []) for each in costs]) for name in ranked
+        },
         "texts": [str(sample[-1]["text"]) if sample else "" for sample in samples],  # the last is the longest
     }
     return result, ([run.pooled(VAL_CURVE) for run in seed] for seed in seeds)
@@ -113,12 +119,6 @@ def _mean(name: str, values: Sequence[float]) -> float | None:
     return geometric_mean(values) if "perplexity" in name else fmean(values)
 
 
-def _blocks(seeds: Sequence[RecordedTraining], name: str) -> Sequence[float]:
-    """The mean costs in nats of consecutive parts of the text of which a perplexity is, for a run of one seed."""
-    costs = artifacts.read_json(seeds[0].id, artifacts.COSTS_FILE, dict[str, list[Number]])
-    return costs.get(BLOCKS.get(name, ""), []) if len(seeds) == 1 else []
-
-
 def _above_best(
     perplexities: Sequence[Sequence[float]], blocks: Sequence[Sequence[float]]
 ) -> list[dict[str, Any] | None]:
@@ -126,8 +126,8 @@ def _above_best(
 
     Between runs of several seeds, ``interval`` is "seeds": half its width is t s sqrt(1/n1 + 1/n2), in the logarithm,
     with the spread s pooled over these runs; two seeds of a single run tell too little. Between runs of one seed, it is
-    "text", a bootstrap over ``blocks``, the mean costs of consecutive parts of the text. For any other it is "", and
-    neither it nor the lowest has ends.
+    "text", a bootstrap over ``blocks``, the mean costs of consecutive parts of the text. The lowest and any other have
+    none: "".
     """
     bits = [np.log2(values) for values in perplexities]
     spread = pooled_spread(bits)
@@ -136,14 +136,16 @@ def _above_best(
     best = [*means, lowest].index(lowest)
 
     def above(at: int, mean: Estimate) -> dict[str, Any]:
-        by, ends, kind = mean.mean - lowest.mean, None, ""
+        by = mean.mean - lowest.mean
+        ends, kind = None, "text"
         if spread.degrees_of_freedom > 1 and min(len(bits[at]), len(bits[best])) > 1:
             half = hypot(mean.half, lowest.half)
             ends, kind = (by - half, by + half), "seeds"
         elif len(blocks[at]) == len(blocks[best]) > 1:
-            ends, kind = block_bootstrap(np.subtract(blocks[at], blocks[best]) / log(2), 2).ends, "text"
+            differences = np.subtract(blocks[at], blocks[best]) / log(2)
+            ends = block_bootstrap(differences, BLOCKS_DRAWN).ends
         low, high = map(percent, ends) if ends and at != best else (None, None)
-        return {"percent": percent(by), "low": low, "high": high, "interval": kind}
+        return {"percent": percent(by), "low": low, "high": high, "interval": "" if low is None else kind}
 
     return [above(at, mean) if mean else None for at, mean in enumerate(means)]
 

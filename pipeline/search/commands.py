@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.group import command_line, resumed_by, say, show
-from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of
+from pipeline.cli.options import LabCommand, flag, given, json_flag, options_of, text_options
 from pipeline.cluster.commands import cluster_option, pool_on
 from pipeline.config import QUICK_SEARCH, CorpusConfig, SearchConfig, quick_search
 
 if TYPE_CHECKING:
     from pipeline.search.sentences import SearchRun
 
-TEXT = "corpus", "alphabet"  # options that name the text
 NOT_IN_FULL = ("study_name", "minutes", "trials", "epochs", "confirm_seeds")  # options that are for a quick search only
 
 
@@ -73,7 +72,7 @@ def next_commands(done: "SearchRun", chosen: Mapping[str, Any], quick: bool) -> 
     if not done.picks:
         return search_on
     if quick:
-        like = {"like": f"@{done.registered['knee']}", **{name: chosen[name] for name in TEXT if name in chosen}}
+        like = {"like": f"@{done.registered['knee']}", **text_options(chosen)}
         return {"train in full": command_line("train", like), **search_on}
     pick = f"@{done.registered['lean']}"
     serve = f"{command('mlflow')} models serve -m models:/{REGISTERED_MODEL}{pick} --env-manager local"

@@ -11,7 +11,18 @@ import click
 from models.config import Decoding, ModelConfig
 from pipeline.cli import completion
 from pipeline.cli.group import command_line, resumed_by, say, show
-from pipeline.cli.options import Auto, LabCommand, checked, flag, given, json_flag, length_option, option, options_of
+from pipeline.cli.options import (
+    Auto,
+    LabCommand,
+    checked,
+    flag,
+    given,
+    json_flag,
+    length_option,
+    option,
+    options_of,
+    text_options,
+)
 from pipeline.config import MOST_SEEDS, UNDER_MLFLOW, CorpusConfig, TrainConfig
 
 
@@ -53,7 +64,7 @@ def next_steps(chosen: Mapping[str, Any]) -> str:
     from pipeline.tracking import program
 
     tmlm, document = program.command(), ROOT / "docs" / "on-top-of-counting.md"
-    text = {name: value for name, value in chosen.items() if name in ("corpus", "alphabet") and value != "auto"}
+    text = text_options(chosen)
     steps = [(f"{tmlm} open", "the page, which reads what you type, and writes")]
     if text.get("corpus") in (None, *KNOWN_TEXTS):
         steps.append((f"{tmlm} pipeline --corpus my-book.txt", "the same for a text of your own"))

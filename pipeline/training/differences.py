@@ -48,18 +48,16 @@ MEASURED = {  # preset and shape of a network -> its comparison, on any text
     ("best", "lstm-1x384"): "LSTM 1x384 against n-grams",
 }
 MEASURED_ON_ONE_TEXT = {("stream", f"lstm-1x{size}"): f"LSTM 1x{size} against n-grams" for size in (16, 32, 64, 128)}
-ONE_TEXT = "time-machine"  # as records name it
 
 
-def measured_key(model: ModelConfig, preset: str, chosen: Collection[str], text: str) -> str:
+def measured_key(model: ModelConfig, preset: str, chosen: Collection[str], is_time_machine: bool) -> str:
     """The comparison with n-grams whose spread of seeds was measured on such trainings; "" if none was.
 
-    ``chosen`` are the options that the preset does not decide (``config.chosen_options``), ``text`` is the recorded
-    name.
+    ``chosen`` are the options that the preset does not decide (``config.chosen_options``).
     """
     if chosen or model.implementation != "torch":
         return ""
-    known = MEASURED | MEASURED_ON_ONE_TEXT if text == ONE_TEXT else MEASURED
+    known = MEASURED | MEASURED_ON_ONE_TEXT if is_time_machine else MEASURED
     return known.get((preset, model.shape), "")
 
 

@@ -36,6 +36,7 @@ from pipeline.support.records import has_form, record
 from pipeline.text.batches import Prior, data_of, windows
 from pipeline.text.corpus import Corpus
 from pipeline.text.ngrams import baselines_of, fitted_ngrams, soft_targets
+from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.differences import compared, measured_key, percent
 from pipeline.training.evaluation import block_means, perplexity, score_windows, text_costs
@@ -279,7 +280,9 @@ class Experiment(Callback):
         tables = model.tables if isinstance(model, NgramLanguageModel) else None
         chosen = chosen_options(self.model_config, self.train_config, corpus.train_chars, len(corpus.vocabulary))
         is_whole = training.stopped_by != "time"
-        key = measured_key(self.model_config, preset, chosen, corpus.label) if is_whole else ""
+        is_of_letters = corpus.vocabulary.alphabet == "letters"
+        is_time_machine = is_of_letters and corpus.source_sha256 == KNOWN_TEXTS["time-machine"].sha256
+        key = measured_key(self.model_config, preset, chosen, is_time_machine) if is_whole else ""
         bits, shipped_bytes = shipped(model, ids["val"], float(costs["val"].mean()))
         figures: TrainingResult = {
             "val_perplexity": training.best.val_perplexity,

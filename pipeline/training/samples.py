@@ -58,8 +58,7 @@ def greedy_texts(model: LanguageModel, vocabulary: Vocabulary, own: str = "") ->
 
 def sample_command(reference: str, seed: int) -> str:
     """The command that writes the longer text of ``sample_texts`` again; its prompt is that of ``tmlm sample``."""
-    seeded = f" --seed {seed}" if seed else ""
-    return f"tmlm sample {reference} --temperature {TEMPERATURE} --length {SAMPLED_CHARS}{seeded}"
+    return f"tmlm sample {reference} --temperature {TEMPERATURE} --length {SAMPLED_CHARS} --seed {seed}"
 
 
 def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int, own: str = "") -> list[SampleText]:

@@ -15,7 +15,7 @@ from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText, sample_command
 from pipeline.training.stability import FELL_OVER
 
-ONE_SEED = "one seed: no verdict, for which train with --seeds 3"
+ONE_SEED = "one seed: no verdict (train with --seeds 3)"
 GLANCE_CHARS = 60  # of a sample text in the first lines of a description
 
 

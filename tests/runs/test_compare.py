@@ -75,7 +75,7 @@ def test_of_single_seeds_the_interval_is_that_of_the_text_alone():
     assert best
     assert above["interval"] == "text"
     assert 100 * (np.exp(0.05) - 1) < above["low"] < 100 * (np.exp(0.1) - 1) < above["high"] < 100 * (np.exp(0.15) - 1)
-    assert (best["low"], best["high"]) == (None, None)
+    assert (best["low"], best["high"], best["interval"]) == (None, None, "")
 
 
 def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_intervals(store, tmp_path):
@@ -95,7 +95,7 @@ def test_of_many_the_best_is_marked_and_seeds_are_one_column_of_means_with_inter
     ends = [100 * (means[0] / means[1] * np.exp(sign * half) - 1) for sign in (-1, 0, 1)]
     assert [above["low"], above["percent"], above["high"]] == pytest.approx(ends, rel=1e-4)
     assert alone(4.0, 4.1) == alone(4.0) == [None, None], "one run's two seeds say nothing of others"
-    assert (best, nothing) == ({"percent": 0.0, "low": None, "high": None, "interval": "seeds"}, None)
+    assert (best, nothing) == ({"percent": 0.0, "low": None, "high": None, "interval": ""}, None)
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert run("compare", *runs, "--plot", str(plot))[0] == 2, "it exists"
     lines = run("compare", *runs)[1].splitlines()
