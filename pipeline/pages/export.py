@@ -32,11 +32,10 @@ def export(*references: str, folder: Path, with_ngrams: bool = False) -> dict[st
     InputError if it has others, and as ``subject_of`` does.
     """
     try:
-        is_new_or_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        is_own = folder.resolve() == Path.cwd()
+        is_taken = folder.resolve() == Path.cwd() or folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
     except (OSError, RuntimeError, ValueError) as error:  # no name of a folder; a link to itself
         raise _unfit(folder, error) from error
-    if is_own or not is_new_or_empty:
+    if is_taken:
         raise InputError(f"--output {folder} is neither a new nor an empty folder; give another one")
     subject = subject_of(*references)
     by_id, files = {training.id: training for training in subject.trainings}, dict[str, bytes]()

@@ -53,8 +53,9 @@ def findings() -> dict[str, Any]:
     except TmlmError as error:
         state = str(error)
     places |= {"texts": [cache_dir()], "pages": [store.beside_store(store.PAGES)]}
-    kept = kept_facts().items()
-    texts = sorted({f"{name} ({facts['alphabet']})" for folder, facts in kept for name in kept_names(folder)})
+    texts = sorted(
+        {f"{name} ({facts['alphabet']})" for folder, facts in kept_facts().items() for name in kept_names(folder)}
+    )
     return {
         "text": _text(),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",

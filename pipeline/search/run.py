@@ -267,10 +267,10 @@ def _conclude(run: TrackedRun, study: SearchStudy, evaluated: FrontEstimate, sec
         metrics |= {"result/val_perplexity": best.val.mean, "size/parameters": float(sizes["parameters"])}
         metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
         metrics |= macs_metrics(sizes["macs_per_char"])
-        registered_run = chosen["best"].run_id
-        texts: list[str] = artifacts.read_result(registered_run, TRAIN).get("texts", [])
+        registered_run = recorded.run_of(chosen["best"].run_id)
+        texts: list[str] = artifacts.read_result(registered_run.id, TRAIN).get("texts", [])
         sample = texts[-1] if texts else ""  # the longest
-        command = sample_command(f"@{registered['best']}", int(recorded.run_of(registered_run).params["seed"]))
+        command = sample_command(f"@{registered['best']}", int(registered_run.params["seed"]))
     run.constants(metrics)
     run.tags({"latest.trials": counts["trials"]})
     run.json(artifacts.RESULT_FILE, result)

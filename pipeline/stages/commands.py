@@ -68,8 +68,9 @@ def next_steps(chosen: Mapping[str, Any]) -> str:
     steps = [(f"{tmlm} open", "the page, which reads what you type, and writes")]
     if text.get("corpus") in (None, *KNOWN_TEXTS):
         steps.append((f"{tmlm} pipeline --corpus my-book.txt", "the same for a text of your own"))
-    search = command_line("search", {"quick": True, **text})
-    steps.append((search, "a first look at small networks, and which to choose"))
+    steps.append(
+        (command_line("search", {"quick": True, **text}), "a first look at small networks, and which to choose")
+    )
     if document.is_file():  # in a checkout
         steps.append((str(document.relative_to(ROOT)), "the n-grams, and networks on top of them"))
     return text_table((), [("next" * (not at), *step) for at, step in enumerate(steps)], left=(0, 1, 2))
